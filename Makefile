@@ -1,0 +1,55 @@
+# Everything runs from .venv, which is made on first use and again when pyproject.toml changes.
+# Needs python3 (3.11 or newer), make and a C++ compiler. `make help` lists what there is.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEV    := $(VENV)/.ready-to-develop
+STATE  ?= .state
+# Workers for the tests; the machine's processors, and no more than a real mongod each likes.
+JOBS   ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV)  ## make .venv with everything that is needed to run and to develop
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Afanasy Pools needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+run: $(READY)  ## a broker on this machine, with everything it needs made on first use
+	@$(BIN)/afpools up --state $(STATE)
+
+test: lint  ## all checks and all tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+test-fast: lint  ## what one runs while working: no database server, nothing that takes seconds
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not heavy'
+
+lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for everything under clients/
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients
+
+bench: $(READY)  ## the numbers the README quotes, each beside its reference
+	$(BIN)/python -m afpools_tools.bench
+	@echo
+	$(BIN)/python -m tests.bench_masks
+
+clean:  ## remove what `make` made; keys and pools in $(STATE) stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,234 @@
+"""A whole broker: puts the parts together, starts and stops them in the right order."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote_plus
+
+from . import __version__
+from .config import Config, ConfigError
+from .credentials import Credentials
+from .farm import FarmWatch
+from .health import Health
+from .listeners import ConnectionLimits, Listener, Refusals, Shared, Workers
+from .listeners.curve import CurveListener
+from .listeners.tls import TlsListener
+from .service import FarmPolicy, Limits, Service, Statistics
+from .snapshot import SnapshotKeeper
+from .store import open_store
+
+log = logging.getLogger("afpools")
+
+# How often key list and revoked certificates are looked at. Five seconds are promised.
+_CREDENTIALS_SECONDS = 1.0
+
+# A broker whose store is away at the start serves all the same, and says so; this long it waits to see.
+_FIRST_SNAPSHOT_SECONDS = 3.0
+
+# Two seconds are promised, and a store that takes its usual timeout of one and a half has to fit in.
+_STOP_SECONDS = 1.8
+
+
+class Broker:
+    """One broker process. Use it as a context manager, or call `start` and `stop`.
+
+    Args:
+        config: validated.
+
+    Raises:
+        ConfigError: the store's address is none.
+        CredentialError: keys or certificates are missing or wrong.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        limits = config.limits
+        self.credentials = open_credentials(config)
+        try:
+            self.store = open_store(
+                store_uri(config), timeout=config.store.timeout, poll_seconds=config.store.poll_seconds
+            )
+        except ValueError as error:
+            raise ConfigError(f"[store] uri: {error}") from None
+        self._statistics = Statistics()
+        address = config.farm_address
+        self._keeper = SnapshotKeeper(self.store, by_hand=address is None)
+        self._farm = address and FarmWatch(
+            address,
+            interval=config.farm.interval,
+            timeout=config.farm.timeout,
+            store=self.store,
+            changed=self._keeper.see_farm,
+        )
+        self._health = health = Health(
+            name=config.broker.name,
+            store=self.store,
+            keeper=self._keeper,
+            credentials=self.credentials,
+            statistics=self._statistics,
+            farm=self._farm,
+        )
+        service = Service(
+            name=config.broker.name,
+            keeper=self._keeper,
+            store=self.store,
+            health=health,
+            limits=Limits(limits.message_bytes, limits.requests_per_second),
+            statistics=self._statistics,
+            farm=FarmPolicy(address is None, config.farm.flag_after, config.farm.refuse_after),
+        )
+        self._workers = Workers()
+        shared = Shared(
+            credentials=self.credentials,
+            service=service,
+            workers=self._workers,
+            limits=ConnectionLimits(
+                message_bytes=limits.message_bytes,
+                connections=limits.connections,
+                handshake_seconds=limits.handshake_seconds,
+                heartbeat_seconds=limits.heartbeat_seconds,
+                idle_seconds=limits.idle_seconds,
+            ),
+            refusals=Refusals(self._statistics),
+            statistics=self._statistics,
+        )
+        self._listeners: list[Listener] = []
+        if config.curve.enabled:
+            self._listeners.append(CurveListener(config.curve.address, config.curve.port, shared))
+        if config.tls.enabled:
+            self._listeners.append(TlsListener(config.tls.address, config.tls.port, shared))
+        self._serves = False
+        self._stop = threading.Event()
+        self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
+
+    def start(self) -> None:
+        """Reads the store, opens the ports, and begins to answer. Whatever goes wrong, nothing is left behind.
+
+        Raises:
+            ListenError: a port cannot be opened.
+        """
+        try:
+            for problem in self.credentials.problems:
+                log.warning("%s", problem)
+            # Ports are opened last: a client that finds none goes to the next broker at once.
+            self._keeper.start(wait=_FIRST_SNAPSHOT_SECONDS)
+            if self._farm:
+                self._farm.start()
+            for listener in self._listeners:
+                listener.bind()
+            self._watch.start()
+            _allow_files(2 * self.config.limits.connections)
+            for listener in self._listeners:
+                listener.start()
+                log.info("%s: listening at %s port %d", listener.name, listener.address, listener.port)
+        except BaseException:
+            self.stop()
+            raise
+        self._serves = True
+        log.info("Broker %r %s serves; store: %s", self.config.broker.name, __version__, self.store.kind)
+
+    def stop(self) -> None:
+        """Lets nobody new in, finishes what is under way, and lets go of everything, within two seconds. May be called
+        more than once, and on a broker that did not start."""
+        deadline = time.monotonic() + _STOP_SECONDS
+
+        def left() -> float:
+            return max(0.05, deadline - time.monotonic())
+
+        self._stop.set()
+        self._keeper.refuse_writes("The broker is stopping.")
+        stopping = [threading.Thread(target=listener.stop, kwargs={"wait": left()}) for listener in self._listeners]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+        self._workers.stop()
+        if self._farm:
+            self._farm.stop(wait=min(0.2, left()))
+        self._keeper.stop(wait=left())
+        self._health.stop()
+        self.store.close()
+        if self._serves:
+            log.info("Broker %r stopped", self.config.broker.name)
+        self._serves = False
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def port(self, name: str) -> int:
+        """The port of the listener `CURVE` or `TLS`, as the system chose it where the configuration says 0."""
+        return next(listener.port for listener in self._listeners if listener.name == name)
+
+    def _watch_credentials(self) -> None:
+        while not self._stop.wait(_CREDENTIALS_SECONDS):
+            try:
+                if self.credentials.refresh():
+                    log.info("Key list and revoked certificates were read again")
+            except Exception:
+                # Whatever is wrong with a file, the next change of it must still be seen.
+                log.exception("Reading key list and revoked certificates failed")
+
+
+def _allow_files(connections: int) -> None:
+    """Raises the limit of open files to what so many connections take, as far as the system lets us: with the usual
+    1,024 a busy broker could not even read its list of keys."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 200
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            log.warning("Only %d files may be open at once; %d connections want %d", most, connections, wanted)
+
+
+def open_credentials(config: Config) -> Credentials:
+    """The credentials a configuration names.
+
+    Raises:
+        CredentialError: missing or wrong.
+    """
+    folder = config.path(config.credentials.folder)
+    own: Path = folder / "brokers" / config.broker.name
+    return Credentials(
+        ca=folder / "ca" / "ca.pem",
+        crl=folder / "ca" / "crl.pem",
+        clients=folder / "clients",
+        certificate=own.with_name(own.name + ".pem"),
+        curve_secret=own.with_name(own.name + ".key_secret"),
+    )
+
+
+def store_uri(config: Config) -> str:
+    """The store's address, with the password from its file in place, and a relative SQLite path counted from
+    broker.toml's folder.
+
+    Raises:
+        ConfigError: the password's file cannot be read, or there is no place for a password in the address.
+    """
+    uri = config.store.uri
+    if config.store.password_file:
+        file = config.path(config.store.password_file)
+        try:
+            password = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"[store] password_file: {file} cannot be read: {error}.") from None
+        scheme, separator, rest = uri.partition("://")
+        user, at, host = rest.rpartition("@")
+        if not at or ":" in user:
+            raise ConfigError(
+                "[store] password_file is set, so [store] uri must name a user and no password: "
+                "mongodb://USER@HOST/afpools."
+            )
+        return f"{scheme}{separator}{user}:{quote_plus(password)}@{host}"
+    scheme, separator, rest = uri.partition(":///")
+    if scheme == "sqlite" and separator:
+        return f"sqlite:///{config.path(rest).absolute()}"
+    return uri

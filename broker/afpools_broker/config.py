@@ -1,0 +1,239 @@
+"""broker.toml: what may stand in it, and how it is read.
+
+Strategy: the structs below are the one definition; reading, the environment's overrides, every error message and the
+file that `afpools init` writes follow from them. A setting `port` of the section `[tls]` is overridden by
+`AFPOOLS_TLS_PORT`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+AFSERVER_PORT = 51000
+
+
+class ConfigError(Exception):
+    """broker.toml, or a variable that overrides it, is wrong. The message names file, key, value and what is
+    allowed."""
+
+
+class BrokerSection(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")] = "broker"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class CurveSection(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: Port = 5570
+
+
+class TlsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: Port = 5571
+
+
+class StoreSection(Struct, frozen=True, forbid_unknown_fields=True):
+    uri: str
+    password_file: str = ""
+    timeout: Annotated[float, Meta(ge=0.1, le=10)] = 1.5
+    poll_seconds: Annotated[float, Meta(gt=0, le=2)] = 1.0
+
+
+class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
+    server: str
+    interval: Seconds = 5.0
+    timeout: Seconds = 3.0
+    flag_after: Seconds = 60.0
+    refuse_after: Seconds = 3600.0
+
+
+class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    folder: str = "certs"
+
+
+class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    message_bytes: Annotated[int, Meta(ge=4096, le=16 * 1024 * 1024)] = 1024 * 1024
+    connections: Annotated[int, Meta(ge=1, le=100_000)] = 2000
+    requests_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    handshake_seconds: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    heartbeat_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 15.0
+    idle_seconds: Seconds = 300.0
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """A broker's configuration. Relative paths count from `folder`, where broker.toml is."""
+
+    store: StoreSection
+    farm: FarmSection
+    broker: BrokerSection = BrokerSection()
+    curve: CurveSection = CurveSection()
+    tls: TlsSection = TlsSection()
+    credentials: CredentialsSection = CredentialsSection()
+    limits: LimitsSection = LimitsSection()
+    folder: str = "."
+
+    def path(self, text: str) -> Path:
+        """The file or folder that a setting names."""
+        return Path(self.folder, Path(text).expanduser())
+
+    @property
+    def farm_address(self) -> tuple[str, int] | None:
+        """Host and port of afserver, None where the studio keeps its list of hosts by hand."""
+        return parse_server(self.farm.server) if self.farm.server else None
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """`afserver`, `afserver:51000` or `[::1]:51000` as host and port; the port is afserver's own where none is given.
+
+    Raises:
+        ValueError: it is none of these. The message says so.
+    """
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]/]+))(?::(\d{1,5}))?", text)
+    port = int(match[3] or AFSERVER_PORT) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise ValueError(f"{text!r} is not a server: write it as HOST or HOST:PORT, like afserver:{AFSERVER_PORT}")
+    return match[1] or match[2], port
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Reads broker.toml and what the environment overrides.
+
+    Args:
+        path: the file.
+        environment: the process's own if not given.
+
+    Raises:
+        ConfigError: missing, not TOML, or something in it is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file. `afpools init` writes one.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
+    overrides = _overrides(os.environ if environment is None else environment)
+    for _, section, key, value in overrides:
+        table = values.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+    changed = f" with {', '.join(variable for variable, *_ in overrides)}" if overrides else ""
+    return build(values, folder=path.parent, where=f"{path}{changed}")
+
+
+def build(values: dict[str, Any], *, folder: Path, where: str) -> Config:
+    """A configuration from the tables of a TOML file.
+
+    Args:
+        values: sections, each a dictionary.
+        folder: what relative paths count from.
+        where: named in error messages.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
+    _refuse_unknown(values, where)
+    try:
+        config = msgspec.convert({**values, "folder": str(folder)}, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(error, values, where)) from None
+    for section in ("curve", "tls"):
+        _check_address(section, getattr(config, section).address, where)
+    if not (config.curve.enabled or config.tls.enabled):
+        raise ConfigError(f"{where}: both [curve] and [tls] have enabled = false: nobody could reach the broker.")
+    if config.farm.refuse_after < config.farm.flag_after:
+        raise ConfigError(
+            f"{where}: [farm] refuse_after = {config.farm.refuse_after:g} is less than flag_after = "
+            f"{config.farm.flag_after:g}: a list of renders is flagged first, and refused when it is older still."
+        )
+    if config.farm.server:
+        try:
+            parse_server(config.farm.server)
+        except ValueError as error:
+            raise ConfigError(f"{where}: [farm] server: {error}; empty if the hosts are registered by hand.") from None
+    return config
+
+
+def _sections() -> dict[str, type[Struct]]:
+    return {name: kind for name, kind in get_type_hints(Config).items() if name != "folder"}
+
+
+def _overrides(environment: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
+    """Variable, section, key and value of every `AFPOOLS_<SECTION>_<KEY>` that is set."""
+    found = []
+    for section, kind in _sections().items():
+        prefix = f"AFPOOLS_{section.upper()}_"
+        fields = {prefix + field.name.upper(): field for field in msgspec.structs.fields(kind)}
+        for variable, text in environment.items():
+            if not variable.startswith(prefix):
+                continue
+            if variable not in fields:
+                raise ConfigError(f"The variable {variable} is none of mine. There are: {', '.join(fields)}.")
+            field = fields[variable]
+            try:
+                value = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"The variable {variable} is {text!r}: {_lower(str(error))}.") from None
+            found.append((variable, section, field.name, value))
+    return found
+
+
+def _refuse_unknown(values: dict[str, Any], where: str) -> None:
+    sections = _sections()
+    for section, table in values.items():
+        if section not in sections:
+            names = ", ".join(f"[{name}]" for name in sections)
+            raise ConfigError(f"{where}: there is no section or key {section!r}. There are: {names}.")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {section} must be a section: write [{section}] on a line of its own.")
+        allowed = [field.name for field in msgspec.structs.fields(sections[section])]
+        for key in table:
+            if key not in allowed:
+                raise ConfigError(f"{where}: [{section}] has no key {key!r}. It takes: {', '.join(allowed)}.")
+
+
+def _explain(error: msgspec.ValidationError, values: dict[str, Any], where: str) -> str:
+    """msgspec says what is allowed and where; people want file, section, key and their own value."""
+    text, _, path = str(error).partition(" - at `$.")
+    section, _, key = path.rstrip("`").partition(".")
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
+        key = missing[1]
+        if not section:
+            section, key = key, msgspec.structs.fields(_sections()[key])[0].name
+        return f"{where}: [{section}] {key} is missing; it has no default."
+    value = values.get(section, {}).get(key)
+    return f"{where}: [{section}] {key} = {value!r}: {_lower(text)}{_allowed(section, key)}."
+
+
+def _allowed(section: str, key: str) -> str:
+    for field in msgspec.structs.fields(_sections()[section]):
+        if field.name == key and getattr(field.type, "__origin__", None) is Literal:
+            return f" (allowed: {', '.join(map(str, field.type.__args__))})"
+    return ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _check_address(section: str, address: str, where: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ConfigError(
+            f"{where}: [{section}] address = {address!r}: expected an IP address of this machine, "
+            "0.0.0.0 for all it has."
+        ) from None

@@ -1,0 +1,640 @@
+"""Who may connect: the studio's authority, what it has revoked, the CURVE keys it has listed, the broker's own keys.
+
+Strategy: everything is read from files that `afpools certs` writes, checked while it is read, and kept as values that
+are swapped whole, so that the listeners' threads ask without a lock. A file that goes wrong while the broker runs never
+lets anybody in: of the revoked certificates the last good list goes on to count, a CURVE key whose file is missing or
+wrong is out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import re
+import ssl
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import zmq
+import zmq.auth
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+from zmq.utils import z85
+
+from .protocol import ExpiringCredential, Role
+
+log = logging.getLogger("afpools.credentials")
+
+# The role of a certificate stands in its subject alternative name, as a URI: urn:afpools:<role>:<name>.
+ROLE_URN = "urn:afpools:"
+
+# Names become file names, URIs and log lines.
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+# A file changed this recently is read again at the next look even if its time stamp is the same: file systems count
+# in steps of some milliseconds, on a network share of up to two seconds, and two writes may fall into one.
+_SETTLED_SECONDS = 3.0
+
+# What cryptography, zmq and the file system raise for a file that is not what it should be.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+T = TypeVar("T")
+
+
+# How long the list of keys counts when its folder cannot be read. Five seconds are promised for revoking.
+_LISTING_LASTS = dt.timedelta(seconds=4)
+
+
+class CredentialRefused(Exception):
+    """A peer that may not connect. The message is a clause for the end of a log line."""
+
+
+class CredentialError(Exception):
+    """A file the broker needs is missing or wrong. The message says which, what is wrong, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An authenticated sender.
+
+    Args:
+        name: in its credential.
+        role: what it may do.
+    """
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPeer:
+    """An authenticated sender with what is needed to see whether its certificate is still good.
+
+    Args:
+        peer: who it is.
+        serial: of its certificate.
+        not_after: when its certificate expires.
+    """
+
+    peer: Peer
+    serial: int
+    not_after: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CurveKey:
+    """A client's public CURVE key, as its file in `clients/` has it.
+
+    Args:
+        peer: who it is.
+        public_key: Z85, 40 characters.
+        expires: None for a key that does not.
+    """
+
+    peer: Peer
+    public_key: str
+    expires: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList:
+    """The certificates that the studio has taken back.
+
+    Args:
+        number: increases with each list.
+        next_update: when its signer promised a newer one.
+        revoked: when each was taken back, by serial.
+    """
+
+    number: int
+    next_update: dt.datetime
+    revoked: Mapping[int, dt.datetime]
+
+
+def utcnow() -> dt.datetime:
+    """The time, with its zone."""
+    return dt.datetime.now(dt.UTC)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def parse_key_file(text: str) -> dict[str, dict[str, str]]:
+    """Reads `zmq.auth`'s file format (ZPL, ZeroMQ RFC 4): its sections, each with its keys and values.
+
+    Raises:
+        ValueError: a key stands there twice, or outside of a section.
+    """
+    sections: dict[str, dict[str, str]] = {}
+    section: dict[str, str] | None = None
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals:
+            section = sections.setdefault(line, {})
+            continue
+        if section is None:
+            raise ValueError(f"line {number} stands outside of a section")
+        if key in section:
+            # Which of two roles would be meant is nothing to guess at.
+            raise ValueError(f"{key} is given twice")
+        quote = value[:1]
+        if quote and quote in "\"'" and quote in value[1:]:
+            value = value[1 : value.index(quote, 1)]
+        else:
+            value = re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+        section[key] = value
+    return sections
+
+
+def parse_curve_key(data: bytes, name: str) -> CurveKey:
+    """Reads a client's public key file.
+
+    Args:
+        data: the file's contents.
+        name: the file's name without its extension, which must be the client's.
+
+    Raises:
+        ValueError: something in it is missing or wrong; says what.
+    """
+    sections = parse_key_file(data.decode())
+    metadata, curve = sections.get("metadata", {}), sections.get("curve", {})
+    if "secret-key" in curve:
+        raise ValueError("it holds a secret key, which belongs into the client's profile and nowhere else")
+    check_name(name)
+    if metadata.get("name", name) != name:
+        raise ValueError(f"it is the key of {metadata['name']!r} by its metadata, and of {name!r} by its file's name")
+    if "role" not in metadata:
+        raise ValueError("its metadata has no role")
+    if metadata["role"] not in list(Role):
+        raise ValueError(f"its role {metadata['role']!r} is none of {', '.join(Role)}")
+    expires = None
+    if "expires" in metadata:
+        try:
+            expires = dt.datetime.fromisoformat(metadata["expires"])
+        except ValueError:
+            raise ValueError(
+                f"it expires at {metadata['expires']!r}, which is no date like 2027-12-24T00:00:00+00:00"
+            ) from None
+        if expires.tzinfo is None:
+            expires = expires.replace(tzinfo=dt.UTC)
+    public_key = curve.get("public-key", "")
+    if not _is_z85_key(public_key):
+        raise ValueError("its public-key is not 40 characters of Z85")
+    return CurveKey(Peer(name, Role(metadata["role"])), public_key, expires)
+
+
+def _is_z85_key(text: str) -> bool:
+    try:
+        return len(text) == 40 and z85.encode(z85.decode(text.encode("ascii"))) == text.encode()
+    except Exception:  # noqa: BLE001 - whatever the decoder trips over, it is not a key
+        return False
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a client or broker.
+
+    Raises:
+        ValueError: says what a name may be.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a credential: 1 to 64 of A-Z a-z 0-9 . _ - are, not starting with . or -"
+        )
+
+
+def certificate_role(certificate: x509.Certificate) -> tuple[str, str]:
+    """Role and name in a certificate, as the studio signed them; the role of a broker is `broker`.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise ValueError("its certificate names no role") from None
+    uris = [uri for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if uri.startswith(ROLE_URN)]
+    if not uris:
+        raise ValueError("its certificate names no role")
+    if len(uris) > 1:
+        raise ValueError(f"its certificate names more than one role: {', '.join(uris)}")
+    role, _, name = uris[0].removeprefix(ROLE_URN).partition(":")
+    check_name(name)
+    return role, name
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The name in a certificate's subject."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+
+
+def parse_revocation_list(data: bytes, ca: x509.Certificate) -> RevocationList:
+    """Reads a list of revoked certificates, and makes sure that it is the studio's.
+
+    Raises:
+        ValueError: it is not, or it is damaged. (So may anything else of `UNREADABLE`.)
+    """
+    crl = x509.load_pem_x509_crl(data)
+    if crl.issuer != ca.subject or not crl.is_signature_valid(ca.public_key()):  # type: ignore[arg-type]
+        raise ValueError("it is not signed by the authority in ca.pem")
+    if crl.next_update_utc is None:
+        raise ValueError("it does not say until when it counts")
+    number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return RevocationList(
+        number, crl.next_update_utc, {entry.serial_number: entry.revocation_date_utc for entry in crl}
+    )
+
+
+def same_key(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
+    """Whether a certificate and a private key belong together."""
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+
+
+def read_curve_secret(path: Path) -> tuple[bytes, bytes]:
+    """Public and secret key of a `zmq.auth` file `*.key_secret`, both Z85.
+
+    Raises:
+        CredentialError: missing, or not such a file.
+    """
+    try:
+        path.read_bytes()  # for the system's own word on what is wrong, which zmq.auth keeps to itself
+        public, secret = zmq.auth.load_certificate(path)
+        if secret is None:
+            raise ValueError("it holds no secret key")
+        if not _is_z85_key(secret.decode("ascii")) or zmq.curve_public(secret) != public:
+            raise ValueError("its public and its secret key do not belong together")
+    except UNREADABLE as error:
+        raise _error(path, error, "afpools certs broker") from None
+    return public, secret
+
+
+def too_open(path: Path) -> str | None:
+    """The sentence for a secret file that others than its owner may open, None where it is well or not there."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+    if not mode & 0o077:
+        return None
+    return (
+        f"{path} holds a private key and is open to others than its owner (mode {mode:04o}). "
+        "Run `afpools certs check --fix`, or chmod it to 0600."
+    )
+
+
+def explain(error: BaseException) -> str:
+    """What is wrong with a file, as a clause."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or error}"
+    return str(error) or type(error).__name__
+
+
+def _error(path: Path, error: BaseException, command: str) -> CredentialError:
+    what = "makes it" if isinstance(error, FileNotFoundError) else "makes a right one; `afpools certs check` tells more"
+    return CredentialError(f"{path}: {explain(error)}. `{command}` {what}.")
+
+
+class _Watched(Generic[T]):
+    """One file that may change: its last good value, and what is wrong with it now.
+
+    Args:
+        path: the file.
+        read: its contents to a value; raises something of `UNREADABLE`.
+    """
+
+    def __init__(self, path: Path, read: Callable[[bytes], T]) -> None:
+        self.path = path
+        self.value: T | None = None
+        self.error: Exception | None = None
+        self._read = read
+        self._stamp: tuple[int, int, int] | None = None
+
+    def look(self) -> None:
+        """Reads the file if it may have changed. A bad one is tried again at each look."""
+        try:
+            status = self.path.stat()
+            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+            if stamp == self._stamp:
+                return
+            self._stamp = None
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+                raise ValueError("it is not a regular file")
+            self.value = self._read(self.path.read_bytes())
+        except UNREADABLE as error:
+            self._stamp = None
+            self.error = error
+        else:
+            self.error = None
+            if time.time_ns() - status.st_mtime_ns > _SETTLED_SECONDS * 1e9:
+                self._stamp = stamp
+
+
+def _watched_key(path: Path) -> _Watched[CurveKey]:
+    return _Watched(path, lambda data: parse_curve_key(data, path.stem))
+
+
+# --- the broker's view ----------------------------------------------------------------------------------------------
+
+
+class Credentials:
+    """What the broker knows about who may connect.
+
+    `refresh` belongs to one thread; everything else may be called from any.
+
+    Args:
+        ca: the studio's authority, PEM.
+        crl: what it has revoked, PEM.
+        clients: folder of public CURVE keys (`NAME.key`) and, for their dates only, certificates (`NAME.pem`).
+        certificate: the broker's certificate and private key, PEM.
+        curve_secret: the broker's CURVE keys, a `zmq.auth` file `*.key_secret`.
+        clock: the time, with its zone.
+
+    Raises:
+        CredentialError: one of them is missing or wrong. A broker that does not know who was revoked must not start.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca: Path,
+        crl: Path,
+        clients: Path,
+        certificate: Path,
+        curve_secret: Path,
+        clock: Callable[[], dt.datetime] = utcnow,
+    ) -> None:
+        self._clock = clock
+        self._secrets = (certificate, curve_secret, ca.with_name("ca-key.pem"))
+        self._clients = clients
+        self._ca_path = ca
+        try:
+            self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
+        except UNREADABLE as error:
+            raise _error(ca, error, "afpools certs ca") from None
+        self.curve_public_key, self.curve_secret_key = read_curve_secret(curve_secret)
+
+        self._crl = _Watched(crl, self._read_crl)
+        self._own = _Watched(certificate, self._read_own)
+        for watched, command in ((self._crl, "afpools certs check --fix"), (self._own, "afpools certs broker")):
+            watched.look()
+            if watched.error is not None:
+                raise _error(watched.path, watched.error, command)
+        for path, what in ((ca, self._ca), (certificate, self._own_certificate)):
+            if what.not_valid_after_utc <= clock():
+                raise CredentialError(
+                    f"{path}: it has expired on {what.not_valid_after_utc:%Y-%m-%d}. "
+                    + ("Make a new authority." if what is self._ca else "Run `afpools certs renew`.")
+                )
+        if not clients.is_dir():
+            raise CredentialError(f"{clients}: there is no such folder. `afpools certs profile` makes it.")
+        self._context, self._shown = self._make_context(), self._own_certificate
+
+        self._listed_at = clock()
+        self._key_files: dict[Path, _Watched[CurveKey]] = {}
+        self._certificate_files: dict[Path, _Watched[x509.Certificate]] = {}
+        self._curve_keys: dict[str, CurveKey] = {}
+        self._problems: tuple[str, ...] = ()
+        self._look()
+
+    # --- who is it? -----------------------------------------------------------------------------------------------
+
+    def curve_peer(self, public_key: str) -> Peer:
+        """Who sends with this CURVE key. Cheap: it is asked for each request.
+
+        Args:
+            public_key: Z85.
+
+        Raises:
+            CredentialRefused: not listed, or expired.
+        """
+        key = self._curve_keys.get(public_key)
+        if key is None:
+            raise CredentialRefused("its CURVE key is not one of those in clients/ (revoked, or from another studio)")
+        if key.expires is not None and key.expires <= self._clock():
+            raise CredentialRefused(f"CURVE key of {key.peer.name!r} has expired on {key.expires:%Y-%m-%d}")
+        return key.peer
+
+    def tls_peer(self, der: bytes) -> TlsPeer:
+        """Who shows this certificate.
+
+        Args:
+            der: the certificate, whose signature TLS has verified.
+
+        Raises:
+            CredentialRefused: no role or more than one, revoked, or expired.
+        """
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            role, name = certificate_role(certificate)
+        except UNREADABLE as error:
+            raise CredentialRefused(explain(error)) from None
+        if role not in list(Role):
+            raise CredentialRefused(f"certificate of {name!r} has the role {role!r}, not one of {', '.join(Role)}")
+        peer = TlsPeer(Peer(name, Role(role)), certificate.serial_number, certificate.not_valid_after_utc)
+        reason = self.still_valid(peer)
+        if reason is not None:
+            raise CredentialRefused(reason)
+        return peer
+
+    def still_valid(self, peer: TlsPeer) -> str | None:
+        """Why a certificate that was good is good no more, as a clause; None while it is."""
+        revoked = self._revocations.revoked.get(peer.serial)
+        if revoked is not None:
+            return f"certificate of {peer.peer.name!r} was revoked on {revoked:%Y-%m-%d}"
+        if peer.not_after <= self._clock():
+            return f"certificate of {peer.peer.name!r} has expired on {peer.not_after:%Y-%m-%d}"
+        return None
+
+    # --- what serves TLS ------------------------------------------------------------------------------------------
+
+    def server_context(self) -> ssl.SSLContext:
+        """For TLS 1.3 with client certificates of the studio's authority, and of no other. Connections that begin
+        after the broker's certificate was renewed show the new one."""
+        context = self._make_context()
+
+        def show_newest(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
+            # Changing a context that other threads shake hands with is not safe in OpenSSL; exchanging it is.
+            connection.context = self._context
+
+        context.sni_callback = show_newest
+        return context
+
+    def _make_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        # A resumed session would never show its certificate again: revoking must bite at the next connection.
+        context.num_tickets = 0
+        try:
+            context.load_verify_locations(cafile=self._ca_path)
+            context.load_cert_chain(self._own.path)
+        except OSError as error:  # ssl.SSLError is one
+            raise CredentialError(f"{self._own.path}: TLS does not take it: {error}.") from None
+        return context
+
+    # --- files that change ----------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Reads again what has changed. Cheap where nothing has: one `stat` for each file.
+
+        Returns:
+            Whether something changed.
+        """
+        before = self._crl.value, self._curve_keys, self._own.value, self._problems
+        self._look()
+        if self._own_certificate != self._shown:
+            try:
+                self._context, self._shown = self._make_context(), self._own_certificate
+            except CredentialError as error:
+                log.warning("%s The one before stays in use.", error)
+        for problem in self._problems:
+            if problem not in before[3]:
+                log.warning("%s", problem)
+        return before != (self._crl.value, self._curve_keys, self._own.value, self._problems)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the files now, a sentence each."""
+        next_update = self._revocations.next_update
+        if next_update > self._clock():
+            return self._problems
+        return (
+            *self._problems,
+            f"{self._crl.path}: it should have been replaced by {next_update:%Y-%m-%d}. It goes on to count; "
+            "`afpools certs check --fix` writes a new one.",
+        )
+
+    def expiring(self, within: dt.timedelta) -> list[ExpiringCredential]:
+        """What expires soon or has expired, the soonest first.
+
+        Args:
+            within: how soon.
+        """
+        authority = common_name(self._ca)
+        own = self._own_certificate
+        found: list[ExpiringCredential] = []
+        now = self._clock()
+
+        def note(name: str, kind: str, expires: dt.datetime) -> None:
+            if expires <= now + within:
+                found.append(
+                    ExpiringCredential(name=name, kind=kind, expires=expires, days_left=(expires - now).days)  # type: ignore[arg-type]
+                )
+
+        note(authority, "ca", self._ca.not_valid_after_utc)
+        note(authority, "crl", self._revocations.next_update)
+        note(common_name(own), "broker", own.not_valid_after_utc)
+        for path, file in list(self._certificate_files.items()):
+            if file.value is not None:
+                note(path.stem, "client", file.value.not_valid_after_utc)
+        for key in self._curve_keys.values():
+            if key.expires is not None:
+                note(key.peer.name, "curve", key.expires)
+        return sorted(found, key=lambda credential: credential.expires)
+
+    @property
+    def _revocations(self) -> RevocationList:
+        assert self._crl.value is not None
+        return self._crl.value
+
+    @property
+    def _own_certificate(self) -> x509.Certificate:
+        assert self._own.value is not None
+        return self._own.value
+
+    def _read_crl(self, data: bytes) -> RevocationList:
+        new = parse_revocation_list(data, self._ca)
+        if self._crl.value is not None and new.number < self._crl.value.number:
+            # A backup or a slow copy must not let a revoked client in again.
+            raise ValueError(f"it is older (number {new.number}) than the one before (number {self._crl.value.number})")
+        return new
+
+    def _read_own(self, data: bytes) -> x509.Certificate:
+        certificate = x509.load_pem_x509_certificate(data)
+        try:
+            certificate.verify_directly_issued_by(self._ca)
+        except (ValueError, TypeError, InvalidSignature):
+            raise ValueError(f"it was not issued by the authority in {self._ca_path}") from None
+        try:
+            key = load_pem_private_key(data, None)
+        except TypeError:
+            raise ValueError("its private key has a passphrase; a broker's must have none") from None
+        if not same_key(certificate, key):
+            raise ValueError("its certificate and its private key do not belong together")
+        return certificate
+
+    def _look(self) -> None:
+        problems = []
+        for watched in (self._crl, self._own):
+            watched.look()
+            if watched.error is not None:
+                problems.append(f"{watched.path}: {explain(watched.error)}. What it held before goes on to count.")
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._clients) if not entry.name.startswith("."))
+            self._listed_at = self._clock()
+        except OSError as error:
+            # A network share that is away for a moment, or too few file descriptors, takes nobody's key away at once.
+            names = [path.name for path in (*self._key_files, *self._certificate_files)]
+            consequence = f"The keys that were in it count for {_LISTING_LASTS.total_seconds():g} seconds more"
+            if isinstance(error, FileNotFoundError) or self._clock() > self._listed_at + _LISTING_LASTS:
+                names = []
+                consequence = "Nobody can connect over CURVE"
+            problems.append(f"{self._clients}: {explain(error)}. {consequence}.")
+        keys = [self._clients / name for name in names if name.endswith(".key")]
+        self._key_files = {path: self._key_files.get(path) or _watched_key(path) for path in keys}
+        certificates = [self._clients / name for name in names if name.endswith(".pem")]
+        self._certificate_files = {
+            path: self._certificate_files.get(path) or _Watched(path, x509.load_pem_x509_certificate)
+            for path in certificates
+        }
+        listed: dict[str, CurveKey] = {}
+        for path, file in self._key_files.items():
+            file.look()
+            if file.error is not None:
+                if not isinstance(file.error, FileNotFoundError):  # taken away since the folder was read
+                    problems.append(f"{path}: {explain(file.error)}. This client cannot connect over CURVE.")
+                continue
+            assert file.value is not None
+            key = file.value
+            other = listed.get(key.public_key)
+            if other is not None:
+                lesser = min((other, key), key=lambda one: one.peer.role is Role.MANAGER)
+                problems.append(
+                    f"{path}: it holds the same key as {other.peer.name}.key. Whoever has that key counts as "
+                    f"{lesser.peer.name!r}, a {lesser.peer.role}. Remove one of the two files."
+                )
+                key = lesser
+            listed[key.public_key] = key
+        for path, certificate in self._certificate_files.items():
+            certificate.look()
+            if certificate.error is not None and not isinstance(certificate.error, FileNotFoundError):
+                problems.append(f"{path}: {explain(certificate.error)}. Nobody is warned before that one expires.")
+        problems += [problem for problem in map(too_open, self._secrets) if problem]
+        self._problems = tuple(problems)
+        self._curve_keys = listed

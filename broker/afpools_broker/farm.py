@@ -1,0 +1,298 @@
+"""What the farm looks like: asks afserver for its renders.
+
+Strategy: one short TCP connection for each question, as afserver's JSON protocol wants it (request and answer both
+framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline on the whole of it. Anything unexpected is
+an error that leaves the last good list as it was; no answer is ever half believed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from .pools import unique
+from .protocol import RequestRefused
+from .store import PoolStore, StoreUnavailable
+
+log = logging.getLogger("afpools.farm")
+
+MAX_ANSWER = 256 * 1024 * 1024
+"""afserver describes a render in about 600 bytes: room for 400,000, and an end to a server that never stops sending."""
+
+# A header is `AFANASY `, at most ten digits, and ` JSON`.
+_MAX_HEADER = 32
+
+T = TypeVar("T", bound=Hashable)
+
+# afserver writes the state as words of three letters (jw_stateRender in its name_afjson.cpp); these are the ones that
+# say something about a host. NbY is the nimby that lets its own user's jobs through, NBY the one that lets nobody's.
+_STATES = {
+    "ONL": "online",
+    "OFF": "offline",
+    "RUN": "busy",
+    "NbY": "nimby",
+    "NBY": "nimby",
+    "PAU": "paused",
+    "SIC": "sick",
+}
+
+
+class FarmError(Exception):
+    """afserver could not be asked, or its answer made no sense. The message says which server and what happened."""
+
+
+class Render(Struct, frozen=True, array_like=True):
+    """One machine of the farm.
+
+    `states` are of online, offline, busy, nimby, paused, sick, in that order.
+    """
+
+    name: str
+    states: tuple[str, ...] = ()
+    address: str = ""
+    engine: str = ""
+    native_pool: str = ""
+
+
+@dataclass(frozen=True)
+class Farm:
+    """The renders that the farm has, online or not, and when that was true."""
+
+    renders: tuple[Render, ...]
+    seen: dt.datetime
+
+
+class _Address(Struct):
+    ip: str = ""
+
+
+class _Render(Struct):
+    name: str
+    state: str = ""
+    engine: str = ""
+    pool: str = ""
+    address: _Address = msgspec.field(default_factory=_Address)
+
+
+class _Renders(Struct):
+    renders: list[_Render]
+
+
+def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) -> memoryview:
+    """Sends one request to afserver and returns the body of its answer.
+
+    Args:
+        address: host and port.
+        request: JSON-encodable.
+        timeout: seconds for everything together.
+
+    Raises:
+        FarmError: unreachable, too slow, cut off, or not framed as afserver does.
+    """
+    where = f"afserver at {address[0]}:{address[1]}"
+    body = msgspec.json.encode(request)
+    deadline = time.monotonic() + timeout
+    try:
+        with socket.create_connection(address, timeout=timeout) as connection:
+            connection.sendall(b"AFANASY %d JSON%s" % (len(body), body))
+            return _read_answer(connection, deadline, where)
+    except TimeoutError:
+        raise FarmError(f"{where} did not answer within {timeout:g} seconds.") from None
+    except OSError as error:
+        raise FarmError(f"{where} cannot be reached: {error.strerror or error}.") from None
+    except UnicodeError:  # from the resolver, for a name like `af..lan`
+        raise FarmError(f"{where} cannot be reached: {address[0]!r} is no host name.") from None
+
+
+def _read_answer(connection: socket.socket, deadline: float, where: str) -> memoryview:
+    received = bytearray()
+    while (start := received.find(b"JSON", 0, _MAX_HEADER)) < 0:
+        if len(received) >= _MAX_HEADER:
+            raise FarmError(f"{where} does not speak Afanasy's protocol: it sent {bytes(received[:_MAX_HEADER])!r}.")
+        chunk = bytearray(_MAX_HEADER)
+        received += chunk[: _receive(connection, memoryview(chunk), deadline, where, len(received))]
+    words = bytes(received[:start]).split()
+    if len(words) != 2 or words[0] != b"AFANASY" or not words[1].isdigit():
+        raise FarmError(f"{where} does not speak Afanasy's protocol: it sent {bytes(received[:start])!r}.")
+    needed = int(words[1])
+    if needed > MAX_ANSWER:
+        raise FarmError(f"{where} announced an answer of {needed:,} bytes; {MAX_ANSWER:,} is the limit.")
+    # Read into its place at once: a large farm's answer is 60 MB, and copies of it would stand beside each other.
+    body = memoryview(bytearray(needed))
+    got = min(len(received) - start - 4, needed)
+    body[:got] = received[start + 4 : start + 4 + got]
+    while got < needed:
+        got += _receive(connection, body[got:], deadline, where, got)
+    return body
+
+
+def _receive(connection: socket.socket, place: memoryview, deadline: float, where: str, before: int) -> int:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+    count = connection.recv_into(place)
+    if not count:
+        raise FarmError(f"{where} closed the connection in the middle of its answer ({before:,} bytes).")
+    return count
+
+
+def parse_renders(body: bytes | memoryview) -> tuple[Render, ...]:
+    """The renders in afserver's answer to `{"get": {"type": "renders"}}`.
+
+    Raises:
+        FarmError: the answer is not a list of renders.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=_Renders, strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FarmError(f"afserver's list of renders makes no sense ({error}): {bytes(body[:80])!r}.") from None
+    # Thousands of renders share a few states, engines and pools: each is kept once.
+    kept: dict[object, Any] = {}
+
+    def share(value: T) -> T:
+        shared: T = kept.setdefault(value, value)
+        return shared
+
+    return tuple(
+        Render(
+            name=render.name,
+            states=share(_states(render.state)),
+            address=share(render.address.ip),
+            engine=share(render.engine),
+            native_pool=share(render.pool),
+        )
+        for render in answer.renders
+        if render.name
+    )
+
+
+def _states(text: str) -> tuple[str, ...]:
+    words = frozenset(text.split())
+    return unique(state for word, state in _STATES.items() if word in words)
+
+
+def pack(renders: tuple[Render, ...]) -> bytes:
+    """The renders as a store keeps them: a list of 100,000 is about 2 MB, well within MongoDB's 16."""
+    return zlib.compress(msgspec.msgpack.encode(renders))
+
+
+def unpack(data: bytes) -> tuple[Render, ...]:
+    """The opposite of `pack`.
+
+    Raises:
+        FarmError: the data is not what `pack` made.
+    """
+    try:
+        return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[Render, ...])
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise FarmError(f"The list of renders kept in the store cannot be read: {error}.") from None
+
+
+class FarmWatch:
+    """Keeps the last good list of renders, asked for again and again on a thread of its own.
+
+    Args:
+        address: afserver's host and port.
+        interval: seconds between two questions.
+        timeout: seconds for one question.
+        store: keeps the list for a broker that is restarted while afserver is away.
+        changed: called with each new list, on the watch's thread.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        interval: float,
+        timeout: float,
+        store: PoolStore,
+        changed: Callable[[Farm], None],
+    ) -> None:
+        self.server = f"{address[0]}:{address[1]}"
+        self.error = "afserver was not asked yet."
+        self.farm: Farm | None = None
+        self._said = ""
+        self._address, self._interval, self._timeout = address, interval, timeout
+        self._store, self._changed = store, changed
+        self._saved: tuple[Render, ...] = ()
+        self._saved_at = float("-inf")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="afpools-farm", daemon=True)
+
+    def start(self) -> None:
+        """Begins to ask."""
+        self._thread.start()
+
+    def stop(self, *, wait: float) -> None:
+        """Ends the thread; waits at most `wait` seconds for a question under way."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(wait)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self.farm is None:
+                    self._recall()
+                self.poll()
+            except Exception:
+                # Not even a defect may end the only thread that watches the farm.
+                log.exception("Asking afserver failed")
+                self.error = "The broker failed to ask afserver; its log says why."
+            self._stop.wait(self._interval)
+
+    def poll(self) -> None:
+        """Asks once. Whatever goes wrong is kept in `error` and logged when it begins and ends, not each time."""
+        try:
+            body = ask(self._address, {"get": {"type": "renders"}}, timeout=self._timeout)
+            farm = Farm(parse_renders(body), dt.datetime.now(dt.UTC))
+            if not farm.renders:
+                # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
+                raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")
+        except FarmError as error:
+            self.error = str(error)
+            if self.error != self._said:
+                log.warning("%s The last good list of renders stays in use, if there is one.", error)
+                self._said = self.error
+            return
+        if self.error:
+            log.info("afserver at %s answers: %d renders.", self.server, len(farm.renders))
+        self._said = ""
+        self.error = ""
+        self._accept(farm)
+        self._save(farm)
+
+    def _accept(self, farm: Farm) -> None:
+        self.farm = farm
+        self._changed(farm)
+
+    def _recall(self) -> None:
+        """Starts from the list that was kept, so that a broker restarted without afserver knows the farm."""
+        try:
+            kept = self._store.load_farm()
+            if kept is not None and self.farm is None:
+                self._accept(Farm(unpack(kept[0]), kept[1]))
+        except (StoreUnavailable, FarmError) as error:
+            log.warning("The list of renders that was kept cannot be had: %s", error)
+
+    def _save(self, farm: Farm) -> None:
+        # Without a change once a minute is enough: it is the age that would be lost, not a host.
+        if farm.renders == self._saved and time.monotonic() < self._saved_at + 60:
+            return
+        try:
+            self._store.save_farm(pack(farm.renders), farm.seen)
+        except (StoreUnavailable, RequestRefused) as error:
+            log.warning("The list of renders could not be kept: %s", error)
+            return
+        self._saved, self._saved_at = farm.renders, time.monotonic()

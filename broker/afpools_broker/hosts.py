@@ -1,0 +1,118 @@
+"""Host names: ranges as ClusterShell writes them, and the farm's spelling.
+
+Strategy: people write `LT-PC-[01-40]`, DNS says `lt-pc-01.studio.lan`, the farm says `lt-pc-01`. Ranges are expanded
+where a request comes in; a name is turned into the farm's spelling where a mask is made, and only there, so that what
+was entered is what is stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
+
+from .pools import as_afrender_would, unique
+from .protocol import Code, RequestRefused
+
+MAX_HOSTS_PER_CHANGE = 100_000
+"""As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory."""
+
+_RANGE = re.compile(r"[^\s\[\],!&^@]*(?:\[[0-9,/-]+\][^\s\[\],!&^@]*)+")
+_BRACKETS = re.compile(r"\[([^\]]*)\]")
+# Renders can be named anything with `afrender -hostname`, but a name with white space, a comma or a bracket in it is
+# far more often a list or a range that was mistyped.
+_NAME = re.compile(r"[^\s\[\],\x00-\x1f\x7f]{1,253}")
+
+
+def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Host names from names and ranges (`pc-[01-40]`, `gpu-[1-8,12]`, `r[1-2]n[1-4]`), each once, in their order.
+
+    Args:
+        patterns: names or ranges.
+        known: names to be taken as they are, whatever characters they hold.
+
+    Raises:
+        RequestRefused: `bad_request` for something that is neither, `too_large` for too many hosts.
+    """
+    names: list[str] = []
+    for pattern in patterns:
+        if pattern in known or _NAME.fullmatch(pattern):
+            names.append(pattern)
+        elif _RANGE.fullmatch(pattern):
+            if len(names) + _count(pattern) > MAX_HOSTS_PER_CHANGE:
+                raise RequestRefused(
+                    Code.TOO_LARGE,
+                    f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
+                    "Split it, or look for a mistyped digit.",
+                )
+            try:
+                names.extend(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
+            except NodeSetException as error:
+                raise RequestRefused(
+                    Code.BAD_REQUEST, f"{pattern!r} is not a range of hosts: {error}. Write it like pc-[01-40,44]."
+                ) from None
+        else:
+            raise RequestRefused(
+                Code.BAD_REQUEST,
+                f"{pattern!r} is neither a host name nor a range of hosts. Give one host an item, "
+                "or a range like pc-[01-40]; names hold no spaces, commas or brackets.",
+            )
+    return unique(names)
+
+
+def _count(pattern: str) -> int:
+    """How many names a range makes at most, without making them."""
+    total = 1
+    for inside in _BRACKETS.findall(pattern):
+        count = 0
+        for part in inside.split(","):
+            first, _, last = part.partition("/")[0].partition("-")
+            if last.isdigit() and first.isdigit():
+                count += max(0, int(last) - int(first) + 1)
+            else:
+                count += 1
+        total *= count
+    return total
+
+
+def fold(names: Iterable[str]) -> str:
+    """Names as people read them: `gpu-[1-8],pc-[01-40]`. The opposite of `expand`."""
+    plain: list[str] = []
+    odd: list[str] = []
+    for name in unique(names):
+        (plain if _NAME.fullmatch(name) and not set(name) & set("!&^@*?%") else odd).append(name)
+    folded = str(NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)) if plain else ""
+    return ",".join([folded, *sorted(odd)] if folded else sorted(odd))
+
+
+class Spelling:
+    """Turns a host name as somebody entered it into the farm's spelling of the same host.
+
+    Args:
+        farm: the renders' names, as the farm has them.
+    """
+
+    def __init__(self, farm: Iterable[str]) -> None:
+        self._exact = frozenset(farm)
+        by_fold: dict[str, str | None] = {}
+        for name in self._exact:
+            # Two renders that differ only in case: which one was meant cannot be known, so neither is.
+            by_fold[name.casefold()] = None if name.casefold() in by_fold else name
+        self._by_fold = by_fold
+
+    def of(self, entered: str) -> str:
+        """The farm's spelling: the very same name, else the same in another case, else the same without its domain.
+
+        For a host that the farm does not know: the name it would register with. Two renders that differ only in
+        case are only ever meant by their exact names: a host is never let into a pool on a guess.
+        """
+        if entered in self._exact:
+            return entered
+        for candidate in (entered.casefold(), as_afrender_would(entered).casefold()):
+            found = self._by_fold.get(candidate, "")
+            if found:
+                return found
+            if found is None:
+                return entered
+        return as_afrender_would(entered)

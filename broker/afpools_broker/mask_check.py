@@ -1,0 +1,136 @@
+"""What somebody else's exclude mask does on this farm, and what may be wrong with it.
+
+Strategy: afserver takes any mask, shows it, and ignores in silence what it cannot compile. So the mask is read here as
+afserver would read it, and everything that tends to surprise people is put into a sentence. Where it cannot be said
+what the mask does, that is said: a check that guesses is worse than none.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from . import ecmascript
+from .masks import LENGTH_LIMIT, find_parts, hosts_found, hosts_matched
+from .protocol import Dialect
+
+# In a host name none of these is likely, in a regex one of them is nearly certain.
+_LOOKS_LIKE_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.$")
+
+_AS_MANY_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a mask does.
+
+    Args:
+        compiles: whether afserver could read it; None where that is not known.
+        excluded: the hosts it keeps a job off; None where that is not known. A mask that does not compile keeps it off
+            none.
+        warnings: sentences, the gravest first.
+    """
+
+    compiles: bool | None
+    excluded: frozenset[str] | None
+    warnings: tuple[str, ...]
+
+
+def check(pattern: str, dialect: Dialect, hosts: Collection[str]) -> Checked:
+    """Reads an exclude mask as afserver would, on these hosts.
+
+    Args:
+        pattern: the job's `hosts_mask_exclude`.
+        dialect: the job's `hosts_mask_type`; `find` for a job that has none, unless its user has.
+        hosts: names as the farm spells them.
+    """
+    known = sorted(set(hosts))
+    warnings: list[str] = []
+    excluded: set[str] | None
+    compiles: bool | None
+    try:
+        excluded, compiles = _read(pattern, dialect, known), True
+    except ecmascript.NotCompiled as error:
+        excluded, compiles = set(), False
+        warnings.append(
+            f"afserver cannot compile this: {error}. It takes the mask all the same, and the job runs on every host."
+        )
+    except ecmascript.NotJudged as error:
+        excluded, compiles = None, None
+        warnings.append(f"What this does is not known here: {error}. Try it on a job that does no harm.")
+    if not find_parts(pattern):
+        warnings.append("The mask is empty to afserver, so the job runs on every host.")
+    elif dialect == "find":
+        warnings += _about_find(pattern, known)
+    elif compiles:
+        warnings += _about_regex(pattern, known, excluded or set())
+    if compiles and find_parts(pattern):
+        warnings += _about_effect(pattern, dialect, known, excluded or set())
+    return Checked(compiles, None if excluded is None else frozenset(excluded), tuple(warnings))
+
+
+def _read(pattern: str, dialect: Dialect, known: Sequence[str]) -> set[str]:
+    return hosts_found(pattern, known) if dialect == "find" else hosts_matched(pattern, known)
+
+
+def _about_find(pattern: str, known: Sequence[str]) -> list[str]:
+    warnings = []
+    if _LOOKS_LIKE_REGEX.search(pattern):
+        warnings.append(
+            "This looks like a regex, but a mask of the type find has no special characters: "
+            "set hosts_mask_type to regex, or write the beginnings of names."
+        )
+    for part in sorted(set(find_parts(pattern))):
+        at = bisect_left(known, part)
+        if at == len(known) or known[at] != part:
+            continue
+        longer = [host for host in known[at + 1 :] if host.startswith(part)]
+        if longer:
+            warnings.append(f"{part!r} excludes {_some(longer)} too, because find goes by the beginning of a name.")
+    return warnings
+
+
+def _about_regex(pattern: str, known: Sequence[str], excluded: set[str]) -> list[str]:
+    warnings = []
+    if ecmascript.may_explode(ecmascript.parse(pattern)):
+        warnings.append(
+            "A repetition within a repetition, like (a+)+, can keep afserver busy for minutes with one name. "
+            "Write it without."
+        )
+    # Of a job that sets no type, or whose submitter cannot.
+    otherwise = hosts_found(pattern, known)
+    if otherwise != excluded:
+        warnings.append(
+            f"It needs hosts_mask_type regex. As find, Afanasy's default since 3.4.0, it excludes "
+            f"{_some(sorted(otherwise))} instead of {_some(sorted(excluded))}."
+        )
+    return warnings
+
+
+def _about_effect(pattern: str, dialect: Dialect, known: Sequence[str], excluded: set[str]) -> list[str]:
+    warnings = []
+    if known and len(excluded) == len(known):
+        warnings.append("It excludes every host: the job would wait for ever.")
+    if known and not excluded:
+        lowered = sorted({host.lower() for host in known})
+        hint = ""
+        if pattern.lower() != pattern and "\\" not in pattern and _read(pattern.lower(), dialect, lowered):
+            hint = " In lower case it would: masks are case-sensitive."
+        warnings.append(f"It excludes no host of this farm.{hint}")
+    if len(pattern.encode()) > LENGTH_LIMIT:
+        warnings.append(
+            f"With more than {LENGTH_LIMIT:,} bytes it does not fit into a command line on Windows, "
+            "which is how AfStarter passes it."
+        )
+    return warnings
+
+
+def _some(hosts: Sequence[str]) -> str:
+    """A few of the names, and how many more there are."""
+    if not hosts:
+        return "no host"
+    named = ", ".join(map(repr, hosts[:_AS_MANY_EXAMPLES]))
+    more = len(hosts) - _AS_MANY_EXAMPLES
+    return f"{named} and {more:,} more" if more > 0 else named

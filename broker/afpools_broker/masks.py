@@ -1,0 +1,297 @@
+"""From a pool and a farm to the exclude mask that keeps a job on the pool: pure functions.
+
+Strategy: each style drafts a text in a dialect it can be written in, or says why there is none; the first draft in
+order that is short goes out, and not before it has been read back as afserver would read it and found to exclude each
+known host outside the pool and none inside. The drafts come from `prefix_tree`, the reading from `ecmascript` and from
+`hosts_found`, which know nothing of how drafts are made.
+
+The dialects, measured on CGRU 3.4.1's own afserver: `find` (Afanasy's default since 3.4.0) splits the mask at any of
+``|;,: `` and excludes every host whose name *starts with* a part; `regex` is an ECMAScript expression that must match
+the whole name, up to a limit of states, beyond which afserver ignores it silently. Both are case-sensitive.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import ecmascript, prefix_tree
+from .protocol import Code, Dialect, MaskType, RequestRefused, Style
+
+FIND_SEPARATORS = frozenset("|;,: ")
+"""Where afserver cuts a `find` mask (af::strSplit). No other white space is among them."""
+
+UNFIT_FOR_FIND = FIND_SEPARATORS | set(map(chr, range(0x20))) - set("\n\r\t")
+"""What no part of a `find` mask can hold: the separators; NUL, where afserver takes a text to end; and the control
+characters that it stores unescaped with the job (af::strEscape), so that it could not read the job back after a
+restart. A `regex` spells them as \\x01."""
+
+LENGTH_LIMIT = 24 * 1024
+"""No mask is longer, in bytes: AfStarter passes it as an argument of a command line, and Windows allows 32 KiB for all.
+It also keeps every regex below libstdc++'s 100,000 states: no byte of one costs more than three."""
+
+SHORT = 4 * 1024
+"""What a `list` or `compact` may take, in bytes, where another style would take less. That is 340 names of 12
+characters, which take afserver some 50 µs for each name matched (measured), for every waiting job and every render."""
+
+_FALL_BACK: dict[Style, tuple[Style, ...]] = {
+    "list": ("list", "compact", "complement"),
+    "compact": ("compact", "complement"),
+    "complement": ("complement", "compact", "list"),
+}
+
+
+class MaskProofError(Exception):
+    """A mask that does not mean what it should: a defect of this program. The mask must not leave.
+
+    The message has what is needed to see it again: the mask, the pool and what else is known, as far as they fit.
+    """
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An exclude mask that has been proven against every known host.
+
+    Args:
+        text: what goes into the job's `hosts_mask_exclude`. Empty where no known host is outside the pool.
+        type: what must go into `hosts_mask_type`; `any` where both dialects read the text alike.
+        style: how it was built.
+        why: why it is not of the style that was asked for; empty when it is.
+        pool_hosts: how many known hosts it lets through.
+        excluded_hosts: how many known hosts it keeps out.
+        covers_future_hosts: whether hosts that register later are kept out too.
+    """
+
+    text: str
+    type: MaskType
+    style: Style
+    why: str
+    pool_hosts: int
+    excluded_hosts: int
+    covers_future_hosts: bool
+
+
+@dataclass(frozen=True)
+class _Draft:
+    text: str
+    type: MaskType
+
+    @property
+    def size(self) -> int:
+        return len(self.text.encode())
+
+
+def exclude_mask(
+    inside: Collection[str], known: Collection[str], *, accept: Sequence[Dialect], style: Style = "list"
+) -> Mask:
+    """The mask that excludes every known host but those of the pool, in the asked style or the next that is right.
+
+    Args:
+        inside: the pool's hosts, as the farm spells them.
+        known: all known hosts, in any order; those of the pool may be among them.
+        accept: the mask types the caller can set on a job.
+        style: `list`: the names. `compact`: the same through a prefix tree, whichever of the accepted dialects makes it
+            shorter. `complement`: everything but the pool, which is made of the pool's names alone.
+
+    Raises:
+        RequestRefused: `empty_pool`, or `mask_not_expressible`, naming what clashes.
+        MaskProofError: a defect here.
+    """
+    if not inside:
+        raise RequestRefused(
+            Code.EMPTY_POOL, "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
+        )
+    drawing = _Drawing(inside, known, accept)
+    drafts: dict[Style, _Draft] = {}
+    why_not: dict[Style, str] = {}
+    for candidate in _FALL_BACK[style]:
+        draft = drawing.draft(candidate)
+        if isinstance(draft, str):
+            why_not[candidate] = draft
+            continue
+        drafts[candidate] = draft
+        if candidate == "complement" or draft.size <= SHORT:
+            chosen = candidate
+            break
+        why_not[candidate] = f"it would take {draft.size:,} bytes, and more than {SHORT:,} slow the farm down"
+    else:
+        if not drafts:
+            raise RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept))
+        # None is short, so the least long.
+        chosen = min(drafts, key=lambda name: drafts[name].size)
+    draft = drafts[chosen]
+    drawing.prove(draft)
+    return Mask(
+        text=draft.text,
+        type=draft.type,
+        style=chosen,
+        why="" if chosen == style else f"Not given as {style}: {why_not[style]}.",
+        pool_hosts=len(drawing.inside),
+        excluded_hosts=len(drawing.outside),
+        covers_future_hosts=chosen == "complement",
+    )
+
+
+def find_parts(mask: str) -> list[str]:
+    """The parts that afserver makes of a `find` mask. Empty parts are dropped, as it does."""
+    return [part for part in re.split(r"[|;,: ]", mask) if part]
+
+
+def hosts_found(mask: str, hosts: Sequence[str]) -> set[str]:
+    """The hosts that a `find` mask excludes.
+
+    Args:
+        mask: the text.
+        hosts: sorted names.
+    """
+    found: set[str] = set()
+    for part in set(find_parts(mask)):
+        first = bisect_left(hosts, part)
+        # The names with one beginning stand side by side.
+        end = bisect_left(hosts, True, first, key=lambda host, part=part: not host.startswith(part))  # type: ignore[misc]
+        found.update(hosts[first:end])
+    return found
+
+
+def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:
+    """The hosts that a `regex` mask excludes.
+
+    Raises:
+        ecmascript.NotCompiled, ecmascript.NotJudged: as `ecmascript.matching`.
+    """
+    # afserver takes an empty mask for none (af::RegExp::match). And it reads a job's mask before its type, while the
+    # mask is still a find: one that has nothing but separators is empty from then on (af::RegExp::setPattern).
+    return ecmascript.matching(mask, hosts) if find_parts(mask) else set()
+
+
+class _Drawing:
+    """One pool on one farm: what each style makes of it.
+
+    Args: as `exclude_mask`.
+    """
+
+    def __init__(self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect]) -> None:
+        self._accept = accept
+        pool = frozenset(inside)
+        self.known = sorted(pool.union(known))
+        self.inside = sorted(pool)
+        self.outside = [host for host in self.known if host not in pool]
+        self._drafts: dict[Style, Callable[[], _Draft | str]] = {
+            "list": self._list,
+            "compact": self._compact,
+            "complement": self._complement,
+        }
+
+    def draft(self, style: Style) -> _Draft | str:
+        """The mask in one style, or why there is none."""
+        draft = self._drafts[style]()
+        if isinstance(draft, _Draft) and draft.size > LENGTH_LIMIT:
+            return f"{draft.size:,} bytes are more than a command line can carry"
+        return draft
+
+    @cached_property
+    def _cover(self) -> list[str] | str:
+        """The smallest set of prefixes, or why `find` cannot do."""
+        cover = prefix_tree.prefix_cover(self.outside, self.inside)
+        if isinstance(cover, prefix_tree.Clash):
+            return (
+                f"as find, excluding {_quoted(cover.outside)} would exclude {_quoted(cover.inside)} of the pool too, "
+                "whose name begins with it"
+            )
+        for prefix in cover:
+            if not UNFIT_FOR_FIND.isdisjoint(prefix):
+                name = self.outside[bisect_left(self.outside, prefix)]
+                return f"as find, the name {_quoted(name)} would be cut in pieces before it differs from the pool's"
+        return cover
+
+    def _list(self) -> _Draft | str:
+        plain = "|".join(self.outside)
+        if len(plain) > LENGTH_LIMIT:
+            return f"{len(plain):,} characters are more than a command line can carry"
+        reason = self._cover if isinstance(self._cover, str) else ""
+        cut = next((name for name in self.outside if not UNFIT_FOR_FIND.isdisjoint(name)), None)
+        if cut is not None and not reason:
+            reason = f"as find, the name {_quoted(cut)} would be cut in pieces"
+        regex = _guarded("|".join(map(prefix_tree.escape, self.outside)), self.outside)
+        if not reason and regex == plain:
+            return _Draft(plain, "any")
+        if not reason and "find" in self._accept:
+            return _Draft(plain, "find")
+        return _Draft(regex, "regex") if "regex" in self._accept else reason
+
+    def _compact(self) -> _Draft | str:
+        if not self.outside:
+            return _Draft("", "any")
+        drafts: list[_Draft] = []
+        reason = ""
+        if "find" in self._accept:
+            if isinstance(self._cover, str):
+                reason = self._cover
+            else:
+                text = "|".join(self._cover)
+                both = self._cover == self.outside and all(prefix_tree.escape(name) == name for name in self.outside)
+                drafts.append(_Draft(text, "any" if both else "find"))
+        if "regex" in self._accept:
+            drafts.append(_Draft(_guarded(prefix_tree.expression(self.outside), self.outside), "regex"))
+        return min(drafts, key=lambda draft: draft.size) if drafts else reason
+
+    def _complement(self) -> _Draft | str:
+        if "regex" not in self._accept:
+            return "a mask of everything but the pool can be written as regex only, which the caller cannot set"
+        # `.` is any character but these two. Should a render's name ever hold one, the longer spelling is right.
+        rest = r"[\s\S]*" if any("\n" in name or "\r" in name for name in self.outside) else ".*"
+        return _Draft(f"(?!{prefix_tree.enclosed(self.inside)}$){rest}", "regex")
+
+    def prove(self, draft: _Draft) -> None:
+        """Reads the mask as afserver would, in each dialect it claims, and compares with what was meant.
+
+        Raises:
+            MaskProofError: it excludes what it should not, or does not exclude what it should.
+        """
+        meant = set(self.outside)
+        for dialect, reading in (("find", hosts_found), ("regex", hosts_matched)):
+            if draft.type not in (dialect, "any"):
+                continue
+            try:
+                excluded = reading(draft.text, self.known)
+            except ValueError as error:
+                raise self._disproved(draft, f"as {dialect} it has {error}") from error
+            if excluded != meant:
+                wrong = ", ".join(map(repr, sorted(excluded ^ meant)[:10]))
+                raise self._disproved(draft, f"as {dialect} it is wrong about {wrong}")
+
+    def _disproved(self, draft: _Draft, what: str) -> MaskProofError:
+        return MaskProofError(
+            f"The {draft.type} mask {_cut(draft.text)} did not pass its proof: {what}. "
+            f"Pool: {_cut(' '.join(map(repr, self.inside)))}. Outside: {_cut(' '.join(map(repr, self.outside)))}."
+        )
+
+
+def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect]) -> str:
+    """Why there is no mask in any style, each reason once, and what to do about it."""
+    styles: dict[str, list[str]] = {}
+    for style, reason in why_not.items():
+        styles.setdefault(reason, []).append(style)
+    reasons = " ".join(f"As {' or '.join(names)}: {reason}." for reason, names in styles.items())
+    if "regex" in accept:
+        advice = "A pool of fewer hosts, or of neighbours in their numbering, takes a shorter mask."
+    else:
+        advice = "Accept regex as well, and set the job's hosts_mask_type to it."
+    return f"The farm would read no mask rightly that can be given here. {reasons} {advice}"
+
+
+def _guarded(text: str, outside: Sequence[str]) -> str:
+    """The expression, so written that afserver does not take it for empty; see `hosts_matched`."""
+    return f"(?:{text})" if outside and not find_parts(text) else text
+
+
+def _quoted(name: str) -> str:
+    return repr(name if len(name) <= 80 else name[:77] + "…")
+
+
+def _cut(text: str) -> str:
+    """The text, as far as a line of a log carries it."""
+    return text if len(text) <= 2000 else f"{text[:2000]}… ({len(text):,} characters)"

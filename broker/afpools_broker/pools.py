@@ -1,0 +1,313 @@
+"""Pools, changes to them, and what history remembers: plain values and pure functions.
+
+Strategy: a store only ever swaps one pool for another. What a change does to a pool is decided here, without I/O, so
+that MongoDB and SQLite cannot disagree about it. A pool's revision is a fingerprint of its contents rather than a
+counter: a document edited by hand in MongoDB, or written years ago by the earlier project, has a right revision too,
+and all brokers of a studio compute the same one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import msgspec
+from msgspec import Struct
+
+from .protocol import Code, RequestRefused
+
+
+def fingerprint(*values: object) -> str:
+    """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A named set of hosts.
+
+    Args:
+        name: unique among the pools. The list of hosts registered by hand is kept as a pool whose name is empty.
+        hosts: host names as they were entered, in that order, each once.
+        description: for people.
+        colour: `#rrggbb`, or empty.
+    """
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    description: str = ""
+    colour: str = ""
+
+    @cached_property
+    def revision(self) -> str:
+        """Fingerprint of the contents; the order of hosts does not count."""
+        return fingerprint(self.name, sorted(self.hosts), self.description, self.colour)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything a store holds that reads are answered from.
+
+    Args:
+        pools: by name.
+        registered: the hosts registered by hand.
+        problems: one sentence for each document that could not be read; such a document counts as absent.
+    """
+
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    registered: Pool = Pool("")
+    problems: tuple[str, ...] = ()
+
+
+class Diff(Struct, frozen=True, omit_defaults=True):
+    """What a change changed. A pair is (before, after); a name that is absent on one side is empty."""
+
+    name: tuple[str, str] | None = None
+    description: tuple[str, str] | None = None
+    colour: tuple[str, str] | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of history: who did what, when, from which state to which.
+
+    `pool` is the name after the change (before it, for a deletion); `before` and `after` are the pool's revisions,
+    empty where there was or is none; `hosts` counts the hosts after the change. `key` and `digest` recognise a repeated
+    request and stay inside the broker.
+    """
+
+    id: str
+    when: dt.datetime
+    who: str
+    op: str
+    pool: str
+    diff: Diff
+    before: str
+    after: str
+    hosts: int
+    key: str
+    digest: str
+
+    @property
+    def changed(self) -> bool:
+        """False for a request that found everything as it asked for already; history does not show those."""
+        return self.before != self.after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One change that somebody asked for, ready to be applied to whatever the pool is by then.
+
+    Args:
+        op: the operation, `pools.create` and so on.
+        who: name in the credential that asked.
+        request_id: the client's own name for this change.
+        pool: name of the pool to change; empty for `hosts.register` and `hosts.forget`.
+        new_name: for `pools.rename`.
+        hosts: expanded host names, each once.
+        description: None to leave as it is.
+        colour: None to leave as it is.
+        if_revision: apply only to a pool of this revision.
+    """
+
+    op: str
+    who: str
+    request_id: str
+    pool: str = ""
+    new_name: str = ""
+    hosts: tuple[str, ...] = ()
+    description: str | None = None
+    colour: str | None = None
+    if_revision: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes a repeated request recognisable: its id, within the credential that sent it."""
+        return f"{self.who}:{self.request_id}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of everything asked for, to tell a repeated request from a request id used twice."""
+        return fingerprint(
+            self.op,
+            self.pool,
+            self.new_name,
+            sorted(self.hosts),
+            self.description,
+            self.colour,
+            self.if_revision,
+        )
+
+    def apply(self, current: Pool | None) -> Pool | None:
+        """The pool as it is after this change.
+
+        Args:
+            current: the pool of this name, None where there is none. For the hosts registered by hand, the pool
+                whose name is empty.
+
+        Returns:
+            The new pool, equal to `current` where nothing had to change; None for a deletion.
+
+        Raises:
+            RequestRefused: `unknown_pool`, `pool_exists` or `conflict`.
+        """
+        if self.op == "pools.create":
+            if self.if_revision is not None:
+                raise RequestRefused(
+                    Code.BAD_REQUEST, "A pool that is to be made has no revision yet; leave if_revision out."
+                )
+            if current is not None:
+                raise pool_exists(self.pool)
+            return Pool(self.pool, self.hosts, self.description or "", self.colour or "")
+        if current is None:
+            raise unknown_pool(self.pool)
+        if self.if_revision is not None and self.if_revision != current.revision:
+            raise RequestRefused(
+                Code.CONFLICT,
+                f"The pool {self.pool!r} has changed since you read it (it is at revision {current.revision}, "
+                f"you named {self.if_revision}). Read it again and decide whether your change still fits.",
+            )
+        match self.op:
+            case "pools.rename":
+                return replace(current, name=self.new_name)
+            case "pools.delete":
+                return None
+            case "pools.add_hosts" | "hosts.register":
+                return replace(current, hosts=unique((*current.hosts, *self.hosts)))
+            case "pools.remove_hosts" | "hosts.forget":
+                gone = _same_hosts(current.hosts, self.hosts)
+                return replace(current, hosts=tuple(host for host in current.hosts if host not in gone))
+            case "pools.update":
+                return replace(
+                    current,
+                    description=current.description if self.description is None else self.description,
+                    colour=current.colour if self.colour is None else self.colour,
+                )
+        raise ValueError(f"no such change: {self.op!r}")
+
+    def entry(self, before: Pool | None, after: Pool | None, *, when: dt.datetime, follows: str = "") -> Entry:
+        """The line of history for this change having turned `before` into `after`.
+
+        Args:
+            before: None for a creation.
+            after: None for a deletion.
+            when: now.
+            follows: id of the change that made `before`, where it is known: the new one sorts after it.
+        """
+        named = after or before
+        return Entry(
+            id=next_entry_id(follows),
+            when=when,
+            who=self.who,
+            op=self.op,
+            pool=named.name if named else self.pool,
+            diff=difference(before, after),
+            before=before.revision if before else "",
+            after=after.revision if after else "",
+            hosts=len(after.hosts) if after else 0,
+            key=self.key,
+            digest=self.digest,
+        )
+
+    def recall(self, entry: Entry) -> Entry:
+        """Accepts `entry` as the earlier outcome of this same request.
+
+        Raises:
+            RequestRefused: `bad_request`, where the request id had been used for another change.
+        """
+        if entry.digest != self.digest:
+            raise RequestRefused(
+                Code.BAD_REQUEST,
+                f"The request_id {self.request_id!r} was already used for another change ({entry.op} of "
+                f"{entry.pool!r}). Make a new request_id for each change.",
+            )
+        return entry
+
+
+def unknown_pool(name: str) -> RequestRefused:
+    """The refusal for a pool that is not there."""
+    return RequestRefused(
+        Code.UNKNOWN_POOL, f"There is no pool {name!r}. Ask for the list of pools; it may have been renamed or deleted."
+    )
+
+
+def pool_exists(name: str) -> RequestRefused:
+    """The refusal for a name that is taken."""
+    return RequestRefused(
+        Code.POOL_EXISTS, f"A pool {name!r} exists already. Choose another name, or change that pool."
+    )
+
+
+def difference(before: Pool | None, after: Pool | None) -> Diff:
+    """What it takes to get from `before` to `after`, enough to go back as well."""
+    old, new = before or Pool(""), after or Pool("")
+    old_hosts, new_hosts = set(old.hosts), set(new.hosts)
+
+    def pair(a: str, b: str) -> tuple[str, str] | None:
+        return None if a == b else (a, b)
+
+    return Diff(
+        name=pair(old.name, new.name),
+        description=pair(old.description, new.description),
+        colour=pair(old.colour, new.colour),
+        added=tuple(h for h in new.hosts if h not in old_hosts),
+        removed=tuple(h for h in old.hosts if h not in new_hosts),
+    )
+
+
+def as_afrender_would(name: str) -> str:
+    """The name a render gives itself when nobody says otherwise: lower case, cut at the first dot.
+
+    Source: CGRU's documentation of afrender; a name given with `-hostname` is taken as it is.
+    """
+    return name.lower().split(".", 1)[0] or name
+
+
+def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
+    """Which of the present names are meant by the named ones: the same whatever their case, or the same machine with
+    its domain on one side only. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
+    `pc-01.site-a` never means `pc-01.site-b`.
+    """
+    whole = {name.casefold() for name in named}
+    short = {as_afrender_would(name) for name in whole}
+    return frozenset(
+        name
+        for name in present
+        if name.casefold() in whole or as_afrender_would(name) in whole or name.casefold() in short
+    )
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, in the order of first appearance."""
+    return tuple(dict.fromkeys(names))
+
+
+_entry_lock = threading.Lock()
+_last_tick = 0
+
+_FAR_AHEAD = 2**53  # microseconds: the year 2255, which no clock is wrong enough to show
+
+
+def next_entry_id(follows: str = "") -> str:
+    """A new id for a history entry: 24 hexadecimal digits that sort by time, and never twice alike.
+
+    The first 14 are microseconds since 1970, made to increase within one broker, and beyond those of the entry that
+    this one `follows`: the entries of one pool keep their order when two brokers' clocks disagree.
+    """
+    global _last_tick
+    now = time.time_ns() // 1000
+    # Somebody may have written anything into the document; what cannot be one of our ids, or lies far ahead, is not.
+    after = int(follows[:14], 16) if re.fullmatch("[0-9a-f]{24}", follows) else 0
+    if after > _FAR_AHEAD:
+        after = 0
+    with _entry_lock:
+        _last_tick = max(_last_tick + 1, now, after + 1)
+        return f"{_last_tick:014x}{secrets.token_hex(5)}"

@@ -1,0 +1,526 @@
+"""What travels on the wire: messages, operations, error codes.
+
+Strategy: this file is the one definition. A request is decoded into the `msgspec` struct of its operation, which checks
+every type, length and unknown key; after that nobody checks again. Results are structs too, so that what a client
+may rely on can be read here. Nothing in this module knows of sockets, stores or masks.
+
+    {"v": 1, "id": "7f3a", "op": "mask", "params": {"pool": "fx"}}
+    {"v": 1, "id": "7f3a", "ok": true, "result": {...}}
+    {"v": 1, "id": "7f3a", "ok": false, "error": {"code": "unknown_pool", "message": "..."}}
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+VERSION = 1
+
+# A pool's name is shown in menus and typed on command lines: short, and no invisible characters.
+PoolName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^(?!\s)[^\x00-\x1f\x7f]+(?<!\s)\Z")]
+# One host or one ClusterShell range (`pc-[01-40]`). 1,024 is room for a long range, and more than DNS allows a name.
+HostPattern = Annotated[str, Meta(min_length=1, max_length=1024)]
+# The message limit bounds the sum; this bounds the loop.
+HostPatterns = Annotated[list[HostPattern], Meta(min_length=1, max_length=100_000)]
+Description = Annotated[str, Meta(max_length=1000)]
+Colour = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?\Z")]
+RequestId = Annotated[str, Meta(min_length=1, max_length=64)]
+Revision = Annotated[str, Meta(min_length=1, max_length=64)]
+
+Dialect = Literal["regex", "find"]
+MaskType = Literal["regex", "find", "any"]
+Style = Literal["list", "compact", "complement"]
+
+
+class Role(enum.StrEnum):
+    """What a credential allows. `MANAGER` may do everything that `READER` may."""
+
+    READER = "reader"
+    MANAGER = "manager"
+
+
+class Code(enum.StrEnum):
+    """Error codes, the machine-readable half of every refusal."""
+
+    BAD_REQUEST = "bad_request"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    UNKNOWN_OP = "unknown_op"
+    FORBIDDEN = "forbidden"
+    UNKNOWN_POOL = "unknown_pool"
+    POOL_EXISTS = "pool_exists"
+    EMPTY_POOL = "empty_pool"
+    CONFLICT = "conflict"
+    MASK_NOT_EXPRESSIBLE = "mask_not_expressible"
+    FARM_UNAVAILABLE = "farm_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
+    INTERNAL = "internal"
+
+
+class RequestRefused(Exception):
+    """A request that gets an error answer.
+
+    Args:
+        code: the error code on the wire.
+        message: what is wrong, which value it was, what to do next; shown to people as it is.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Params(Struct, forbid_unknown_fields=True):
+    """Base of all parameters. An unknown key is an error: a mistyped `if_revision` must not be ignored."""
+
+
+class Result(Struct, kw_only=True):
+    """Base of all results."""
+
+
+# --- the envelope ---------------------------------------------------------------------------------------------------
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """The outer object of a request; `params` is decoded once `op` has said what it must be."""
+
+    v: int
+    op: Annotated[str, Meta(max_length=64)]
+    id: Annotated[str, Meta(max_length=64)] = ""
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Answer(Struct, frozen=True):
+    """The outer object of a successful answer; `result` is already JSON."""
+
+    v: int
+    id: str
+    ok: bool
+    result: msgspec.Raw
+
+
+class ErrorBody(Struct, frozen=True):
+    code: Code
+    message: str
+
+
+class ErrorAnswer(Struct, frozen=True):
+    """The outer object of a refusal."""
+
+    v: int
+    id: str
+    ok: bool
+    error: ErrorBody
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+class Hello(Params):
+    """`hello`: who am I to this broker, and what may I ask?"""
+
+
+class HelloResult(Result):
+    broker: str
+    version: str
+    protocol: int
+    name: str
+    role: Role
+    operations: list[str]
+    message_bytes: int
+
+
+class Health(Params):
+    """`health`: is everything behind this broker well?"""
+
+
+class StoreHealth(Result):
+    kind: str
+    reachable: bool
+    latency_ms: float | None
+    snapshot_age: float
+    problems: list[str]
+
+
+class FarmHealth(Result):
+    source: Literal["afserver", "registered"]
+    server: str
+    reachable: bool
+    age: float | None
+    renders: int
+    error: str
+
+
+class ExpiringCredential(Result):
+    name: str
+    kind: Literal["ca", "broker", "client", "curve", "crl"]
+    expires: dt.datetime
+    days_left: int
+
+
+class HealthResult(Result):
+    status: Literal["healthy", "degraded"]
+    problems: list[str]
+    broker: str
+    version: str
+    uptime: float
+    pools: int
+    store: StoreHealth
+    farm: FarmHealth
+    credentials: list[ExpiringCredential]
+    connections: dict[str, int]
+    requests: dict[str, int]
+    errors: dict[str, dict[str, int]]
+    refused_connections: int
+
+
+class PoolsList(Params):
+    """`pools.list`: names and sizes of all pools, sorted by name."""
+
+    if_revision: Revision | None = None
+
+
+class PoolSummary(Result, omit_defaults=True):
+    name: str
+    hosts: int
+    revision: str
+    description: str = ""
+    colour: str = ""
+
+
+class PoolsListResult(Result, omit_defaults=True):
+    """`age` is in seconds: since when the store has not confirmed this picture. `pools` is absent when `unchanged`."""
+
+    revision: str
+    age: float
+    unchanged: bool = False
+    pools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class PoolsGet(Params):
+    """`pools.get`: one pool with its hosts, as they were entered."""
+
+    pool: PoolName
+
+
+class PoolDetail(Result):
+    name: str
+    hosts: list[str]
+    revision: str
+    description: str
+    colour: str
+
+
+class PoolsGetResult(Result):
+    pool: PoolDetail
+    age: float
+
+
+class HostsList(Params):
+    """`hosts.list`: every host known here: the farm's renders, hosts registered by hand, members of pools."""
+
+
+class HostSummary(Result, omit_defaults=True):
+    """`states` are of online, offline, busy, nimby, paused, sick; empty for a host the farm does not know."""
+
+    name: str
+    states: list[str] = []
+    address: str = ""
+    engine: str = ""
+    native_pool: str = ""
+    registered: bool = False
+    pools: list[str] = []
+
+
+class HostsListResult(Result):
+    hosts: list[HostSummary]
+    age: float
+    farm_age: float | None
+
+
+class MaskParams(Params):
+    """`mask`: the exclude mask that keeps a job on this pool's hosts.
+
+    `accept` says which mask types the caller is able to set on a job.
+    """
+
+    pool: PoolName
+    style: Style = "list"
+    accept: Annotated[list[Dialect], Meta(min_length=1, max_length=2)] = msgspec.field(
+        default_factory=lambda: ["regex", "find"]
+    )
+
+
+class MaskResult(Result):
+    """`mask_type` is what the job's `hosts_mask_type` must say; `any` where both dialects read the mask alike. `style`
+    is what was given, and `why` says why it is not what was asked for; empty when it is. `farm_age` is in seconds;
+    `farm_is_stale` is set on a mask that depends on a list of renders older than the studio wants it."""
+
+    pool: str
+    revision: str
+    mask: str
+    mask_type: MaskType
+    style: Style
+    why: str
+    pool_hosts: int
+    excluded_hosts: int
+    known_hosts: int
+    covers_future_hosts: bool
+    age: float
+    farm_age: float | None
+    farm_is_stale: bool
+
+
+class HistoryList(Params):
+    """`history.list`: the newest changes first; `before` is the id of the last entry of the page before."""
+
+    pool: PoolName | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+    before: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class HistoryEntry(Result):
+    """One change: `before` and `after` are revisions, empty where there was or is no pool; `hosts` counts those after
+    the change; `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each
+    only where something changed."""
+
+    id: str
+    when: dt.datetime
+    who: str
+    op: str
+    pool: str
+    diff: msgspec.Raw
+    before: str
+    after: str
+    hosts: int
+
+
+class HistoryListResult(Result):
+    entries: list[HistoryEntry]
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+class Write(Params, kw_only=True):
+    """Base of all writes.
+
+    `request_id` is made by the client, a new one for each change that somebody wants: the same one sent twice is
+    applied once and answered twice alike. `if_revision` makes the write fail with `conflict` when the pool has moved
+    on.
+    """
+
+    request_id: RequestId
+    if_revision: Revision | None = None
+
+
+def _check_new_name(name: str) -> None:
+    # Two pools that look alike in a menu are a job on the wrong machines. Names that are there already may be anything.
+    if not name.isprintable():
+        raise ValueError(f"the name {name!r} has characters in it that cannot be seen")
+
+
+class PoolsCreate(Write):
+    pool: PoolName
+    hosts: Annotated[list[HostPattern], Meta(max_length=100_000)] = []
+    description: Description = ""
+    colour: Colour = ""
+
+    def __post_init__(self) -> None:
+        _check_new_name(self.pool)
+
+
+class PoolsRename(Write):
+    pool: PoolName
+    new_name: PoolName
+
+    def __post_init__(self) -> None:
+        _check_new_name(self.new_name)
+
+
+class PoolsDelete(Write):
+    pool: PoolName
+
+
+class PoolsAddHosts(Write):
+    pool: PoolName
+    hosts: HostPatterns
+
+
+class PoolsRemoveHosts(Write):
+    pool: PoolName
+    hosts: HostPatterns
+
+
+class PoolsUpdate(Write):
+    pool: PoolName
+    description: Description | None = None
+    colour: Colour | None = None
+
+
+class HostsRegister(Write):
+    """`hosts.register`: make hosts known before the farm has seen them."""
+
+    hosts: HostPatterns
+
+
+class HostsForget(Write):
+    """`hosts.forget`: take back `hosts.register`. Renders and members of pools stay known."""
+
+    hosts: HostPatterns
+
+
+class WriteResult(Result):
+    """`pool` is the pool's name now (before, for a deletion; empty for the list of registered hosts); `revision` is
+    empty for a deletion; `hosts` counts the hosts there are now; `change` is the id of the history entry, empty when
+    everything was as asked for already."""
+
+    change: str
+    pool: str
+    revision: str
+    hosts: int
+    added: list[str]
+    removed: list[str]
+
+
+# --- the operations -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: the type of its parameters, and who may call it. It changes the store if they are a `Write`."""
+
+    name: str
+    params: type[Params]
+    role: Role
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation("hello", Hello, Role.READER),
+        Operation("health", Health, Role.READER),
+        Operation("pools.list", PoolsList, Role.READER),
+        Operation("pools.get", PoolsGet, Role.READER),
+        Operation("hosts.list", HostsList, Role.READER),
+        Operation("mask", MaskParams, Role.READER),
+        Operation("history.list", HistoryList, Role.MANAGER),
+        Operation("pools.create", PoolsCreate, Role.MANAGER),
+        Operation("pools.rename", PoolsRename, Role.MANAGER),
+        Operation("pools.delete", PoolsDelete, Role.MANAGER),
+        Operation("pools.add_hosts", PoolsAddHosts, Role.MANAGER),
+        Operation("pools.remove_hosts", PoolsRemoveHosts, Role.MANAGER),
+        Operation("pools.update", PoolsUpdate, Role.MANAGER),
+        Operation("hosts.register", HostsRegister, Role.MANAGER),
+        Operation("hosts.forget", HostsForget, Role.MANAGER),
+    )
+}
+
+_request_decoder = msgspec.json.Decoder(Request)
+_params_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(operation.params) for name, operation in OPERATIONS.items()
+}
+_encoder = msgspec.json.Encoder()
+
+# msgspec follows nested arrays by recursion.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# A request that cannot be read is read once more for its id, on the thread that everybody waits for; not if it is
+# large.
+_GUESSED_BYTES = 4096
+
+
+def decode_request(data: bytes) -> Request:
+    """Reads the outer object of a request.
+
+    Raises:
+        RequestRefused: `bad_request` or `unsupported_version`.
+    """
+    try:
+        request = _request_decoder.decode(data)
+    except _UNREADABLE as error:
+        version = _guess(data, "v")
+        if isinstance(version, int) and version != VERSION:
+            raise _unsupported(version) from None
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"The request is not a JSON object with v, id, op and params: {error}. "
+            'An example: {"v": 1, "id": "1", "op": "pools.list", "params": {}}',
+        ) from None
+    if request.v != VERSION:
+        raise _unsupported(request.v)
+    return request
+
+
+def guess_id(data: bytes) -> str:
+    """The `id` of a request that could not be read, so that its sender can match the refusal; else empty."""
+    value = _guess(data, "id")
+    return value if isinstance(value, str) and len(value) <= 64 else ""
+
+
+def _guess(data: bytes, key: str) -> object:
+    if len(data) > _GUESSED_BYTES:
+        return None
+    try:
+        value = msgspec.json.decode(data)
+    except _UNREADABLE:
+        return None
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _unsupported(version: int) -> RequestRefused:
+    return RequestRefused(
+        Code.UNSUPPORTED_VERSION,
+        f"This broker speaks version {VERSION} of the protocol, the request is version {version}. "
+        "Update the older of the two.",
+    )
+
+
+def decode_params(operation: Operation, raw: msgspec.Raw) -> Params:
+    """Reads the parameters of an operation.
+
+    Raises:
+        RequestRefused: `bad_request`, naming the parameter and what it must be.
+    """
+    try:
+        params: Params = _params_decoders[operation.name].decode(raw)
+    except _UNREADABLE as error:
+        fields = ", ".join(field.name for field in msgspec.structs.fields(operation.params)) or "none"
+        what, _, path = str(error).partition(" - at `$.")
+        key = path.partition("`")[0].partition("[")[0]
+        wrong = f"its {key} must be {_MEANT[key]} ({what})" if key in _MEANT else str(error)
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"The parameters of {operation.name} are wrong: {wrong}. It takes: {fields}."
+        ) from None
+    return params
+
+
+# What a parameter must be, for people; the types above say it for programs.
+_MEANT = {
+    "pool": "a name of 1 to 64 characters that can be seen, without blanks at its ends",
+    "new_name": "a name of 1 to 64 characters that can be seen, without blanks at its ends",
+    "hosts": "a list of host names and ranges",
+    "description": "a text of at most 1,000 characters",
+    "colour": "#rrggbb, or empty",
+    "style": "list, compact or complement",
+    "accept": "a list of regex, find, or both",
+    "request_id": "a text of 1 to 64 characters, a new one for each change",
+    "limit": "a number from 1 to 500",
+}
+
+
+def encode_answer(request_id: str, result: Result) -> bytes:
+    """A successful answer as it goes on the wire."""
+    return _encoder.encode(Answer(VERSION, request_id, True, msgspec.Raw(_encoder.encode(result))))
+
+
+def encode_error(request_id: str, code: Code, message: str) -> bytes:
+    """A refusal as it goes on the wire."""
+    return _encoder.encode(ErrorAnswer(VERSION, request_id, False, ErrorBody(code, message)))

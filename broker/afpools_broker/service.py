@@ -1,0 +1,500 @@
+"""From an operation to its answer; the only place that checks roles.
+
+Strategy: `answer` never waits. What can be said from memory is said at once, as bytes; what takes a database or a lot
+of arithmetic comes back as a function, which the listener runs on a worker and whose result it sends when it is there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from . import __version__, protocol
+from .credentials import Peer, utcnow
+from .hosts import expand
+from .pools import Change, Entry, fingerprint
+from .protocol import OPERATIONS, Code, RequestRefused, Result, Role
+from .snapshot import Snapshot, SnapshotKeeper
+from .store import PoolStore, StoreUnavailable
+
+log = logging.getLogger("afpools.service")
+
+# Clients wait two seconds for an answer. A write that stood in the queue for so long is not made any more: whoever
+# asked for it has been told that it failed.
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that takes its time: `work` makes it, on a worker; those that write have workers of their own, so that
+    reading never waits for a store."""
+
+    work: Callable[[], bytes]
+    writes: bool
+
+
+class Sender(Protocol):
+    """Who sent a request: an authenticated peer on one connection.
+
+    `connection` tells this connection from any other that is open; `address` is for log lines.
+    """
+
+    @property
+    def peer(self) -> Peer: ...
+    @property
+    def connection(self) -> Hashable: ...
+    @property
+    def address(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one peer may ask of the broker.
+
+    Args:
+        message_bytes: the largest request.
+        requests_per_second: on one connection.
+    """
+
+    message_bytes: int
+    requests_per_second: int
+
+
+@dataclass(frozen=True)
+class FarmPolicy:
+    """How far the list of renders is trusted.
+
+    Args:
+        by_hand: there is no afserver: the hosts registered by hand are the farm.
+        flag_after: seconds from which on a mask that depends on the list says that it is old.
+        refuse_after: seconds from which on no such mask is given.
+    """
+
+    by_hand: bool
+    flag_after: float
+    refuse_after: float
+
+
+class Statistics:
+    """What was asked and answered since the broker started; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        self.errors: dict[str, Counter[str]] = {}
+        self.connections: Counter[str] = Counter()
+        self.refused_connections = 0
+
+    def request(self, operation: str) -> None:
+        """Counts a request; `operation` is a name from `OPERATIONS`, never the client's own text."""
+        with self._lock:
+            self.requests[operation] += 1
+
+    def error(self, operation: str, code: Code) -> None:
+        """Counts an error answer; `operation` as for `request`, empty where it is not known."""
+        with self._lock:
+            self.errors.setdefault(operation or "unreadable", Counter())[code.value] += 1
+
+    def errors_now(self) -> dict[str, dict[str, int]]:
+        """Errors so far, by operation and code."""
+        with self._lock:
+            return {operation: dict(codes) for operation, codes in self.errors.items()}
+
+    def connection(self, listener: str, change: int) -> None:
+        """Counts a connection that was opened (1) or closed (-1)."""
+        with self._lock:
+            self.connections[listener] += change
+
+    def refused(self) -> None:
+        """Counts a connection that was not let in."""
+        with self._lock:
+            self.refused_connections += 1
+
+
+class HealthSource(Protocol):
+    """Answers `health`."""
+
+    def report(self) -> protocol.HealthResult: ...
+
+
+P = TypeVar("P", bound=protocol.Params)
+
+
+class Service:
+    """Answers requests.
+
+    Args:
+        name: this broker's own name.
+        keeper: the current snapshot, and the way to change it.
+        store: for history, which is not part of the snapshot.
+        health: answers `health`.
+        limits: what one peer may ask.
+        statistics: counts requests and errors.
+        farm: how far the list of renders is trusted.
+        clock: the time, with its zone.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        keeper: SnapshotKeeper,
+        store: PoolStore,
+        health: HealthSource,
+        limits: Limits,
+        statistics: Statistics,
+        farm: FarmPolicy,
+        clock: Callable[[], dt.datetime] = utcnow,
+    ) -> None:
+        self._name = name
+        self._keeper = keeper
+        self._store = store
+        self._health = health
+        self._limits = limits
+        self._statistics = statistics
+        self._farm = farm
+        self._clock = clock
+        self._window = 0
+        self._asked: dict[Hashable, int] = {}
+        # `mask` may say at once what it has said before; all others are either always quick or never.
+        self._quick: dict[str, Callable[[Sender, protocol.Params], Result]] = {
+            "hello": self._typed(protocol.Hello, self._hello),
+            "pools.list": self._typed(protocol.PoolsList, self._pools_list),
+            "pools.get": self._typed(protocol.PoolsGet, self._pools_get),
+        }
+        self._slow: dict[str, Callable[[Sender, protocol.Params], Result]] = {
+            "health": self._typed(protocol.Health, lambda _sender, _params: self._health.report()),
+            "hosts.list": self._typed(protocol.HostsList, self._hosts_list),
+            "mask": self._typed(protocol.MaskParams, self._mask),
+            "history.list": self._typed(protocol.HistoryList, self._history_list),
+        }
+
+    @staticmethod
+    def _typed(_params: type[P], handler: Callable[[Sender, P], Result]) -> Callable[[Sender, protocol.Params], Result]:
+        # `decode_params` made the parameters by the operation's own type; this says so to the type checker.
+        return handler  # type: ignore[return-value]
+
+    def answer(self, sender: Sender, data: bytes) -> bytes | Later:
+        """The answer to one request, or a function that returns it and may take its time.
+
+        Args:
+            sender: who asks, already authenticated.
+            data: the request as it came, at most `Limits.message_bytes` long.
+        """
+        try:
+            self._limit_rate(sender)
+        except RequestRefused as refusal:
+            return self._refuse("", "", refusal)
+        operation = None
+        try:
+            request = protocol.decode_request(data)
+            operation = OPERATIONS.get(request.op)
+            if operation is None:
+                raise RequestRefused(
+                    Code.UNKNOWN_OP,
+                    f"There is no operation {request.op!r} here (broker version {__version__}). "
+                    f"There are: {', '.join(OPERATIONS)}.",
+                )
+            self._statistics.request(operation.name)
+            if operation.role is Role.MANAGER and sender.peer.role is not Role.MANAGER:
+                log.warning(
+                    "Refused: %r (%s) at %s asked for %s, which takes a manager's credential",
+                    sender.peer.name,
+                    sender.peer.role,
+                    sender.address,
+                    operation.name,
+                )
+                raise RequestRefused(
+                    Code.FORBIDDEN,
+                    f"{operation.name} takes a manager's credential; {sender.peer.name!r} is a {sender.peer.role}. "
+                    "Ask whoever runs the farm for a manager's profile.",
+                )
+            params = protocol.decode_params(operation, request.params)
+        except RequestRefused as refusal:
+            return self._refuse(protocol.guess_id(data), operation.name if operation else "", refusal)
+        except Exception:
+            log.exception("Reading a request failed; it was %r", data[:2000])
+            return self._failed(protocol.guess_id(data), "")
+
+        def finish(handler: Callable[[Sender, protocol.Params], Result]) -> bytes:
+            try:
+                return protocol.encode_answer(request.id, handler(sender, params))
+            except RequestRefused as refusal:
+                return self._refuse(request.id, operation.name, refusal)
+            except StoreUnavailable as error:
+                return self._refuse(request.id, operation.name, RequestRefused(Code.STORE_UNAVAILABLE, str(error)))
+            except Exception:
+                log.exception("Answering %s failed; the request was %r", operation.name, data[:2000])
+                return self._failed(request.id, operation.name)
+
+        if isinstance(params, protocol.Write):
+            write, began = params, time.monotonic()
+            return Later(
+                lambda: finish(lambda sender, _params: self._write(sender, operation.name, write, began)), writes=True
+            )
+        if (quick := self._quick.get(operation.name)) is not None:
+            return finish(quick)
+        slow = self._slow[operation.name]
+        if isinstance(params, protocol.MaskParams) and self._mask_is_at_hand(params):
+            return finish(slow)
+        return Later(lambda: finish(slow), writes=False)
+
+    def too_busy(self, data: bytes) -> bytes:
+        """The answer to a request for which no worker is free."""
+        return self._refuse(
+            protocol.guess_id(data),
+            "",
+            RequestRefused(Code.RATE_LIMITED, "The broker has too many requests to work on. Try again in a moment."),
+        )
+
+    def too_large(self, size: int) -> bytes:
+        """The answer to a request over the limit, which was not read."""
+        return self._refuse(
+            "",
+            "",
+            RequestRefused(
+                Code.TOO_LARGE,
+                f"The request is {size:,} bytes; this broker takes {self._limits.message_bytes:,} at most. "
+                "Split the change into smaller ones.",
+            ),
+        )
+
+    def _limit_rate(self, sender: Sender) -> None:
+        # A fixed window of one second: no state outlives it, so nothing has to be cleaned up after a connection.
+        window = int(time.monotonic())
+        if window != self._window:
+            self._window, self._asked = window, {}
+        asked = self._asked.get(sender.connection, 0) + 1
+        self._asked[sender.connection] = asked
+        if asked > self._limits.requests_per_second:
+            if asked == self._limits.requests_per_second + 1:
+                log.warning("Rate limited: %r at %s", sender.peer.name, sender.address)
+            raise RequestRefused(
+                Code.RATE_LIMITED,
+                f"More than {self._limits.requests_per_second:,} requests in one second on one connection. Slow down.",
+            )
+
+    def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
+        """The answer to somebody whose credential was good when the connection was opened.
+
+        Args:
+            data: the request.
+            reason: a clause.
+        """
+        return self._refuse(
+            protocol.guess_id(data),
+            "",
+            RequestRefused(Code.FORBIDDEN, f"Your credential is not valid any more: {reason}. Ask for a new profile."),
+        )
+
+    def _refuse(self, request_id: str, operation: str, refusal: RequestRefused) -> bytes:
+        self._statistics.error(operation, refusal.code)
+        return protocol.encode_error(request_id, refusal.code, refusal.message)
+
+    def _failed(self, request_id: str, operation: str) -> bytes:
+        """The answer to a request that met a defect of ours; everything needed to find it is in the log."""
+        return self._refuse(
+            request_id,
+            operation,
+            RequestRefused(Code.INTERNAL, "The broker failed to answer; its log says why. Please report it."),
+        )
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def _hello(self, sender: Sender, _params: protocol.Hello) -> protocol.HelloResult:
+        role = sender.peer.role
+        return protocol.HelloResult(
+            broker=self._name,
+            version=__version__,
+            protocol=protocol.VERSION,
+            name=sender.peer.name,
+            role=role,
+            operations=[op.name for op in OPERATIONS.values() if role is Role.MANAGER or op.role is Role.READER],
+            message_bytes=self._limits.message_bytes,
+        )
+
+    def _pools_list(self, _sender: Sender, params: protocol.PoolsList) -> protocol.PoolsListResult:
+        snapshot = self._keeper.current
+        if params.if_revision == snapshot.revision:
+            return protocol.PoolsListResult(revision=snapshot.revision, age=self._age(), unchanged=True)
+        return protocol.PoolsListResult(revision=snapshot.revision, age=self._age(), pools=snapshot.pools_json)
+
+    def _pools_get(self, _sender: Sender, params: protocol.PoolsGet) -> protocol.PoolsGetResult:
+        pool = self._keeper.current.pool(params.pool)
+        return protocol.PoolsGetResult(
+            pool=protocol.PoolDetail(
+                name=pool.name,
+                hosts=list(pool.hosts),
+                revision=pool.revision,
+                description=pool.description,
+                colour=pool.colour,
+            ),
+            age=self._age(),
+        )
+
+    def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
+        snapshot = self._keeper.current
+        return protocol.HostsListResult(
+            hosts=snapshot.hosts(), age=self._age(), farm_age=_rounded(self._farm_age(snapshot))
+        )
+
+    def _farm_age(self, snapshot: Snapshot) -> float | None:
+        """Seconds since the list of renders in this snapshot was true; None where there is none."""
+        if snapshot.farm is None:
+            return None
+        return max(0.0, (self._clock() - snapshot.farm.seen).total_seconds())
+
+    def _mask_is_at_hand(self, params: protocol.MaskParams) -> bool:
+        try:
+            fences = self._keeper.current.fences
+            return fences.mask_at_hand((params.pool, params.style, tuple(params.accept))) is not None
+        except RequestRefused:
+            return True
+
+    def _mask(self, _sender: Sender, params: protocol.MaskParams) -> protocol.MaskResult:
+        snapshot = self._keeper.current
+        pool = snapshot.pool(params.pool)
+        farm_age = self._farm_age(snapshot)
+        if not self._farm.by_hand and farm_age is None:
+            raise RequestRefused(
+                Code.FARM_UNAVAILABLE,
+                "The broker has never seen the farm's list of renders, so it cannot say which hosts a job must not "
+                "run on. See that afserver runs and that [farm] server in broker.toml names it.",
+            )
+        mask = snapshot.fences.mask((params.pool, params.style, tuple(params.accept)))
+        if mask.style != "complement":
+            # The others name the hosts to keep out, and are wrong where one is not known.
+            self._refuse_unknown_hosts(snapshot, farm_age)
+        return protocol.MaskResult(
+            pool=pool.name,
+            revision=pool.revision,
+            mask=mask.text,
+            mask_type=mask.type,
+            style=mask.style,
+            why=mask.why,
+            pool_hosts=mask.pool_hosts,
+            excluded_hosts=mask.excluded_hosts,
+            known_hosts=mask.pool_hosts + mask.excluded_hosts,
+            covers_future_hosts=mask.covers_future_hosts,
+            age=self._age(),
+            farm_age=_rounded(farm_age),
+            farm_is_stale=mask.style != "complement" and (farm_age or 0.0) > self._farm.flag_after,
+        )
+
+    def _refuse_unknown_hosts(self, snapshot: Snapshot, farm_age: float | None) -> None:
+        """
+        Raises:
+            RequestRefused: `farm_unavailable`: there may be hosts that nobody here knows of.
+        """
+        if farm_age is not None and farm_age > self._farm.refuse_after:
+            raise RequestRefused(
+                Code.FARM_UNAVAILABLE,
+                f"The farm's list of renders is {farm_age / 60:,.0f} minutes old, too old for a mask that names the "
+                "hosts to keep out ([farm] refuse_after). Ask for style complement, which does not depend on it, "
+                "or see why afserver does not answer.",
+            )
+        if self._farm.by_hand and snapshot.contents.problems:
+            raise RequestRefused(
+                Code.FARM_UNAVAILABLE,
+                "Not all hosts that were entered can be read, so they cannot be kept out: "
+                f"{snapshot.contents.problems[0]} Mend that, or ask for style complement.",
+            )
+
+    def _history_list(self, _sender: Sender, params: protocol.HistoryList) -> protocol.HistoryListResult:
+        entries = self._store.history(pool=params.pool, limit=params.limit, before=params.before)
+        return protocol.HistoryListResult(entries=[_public(entry) for entry in entries])
+
+    def _age(self) -> float:
+        return round(self._keeper.age, 1)
+
+    # --- writes ---------------------------------------------------------------------------------------------------
+
+    def _write(self, sender: Sender, op: str, params: protocol.Write, began: float) -> protocol.WriteResult:
+        if time.monotonic() > began + _PATIENCE_SECONDS:
+            raise RequestRefused(
+                Code.STORE_UNAVAILABLE,
+                "The change was not made: the store is slow, and too many changes stood before this one. Try again.",
+            )
+        change = self._change(sender.peer, op, params)
+        if self._farm.by_hand and change.op in ("pools.remove_hosts", "pools.delete"):
+            self._register_members(change)
+        entry = self._keeper.apply(change)
+        if entry.changed:
+            log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
+        return protocol.WriteResult(
+            change=entry.id if entry.changed else "",
+            pool=entry.pool,
+            revision=entry.after,
+            hosts=entry.hosts,
+            added=list(entry.diff.added),
+            removed=list(entry.diff.removed),
+        )
+
+    def _register_members(self, change: Change) -> None:
+        """Without afserver, what was registered or is in a pool is all that is known. A host that leaves its pool must
+        not be forgotten with it, or the others' masks would not keep it out any more."""
+        snapshot = self._keeper.current
+        members = snapshot.fences.members.get(change.pool, frozenset())
+        new = tuple(sorted(members - snapshot.fences.farm))
+        if new:
+            request_id = f"{change.request_id} {fingerprint(new)}"
+            self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=new))
+
+    def _change(self, peer: Peer, op: str, params: protocol.Write) -> Change:
+        known = self._keeper.current.fences.farm
+        change = Change(op=op, who=peer.name, request_id=params.request_id, if_revision=params.if_revision)
+        match params:
+            case protocol.PoolsCreate():
+                return replace(
+                    change,
+                    pool=params.pool,
+                    hosts=expand(params.hosts, known),
+                    description=params.description,
+                    colour=params.colour,
+                )
+            case protocol.PoolsRename():
+                return replace(change, pool=params.pool, new_name=params.new_name)
+            case protocol.PoolsUpdate():
+                return replace(change, pool=params.pool, description=params.description, colour=params.colour)
+            case protocol.PoolsDelete():
+                return replace(change, pool=params.pool)
+            case protocol.PoolsAddHosts() | protocol.PoolsRemoveHosts():
+                return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
+            case protocol.HostsRegister() | protocol.HostsForget():
+                return replace(change, hosts=expand(params.hosts, known))
+        raise TypeError(f"no such write: {params!r}")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _public(entry: Entry) -> protocol.HistoryEntry:
+    """A history entry as managers see it."""
+    return protocol.HistoryEntry(
+        id=entry.id,
+        when=entry.when,
+        who=entry.who,
+        op=entry.op,
+        pool=entry.pool,
+        diff=msgspec.Raw(msgspec.json.encode(entry.diff)),
+        before=entry.before,
+        after=entry.after,
+        hosts=entry.hosts,
+    )
+
+
+def _described(entry: Entry) -> str:
+    counts = [f"+{len(entry.diff.added)}"] * bool(entry.diff.added) + [f"-{len(entry.diff.removed)}"] * bool(
+        entry.diff.removed
+    )
+    hosts = f" ({', '.join(counts)} hosts)" if counts else ""
+    return f"pool {entry.pool!r}{hosts}" if entry.pool else f"registered hosts{hosts}"

@@ -1,0 +1,315 @@
+"""The picture of pools and farm that reads are answered from, and the thread that keeps it true.
+
+Strategy: a `Snapshot` never changes; a new one replaces it in one assignment, so that a reader needs no lock, and no
+lock is ever held while the store is asked. A load that began earlier than the one already shown is thrown away, so
+that an older picture can never replace a newer one. What is costly to derive (the farm's spelling of each pool,
+masks) lives in `Fences`, which outlives a snapshot as long as neither the pools nor the names on the farm change:
+renders go busy and free every second, and masks do not care.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from .farm import Farm, Render
+from .hosts import Spelling
+from .masks import Mask, exclude_mask
+from .pools import Change, Contents, Entry, Pool, fingerprint, unknown_pool
+from .protocol import Code, Dialect, HostSummary, PoolSummary, RequestRefused, Style
+from .store import PoolStore, StoreUnavailable
+
+log = logging.getLogger("afpools.store")
+
+MaskKey = tuple[str, Style, tuple[Dialect, ...]]
+
+
+class Fences:
+    """Pools as the farm spells them, and the masks made of them. Masks are made once and kept.
+
+    Args:
+        contents: what the store holds.
+        farm: the names of the farm's renders.
+    """
+
+    def __init__(self, contents: Contents, farm: frozenset[str]) -> None:
+        self.farm = farm
+        self._contents = contents
+        self._masks: dict[MaskKey, Mask | RequestRefused] = {}
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self.farm)
+
+    @cached_property
+    def members(self) -> dict[str, frozenset[str]]:
+        """The hosts of each pool, as the farm spells them."""
+        return {name: frozenset(map(self._spelling.of, pool.hosts)) for name, pool in self._contents.pools.items()}
+
+    @cached_property
+    def registered(self) -> frozenset[str]:
+        """The hosts registered by hand, as the farm spells them."""
+        return frozenset(map(self._spelling.of, self._contents.registered.hosts))
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Every host anybody has told us of: renders, hosts registered by hand, members of pools."""
+        return self.farm.union(self.registered, *self.members.values())
+
+    def mask_at_hand(self, key: MaskKey) -> Mask | None:
+        """The mask, if it has been made already.
+
+        Raises:
+            RequestRefused: it has been tried already, and there is none.
+        """
+        made = self._masks.get(key)
+        if isinstance(made, RequestRefused):
+            raise RequestRefused(made.code, made.message)
+        return made
+
+    def mask(self, key: MaskKey) -> Mask:
+        """The mask, made now if need be.
+
+        Raises:
+            RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
+        """
+        made = self.mask_at_hand(key)
+        if made is not None:
+            return made
+        name, style, accept = key
+        if name not in self.members:
+            raise unknown_pool(name)
+        try:
+            made = exclude_mask(self.members[name], self.known, accept=accept, style=style)
+        except RequestRefused as refusal:
+            self._masks[key] = refusal
+            raise
+        self._masks[key] = made
+        return made
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Pools and farm at one moment.
+
+    Args:
+        contents: what the store held.
+        farm: the renders, None for a farm never seen.
+        fences: what follows from both.
+    """
+
+    contents: Contents
+    farm: Farm | None
+    fences: Fences
+
+    @classmethod
+    def of(cls, contents: Contents, farm: Farm | None, last: Snapshot | None, *, by_hand: bool) -> Snapshot:
+        """A snapshot that keeps what can be kept of the last one.
+
+        Args:
+            contents: what the store held.
+            farm: the renders, None for a farm never seen.
+            last: the snapshot before.
+            by_hand: there is no afserver: the registered hosts, as they are spelled, are the farm.
+        """
+        if by_hand:
+            names = frozenset(contents.registered.hosts)
+        else:
+            names = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
+        if last is not None and contents == last.contents:
+            contents = last.contents
+            if names == last.fences.farm:
+                return cls(contents, farm, last.fences)
+        return cls(contents, farm, Fences(contents, names))
+
+    def pool(self, name: str) -> Pool:
+        """The pool of that name.
+
+        Raises:
+            RequestRefused: `unknown_pool`.
+        """
+        try:
+            return self.contents.pools[name]
+        except KeyError:
+            raise unknown_pool(name) from None
+
+    @cached_property
+    def revision(self) -> str:
+        """Differs when any pool does; all brokers of a studio agree on it."""
+        return fingerprint(*sorted((pool.name, pool.revision) for pool in self.contents.pools.values()))
+
+    @cached_property
+    def pools_json(self) -> msgspec.Raw:
+        """The list of pools, ready to be sent."""
+        summaries = [
+            PoolSummary(
+                name=pool.name,
+                hosts=len(pool.hosts),
+                revision=pool.revision,
+                description=pool.description,
+                colour=pool.colour,
+            )
+            for pool in sorted(self.contents.pools.values(), key=lambda pool: pool.name.casefold())
+        ]
+        return msgspec.Raw(msgspec.json.encode(summaries))
+
+    def hosts(self) -> list[HostSummary]:
+        """Every known host with what is known of it, sorted by name."""
+        pools_of: dict[str, list[str]] = {}
+        for name in sorted(self.fences.members, key=str.casefold):
+            for host in self.fences.members[name]:
+                pools_of.setdefault(host, []).append(name)
+        renders = {render.name: render for render in self.farm.renders} if self.farm else {}
+        return [
+            HostSummary(
+                name=name,
+                states=list(render.states),
+                address=render.address,
+                engine=render.engine,
+                native_pool=render.native_pool,
+                registered=name in self.fences.registered,
+                pools=pools_of.get(name, []),
+            )
+            for name in sorted(self.fences.known)
+            for render in (renders.get(name) or Render(name),)
+        ]
+
+
+class SnapshotKeeper:
+    """Holds the current snapshot, and makes a new one whenever the store or the farm has something new.
+
+    Args:
+        store: where pools are kept; closed by its owner, not here.
+        by_hand: there is no afserver: the hosts registered by hand are the farm.
+    """
+
+    # After the store went away, try again this often; well within the second that a change may take to be seen.
+    _RETRY_SECONDS = 0.5
+
+    def __init__(self, store: PoolStore, *, by_hand: bool) -> None:
+        self._store = store
+        self._by_hand = by_hand
+        self._lock = threading.Lock()  # never held while the store is asked
+        self._stop = threading.Event()
+        self._loaded = threading.Event()
+        self._snapshot: Snapshot | None = None
+        self._farm: Farm | None = None
+        self._loads_begun = 0
+        self._load_shown = 0
+        self._confirmed = float("-inf")
+        self._closed = ""
+        self.trouble = "The store has not answered yet."
+        """Why the store is not there; empty while it is."""
+        self._thread = threading.Thread(target=self._run, name="afpools-snapshot", daemon=True)
+
+    def start(self, *, wait: float) -> None:
+        """Begins to follow the store, and waits at most `wait` seconds for the first picture of it."""
+        self._thread.start()
+        self._loaded.wait(wait)
+
+    def refuse_writes(self, why: str) -> None:
+        """Makes no change any more; those under way are finished."""
+        self._closed = why
+
+    def stop(self, *, wait: float) -> None:
+        """Ends the thread; waits at most `wait` seconds."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(wait)
+
+    @property
+    def current(self) -> Snapshot:
+        """The newest snapshot.
+
+        Raises:
+            RequestRefused: `store_unavailable`: this broker has not seen its store since it started.
+        """
+        if self._snapshot is None:
+            raise RequestRefused(
+                Code.STORE_UNAVAILABLE, f"This broker does not know the pools yet: {self.trouble} Try again shortly."
+            )
+        return self._snapshot
+
+    @property
+    def age(self) -> float:
+        """Seconds since the store last confirmed the current snapshot; below two while it is there."""
+        return max(0.0, time.monotonic() - self._confirmed)
+
+    def apply(self, change: Change) -> Entry:
+        """Writes a change to the store, and reads the store again, so that its author finds it at once.
+
+        Raises:
+            RequestRefused: what `PoolStore.apply` raises, and `store_unavailable`.
+        """
+        if why := self._closed or self.trouble:
+            raise RequestRefused(Code.STORE_UNAVAILABLE, f"The change was not made: {why}")
+        try:
+            entry = self._store.apply(change)
+        except StoreUnavailable as error:
+            raise RequestRefused(
+                Code.STORE_UNAVAILABLE,
+                f"Whether the change was made is not known: {error} Sending it again with the same request_id is safe.",
+            ) from None
+        try:
+            # Even for a change that the store recalls as made before: it may have been undone since.
+            self._load()
+        except Exception as error:
+            # The change is safe in the store, and that is what is answered; the watch will bring it.
+            log.warning("Could not read back a change: %s", error, exc_info=not isinstance(error, StoreUnavailable))
+        return entry
+
+    def see_farm(self, farm: Farm) -> None:
+        """Takes in a new list of renders."""
+        with self._lock:
+            self._farm = farm
+            if self._snapshot is not None:
+                self._show(self._snapshot.contents)
+
+    def _load(self) -> None:
+        with self._lock:
+            self._loads_begun += 1
+            load = self._loads_begun
+        contents = self._store.load()
+        with self._lock:
+            if load < self._load_shown:
+                return
+            self._load_shown = load
+            if self._snapshot is None or contents.problems != self._snapshot.contents.problems:
+                for problem in contents.problems:
+                    log.warning("%s", problem)
+            self._show(contents)
+
+    def _show(self, contents: Contents) -> None:
+        snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand)
+        # Made now, or the listener's thread would have to.
+        _ = snapshot.revision, snapshot.pools_json
+        self._snapshot = snapshot
+
+    def _run(self) -> None:
+        said = ""
+        while not self._stop.is_set():
+            try:
+                for changed in self._store.watch(self._stop):
+                    if changed:
+                        self._load()
+                    self._confirmed = time.monotonic()
+                    if said:
+                        log.info("The store (%s) answers again.", self._store.kind)
+                        said = ""
+                    self.trouble = ""
+                    self._loaded.set()
+            except Exception as error:
+                # Not even a defect may end the only thread that keeps the picture true: say so, and go on.
+                trouble = str(error)
+                if not isinstance(error, StoreUnavailable):
+                    log.exception("Following the store failed")
+                    trouble = "The broker failed to read the store; its log says why."
+                elif trouble != said:
+                    log.error("%s", trouble)
+                self.trouble = said = trouble
+            self._stop.wait(self._RETRY_SECONDS)

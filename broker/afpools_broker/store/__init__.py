@@ -1,0 +1,117 @@
+"""Where pools are kept: the contract, and how a store is opened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ..pools import Change, Contents, Entry
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer. Nothing is known about a write that was under way.
+
+    The message says which store, without its password, and what to look at.
+    """
+
+
+class PoolStore(Protocol):
+    """Keeps pools, hosts registered by hand, history, and the last known list of renders.
+
+    Every method may be called from any thread, and returns or raises within the store's configured timeout
+    (`watch` excepted, which is a stream). Every method may raise `StoreUnavailable`.
+    """
+
+    kind: str
+    """`mongodb` or `sqlite`."""
+
+    def load(self) -> Contents:
+        """Everything reads are answered from, read in one go."""
+
+    def apply(self, change: Change) -> Entry:
+        """Applies one change, durably, and records it.
+
+        The same change (same `key`) applied twice, by whichever broker, is applied once and returns the same entry.
+        Two changes of one pool at the same moment are applied one after the other.
+
+        Raises:
+            RequestRefused: what `Change.apply` and `Change.recall` raise, `pool_exists` for a name that is taken, and
+                `too_large` for a pool that the store cannot hold.
+        """
+
+    def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
+        """The newest entries first, those that changed nothing left out.
+
+        Args:
+            pool: only entries of the pool that had this name before or after the change.
+            limit: at most this many.
+            before: only entries older than the one with this id.
+        """
+
+    def watch(self, stop: threading.Event) -> Iterator[bool]:
+        """Tells when something may have changed, whoever changed it.
+
+        Yields True at once, and whenever `load` may give something new; False at least every second otherwise, as a
+        sign that the store is there. Ends within a second once `stop` is set.
+        """
+
+    def ping(self) -> float:
+        """Asks the store for a sign of life, and returns how many seconds it took."""
+
+    def save_farm(self, data: bytes, seen: dt.datetime) -> None:
+        """Keeps the last known list of renders (`data`, up to 16 MB, is the farm client's own) and when it was true,
+        to the millisecond. A list older than the kept one is ignored."""
+
+    def load_farm(self) -> tuple[bytes, dt.datetime] | None:
+        """What `save_farm` kept last, None where nothing was."""
+
+    def close(self) -> None:
+        """Lets go of connections and files. Nothing may be called after it."""
+
+
+def open_store(uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> PoolStore:
+    """The store at an address. Nothing is read or connected to before it is first used, so that a broker starts
+    while its store is away.
+
+    Args:
+        uri: `sqlite:///relative/path`, `sqlite:////absolute/path`, `mongodb://…` or `mongodb+srv://…`.
+        timeout: seconds that any call may take.
+        poll_seconds: how often a MongoDB that has no change streams is looked at.
+
+    Raises:
+        ValueError: `uri` is none of these. The message says what is wrong with it, without the password.
+    """
+    scheme, separator, rest = uri.partition("://")
+    # Each store is imported when it is asked for: whoever uses SQLite needs no driver for MongoDB.
+    if separator and scheme == "sqlite":
+        if not rest.startswith("/") or rest in ("/", "/:memory:"):
+            raise ValueError(
+                f"{uri!r} names no file. Write sqlite:////srv/afpools/pools.db for a full path, "
+                "sqlite:///pools.db for one that is relative."
+            )
+        from .sqlite import SqliteStore
+
+        return SqliteStore(Path(rest[1:]), timeout=timeout)
+    if separator and scheme in ("mongodb", "mongodb+srv"):
+        from .mongo import MongoStore
+
+        return MongoStore(uri, timeout=timeout, poll_seconds=poll_seconds)
+    raise ValueError(
+        f"{redacted(uri)!r} is not a store's address. It begins with sqlite:///, mongodb:// or mongodb+srv://."
+    )
+
+
+def redacted(uri: str) -> str:
+    """A store's address as messages and logs may show it: without its passwords."""
+    scheme, separator, rest = uri.partition("://")
+    # Up to the last @: a password with an @ in it is a mistake, and must not be shown for it.
+    credential, at, host = rest.rpartition("@")
+    if at:
+        user, colon, _password = credential.partition(":")
+        rest = f"{user}{colon and ':***'}@{host}"
+    rest = re.sub(r"(?i)\b(tlsCertificateKeyFilePassword|authMechanismProperties)=[^&]*", r"\1=***", rest)
+    return f"{scheme}{separator}{rest}"

@@ -1,0 +1,241 @@
+"""MongoDB documents: how pools and history are written, and how what others wrote is read.
+
+Strategy: pure functions, no server. The earlier project's documents are valid as they are; beside its fields stand
+ours. People edit documents by hand, so reading never fails: what cannot be used is left out, with one sentence that
+says so. Leaving a host out of a pool only narrows where jobs run, a guessed one would widen it, so nothing is guessed.
+
+    {"name": "fx", "clients": [{"hostname": "pc-01", "engine": "", "ip": "", "port": ""}],
+     "description": "", "colour": "", "change": {...the history entry that made this...}}
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import bson
+import msgspec
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+
+from ..pools import Contents, Entry, Pool
+from ..protocol import Colour, Description, PoolName
+from . import StoreUnavailable
+from .records import names
+
+REGISTERED = "registered"
+"""`_id` of the one document in `hosts`: the hosts registered by hand, in the shape of a pool without a name."""
+
+# Dates outside of Python's range must not make a document unreadable.
+_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+_POSITIONS_SHOWN = 5
+
+
+def read_contents(pools: Iterable[RawBSONDocument], registered: RawBSONDocument | None) -> Contents:
+    """Everything reads are answered from.
+
+    Args:
+        pools: the documents of the collection `pools`, but for those that are being deleted.
+        registered: the document of the hosts registered by hand, None where there is none.
+    """
+    found: dict[str, Pool] = {}
+    twice: set[str] = set()
+    problems: list[str] = []
+    for document in pools:
+        try:
+            pool = read_pool(document, problems)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if pool.name in found:
+            twice.add(pool.name)
+        found[pool.name] = pool
+    for name in sorted(twice):
+        # Which of them the artist means is anybody's guess, and a job must not run on a guess.
+        del found[name]
+        problems.append(
+            f"More than one document in the collection pools is named {name!r}; that pool counts as absent, and no "
+            "pool can be changed until all but one of them are renamed or deleted."
+        )
+    by_hand = Pool("")
+    if registered is not None:
+        try:
+            by_hand = read_registered(registered, problems)
+        except ValueError as error:
+            problems.append(str(error))
+    return Contents(found, by_hand, tuple(problems))
+
+
+def read_pool(document: RawBSONDocument, problems: list[str]) -> Pool:
+    """A document of the collection `pools`.
+
+    Args:
+        document: as it was read.
+        problems: gets a sentence for everything that is left out.
+
+    Raises:
+        ValueError: it cannot count as a pool. The message is such a sentence.
+    """
+    fields = _decode(document)
+    label = f"The document {fields.get('_id')!r} in the collection pools"
+    try:
+        name = msgspec.convert(fields.get("name"), PoolName)
+    except msgspec.ValidationError as error:
+        raise ValueError(
+            f"{label} counts as absent: its name {fields.get('name')!r} is not a pool's name ({error}). "
+            "Rename or delete it in the database."
+        ) from None
+    return _read(fields, name, f"The pool {name!r}", problems)
+
+
+def read_registered(document: RawBSONDocument, problems: list[str]) -> Pool:
+    """The document of the hosts registered by hand; otherwise like `read_pool`."""
+    return _read(_decode(document), "", "The list of hosts registered by hand", problems)
+
+
+def _decode(document: RawBSONDocument) -> dict[str, Any]:
+    try:
+        return bson.decode(document.raw, _OPTIONS)
+    # The decoder has its own errors, and passes on those of text that is not UTF-8.
+    except (bson.errors.BSONError, ValueError) as error:
+        raise ValueError(
+            f"A document of {len(document.raw):,} bytes cannot be read and counts as absent: {error}. "
+            "Mend or delete it in the database."
+        ) from None
+
+
+def _read(fields: Mapping[str, Any], name: str, label: str, problems: list[str]) -> Pool:
+    return Pool(
+        name,
+        _hosts(fields.get("clients"), label, problems),
+        _text(fields, "description", Description, label, problems),
+        _text(fields, "colour", Colour, label, problems),
+    )
+
+
+def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
+    if not isinstance(clients, list):
+        problems.append(f"{label} counts as empty: its clients are {_short(clients)}, not a list.")
+        return ()
+    hosts: dict[str, None] = {}
+    unusable: list[int] = []
+    for position, client in enumerate(clients):
+        host = client.get("hostname") if isinstance(client, Mapping) else None
+        if isinstance(host, str) and host:
+            hosts[host] = None
+        else:
+            unusable.append(position)
+    if unusable:
+        shown = ", ".join(map(str, unusable[:_POSITIONS_SHOWN])) + (", …" if len(unusable) > _POSITIONS_SHOWN else "")
+        problems.append(
+            f"{label} is read without {len(unusable)} of its {len(clients)} clients (number {shown}, counted from 0), "
+            f"which have no hostname; the first of them is {_short(clients[unusable[0]])}."
+        )
+    return tuple(hosts)
+
+
+def _text(fields: Mapping[str, Any], key: str, kind: Any, label: str, problems: list[str]) -> str:
+    value = fields.get(key, "")
+    try:
+        return str(msgspec.convert(value, kind))
+    except msgspec.ValidationError as error:
+        problems.append(f"{label} is read without its {key}, which is {_short(value)}: {error}.")
+        return ""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def new_document(pool: Pool, entry: Entry) -> dict[str, Any]:
+    """The document of a pool that there was not before."""
+    return {
+        **({"name": pool.name} if pool.name else {"_id": REGISTERED}),
+        "clients": [_client(host) for host in pool.hosts],
+        "description": pool.description,
+        "colour": pool.colour,
+        "change": entry_document(entry),
+    }
+
+
+def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -> dict[str, Any]:
+    """The update that turns `document`, which was read as `before`, into `after`. It names only what changes, so that
+    fields that are not ours stay as they are, inside the clients as well."""
+    fields: dict[str, Any] = {"change": entry_document(entry)}
+    for key in ("name", "description", "colour"):
+        if getattr(after, key) != getattr(before, key):
+            fields[key] = getattr(after, key)
+    # A change only adds hosts or only removes some. Neither has to repeat the others, which may be many.
+    had, have = set(before.hosts), set(after.hosts)
+    added = [_client(host) for host in after.hosts if host not in had]
+    clients = document.get("clients")
+    if had != have and clients is not None and not isinstance(clients, list):
+        raise StoreUnavailable(
+            f"The clients of {before.name or 'the registered hosts'!r} in the database are {_short(clients)}, not a "
+            "list. Mend the document first: a change would throw away what is in it."
+        )
+    if added and clients is None:
+        return {"$set": {**fields, "clients": added}}
+    if added:
+        return {"$set": fields, "$push": {"clients": {"$each": added}}}
+    if had != have:
+        return {"$set": fields, "$pull": {"clients": {"hostname": {"$in": sorted(had - have)}}}}
+    return {"$set": fields}
+
+
+def tombstone(entry: Entry) -> dict[str, Any]:
+    """The update that marks a pool as being deleted."""
+    return {"$set": {"deleted": True, "change": entry_document(entry)}}
+
+
+def is_tombstone(document: Mapping[str, Any]) -> bool:
+    """True for a pool that is being deleted. `deleted` alone would be a field of somebody else's."""
+    change = document.get("change")
+    return document.get("deleted") is True and isinstance(change, Mapping) and change.get("op") == "pools.delete"
+
+
+def exactly(document: RawBSONDocument) -> dict[str, Any]:
+    """The filter that matches a document only as long as nothing in it differs from what was read: neither another
+    broker nor a person has touched it since."""
+    return {"_id": {"$eq": document["_id"]}, "$expr": {"$eq": ["$$ROOT", {"$literal": document}]}}
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """An entry as it is kept in a pool's document."""
+    kept: dict[str, Any] = msgspec.to_builtins(entry, builtin_types=(dt.datetime,))
+    return kept
+
+
+def history_document(entry: Entry) -> dict[str, Any]:
+    """An entry as it is kept in the collection `history`."""
+    kept = entry_document(entry)
+    return {"_id": kept.pop("id"), **kept, "names": names(entry), "changed": entry.changed}
+
+
+def read_change(document: RawBSONDocument | None) -> Entry | None:
+    """The entry that made a pool what it is; None where the document is older than us, or the entry was broken."""
+    try:
+        return None if document is None else msgspec.convert(_decode(document).get("change"), Entry)
+    except (msgspec.ValidationError, ValueError):
+        return None
+
+
+def read_history(document: RawBSONDocument) -> Entry | None:
+    """An entry of the collection `history`, None for one that cannot be read."""
+    try:
+        fields = _decode(document)
+        return msgspec.convert({**fields, "id": fields.get("_id")}, Entry)
+    except (msgspec.ValidationError, ValueError):
+        return None
+
+
+def _client(host: str) -> dict[str, str]:
+    # What the earlier project wrote, and may still read.
+    return {"hostname": host, "engine": "", "ip": "", "port": ""}

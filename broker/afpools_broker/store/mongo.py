@@ -1,0 +1,570 @@
+"""Pools in MongoDB, shared by every broker of a studio and with whoever edits them there by hand.
+
+Strategy: no transactions, so that a single server works like a replica set. A pool's document is the only truth about
+it and carries the entry of its last change; one atomic update swaps both, and only while the document is exactly what
+was read. `history` is a copy of those entries, made after the swap; before an entry is overwritten it is made sure that
+the copy exists, so a broker may die between any two steps. A deletion is a swap too: to a tombstone, which is removed
+once history has its entry, by whoever meets it first.
+
+Everything that is acknowledged was written by a majority. Reads that decide a write are `local`: the swap fails where
+they were wrong, whereas a majority's older view could deny a change that is just being replicated.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import bson
+import pymongo
+from bson.raw_bson import RawBSONDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    DocumentTooLarge,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from ..pools import Change, Contents, Entry, Pool, pool_exists
+from ..protocol import Code, RequestRefused
+from . import StoreUnavailable, redacted
+from .documents import (
+    REGISTERED,
+    exactly,
+    history_document,
+    is_tombstone,
+    new_document,
+    read_change,
+    read_contents,
+    read_history,
+    read_pool,
+    read_registered,
+    tombstone,
+    update,
+)
+from .records import Settled, settle, to_milliseconds
+
+log = logging.getLogger("afpools.store")
+
+DEFAULT_DATABASE = "afpools"
+
+MAX_DOCUMENT_BYTES = 12_000_000
+"""A document of MongoDB may have 16 MiB, and so may one statement; a swap holds the whole document as it was and what
+changes. With the difference, a pool of this size (100,000 hosts with short names) can still be changed in any way."""
+
+# How long the server holds back an empty answer about changes. Bounds heartbeats and the time `watch` takes to end.
+_AWAIT_SECONDS = 0.5
+# Where changes are polled for less often than this, the server is asked for a sign of life in between.
+_SIGN_OF_LIFE_SECONDS = 1.0
+# One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
+_ONE_GO = 1_000_000
+
+_MAJORITY = ReadConcern("majority")
+
+# Error codes of the server, see src/mongo/base/error_codes.yml in MongoDB's sources.
+_UNAUTHORIZED = 13
+_AUTHENTICATION_FAILED = 18
+_INDEX_CONFLICTS = (85, 86)
+_TOO_LARGE = (10334, 17280, 17419, 17420)
+
+_Documents = Collection[RawBSONDocument]
+
+
+class MongoStore:
+    """A `PoolStore` in a MongoDB database, also the earlier project's.
+
+    Args:
+        uri: `mongodb://…` or `mongodb+srv://…`; the database is the one it names, else `afpools`.
+        timeout: seconds that any call may take.
+        poll_seconds: how often a server without change streams is looked at.
+
+    Raises:
+        ValueError: `uri` cannot be understood.
+    """
+
+    kind = "mongodb"
+
+    def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
+        self._uri = redacted(uri)
+        self._timeout = timeout
+        self._poll_seconds = poll_seconds
+        milliseconds = int(timeout * 1000)
+        try:
+            self._client: MongoClient[RawBSONDocument] = MongoClient(
+                uri,
+                appname="afpools",
+                connect=False,
+                # Undecoded: one document that cannot be read must not take the others with it, and what is compared
+                # and written back must be what was read, byte for byte.
+                document_class=RawBSONDocument,
+                tz_aware=True,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                # Only `watch` waits as long as this; all other calls have a deadline of their own.
+                socketTimeoutMS=milliseconds + int(_AWAIT_SECONDS * 1000),
+            )
+            database = self._client.get_default_database(DEFAULT_DATABASE)
+        except (PyMongoError, ValueError, TypeError) as error:
+            # The driver quotes what it did not understand, and with a credential that may be a piece of the password.
+            why = (
+                "in user name and password, the characters : / ? # [ ] @ % must be percent-encoded"
+                if "@" in uri
+                else str(error)
+            )
+            raise ValueError(f"{self._uri} is not a MongoDB address: {why}.") from None
+        self._hosts_in_uri = ", ".join(f"{h}:{p}" if p else h for h, p in _seeds(uri)) or self._uri
+        self._database: Database[RawBSONDocument] = database.with_options(
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("local"),
+            write_concern=WriteConcern(w="majority", j=True),
+        )
+        self._pools: _Documents = self._database["pools"]
+        self._hosts: _Documents = self._database["hosts"]
+        self._history: _Documents = self._database["history"]
+        self._farm: _Documents = self._database["farm"]
+        self._indexed = False
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def load(self) -> Contents:
+        with self._asking():
+            # Only what a majority has: a picture that readers got is never rolled back. The last change's lists of
+            # hosts are not needed here, and can be as long as the pool.
+            found = list(
+                self._pools.with_options(read_concern=_MAJORITY).find({}, {"change.diff": False}, batch_size=_ONE_GO)
+            )
+            registered = self._hosts.with_options(read_concern=_MAJORITY).find_one(
+                {"_id": REGISTERED}, {"change.diff": False}
+            )
+            for document in filter(is_tombstone, found):
+                # Tidying up; it can wait for the next one who passes.
+                with suppress(PyMongoError):
+                    self._finish_deletion(document["_id"])
+        return read_contents((document for document in found if not is_tombstone(document)), registered)
+
+    def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
+        query: dict[str, Any] = {"changed": True}
+        if pool is not None:
+            query["names"] = pool
+        if before is not None:
+            query["_id"] = {"$lt": before}
+        with self._asking():
+            self._complete_history()
+            found = list(
+                self._history.with_options(read_concern=_MAJORITY)
+                .find(query, batch_size=_ONE_GO)
+                .sort("_id", DESCENDING)
+                .limit(limit)
+            )
+        return [entry for entry in map(read_history, found) if entry is not None]
+
+    def ping(self) -> float:
+        start = time.monotonic()
+        with self._asking():
+            self._database.command("ping")
+        return time.monotonic() - start
+
+    # --- changing -------------------------------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> Entry:
+        with self._asking():
+            self._ensure_indexes()
+            # Ends: each turn lost is another broker's change made, and the deadline ends a series of those.
+            while True:
+                entry = self._try(change)
+                if entry is not None:
+                    return entry
+
+    def _try(self, change: Change) -> Entry | None:
+        """Makes one attempt; None where something else happened to the pool meanwhile."""
+        collection = self._pools if change.pool else self._hosts
+        document, repeated = self._find(change)
+        if repeated is not None:
+            return repeated
+        last = read_change(document)
+        repeated = self._recall(change, last)
+        if repeated is not None:
+            return repeated
+        if document is not None and is_tombstone(document):
+            self._finish_deletion(document["_id"])
+            return None
+        current = self._read(change, document)
+        try:
+            settled = settle(change, current, follows=last.id if last else "")
+        except RequestRefused:
+            # Another broker may have made this very change since we looked for it: then that is the answer.
+            if self._was_made(change):
+                return None
+            raise
+        entry = settled.entry
+        if not entry.changed:
+            return change.recall(self._record(entry))
+        _check_size(change, settled, document)
+        try:
+            if document is None:
+                assert settled.after is not None
+                collection.insert_one(new_document(settled.after, entry))  # type: ignore[arg-type]
+            elif settled.after is None:
+                if not collection.update_one(exactly(document), tombstone(entry)).matched_count:
+                    return None
+            else:
+                assert settled.before is not None
+                swap = update(document, settled.before, settled.after, entry)
+                if not collection.update_one(exactly(document), swap).matched_count:
+                    return None
+        except DuplicateKeyError:
+            self._refuse_taken_name(change, settled)
+            return None
+        recorded = self._record(entry)
+        if recorded.id != entry.id and document is None:
+            # Two brokers got the same request. The other one's pool was created and deleted again between our look
+            # into history and our creation, which therefore has to be taken back.
+            collection.delete_one({"change.id": entry.id})
+            return change.recall(recorded)
+        if settled.after is None and document is not None:
+            self._remove_tombstone(document["_id"], entry)
+        return entry
+
+    def _find(self, change: Change) -> tuple[RawBSONDocument | None, Entry | None]:
+        """The document to change, and the entry of this same change where a document still carries it."""
+        if not change.pool:
+            document = self._hosts.find_one({"_id": REGISTERED})
+            made = read_change(document)
+            return document, self._record(change.recall(made)) if made and made.key == change.key else None
+        wanted = None
+        for document in self._pools.find({"$or": [{"name": change.pool}, {"change.key": change.key}]}):
+            made = read_change(document)
+            if made is not None and made.key == change.key:
+                entry = self._record(change.recall(made))
+                if is_tombstone(document):
+                    self._remove_tombstone(document["_id"], entry)
+                return document, entry
+            if document.get("name") == change.pool:
+                wanted = document
+        return wanted, None
+
+    def _recall(self, change: Change, last: Entry | None) -> Entry | None:
+        """The entry of this same change where history has it; and sees to it that history has `last`.
+
+        To be called after the document was read: a change that was made before that is found either in the
+        document or here, and one that is made later makes the swap fail.
+        """
+        query: list[dict[str, Any]] = [{"key": change.key}]
+        if last is not None:
+            query.append({"_id": last.id})
+        last_is_there = last is None
+        for document in self._history.find({"$or": query}):
+            entry = read_history(document)
+            if entry is not None and entry.key == change.key:
+                # Recording it again waits until a majority has it, which an answer promises.
+                return self._record(change.recall(entry))
+            last_is_there = True
+        if last is not None and not last_is_there:
+            self._record(last)
+        return None
+
+    def _was_made(self, change: Change) -> bool:
+        # In this order: an entry is in history before it leaves its document.
+        return any(
+            collection.find_one({key: change.key}, {"_id": True}) is not None
+            for collection, key in (
+                (self._pools, "change.key"),
+                (self._hosts, "change.key"),
+                (self._history, "key"),
+            )
+        )
+
+    def _read(self, change: Change, document: RawBSONDocument | None) -> Pool | None:
+        try:
+            if not change.pool:
+                return read_registered(document, []) if document is not None else Pool("")
+            return read_pool(document, []) if document is not None else None
+        except ValueError as error:
+            raise StoreUnavailable(str(error)) from None
+
+    def _refuse_taken_name(self, change: Change, settled: Settled) -> None:
+        """Refuses a change whose name was found taken; returns where another attempt may find it free."""
+        assert settled.after is not None
+        name = settled.after.name
+        if not name:
+            return
+        taken = self._pools.find_one({"name": name})
+        if taken is None or self._was_made(change):
+            return
+        if not is_tombstone(taken):
+            raise pool_exists(name)
+        self._finish_deletion(taken["_id"])
+
+    def _record(self, entry: Entry) -> Entry:
+        """Copies an entry into history, where it is not there yet, and waits until a majority has it.
+
+        Returns:
+            The entry that history has for this request: another one where another broker was first.
+        """
+        kept = history_document(entry)
+        try:
+            self._history.update_one({"_id": kept.pop("_id")}, {"$setOnInsert": kept}, upsert=True)
+        except DuplicateKeyError:
+            document = self._history.find_one({"key": entry.key})
+            return (document is not None and read_history(document)) or entry
+        return entry
+
+    def _finish_deletion(self, document_id: object) -> None:
+        document = self._pools.find_one({"_id": {"$eq": document_id}})
+        entry = read_change(document)
+        if document is None or entry is None or not is_tombstone(document):
+            return
+        self._ensure_indexes()
+        self._record(entry)
+        self._remove_tombstone(document_id, entry)
+
+    def _remove_tombstone(self, document_id: object, entry: Entry) -> None:
+        self._pools.delete_one({"_id": {"$eq": document_id}, "deleted": True, "change.id": entry.id})
+
+    def _complete_history(self) -> None:
+        """Copies what a broker could not copy any more before it died."""
+        for collection in (self._pools, self._hosts):
+            carried = {
+                change["id"]: document["_id"]
+                for document in collection.find({"change.id": {"$type": "string"}}, {"change.id": True})
+                for change in (document["change"],)
+            }
+            there = self._history.find({"_id": {"$in": list(carried)}}, {"_id": True})
+            for missing in carried.keys() - {document["_id"] for document in there}:
+                entry = read_change(collection.find_one({"_id": {"$eq": carried[missing]}}))
+                if entry is not None:
+                    self._ensure_indexes()
+                    self._record(entry)
+
+    def _ensure_indexes(self) -> None:
+        if self._indexed:
+            return
+        # A member that is down must not keep the others from building an index. A single server knows no quorum.
+        quorum: dict[str, Any] = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
+        try:
+            self._pools.create_indexes(
+                [IndexModel([("name", ASCENDING)], unique=True), IndexModel([("change.key", ASCENDING)], sparse=True)],
+                **quorum,
+            )
+            self._history.create_indexes(
+                [
+                    IndexModel([("key", ASCENDING)], unique=True),
+                    IndexModel([("names", ASCENDING), ("_id", DESCENDING)]),
+                ],
+                **quorum,
+            )
+        except DuplicateKeyError as error:
+            name = (error.details or {}).get("keyValue", {}).get("name")
+            raise StoreUnavailable(
+                f"More than one document in the collection pools of {self._uri} "
+                f"{'has no name' if name is None else f'is named {name!r}'}, so no pool can be changed. "
+                "Rename or delete all but one of them in the database."
+            ) from error
+        except OperationFailure as error:
+            if error.code in _INDEX_CONFLICTS:
+                raise StoreUnavailable(
+                    f"The database {self._uri} has an index of another kind where a unique one on pools.name or "
+                    f"history.key must be: drop it there ({error.details and error.details.get('errmsg')})."
+                ) from error
+            raise
+        self._indexed = True
+
+    # --- the list of renders --------------------------------------------------------------------------------------
+
+    def save_farm(self, data: bytes, seen: dt.datetime) -> None:
+        when = to_milliseconds(seen)
+        # 16 MB is also what a whole document may have; a list of renders packs to a tenth.
+        packed = zlib.compress(data, 1)
+        with self._asking():
+            # Where a newer list is kept, nothing matches, and the insertion that MongoDB tries instead fails. It fails
+            # as well when two brokers save the very first list at once; the second turn then decides.
+            for _turn in range(2):
+                try:
+                    self._farm.update_one(
+                        {"_id": "renders", "when": {"$lte": when}},
+                        {"$set": {"when": when, "data": packed}},
+                        upsert=True,
+                    )
+                except DuplicateKeyError:
+                    continue
+                return
+
+    def load_farm(self) -> tuple[bytes, dt.datetime] | None:
+        with self._asking():
+            kept = self._farm.with_options(read_concern=_MAJORITY).find_one({"_id": "renders"})
+        if kept is None:
+            return None
+        try:
+            return zlib.decompress(kept["data"]), kept["when"]
+        except (zlib.error, KeyError, TypeError, bson.errors.BSONError) as error:
+            raise StoreUnavailable(
+                f"The list of renders kept in {self._uri} is damaged ({error!r}). "
+                "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
+            ) from None
+
+    # --- telling of changes ---------------------------------------------------------------------------------------
+
+    def watch(self, stop: threading.Event) -> Iterator[bool]:
+        with self._asking():
+            hello = self._database.command("hello")
+        streams = "setName" in hello or hello.get("msg") == "isdbgrid"
+        while not stop.is_set():
+            # A stream ends by itself when the database is dropped; it is opened again then.
+            yield from self._stream(stop) if streams else self._poll(stop)
+
+    def _stream(self, stop: threading.Event) -> Iterator[bool]:
+        """A change stream, read as plain commands: the driver's own hands out one event at a time, and a hundred
+        changes that came together are one reason to load, not a hundred."""
+        pipeline = [
+            {"$changeStream": {}},
+            {"$match": {"$or": [{"ns.coll": {"$in": ["pools", "hosts"]}}, {"operationType": "dropDatabase"}]}},
+            # Only that something happened is of interest; the server insists on `_id`.
+            {"$project": {"_id": True}},
+        ]
+        with self._client.start_session() as session:
+            with self._asking():
+                opened = self._database.command(
+                    "aggregate", 1, pipeline=pipeline, cursor={}, session=session, readConcern={"level": "majority"}
+                )
+            cursor = opened["cursor"]["id"]
+            try:
+                # Only now, so that nothing is missed between what is loaded and the first event.
+                yield True
+                while cursor and not stop.is_set():
+                    # No deadline here: the driver would pass it on as the time to wait for an event.
+                    with self._asking(deadline=False):
+                        more = self._database.command(
+                            "getMore",
+                            bson.Int64(cursor),
+                            collection="$cmd.aggregate",
+                            maxTimeMS=int(_AWAIT_SECONDS * 1000),
+                            session=session,
+                        )
+                    cursor = more["cursor"]["id"]
+                    yield bool(more["cursor"]["nextBatch"])
+            finally:
+                if cursor:
+                    with suppress(PyMongoError), pymongo.timeout(self._timeout):
+                        self._database.command(
+                            "killCursors", "$cmd.aggregate", cursors=[bson.Int64(cursor)], session=session
+                        )
+
+    def _poll(self, stop: threading.Event) -> Iterator[bool]:
+        """Compares everything with what was there before: as it comes from the server, undecoded."""
+        last = b""
+        due = time.monotonic()
+        while not stop.is_set():
+            changed = False
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._poll_seconds
+                digest = self._digest()
+                changed, last = digest != last, digest
+            else:
+                self.ping()
+            yield changed
+            stop.wait(max(0.0, min(due - time.monotonic(), _SIGN_OF_LIFE_SECONDS)))
+
+    def _digest(self) -> bytes:
+        digest = hashlib.blake2b()
+        with self._asking():
+            for collection in (self._pools, self._hosts):
+                digest.update(b"\0")
+                for batch in collection.with_options(read_concern=_MAJORITY).find_raw_batches(
+                    {}, {"change.diff": False}
+                ):
+                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
+        return digest.digest()
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- trouble --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _asking(self, *, deadline: bool = True) -> Iterator[None]:
+        """Everything that is asked of the server inside has to be answered in time, and fails with a sentence."""
+        try:
+            with pymongo.timeout(self._timeout if deadline else None):
+                yield
+        except PyMongoError as error:
+            if isinstance(error, DocumentTooLarge) or getattr(error, "code", None) in _TOO_LARGE:
+                raise RequestRefused(
+                    Code.TOO_LARGE, f"The change is larger than MongoDB takes: {error}. Split it into smaller ones."
+                ) from None
+            raise StoreUnavailable(self._explain(error)) from error
+
+    def _explain(self, error: PyMongoError) -> str:
+        where = f"MongoDB at {self._hosts_in_uri}"
+        code = getattr(error, "code", None)
+        if code == _AUTHENTICATION_FAILED:
+            return (
+                f"{where} does not accept the user name and password of {self._uri}. "
+                "Check both, and the option authSource if the user is kept in another database."
+            )
+        if code == _UNAUTHORIZED:
+            return (
+                f"{where} does not let this broker use the database {self._database.name!r}: {_first_line(error)}. "
+                f"Name a user in [store] uri who has the role readWrite there; it is {self._uri} now."
+            )
+        if isinstance(error, ServerSelectionTimeoutError):
+            servers = self._client.topology_description.server_descriptions().values()
+            if any(server.server_type_name != "Unknown" for server in servers):
+                return (
+                    f"{where} has no primary at the moment: {_first_line(error)}. It elects one within seconds if "
+                    "more than half of the replica set's members run and reach each other."
+                )
+            return (
+                f"{where} does not answer within {self._timeout:g} s: {_first_line(error)}. "
+                "See that mongod runs there and that [store] uri names it."
+            )
+        if error.timeout:
+            return (
+                f"{where} did not finish within {self._timeout:g} s: {_first_line(error)}. "
+                "It is busy, or too few members of the replica set are there to confirm a write."
+            )
+        return f"{where} failed: {_first_line(error)}. See mongod's log if it stays."
+
+
+def _check_size(change: Change, settled: Settled, document: RawBSONDocument | None) -> None:
+    """Refuses a pool that could not be changed any more. Whatever makes it smaller is always allowed."""
+    before, after = settled.before, settled.after
+    if after is None or (before is not None and len(after.hosts) <= len(before.hosts)):
+        return
+    if document is None:
+        size = len(bson.encode(new_document(after, settled.entry)))
+    else:
+        assert before is not None
+        grows = len(bson.encode(update(document, before, after, settled.entry)))
+        size = len(document.raw) + grows - len(bson.encode({"": document.get("change")}))
+    if size > MAX_DOCUMENT_BYTES:
+        raise RequestRefused(
+            Code.TOO_LARGE,
+            f"The pool {change.pool!r} with {len(after.hosts):,} hosts would take {size:,} bytes, and "
+            f"MongoDB can hold {MAX_DOCUMENT_BYTES:,} here. Split it into several pools.",
+        )
+
+
+def _seeds(uri: str) -> list[tuple[str, int | None]]:
+    if uri.startswith("mongodb+srv://"):
+        # Finding out the servers' names takes DNS, which is left to the first use.
+        return [(uri.rpartition("@")[2].removeprefix("mongodb+srv://").partition("/")[0].partition("?")[0], None)]
+    return list(parse_uri(uri, validate=False)["nodelist"])
+
+
+def _first_line(error: PyMongoError) -> str:
+    # The driver appends what it knows of every server, or the server's whole answer.
+    text = str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition("\n")[0]
+    return text.partition(" (configured timeouts:")[0].rstrip(".")

@@ -1,0 +1,326 @@
+"""Pools in one SQLite file: the embedded store, for a newcomer or a small studio.
+
+Strategy: SQLite's own transactions do the work. Every call is one transaction of one connection, which the threads of
+this process take in turns; other processes are kept apart by SQLite's locks. Write-ahead logging lets readers go on
+while somebody writes, `synchronous=FULL` makes an acknowledged change survive a power cut.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from ..pools import Change, Contents, Entry, Pool, pool_exists
+from . import StoreUnavailable
+from .records import names, settle, to_milliseconds
+
+SCHEMA_VERSION = 1
+"""Kept in the file as `PRAGMA user_version`; 0 is a file that SQLite has just made."""
+
+_SCHEMA = """
+CREATE TABLE pools (
+    name TEXT PRIMARY KEY,  -- the hosts registered by hand are the pool whose name is empty
+    hosts TEXT NOT NULL,  -- a JSON array of names, in the order of entry
+    description TEXT NOT NULL,
+    colour TEXT NOT NULL
+);
+CREATE TABLE history (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    changed INTEGER NOT NULL,
+    entry TEXT NOT NULL  -- JSON
+);
+CREATE TABLE history_names (
+    name TEXT NOT NULL,
+    id TEXT NOT NULL REFERENCES history (id),
+    PRIMARY KEY (name, id)
+) WITHOUT ROWID;
+CREATE TABLE farm (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    data BLOB NOT NULL,
+    seen INTEGER NOT NULL  -- milliseconds since 1970
+);
+"""
+
+# Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
+_WATCH_SECONDS = 0.5
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+# SQLite's primary result codes, and what to do about them.
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds its lock. Try again; if it stays, see which program has it open",
+    sqlite3.SQLITE_LOCKED: "another process holds its lock. Try again; if it stays, see which program has it open",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened. See that its folder exists and that this user may write there",
+    sqlite3.SQLITE_READONLY: "it cannot be written. See that this user may write the file and its folder",
+    sqlite3.SQLITE_PERM: "it cannot be written. See that this user may write the file and its folder",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database. Name another file in [store] uri, or restore this one",
+    sqlite3.SQLITE_CORRUPT: "it is damaged. Restore it from a backup",
+    sqlite3.SQLITE_FULL: "the disk is full. Make room on it",
+    sqlite3.SQLITE_IOERR: "the disk does not read or write it. See the system's log",
+}
+
+
+class SqliteStore:
+    """A `PoolStore` in one file.
+
+    Args:
+        path: the file; made on first use, with its folder, readable by its owner only.
+        timeout: seconds to wait for other threads and processes.
+    """
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path, *, timeout: float = 1.5) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def load(self) -> Contents:
+        pools: dict[str, Pool] = {}
+        problems: list[str] = []
+        with self._transaction() as db:
+            for name, *rest in db.execute("SELECT name, hosts, description, colour FROM pools ORDER BY name"):
+                try:
+                    pools[name] = _pool(name, *rest)
+                except msgspec.MsgspecError as error:
+                    problems.append(
+                        f"The pool {name!r} in {self._path} cannot be read and counts as absent: {error}. "
+                        "Restore the file, or mend or delete that row."
+                    )
+        registered = pools.pop("", Pool(""))
+        return Contents(pools, registered, tuple(problems))
+
+    def apply(self, change: Change) -> Entry:
+        with self._transaction(write=True) as db:
+            row = db.execute("SELECT entry FROM history WHERE key = ?", (change.key,)).fetchone()
+            if row is not None:
+                return change.recall(self._entry(row[0]))
+            current = self._read(db, change.pool)
+            (newest,) = db.execute("SELECT max(id) FROM history").fetchone()
+            settled = settle(change, current, follows=newest or "")
+            entry, after = settled.entry, settled.after
+            if settled.takes_name and after and self._read(db, after.name) is not None:
+                raise pool_exists(after.name)
+            if entry.changed:
+                db.execute("DELETE FROM pools WHERE name = ?", (change.pool,))
+                if after is not None:
+                    db.execute(
+                        "INSERT INTO pools (name, hosts, description, colour) VALUES (?, ?, ?, ?)",
+                        (after.name, msgspec.json.encode(after.hosts).decode(), after.description, after.colour),
+                    )
+            db.execute(
+                "INSERT INTO history (id, key, changed, entry) VALUES (?, ?, ?, ?)",
+                (entry.id, entry.key, entry.changed, msgspec.json.encode(entry).decode()),
+            )
+            db.executemany(
+                "INSERT INTO history_names (name, id) VALUES (?, ?)", [(name, entry.id) for name in names(entry)]
+            )
+        return entry
+
+    def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT entry FROM history WHERE changed AND (:before IS NULL OR id < :before) "
+                "AND (:pool IS NULL OR id IN (SELECT id FROM history_names WHERE name = :pool)) "
+                "ORDER BY id DESC LIMIT :limit",
+                {"before": before, "pool": pool, "limit": limit},
+            ).fetchall()
+        return [self._entry(text) for (text,) in rows]
+
+    def watch(self, stop: threading.Event) -> Iterator[bool]:
+        # SQLite counts the commits of all *other* connections, so this one has to be apart from that of the writes.
+        with self._explained():
+            self._check_identity()
+            connection = self._open()
+        try:
+            last: int | None = None
+            while not stop.is_set():
+                with self._explained():
+                    self._check_identity()
+                    (version,) = connection.execute("PRAGMA data_version").fetchone()
+                yield version != last
+                last = version
+                stop.wait(_WATCH_SECONDS)
+        finally:
+            connection.close()
+
+    def ping(self) -> float:
+        start = time.monotonic()
+        with self._transaction() as db:
+            db.execute("SELECT count(*) FROM farm").fetchone()
+        return time.monotonic() - start
+
+    def save_farm(self, data: bytes, seen: dt.datetime) -> None:
+        with self._transaction(write=True) as db:
+            db.execute(
+                "INSERT INTO farm (only, data, seen) VALUES (1, ?, ?) "
+                "ON CONFLICT (only) DO UPDATE SET data = excluded.data, seen = excluded.seen "
+                "WHERE excluded.seen >= farm.seen",
+                (data, (to_milliseconds(seen) - _EPOCH) // dt.timedelta(milliseconds=1)),
+            )
+
+    def load_farm(self) -> tuple[bytes, dt.datetime] | None:
+        with self._transaction() as db:
+            row = db.execute("SELECT data, seen FROM farm").fetchone()
+        return None if row is None else (row[0], _EPOCH + dt.timedelta(milliseconds=row[1]))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # --- rows -----------------------------------------------------------------------------------------------------
+
+    def _read(self, db: sqlite3.Connection, name: str) -> Pool | None:
+        row = db.execute("SELECT name, hosts, description, colour FROM pools WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None if name else Pool("")
+        try:
+            return _pool(*row)
+        except msgspec.MsgspecError as error:
+            raise StoreUnavailable(
+                f"The pool {name!r} in {self._path} cannot be read: {error}. "
+                "Restore the file, or mend or delete that row."
+            ) from None
+
+    def _entry(self, text: str) -> Entry:
+        try:
+            return msgspec.json.decode(text, type=Entry)
+        except msgspec.MsgspecError as error:
+            raise StoreUnavailable(f"The history in {self._path} is damaged: {error}. Restore the file.") from None
+
+    # --- the file -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed at the end, taken back when anything is raised."""
+        deadline = time.monotonic() + self._timeout
+        if not self._lock.acquire(timeout=self._timeout):
+            raise StoreUnavailable(
+                f"The store {self._path} is busy: no turn within {self._timeout:g} s. Try again in a moment."
+            )
+        try:
+            with self._explained():
+                self._check_identity()
+                if self._connection is None:
+                    self._connection = self._open()
+                db = self._connection
+                wait = max(0.0, deadline - time.monotonic())
+                db.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+                # IMMEDIATE takes the right to write before anything is read: what was read is what is changed.
+                db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    # SQLite has ended the transaction by itself after some errors, a full disk among them.
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+        finally:
+            self._lock.release()
+
+    def _open(self) -> sqlite3.Connection:
+        folder = self._path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        # Made here and not by SQLite, which would let everybody read it; its side files take over these permissions.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(db)
+            found = self._path.stat()
+        except BaseException:
+            db.close()
+            raise
+        if self._identity is None:
+            self._identity = (found.st_dev, found.st_ino)
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        self._check_version(db)
+        self._write_ahead(db)
+        db.execute("PRAGMA synchronous = FULL")
+        if not self._check_version(db):
+            db.execute("BEGIN IMMEDIATE")
+            # Another process may have made the tables while this one waited for its turn.
+            if not self._check_version(db):
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute("COMMIT")
+
+    def _write_ahead(self, db: sqlite3.Connection) -> None:
+        # The one statement for which SQLite does not wait by itself when somebody else, doing the same, is in the way.
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _check_version(self, db: sqlite3.Connection) -> bool:
+        """False for a file without tables."""
+        # In this order: both are committed together, so tables that are seen have their version by now.
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StoreUnavailable(
+                f"The store {self._path} was written by a newer version of Afanasy Pools (schema {version}, this "
+                f"version knows {SCHEMA_VERSION}). Update this broker, or name another file in [store] uri."
+            )
+        if version == 0 and tables:
+            raise StoreUnavailable(
+                f"The store {self._path} is another program's database. Name another file in [store] uri."
+            )
+        return bool(version == SCHEMA_VERSION)
+
+    def _check_identity(self) -> None:
+        """Sees that the open file is still the one at its path: what is written to a file that was deleted is lost."""
+        if self._identity is None:
+            return
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            raise StoreUnavailable(
+                f"The store {self._path} was deleted or replaced while the broker was running. "
+                "Put it back, or restart the broker to go on with what is there now."
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns SQLite's errors into sentences."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            # The low byte is the primary code, the rest details; errors of the module itself have none.
+            code = getattr(error, "sqlite_errorcode", None)
+            advice = _ADVICE.get(code & 0xFF) if code is not None else None
+            detail = f"{advice} (SQLite: {error})" if advice else f"SQLite says: {error}"
+            raise StoreUnavailable(f"The store {self._path} is not available: {detail}.") from error
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The store {self._path} is not available: {error.strerror or error}. "
+                "See that its folder exists and that this user may write there."
+            ) from error
+
+
+def _pool(name: str, hosts: str, description: str, colour: str) -> Pool:
+    return Pool(name, msgspec.json.decode(hosts, type=tuple[str, ...]), description, colour)

@@ -1,0 +1,79 @@
+"""Afanasy Pools from Python 3.7 and newer, with nothing but the standard library.
+
+from afpools import Client
+
+with Client() as client:
+    mask = client.exclude_mask("fx")
+"""
+
+from __future__ import annotations
+
+from .client import Client
+from .errors import (
+    AfpoolsError,
+    BadRequest,
+    BrokerRefused,
+    BrokerUnreachable,
+    Conflict,
+    EmptyPool,
+    FarmUnavailable,
+    Forbidden,
+    InternalError,
+    MaskNotExpressible,
+    PoolExists,
+    ProfileError,
+    RateLimited,
+    StoreUnavailable,
+    TooLarge,
+    UnknownOp,
+    UnknownPool,
+    UnsupportedVersion,
+)
+from .profile import Endpoint, Profile, find_profile
+from .results import (
+    Hello,
+    HistoryEntry,
+    HostList,
+    HostSummary,
+    Mask,
+    Pool,
+    PoolList,
+    PoolSummary,
+    WriteResult,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AfpoolsError",
+    "BadRequest",
+    "BrokerRefused",
+    "BrokerUnreachable",
+    "Client",
+    "Conflict",
+    "EmptyPool",
+    "Endpoint",
+    "FarmUnavailable",
+    "Forbidden",
+    "Hello",
+    "HistoryEntry",
+    "HostList",
+    "HostSummary",
+    "InternalError",
+    "Mask",
+    "MaskNotExpressible",
+    "Pool",
+    "PoolExists",
+    "PoolList",
+    "PoolSummary",
+    "Profile",
+    "ProfileError",
+    "RateLimited",
+    "StoreUnavailable",
+    "TooLarge",
+    "UnknownOp",
+    "UnknownPool",
+    "UnsupportedVersion",
+    "WriteResult",
+    "find_profile",
+]

@@ -1,0 +1,380 @@
+"""The calls, and which broker gets them.
+
+Strategy: a call is one request and one answer, over a connection that stays open for the next call. Everything between
+is decided here: how the time is divided over the endpoints, when to go to the next one, which error to raise when none
+is left. How a connection is made is in transport.py, what an answer must look like in results.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
+
+from . import results
+from .errors import BrokerRefused, BrokerUnreachable, ProfileError, refusal
+from .profile import Endpoint, Profile, find_profile
+from .results import BadAnswer, HistoryEntry, HostList, Mask, Pool, PoolList, WriteResult
+
+if TYPE_CHECKING:
+    from . import transport
+
+PROTOCOL = 1
+
+# Refusals that are about this one broker's state: the next may be better off (docs/wire.md).
+_TRY_NEXT = frozenset({"store_unavailable", "farm_unavailable", "rate_limited", "internal"})
+
+# A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
+# that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
+_TRUSTED_IDLE = 15.0
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """Asks the brokers of a profile. May be shared by threads; their calls wait for one another.
+
+    The first call connects, and the connection stays open until `close`, after which a call connects anew. A call that
+    one broker does not answer goes to the next one in the profile; the one that answered last is asked first next time.
+
+    Args:
+        profile: where the brokers are and what lets us in; without one it is looked for (see `find_profile`).
+        timeout: seconds that a call may take in all: waiting for other threads, looking up names, connecting, every
+            broker.
+
+    Raises:
+        ProfileError: there is no profile, or it cannot be used. Calls raise it too, when credentials that are read
+            for a new connection cannot be used.
+
+    Every call raises `BrokerUnreachable` when no broker answered in time, and a `BrokerRefused` (`UnknownPool`,
+    `Forbidden` and so on) when one did and refused.
+    """
+
+    def __init__(self, profile: Optional[Profile] = None, timeout: float = 2.0) -> None:
+        if timeout <= 0:
+            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        self.profile = find_profile() if profile is None else profile
+        self.timeout = timeout
+        self._lock = threading.Lock()
+        self._connection: Optional[transport.Connection] = None
+        self._preferred: Optional[Endpoint] = None
+        self._usable: List[Endpoint] = []
+        self._skipped: List[Tuple[str, str]] = []
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection, after the call under way in another thread if there is one."""
+        with self._lock:
+            self._drop()
+
+    # --- reading ---
+
+    def hello(self) -> results.Hello:
+        """Who we are to the broker, and what we may ask for."""
+        return self._call("hello", {}, results.read_hello)
+
+    def health(self) -> Dict[str, Any]:
+        """How the broker and everything behind it is: `status` (`healthy` or `degraded`), `problems` in words, and
+        the details that docs/wire.md has. A dictionary, because it grows with each version."""
+        return self._call("health", {}, dict)
+
+    def list_pools(self, if_revision: Optional[str] = None) -> PoolList:
+        """Names and sizes of all pools.
+
+        Args:
+            if_revision: the revision of a list that is at hand; if it still holds, the answer is `unchanged` and has
+                no pools.
+        """
+        return self._call("pools.list", _given(if_revision=if_revision), results.read_pools)
+
+    def get_pool(self, name: str) -> Pool:
+        """One pool with its hosts."""
+        return self._call("pools.get", {"pool": name}, results.read_pool)
+
+    def list_hosts(self) -> HostList:
+        """Every host the broker knows: the farm's renders, hosts registered by hand, members of pools."""
+        return self._call("hosts.list", {}, results.read_hosts)
+
+    def exclude_mask(self, pool: str, style: str = "complement", accept: Sequence[str] = ("regex", "find")) -> Mask:
+        """The exclude mask that keeps a job on a pool. When this raises, the job must not be sent.
+
+        Args:
+            pool: its name.
+            style: `complement` (right for hosts that register later, too), `list` or `compact`; the broker takes
+                another where this one would be wrong, and says so in the answer.
+            accept: the mask types that the caller can set on a job.
+        """
+
+        def read(result: Any) -> Mask:
+            mask = results.read_mask(result)
+            if mask.pool != pool:
+                raise BadAnswer(f"it sent the mask of {mask.pool!r} when asked for {pool!r}")
+            if mask.mask_type != "any" and mask.mask_type not in accept:
+                raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not asked for")
+            return mask
+
+        return self._call("mask", {"pool": pool, "style": style, "accept": _names("accept", accept)}, read)
+
+    def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:
+        """Who changed what, the newest first. For managers.
+
+        Args:
+            pool: only changes of this one.
+            limit: how many at most, up to 500.
+            before: the id of the last entry of the page before.
+        """
+        return self._call("history.list", _given(pool=pool, limit=limit, before=before), results.read_history)
+
+    # --- writing ---
+    #
+    # For managers. `if_revision`: fail with `Conflict` when the pool has changed since it had this revision.
+    # `request_id`: names the change; the same one twice is applied once, by whichever broker. A new one is made for
+    # each call, so give one only to repeat a call whose outcome is not known.
+
+    def create_pool(
+        self,
+        name: str,
+        hosts: Iterable[str] = (),
+        description: str = "",
+        colour: str = "",
+        *,
+        request_id: Optional[str] = None,
+    ) -> WriteResult:
+        """Makes a pool.
+
+        Args:
+            name: must be free, else `PoolExists`.
+            hosts: names and ranges (`pc-[01-40]`).
+            description: for people.
+            colour: `#rrggbb`, or empty.
+            request_id: see above.
+        """
+        params = {"pool": name, "hosts": _names("hosts", hosts), "description": description, "colour": colour}
+        return self._write("pools.create", params, None, request_id)
+
+    def rename_pool(
+        self, name: str, new_name: str, *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Gives a pool another name. Jobs on the farm keep their masks."""
+        return self._write("pools.rename", {"pool": name, "new_name": new_name}, if_revision, request_id)
+
+    def delete_pool(
+        self, name: str, *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Removes a pool. Its hosts stay known, jobs on the farm keep their masks."""
+        return self._write("pools.delete", {"pool": name}, if_revision, request_id)
+
+    def add_hosts(
+        self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Adds hosts (names and ranges) to a pool; those that are in it stay."""
+        return self._write("pools.add_hosts", {"pool": name, "hosts": _names("hosts", hosts)}, if_revision, request_id)
+
+    def remove_hosts(
+        self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Takes hosts (names and ranges) out of a pool, as far as they are in it."""
+        return self._write(
+            "pools.remove_hosts", {"pool": name, "hosts": _names("hosts", hosts)}, if_revision, request_id
+        )
+
+    def update_pool(
+        self,
+        name: str,
+        description: Optional[str] = None,
+        colour: Optional[str] = None,
+        *,
+        if_revision: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> WriteResult:
+        """Changes a pool's description or colour; None leaves it as it is."""
+        params = _given(pool=name, description=description, colour=colour)
+        return self._write("pools.update", params, if_revision, request_id)
+
+    def register_hosts(
+        self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Makes hosts (names and ranges) known before the farm has seen them."""
+        return self._write("hosts.register", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
+
+    def forget_hosts(
+        self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Takes back `register_hosts`. Renders of the farm and members of pools stay known."""
+        return self._write("hosts.forget", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
+
+    # --- the low-level door ---
+
+    def request(self, op: str, params: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+        """Asks for any operation, one that this version has no method for among them.
+
+        Args:
+            op: its name on the wire (docs/wire.md).
+            params: its parameters. A change needs a `request_id` among them, or it is not safe to repeat it at the
+                next broker; `uuid.uuid4().hex` will do.
+
+        Returns:
+            The result as it came.
+        """
+        return self._call(op, params or {}, dict)
+
+    # --- how a call is made ---
+
+    def _write(
+        self, op: str, params: Dict[str, Any], if_revision: Optional[str], request_id: Optional[str]
+    ) -> WriteResult:
+        params["request_id"] = request_id or _random_id()
+        params.update(_given(if_revision=if_revision))
+        try:
+            return self._call(op, params, results.read_write)
+        except BrokerUnreachable as error:
+            error.request_id = params["request_id"]
+            raise
+
+    def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T]) -> _T:
+        until = time.monotonic() + self.timeout
+        if not self._lock.acquire(timeout=self.timeout):
+            raise BrokerUnreachable([("this client", f"other threads kept it busy for {self.timeout:g} seconds")])
+        try:
+            return self._ask_all(op, params, read, until)
+        finally:
+            self._lock.release()
+
+    def _ask_all(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T], until: float) -> _T:
+        # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
+        from .transport import TransportError
+
+        endpoints = self._endpoints()
+        attempts: List[Tuple[str, str]] = []
+        refused: Optional[BrokerRefused] = None
+        # Each broker gets its share of what is left, so that one that swallows everything leaves time for the others.
+        # A broker, not an endpoint: one that is slow at its TLS port is no quicker at its CURVE port.
+        untried = {endpoint.broker or endpoint.url for endpoint in endpoints}
+        shares: Dict[str, float] = {}
+        for endpoint in endpoints:
+            now = time.monotonic()
+            broker = endpoint.broker or endpoint.url
+            if broker in untried:
+                shares[broker] = now + (until - now) / len(untried)
+                untried.remove(broker)
+            if now >= shares[broker]:
+                attempts.append((endpoint.url, "no time was left to try it"))
+                continue
+            try:
+                result = read(self._ask(endpoint, op, params, shares[broker]))
+            except (TransportError, BadAnswer) as error:
+                self._drop()
+                attempts.append((endpoint.url, str(error)))
+            except BrokerRefused as error:
+                if error.code not in _TRY_NEXT:
+                    self._preferred = endpoint
+                    raise
+                refused = refused or error
+                # Its other endpoints would say the same, and take as long to say it.
+                shares[broker] = now
+            except BaseException:
+                # Interrupted somewhere between request and answer: the connection is in no known state.
+                self._drop()
+                raise
+            else:
+                self._preferred = endpoint
+                return result
+        raise refused or BrokerUnreachable(attempts + self._skipped)
+
+    def _endpoints(self) -> List[Endpoint]:
+        """The endpoints that this program can use, in the order to try them."""
+        if not self._usable:
+            from .transport import unusable
+
+            whys = [(endpoint, unusable(self.profile, endpoint)) for endpoint in self.profile.endpoints]
+            self._usable = [endpoint for endpoint, why in whys if why is None]
+            self._skipped = [(endpoint.url, why) for endpoint, why in whys if why is not None]
+        if not self._usable:
+            raise ProfileError(
+                f"The profile {self.profile.folder} has no endpoint that this program can use."
+                + "".join(f"\n  {url}: {why}." for url, why in self._skipped)
+            )
+        if self._preferred is None:
+            return self._usable
+        first = self._usable.index(self._preferred)
+        return self._usable[first:] + self._usable[:first]
+
+    def _ask(self, endpoint: Endpoint, op: str, params: Dict[str, Any], until: float) -> Dict[str, Any]:
+        """One request to one broker, over the open connection if it leads there and still works."""
+        from .transport import ConnectionLost, connect
+
+        request_id = _random_id()
+        request = json.dumps({"v": PROTOCOL, "id": request_id, "op": op, "params": params}).encode("ascii")
+        connection = self._connection
+        if connection is not None:
+            if connection.endpoint == endpoint and time.monotonic() < connection.used_at + _TRUSTED_IDLE:
+                try:
+                    return _read_answer(connection.exchange(request, until), request_id)
+                except ConnectionLost:
+                    pass  # closed for being idle, or the broker was restarted: a new connection will tell
+            self._drop()
+        connection = self._connection = connect(self.profile, endpoint, until)
+        return _read_answer(connection.exchange(request, until), request_id)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
+    """The result in an answer.
+
+    Raises:
+        BrokerRefused: it is a refusal.
+        BadAnswer: it is not an answer to our request.
+    """
+    try:
+        answer = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BadAnswer(f"it sent what is not JSON: {data[:40]!r}") from None
+    if not isinstance(answer, dict):
+        raise BadAnswer(f"it sent what is not a JSON object: {data[:40]!r}")
+    if answer.get("v") != PROTOCOL:
+        raise BadAnswer(
+            f"it answers in version {answer.get('v')!r} of the protocol, we speak {PROTOCOL}; update the older"
+        )
+    ok, answer_id = answer.get("ok"), answer.get("id")
+    # A broker that could not read a request (too large, for one) does not know its id. Nothing else is under way on
+    # this connection, so the refusal is ours.
+    if answer_id != request_id and not (ok is False and answer_id == ""):
+        raise BadAnswer(f"it answered another request ({answer_id!r}, not {request_id!r})")
+    if ok is True and isinstance(answer.get("result"), dict):
+        result: Dict[str, Any] = answer["result"]
+        return result
+    error = answer.get("error")
+    if ok is not False or not isinstance(error, dict):
+        raise BadAnswer("it sent an answer that has neither a result nor an error")
+    code, message = error.get("code"), error.get("message")
+    if not isinstance(code, str) or not isinstance(message, str):
+        raise BadAnswer("it sent an error without code and message")
+    raise refusal(code, message)
+
+
+def _given(**params: Any) -> Dict[str, Any]:
+    """Only the parameters that are not None: the broker fills in its own defaults."""
+    return {key: value for key, value in params.items() if value is not None}
+
+
+def _names(parameter: str, values: Iterable[str]) -> List[str]:
+    if isinstance(values, str):
+        # It would be taken apart into its letters, and each of them is a valid host name.
+        raise TypeError(f"{parameter} must be several names, not the one text {values!r}; write [{values!r}]")
+    return list(values)
+
+
+def _random_id() -> str:
+    """32 hexadecimal digits, as `uuid4().hex` without importing uuid."""
+    return os.urandom(16).hex()

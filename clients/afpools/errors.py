@@ -1,0 +1,137 @@
+"""What can go wrong in a call to the broker. Each message says what happened, to which value, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Sequence, Tuple, Type
+
+
+class AfpoolsError(Exception):
+    """Base of every error that this library raises on purpose. `str()` of it is meant to be shown to people."""
+
+
+class ProfileError(AfpoolsError):
+    """There is no profile, or it is not complete or not readable."""
+
+
+class BrokerUnreachable(AfpoolsError):
+    """No broker answered in time.
+
+    Args:
+        attempts: for each endpoint in the order tried: its URL, and a clause that says why there is no answer.
+
+    Attributes:
+        attempts: the same.
+        request_id: of the change that was asked for, None for a question. Whether a change was made is not known when
+            the answer did not come; making it again with the same `request_id` makes it once.
+    """
+
+    def __init__(self, attempts: Sequence[Tuple[str, str]]) -> None:
+        super().__init__(attempts)
+        self.attempts = tuple(attempts)
+        self.request_id: Optional[str] = None
+
+    def __str__(self) -> str:
+        if len(self.attempts) == 1:
+            return "No broker answered. {}: {}.".format(*self.attempts[0])
+        return "No broker answered." + "".join(f"\n  {url}: {why}." for url, why in self.attempts)
+
+
+class BrokerRefused(AfpoolsError):
+    """A broker answered that it will not. Codes that this version of the library does not know arrive as this class.
+
+    Args:
+        code: the error code on the wire, see docs/wire.md.
+        message: the broker's sentence for people.
+
+    Attributes:
+        code: the same.
+        message: the same.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message or f"The broker refused with the code {self.code!r} and without a reason."
+
+
+class BadRequest(BrokerRefused):
+    """`bad_request`: a parameter is not what it must be."""
+
+
+class UnsupportedVersion(BrokerRefused):
+    """`unsupported_version`: client or broker is too old."""
+
+
+class UnknownOp(BrokerRefused):
+    """`unknown_op`: the broker does not have this operation; it may be too old."""
+
+
+class Forbidden(BrokerRefused):
+    """`forbidden`: the credential does not allow it, or was revoked."""
+
+
+class UnknownPool(BrokerRefused):
+    """`unknown_pool`: there is no pool of this name."""
+
+
+class PoolExists(BrokerRefused):
+    """`pool_exists`: the name is taken."""
+
+
+class EmptyPool(BrokerRefused):
+    """`empty_pool`: a pool without hosts has no mask."""
+
+
+class Conflict(BrokerRefused):
+    """`conflict`: the pool has changed since it was read."""
+
+
+class MaskNotExpressible(BrokerRefused):
+    """`mask_not_expressible`: there is no correct mask that the caller could set. Do not send the job."""
+
+
+class FarmUnavailable(BrokerRefused):
+    """`farm_unavailable`: the broker has never seen the farm. Do not send the job."""
+
+
+class StoreUnavailable(BrokerRefused):
+    """`store_unavailable`: the broker's database is away. Nothing was changed, or the same request id can be tried
+    again."""
+
+
+class TooLarge(BrokerRefused):
+    """`too_large`: the request is larger than the broker takes."""
+
+
+class RateLimited(BrokerRefused):
+    """`rate_limited`: too many requests at once."""
+
+
+class InternalError(BrokerRefused):
+    """`internal`: a defect of the broker; its log says more."""
+
+
+_CLASSES: Dict[str, Type[BrokerRefused]] = {
+    "bad_request": BadRequest,
+    "unsupported_version": UnsupportedVersion,
+    "unknown_op": UnknownOp,
+    "forbidden": Forbidden,
+    "unknown_pool": UnknownPool,
+    "pool_exists": PoolExists,
+    "empty_pool": EmptyPool,
+    "conflict": Conflict,
+    "mask_not_expressible": MaskNotExpressible,
+    "farm_unavailable": FarmUnavailable,
+    "store_unavailable": StoreUnavailable,
+    "too_large": TooLarge,
+    "rate_limited": RateLimited,
+    "internal": InternalError,
+}
+
+
+def refusal(code: str, message: str) -> BrokerRefused:
+    """The exception for an error answer: of the code's own class, or `BrokerRefused` itself for a newer broker's."""
+    return _CLASSES.get(code, BrokerRefused)(code, message)

@@ -1,0 +1,232 @@
+"""A client's profile: one folder that says where the brokers are and holds what it takes to be let in.
+
+    profile.json         name, role, endpoints in order of preference
+    ca.pem               the studio's certificate authority
+    client.pem           our certificate, and its key
+    client.key_secret    our CURVE keys, in zmq.auth's file format; only for programs that have pyzmq
+
+Strategy: a profile is checked when it is loaded, as far as that takes no network; what is wrong is said with the file
+and the key it is in. A place that holds a broken profile is an error and never a reason to look in the next one: an
+artist must not end up at another studio's broker, or nobody's, because a file could not be read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
+
+from .errors import ProfileError
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:/?#@\[\]]+)):([0-9]{1,5})/?")
+
+# Z85 writes 32 bytes, a CURVE key, in 40 characters (ZeroMQ RFC 32).
+_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+
+_ASK = "Ask whoever runs the broker for a profile (`afpools certs profile`)."
+
+
+class Endpoint(NamedTuple):
+    """One way to one broker.
+
+    Args:
+        url: `tls://HOST:PORT` or `curve://HOST:PORT`; an IPv6 address stands in brackets.
+        server_key: the broker's public key in Z85, for CURVE.
+        broker: the broker's name. Endpoints of one broker share the time that a call has for it.
+    """
+
+    url: str
+    server_key: Optional[str] = None
+    broker: Optional[str] = None
+
+    @property
+    def scheme(self) -> str:
+        """`tls`, `curve`, or what a later version may bring."""
+        return self._parts()[0]
+
+    @property
+    def host(self) -> str:
+        """A name or an address, without brackets."""
+        return self._parts()[1]
+
+    @property
+    def port(self) -> int:
+        """The broker's port."""
+        return self._parts()[2]
+
+    def _parts(self) -> Tuple[str, str, int]:
+        match = _URL.fullmatch(self.url)
+        if match is None or not 0 < int(match.group(4)) < 65536:
+            raise ProfileError(
+                f"The endpoint {self.url!r} is not of the form tls://HOST:PORT, such as tls://broker.studio.lan:5571 "
+                "or tls://[fd00::7]:5571."
+            )
+        return match.group(1), match.group(2) or match.group(3), int(match.group(4))
+
+
+class Profile(NamedTuple):
+    """What a profile folder says.
+
+    Args:
+        folder: where it is.
+        name: whom the credential was made for; for people, the broker goes by the certificate.
+        role: `reader` or `manager`; for people, too.
+        endpoints: in order of preference.
+    """
+
+    folder: str
+    name: str
+    role: str
+    endpoints: Tuple[Endpoint, ...]
+
+    @property
+    def ca_file(self) -> str:
+        """The studio's certificate authority, PEM."""
+        return os.path.join(self.folder, "ca.pem")
+
+    @property
+    def client_file(self) -> str:
+        """Our certificate and its key, PEM."""
+        return os.path.join(self.folder, "client.pem")
+
+    @property
+    def curve_file(self) -> str:
+        """Our CURVE keys; need not exist."""
+        return os.path.join(self.folder, "client.key_secret")
+
+    @classmethod
+    def load(cls, folder: str) -> Profile:
+        """Reads and checks a profile.
+
+        Args:
+            folder: `~` is the user's home.
+
+        Raises:
+            ProfileError: something in it is missing or wrong.
+        """
+        folder = os.path.abspath(os.path.expanduser(folder))
+        if not os.path.isdir(folder):
+            raise ProfileError(f"The profile {folder} is not a folder{_missing(folder)}. {_ASK}")
+        path = os.path.join(folder, "profile.json")
+        described = _read_json(path)
+        endpoints = _read_endpoints(path, described)
+        profile = cls(folder, _text(path, described, "name"), _text(path, described, "role"), endpoints)
+        if any(endpoint.scheme == "tls" for endpoint in endpoints):
+            for needed in (profile.ca_file, profile.client_file):
+                _check_readable(needed)
+        return profile
+
+
+def find_profile() -> Profile:
+    """Loads the profile from the first place that has one: the folder that `$AFPOOLS_PROFILE` names, `afpools` in the
+    user's configuration folder, `$CGRU_LOCATION/afpools`.
+
+    Raises:
+        ProfileError: no place has one (the message lists them), or the first one that is there cannot be used. A
+            folder that `$AFPOOLS_PROFILE` names must be there; an empty variable counts as none.
+    """
+    named = os.environ.get("AFPOOLS_PROFILE")
+    if named:
+        try:
+            return Profile.load(named)
+        except ProfileError as error:
+            raise ProfileError(f"{error} ($AFPOOLS_PROFILE names this profile.)") from None
+    looked = ["$AFPOOLS_PROFILE: not set"]
+    places = [_user_folder()]
+    cgru = os.environ.get("CGRU_LOCATION")
+    if cgru:
+        places.append(os.path.join(cgru, "afpools"))
+    for folder in places:
+        path = os.path.join(folder, "profile.json")
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            looked.append(f"{path}: not there")
+        except OSError as error:
+            raise ProfileError(f"{path} cannot be looked at: {error.strerror}. Check who may read it.") from None
+        else:
+            return Profile.load(folder)
+    if not cgru:
+        looked.append("$CGRU_LOCATION: not set")
+    raise ProfileError("No profile was found. Looked at:" + "".join(f"\n  {place}" for place in looked) + f"\n{_ASK}")
+
+
+def _user_folder() -> str:
+    """`afpools` in the folder where the user's programs keep their configuration on this system."""
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA") or os.path.join(home, "AppData", "Roaming")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Application Support")
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME") or ""
+        # The XDG specification has relative paths ignored.
+        if not os.path.isabs(base):
+            base = os.path.join(home, ".config")
+    return os.path.join(base, "afpools")
+
+
+def _read_json(path: str) -> Dict[str, Any]:
+    try:
+        # Editors on Windows like to put a byte order mark in front.
+        with open(path, encoding="utf-8-sig") as file:
+            described = json.load(file)
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}. {_ASK}") from None
+    except (ValueError, RecursionError) as error:
+        raise ProfileError(f"{path} is not JSON: {error}. {_ASK}") from None
+    if not isinstance(described, dict):
+        raise ProfileError(f'{path} is not a JSON object with "name" and "endpoints". {_ASK}')
+    return described
+
+
+def _read_endpoints(path: str, described: Dict[str, Any]) -> Tuple[Endpoint, ...]:
+    entries = described.get("endpoints")
+    if not isinstance(entries, list) or not entries:
+        raise ProfileError(
+            f'{path}: "endpoints" must be a list such as [{{"url": "tls://broker.studio.lan:5571"}}], not {entries!r}.'
+        )
+    endpoints: List[Endpoint] = []
+    for number, entry in enumerate(entries, 1):
+
+        def wrong(why: str, number: int = number) -> NoReturn:
+            raise ProfileError(f'{path}: "endpoints", entry {number}: {why}')
+
+        if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+            wrong(
+                f'it must be an object with a "url", such as {{"url": "tls://broker.studio.lan:5571"}}, not {entry!r}.'
+            )
+        broker = entry.get("broker")
+        if not isinstance(broker, (str, type(None))):
+            wrong(f'"broker" must be the broker\'s name, not {broker!r}.')
+        endpoint = Endpoint(entry["url"], entry.get("server_key"), broker)
+        try:
+            scheme = endpoint.scheme
+        except ProfileError as error:
+            wrong(str(error))
+        key = endpoint.server_key
+        if scheme == "curve" and not (isinstance(key, str) and _Z85_KEY.fullmatch(key)):
+            wrong(f'"server_key" must be the broker\'s CURVE key, 40 characters of Z85, not {key!r}.')
+        endpoints.append(endpoint)
+    return tuple(endpoints)
+
+
+def _text(path: str, described: Dict[str, Any], key: str) -> str:
+    value = described.get(key, "")
+    if not isinstance(value, str):
+        raise ProfileError(f'{path}: "{key}" must be a text, not {value!r}.')
+    return value
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}. {_ASK}") from None
+
+
+def _missing(path: str) -> str:
+    return "" if os.path.lexists(path) else " (it does not exist)"

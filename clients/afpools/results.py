@@ -1,0 +1,325 @@
+"""What the calls return: small immutable objects, made from the broker's JSON and checked while they are made.
+
+Strategy: each class says for itself how it is read. Keys that a newer broker adds are ignored, a key that must be there
+and is not, or is of another kind, makes the whole answer a bad one: a mask that cannot be relied on is no mask.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+
+_T = TypeVar("_T")
+
+MASK_TYPES = ("regex", "find", "any")
+
+
+class BadAnswer(Exception):
+    """An answer is not what the protocol says. The message is a clause about the broker."""
+
+
+class Hello(NamedTuple):
+    """Who we are to the broker.
+
+    `operations` are those our role may ask for, `message_bytes` is the largest request it takes.
+    """
+
+    broker: str
+    version: str
+    protocol: int
+    name: str
+    role: str
+    operations: Tuple[str, ...]
+    message_bytes: int
+
+
+class PoolSummary(NamedTuple):
+    """A pool as a menu shows it; `hosts` says how many it has."""
+
+    name: str
+    hosts: int
+    revision: str
+    description: str = ""
+    colour: str = ""
+
+
+class PoolList(NamedTuple):
+    """All pools, sorted by name.
+
+    `age` is since when, in seconds, the broker's database has not confirmed them. When `unchanged`, they are as they
+    were at the revision that was asked with, and `pools` is empty.
+    """
+
+    pools: Tuple[PoolSummary, ...]
+    revision: str
+    age: float
+    unchanged: bool = False
+
+
+class Pool(NamedTuple):
+    """One pool with its hosts as they were entered. `age`: see `PoolList`."""
+
+    name: str
+    hosts: Tuple[str, ...]
+    revision: str
+    description: str = ""
+    colour: str = ""
+    age: float = 0.0
+
+
+class HostSummary(NamedTuple):
+    """One host. `states` are of online, offline, busy, nimby, paused, sick; none for one the farm does not know."""
+
+    name: str
+    states: Tuple[str, ...] = ()
+    address: str = ""
+    engine: str = ""
+    native_pool: str = ""
+    registered: bool = False
+    pools: Tuple[str, ...] = ()
+
+
+class HostList(NamedTuple):
+    """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
+    confirmed its renders, None where there is no afserver or it was never seen."""
+
+    hosts: Tuple[HostSummary, ...]
+    age: float
+    farm_age: Optional[float] = None
+
+
+class Mask(NamedTuple):
+    """An exclude mask that keeps a job on a pool.
+
+    `mask_type` is what the job's `hosts_mask_type` must say, `any` where both types read the mask alike. `why` says why
+    `style` is not the one asked for; empty when it is. Ages: see `HostList`; `farm_is_stale` is
+    set where the mask depends on a list of renders older than the studio wants it. An empty `mask` is right for a
+    pool that has every known host.
+    """
+
+    pool: str
+    revision: str
+    mask: str
+    mask_type: str
+    style: str
+    pool_hosts: int
+    excluded_hosts: int
+    known_hosts: int
+    covers_future_hosts: bool
+    age: float
+    farm_age: Optional[float] = None
+    why: str = ""
+    farm_is_stale: bool = False
+
+
+class WriteResult(NamedTuple):
+    """What a change did.
+
+    `change` is the id of its line in the history, empty when everything was as asked for already; `pool` is the pool's
+    name now, `revision` its revision, empty for a deletion; `hosts` says how many hosts there are now.
+    """
+
+    change: str
+    pool: str
+    revision: str
+    hosts: int
+    added: Tuple[str, ...] = ()
+    removed: Tuple[str, ...] = ()
+
+
+class HistoryEntry(NamedTuple):
+    """One change: who did what when (ISO 8601), from which revision to which.
+
+    `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
+    something changed; `hosts` says how many there were after it.
+    """
+
+    id: str
+    when: str
+    who: str
+    op: str
+    pool: str
+    diff: Dict[str, Any]
+    before: str
+    after: str
+    hosts: int = 0
+
+
+_REQUIRED: Any = object()
+
+
+class _Fields:
+    """The fields of one JSON object, each taken by the kind it must be of."""
+
+    def __init__(self, value: Any, what: str) -> None:
+        if not isinstance(value, dict):
+            raise BadAnswer(f"it sent {_short(value)} for {what}")
+        self._value = value
+        self._what = what
+
+    def text(self, key: str, default: str = _REQUIRED) -> str:
+        value = self._value.get(key, default)
+        if isinstance(value, str):
+            return value
+        raise self._wrong(key, value)
+
+    def count(self, key: str, default: int = _REQUIRED) -> int:
+        value = self._value.get(key, default)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise self._wrong(key, value)
+
+    def seconds(self, key: str, default: float = _REQUIRED) -> float:
+        value = self._value.get(key, default)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        raise self._wrong(key, value)
+
+    def optional_seconds(self, key: str) -> Optional[float]:
+        return None if self._value.get(key) is None else self.seconds(key)
+
+    def flag(self, key: str, default: bool = _REQUIRED) -> bool:
+        value = self._value.get(key, default)
+        if isinstance(value, bool):
+            return value
+        raise self._wrong(key, value)
+
+    def texts(self, key: str, default: Any = _REQUIRED) -> Tuple[str, ...]:
+        value = self._value.get(key, default)
+        if value is default and default is not _REQUIRED:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(key, value)
+        return tuple(value)
+
+    def mapping(self, key: str) -> Dict[str, Any]:
+        value = self._value.get(key, _REQUIRED)
+        if isinstance(value, dict):
+            return value
+        raise self._wrong(key, value)
+
+    def each(self, key: str, read: Callable[[Any], _T]) -> List[_T]:
+        value = self._value.get(key, _REQUIRED)
+        if isinstance(value, list):
+            return [read(item) for item in value]
+        raise self._wrong(key, value)
+
+    def _wrong(self, key: str, value: Any) -> BadAnswer:
+        if value is _REQUIRED:
+            return BadAnswer(f"it sent {self._what} without {key!r}")
+        return BadAnswer(f"it sent {self._what} with {_short(value)} as {key!r}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_hello(result: Any) -> Hello:
+    f = _Fields(result, "a hello")
+    return Hello(
+        f.text("broker"),
+        f.text("version"),
+        f.count("protocol"),
+        f.text("name"),
+        f.text("role"),
+        f.texts("operations"),
+        f.count("message_bytes"),
+    )
+
+
+def _read_summary(value: Any) -> PoolSummary:
+    f = _Fields(value, "a pool")
+    return PoolSummary(
+        f.text("name"), f.count("hosts"), f.text("revision"), f.text("description", ""), f.text("colour", "")
+    )
+
+
+def read_pools(result: Any) -> PoolList:
+    f = _Fields(result, "a list of pools")
+    unchanged = f.flag("unchanged", False)
+    pools = () if unchanged else tuple(f.each("pools", _read_summary))
+    return PoolList(pools, f.text("revision"), f.seconds("age"), unchanged)
+
+
+def read_pool(result: Any) -> Pool:
+    outer = _Fields(result, "an answer")
+    f = _Fields(outer.mapping("pool"), "a pool")
+    return Pool(
+        f.text("name"),
+        f.texts("hosts"),
+        f.text("revision"),
+        f.text("description", ""),
+        f.text("colour", ""),
+        outer.seconds("age", 0.0),
+    )
+
+
+def _read_host(value: Any) -> HostSummary:
+    f = _Fields(value, "a host")
+    return HostSummary(
+        f.text("name"),
+        f.texts("states", ()),
+        f.text("address", ""),
+        f.text("engine", ""),
+        f.text("native_pool", ""),
+        f.flag("registered", False),
+        f.texts("pools", ()),
+    )
+
+
+def read_hosts(result: Any) -> HostList:
+    f = _Fields(result, "a list of hosts")
+    return HostList(tuple(f.each("hosts", _read_host)), f.seconds("age"), f.optional_seconds("farm_age"))
+
+
+def read_mask(result: Any) -> Mask:
+    f = _Fields(result, "a mask")
+    mask_type = f.text("mask_type")
+    if mask_type not in MASK_TYPES:
+        raise BadAnswer(f"it sent a mask of the type {_short(mask_type)}, which this library does not know")
+    return Mask(
+        f.text("pool"),
+        f.text("revision"),
+        f.text("mask"),
+        mask_type,
+        f.text("style"),
+        f.count("pool_hosts"),
+        f.count("excluded_hosts"),
+        f.count("known_hosts"),
+        f.flag("covers_future_hosts"),
+        f.seconds("age"),
+        f.optional_seconds("farm_age"),
+        f.text("why", ""),
+        f.flag("farm_is_stale", False),
+    )
+
+
+def read_write(result: Any) -> WriteResult:
+    f = _Fields(result, "the result of a change")
+    return WriteResult(
+        f.text("change"),
+        f.text("pool"),
+        f.text("revision"),
+        f.count("hosts"),
+        f.texts("added", ()),
+        f.texts("removed", ()),
+    )
+
+
+def _read_entry(value: Any) -> HistoryEntry:
+    f = _Fields(value, "a line of history")
+    return HistoryEntry(
+        f.text("id"),
+        f.text("when"),
+        f.text("who"),
+        f.text("op"),
+        f.text("pool"),
+        f.mapping("diff"),
+        f.text("before"),
+        f.text("after"),
+        f.count("hosts", 0),
+    )
+
+
+def read_history(result: Any) -> List[HistoryEntry]:
+    return _Fields(result, "the history").each("entries", _read_entry)

@@ -1,0 +1,485 @@
+"""One connection to one endpoint: a request out, its answer in, before a given moment.
+
+Strategy: every wait is bounded by one moment in time (`until`, on `time.monotonic`), never by a fresh timeout: a peer
+that sends a byte a second gains nothing by it. Whatever goes wrong becomes a `TransportError` whose text says to
+whoever sets up a workstation what to look at; after one the connection is closed and not used again.
+
+This module pulls in `socket` and `ssl` and is therefore imported by the first call, not by `import afpools`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import ssl
+import threading
+import time
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+
+from . import zmtp
+from .errors import ProfileError
+from .profile import Endpoint, Profile
+
+# 100,000 hosts with their states and pools are about 20 MB of JSON.
+MAX_ANSWER = 64 * 1024 * 1024
+
+# TLS hands out records of at most 16 KiB; more room would stay empty.
+_CHUNK = 16384
+
+_Address = Tuple[int, int, int, str, Any]
+
+
+class TransportError(Exception):
+    """An endpoint gave no answer. The message is a clause for `BrokerUnreachable`."""
+
+
+class ConnectionLost(TransportError):
+    """The broker closed the connection or is gone; a new connection may do better."""
+
+
+class Connection:
+    """What both kinds of connection can do.
+
+    Args:
+        endpoint: where it leads.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.used_at = time.monotonic()
+
+    def exchange(self, request: bytes, until: float) -> bytes:
+        """Sends a request and returns the answer to it.
+
+        Raises:
+            ConnectionLost: the broker hung up.
+            TransportError: no answer in time, or not in our protocol.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends the connection at once. An answer under way is lost."""
+        raise NotImplementedError
+
+
+def connect(profile: Profile, endpoint: Endpoint, until: float) -> Connection:
+    """Opens a connection that is ready for a request.
+
+    Args:
+        profile: its credentials are read anew each time, so that renewed ones count without restarting the host
+            application.
+        endpoint: one that `unusable` has no objection to.
+        until: when to give up, on `time.monotonic`.
+
+    Raises:
+        TransportError: it could not be opened in time, and why.
+        ProfileError: our credentials cannot be read.
+    """
+    if endpoint.scheme == "curve":
+        return _CurveConnection(profile, endpoint, until)
+    return _TlsConnection(profile, endpoint, until)
+
+
+def unusable(profile: Profile, endpoint: Endpoint) -> Optional[str]:
+    """Why an endpoint cannot be used from this program, None if it can."""
+    if endpoint.scheme == "tls":
+        return None if ssl.HAS_TLSv1_3 else f"skipped, this Python's {ssl.OPENSSL_VERSION} has no TLS 1.3"
+    if endpoint.scheme != "curve":
+        return f"skipped, this version knows tls:// and curve:// but not {endpoint.scheme}://; update it"
+    if not os.path.exists(profile.curve_file):
+        return f"skipped, CURVE needs {profile.curve_file}, which is not there"
+    # Importing it takes its time, and is not needed where a TLS endpoint answers.
+    if importlib.util.find_spec("zmq") is None:
+        return "skipped, CURVE needs pyzmq, which this program does not have"
+    return None
+
+
+def _left(until: float, doing: str) -> float:
+    """Seconds until `until`.
+
+    Raises:
+        TransportError: it is past.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TransportError(f"timed out while {doing}")
+    return left
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+class _Lookup:
+    """One look-up of one name, on a thread of its own: the system gives `getaddrinfo` no time limit, and with a name
+    server away it takes ten seconds and more."""
+
+    # Callers who gave up leave their look-up running; the next one for the same name waits for it instead of
+    # starting another thread.
+    _running: Dict[Tuple[str, int], "_Lookup"] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, host: str, port: int) -> None:
+        self.addresses: List[_Address] = []
+        self.error = ""
+        self.done = threading.Event()
+        self._key = (host, port)
+
+    @classmethod
+    def start(cls, host: str, port: int) -> "_Lookup":
+        with cls._lock:
+            lookup = cls._running.get((host, port))
+            if lookup is None:
+                lookup = cls._running[(host, port)] = cls(host, port)
+                threading.Thread(target=lookup._run, name="afpools-lookup", daemon=True).start()
+            return lookup
+
+    def _run(self) -> None:
+        host, port = self._key
+        try:
+            self.addresses = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            self.error = error.strerror or str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it (UnicodeError for one)
+            self.error = str(error)
+        finally:
+            with self._lock:
+                del self._running[self._key]
+            self.done.set()
+
+
+def _resolve(endpoint: Endpoint, until: float) -> List[_Address]:
+    host, port = endpoint.host, endpoint.port
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
+    lookup = _Lookup.start(host, port)
+    doing = f"looking up the name {host!r} (is a name server away?)"
+    if not lookup.done.wait(_left(until, doing)):
+        raise TransportError(f"timed out while {doing}")
+    if not lookup.addresses:
+        raise TransportError(f"the name {host!r} cannot be looked up: {lookup.error or 'it has no address'}")
+    return lookup.addresses
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+class _TlsConnection(Connection):
+    """ZMTP inside TLS 1.3."""
+
+    def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
+        super().__init__(endpoint)
+        context = _tls_context(profile)
+        self._zmtp = zmtp.Connection(
+            socket_type="REQ", as_server=False, accepts=frozenset({"REP", "ROUTER"}), max_message=MAX_ANSWER
+        )
+        plain = _connect_tcp(_resolve(endpoint, until), until)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            doing = "shaking hands in TLS"
+            try:
+                plain.settimeout(_left(until, doing))
+                self._socket = context.wrap_socket(plain, server_hostname=endpoint.host)
+            except (OSError, ValueError) as error:
+                raise _explain(error, doing, endpoint) from None
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            self._greet(until)
+        except BaseException:
+            self.close()
+            raise
+
+    def _greet(self, until: float) -> None:
+        """Exchanges greetings. The broker's is read before ours is sent: in TLS 1.3 a client certificate that is
+        refused shows only at the first read, and the system drops that alert once something was sent to a closed
+        connection."""
+        doing = "waiting for the broker's greeting"
+        try:
+            data = self._receive(until, doing)
+        except ConnectionLost:
+            raise ConnectionLost(
+                "the broker closed the connection right after the TLS handshake: it may not accept our certificate "
+                "(revoked?); its log says why"
+            ) from None
+        self._parse(data)
+        while not self._zmtp.ready:
+            self._send(until, doing)
+            self._parse(self._receive(until, doing))
+
+    def exchange(self, request: bytes, until: float) -> bytes:
+        self._read_waiting()
+        # REQ's envelope is one empty frame (ZeroMQ RFC 28).
+        self._zmtp.send_message((b"", request))
+        # Its size, because a broker cuts off one that is far too large.
+        self._send(until, f"sending the request ({len(request):,} bytes)")
+        doing = "waiting for the answer"
+        while True:
+            frames = self._parse(self._receive(until, doing))
+            if frames is not None:
+                if len(frames) != 2 or frames[0]:
+                    raise TransportError(
+                        f"it sent an answer of {len(frames)} frames, an empty one and the body are right"
+                    )
+                self.used_at = time.monotonic()
+                return frames[1]
+            self._send(until, doing)
+
+    def close(self) -> None:
+        # No farewell: the broker takes an end without close_notify, and waiting for its own would cost time.
+        self._socket.close()
+
+    def _read_waiting(self) -> None:
+        """Takes what came since the last answer: pings, the end of the connection."""
+        self._socket.settimeout(0)
+        while True:
+            try:
+                data = self._socket.recv(_CHUNK)
+            except (ssl.SSLWantReadError, BlockingIOError):
+                return
+            except OSError as error:
+                raise ConnectionLost(f"the connection broke while it was not used: {error.strerror or error}") from None
+            if not data:
+                raise ConnectionLost("the broker closed the connection")
+            if self._parse(data) is not None:
+                raise TransportError("it sent an answer before it was asked")
+
+    def _parse(self, data: bytes) -> Optional[Tuple[bytes, ...]]:
+        """The message in what came, if it is complete."""
+        frames = None
+        try:
+            for event in self._zmtp.receive_data(data):
+                if isinstance(event, zmtp.Message):
+                    if frames is not None:
+                        raise TransportError("it sent two answers to one request")
+                    frames = event.frames
+        except zmtp.RemoteProtocolError as error:
+            raise TransportError(f"it does not speak our protocol: {error}") from None
+        return frames
+
+    def _receive(self, until: float, doing: str) -> bytes:
+        try:
+            self._socket.settimeout(_left(until, doing))
+            data = self._socket.recv(_CHUNK)
+        except OSError as error:
+            raise _explain(error, doing, self.endpoint) from None
+        if not data:
+            raise ConnectionLost(f"the broker closed the connection while we were {doing}")
+        return data
+
+    def _send(self, until: float, doing: str) -> None:
+        # Not `sendall`: on a TLS socket it grants each part of the data the whole timeout.
+        data = memoryview(self._zmtp.data_to_send())
+        while data:
+            try:
+                self._socket.settimeout(_left(until, doing))
+                data = data[self._socket.send(data) :]
+            except OSError as error:
+                raise _explain(error, doing, self.endpoint) from None
+
+
+def _tls_context(profile: Profile) -> ssl.SSLContext:
+    """For TLS 1.3 with brokers that the studio's authority has certified, and no other authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host's name in it
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Names count in the subject alternative name only (RFC 6125): a common name is a person's or a broker's.
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        context.hostname_checks_common_name = False
+
+    def refuse_passphrase() -> NoReturn:
+        # Without this, OpenSSL would ask on the terminal that started the host application, and wait for ever.
+        raise ProfileError(f"The key in {profile.client_file} has a passphrase. Profiles need a key without one.")
+
+    _load(profile.ca_file, "a certificate", lambda: context.load_verify_locations(cafile=profile.ca_file))
+    _load(
+        profile.client_file,
+        "a certificate with its own key",
+        lambda: context.load_cert_chain(profile.client_file, password=refuse_passphrase),
+    )
+    return context
+
+
+def _load(path: str, wanted: str, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except ssl.SSLError as error:
+        raise ProfileError(f"{path} does not hold {wanted} in PEM ({error.reason or error}).") from None
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _connect_tcp(addresses: List[_Address], until: float) -> socket.socket:
+    """Connects to the first address that lets us; each may take its share of the time that is left."""
+    failed: Optional[TransportError] = None
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = None
+        doing = f"connecting to {address[0]}"
+        try:
+            left = _left(until, doing)
+            connection = socket.socket(family, kind, protocol)
+            connection.settimeout(left / (len(addresses) - number))
+            connection.connect(address)
+        except OSError as error:
+            if connection is not None:
+                connection.close()
+            failed = _connect_error(error, doing)
+        except TransportError as error:
+            failed = failed or error
+            break
+        else:
+            return connection
+    assert failed is not None
+    raise failed
+
+
+def _connect_error(error: OSError, doing: str) -> TransportError:
+    if isinstance(error, socket.timeout):
+        return TransportError(f"timed out while {doing} (is the address right, does a firewall swallow it?)")
+    if isinstance(error, ConnectionRefusedError):
+        return TransportError("the connection was refused (is the broker running, is the port right?)")
+    return TransportError(f"{doing} failed: {error.strerror or error}")
+
+
+# An end without close_notify, in OpenSSL 3. Pythons before 3.10 know OpenSSL 1.1's names only, where another reason had
+# that number.
+_END = ("UNEXPECTED_EOF_WHILE_READING", "KRB5_S_TKT_NYV")
+
+# Why a broker's certificate does not count, by OpenSSL's X509_V_ERR number.
+_DISTRUST = {
+    9: "the broker's certificate is not valid yet (are both clocks right?)",
+    10: "the broker's certificate has expired",
+    18: "the broker's certificate is not from the authority in our ca.pem",
+    19: "the broker's certificate is not from the authority in our ca.pem",
+    20: "the broker's certificate is not from the authority in our ca.pem",
+    21: "the broker's certificate is not from the authority in our ca.pem",
+    7: "the broker's certificate is not from the authority in our ca.pem, though it has the same name",
+    23: "the broker's certificate was revoked",
+}
+_NAME_MISMATCH = (62, 64)  # of a name, of an address
+
+
+def _explain(error: Exception, doing: str, endpoint: Endpoint) -> TransportError:
+    """What to tell about an exception of a TLS socket."""
+    if isinstance(error, socket.timeout):
+        return TransportError(f"timed out while {doing}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _NAME_MISMATCH:
+            return TransportError(
+                f"the broker's certificate is not for {endpoint.host!r}: use a name it has, or have one made with this"
+            )
+        why = _DISTRUST.get(error.verify_code) or f"the broker's certificate is not accepted: {error.verify_message}"
+        return TransportError(why)
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)):
+        return ConnectionLost(f"the broker closed the connection while we were {doing}")
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        if reason in _END:
+            return ConnectionLost(f"the broker closed the connection while we were {doing}")
+        # OpenSSL 1.1 says TLSV13_ALERT_CERTIFICATE_REQUIRED and SSLV3_ALERT_…, OpenSSL 3.2 SSL/TLS_ALERT_….
+        alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        if alert in ("protocol version", "handshake failure"):
+            return TransportError(f"it does not speak TLS 1.3 as we do ({alert})")
+        if alert:
+            return TransportError(f"the broker does not accept our certificate client.pem: {alert}")
+        if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"):
+            return TransportError("it does not speak TLS (is it the port for CURVE?)")
+        if reason == "UNSUPPORTED_PROTOCOL":
+            return TransportError("it does not speak TLS 1.3")
+        return TransportError(f"{doing} failed: {reason.replace('_', ' ').lower()}")
+    return TransportError(f"{doing} failed: {getattr(error, 'strerror', None) or error}")
+
+
+# --- CURVE ------------------------------------------------------------------------------------------------------------
+
+
+class _CurveConnection(Connection):
+    """CurveZMQ through libzmq. Its own thread connects in the background; what becomes of that is in its events."""
+
+    def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
+        super().__init__(endpoint)
+        try:
+            import zmq
+            import zmq.auth
+            from zmq.utils.monitor import recv_monitor_message
+        except (ImportError, OSError) as error:
+            raise TransportError(f"this program's pyzmq cannot be imported: {error}") from None
+        if not zmq.has("curve"):
+            raise TransportError("this program's pyzmq was built without CURVE")
+        self._zmq = zmq
+        self._read_event: Callable[[Any], Any] = recv_monitor_message
+        try:
+            public, secret = zmq.auth.load_certificate(profile.curve_file)
+        except (OSError, ValueError) as error:
+            raise ProfileError(f"{profile.curve_file} cannot be read: {error}") from None
+        if secret is None:
+            raise ProfileError(f"{profile.curve_file} holds no secret key.")
+        # Looked up here because libzmq would do it without a time limit, and closing would wait for that.
+        family, _, _, _, address = _resolve(endpoint, until)[0]
+        host = f"[{address[0]}]" if family == socket.AF_INET6 else str(address[0])
+        self._context = zmq.Context()
+        try:
+            self._socket = self._context.socket(zmq.REQ)
+            self._socket.linger = 0
+            self._socket.ipv6 = family == socket.AF_INET6
+            self._socket.maxmsgsize = MAX_ANSWER
+            self._socket.curve_publickey = public
+            self._socket.curve_secretkey = secret
+            self._socket.curve_serverkey = (endpoint.server_key or "").encode("ascii")
+            self._events = self._socket.get_monitor_socket(
+                zmq.EVENT_HANDSHAKE_SUCCEEDED
+                | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                | zmq.EVENT_CONNECT_RETRIED
+                | zmq.EVENT_DISCONNECTED
+            )
+            self._socket.connect(f"tcp://{host}:{endpoint.port}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise ProfileError(
+                f"The keys in {profile.curve_file} and the server_key of {endpoint.url} cannot be used: {error}."
+            ) from None
+
+    def exchange(self, request: bytes, until: float) -> bytes:
+        zmq = self._zmq
+        while self._events.poll(0):
+            self._check_event()
+        self._socket.send(request)
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._events, zmq.POLLIN)
+        while True:
+            left = _left(until, "waiting for the answer")
+            ready = dict(poller.poll(int(left * 1000) + 1))
+            if self._socket in ready:
+                frames: List[bytes] = self._socket.recv_multipart()
+                if len(frames) != 1:
+                    raise TransportError(f"it sent an answer of {len(frames)} frames, one is right")
+                self.used_at = time.monotonic()
+                return frames[0]
+            if self._events in ready:
+                self._check_event()
+
+    def close(self) -> None:
+        # Sockets first: the context's end waits for them.
+        self._context.destroy(linger=0)
+
+    def _check_event(self) -> None:
+        zmq = self._zmq
+        event = self._read_event(self._events)
+        kind = event["event"]
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise TransportError(
+                f"the broker does not accept our CURVE key (answer {event['value']}); is it listed there?"
+            )
+        if kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+            raise TransportError("the CURVE handshake failed (is server_key the broker's, is it the port for CURVE?)")
+        if kind == zmq.EVENT_CONNECT_RETRIED:
+            raise TransportError("the connection was refused (is the broker running, is the port right?)")
+        if kind == zmq.EVENT_DISCONNECTED:
+            raise ConnectionLost("the broker closed the connection")

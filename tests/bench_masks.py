@@ -1,0 +1,343 @@
+"""`make bench`, the part about masks: how long they take, how long they are, what std::regex makes of them.
+
+Strategy: each number stands under the target it must meet, and is red where it does not; a machine that does something
+else as well may be the reason. What a mask says is not judged here, but in `tests/broker/test_masks.py`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from tests import oracle as judges
+from tests.afserver import afserver, framed, renders_answer
+
+from afpools import AfpoolsError, Client
+from afpools.profile import Profile
+from afpools_broker import protocol
+from afpools_broker.credentials import Peer
+from afpools_broker.farm import Farm, Render
+from afpools_broker.masks import exclude_mask
+from afpools_broker.pools import Contents, Pool
+from afpools_broker.protocol import Dialect, Role, Style
+from afpools_broker.service import FarmPolicy, Limits, Service, Statistics
+from afpools_broker.snapshot import Snapshot, SnapshotKeeper
+from afpools_broker.store import open_store
+from afpools_tools.output import table
+from afpools_tools.up import make_state
+
+BOTH: tuple[Dialect, ...] = ("regex", "find")
+STYLES: tuple[Style, ...] = ("list", "compact", "complement")
+POOLS = {"scattered": 1, "runs of 10": 10, "runs of 50": 50}
+POOL_SIZE = 500
+
+_ROUNDS = 7
+
+
+# Farms, for the tests of masks too
+
+
+def studio(hosts: int, series: int = 30) -> list[str]:
+    """A farm of many series of names, a third of them with numbers that are not padded."""
+    kinds = [
+        "pc",
+        "gpu",
+        "ws",
+        "lt-pc",
+        "render",
+        "node",
+        "rack3-",
+        "cpu",
+        "farm",
+        "vfx",
+        "anim",
+        "comp",
+        "sim",
+        "light",
+    ]
+    names = []
+    for n in range(series):
+        base, pad = f"{kinds[n % len(kinds)]}{'abc'[n // len(kinds)]}-", 1 if n % 3 == 2 else 4
+        names += [f"{base}{number:0{pad}}" for number in range(1, hosts // series + (n < hosts % series) + 1)]
+    return names
+
+
+def pool_of(known: Sequence[str], hosts: int, run: int) -> set[str]:
+    """So many hosts in runs of neighbours, as racks and rooms make them."""
+    chance, pool = random.Random(2), set[str]()
+    while len(pool) < hosts:
+        at = chance.randrange(len(known) - run)
+        pool.update(known[at : at + min(run, hosts - len(pool))])
+    return pool
+
+
+# What is measured
+
+
+def _verdict(value: float, shown: str, *, most: float | None = None, least: float | None = None) -> Text:
+    """A number as a cell: green where it meets its target, red where it does not."""
+    good = (most is None or value < most) and (least is None or value >= least)
+    return Text(shown, "green" if good else "bold red")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def first_mask(hosts: int, limit: float, console: Console) -> None:
+    """The first mask after a pool has changed, and its length beside the list of all names."""
+    known = studio(hosts)
+    farm = Farm(tuple(map(Render, known)), dt.datetime.now(dt.UTC))
+    time_head, ratio_head = f"first mask (< {limit * 1000:.0f} ms)", "shorter than the names (≥ 50 x)"
+    heads = ("slowest", "bytes", ratio_head)
+    rows = table(
+        f"{hosts:,} hosts, pool of {POOL_SIZE}", "asked for", "given", time_head, *heads, right=(time_head, *heads)
+    )
+    for kind, run in POOLS.items():
+        pool = Pool("fx", tuple(sorted(pool_of(known, POOL_SIZE, run))))
+        naive = len("|".join(set(known).difference(pool.hosts)))
+        for style in STYLES:
+            last = Snapshot.of(Contents({"fx": pool}), farm, None, by_hand=False)
+            times = []
+            for round_ in range(_ROUNDS):
+                changed = Contents({"fx": replace(pool, hosts=pool.hosts[: -1 - round_])})
+                began = time.perf_counter()
+                last = Snapshot.of(changed, farm, last, by_hand=False)
+                mask = last.fences.mask(("fx", style, BOTH))
+                times.append(time.perf_counter() - began)
+            rows.add_row(
+                kind,
+                style,
+                f"{mask.style} ({mask.type})",
+                _verdict(statistics.median(times), f"{statistics.median(times) * 1000:.1f} ms", most=limit),
+                f"{max(times) * 1000:.1f} ms",
+                f"{len(mask.text):,}",
+                _verdict(naive / len(mask.text), f"{naive / len(mask.text):.0f} x", least=50),
+            )
+    console.print(rows)
+
+
+@dataclass(frozen=True)
+class _Asker:
+    peer: Peer
+    connection: int = 1
+    address: str = "127.0.0.1:1"
+
+
+class _NoHealth:
+    def report(self) -> protocol.HealthResult:
+        raise NotImplementedError
+
+
+def repeated_mask(hosts: int, folder: Path, console: Console) -> None:
+    """A mask that was made before, from the bytes of the request to the bytes of the answer."""
+    known = studio(hosts)
+    store = open_store(f"sqlite:///{folder}/repeated.sqlite", timeout=1.5)
+    keeper = SnapshotKeeper(store, by_hand=False)
+    service = Service(
+        name="bench",
+        keeper=keeper,
+        store=store,
+        health=_NoHealth(),
+        limits=Limits(1024 * 1024, 1_000_000_000),
+        statistics=Statistics(),
+        farm=FarmPolicy(by_hand=False, flag_after=60, refuse_after=3600),
+    )
+    head = "repeated mask, in the broker (< 0.2 ms)"
+    rows = table(f"{hosts:,} hosts, pool of {POOL_SIZE}", head, "99th percentile", right=(head, "99th percentile"))
+    keeper.start(wait=5)
+    try:
+        keeper.see_farm(Farm(tuple(map(Render, known)), dt.datetime.now(dt.UTC)))
+        for kind, run in POOLS.items():
+            asked = json.dumps(
+                {
+                    "v": 1,
+                    "id": kind,
+                    "op": "pools.create",
+                    "params": {"pool": kind, "hosts": sorted(pool_of(known, POOL_SIZE, run)), "request_id": kind},
+                }
+            )
+            created = service.answer(_Asker(Peer("bench", Role.MANAGER)), asked.encode())
+            assert not isinstance(created, bytes)
+            created.work()
+            asked = json.dumps({"v": 1, "id": "1", "op": "mask", "params": {"pool": kind}})
+            request, asker = asked.encode(), _Asker(Peer("bench", Role.READER))
+            first = service.answer(asker, request)
+            assert not isinstance(first, bytes)
+            assert json.loads(first.work())["ok"]
+            times = sorted(_seconds(lambda: service.answer(asker, request)) for _ in range(5000))  # noqa: B023
+            middle = times[len(times) // 2]
+            rows.add_row(
+                kind,
+                _verdict(middle, f"{middle * 1000:.3f} ms", most=0.0002),
+                f"{times[len(times) * 99 // 100] * 1000:.3f} ms",
+            )
+    finally:
+        keeper.stop(wait=2)
+        store.close()
+    console.print(rows)
+
+
+def std_regex(oracle: judges.Oracle, console: Console) -> None:
+    """What afserver's own regex library takes for our mask and for the list of all names."""
+    faster = "match faster (≥ 100 x)"
+    heads = ("names: compile", "names: match one", "mask: compile", "mask: match one", faster)
+    rows = table("std::regex", "asked for", *heads, right=heads)
+    for hosts in (8_000, 4_000):
+        known = studio(hosts)
+        probe = random.Random(3).sample(known, 200)
+        for kind, run in POOLS.items():
+            pool = pool_of(known, hosts * POOL_SIZE // 20_000, run)
+            simple = oracle.ask("|".join(name for name in known if name not in pool), "regex", probe, rounds=5)
+            for style in STYLES[1:]:
+                text = exclude_mask(pool, known, accept=["regex"], style=style).text
+                ours = oracle.ask(text, "regex", probe, rounds=50)
+                ratio = simple.match_seconds / ours.match_seconds
+                rows.add_row(
+                    f"{hosts:,} hosts, {len(pool)} {kind}",
+                    style,
+                    f"{simple.compile_seconds * 1000:.0f} ms" if simple.compiled else "does not compile",
+                    f"{simple.match_seconds * 1e6:.0f} µs" if simple.compiled else "-",
+                    f"{ours.compile_seconds * 1000:.2f} ms",
+                    f"{ours.match_seconds * 1e6:.2f} µs",
+                    _verdict(ratio, f"{ratio:.0f} x", least=100) if simple.compiled else "-",
+                )
+    console.print(rows)
+
+
+# A whole broker, as a process of its own, with nothing of ours loaded beside it.
+_BROKER = """
+import sys
+from pathlib import Path
+from afpools_broker.broker import Broker
+from afpools_broker.config import load
+ports = {"AFPOOLS_CURVE_PORT": "0", "AFPOOLS_TLS_PORT": "0"}
+with Broker(load(Path(sys.argv[1], "broker.toml"), ports)) as broker:
+    print(broker.port("TLS"), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def _broker(folder: Path) -> Iterator[tuple[int, int]]:
+    """Its process id and its TLS port."""
+    command = [sys.executable, "-c", _BROKER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.pid, int(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    """What a process has in memory now and what it had at most, in millions of bytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    now, peak = (re.search(rf"{key}:\s+(\d+) kB", status) for key in ("VmRSS", "VmHWM"))
+    assert now is not None
+    assert peak is not None
+    return int(now[1]) * 1024 / 1e6, int(peak[1]) * 1024 / 1e6
+
+
+def whole_broker(hosts: int, folder: Path, console: Console) -> None:
+    """A broker that learns of so many renders from afserver and gives masks of them."""
+    known = studio(hosts)
+    rows = table(f"A broker of {hosts:,} hosts", "target", "value", right=("target", "value"))
+    with afserver() as server:
+        server.body = json.dumps(renders_answer(known)).encode()
+        size = len(framed(server.body)) / 1e6
+        make_state(folder, farm=f"127.0.0.1:{server.address[1]}", curve_port=0, tls_port=0)
+        profile = Profile.load(str(folder / "certs" / "profiles" / "manager"))
+        with _broker(folder) as (pid, port):
+            endpoint = profile.endpoints[0]._replace(url=f"tls://127.0.0.1:{port}")
+            with Client(profile._replace(endpoints=(endpoint,)), timeout=30) as client:
+                start, _ = _memory(pid)
+                client.create_pool("probe", known[:1])
+                _wait_for_the_farm(client)
+                times = []
+                for kind, run in POOLS.items():
+                    client.create_pool(kind, sorted(pool_of(known, POOL_SIZE, run)))
+                    for style in STYLES:
+                        began = time.perf_counter()
+                        client.exclude_mask(kind, style=style)
+                        times.append(time.perf_counter() - began)
+                # A new list of renders while the old one is in use is the most that it has to hold.
+                asked = len(server.requests)
+                while len(server.requests) < asked + 3:
+                    time.sleep(0.1)
+                now, peak = _memory(pid)
+                slowest = max(times)
+                rows.add_row("renders as afserver sends them", "", f"{size:.0f} MB")
+                rows.add_row(
+                    "first mask of a pool, over TLS, slowest of 9",
+                    "< 500 ms",
+                    _verdict(slowest, f"{slowest * 1000:.0f} ms", most=0.5),
+                )
+                rows.add_row("memory, without the farm", "", f"{start:.0f} MB")
+                rows.add_row(
+                    "memory, after masks and lists of renders", "< 200 MB", _verdict(now, f"{now:.0f} MB", most=200)
+                )
+                rows.add_row("the most it ever had", "< 200 MB", _verdict(peak, f"{peak:.0f} MB", most=200))
+                client.list_hosts()
+                rows.add_row("the most it ever had, after hosts.list", "", f"{_memory(pid)[1]:.0f} MB")
+    console.print(rows)
+
+
+def _wait_for_the_farm(client: Client) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            client.exclude_mask("probe")
+        except AfpoolsError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def main() -> None:
+    """Measures everything."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=160)
+    with tempfile.TemporaryDirectory(prefix="afpools-bench-") as name:
+        folder = Path(name)
+        first_mask(20_000, 0.05, console)
+        console.print()
+        repeated_mask(20_000, folder, console)
+        console.print()
+        if compiler := shutil.which("g++"):
+            with judges.Oracle(judges.build(compiler, folder)) as oracle:
+                std_regex(oracle, console)
+        else:
+            console.print("There is no g++ here, so what std::regex makes of a mask is not measured.")
+        console.print()
+        first_mask(100_000, 0.5, console)
+        console.print()
+        whole_broker(100_000, folder, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Places where a store can be, and short ways to say what is done to it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from afpools_broker.pools import Change
+from afpools_broker.store import PoolStore, open_store
+
+# Long enough for a busy machine: how soon a store gives up is tested where that is the subject.
+PATIENT = 20.0
+
+
+@dataclass
+class Place:
+    """Somewhere to keep pools, at first empty.
+
+    Args:
+        kind: what is there.
+        uri: its address.
+        seconds_to_see: how soon a change by somebody else is promised to be seen.
+    """
+
+    kind: str
+    uri: str
+    seconds_to_see: float
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    def open(self, *, timeout: float = PATIENT) -> PoolStore:
+        """A store object of its own, as another broker would have; closed with the place."""
+        store = open_store(self.uri, timeout=timeout, poll_seconds=1.0)
+        self._opened.callback(store.close)
+        return store
+
+    def close(self) -> None:
+        """Closes every store that was opened here."""
+        self._opened.close()
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[Place]:
+    """`place`, and everything that was opened there closed at the end."""
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+def change(op: str, pool: str = "", *hosts: str, by: str = "anna", request: str | None = None, **more: Any) -> Change:
+    """A change with a request id of its own, unless it is given one."""
+    return Change(op=op, who=by, request_id=request or secrets.token_hex(8), pool=pool, hosts=hosts, **more)
+
+
+def create(pool: str, *hosts: str, **more: Any) -> Change:
+    """`pools.create`"""
+    return change("pools.create", pool, *hosts, **more)
+
+
+def add(pool: str, *hosts: str, **more: Any) -> Change:
+    """`pools.add_hosts`"""
+    return change("pools.add_hosts", pool, *hosts, **more)
+
+
+def remove(pool: str, *hosts: str, **more: Any) -> Change:
+    """`pools.remove_hosts`"""
+    return change("pools.remove_hosts", pool, *hosts, **more)
+
+
+def rename(pool: str, new_name: str, **more: Any) -> Change:
+    """`pools.rename`"""
+    return change("pools.rename", pool, new_name=new_name, **more)
+
+
+def delete(pool: str, **more: Any) -> Change:
+    """`pools.delete`"""
+    return change("pools.delete", pool, **more)
+
+
+def register(*hosts: str, **more: Any) -> Change:
+    """`hosts.register`"""
+    return change("hosts.register", "", *hosts, **more)

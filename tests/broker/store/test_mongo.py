@@ -1,0 +1,581 @@
+"""What only MongoDB has: the earlier project's documents, hand edits, brokers that die, servers that go away."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bson
+import pymongo
+import pytest
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+from tests.broker.store.places import PATIENT, add, change, create, delete, register, remove, rename
+from tests.conftest import need_mongod
+from tests.mongod import ReplicaSet, single_server, with_database
+
+from afpools_broker.pools import Change, Contents, Entry, Pool
+from afpools_broker.protocol import Code, RequestRefused
+from afpools_broker.store import StoreUnavailable, mongo, open_store
+from afpools_broker.store.mongo import MongoStore
+
+Documents = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def uri(mongod: str) -> str:
+    """A database of its own on the single server."""
+    return with_database(mongod, f"test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def database(uri: str) -> Iterator[Documents]:
+    """The same, as somebody sees it who edits it by hand."""
+    with pymongo.MongoClient[dict[str, Any]](uri, tz_aware=True) as client:
+        yield client.get_default_database()
+
+
+@pytest.fixture
+def store(uri: str) -> Iterator[MongoStore]:
+    yield from _opened(uri)
+
+
+@pytest.fixture
+def other(uri: str) -> Iterator[MongoStore]:
+    """Another broker's store in the same database."""
+    yield from _opened(uri)
+
+
+def _opened(uri: str) -> Iterator[MongoStore]:
+    opened = MongoStore(uri, timeout=PATIENT)
+    yield opened
+    opened.close()
+
+
+def old(name: str, *hosts: str) -> dict[str, Any]:
+    """A document as the earlier project wrote it."""
+    return {"name": name, "clients": [{"hostname": host, "engine": "", "ip": "", "port": ""} for host in hosts]}
+
+
+# --- the earlier project's database ---------------------------------------------------------------------------------
+
+
+def test_the_earlier_projects_pools_are_loaded_as_they_are(store: MongoStore, database: Documents) -> None:
+    database.pools.create_index("name", unique=True)
+    database.pools.insert_many([old("fx", "pc-01", "pc-02"), old("gpu"), old("night", "pc-01")])
+    before = list(database.pools.find())
+    assert store.load() == Contents(
+        {"fx": Pool("fx", ("pc-01", "pc-02")), "gpu": Pool("gpu"), "night": Pool("night", ("pc-01",))}
+    )
+    assert list(database.pools.find()) == before
+
+
+def test_the_earlier_project_can_read_what_is_written(store: MongoStore, database: Documents) -> None:
+    database.pools.insert_one(old("fx", "pc-01"))
+    store.apply(add("fx", "pc-02"))
+    store.apply(create("gpu", "pc-03"))
+    read = {doc["name"]: [client["hostname"] for client in doc["clients"]] for doc in database.pools.find()}
+    assert read == {"fx": ["pc-01", "pc-02"], "gpu": ["pc-03"]}
+    for document in database.pools.find():
+        for client in document["clients"]:
+            assert {key: client[key] for key in ("engine", "ip", "port")} == {"engine": "", "ip": "", "port": ""}
+
+
+def test_the_database_is_named_afpools_unless_the_address_names_another(mongod: str) -> None:
+    for address, expected in ((mongod, "afpools"), (with_database(mongod, "studio"), "studio")):
+        store = MongoStore(address)
+        assert store._database.name == expected
+        store.close()
+
+
+def test_a_damaged_list_of_hosts_is_not_written_over(store: MongoStore, database: Documents) -> None:
+    database.pools.insert_one({"name": "fx", "clients": "pc-01 pc-02"})
+    with pytest.raises(StoreUnavailable, match="Mend the document"):
+        store.apply(add("fx", "pc-03"))
+    assert database.pools.find_one()["clients"] == "pc-01 pc-02"
+
+
+def test_fields_of_others_are_kept(store: MongoStore, database: Documents) -> None:
+    theirs = {
+        **old("fx", "pc-01", "pc-02"),
+        "notes": {"floor": 2, "when": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)},
+        "deleted": True,
+        "weight": bson.Decimal128("1.10"),
+    }
+    theirs["clients"][0]["rack"] = bson.Int64(7)
+    database.pools.insert_one(dict(theirs))
+    for asked in (
+        add("fx", "pc-03"),
+        remove("fx", "pc-02"),
+        rename("fx", "gx"),
+        change("pools.update", "gx", description="x"),
+    ):
+        store.apply(asked)
+    kept = database.pools.find_one({"name": "gx"})
+    assert kept is not None
+    assert kept["clients"] == [
+        {"hostname": "pc-01", "engine": "", "ip": "", "port": "", "rack": 7},
+        {"hostname": "pc-03", "engine": "", "ip": "", "port": ""},
+    ]
+    assert {key: kept[key] for key in ("notes", "deleted", "weight")} == {
+        key: theirs[key] for key in ("notes", "deleted", "weight")
+    }
+
+
+def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: Documents) -> None:
+    database.pools.insert_many(
+        [
+            old("good", "pc-01"),
+            {"_id": "nameless", "clients": []},
+            {"_id": "numbered", "name": 7, "clients": []},
+            {"_id": "spaced", "name": " fx ", "clients": []},
+            {"_id": "no clients", "name": "no-clients"},
+            {"_id": "text", "name": "text", "clients": "pc-01,pc-02"},
+            {
+                "name": "mixed",
+                "clients": [{"hostname": "a"}, {"ip": "10.0.0.1"}, "b", None, {"hostname": 5}, {"hostname": "a"}],
+            },
+            {"name": "described", "clients": [{"hostname": "a"}], "description": 5, "colour": "red"},
+        ]
+    )
+    database.hosts.insert_one({"_id": "registered", "clients": [{"hostname": "r"}, {}]})
+    contents = store.load()
+    assert contents.pools == {
+        "good": Pool("good", ("pc-01",)),
+        "no-clients": Pool("no-clients"),
+        "text": Pool("text"),
+        "mixed": Pool("mixed", ("a",)),
+        "described": Pool("described", ("a",)),
+    }
+    assert contents.registered == Pool("", ("r",))
+    for number, part in enumerate(
+        ["'nameless'", "7", "' fx '", "'no-clients'", "'pc-01,pc-02'", "4 of its 6 clients", "description", "colour"]
+    ):
+        assert part in contents.problems[number]
+    assert "registered by hand" in contents.problems[8]
+    assert len(contents.problems) == 9
+    # What is left out is not lost: hosts are changed around it.
+    store.apply(add("mixed", "c"))
+    mixed = database.pools.find_one({"name": "mixed"})
+    assert mixed is not None
+    assert mixed["clients"][1:5] == [{"ip": "10.0.0.1"}, "b", None, {"hostname": 5}]
+    assert store.load().pools["mixed"].hosts == ("a", "c")
+
+
+def test_a_document_that_is_not_even_text_takes_no_other_with_it(store: MongoStore, database: Documents) -> None:
+    database.pools.insert_one(old("good", "pc-01"))
+    broken = bson.encode({"_id": 1, "name": "bad", "clients": [{"hostname": "XXXX"}]}).replace(b"XXXX", b"pc-\xff")
+    database.pools.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument)).insert_one(
+        RawBSONDocument(broken)  # type: ignore[arg-type]
+    )
+    contents = store.load()
+    assert set(contents.pools) == {"good"}
+    assert "cannot be read" in contents.problems[0]
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        store.apply(add("bad", "x"))
+
+
+def test_two_pools_of_one_name_are_both_absent_and_stop_all_writing(store: MongoStore, database: Documents) -> None:
+    database.pools.insert_many([old("fx", "pc-01"), old("fx", "pc-02"), old("gpu", "pc-03")])
+    contents = store.load()
+    assert set(contents.pools) == {"gpu"}
+    assert "'fx'" in contents.problems[0]
+    with pytest.raises(StoreUnavailable, match="named 'fx'"):
+        store.apply(create("new"))
+    database.pools.delete_one({"clients.hostname": "pc-02"})
+    store.apply(create("new"))
+    assert set(store.load().pools) == {"fx", "gpu", "new"}
+
+
+def test_an_index_of_another_kind_is_named(store: MongoStore, database: Documents) -> None:
+    database.pools.create_index("name")
+    with pytest.raises(StoreUnavailable, match="index of another kind"):
+        store.apply(create("fx"))
+
+
+# --- edits by hand --------------------------------------------------------------------------------------------------
+
+
+def test_a_hand_edit_is_loaded_and_has_its_own_revision(store: MongoStore, database: Documents) -> None:
+    revision = store.apply(create("fx", "a")).after
+    database.pools.update_one({"name": "fx"}, {"$push": {"clients": {"hostname": "b"}}})
+    pool = store.load().pools["fx"]
+    assert pool.hosts == ("a", "b")
+    assert pool.revision != revision
+    with pytest.raises(RequestRefused) as caught:
+        store.apply(add("fx", "c", if_revision=revision))
+    assert caught.value.code == Code.CONFLICT
+
+
+@pytest.mark.parametrize(
+    "edit", [{"$push": {"clients": {"hostname": "by-hand"}}}, {"$set": {"notes": "x"}}], ids=["host", "other field"]
+)
+def test_a_hand_edit_at_the_worst_moment_is_not_overwritten(
+    store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any]
+) -> None:
+    store.apply(create("fx", "a"))
+    settle = mongo.settle
+    edits = iter([edit])
+
+    def settle_while_somebody_edits(*args: Any, **options: Any) -> Any:
+        for this in edits:
+            database.pools.update_one({"name": "fx"}, this)
+        return settle(*args, **options)
+
+    monkeypatch.setattr(mongo, "settle", settle_while_somebody_edits)
+    store.apply(add("fx", "b"))
+    kept = database.pools.find_one({"name": "fx"})
+    assert kept is not None
+    if "$set" in edit:
+        assert kept["notes"] == "x"
+    else:
+        assert [client["hostname"] for client in kept["clients"]] == ["a", "by-hand", "b"]
+
+
+# --- brokers that die between two steps -----------------------------------------------------------------------------
+
+
+class Died(Exception):
+    """The broker ended here."""
+
+
+def dies_before(store: MongoStore, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `store` end where it would call `step`."""
+
+    def die(*_: object) -> None:
+        raise Died
+
+    monkeypatch.setattr(store, step, die)
+
+
+CHANGES = [create("new", "x"), add("fx", "x"), rename("fx", "gx"), delete("fx"), register("x")]
+
+
+@pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.op)
+def test_a_change_without_its_line_in_history_gets_it(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch, asked: Any
+) -> None:
+    store.apply(create("fx", "a"))
+    dies_before(store, "_record", monkeypatch)
+    with pytest.raises(Died):
+        store.apply(asked)
+    # Sent again to another broker, it was made already.
+    entry = other.apply(asked)
+    assert other.history()[0] == entry
+    assert len(other.history()) == 2
+    assert other.apply(asked) == entry
+
+
+@pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.op)
+def test_history_finds_what_a_dead_broker_did_not_write_there(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch, asked: Any
+) -> None:
+    store.apply(create("fx", "a"))
+    dies_before(store, "_record", monkeypatch)
+    with pytest.raises(Died):
+        store.apply(asked)
+    assert [entry.op for entry in other.history()] == [asked.op, "pools.create"]
+
+
+def test_the_next_change_saves_the_last_ones_line(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.apply(create("fx"))
+    dies_before(store, "_record", monkeypatch)
+    with pytest.raises(Died):
+        store.apply(add("fx", "a"))
+    other.apply(add("fx", "b"))
+    assert [entry.diff.added for entry in other.history()] == [("b",), ("a",), ()]
+
+
+@pytest.mark.parametrize("step", ["_record", "_remove_tombstone"])
+def test_half_a_deletion_is_finished_by_whoever_meets_it(
+    store: MongoStore, other: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store.apply(create("fx", "a"))
+    store.apply(create("gx"))
+    with monkeypatch.context() as patch:
+        dies_before(store, step, patch)
+        meetings: list[Callable[[Change], object]] = [
+            lambda _asked: other.load(),
+            lambda _asked: other.apply(create("fx")),
+            lambda _asked: other.apply(rename("gx", "fx")),
+            lambda asked: other.apply(asked),
+        ]
+        for meet in meetings:
+            if "fx" not in other.load().pools:
+                other.apply(create("fx", "a"))
+            asked = delete("fx")
+            with pytest.raises(Died):
+                store.apply(asked)
+            assert database.pools.count_documents({"deleted": True}) == 1
+            meet(asked)
+            assert database.pools.count_documents({"deleted": True}) == 0
+            assert [entry.key for entry in other.history(limit=500)].count(asked.key) == 1
+            assert other.apply(asked).op == "pools.delete"
+
+
+def test_a_creation_that_came_twice_around_a_deletion_is_taken_back(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = create("fx", "a")
+    settle = mongo.settle
+    meanwhile = [asked, delete("fx")]
+
+    def settle_slowly(*args: Any, **options: Any) -> Any:
+        now, meanwhile[:] = meanwhile[:], []
+        for this in now:
+            other.apply(this)
+        return settle(*args, **options)
+
+    monkeypatch.setattr(mongo, "settle", settle_slowly)
+    store.apply(asked)
+    assert store.load().pools == {}
+    assert [entry.op for entry in store.history()] == ["pools.delete", "pools.create"]
+
+
+# --- servers that go away -------------------------------------------------------------------------------------------
+
+
+def test_every_acknowledged_write_survives_the_death_of_the_primary(replica_set: ReplicaSet) -> None:
+    uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
+    stores = [MongoStore(uri, timeout=1.5) for _ in range(3)]
+    stores[0].apply(create("fx"))
+    acknowledged: dict[str, str] = {}
+    killed = threading.Event()
+    finished = threading.Event()
+
+    def work(number: int) -> None:
+        count = 0
+        while not finished.is_set():
+            host = f"host-{number}-{count}"
+            asked = add("fx", host)
+            # As a client does: the same request again, to one broker or another, until there is an answer.
+            for attempt in range(1000):
+                try:
+                    acknowledged[host] = stores[(number + attempt) % 3].apply(asked).id
+                    break
+                except StoreUnavailable:
+                    time.sleep(0.05)
+            count += 1
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+
+    def wait_for(count: int) -> None:
+        goal = len(acknowledged) + count
+        deadline = time.monotonic() + 60
+        while len(acknowledged) < goal:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    try:
+        wait_for(15)
+        replica_set.primary.kill()
+        killed.set()
+        wait_for(15)
+        replica_set.restore()
+        replica_set.step_down()
+        wait_for(15)
+    finally:
+        finished.set()
+        for worker in workers:
+            worker.join(60)
+    replica_set.wait()
+    reader = MongoStore(uri, timeout=PATIENT)
+    hosts = reader.load().pools["fx"].hosts
+    assert set(acknowledged) <= set(hosts)
+    assert len(hosts) == len(set(hosts))
+    history = _whole_history(reader)
+    added = [host for entry in history for host in entry.diff.added]
+    assert sorted(added) == sorted(hosts)
+    assert {entry.id for entry in history} >= set(acknowledged.values())
+    for opened in (*stores, reader):
+        opened.close()
+
+
+def _whole_history(store: MongoStore) -> list[Entry]:
+    entries: list[Entry] = []
+    while page := store.history(limit=500, before=entries[-1].id if entries else None):
+        entries.extend(page)
+    return entries
+
+
+def test_watching_says_that_the_primary_is_gone_and_goes_on_with_the_next(replica_set: ReplicaSet) -> None:
+    uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
+    store = MongoStore(uri, timeout=1.5)
+    stop = threading.Event()
+    signs = store.watch(stop)
+    assert next(signs) is True
+    replica_set.primary.kill()
+    with pytest.raises(StoreUnavailable, match=r"MongoDB at 127\.0\.0\.1"):
+        list(signs)
+    deadline = time.monotonic() + 60
+    while True:
+        signs = store.watch(stop)
+        try:
+            assert next(signs) is True
+            break
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+    signs.close()
+    store.close()
+
+
+def test_without_a_majority_nothing_is_acknowledged(replica_set: ReplicaSet) -> None:
+    store = MongoStore(with_database(replica_set.uri, f"test_{secrets.token_hex(6)}"), timeout=1.5)
+    store.apply(create("fx"))
+    primary = replica_set.primary
+    for member in replica_set.members:
+        if member is not primary:
+            member.kill()
+    asked = add("fx", "a")
+    start = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.apply(asked)
+    assert time.monotonic() - start < 3 * 2
+    replica_set.restore()
+    patient = MongoStore(with_database(replica_set.uri, store._database.name), timeout=PATIENT)
+    entry = patient.apply(asked)
+    assert patient.load().pools["fx"].hosts == ("a",)
+    assert [e.id for e in patient.history()].count(entry.id) == 1
+    store.close()
+    patient.close()
+
+
+def test_a_dropped_database_is_noticed(replica_set: ReplicaSet) -> None:
+    name = f"test_{secrets.token_hex(6)}"
+    store = MongoStore(with_database(replica_set.uri, name), timeout=PATIENT)
+    store.apply(create("fx"))
+    signs = store.watch(threading.Event())
+    assert next(signs) is True
+    with pymongo.MongoClient[dict[str, Any]](replica_set.uri) as client:
+        client.drop_database(name)
+    assert any(next(signs) for _ in range(10))
+    signs.close()
+    assert store.load() == Contents()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.load(),
+        lambda store: store.apply(create("fx")),
+        lambda store: store.history(),
+        lambda store: store.ping(),
+        lambda store: next(store.watch(threading.Event())),
+        lambda store: store.load_farm(),
+        lambda store: store.save_farm(b"", dt.datetime.now(dt.UTC)),
+    ],
+    ids=["load", "apply", "history", "ping", "watch", "load_farm", "save_farm"],
+)
+@pytest.mark.parametrize("options", ["", "?replicaSet=rs0"], ids=["single", "replica set"])
+def test_a_server_that_is_not_there_is_named_in_time(call: Any, options: str) -> None:
+    # Port 1 is nobody's on any machine a test runs on.
+    store = open_store(f"mongodb://ann:secret@127.0.0.1:1/afpools{options}", timeout=0.5)
+    start = time.monotonic()
+    with pytest.raises(StoreUnavailable) as caught:
+        call(store)
+    assert time.monotonic() - start < 3
+    assert "127.0.0.1:1 does not answer" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    store.close()
+
+
+@pytest.mark.heavy
+def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
+    need_mongod()
+    with single_server(tmp_path) as server:
+        store = MongoStore(server.uri, timeout=1.5)
+        store.apply(create("fx", "a"))
+        server.kill()
+        with pytest.raises(StoreUnavailable, match=r"does not answer|failed"):
+            store.apply(add("fx", "b"))
+        server.start()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert store.load().pools["fx"].hosts == ("a",)
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < deadline
+        store.close()
+
+
+@pytest.mark.heavy
+def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path: Path) -> None:
+    need_mongod()
+    with single_server(tmp_path, "--auth") as server:
+        with pymongo.MongoClient[dict[str, Any]](server.uri) as client:
+            client.admin.command("createUser", "root", pwd="root-password", roles=["root"])
+        with pymongo.MongoClient[dict[str, Any]](server.uri, username="root", password="root-password") as client:
+            client["afpools"].command("createUser", "reader", pwd="p%w", roles=["read"])
+            client["afpools"].command("createUser", "broker", pwd="p%w", roles=["readWrite"])
+        where = f"127.0.0.1:{server.port}/afpools?directConnection=true"
+        good = MongoStore(f"mongodb://broker:p%25w@{where}", timeout=PATIENT)
+        good.apply(create("fx", "a"))
+        assert next(good.watch(threading.Event())) is True
+        cases = [
+            (f"mongodb://broker:wrong@{where}", "does not accept the user name and password"),
+            (f"mongodb://{where}", "does not let this broker"),
+            (f"mongodb://reader:p%25w@{where}", "does not let this broker"),
+        ]
+        for uri, expected in cases:
+            store = MongoStore(uri, timeout=PATIENT)
+            with pytest.raises(StoreUnavailable) as caught:
+                store.apply(create("gx"))
+            assert expected in str(caught.value)
+            assert "wrong" not in str(caught.value)
+            assert "p%25w" not in str(caught.value)
+            store.close()
+        good.close()
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_too_large_for_mongodb_is_refused(store: MongoStore) -> None:
+    many = [f"render-node-with-a-long-name-{number:06}" for number in range(200_000)]
+    with pytest.raises(RequestRefused) as caught:
+        store.apply(create("all", *many))
+    assert caught.value.code == Code.TOO_LARGE
+    assert "200,000 hosts" in caught.value.message
+    # The largest that is taken can still be changed, shrunk and deleted.
+    store.apply(create("all", *many[:80_000]))
+    store.apply(add("all", "one-more"))
+    store.apply(remove("all", *many[:75_000]))
+    assert len(store.load().pools["all"].hosts) == 5_001
+    store.apply(add("all", *many[:60_000]))
+    store.apply(delete("all"))
+    assert store.load().pools == {}
+
+
+# --- addresses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "part"),
+    [
+        ("mongodb://", "is not a MongoDB address"),
+        ("mongodb://ann:se/cret@host/afpools", "percent-encoded"),
+        ("mongodb://ann:se@cret@host/afpools", "percent-encoded"),
+        ("mongodb://host:99999/", "is not a MongoDB address"),
+        ("mysql://host/", "begins with sqlite:///, mongodb:// or mongodb+srv://"),
+        ("/srv/pools.db", "begins with"),
+        ("sqlite://pools.db", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+    ],
+)
+def test_what_is_no_address_is_refused_without_its_password(uri: str, part: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        open_store(uri)
+    assert part in str(caught.value)
+    assert "cret" not in str(caught.value)

@@ -1,0 +1,291 @@
+"""What only an SQLite file has: permissions, locks, versions, damage, disks that are full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.broker.store.places import PATIENT, add, create, delete, register
+
+from afpools_broker.pools import Pool
+from afpools_broker.store import StoreUnavailable, open_store, redacted
+from afpools_broker.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "folder" / "pools.db"
+
+
+@contextmanager
+def opened(path: Path, timeout: float = PATIENT) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, timeout=timeout)
+    yield store
+    store.close()
+
+
+@contextmanager
+def process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that runs `code` with `path` as its argument, once it has said that it is ready."""
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        try:
+            assert other.stdout.readline() == "ready\n"
+            yield other
+        finally:
+            other.kill()
+
+
+HOLD_LOCK = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+db.execute("DELETE FROM pools")
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+WRITE_ON_AND_ON = """
+import itertools, pathlib, sys
+from afpools_broker.pools import Change
+from afpools_broker.store.sqlite import SqliteStore
+store = SqliteStore(pathlib.Path(sys.argv[1]), timeout=20)
+for number in itertools.count():
+    store.apply(Change(op="pools.add_hosts", who="anna", request_id=str(number), pool="fx", hosts=(f"host-{number}",)))
+    print("ready" if number == 0 else number, flush=True)
+"""
+
+
+def test_the_file_and_its_folder_are_made_on_first_use_for_the_owner_only(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(path) as store:
+            assert not path.exists()
+            store.apply(create("fx"))
+            files = list(path.parent.iterdir())
+            assert path in files
+            assert len(files) > 1  # the write-ahead log is beside it
+            assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_an_address_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for uri in (f"sqlite:///{tmp_path}/with space?.db", "sqlite:///with space?.db"):
+        store = open_store(uri)
+        assert store.kind == "sqlite"
+        store.load()
+        store.close()
+    assert (tmp_path / "with space?.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:////srv/pools.db", "sqlite:////srv/pools.db"),
+        ("mongodb://host/afpools", "mongodb://host/afpools"),
+        ("mongodb://ann:secret@host:27017/afpools?w=1", "mongodb://ann:***@host:27017/afpools?w=1"),
+        ("mongodb://ann@host/", "mongodb://ann@host/"),
+        ("mongodb+srv://ann:s@cret@host", "mongodb+srv://ann:***@host"),
+        (
+            "mongodb://host/?tlsCertificateKeyFilePassword=x&w=1",
+            "mongodb://host/?tlsCertificateKeyFilePassword=***&w=1",
+        ),
+    ],
+)
+def test_addresses_are_shown_without_passwords(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown
+
+
+def test_users_of_sqlite_need_no_driver_for_mongodb(path: Path) -> None:
+    code = (
+        "import sys; from afpools_broker.store import open_store; open_store(sys.argv[1]).load(); "
+        "sys.exit('pymongo' in sys.modules or 'bson' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{path}"], check=True)
+
+
+def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx"))
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    before = path.read_bytes()
+    with opened(path) as store, pytest.raises(StoreUnavailable, match=r"newer version .*schema 99"):
+        store.load()
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_left_alone(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE pools (anything)")
+    db.close()
+    before = path.read_bytes()
+    with opened(path) as store, pytest.raises(StoreUnavailable, match="another program's database"):
+        store.apply(create("fx"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("call", ["load", "ping", "watch"])
+def test_a_file_that_is_no_database_is_named(path: Path, call: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("These are not the pools you are looking for. " * 100)
+    with opened(path) as store, pytest.raises(StoreUnavailable, match="is not an SQLite database") as caught:
+        next(store.watch(threading.Event())) if call == "watch" else getattr(store, call)()
+    assert str(path) in str(caught.value)
+
+
+def test_a_folder_in_the_files_place_is_named(path: Path) -> None:
+    path.mkdir(parents=True)
+    with opened(path) as store, pytest.raises(StoreUnavailable, match="Is a directory"):
+        store.load()
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    # Root may write everywhere, so somebody else has to try.
+    with opened(tmp_path / "pools.db") as store:
+        store.apply(create("fx"))
+    for file in tmp_path.iterdir():
+        file.chmod(0o444)
+    tmp_path.chmod(0o555)
+    # Other folders on the way are the owner's only; from inside they do not matter.
+    said = _as_nobody(tmp_path, lambda: SqliteStore(Path("pools.db"), timeout=1).load())
+    assert "See that its folder exists and that this user may write there" in said
+    said = _as_nobody(tmp_path, lambda: SqliteStore(Path("new.db"), timeout=1).load())
+    assert "Permission denied" in said
+    tmp_path.chmod(0o755)
+
+
+def _as_nobody(folder: Path, call: object) -> str:
+    """What the error says that `call` meets in `folder` as a user who is not root."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            call()  # type: ignore[operator]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent says whether it was right
+            os.write(send, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_a_file_locked_by_another_process_is_named_in_time(path: Path) -> None:
+    with opened(path, timeout=0.5) as store:
+        store.apply(create("fx", "a"))
+        with process(HOLD_LOCK, path):
+            start = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="another process holds its lock"):
+                store.apply(add("fx", "b"))
+            assert 0.4 < time.monotonic() - start < 0.5 * 4
+            # Who only reads is not kept waiting.
+            assert store.load().pools["fx"].hosts == ("a",)
+        store.apply(add("fx", "c"))
+        assert store.load().pools["fx"].hosts == ("a", "c")
+
+
+def test_a_process_killed_while_it_writes_leaves_a_good_file(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx"))
+    with process(WRITE_ON_AND_ON, path) as writer:
+        assert writer.stdout is not None
+        for _ in range(50):
+            acknowledged = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    with opened(path) as store:
+        hosts = store.load().pools["fx"].hosts
+        assert hosts == tuple(f"host-{number}" for number in range(len(hosts)))
+        assert len(hosts) > acknowledged
+        assert len(store.history(limit=100_000)) == len(hosts) + 1
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+
+
+def test_a_full_disk_is_named_and_loses_nothing(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "a"))
+        assert store._connection is not None
+        # SQLite reports the same when the disk has no room.
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreUnavailable, match="the disk is full"):
+            store.apply(add("fx", *(f"host-{number}" for number in range(10_000))))
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+        store.apply(add("fx", "b"))
+        assert store.load().pools["fx"].hosts == ("a", "b")
+
+
+def test_a_file_that_was_deleted_is_not_written_into_the_void(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx"))
+        path.rename(path.with_suffix(".away"))
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            store.apply(add("fx", "a"))
+        with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            next(store.watch(threading.Event()))
+        path.with_suffix(".away").rename(path)
+        store.apply(add("fx", "a"))
+
+
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(path: Path) -> None:
+    with opened(path) as store:
+        for name in ("fx", "gx"):
+            store.apply(create(name, "a"))
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE pools SET hosts = 'a,b' WHERE name = 'fx'")
+        db.close()
+        contents = store.load()
+        assert contents.pools == {"gx": Pool("gx", ("a",))}
+        assert "'fx'" in contents.problems[0]
+        with pytest.raises(StoreUnavailable, match="'fx'"):
+            store.apply(add("fx", "b"))
+
+
+def test_many_threads_share_one_store(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx"))
+        threads = [
+            threading.Thread(target=lambda n=n: [store.apply(add("fx", f"{n}-{k}")) for k in range(20)])  # type: ignore[misc]
+            for n in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(store.load().pools["fx"].hosts) == 160
+
+
+def test_brokers_that_make_the_file_at_the_same_moment_agree(path: Path) -> None:
+    stores = [SqliteStore(path, timeout=PATIENT) for _ in range(6)]
+    threads = [threading.Thread(target=store.apply, args=(register(str(n)),)) for n, store in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stores[0].load().registered.hosts) == 6
+    stores[0].apply(create("fx"))
+    stores[1].apply(delete("fx"))
+    for store in stores:
+        store.close()

@@ -1,0 +1,164 @@
+"""The farm client believes whole answers only, and keeps the last good list whatever happens."""
+
+import datetime as dt
+import json
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.afserver import AfServer, afserver, framed, recording, renders_answer
+
+from afpools_broker.farm import Farm, FarmError, FarmWatch, Render, ask, pack, parse_renders, unpack
+from afpools_broker.store import PoolStore, StoreUnavailable, open_store
+
+GET = {"get": {"type": "renders"}}
+
+
+@pytest.fixture
+def server():
+    with afserver() as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = open_store(f"sqlite:///{tmp_path}/pools.sqlite", timeout=1.5)
+    yield opened
+    opened.close()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def watch(server: AfServer, store: PoolStore, seen: list[Farm]) -> FarmWatch:
+    return FarmWatch(server.address, interval=60, timeout=0.5, store=store, changed=seen.append)
+
+
+def test_the_recorded_renders_are_read(server: AfServer) -> None:
+    renders = {render.name: render for render in parse_renders(ask(server.address, GET, timeout=2))}
+    assert set(renders) == {"pc-01", "pc-02", "pc-03", "pc-04", "pc-05", "pc-1", "pc-10"}
+    assert renders["pc-05"].states == ("offline",)
+    assert renders["pc-10"] == Render("pc-10", ("online", "busy"), "127.0.0.1", "3.4.1", "/")
+    assert server.requests == [recording("renders_get")["request"]]
+
+
+@pytest.mark.parametrize(
+    ("state", "states"),
+    [
+        (" ONL NBY", ("online", "nimby")),
+        (" ONL NbY RUN", ("online", "busy", "nimby")),
+        (" OFF PAU SIC DRT WLS", ("offline", "paused", "sick")),
+        ("", ()),
+    ],
+)
+def test_states_are_told_in_words(state: str, states: tuple[str, ...]) -> None:
+    answer = renders_answer(["a"])
+    answer["renders"][0]["state"] = state
+    assert parse_renders(json.dumps(answer).encode())[0].states == states
+
+
+@pytest.mark.parametrize(
+    ("mood", "words"),
+    [
+        ("silent", "did not answer within"),
+        ("dribble", "did not answer within"),
+        ("cut", "in the middle of its answer"),
+        ("rubbish", "does not speak Afanasy's protocol"),
+        ("endless", "is the limit"),
+        ("wrong", "makes no sense"),
+    ],
+)
+def test_a_bad_answer_is_an_error_and_the_last_good_list_stays(
+    server: AfServer, store: PoolStore, mood: str, words: str
+) -> None:
+    seen: list[Farm] = []
+    farm = watch(server, store, seen)
+    farm.poll()
+    assert farm.error == ""
+    server.mood = mood
+    farm.poll()
+    assert words in farm.error
+    assert len(seen) == 1
+    assert farm.farm is seen[0]
+    server.mood = "well"
+    farm.poll()
+    assert farm.error == ""
+
+
+def test_a_server_that_is_away_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    with pytest.raises(FarmError, match=f"127.0.0.1:{address[1]} cannot be reached"):
+        ask(address, GET, timeout=1)
+
+
+def test_an_answer_to_something_else_is_refused(server: AfServer) -> None:
+    with pytest.raises(FarmError, match="makes no sense"):
+        parse_renders(ask(server.address, {"nonsense": 1}, timeout=2))
+
+
+def test_a_broker_restarted_without_afserver_knows_the_farm(server: AfServer, store: PoolStore) -> None:
+    first = watch(server, store, [])
+    first.poll()
+    server.mood = "cut"
+    seen: list[Farm] = []
+    second = watch(server, store, seen)
+    second.start()
+    wait_for(lambda: seen)
+    second.stop(wait=2)
+    assert [farm.renders for farm in seen] == [first.farm.renders]
+    assert abs(seen[0].seen - first.farm.seen) < dt.timedelta(seconds=1)
+
+
+def test_a_store_that_is_away_does_not_stop_the_watch(server: AfServer, store: PoolStore, monkeypatch) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store, "save_farm", away)
+    monkeypatch.setattr(store, "load_farm", away)
+    seen: list[Farm] = []
+    farm = watch(server, store, seen)
+    farm.start()
+    wait_for(lambda: seen)
+    farm.stop(wait=2)
+    assert farm.error == ""
+
+
+def test_a_list_without_any_render_is_no_list(server: AfServer, store: PoolStore) -> None:
+    seen: list[Farm] = []
+    farm = watch(server, store, seen)
+    farm.poll()
+    server.renders = {"renders": []}
+    farm.poll()
+    assert "lists no renders at all" in farm.error
+    assert len(seen) == 1
+
+
+def test_whatever_happens_the_watch_goes_on(store: PoolStore, caplog: pytest.LogCaptureFixture) -> None:
+    with afserver() as server:
+        server.body = b'{"renders":' + b"[" * 100_000
+        farm = FarmWatch(server.address, interval=0.02, timeout=0.5, store=store, changed=lambda _: None)
+        farm.start()
+        wait_for(lambda: "makes no sense" in farm.error)
+        server.body = None
+        wait_for(lambda: not farm.error)
+        farm.stop(wait=2)
+    nowhere = FarmWatch(("af..lan", 1), interval=0.02, timeout=0.5, store=store, changed=lambda _: None)
+    nowhere.poll()
+    assert "'af..lan' is no host name" in nowhere.error
+
+
+def test_packing_keeps_everything() -> None:
+    renders = tuple(Render(f"pc-{n}", ("online",), "10.0.0.1", "3.4.1", "/fx") for n in range(1000))
+    assert unpack(pack(renders)) == renders
+    with pytest.raises(FarmError):
+        unpack(b"rubbish")
+
+
+def test_the_frame_is_the_recorded_one() -> None:
+    assert framed(b'{"a":1}') == b'AFANASY 7 JSON{"a":1}'

@@ -1,0 +1,92 @@
+"""Ranges are expanded as ClusterShell does, and names are spelled as the farm does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, Spelling, expand, fold
+from afpools_broker.protocol import Code, RequestRefused
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["pc-01"], ("pc-01",)),
+        (["pc-[01-03]"], ("pc-01", "pc-02", "pc-03")),
+        (["gpu-[1-3,12]"], ("gpu-1", "gpu-2", "gpu-3", "gpu-12")),
+        (["pc-[9-11]"], ("pc-9", "pc-10", "pc-11")),
+        (["r[1-2]n[1-2]"], ("r1n1", "r1n2", "r2n1", "r2n2")),
+        (["pc-[1-2].studio.lan"], ("pc-1.studio.lan", "pc-2.studio.lan")),
+        (["pc-2", "pc-[1-3]", "pc-2"], ("pc-2", "pc-1", "pc-3")),
+        (["!&^@%"], ("!&^@%",)),
+        ([], ()),
+    ],
+)
+def test_names_and_ranges_are_expanded(patterns: list[str], names: tuple[str, ...]) -> None:
+    assert expand(patterns) == names
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", " ", "pc 01", "pc-01,pc-02", "pc-[", "pc-[]", "pc-[3-1]", "pc-[a-b]", "a\x00b"]
+)
+def test_what_is_neither_is_refused_with_its_value(pattern: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        expand([pattern])
+    assert refused.value.code == Code.BAD_REQUEST
+    assert repr(pattern) in refused.value.message
+
+
+@pytest.mark.parametrize("pattern", ["pc-[1-99999999999]", "r[1-1000]n[1-1000]", "p[1-999][1-999][1-999][1-999]"])
+def test_a_range_of_millions_is_refused_before_it_is_made(pattern: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        expand([pattern])
+    assert refused.value.code == Code.TOO_LARGE
+
+
+def test_many_ranges_together_are_bounded_too() -> None:
+    with pytest.raises(RequestRefused):
+        expand([f"pc{n}-[1-{MAX_HOSTS_PER_CHANGE // 2}]" for n in range(3)])
+
+
+def test_a_render_with_an_odd_name_can_be_put_into_a_pool() -> None:
+    assert expand(["pc [1]"], known=frozenset({"pc [1]"})) == ("pc [1]",)
+
+
+def test_folding_is_what_people_read() -> None:
+    assert fold(["pc-02", "pc-01", "pc-05", "gpu-9", "odd!name"]) == "gpu-9,pc-[01-02,05],odd!name"
+    assert fold([]) == ""
+
+
+@given(st.sets(st.from_regex(r"[a-z]{1,5}-?[0-9]{1,4}", fullmatch=True), max_size=30))
+def test_folding_loses_nothing(names: set[str]) -> None:
+    folded = fold(names)
+    parts, depth = [""], 0
+    for character in folded:
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    assert set(expand([part for part in parts if part])) == names
+
+
+@pytest.mark.parametrize(
+    ("entered", "spelled"),
+    [
+        ("lt-pc-01", "lt-pc-01"),
+        ("LT-PC-01", "lt-pc-01"),
+        ("LT-PC-01.studio.lan", "lt-pc-01"),
+        ("mixedcase", "MixedCase"),
+        ("fqdn.studio.lan", "fqdn.studio.lan"),
+        ("New-Host.studio.lan", "new-host"),
+    ],
+)
+def test_a_name_is_spelled_as_the_farm_does(entered: str, spelled: str) -> None:
+    assert Spelling(["lt-pc-01", "MixedCase", "fqdn.studio.lan"]).of(entered) == spelled
+
+
+def test_renders_that_differ_only_in_case_are_never_guessed() -> None:
+    spelling = Spelling(["PC-01", "pc-01"])
+    assert spelling.of("PC-01") == "PC-01"
+    assert spelling.of("pc-01") == "pc-01"
+    assert spelling.of("Pc-01") not in ("PC-01", "pc-01")

@@ -1,0 +1,89 @@
+"""Somebody else's mask is read as afserver would read it, and what surprises people is said."""
+
+from __future__ import annotations
+
+import pytest
+from tests.oracle import Oracle
+
+from afpools_broker.mask_check import check
+from afpools_broker.protocol import Dialect
+
+FARM = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-05", "pc-1", "pc-10"]
+
+
+def warned(pattern: str, dialect: Dialect, farm: list[str] = FARM) -> str:
+    return " ".join(check(pattern, dialect, farm).warnings)
+
+
+@pytest.mark.parametrize("dialect", ["find", "regex"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "pc-02|pc-04",
+        "pc-0[245]",
+        "(?!(?:pc-01|pc-03)$).*",
+        "pc-.*",
+        ".*",
+        "",
+        "|",
+        "pc-0[",
+        r"(?:pc-)?\d+",
+        "^pc-01$",
+        "*",
+    ],
+)
+def test_it_excludes_what_afserver_would_exclude(oracle: Oracle, pattern: str, dialect: Dialect) -> None:
+    checked, verdict = check(pattern, dialect, FARM), oracle.ask(pattern, dialect, FARM)
+    assert checked.compiles == verdict.compiled
+    assert checked.excluded == verdict.excluded
+
+
+def test_a_good_mask_raises_no_warning() -> None:
+    assert check("pc-02|pc-04|pc-05", "find", FARM).warnings == ()
+    assert check("pc-02|pc-04|pc-05", "regex", FARM).warnings == ()
+
+
+def test_a_regex_under_find_is_noticed() -> None:
+    assert "looks like a regex" in warned("pc-0[245]", "find")
+    assert "excludes no host" in warned("pc-0[245]", "find")
+
+
+def test_a_name_that_others_begin_with_is_noticed() -> None:
+    assert "'pc-1' excludes 'pc-10' too" in warned("pc-1|pc-02", "find")
+    assert "As find, Afanasy's default since 3.4.0, it excludes 'pc-1', 'pc-10' instead of 'pc-1'." in warned(
+        "pc-1", "regex"
+    )
+
+
+@pytest.mark.parametrize("pattern", ["pc-0[", "(pc-01", "pc-01)", "*", "a{2", "[b-a]", "(?<a>b)", "\\", "[[:pc:]]"])
+def test_what_afserver_cannot_compile_excludes_nothing(oracle: Oracle, pattern: str) -> None:
+    checked = check(pattern, "regex", FARM)
+    assert (checked.compiles, checked.excluded) == (False, frozenset())
+    assert "the job runs on every host" in checked.warnings[0]
+    assert not oracle.ask(pattern, "regex", []).compiled
+
+
+def test_nine_thousand_names_are_known_not_to_compile() -> None:
+    checked = check("|".join(f"render-{n:05d}" for n in range(9000)), "regex", FARM)
+    assert checked.compiles is False
+    assert "135,001 states, and libstdc++ allows 100,000" in checked.warnings[0]
+
+
+@pytest.mark.parametrize("pattern", [r"(pc)-\1", "[[=a=]]", "(" * 200 + ")" * 200, "a{20000}", "(?:a{1000}){100}"])
+def test_what_is_not_known_is_said_to_be_not_known(pattern: str) -> None:
+    checked = check(pattern, "regex", FARM)
+    assert (checked.compiles, checked.excluded) == (None, None)
+    assert "not known" in checked.warnings[0]
+
+
+def test_an_expression_that_takes_for_ever_does_not_take_us_for_ever() -> None:
+    farm = ["a" * 60 + str(n) for n in range(200)]
+    assert "minutes" in warned("(a+)+b", "regex", farm)
+    assert check("((a|b|ab)*(a|ba)*)*x", "regex", ["ab" * 120] * 2000).excluded in (frozenset(), None)
+
+
+def test_other_traps_are_noticed() -> None:
+    assert "empty" in warned(" ;", "regex")
+    assert "every host" in warned("pc", "find")
+    assert "In lower case it would" in warned("PC-01", "find")
+    assert "command line" in warned("pc-01|" * 10_000, "find")

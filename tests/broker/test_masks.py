@@ -1,0 +1,418 @@
+"""A mask excludes exactly the hosts outside the pool, in every dialect it claims, or is not given at all.
+
+The judge is `tests/oracle`: a program on the std::regex that afserver is built with.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.bench_masks import pool_of, studio
+from tests.oracle import Oracle
+
+from afpools_broker import ecmascript, masks
+from afpools_broker.masks import SHORT, UNFIT_FOR_FIND, Mask, MaskProofError, exclude_mask
+from afpools_broker.pools import Contents, Pool
+from afpools_broker.protocol import Code, Dialect, RequestRefused, Style
+from afpools_broker.snapshot import Fences
+
+FIVE = [f"pc-0{n}" for n in range(1, 6)]
+BOTH: tuple[Dialect, ...] = ("regex", "find")
+STYLES: tuple[Style, ...] = ("list", "compact", "complement")
+FUTURE = ["new", "pc-06", "pc-010", "pc-1", "p", "", "PC-01", "pc-01 ", "über-1"]
+
+
+# Names as farms have them, and the ones that make trouble: prefixes of one another, mixed case, separators of `find`,
+# characters that mean something in a regex, several bytes for a character, hexadecimal noise.
+host_names = st.one_of(
+    st.from_regex(r"(pc|gpu|PC|a)-?[0-9]{1,3}", fullmatch=True),
+    st.from_regex(r"(ws|render)-[01][0-9][0-9](\.lan|-gpu)?", fullmatch=True),
+    st.text(alphabet="aéü日😀-1", min_size=1, max_size=5),
+    st.text(alphabet=r"ab1.*+?()[]{}^$\|;:-_/,= " + "\t\x01\n", min_size=1, max_size=6),
+    st.from_regex(r"[0-9a-f]{6}", fullmatch=True),
+)
+farms = st.lists(host_names, min_size=1, max_size=40, unique=True)
+series = st.builds(
+    lambda name, pad, low, size: [f"{name}{n:0{pad}}" for n in range(low, low + size)],
+    st.sampled_from(["pc-", "PC-", "gpu", "lt-pc-", "a.b-", "x+", ""]),
+    st.integers(1, 4),
+    st.integers(0, 120),
+    st.integers(1, 150),
+)
+big_farms = st.lists(series, min_size=1, max_size=3).map(lambda all_series: sorted(set().union(*all_series)))
+against_the_oracle = settings(deadline=None)
+
+
+def refusal(pool: Sequence[str], known: Sequence[str], accept: Sequence[Dialect], style: Style = "list") -> str:
+    with pytest.raises(RequestRefused) as refused:
+        exclude_mask(pool, known, accept=accept, style=style)
+    assert refused.value.code == Code.MASK_NOT_EXPRESSIBLE
+    return refused.value.message
+
+
+def find_can(pool: Sequence[str], outside: Sequence[str]) -> bool:
+    """Whether any `find` mask at all is right, by trying every prefix of every name."""
+    return all(
+        any(
+            UNFIT_FOR_FIND.isdisjoint(name[:end]) and not any(host.startswith(name[:end]) for host in pool)
+            for end in range(1, len(name) + 1)
+        )
+        for name in outside
+    )
+
+
+# What goes wrong with the simple algorithm: the rows of the measured table, now right, and the oracle agrees with it.
+
+
+def test_the_seed_of_all_this(oracle: Oracle) -> None:
+    mask = exclude_mask(["pc-01", "pc-03"], FIVE, accept=BOTH)
+    assert (mask.text, mask.type, mask.style, mask.why) == ("pc-02|pc-04|pc-05", "any", "list", "")
+    assert (mask.pool_hosts, mask.excluded_hosts, mask.covers_future_hosts) == (2, 3, False)
+    assert (
+        oracle.excludes(mask.text, "find", FIVE)
+        == oracle.excludes(mask.text, "regex", FIVE)
+        == set(FIVE[1::2] + FIVE[4:])
+    )
+
+
+def test_a_complement_covers_renders_that_register_later(oracle: Oracle) -> None:
+    mask = exclude_mask(["pc-01", "pc-03"], FIVE, accept=BOTH, style="complement")
+    assert (mask.text, mask.type, mask.covers_future_hosts) == ("(?!pc-0[13]$).*", "regex", True)
+    assert oracle.excludes(mask.text, "regex", [*FIVE, *FUTURE]) == {*FIVE, *FUTURE} - {"pc-01", "pc-03"}
+    measured = oracle.ask("(?!(?:pc-01|pc-03)$).*", "regex", [*FIVE, *FUTURE])
+    assert measured.excluded == oracle.excludes(mask.text, "regex", [*FIVE, *FUTURE])
+
+
+def test_a_prefix_of_a_pool_host_is_excluded_by_regex_only(oracle: Oracle) -> None:
+    known = [*FIVE, "pc-1", "pc-10"]
+    simple = "pc-01|pc-02|pc-03|pc-04|pc-05|pc-1"
+    assert "pc-10" in oracle.excludes(simple, "find", known)
+    mask = exclude_mask(["pc-10"], known, accept=BOTH)
+    assert (mask.text, mask.type) == (simple, "regex")
+    assert oracle.excludes(simple, "regex", known) == set(known) - {"pc-10"}
+    for style in STYLES:
+        message = refusal(["pc-10"], known, ["find"], style)
+        assert "'pc-1' would exclude 'pc-10'" in message
+
+
+def test_a_regex_is_never_given_as_find(oracle: Oracle) -> None:
+    assert oracle.excludes("pc-0[245]", "find", FIVE) == set()
+    assert exclude_mask(["pc-01", "pc-03"], FIVE, accept=BOTH, style="compact").text == "pc-0[245]"
+    assert exclude_mask(["pc-01", "pc-03"], FIVE, accept=BOTH, style="compact").type == "regex"
+    mask = exclude_mask(["pc-01", "pc-03"], FIVE, accept=["find"], style="compact")
+    assert oracle.excludes(mask.text, "find", FIVE) == {"pc-02", "pc-04", "pc-05"}
+
+
+def test_nine_thousand_names_never_leave_as_a_list(oracle: Oracle) -> None:
+    known = [f"render-{n:05d}" for n in range(9001)]
+    too_large = oracle.ask("|".join(known[1:]), "regex", [])
+    assert not too_large.compiled
+    assert ecmascript.states(ecmascript.parse("|".join(known[1:]))) > ecmascript.STATE_LIMIT
+    for accept in (("regex",), ("find",), BOTH):
+        mask = exclude_mask(known[:1], known, accept=accept)
+        assert mask.style == "compact"
+        assert "Not given as list" in mask.why
+        assert "116,999" in mask.why
+        assert oracle.excludes(mask.text, mask.type, known) == set(known[1:])
+
+
+def test_one_host_of_twenty_unpadded_ones(oracle: Oracle) -> None:
+    known = [f"pc-{n}" for n in range(1, 21)]
+    for style in STYLES:
+        mask = exclude_mask(["pc-10"], known, accept=BOTH, style=style)
+        assert (mask.style, mask.type) == (style, "regex")
+        assert oracle.excludes(mask.text, "regex", known) == set(known) - {"pc-10"}
+        assert "'pc-1' would exclude 'pc-10'" in refusal(["pc-10"], known, ["find"], style)
+
+
+# Styles, dialects, and what is given instead
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["pc-02", "pc-04", "pc-05"], "pc-0[245]"),
+        ([f"pc-{n:02}" for n in range(100)], "pc-[0-9][0-9]"),
+        (["pc-1", "pc-10"], "pc-10?"),
+        (["pc-1", "pc-10", "pc-11"], "pc-1[01]?"),
+        (["pc-1", "pc-100"], "pc-1(?:00)?"),
+        (["pc-01.lan", "pc-02.lan"], r"pc-0[12]\.lan"),
+        (["a-x", "bc-x"], "(?:a|bc)-x"),
+        (["x", "ax"], "a?x"),
+        (["a", "b", "c", "d", "1"], "[1a-d]"),
+        (["a^", "a]", "a-", "a\\", "a["], r"a[\-\[\\\]\^]"),
+        (["aé", "aü"], "a(?:é|ü)"),
+        (["é", "éü"], "é(?:ü)?"),
+        (["a", "a\n"], r"a(?:\x0a)?"),
+        (["Z", "[", "\\", "]", "^", "_"], r"[Z\[\\\]\^_]"),
+        ([" ", "a", "b", "c"], "[ abc]"),
+    ],
+)
+def test_a_compact_regex_shares_what_names_have_in_common(oracle: Oracle, names: list[str], text: str) -> None:
+    mask = exclude_mask(["pool"], [*names, "pool"], accept=["regex"], style="compact")
+    assert mask.text == text
+    others = [*FUTURE, *(name + "0" for name in names), *(name[:-1] for name in names)]
+    assert oracle.excludes(text, "regex", [*names, *others]) == set(names)
+
+
+def test_a_compact_find_takes_a_prefix_for_a_whole_series() -> None:
+    known = [f"{name}-{n:03}" for name in ("gpu", "pc", "ws") for n in range(100)]
+    mask = exclude_mask(known[100:200], known, accept=["find"], style="compact")
+    assert (mask.text, mask.type) == ("g|w", "find")
+
+
+def test_a_name_with_a_dot_is_escaped_in_regex_and_plain_in_find() -> None:
+    known = ["a.1", "b"]
+    assert exclude_mask(["b"], known, accept=["regex"]).text == r"a\.1"
+    assert exclude_mask(["b"], known, accept=["find"]).text == "a.1"
+
+
+def test_a_name_that_find_would_cut_is_given_as_regex(oracle: Oracle) -> None:
+    known = ["a", "a b", "b"]
+    mask = exclude_mask(["a", "b"], known, accept=BOTH)
+    assert (mask.text, mask.type) == ("a b", "regex")
+    assert oracle.excludes(mask.text, "regex", known) == {"a b"}
+    assert "'a b' would be cut in pieces" in refusal(["a", "b"], known, ["find"])
+
+
+def test_a_name_that_find_would_cut_may_still_have_a_prefix_of_its_own(oracle: Oracle) -> None:
+    mask = exclude_mask(["b"], ["a b", "b"], accept=["find"])
+    assert (mask.text, mask.type, mask.style) == ("a", "find", "compact")
+    assert "'a b' would be cut in pieces" in mask.why
+
+
+@pytest.mark.parametrize("name", ["|", ";", ", :"])
+def test_a_regex_of_separators_alone_would_be_taken_for_empty_and_is_put_in_a_group(oracle: Oracle, name: str) -> None:
+    assert oracle.excludes(name, "regex", [name]) == set()
+    for style in ("list", "compact"):
+        mask = exclude_mask(["pc"], ["pc", name], accept=["regex"], style=style)
+        assert oracle.excludes(mask.text, "regex", ["pc", name]) == {name}
+
+
+def test_a_control_character_that_afserver_could_not_store_is_spelled_out(oracle: Oracle) -> None:
+    mask = exclude_mask(["a"], ["a", "a\x01"], accept=BOTH)
+    assert (mask.text, mask.type) == (r"a\x01", "regex")
+    assert oracle.excludes(mask.text, "regex", ["a", "a\x01"]) == {"a\x01"}
+    assert "'a\\x01' would be cut" in refusal(["a"], ["a", "a\x01"], ["find"])
+
+
+def test_the_asked_style_reaches_a_pool_s_fence() -> None:
+    fences = Fences(Contents({"fx": Pool("fx", hosts=("PC-01.lan", "pc-03"))}, Pool("")), frozenset(FIVE))
+    assert fences.mask(("fx", "list", BOTH)).text == "pc-02|pc-04|pc-05"
+    assert fences.mask(("fx", "compact", BOTH)).text == "pc-0[245]"
+    assert fences.mask(("fx", "complement", BOTH)).text == "(?!pc-0[13]$).*"
+
+
+def test_a_complement_that_cannot_be_set_becomes_prefixes(oracle: Oracle) -> None:
+    mask = exclude_mask(["pc-01", "pc-03"], FIVE, accept=["find"], style="complement")
+    assert (mask.style, mask.type, mask.covers_future_hosts) == ("compact", "any", False)
+    assert "regex only" in mask.why
+
+
+def test_a_complement_is_made_of_the_pool_alone() -> None:
+    alone = exclude_mask(["pc-01", "pc-03"], [], accept=BOTH, style="complement")
+    assert alone.text == exclude_mask(["pc-01", "pc-03"], FIVE, accept=BOTH, style="complement").text
+
+
+def test_a_complement_covers_a_name_of_two_lines(oracle: Oracle) -> None:
+    mask = exclude_mask(["a"], ["a", "a\n", "b\r\nc"], accept=BOTH, style="complement")
+    assert oracle.excludes(mask.text, "regex", ["a", "a\n", "b\r\nc"]) == {"a\n", "b\r\nc"}
+
+
+def test_a_pool_of_the_whole_farm_is_fenced_by_a_complement_only(oracle: Oracle) -> None:
+    for style in ("list", "compact"):
+        mask = exclude_mask(FIVE, FIVE, accept=BOTH, style=style)
+        assert (mask.text, mask.type, mask.covers_future_hosts) == ("", "any", False)
+    mask = exclude_mask(FIVE, FIVE, accept=BOTH, style="complement")
+    assert mask.text == "(?!pc-0[1-5]$).*"
+    assert oracle.excludes(mask.text, "regex", [*FIVE, *FUTURE]) == set(FUTURE)
+
+
+def test_a_pool_without_hosts_is_refused() -> None:
+    for style in STYLES:
+        with pytest.raises(RequestRefused) as refused:
+            exclude_mask([], FIVE, accept=BOTH, style=style)
+        assert refused.value.code == Code.EMPTY_POOL
+
+
+def test_a_list_that_is_not_short_gives_way() -> None:
+    known = [f"render-{n:04d}" for n in range(SHORT // 12 + 2)]
+    assert exclude_mask(known[:2], known, accept=["find"]).style == "list"
+    mask = exclude_mask(known[:1], known, accept=["find"])
+    assert mask.style == "compact"
+    assert "slow the farm down" in mask.why
+
+
+def test_where_nothing_is_short_the_least_long_is_given() -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(64):016x}" for _ in range(4000)]
+    for accept in (["find"], ["regex"]):
+        mask = exclude_mask(known[:1000], known, accept=accept)
+        assert mask.style == ("compact" if accept == ["find"] else "complement")
+        assert len(mask.text) > SHORT
+
+
+def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(64):016x}" for _ in range(20_000)]
+    for accept in (("regex",), ("find",), BOTH):
+        for style in STYLES:
+            assert "command line" in refusal(known[::2], known, accept, style)
+
+
+def test_a_chain_of_names_that_begin_with_one_another_is_no_trouble(oracle: Oracle) -> None:
+    known = ["a" * n for n in range(1, 400)]
+    for style in STYLES:
+        mask = exclude_mask(known[::3], known, accept=["regex"], style=style)
+        assert oracle.excludes(mask.text, "regex", known) == set(known) - set(known[::3])
+
+
+# The proof
+
+
+def test_a_wrong_mask_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks.prefix_tree, "expression", lambda names: "pc-0[1245]")
+    with pytest.raises(MaskProofError) as disproved:
+        exclude_mask(["pc-01", "pc-03"], FIVE, accept=["regex"], style="compact")
+    for needed in ("pc-0[1245]", "wrong about 'pc-01'", "Pool: 'pc-01' 'pc-03'", "Outside: 'pc-02'"):
+        assert needed in str(disproved.value)
+
+
+@pytest.mark.parametrize("wrong", ["pc-0[24", "pc-0.*", "pc-0[24]|(pc-05", "", "|", "(?=pc-0[245]).*|pc-01"])
+def test_nor_does_one_that_std_regex_would_not_compile_or_would_read_differently(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setattr(masks.prefix_tree, "expression", lambda names: wrong)
+    with pytest.raises(MaskProofError):
+        exclude_mask(["pc-01", "pc-03"], FIVE, accept=["regex"], style="compact")
+
+
+def test_a_failed_proof_says_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [f"render-{n:05d}" for n in range(20_000)]
+    monkeypatch.setattr(masks.prefix_tree, "enclosed", lambda names: "x")
+    with pytest.raises(MaskProofError) as disproved:
+        exclude_mask(known[:500], known, accept=BOTH, style="complement")
+    assert len(str(disproved.value)) < 10_000
+
+
+# Against the oracle
+
+
+@given(known=big_farms, random=st.randoms(use_true_random=False), style=st.sampled_from(STYLES))
+@against_the_oracle
+def test_the_proof_sees_in_a_damaged_mask_what_afserver_would_see(
+    oracle: Oracle, known: list[str], random: random.Random, style: Style
+) -> None:
+    text = exclude_mask(random.sample(known, random.randint(1, len(known))), known, accept=["regex"], style=style).text
+    at = random.randint(0, len(text))
+    damaged = text[:at] + random.choice(["", "0", "|", "?", "(", ")", "[", "]", "-", ".", "$"]) + text[at + 1 :]
+    verdict = oracle.ask(damaged, "regex", known)
+    try:
+        assert masks.hosts_matched(damaged, known) == verdict.excluded
+    except ecmascript.NotCompiled:
+        assert not verdict.compiled
+    except ecmascript.NotJudged as error:
+        # x\+1 that lost its + refers back; such a mask is never ours, and does not pass.
+        assert "back-reference" in str(error)
+
+
+def judged(
+    oracle: Oracle, known: Sequence[str], pool: set[str], accept: Sequence[Dialect], style: Style
+) -> Mask | None:
+    """Makes the mask and has it judged; None where it is refused for a reason that holds."""
+    outside = sorted(set(known) - pool)
+    try:
+        mask = exclude_mask(pool, known, accept=accept, style=style)
+    except RequestRefused as refused:
+        assert refused.code == Code.MASK_NOT_EXPRESSIBLE
+        assert "regex" not in accept
+        assert not find_can(sorted(pool), outside)
+        return None
+    assert mask.type == "any" or mask.type in accept
+    assert (mask.style == style) == (mask.why == "")
+    assert oracle.excludes(mask.text, mask.type, known) == set(outside)
+    assert (mask.pool_hosts, mask.excluded_hosts) == (len(pool), len(outside))
+    if mask.type != "find" and mask.text:
+        # Ours are counted exactly: nothing in them is repeated with {}.
+        states = oracle.ask(mask.text, "regex", []).states
+        assert ecmascript.states(ecmascript.parse(mask.text)) == states
+        # This is why no mask of LENGTH_LIMIT can reach the limit of states.
+        assert states <= 3 * len(mask.text.encode()) + 4
+    if mask.covers_future_hosts:
+        later = {*FUTURE, *(host + "0" for host in known), *(host[:-1] for host in known)} - pool
+        later = {name for name in later if "\n" not in name}
+        assert oracle.excludes(mask.text, mask.type, sorted(later)) == later
+    return mask
+
+
+accepted = st.sampled_from([("regex",), ("find",), ("regex", "find"), ("find", "regex")])
+
+
+@given(known=farms, data=st.data(), accept=accepted, style=st.sampled_from(STYLES))
+@against_the_oracle
+def test_every_mask_excludes_exactly_what_is_outside(
+    oracle: Oracle, known: list[str], data: st.DataObject, accept: tuple[Dialect, ...], style: Style
+) -> None:
+    judged(oracle, known, data.draw(st.sets(st.sampled_from(known), min_size=1)), accept, style)
+
+
+@given(known=big_farms, random=st.randoms(use_true_random=False), accept=accepted, style=st.sampled_from(STYLES))
+@against_the_oracle
+def test_every_mask_of_a_farm_of_series_excludes_exactly_what_is_outside(
+    oracle: Oracle, known: list[str], random: random.Random, accept: tuple[Dialect, ...], style: Style
+) -> None:
+    judged(oracle, known, set(random.sample(known, random.randint(1, len(known)))), accept, style)
+
+
+@given(
+    known=st.lists(st.text(alphabet="ab1", min_size=1, max_size=4), min_size=2, max_size=8, unique=True), data=st.data()
+)
+def test_no_smaller_set_of_prefixes_would_do(known: list[str], data: st.DataObject) -> None:
+    pool = data.draw(st.sets(st.sampled_from(known), min_size=1))
+    outside = set(known) - pool
+    if not outside or not find_can(sorted(pool), sorted(outside)):
+        return
+    parts = exclude_mask(pool, known, accept=["find"], style="compact").text.split("|")
+    useful = {name[:end] for name in outside for end in range(1, len(name) + 1)}
+    useful = {part for part in useful if not any(host.startswith(part) for host in pool)}
+    # Each useful prefix as the set of names it covers; sets that only just grow until everything is covered.
+    covers = {frozenset(name for name in outside if name.startswith(part)) for part in useful}
+    reached: set[frozenset[str]] = {frozenset()}
+    for count in range(len(parts) + 1):
+        if frozenset(outside) in reached:
+            assert count == len(parts)
+            return
+        reached = {have | more for have in reached for more in covers}
+    pytest.fail("the cover does not cover")
+
+
+# Large farms
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("hosts", "size"), [(8_000, 200), (20_000, 500), (100_000, 500)])
+@pytest.mark.parametrize("run", [1, 10, 50])
+def test_a_mask_of_a_large_farm_is_right_and_short(
+    oracle: Oracle, hosts: int, size: int, run: int, style: Style
+) -> None:
+    # How long it takes is measured by `make bench`.
+    known = studio(hosts)
+    pool = pool_of(known, size, run)
+    mask = judged(oracle, known, pool, BOTH, style)
+    assert mask is not None
+    naive = "|".join(name for name in known if name not in pool)
+    # What is listed host by host grows with the pool; a prefix tree of hosts strewn at random cannot do much better.
+    assert len(mask.text) <= len(naive) / (20 if hosts == 8_000 else 50)
+
+
+@pytest.mark.heavy
+def test_a_find_mask_of_a_large_farm_is_right(oracle: Oracle) -> None:
+    known = [f"{name}-{n:04}" for name in ("gpu", "pc", "ws", "render") for n in range(5000)]
+    mask = judged(oracle, known, pool_of(known, 500, 50), ["find"], "list")
+    assert mask is not None
+    assert (mask.style, mask.type) == ("compact", "find")

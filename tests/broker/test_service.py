@@ -1,0 +1,487 @@
+"""The service answers every operation, decides by role alone, and gives each malformed request its error."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from afpools_broker import protocol
+from afpools_broker.credentials import Peer
+from afpools_broker.farm import Farm, Render
+from afpools_broker.pools import Contents
+from afpools_broker.protocol import OPERATIONS, Code, Role
+from afpools_broker.service import FarmPolicy, Later, Limits, Service, Statistics
+from afpools_broker.snapshot import SnapshotKeeper
+from afpools_broker.store import PoolStore, StoreUnavailable, open_store
+
+MANAGER = Peer("anna", Role.MANAGER)
+READER = Peer("blender", Role.READER)
+FARM = [f"pc-0{n}" for n in range(1, 6)]
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+_requests = count()
+
+
+@dataclass
+class From:
+    peer: Peer
+    connection: object = 1
+    address: str = "127.0.0.1:40000"
+
+
+class NoHealth:
+    def report(self) -> protocol.HealthResult:
+        raise NotImplementedError
+
+
+@dataclass
+class Desk:
+    """A service with everything behind it, asked as a listener asks it."""
+
+    service: Service
+    keeper: SnapshotKeeper
+    store: PoolStore
+    statistics: Statistics
+    now: list[dt.datetime] = field(default_factory=lambda: [NOW])
+
+    def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
+        answer = self.service.answer(From(peer), data)
+        return json.loads(answer if isinstance(answer, bytes) else answer.work())
+
+    def see(self, *names: str) -> None:
+        """The farm has these renders now."""
+        self.keeper.see_farm(Farm(tuple(Render(name, ("online",)) for name in names), self.now[0]))
+
+    def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
+        if issubclass(OPERATIONS[op].params, protocol.Write):
+            params.setdefault("request_id", f"r{next(_requests)}")
+        answer = self.raw(json.dumps({"v": 1, "id": "7", "op": op, "params": params}).encode(), peer)
+        assert (answer["v"], answer["id"]) == (1, "7")
+        return answer
+
+    def ok(self, op: str, **params: Any) -> dict[str, Any]:
+        answer = self.ask(op, **params)
+        assert answer["ok"], answer
+        return answer["result"]
+
+    def code(self, op: str, **params: Any) -> str:
+        answer = self.ask(op, **params)
+        assert not answer["ok"], answer
+        return answer["error"]["code"]
+
+
+@pytest.fixture
+def make(tmp_path) -> Iterator[Callable[..., Desk]]:
+    made: list[Desk] = []
+
+    def make(*, requests_per_second: int = 1_000_000, by_hand: bool = False, seen: bool = True) -> Desk:
+        store = open_store(f"sqlite:///{tmp_path}/pools{len(made)}.sqlite", timeout=1.5)
+        keeper, statistics = SnapshotKeeper(store, by_hand=by_hand), Statistics()
+        now = [NOW]
+        service = Service(
+            name="test",
+            keeper=keeper,
+            store=store,
+            health=NoHealth(),
+            limits=Limits(1024 * 1024, requests_per_second),
+            statistics=statistics,
+            farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
+            clock=lambda: now[0],
+        )
+        keeper.start(wait=5)
+        made.append(Desk(service, keeper, store, statistics, now))
+        if seen and not by_hand:
+            made[-1].see(*FARM)
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.keeper.stop(wait=2)
+        desk.store.close()
+
+
+@pytest.fixture
+def desk(make: Callable[..., Desk]) -> Desk:
+    return make()
+
+
+def test_the_seed_of_all_this(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
+    result = desk.ok("mask", pool="fx")
+    assert result["mask"] == "pc-02|pc-04|pc-05"
+    assert (result["mask_type"], result["style"]) == ("any", "list")
+    assert (result["pool_hosts"], result["excluded_hosts"], result["known_hosts"]) == (2, 3, 5)
+    assert (result["farm_age"], result["farm_is_stale"]) == (0.0, False)
+    assert result["covers_future_hosts"] is False
+
+
+def test_names_are_compared_as_the_farm_spells_them(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["PC-01.studio.lan", "Pc-03"])
+    assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-04|pc-05"
+    assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == ["PC-01.studio.lan", "Pc-03"]
+
+
+def test_an_author_reads_back_the_change_at_once(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-[01-02]"], description="effects", colour="#ff8800")
+    made = desk.ok("pools.get", pool="fx")["pool"]
+    assert made["hosts"] == ["pc-01", "pc-02"]
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-03"])
+    assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == ["pc-01", "pc-02", "pc-03"]
+    desk.ok("pools.remove_hosts", pool="fx", hosts=["PC-01"])
+    desk.ok("pools.update", pool="fx", description="more effects")
+    desk.ok("pools.rename", pool="fx", new_name="vfx")
+    renamed = desk.ok("pools.get", pool="vfx")["pool"]
+    assert renamed == {
+        "name": "vfx",
+        "hosts": ["pc-02", "pc-03"],
+        "description": "more effects",
+        "colour": "#ff8800",
+        "revision": renamed["revision"],
+    }
+    assert desk.code("pools.get", pool="fx") == Code.UNKNOWN_POOL
+    desk.ok("pools.delete", pool="vfx")
+    assert desk.ok("pools.list")["pools"] == []
+
+
+def test_the_list_of_pools_is_cheap_when_nothing_changed(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx")
+    first = desk.ok("pools.list")
+    again = desk.ok("pools.list", if_revision=first["revision"])
+    assert again["unchanged"] is True
+    assert "pools" not in again
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"])
+    changed = desk.ok("pools.list", if_revision=first["revision"])
+    assert changed["pools"][0]["hosts"] == 1
+    assert changed["revision"] != first["revision"]
+
+
+def test_a_write_sent_twice_is_applied_once_and_answered_alike(desk: Desk) -> None:
+    first = desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same")
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"])
+    assert desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same") == first
+    assert len(desk.ok("pools.get", pool="fx")["pool"]["hosts"]) == 2
+    assert desk.code("pools.delete", pool="fx", request_id="same") == Code.BAD_REQUEST
+
+
+def test_a_write_on_an_old_revision_is_a_conflict(desk: Desk) -> None:
+    revision = desk.ok("pools.create", pool="fx")["revision"]
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"], if_revision=revision)
+    assert desk.code("pools.add_hosts", pool="fx", hosts=["pc-02"], if_revision=revision) == Code.CONFLICT
+
+
+def test_history_tells_who_did_what(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"])  # as asked for already
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"])
+    added, created = desk.ok("history.list")["entries"]
+    assert (created["op"], created["who"], created["pool"]) == ("pools.create", "anna", "fx")
+    assert added["diff"] == {"added": ["pc-02"]}
+    assert added["before"] == created["after"]
+    assert {"key", "digest"}.isdisjoint(added)
+    assert desk.ok("history.list", limit=1)["entries"] == [added]
+    assert desk.ok("history.list", before=added["id"])["entries"] == [created]
+
+
+def test_registered_hosts_count_as_known(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
+    desk.ok("hosts.register", hosts=["NEW-[1-2]"])
+    assert desk.ok("mask", pool="fx")["mask"] == "new-1|new-2|pc-02|pc-04|pc-05"
+    hosts = {host["name"]: host for host in desk.ok("hosts.list")["hosts"]}
+    assert hosts["new-1"] == {"name": "new-1", "registered": True}
+    assert hosts["pc-01"] == {"name": "pc-01", "states": ["online"], "pools": ["fx"]}
+    desk.ok("hosts.forget", hosts=["new-1"])
+    assert desk.ok("mask", pool="fx")["mask"] == "new-2|pc-02|pc-04|pc-05"
+
+
+def test_a_mask_follows_the_farm(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    before = desk.ok("mask", pool="fx")["mask"]
+    desk.see(*FARM, "pc-06")
+    assert desk.ok("mask", pool="fx")["mask"] == before + "|pc-06"
+
+
+def test_no_mask_without_a_farm(make: Callable[..., Desk]) -> None:
+    desk = make(seen=False)
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
+    assert desk.code("mask", pool="fx", style="complement") == Code.FARM_UNAVAILABLE
+
+
+def test_an_old_list_of_renders_is_flagged_then_refused_where_it_matters(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    for minutes, stale in ((0.5, False), (2, True), (59, True)):
+        desk.now[0] = NOW + dt.timedelta(minutes=minutes)
+        result = desk.ok("mask", pool="fx")
+        assert (result["farm_is_stale"], result["farm_age"]) == (stale, minutes * 60)
+    desk.now[0] = NOW + dt.timedelta(minutes=61)
+    assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
+    assert desk.code("mask", pool="fx", style="complement", accept=["find"]) == Code.FARM_UNAVAILABLE
+    complement = desk.ok("mask", pool="fx", style="complement")
+    assert (complement["style"], complement["farm_is_stale"]) == ("complement", False)
+    desk.see(*FARM)
+    assert desk.ok("mask", pool="fx")["farm_is_stale"] is False
+
+
+def test_without_afserver_the_registered_hosts_are_the_farm(make: Callable[..., Desk]) -> None:
+    desk = make(by_hand=True)
+    desk.ok("hosts.register", hosts=[*FARM, "LT-09"])
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "PC-03", "lt-09"])
+    result = desk.ok("mask", pool="fx")
+    assert (result["mask"], result["farm_age"]) == ("pc-02|pc-04|pc-05", None)
+    # Spelled as it was registered, since nobody else can tell.
+    desk.ok("pools.remove_hosts", pool="fx", hosts=["LT-09"])
+    assert desk.ok("mask", pool="fx")["mask"] == "LT-09|pc-02|pc-04|pc-05"
+
+
+def test_without_afserver_a_host_that_leaves_its_pool_is_kept_out(make: Callable[..., Desk]) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    desk.ok("pools.create", pool="night", hosts=["pc-01", "pc-02"])
+    desk.ok("pools.add_hosts", pool="night", hosts=["pc-03"])
+    desk.ok("pools.remove_hosts", pool="night", hosts=["pc-02"])
+    assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-03"
+    desk.ok("pools.delete", pool="night")
+    assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-03"
+
+
+def test_without_afserver_a_pools_hosts_are_spelled_as_they_would_register(make: Callable[..., Desk]) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="fx", hosts=["LT-PC-01.studio.lan"])
+    desk.ok("pools.create", pool="cg", hosts=["LT-PC-[02-03]"])
+    assert desk.ok("mask", pool="fx")["mask"] == "lt-pc-02|lt-pc-03"
+    desk.ok("pools.remove_hosts", pool="cg", hosts=["lt-pc-02"])
+    assert desk.ok("mask", pool="fx")["mask"] == "lt-pc-02|lt-pc-03"
+    desk.ok("hosts.register", hosts=["lt-pc-01"])
+    assert desk.ok("mask", pool="fx")["mask"] == "lt-pc-02|lt-pc-03"
+    assert desk.code("pools.add_hosts", pool="none", hosts=["typo-1"]) == Code.UNKNOWN_POOL
+    assert "typo-1" not in {host["name"] for host in desk.ok("hosts.list")["hosts"]}
+
+
+def test_without_afserver_hosts_that_cannot_be_read_are_not_guessed(make: Callable[..., Desk], monkeypatch) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    contents = desk.store.load()
+    damaged = Contents(contents.pools, contents.registered, ("The pool 'old' cannot be read.",))
+    monkeypatch.setattr(desk.store, "load", lambda: damaged)
+    desk.ok("pools.update", pool="fx", description="makes the keeper read again")
+    assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
+    assert desk.ok("mask", pool="fx", style="complement")["style"] == "complement"
+
+
+def test_a_change_sent_again_after_it_was_undone_changes_nothing(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
+    first = desk.ok("pools.add_hosts", pool="fx", hosts=["pc-05"], request_id="again-1")
+    desk.ok("pools.remove_hosts", pool="fx", hosts=["pc-05"])
+    assert desk.ok("pools.add_hosts", pool="fx", hosts=["pc-05"], request_id="again-1") == first
+    assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == ["pc-01", "pc-03"]
+    assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-04|pc-05"
+    desk.ok("pools.create", pool="g", hosts=["pc-01"])
+    desk.ok("pools.delete", pool="g", request_id="again-2")
+    desk.ok("pools.create", pool="g", hosts=["pc-01"])
+    desk.ok("pools.delete", pool="g", request_id="again-2")
+    assert [pool["name"] for pool in desk.ok("pools.list")["pools"]] == ["fx", "g"]
+
+
+@pytest.mark.parametrize(
+    ("entered", "removed"),
+    [("pc-01", True), ("PC-01", True), ("pc-01.studio.lan", True), ("pc-01.other.lan", False), ("pc-1", False)],
+)
+def test_a_host_is_taken_out_however_it_was_entered(desk: Desk, entered: str, removed: bool) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["PC-01.Studio.lan"])
+    assert desk.ok("pools.remove_hosts", pool="fx", hosts=[entered])["hosts"] == (0 if removed else 1)
+
+
+def test_a_load_that_began_earlier_never_replaces_a_later_one(desk: Desk, monkeypatch) -> None:
+    old = desk.store.load()
+    held, release = threading.Event(), threading.Event()
+    original = desk.store.load
+
+    def slow() -> Contents:
+        held.set()
+        release.wait(5)
+        return old
+
+    monkeypatch.setattr(desk.store, "load", slow)
+    slow_load = threading.Thread(target=desk.keeper._load)
+    slow_load.start()
+    held.wait(5)
+    monkeypatch.setattr(desk.store, "load", original)
+    desk.ok("pools.create", pool="fx")
+    release.set()
+    slow_load.join()
+    assert [pool["name"] for pool in desk.ok("pools.list")["pools"]] == ["fx"]
+
+
+def test_a_write_that_stood_in_the_queue_too_long_is_not_made(desk: Desk, monkeypatch) -> None:
+    answer = desk.service.answer(
+        From(MANAGER), b'{"v":1,"op":"pools.create","params":{"pool":"late","request_id":"1"}}'
+    )
+    assert isinstance(answer, Later)
+    later = time.monotonic() + 3
+    monkeypatch.setattr("afpools_broker.service.time.monotonic", lambda: later)
+    assert json.loads(answer.work())["error"]["code"] == Code.STORE_UNAVAILABLE
+    assert desk.ok("pools.list")["pools"] == []
+
+
+def test_each_refusal_has_its_code(desk: Desk) -> None:
+    desk.ok("pools.create", pool="empty")
+    desk.ok("pools.create", pool="p", hosts=["pc-01"])
+    desk.ok("hosts.register", hosts=["pc-0"])
+    assert desk.code("mask", pool="none") == Code.UNKNOWN_POOL
+    assert desk.code("mask", pool="empty") == Code.EMPTY_POOL
+    assert desk.code("mask", pool="p", accept=["find"]) == Code.MASK_NOT_EXPRESSIBLE
+    assert desk.code("pools.create", pool="p") == Code.POOL_EXISTS
+    assert desk.code("pools.rename", pool="p", new_name="empty") == Code.POOL_EXISTS
+    assert desk.code("pools.add_hosts", pool="p", hosts=["a b"]) == Code.BAD_REQUEST
+    assert desk.code("pools.add_hosts", pool="p", hosts=["a[1-999999]"]) == Code.TOO_LARGE
+
+
+@pytest.mark.parametrize("op", [op.name for op in OPERATIONS.values() if op.role is Role.MANAGER])
+def test_a_reader_may_not_do_what_takes_a_manager(desk: Desk, op: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        answer = desk.ask(op, READER, pool="fx")
+    assert answer["error"]["code"] == Code.FORBIDDEN
+    assert "manager" in answer["error"]["message"]
+    assert f"'blender' (reader) at 127.0.0.1:40000 asked for {op}" in caplog.text
+    assert desk.ok("history.list")["entries"] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "bad_request"),
+        (b"\xff\xfe", "bad_request"),
+        (b"[]", "bad_request"),
+        (b"[" * 100_000, "bad_request"),
+        (b'{"v":1,"id":"7","op":"mask","params":{"pool":' + b"[" * 3000 + b"}}", "bad_request"),
+        ('{"v":1,"id":"7","op":"pools.create","params":{"pool":"f\u200bx","request_id":"1"}}'.encode(), "bad_request"),
+        (
+            b'{"v":1,"id":"7","op":"pools.create","params":{"pool":"fx","colour":"#ff8800\\n","request_id":"1"}}',
+            "bad_request",
+        ),
+        (
+            b'{"v":1,"id":"7","op":"pools.create","params":{"pool":"fx","if_revision":"x","request_id":"1"}}',
+            "bad_request",
+        ),
+        (b'{"v":1,"id":"7","op":"nonsense"}', "unknown_op"),
+        (b'{"v":2,"id":"7","what":"ever"}', "unsupported_version"),
+        (b'{"v":1,"id":"7","op":"mask","params":{}}', "bad_request"),
+        (b'{"v":1,"id":"7","op":"mask","params":{"pool":"fx","stile":"list"}}', "bad_request"),
+        (b'{"v":1,"id":"7","op":"mask","params":{"pool":""}}', "bad_request"),
+        (b'{"v":1,"id":"7","op":"mask","params":[]}', "bad_request"),
+        (b'{"v":1,"id":"7","op":"mask","params":{"pool":"fx"},"role":"manager"}', "bad_request"),
+        (b'{"v":1,"id":"7","op":"pools.create","params":{"pool":"fx"}}', "bad_request"),
+        (b'{"v":1,"id":"' + b"7" * 100 + b'","op":"hello"}', "bad_request"),
+    ],
+)
+def test_malformed_requests_are_answered(desk: Desk, data: bytes, code: str) -> None:
+    answer = desk.raw(data)
+    assert (answer["ok"], answer["error"]["code"]) == (False, code)
+    assert answer["id"] == ("7" if b'"id":"7"' in data and b"[[" not in data else "")
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"pool": " fx"}, "its pool must be a name of 1 to 64 characters that can be seen"),
+        (
+            {"pool": "fx", "style": "short"},
+            "its style must be list, compact or complement (Invalid enum value 'short')",
+        ),
+        ({"pool": "fx", "accept": ["glob"]}, "its accept must be a list of regex, find, or both"),
+        ({"pol": "fx"}, "Object contains unknown field `pol`. It takes: pool, style, accept."),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_it_must_be(desk: Desk, params: dict[str, Any], sentence: str) -> None:
+    assert sentence in desk.ask("mask", **params)["error"]["message"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        json_values.map(lambda value: json.dumps(value).encode()),
+        st.builds(
+            lambda op, params: json.dumps({"v": 1, "id": "x", "op": op, "params": params}).encode(),
+            st.sampled_from(sorted(OPERATIONS)) | st.text(max_size=10),
+            st.dictionaries(
+                st.sampled_from(["pool", "hosts", "request_id", "new_name", "style", "accept", "limit", "colour"]),
+                json_values,
+                max_size=5,
+            ),
+        ),
+    )
+)
+def test_nothing_that_is_sent_takes_the_service_down(desk: Desk, data: bytes) -> None:
+    answer = desk.raw(data)
+    assert answer["v"] == 1
+    if not answer["ok"]:
+        assert answer["error"]["code"] in set(Code)
+        # `health` has no part behind it here; nothing else may ever be a defect.
+        assert answer["error"]["code"] != Code.INTERNAL or b"health" in data
+        assert "Traceback" not in answer["error"]["message"]
+
+
+def test_a_defect_is_logged_whole_and_told_without_a_trace(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    answer = desk.ask("health")
+    assert answer["error"]["code"] == Code.INTERNAL
+    assert "NotImplementedError" not in json.dumps(answer)
+    assert "NotImplementedError" in caplog.text
+
+
+def test_too_many_requests_in_a_second_are_refused_by_connection(make: Callable[..., Desk], monkeypatch) -> None:
+    monkeypatch.setattr("afpools_broker.service.time.monotonic", lambda: 1000.5)
+    desk = make(requests_per_second=3)
+    codes = [desk.raw(b'{"v":1,"op":"hello"}').get("error", {}).get("code") for _ in range(5)]
+    assert codes == [None, None, None, "rate_limited", "rate_limited"]
+    other = desk.service.answer(From(MANAGER, connection=2), b'{"v":1,"op":"hello"}')
+    assert isinstance(other, bytes)
+    assert json.loads(other)["ok"]
+    monkeypatch.setattr("afpools_broker.service.time.monotonic", lambda: 1001.5)
+    assert desk.ask("hello")["ok"]
+
+
+def test_a_store_that_went_away_refuses_writes_and_answers_reads(desk: Desk, monkeypatch) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("The database at db:27017 does not answer.")
+
+    for method in ("apply", "load", "history", "ping"):
+        monkeypatch.setattr(desk.store, method, away)
+    assert desk.code("pools.delete", pool="fx") == Code.STORE_UNAVAILABLE
+    assert desk.code("history.list") == Code.STORE_UNAVAILABLE
+    assert desk.ok("pools.list")["pools"][0]["name"] == "fx"
+    assert desk.ok("mask", pool="fx")["mask"]
+
+
+def test_hello_tells_a_peer_what_it_may_do(desk: Desk) -> None:
+    manager, reader = desk.ask("hello")["result"], desk.ask("hello", READER)["result"]
+    assert (manager["name"], manager["role"]) == ("anna", "manager")
+    assert set(manager["operations"]) == set(OPERATIONS)
+    assert set(reader["operations"]) == {"hello", "health", "pools.list", "pools.get", "hosts.list", "mask"}
+
+
+def test_requests_and_errors_are_counted(desk: Desk) -> None:
+    desk.ask("hello")
+    desk.ask("mask", pool="none")
+    desk.raw(b'{"v":1,"op":"' + b"x" * 60 + b'"}')
+    assert desk.statistics.requests == {"hello": 1, "mask": 1}
+    assert desk.statistics.errors == {"mask": {"unknown_pool": 1}, "unreadable": {"unknown_op": 1}}

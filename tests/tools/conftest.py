@@ -1,0 +1,66 @@
+"""A broker, and the program people ask it with."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.command import Result
+from tests.studio import Studio, studio
+
+from afpools_broker.protocol import Role
+from afpools_tools import cli
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Studio]:
+    """A studio without pools, and without afserver."""
+    with studio(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def afpools(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Result]:
+    """Runs one command in this process, as the console script would."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("AFPOOLS_PROFILE", "AFPOOLS_CA_PASSPHRASE", "CGRU_LOCATION", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def afpools(*arguments: object, given: str = "") -> Result:
+        monkeypatch.setattr(sys, "argv", ["afpools", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        capsys.readouterr()
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code
+        else:
+            status = 0
+        shown = capsys.readouterr()
+        return Result(status or 0, shown.out, shown.err)
+
+    return afpools
+
+
+@pytest.fixture
+def manager(place: Studio, afpools: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`afpools` with a manager's profile."""
+    monkeypatch.setenv("AFPOOLS_PROFILE", str(place.profile("anna", Role.MANAGER)))
+    return afpools
+
+
+@pytest.fixture
+def reader(place: Studio, afpools: Callable[..., Result]) -> Callable[..., Result]:
+    """`afpools` with a reader's profile, named on the command line."""
+    profile = place.profile("bert", Role.READER)
+
+    def reader(*arguments: Any, **options: Any) -> Result:
+        return afpools(*arguments, "--profile", profile, **options)
+
+    return reader

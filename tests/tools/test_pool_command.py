@@ -1,0 +1,342 @@
+"""`afpools pool`, `mask` and `host` against a real broker, as a TD types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.command import AFPOOLS, environment, terminal
+from tests.studio import Studio
+
+from afpools_broker.protocol import Role
+
+FIVE = "pc-[01-05]"
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+# --- pools ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_from_nothing_to_its_mask(manager):
+    assert manager("host", "register", FIVE).out == "Registered pc-[01-05].\n"
+    assert manager("pool", "create", "fx", "pc-01,pc-03").out == "Created fx with 2 hosts.\n"
+    made = manager("mask", "fx")
+    assert made.out == "pc-02|pc-04|pc-05\n"
+    assert made.err.startswith("fx: 2 hosts in, 3 of 5 known hosts out. Style list,")
+
+
+def test_without_pools_the_list_says_how_to_make_one(manager):
+    assert manager("pool", "list").out == "There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'\n"
+    assert manager("pool", "list", "--json").out == "[]\n"
+    assert "afpools host register" in manager("host", "list").out
+    assert manager("pool", "history").out == "Nothing was changed yet.\n"
+
+
+def test_the_list_has_names_sizes_and_descriptions(manager):
+    manager("pool", "create", "fx", FIVE, "--description", "Simulation", "--colour", "#ff8800")
+    manager("pool", "create", "night")
+    assert lines(manager("pool", "list").out) == ["Pool Hosts Description", "● fx 5 Simulation", "night 0"]
+    rows = json.loads(manager("pool", "list", "--json").out)
+    assert [(row["name"], row["hosts"], row["colour"]) for row in rows] == [("fx", 5, "#ff8800"), ("night", 0, "")]
+
+
+def test_a_pool_is_shown_with_its_hosts_as_ranges(manager):
+    manager("pool", "create", "fx", FIVE, "gpu-[1-8,12]", "--description", "Simulation")
+    shown = lines(manager("pool", "show", "fx").out)
+    assert shown[:4] == ["Pool fx", "Description Simulation", "Hosts 14", "gpu-[1-8,12],pc-[01-05]"]
+    assert len(json.loads(manager("pool", "show", "fx", "--json").out)["hosts"]) == 14
+
+
+def test_an_empty_pool_is_said_to_have_no_mask_from_the_start(manager):
+    assert "jobs for it are refused" in manager("pool", "create", "fx").out
+    assert "none: jobs for this pool are refused" in manager("pool", "show", "fx").out
+    refused = manager("mask", "fx")
+    assert (refused.status, refused.out) == (1, "")
+    assert "no hosts" in refused.err
+
+
+def test_hosts_are_added_and_removed_once(manager):
+    manager("pool", "create", "fx", "pc-01")
+    assert manager("pool", "add", "fx", "pc-[01-03]", "a,gpu-[1,3]").out == (
+        "Added a,gpu-[1,3],pc-[02-03] to fx, which has 6 hosts now.\n"
+    )
+    assert manager("pool", "add", "fx", "a").out == "Nothing to do: fx has 6 hosts, as you asked.\n"
+    assert manager("pool", "remove", "fx", "a pc-[02-03]").out == (
+        "Removed a,pc-[02-03] from fx, which has 3 hosts now.\n"
+    )
+    assert manager("pool", "remove", "fx", "a").out == "Nothing to do: fx has 3 hosts, as you asked.\n"
+
+
+def test_a_pool_is_renamed_updated_and_deleted(manager):
+    manager("pool", "create", "fx", FIVE)
+    assert manager("pool", "rename", "fx", "fx two").out == "Renamed fx to fx two.\n"
+    assert manager("pool", "update", "fx two", "--colour", "#112233").out == "Updated fx two.\n"
+    assert manager("pool", "delete", "fx two", given="n\n").status == 1
+    assert manager("pool", "delete", "fx two").status == 1, "nobody is there to say yes"
+    assert "fx two" in manager("pool", "list").out
+    assert manager("pool", "delete", "fx two", "--yes").out == "Deleted fx two.\n"
+
+
+def test_history_says_who_changed_what(manager):
+    manager("host", "register", "pc-09", FIVE)
+    manager("pool", "create", "fx", FIVE, "--description", "Simulation")
+    manager("pool", "update", "fx", "--description", "Fire")
+    manager("pool", "rename", "fx", "fire")
+    manager("pool", "remove", "fire", "pc-01")
+    manager("pool", "delete", "fire", "-y")
+    rows = [line.split("anna")[1].strip() for line in lines(manager("pool", "history").out)[1:]]
+    assert rows == [
+        "delete fire - pc-[02-05]",
+        "remove hosts fire - pc-01",
+        "rename fire fx → fire",
+        "update fx description 'Simulation' → 'Fire'",
+        "create fx + pc-[01-05]; description 'Simulation'",
+        "register hosts + pc-[01-05,09]",
+    ]
+    assert len(json.loads(manager("pool", "history", "fire", "-n", 1, "--json").out)) == 1
+
+
+# --- hosts and masks ------------------------------------------------------------------------------------------------
+
+
+def test_hosts_say_what_they_are_and_are_sorted_as_people_count(manager):
+    manager("host", "register", "pc-10", "pc-2")
+    manager("pool", "create", "fx", "pc-1")
+    manager("pool", "create", "night", "pc-1", "pc-2")
+    assert lines(manager("host", "list").out)[1:] == [
+        "pc-1 only in pools fx, night",
+        "pc-2 registered night",
+        "pc-10 registered",
+    ]
+    assert manager("host", "register", "pc-2").out == "Nothing to do: already registered.\n"
+    assert manager("host", "forget", "pc-[2,10]").out == "Forgot pc-[2,10].\n"
+    assert manager("host", "forget", "pc-10").out == "Nothing to do: not registered.\n"
+
+
+@pytest.mark.parametrize(("option", "choices"), [("--style", "complement"), ("--type", "regex")])
+def test_styles_and_types_of_masks_are_offered(manager, option, choices):
+    wrong = manager("mask", "fx", option, "nonsense")
+    assert wrong.status == 2
+    assert choices in wrong.err
+    assert choices in manager("mask", "--help").out
+
+
+def test_a_mask_for_programs_has_everything(manager):
+    manager("host", "register", FIVE)
+    manager("pool", "create", "fx", "pc-01")
+    made = json.loads(manager("mask", "fx", "--style", "complement", "--type", "regex", "--json").out)
+    assert (made["mask_type"], made["style"], made["covers_future_hosts"]) == ("regex", "complement", True)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pool", "show", "nix"), "There is no pool 'nix'"),
+        (("mask", "nix"), "There is no pool 'nix'"),
+        (("pool", "create", "fx"), "'fx' exists already"),
+        (("pool", "rename", "fx", "night"), "'night' exists already"),
+        (("pool", "add", "fx", "pc-[1"), "'pc-[1' is neither"),
+        (("pool", "add", "fx", "pc-[1-99999999]"), "100,000"),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_status_1(manager, arguments, said):
+    manager("pool", "create", "fx", FIVE)
+    manager("pool", "create", "night", FIVE)
+    refused = manager(*arguments)
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("afpools: ")
+    assert refused.err.count("\n") == 1
+    assert said in refused.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pool", "update", "fx"),
+        ("pool", "add", "fx", ""),
+        ("pool", "create", "fx", "--colour", "red"),
+        ("pool", "crate", "fx"),
+        ("mask",),
+    ],
+)
+def test_a_command_that_makes_no_sense_has_exit_status_2(manager, arguments):
+    assert manager(*arguments).status == 2
+
+
+def test_a_mistyped_command_is_guessed_at(afpools):
+    assert "Did you mean 'health'?" in afpools("helth").err
+
+
+@pytest.mark.parametrize("arguments", [("pool", "create", "fx"), ("host", "register", "pc-1"), ("pool", "history")])
+def test_a_reader_is_told_who_may(reader, arguments):
+    refused = reader(*arguments)
+    assert refused.status == 1
+    assert "manager" in refused.err
+    assert refused.err.count("\n") == 1
+
+
+def test_without_a_broker_every_endpoint_is_named(place, manager):
+    port = place.tls_port
+    place.broker.stop()
+    refused = manager("pool", "list")
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("afpools: No broker answered.")
+    assert f"tls://127.0.0.1:{port}" in refused.err
+
+
+def test_without_a_profile_the_places_are_named(afpools, tmp_path):
+    refused = afpools("pool", "list")
+    assert refused.status == 1
+    assert f"{tmp_path}/.config/afpools/profile.json: not there" in refused.err
+    assert "Traceback" not in refused.err
+
+
+# --- export and import ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pools(manager) -> None:
+    manager("pool", "create", "fx", FIVE, "--description", "Simulation", "--colour", "#ff8800")
+    manager("pool", "create", "night", "gpu-[1-3]")
+
+
+def test_what_was_exported_is_imported(manager, pools, tmp_path):
+    file = tmp_path / "pools.json"
+    assert manager("pool", "export", file).out == f"Wrote 2 pools to {file}.\n"
+    assert json.loads(manager("pool", "export").out) == json.loads(file.read_text())
+    before = manager("pool", "show", "fx").out
+    manager("pool", "delete", "fx", "-y")
+    manager("pool", "remove", "night", "gpu-2")
+    assert manager("pool", "import", file).out == "fx: create with 5 hosts\nnight: + gpu-2\n2 changes made.\n"
+    assert manager("pool", "show", "fx").out == before
+    assert manager("pool", "import", file).out == "Nothing to do: 2 pools as in the file.\n"
+
+
+def test_an_import_can_be_tried(manager, pools, tmp_path):
+    file = tmp_path / "pools.json"
+    manager("pool", "export", file)
+    manager("pool", "delete", "fx", "-y")
+    assert manager("pool", "import", file, "--dry-run").out == "fx: create with 5 hosts\n1 change would be made.\n"
+    assert "fx" not in manager("pool", "list").out
+
+
+def test_an_import_takes_nothing_away_unless_told(manager, pools):
+    text = json.dumps({"pools": [{"name": "fx", "hosts": ["pc-[01-02]", "new"]}]})
+    assert manager("pool", "import", "-", given=text).out == "fx: + new\n1 change made.\n"
+    assert manager("pool", "import", "-", "--replace", given=text).out == (
+        "fx: - pc-[03-05]\nfx: description '', colour ''\n2 changes made.\n"
+    )
+    assert manager("pool", "import", "-", "--replace", given=text).out == "Nothing to do: 1 pool as in the file.\n"
+    assert "night" in manager("pool", "list").out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "not JSON"),
+        ("[]", "no list of pools"),
+        ('{"pools": 5}', "no list of pools"),
+        ('{"pools": [5]}', "number 1 has no name"),
+        ('{"pools": [{"name": "a"}, {"name": "a"}]}', "'a' is there twice"),
+        ('{"pools": [{"name": "a", "hosts": "pc-1"}]}', "list of names"),
+        ('{"pools": [{"name": "a", "hosts": ["x y"]}]}', "'x y' is neither"),
+        ('{"pools": [{"name": "a", "colour": "red"}]}', "'red' is not a colour"),
+        ('{"pools": [{"name": "a", "host": []}]}', "'host', which no pool has"),
+    ],
+)
+def test_a_broken_file_is_refused_before_anything_is_changed(manager, tmp_path, text, said):
+    file = tmp_path / "pools.json"
+    file.write_text(text)
+    refused = manager("pool", "import", file)
+    assert refused.status == 1
+    assert refused.err.startswith(f"afpools: {file}")
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+    assert manager("pool", "list", "--json").out == "[]\n"
+
+
+def test_files_that_cannot_be_used_are_named(manager, pools, tmp_path):
+    missing = tmp_path / "nowhere" / "pools.json"
+    assert manager("pool", "import", missing).err == f"afpools: {missing} cannot be read: No such file or directory.\n"
+    assert manager("pool", "export", missing).err == (
+        f"afpools: {missing} cannot be written: No such file or directory.\n"
+    )
+
+
+# --- how it looks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["[red]x", ":smile:", "back\\", "[/]", "день", "a  b"])
+def test_names_are_printed_as_they_are(manager, name):
+    manager("pool", "create", name, "pc-01", "--description", f"for {name}")
+    for arguments in (("list",), ("show", name), ("history",)):
+        assert name in manager("pool", *arguments).out
+    assert name in manager("host", "list").out
+    assert name in manager("mask", f"{name}!").err
+    assert manager("pool", "delete", name, "-y").out == f"Deleted {name}.\n"
+
+
+def test_a_description_does_not_steer_the_terminal(manager):
+    manager("pool", "create", "fx", "--description", "one\ntwo\x1b[2J")
+    out = manager("pool", "list").out
+    assert "\x1b" not in out
+    assert "one two·[2J" in out
+
+
+def test_without_a_terminal_a_row_is_a_line(manager, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    manager("pool", "create", "fx", ",".join(f"host-{chr(97 + n % 26)}{n}-x" for n in range(200)))
+    manager("pool", "update", "fx", "--description", "long " * 50)
+    assert len(manager("pool", "list").out.splitlines()) == 2
+    assert len(manager("pool", "history").out.splitlines()) == 3
+    assert all(line == line.rstrip() for line in manager("host", "list").out.splitlines())
+
+
+@pytest.mark.heavy
+def test_at_a_narrow_terminal_no_line_is_wider_and_times_stay_whole(place: Studio, manager, tmp_path: Path):
+    manager("pool", "create", "fx", "pc-[01-40]", "--description", "long " * 30)
+    env = environment(tmp_path, AFPOOLS_PROFILE=str(place.profile("anna", Role.MANAGER)))
+    with terminal("pool", "history", env=env) as shown:
+        assert shown.finish() == 0
+        rows = re.sub(r"\x1b\[[0-9;]*m", "", shown.shown).splitlines()
+        assert all(len(row) <= 80 for row in rows)
+        assert len(rows[1].split("  ")[0]) == len("2027-01-01 00:00:00")
+
+
+@pytest.mark.heavy
+def test_colours_are_for_terminals_only(place: Studio, manager, tmp_path: Path):
+    manager("pool", "create", "fx", "--colour", "#ff8800")
+    env = environment(tmp_path, AFPOOLS_PROFILE=str(place.profile("anna", Role.MANAGER)))
+    with terminal("pool", "list", env=env) as shown:
+        shown.finish()
+        assert "\x1b[" in shown.shown
+    assert "\x1b" not in manager("pool", "list").out
+
+
+@pytest.mark.parametrize("arguments", [("pool", "list"), ("pool", "list", "--json"), ("mask", "fx"), ("host", "list")])
+def test_a_reader_of_a_pipe_may_leave(place: Studio, manager, tmp_path: Path, arguments):
+    manager("host", "register", "pc-[0001-3000]")
+    manager("pool", "create", "fx", "pc-[0001-1000]")
+    env = environment(tmp_path, AFPOOLS_PROFILE=str(place.profile("anna", Role.MANAGER)))
+    with subprocess.Popen([AFPOOLS, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
+def test_pools_are_listed_without_the_broker_the_database_or_the_authority(tmp_path: Path):
+    # What makes `afpools pool list` start in a fifth of a second.
+    code = "import sys, afpools_tools.cli, afpools_tools.pool; print(*sys.modules)"
+    python = AFPOOLS.with_name("python")
+    loaded = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout.split()
+    assert not {"pymongo", "cryptography", "ClusterShell", "zmq", "afpools_broker", "msgspec"} & set(loaded)

@@ -1,0 +1,146 @@
+"""The files of a folder of credentials: read with errors that people understand, written so that nobody sees half of
+one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from afpools_broker.credentials import UNREADABLE, certificate_role, explain
+
+MAKE_ANEW = "Make the client's keys anew: `afpools certs profile NAME --role ROLE --force`."
+
+
+class AuthorityError(Exception):
+    """Something that cannot be done. The message says what is wrong, and what to do."""
+
+
+def write(path: Path, data: bytes | str, *, secret: bool = False) -> None:
+    """Writes a file so that nobody ever sees half of it, nor, for a moment, a secret with the wrong permissions.
+
+    Args:
+        path: its folder is made if it is not there.
+        data: a string is written as UTF-8.
+        secret: readable by its owner only.
+
+    Raises:
+        AuthorityError: it cannot be written. What was there before stays.
+    """
+    make_folder(path.parent)
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise AuthorityError(f"{path}: cannot be written: {error.strerror or error}.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those it stands in, for their owner only."""
+    try:
+        if not path.parent.exists():
+            make_folder(path.parent)  # mkdir's own `parents` would not give them the mode
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise AuthorityError(f"{path}: the folder cannot be made: {error.strerror or error}.") from None
+
+
+def move(path: Path, place: Path) -> None:
+    """Moves a file or folder within the folder of credentials, or raises an `AuthorityError` that names it."""
+    make_folder(place.parent)
+    try:
+        path.rename(place)
+    except OSError as error:
+        raise AuthorityError(f"{path}: cannot be moved to {place}: {error.strerror or error}.") from None
+
+
+def read(path: Path) -> bytes:
+    """A file's contents, or an `AuthorityError` that names it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AuthorityError(f"{path}: {explain(error)}.") from None
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The first certificate of a PEM file, or an `AuthorityError` that names it."""
+    try:
+        return x509.load_pem_x509_certificate(read(path))
+    except ValueError as error:
+        raise AuthorityError(f"{path}: it is no certificate: {error}.") from None
+
+
+def to_pem(certificate: x509.Certificate) -> bytes:
+    """A certificate as it stands in a file."""
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def key_to_pem(key: ec.EllipticCurvePrivateKey, passphrase: str | None = None) -> bytes:
+    """A private key as it stands in a file, encrypted if there is a passphrase."""
+    encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def public_bytes(key: CertificatePublicKeyTypes) -> bytes:
+    """A public key as bytes that can be compared."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def curve_file(comment: str, metadata: dict[str, str], public: bytes, secret: bytes | None = None) -> str:
+    """A key file in `zmq.auth`'s format, which has no public function to write one."""
+    lines = [f"#   {comment}", "", "metadata"]
+    lines += [f'    {key} = "{value}"' for key, value in metadata.items()]
+    lines += ["curve", f'    public-key = "{public.decode()}"']
+    if secret is not None:
+        lines.append(f'    secret-key = "{secret.decode()}"')
+    return "\n".join(lines) + "\n"
+
+
+def load_key(path: Path, passphrase: str | None = None) -> Any:
+    """The private key in a PEM file.
+
+    Raises:
+        AuthorityError: none there, or the passphrase is wrong.
+    """
+    try:
+        return load_pem_private_key(read(path), passphrase.encode() if passphrase else None)
+    except UNREADABLE as error:
+        if passphrase:
+            raise AuthorityError(f"{path}: the passphrase is wrong.") from None
+        raise AuthorityError(f"{path}: it has no private key that can be read: {explain(error)}.") from None
+
+
+def role_and_name(certificate: x509.Certificate, path: Path) -> tuple[str, str]:
+    """Role and name in a certificate, or an `AuthorityError` that names its file."""
+    try:
+        return certificate_role(certificate)
+    except ValueError as error:
+        raise AuthorityError(f"{path}: {error}.") from None
+
+
+def files_in(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder with that ending, sorted; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix == ending and not path.name.startswith("."))

@@ -1,0 +1,166 @@
+"""What every command says and how: tables for people, JSON for programs, one line for an error.
+
+Strategy: names and descriptions come from other people and are printed as they are. Nothing is ever read as rich's
+markup or as an emoji, and what would steer a terminal is replaced; colour is only put on with a style. Where standard
+output is no terminal, a row of a table stays one line, however long.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from afpools import Client, find_profile
+from afpools.profile import Profile
+
+console = Console(highlight=False, markup=False, emoji=False)
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+# As wide as a row can get, for whatever reads our output line by line.
+_UNWRAPPED = 1_000_000
+
+# Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
+_STALE, _STALE_FARM = 5, 60
+
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        metavar="DIR",
+        help="The folder with your credentials. Without it: $AFPOOLS_PROFILE, your configuration folder, "
+        "$CGRU_LOCATION/afpools.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=600, help="How long to wait for the broker.")
+]
+HostsArgument = Annotated[
+    list[str], typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]' 'gpu-[1-8,12]'.")
+]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was told, whatever the broker says. The message says why, and what to do."""
+
+
+def open_profile(folder: Path | None) -> Profile:
+    """The profile that was asked for, else the one that is found.
+
+    Raises:
+        ProfileError: there is none, or it is not complete.
+    """
+    return Profile.load(str(folder)) if folder else find_profile()
+
+
+def connect(folder: Path | None, timeout: float = 5.0) -> Client:
+    """A client for one command. The caller closes it."""
+    return Client(open_profile(folder), timeout=timeout)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON on standard output."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+    # Here, where a reader that has gone away is an error that can be handled, and not when Python shuts down.
+    sys.stdout.flush()
+
+
+def say(text: str, style: str = "") -> None:
+    """Prints one line for people."""
+    console.print(printable(text), style=style or None, soft_wrap=True)
+
+
+def remark(text: str, style: str = "dim") -> None:
+    """Prints one line for people on standard error, beside what programs read."""
+    errors.print(printable(text), style=style, soft_wrap=not errors.is_terminal)
+
+
+def warn(text: str) -> None:
+    """Prints one line for people on standard error that should not be overlooked."""
+    remark(text, "yellow")
+
+
+def fail(text: str) -> None:
+    """Prints why a command failed."""
+    # The client library lists what it has tried one below the other.
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    errors.print(Text.assemble(("afpools:", "bold red"), " ", lines), soft_wrap=not errors.is_terminal)
+
+
+def printable(text: str) -> str:
+    """A text without line breaks, and without anything that would steer the terminal it is shown on."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "·" for letter in text)
+
+
+def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """A table in the one style that all commands use. Print it with `print_table`.
+
+    Args:
+        columns: headings. Without any, the rows are facts: what it is, and how it is.
+        right: columns that hold numbers.
+        whole: columns that are never broken into lines, however narrow the terminal is.
+    """
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0), show_header=bool(columns))
+    for column in columns or ("", ""):
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in whole or (not columns and not made.columns),
+        )
+    return made
+
+
+def print_table(rows: Table) -> None:
+    """Prints a table: as wide as the terminal for people, one line a row for programs."""
+    if console.is_terminal:
+        console.print(rows)
+        return
+    text = io.StringIO()
+    Console(file=text, width=_UNWRAPPED, highlight=False, markup=False, emoji=False, no_color=True).print(rows)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+    sys.stdout.flush()
+
+
+def plural(count: int, word: str) -> str:
+    """`1 host`, `2 hosts`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def ranges(hosts: Iterable[str]) -> str:
+    """Hosts as people read them: `gpu-[1-8],pc-[01-40]`."""
+    # ClusterShell takes longer to import than most commands take in all.
+    from afpools_broker.hosts import fold
+
+    return fold(hosts)
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it: `3 hours`."""
+    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name}s"
+    return f"{seconds:.0f} s"
+
+
+def stale(age: float, farm_age: float | None = None) -> None:
+    """Says so where an answer is older than it should be.
+
+    Args:
+        age: seconds since the broker's database has confirmed it.
+        farm_age: seconds since afserver has; None where that does not matter.
+    """
+    if age > _STALE:
+        warn(f"The broker's database has been away for {duration(age)}: this is how things were before.")
+    if farm_age is not None and farm_age > _STALE_FARM:
+        warn(f"afserver has been away for {duration(farm_age)}: this is the farm as it was before.")

@@ -1,0 +1,401 @@
+"""`afpools pool`: pools from the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.text import Text
+
+from afpools import AfpoolsError, Client, HistoryEntry, Pool, UnknownPool, WriteResult
+
+from .output import (
+    CommandError,
+    HostsArgument,
+    JsonOption,
+    ProfileOption,
+    TimeoutOption,
+    connect,
+    plural,
+    print_json,
+    print_table,
+    printable,
+    ranges,
+    say,
+    stale,
+    table,
+    warn,
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
+
+_COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
+
+
+def _check_colour(colour: str | None) -> str | None:
+    if colour is not None and not _COLOUR.fullmatch(colour):
+        raise typer.BadParameter(f"{colour!r} is not a colour: write it like '#3a7bd5'.")
+    return colour
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
+
+
+def split_hosts(arguments: list[str]) -> list[str]:
+    """Host names and ranges from a command line, where commas part them as well: `a,pc-[1,3]` is `a` and `pc-[1,3]`.
+
+    Raises:
+        typer.BadParameter: there is not one.
+    """
+    hosts = [part for text in arguments for part in re.split(r"[,\s]+(?![^\[]*\])", text) if part]
+    if arguments and not hosts:
+        raise typer.BadParameter("no host is named. Write them like pc-01 'pc-[01-40]'.", param_hint="HOST")
+    return hosts
+
+
+@app.command("list")
+def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
+    """All pools and how many hosts each has."""
+    with connect(profile, timeout) as client:
+        answer = client.list_pools()
+    if as_json:
+        print_json([pool._asdict() for pool in answer.pools])
+        return
+    if not answer.pools:
+        say("There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'")
+        return
+    rows = table("Pool", "Hosts", "Description", right=("Hosts",))
+    for pool in answer.pools:
+        dot = ("● ", pool.colour) if pool.colour else ""
+        rows.add_row(Text.assemble(dot, printable(pool.name)), f"{pool.hosts:,}", printable(pool.description))
+    print_table(rows)
+    stale(answer.age)
+
+
+@app.command()
+def show(
+    name: NameArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False
+) -> None:
+    """One pool with its hosts."""
+    with connect(profile, timeout) as client:
+        pool = client.get_pool(name)
+    if as_json:
+        print_json(pool._asdict())
+        return
+    rows = table()
+    rows.add_row("Pool", Text(printable(pool.name), "bold"))
+    if pool.description:
+        rows.add_row("Description", printable(pool.description))
+    if pool.colour:
+        rows.add_row("Colour", Text.assemble(("● ", pool.colour), pool.colour))
+    rows.add_row("Hosts", f"{len(pool.hosts):,}" if pool.hosts else "none: jobs for this pool are refused")
+    if pool.hosts:
+        rows.add_row("", printable(ranges(pool.hosts)))
+    rows.add_row("Revision", pool.revision)
+    print_table(rows)
+    stale(pool.age)
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]'.")
+    ] = None,
+    description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+    colour: Annotated[str, typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name.")] = "",
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Make a pool."""
+    members = split_hosts(hosts or [])
+    with connect(profile, timeout) as client:
+        done = client.create_pool(name, members, description=description, colour=colour)
+    if done.hosts:
+        say(f"Created {name} with {plural(done.hosts, 'host')}.")
+    else:
+        say(f"Created {name}, which has no hosts yet: jobs for it are refused until it has some.")
+
+
+@app.command()
+def rename(
+    name: NameArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Must be free.")],
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Give a pool another name. Jobs on the farm keep their masks."""
+    with connect(profile, timeout) as client:
+        client.rename_pool(name, new_name)
+    say(f"Renamed {name} to {new_name}.")
+
+
+@app.command()
+def update(
+    name: NameArgument,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for; '' for none.")] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name; '' for none."),
+    ] = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Change a pool's description or colour."""
+    if description is None and colour is None:
+        raise typer.BadParameter("there is nothing to change: give one of them.", param_hint="--description, --colour")
+    with connect(profile, timeout) as client:
+        client.update_pool(name, description=description, colour=colour)
+    say(f"Updated {name}.")
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Remove a pool. Its hosts stay on the farm; jobs sent with it keep their masks."""
+    with connect(profile, timeout) as client:
+        pool = client.get_pool(name)
+        if not yes:
+            typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
+        # What was shown is what is deleted: somebody may have changed the pool while the question stood.
+        client.delete_pool(name, if_revision=pool.revision)
+    say(f"Deleted {name}.")
+
+
+@app.command()
+def add(name: NameArgument, hosts: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0) -> None:
+    """Add hosts to a pool."""
+    members = split_hosts(hosts)
+    with connect(profile, timeout) as client:
+        _report(client.add_hosts(name, members), name)
+
+
+@app.command()
+def remove(
+    name: NameArgument, hosts: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0
+) -> None:
+    """Take hosts out of a pool."""
+    members = split_hosts(hosts)
+    with connect(profile, timeout) as client:
+        _report(client.remove_hosts(name, members), name)
+
+
+def _report(done: WriteResult, name: str) -> None:
+    if done.added:
+        say(f"Added {ranges(done.added)} to {name}, which has {plural(done.hosts, 'host')} now.")
+    elif done.removed:
+        say(f"Removed {ranges(done.removed)} from {name}, which has {plural(done.hosts, 'host')} now.")
+    else:
+        say(f"Nothing to do: {name} has {plural(done.hosts, 'host')}, as you asked.")
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(metavar="POOL", help="Only changes of this one.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=500, help="The last so many.")
+    ] = 20,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Who changed what and when, the newest first."""
+    with connect(profile, timeout) as client:
+        entries = client.history(name, limit=limit)
+    if as_json:
+        print_json([entry._asdict() for entry in entries])
+        return
+    if not entries:
+        say("Nothing was changed yet.")
+        return
+    rows = table("When", "Who", "What", "Pool", "Change", whole=("When",))
+    for entry in entries:
+        # For people, in their own time.
+        when = dt.datetime.fromisoformat(entry.when).astimezone()
+        what = entry.op.partition(".")[2].replace("_", " ")
+        rows.add_row(
+            f"{when:%Y-%m-%d %H:%M:%S}",
+            *map(printable, (entry.who, what if entry.pool else f"{what} hosts", entry.pool, _describe(entry))),
+        )
+    print_table(rows)
+
+
+def _describe(entry: HistoryEntry) -> str:
+    """What a change changed, in one line."""
+    diff = entry.diff
+    parts = []
+    if diff.get("name") and all(diff["name"]):
+        parts.append(f"{diff['name'][0]} → {diff['name'][1]}")
+    if diff.get("added"):
+        parts.append(f"+ {ranges(diff['added'])}")
+    if diff.get("removed"):
+        parts.append(f"- {ranges(diff['removed'])}")
+    for key in ("description", "colour"):
+        if diff.get(key) and not entry.after:
+            continue  # deleted with its pool
+        if diff.get(key):
+            before, after = diff[key]
+            parts.append(f"{key} {before!r} → {after!r}" if before else f"{key} {after!r}")
+    return "; ".join(parts)
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to; standard output without it.", dir_okay=False)
+    ] = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Write all pools as JSON, to be kept or given to `import`."""
+    with connect(profile, timeout) as client:
+        pools = list(_read_pools(client))
+    document = {
+        "pools": [
+            {"name": p.name, "hosts": list(p.hosts), "description": p.description, "colour": p.colour} for p in pools
+        ]
+    }
+    if file is None:
+        print_json(document)
+        return
+    # Half a backup in the place of a whole one would be worse than none.
+    new = file.with_name(f".{file.name}.new")
+    try:
+        new.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        new.replace(file)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
+    say(f"Wrote {plural(len(pools), 'pool')} to {file}.")
+
+
+def _read_pools(client: Client, only: Collection[str] | None = None) -> Iterator[Pool]:
+    for summary in client.list_pools().pools:
+        if only is not None and summary.name not in only:
+            continue
+        try:
+            yield client.get_pool(summary.name)
+        except UnknownPool:
+            continue  # deleted a moment ago
+
+
+class _Step(NamedTuple):
+    """One change that brings a pool to what a file has."""
+
+    text: str
+    apply: Callable[[], WriteResult]
+
+
+@app.command("import")
+def import_pools(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - for standard input.")],
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Make pools as a file has them. Running it twice does no more than running it once."""
+    wanted = _read_import(file)
+    with connect(profile, timeout) as client:
+        present = {pool.name: pool for pool in _read_pools(client, {pool.name for pool in wanted})}
+        steps = [step for pool in wanted for step in _steps(client, pool, present.get(pool.name), replace=replace)]
+        for number, step in enumerate(steps):
+            try:
+                if not dry_run:
+                    step.apply()
+            except AfpoolsError:
+                if number:
+                    warn(f"Only {number} of {plural(len(steps), 'change')} made.")
+                raise
+            say(step.text)
+    if not steps:
+        say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
+    else:
+        say(f"{plural(len(steps), 'change')} {'would be made' if dry_run else 'made'}.")
+
+
+def _read_import(file: Path) -> list[Pool]:
+    """The pools in a file, their hosts expanded.
+
+    Raises:
+        CommandError: the file is not what `export` writes.
+    """
+    from afpools_broker.hosts import expand
+    from afpools_broker.protocol import RequestRefused
+
+    try:
+        document = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{file} is not JSON: {error}.") from None
+    entries = document.get("pools") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise CommandError(f"{file} has no list of pools. It must look like what `afpools pool export` writes.")
+    wanted: dict[str, Pool] = {}
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise CommandError(f"{file}: pool number {number} has no name.")
+        name = entry["name"]
+        if name in wanted:
+            raise CommandError(f"{file}: the pool {name!r} is there twice.")
+        if unknown := entry.keys() - {"name", "hosts", "description", "colour"}:
+            raise CommandError(f"{file}: the pool {name!r} has {unknown.pop()!r}, which no pool has.")
+        hosts = entry.get("hosts", [])
+        texts = [entry.get(key, "") for key in ("description", "colour")]
+        if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts)):
+            raise CommandError(f"{file}: the pool {name!r} must have a list of names as hosts, and texts beside it.")
+        if not _COLOUR.fullmatch(texts[1]):
+            raise CommandError(f"{file}: the pool {name!r}: {texts[1]!r} is not a colour: write it like '#3a7bd5'.")
+        try:
+            members = expand(hosts)
+        except RequestRefused as error:
+            raise CommandError(f"{file}: the pool {name!r}: {error.message}") from None
+        wanted[name] = Pool(name, members, "", *texts)
+    return list(wanted.values())
+
+
+def _steps(client: Client, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[_Step]:
+    """What has to be done to one pool.
+
+    Args:
+        client: does it.
+        wanted: the pool as the file has it.
+        now: the pool as the broker has it.
+        replace: take away what the file does not have.
+    """
+    name, texts = wanted.name, {"description": wanted.description, "colour": wanted.colour}
+    if now is None:
+        yield _Step(
+            f"{name}: create with {plural(len(wanted.hosts), 'host')}",
+            lambda: client.create_pool(name, wanted.hosts, **texts),
+        )
+        return
+    have, want = set(now.hosts), set(wanted.hosts)
+    missing = [host for host in wanted.hosts if host not in have]
+    if missing:
+        yield _Step(f"{name}: + {ranges(missing)}", lambda: client.add_hosts(name, missing))
+    extra = [host for host in now.hosts if host not in want]
+    if extra and replace:
+        yield _Step(f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
+    changed = {key: value for key, value in texts.items() if value != getattr(now, key) and (value or replace)}
+    if changed:
+        yield _Step(
+            f"{name}: " + ", ".join(f"{key} {value!r}" for key, value in changed.items()),
+            lambda: client.update_pool(name, **changed),
+        )
