@@ -102,7 +102,14 @@ class Client:
         """Every host the broker knows: the farm's renders, hosts registered by hand, members of pools."""
         return self._call("hosts.list", {}, results.read_hosts)
 
-    def exclude_mask(self, pool: str, style: str = "complement", accept: Sequence[str] = ("regex", "find")) -> Mask:
+    def exclude_mask(
+        self,
+        pool: str,
+        style: str = "complement",
+        accept: Sequence[str] = ("regex", "find"),
+        exclude: str = "",
+        exclude_type: str = "either",
+    ) -> Mask:
         """The exclude mask that keeps a job on a pool. When this raises, the job must not be sent.
 
         Args:
@@ -110,6 +117,9 @@ class Client:
             style: `complement` (right for hosts that register later, too), `list` or `compact`; the broker takes
                 another where this one would be wrong, and says so in the answer.
             accept: the mask types that the caller can set on a job.
+            exclude: an exclude mask that the job has already, to be joined with the pool's.
+            exclude_type: how it is read: `find`, `regex`, or `either`, where a host that is excluded by one of the two
+                readings is excluded.
         """
 
         def read(result: Any) -> Mask:
@@ -120,7 +130,10 @@ class Client:
                 raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not asked for")
             return mask
 
-        return self._call("mask", {"pool": pool, "style": style, "accept": _names("accept", accept)}, read)
+        params: Dict[str, Any] = {"pool": pool, "style": style, "accept": _names("accept", accept)}
+        if exclude:
+            params.update(exclude=exclude, exclude_type=exclude_type)
+        return self._call("mask", params, read)
 
     def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:
         """Who changed what, the newest first. For managers.

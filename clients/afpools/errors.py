@@ -13,6 +13,27 @@ class ProfileError(AfpoolsError):
     """There is no profile, or it is not complete or not readable."""
 
 
+class PoolNotApplied(AfpoolsError):
+    """A job was not sent, because it could not be kept on its pool.
+
+    Args:
+        pool: the pool's name.
+        cause: what stood in the way.
+
+    Attributes:
+        pool: the same.
+        cause: the same.
+    """
+
+    def __init__(self, pool: str, cause: AfpoolsError) -> None:
+        super().__init__(pool, cause)
+        self.pool = pool
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"The job was not sent: it cannot be kept on the pool {self.pool!r}. {self.cause}"
+
+
 class BrokerUnreachable(AfpoolsError):
     """No broker answered in time.
 

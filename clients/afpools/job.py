@@ -1,0 +1,190 @@
+"""Puts a pool on an `af.Job` at the moment it is sent.
+
+Every stock submitter of CGRU ends in `af.Job.send()`, so that is where the pool is applied: `apply_on_send` once, and
+whatever submits from this Python afterwards sends its jobs with the pool that is chosen then. A mask that cannot be
+had means that the job is not sent.
+
+Strategy: what the job says is read, everything that will be written is worked out, and only then is the job changed;
+so a job that is not sent is as it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from .client import Client
+from .errors import AfpoolsError, PoolNotApplied
+from .results import Mask
+
+# Where afserver cuts a mask of the type `find` into beginnings of names.
+_SEPARATORS = re.compile(r"[|;,: ]")
+_SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]")
+
+# Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
+_NOTE = "_afpools_applied"
+
+_Masks = Dict[str, Any]
+
+
+def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("regex", "find")) -> Optional[Mask]:
+    """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
+
+    Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
+    which reads it as the job's `hosts_mask_type` says; if that is not set, as either type. Where the pool's mask is a
+    regex, other masks of the job and its blocks that afserver would have read as `find` are rewritten to mean the same.
+
+    Args:
+        job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.
+        pool: the pool's name; empty for no pool, which leaves the job untouched.
+        client: asked for the mask; waits as long as its timeout says.
+        accept: the mask types that the farm understands. Afanasy before 3.4.0 knows `regex` only.
+
+    Returns:
+        What was put on the job, None for no pool.
+
+    Raises:
+        PoolNotApplied: there is no mask that would keep this job on this pool. The job was not changed; do not send it.
+    """
+    if not pool:
+        return None
+    was = _as_before(job)
+    own_type = was.get("hosts_mask_type") or ""
+    own_exclude = was.get("hosts_mask_exclude") or ""
+    try:
+        if own_type not in ("", "find", "regex"):
+            raise AfpoolsError(f"Its hosts_mask_type is {own_type!r}, and only 'find' and 'regex' are known.")
+        # What the job says in regex cannot be said in find; the other way round it can.
+        mask = client.exclude_mask(
+            pool,
+            accept=("regex",) if own_type == "regex" else accept,
+            exclude=own_exclude if _SEPARATORS.sub("", own_exclude) else "",
+            exclude_type=own_type or "either",
+        )
+        mask_type = (own_type or "find") if mask.mask_type == "any" else mask.mask_type
+        job_masks = {
+            "hosts_mask_exclude": mask.mask,
+            "hosts_mask_type": mask_type,
+            "custom_data": _with_pool(was.get("custom_data"), mask),
+        }
+        block_masks: List[Tuple[Dict[str, Any], _Masks]] = []
+        if mask_type == "regex" and own_type != "regex":
+            if was.get("hosts_mask"):
+                job_masks["hosts_mask"] = _as_regex("hosts mask", was["hosts_mask"], own_type)
+            block_masks = [(block.data, _block_masks(block.data, own_type)) for block in job.blocks]
+    except AfpoolsError as error:
+        raise PoolNotApplied(pool, error) from error
+    undo = _write([(job.data, job_masks)] + block_masks)
+    setattr(job, _NOTE, undo)
+    return mask
+
+
+def apply_on_send(af: Any, chosen: Callable[[], str], client: Callable[[], Client]) -> Callable[[], None]:
+    """From now on every job that is sent in this Python gets the pool that is chosen at that moment.
+
+    Args:
+        af: CGRU's module `af`.
+        chosen: called for each job, gives a pool's name, or an empty text for no pool. What it raises keeps the job
+            from being sent.
+        client: called for each job with a pool; gives the client to ask. `ProfileError` is as good as a refusal.
+
+    Returns:
+        Takes it back.
+
+    Raises:
+        PoolNotApplied: not here, but out of `job.send()`, in place of sending it.
+    """
+    original = af.Job.send
+
+    @functools.wraps(original)
+    def send(job: Any, *args: Any, **kwargs: Any) -> Any:
+        if not taken_back:
+            pool = chosen()
+            if pool:
+                try:
+                    asked = client()
+                except AfpoolsError as error:
+                    raise PoolNotApplied(pool, error) from error
+                apply_pool(job, pool, asked)
+        return original(job, *args, **kwargs)
+
+    taken_back: List[bool] = []
+
+    def take_back() -> None:
+        taken_back.append(True)
+        # Somebody may have put a wrapper of their own around ours; then it stays, and passes everything on.
+        if af.Job.send is send:
+            af.Job.send = original
+
+    af.Job.send = send
+    return take_back
+
+
+def _as_before(job: Any) -> Dict[str, Any]:
+    """The job's own settings: without the pool that an earlier sending has put on it, unless they were changed since."""
+    for data, before, after in getattr(job, _NOTE, ()):
+        for key, value in after.items():
+            if data.get(key) == value:
+                if before.get(key) is None:
+                    data.pop(key, None)
+                else:
+                    data[key] = before[key]
+    setattr(job, _NOTE, ())
+    return dict(job.data)
+
+
+def _write(changes: Sequence[Tuple[Dict[str, Any], _Masks]]) -> List[Tuple[Dict[str, Any], _Masks, _Masks]]:
+    undo = []
+    for data, masks in changes:
+        masks = {key: value for key, value in masks.items() if value is not None}
+        undo.append((data, {key: data.get(key) for key in masks}, masks))
+        data.update(masks)
+    return undo
+
+
+def _with_pool(custom_data: Any, mask: Mask) -> Optional[str]:
+    """`custom_data` with the pool in it; None where it is somebody's own text, which is left alone."""
+    try:
+        merged = json.loads(custom_data) if custom_data else {}
+    except (TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(merged, dict):
+        return None
+    merged["afpools"] = {"pool": mask.pool, "revision": mask.revision}
+    return json.dumps(merged)
+
+
+def _block_masks(data: Dict[str, Any], own_type: str) -> _Masks:
+    """A block's masks, where the job's type, which holds for blocks too, changes from find to regex."""
+    masks = {}
+    for key, words in (("hosts_mask", "hosts mask"), ("hosts_mask_exclude", "exclude mask")):
+        if data.get(key):
+            name = f"{words} of the block {data.get('name', '')!r}"
+            masks[key] = _as_regex(name, data[key], own_type)
+            if "\\" in masks[key]:
+                # afserver writes them into its database without escaping them, and cannot read the job back.
+                raise AfpoolsError(f"The {name}, {data[key]!r}, cannot be kept beside a pool. Leave it empty.")
+    return masks
+
+
+def _as_regex(what: str, mask: str, own_type: str) -> str:
+    """A mask of the type `find` as a regex: names that begin with one of its parts.
+
+    Raises:
+        AfpoolsError: nobody said which type it is, and it looks like a regex.
+    """
+    if not own_type and _SPECIAL_IN_REGEX.search(mask):
+        raise AfpoolsError(
+            f"The {what}, {mask!r}, looks like a regex, but the job does not say so, and most farms would read it as "
+            "the beginnings of names. Beside a pool, write beginnings of names (pc-0|pc-11), or leave it empty."
+        )
+    parts = [part for part in _SEPARATORS.split(mask) if part]
+    return "(?:{}).*".format("|".join(re.sub(r"[^\w-]", _literally, part) for part in parts)) if parts else mask
+
+
+def _literally(match: Any) -> str:
+    # A class rather than a backslash where that will do, see `_block_masks`.
+    character = match.group()
+    return "\\" + character if character in "^\\[]" else f"[{character}]"

@@ -1,0 +1,205 @@
+"""The pools for an interface to show: at once, offline too, and never waiting for the network.
+
+Strategy: the interface's thread only ever reads `PoolMenu.current`, a finished picture. Pictures are made by a thread
+that asks the broker and comes to an end; the last good list is kept in a file, from which the first picture is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from .client import Client
+from .errors import AfpoolsError
+from .profile import Profile, find_profile
+from .results import PoolSummary
+
+# A list older than this is asked for again when it is shown, in seconds.
+FRESH = 30.0
+
+# After a failure, an interface that draws itself sixty times a second should not ask sixty times.
+_PATIENCE = 10.0
+
+
+class Menu:
+    """A picture of the pools. Not to be changed.
+
+    Attributes:
+        pools: in the order of their names.
+        fetched: when the list was true, in seconds since 1970; None where there has never been one.
+        refreshing: whether the broker is being asked at this moment.
+        error: why the last try failed, in a sentence; empty when it did not.
+    """
+
+    def __init__(
+        self, pools: Tuple[PoolSummary, ...], fetched: Optional[float], refreshing: bool = False, error: str = ""
+    ) -> None:
+        self.pools = pools
+        self.fetched = fetched
+        self.refreshing = refreshing
+        self.error = error
+
+    def find(self, name: str) -> Optional[PoolSummary]:
+        """The pool of this name, None where the list has none."""
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+    def status(self, now: Optional[float] = None) -> str:
+        """What to write beneath the list: empty when it is fresh, else its age and what is wrong.
+
+        Args:
+            now: seconds since 1970, the present if None.
+        """
+        if self.fetched is None:
+            if self.refreshing:
+                return "Asking the broker for pools…"
+            return self.error or "Pools have not been asked for yet."
+        if not self.error:
+            return ""
+        return f"Pools of {_ago((time.time() if now is None else now) - self.fetched)} ago. {self.error}"
+
+
+class PoolMenu:
+    """The list of pools, kept for an interface.
+
+    Args:
+        profile_folder: where the profile is; empty: it is looked for (see `find_profile`).
+        changed: called by that thread when there is a new picture. Most toolkits allow no drawing from there: let it
+            set a flag or post an event.
+        folder: where the last good list is remembered; the user's cache by default.
+        timeout: seconds that the broker may take to answer.
+    """
+
+    def __init__(
+        self,
+        profile_folder: str = "",
+        changed: Callable[[], None] = lambda: None,
+        folder: Optional[str] = None,
+        timeout: float = 2.0,
+    ) -> None:
+        self._profile_folder = profile_folder
+        self._changed = changed
+        # Pools of another profile may be another studio's.
+        which = hashlib.sha256(profile_folder.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        self._file = os.path.join(folder or cache_folder(), f"pools-{which}.json")
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._asking: Optional[threading.Thread] = None
+        self._asked_at: Optional[float] = None
+        self._menu = _remembered(self._file)
+
+    def current(self) -> Menu:
+        """The picture to show. Never waits; asks for a newer one in the background if this one is old."""
+        menu = self._menu
+        age = None if menu.fetched is None else time.time() - menu.fetched
+        asked = None if self._asked_at is None else time.monotonic() - self._asked_at
+        if (age is None or not 0 <= age < FRESH) and (asked is None or asked > _PATIENCE):
+            self.refresh()
+        return self._menu
+
+    def refresh(self) -> None:
+        """Asks the broker, in the background. Does nothing while it is being asked. Never waits."""
+        with self._lock:
+            if self._asking is not None and self._asking.is_alive():
+                return
+            self._asked_at = time.monotonic()
+            self._menu = Menu(self._menu.pools, self._menu.fetched, True, self._menu.error)
+            # A daemon, so that a program that ends does not wait for a broker that hangs.
+            self._asking = threading.Thread(target=self._ask, name="afpools pool list", daemon=True)
+            self._asking.start()
+
+    def wait(self, timeout: float) -> Menu:
+        """For programs without an interface, and tests: the picture once the broker has been asked.
+
+        Args:
+            timeout: seconds.
+        """
+        asking = self._asking
+        if asking is not None:
+            asking.join(timeout)
+        return self._menu
+
+    def _ask(self) -> None:
+        try:
+            profile = Profile.load(self._profile_folder) if self._profile_folder else find_profile()
+            with Client(profile, timeout=self._timeout) as client:
+                pools = tuple(client.list_pools().pools)
+        except AfpoolsError as error:
+            menu = Menu(self._menu.pools, self._menu.fetched, False, str(error))
+        except Exception as error:  # noqa: BLE001 - it must end up before the user's eyes, there is no other way out
+            menu = Menu(self._menu.pools, self._menu.fetched, False, f"The pools could not be read: {error!r}")
+        else:
+            menu = Menu(pools, time.time())
+            _remember(self._file, menu)
+        self._menu = menu
+        self._changed()
+
+
+def cache_folder() -> str:
+    """Where this system keeps what programs can do without."""
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or ""
+        if not os.path.isabs(base):
+            base = os.path.join(home, ".cache")
+    return os.path.join(base, "afpools")
+
+
+def _remember(file: str, menu: Menu) -> None:
+    """Keeps the list for next time. A disk that is full or read-only must not cost anybody the list at hand."""
+    pools = [dict(zip(PoolSummary._fields, pool)) for pool in menu.pools]
+    written = ""
+    try:
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+        # Its own file first: another program may be reading or writing this one.
+        handle, written = tempfile.mkstemp(dir=os.path.dirname(file))
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump({"fetched": menu.fetched, "pools": pools}, out)
+        os.replace(written, file)
+    except OSError:
+        if written:
+            _remove(written)
+
+
+def _remove(file: str) -> None:
+    try:
+        os.remove(file)
+    except OSError:
+        pass
+
+
+def _remembered(file: str) -> Menu:
+    """The list of last time; an empty one where there is none, or none that can be read."""
+    try:
+        with open(file, encoding="utf-8") as source:
+            kept: Dict[str, Any] = json.load(source)
+        pools = tuple(
+            PoolSummary(
+                str(pool["name"]),
+                int(pool["hosts"]),
+                str(pool["revision"]),
+                str(pool["description"]),
+                str(pool["colour"]),
+            )
+            for pool in kept["pools"]
+        )
+        return Menu(pools, float(kept["fetched"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
+        return Menu((), None)
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "a moment"
