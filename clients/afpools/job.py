@@ -26,7 +26,10 @@ _SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]")
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
 _NOTE = "_afpools_applied"
 
-_Masks = Dict[str, Any]
+_Data = Dict[str, Any]
+
+# The `data` of a job or a block; what it said under the keys that were written, None where it had none; what was written.
+_Applied = Tuple[_Data, _Data, _Data]
 
 
 def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("regex", "find")) -> Optional[Mask]:
@@ -50,7 +53,8 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
     """
     if not pool:
         return None
-    was = _as_before(job)
+    applied: List[_Applied] = getattr(job, _NOTE, [])
+    was = _own(job.data, applied)
     own_type = was.get("hosts_mask_type") or ""
     own_exclude = was.get("hosts_mask_exclude") or ""
     try:
@@ -64,20 +68,20 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
             exclude_type=own_type or "either",
         )
         mask_type = (own_type or "find") if mask.mask_type == "any" else mask.mask_type
-        job_masks = {
-            "hosts_mask_exclude": mask.mask,
-            "hosts_mask_type": mask_type,
-            "custom_data": _with_pool(was.get("custom_data"), mask),
-        }
-        block_masks: List[Tuple[Dict[str, Any], _Masks]] = []
+        settings = {"hosts_mask_exclude": mask.mask, "hosts_mask_type": mask_type}
+        settings.update(_with_pool(was.get("custom_data"), mask))
+        changes: List[Tuple[_Data, _Data]] = [(job.data, settings)]
         if mask_type == "regex" and own_type != "regex":
             if was.get("hosts_mask"):
-                job_masks["hosts_mask"] = _as_regex("hosts mask", was["hosts_mask"], own_type)
-            block_masks = [(block.data, _block_masks(block.data, own_type)) for block in job.blocks]
+                settings["hosts_mask"] = _as_regex("hosts mask", was["hosts_mask"], own_type)
+            changes += [(block.data, _block_masks(_own(block.data, applied), own_type)) for block in job.blocks]
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error) from error
-    undo = _write([(job.data, job_masks)] + block_masks)
-    setattr(job, _NOTE, undo)
+    for data, before, after in applied:
+        _put_back(data, before, after)
+    setattr(job, _NOTE, [(data, {key: data.get(key) for key in after}, after) for data, after in changes])
+    for data, after in changes:
+        data.update(after)
     return mask
 
 
@@ -122,41 +126,38 @@ def apply_on_send(af: Any, chosen: Callable[[], str], client: Callable[[], Clien
     return take_back
 
 
-def _as_before(job: Any) -> Dict[str, Any]:
-    """The job's own settings: without the pool that an earlier sending has put on it, unless they were changed since."""
-    for data, before, after in getattr(job, _NOTE, ()):
-        for key, value in after.items():
-            if data.get(key) == value:
-                if before.get(key) is None:
-                    data.pop(key, None)
-                else:
-                    data[key] = before[key]
-    setattr(job, _NOTE, ())
-    return dict(job.data)
+def _own(data: _Data, applied: Sequence[_Applied]) -> _Data:
+    """What a job or block says itself, without the pool that an earlier sending has put on it."""
+    own = dict(data)
+    for applied_to, before, after in applied:
+        if applied_to is data:
+            _put_back(own, before, after)
+    return own
 
 
-def _write(changes: Sequence[Tuple[Dict[str, Any], _Masks]]) -> List[Tuple[Dict[str, Any], _Masks, _Masks]]:
-    undo = []
-    for data, masks in changes:
-        masks = {key: value for key, value in masks.items() if value is not None}
-        undo.append((data, {key: data.get(key) for key in masks}, masks))
-        data.update(masks)
-    return undo
+def _put_back(data: _Data, before: _Data, after: _Data) -> None:
+    """Undoes one sending, but for what has been changed since."""
+    for key, value in after.items():
+        if data.get(key) == value:
+            if before[key] is None:
+                del data[key]
+            else:
+                data[key] = before[key]
 
 
-def _with_pool(custom_data: Any, mask: Mask) -> Optional[str]:
-    """`custom_data` with the pool in it; None where it is somebody's own text, which is left alone."""
+def _with_pool(custom_data: Any, mask: Mask) -> _Data:
+    """`custom_data` with the pool in it; nothing where it is somebody's own text, which is left alone."""
     try:
         merged = json.loads(custom_data) if custom_data else {}
     except (TypeError, ValueError, RecursionError):
-        return None
+        return {}
     if not isinstance(merged, dict):
-        return None
+        return {}
     merged["afpools"] = {"pool": mask.pool, "revision": mask.revision}
-    return json.dumps(merged)
+    return {"custom_data": json.dumps(merged)}
 
 
-def _block_masks(data: Dict[str, Any], own_type: str) -> _Masks:
+def _block_masks(data: Dict[str, Any], own_type: str) -> _Data:
     """A block's masks, where the job's type, which holds for blocks too, changes from find to regex."""
     masks = {}
     for key, words in (("hosts_mask", "hosts mask"), ("hosts_mask_exclude", "exclude mask")):

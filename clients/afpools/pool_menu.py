@@ -156,7 +156,7 @@ def cache_folder() -> str:
 
 def _remember(file: str, menu: Menu) -> None:
     """Keeps the list for next time. A disk that is full or read-only must not cost anybody the list at hand."""
-    pools = [dict(zip(PoolSummary._fields, pool)) for pool in menu.pools]
+    pools = [pool._asdict() for pool in menu.pools]
     written = ""
     try:
         os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
