@@ -28,7 +28,7 @@ _NOTE = "_afpools_applied"
 
 _Data = Dict[str, Any]
 
-# The `data` of a job or a block; what it said under the keys that were written, None where it had none; what was written.
+# The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
 _Applied = Tuple[_Data, _Data, _Data]
 
 
