@@ -17,7 +17,7 @@ from .masks import LENGTH_LIMIT, find_parts, hosts_found, hosts_matched
 from .protocol import Dialect
 
 # In a host name none of these is likely, in a regex one of them is nearly certain.
-_LOOKS_LIKE_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.$")
+LOOKS_LIKE_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.$")
 
 _AS_MANY_EXAMPLES = 5
 
@@ -77,7 +77,7 @@ def _read(pattern: str, dialect: Dialect, known: Sequence[str]) -> set[str]:
 
 def _about_find(pattern: str, known: Sequence[str]) -> list[str]:
     warnings = []
-    if _LOOKS_LIKE_REGEX.search(pattern):
+    if LOOKS_LIKE_REGEX.search(pattern):
         warnings.append(
             "This looks like a regex, but a mask of the type find has no special characters: "
             "set hosts_mask_type to regex, or write the beginnings of names."

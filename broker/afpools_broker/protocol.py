@@ -35,6 +35,7 @@ Revision = Annotated[str, Meta(min_length=1, max_length=64)]
 Dialect = Literal["regex", "find"]
 MaskType = Literal["regex", "find", "any"]
 Style = Literal["list", "compact", "complement"]
+Reading = Literal["regex", "find", "either"]
 
 
 class Role(enum.StrEnum):
@@ -248,7 +249,9 @@ class HostsListResult(Result):
 class MaskParams(Params):
     """`mask`: the exclude mask that keeps a job on this pool's hosts.
 
-    `accept` says which mask types the caller is able to set on a job.
+    `accept` says which mask types the caller is able to set on a job. `exclude` is an exclude mask that the job has
+    already, to be joined with the pool's, and `exclude_type` says how it is read: `either` excludes what one of the two
+    readings excludes.
     """
 
     pool: PoolName
@@ -256,6 +259,8 @@ class MaskParams(Params):
     accept: Annotated[list[Dialect], Meta(min_length=1, max_length=2)] = msgspec.field(
         default_factory=lambda: ["regex", "find"]
     )
+    exclude: Annotated[str, Meta(max_length=24 * 1024)] = ""
+    exclude_type: Reading = "either"
 
 
 class MaskResult(Result):
@@ -511,6 +516,8 @@ _MEANT = {
     "colour": "#rrggbb, or empty",
     "style": "list, compact or complement",
     "accept": "a list of regex, find, or both",
+    "exclude": "a mask of at most 24 KiB",
+    "exclude_type": "regex, find or either",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
 }

@@ -20,9 +20,11 @@ import msgspec
 from . import __version__, protocol
 from .credentials import Peer, utcnow
 from .hosts import expand
+from .joint import joined
+from .masks import Mask, find_parts
 from .pools import Change, Entry, fingerprint
 from .protocol import OPERATIONS, Code, RequestRefused, Result, Role
-from .snapshot import Snapshot, SnapshotKeeper
+from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 
 log = logging.getLogger("afpools.service")
@@ -353,6 +355,8 @@ class Service:
         return max(0.0, (self._clock() - snapshot.farm.seen).total_seconds())
 
     def _mask_is_at_hand(self, params: protocol.MaskParams) -> bool:
+        if params.exclude:
+            return False
         try:
             fences = self._keeper.current.fences
             return fences.mask_at_hand((params.pool, params.style, tuple(params.accept))) is not None
@@ -369,7 +373,7 @@ class Service:
                 "The broker has never seen the farm's list of renders, so it cannot say which hosts a job must not "
                 "run on. See that afserver runs and that [farm] server in broker.toml names it.",
             )
-        mask = snapshot.fences.mask((params.pool, params.style, tuple(params.accept)))
+        mask = self._made(snapshot.fences, params)
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
             self._refuse_unknown_hosts(snapshot, farm_age)
@@ -387,6 +391,23 @@ class Service:
             age=self._age(),
             farm_age=_rounded(farm_age),
             farm_is_stale=mask.style != "complement" and (farm_age or 0.0) > self._farm.flag_after,
+        )
+
+    def _made(self, fences: Fences, params: protocol.MaskParams) -> Mask:
+        """The mask as it was asked for. One that is joined with the job's own is not kept: each job has another."""
+
+        def mask_in(accept: tuple[protocol.Dialect, ...]) -> Mask:
+            return fences.mask((params.pool, params.style, accept))
+
+        if not find_parts(params.exclude):
+            return mask_in(tuple(params.accept))
+        return joined(
+            mask_in,
+            params.exclude,
+            params.exclude_type,
+            inside=fences.members[params.pool],
+            known=fences.known,
+            accept=params.accept,
         )
 
     def _refuse_unknown_hosts(self, snapshot: Snapshot, farm_age: float | None) -> None:

@@ -1,0 +1,144 @@
+"""A pool's exclude mask joined with one that the job has already: pure functions.
+
+Strategy: both masks side by side, in a dialect that can carry both, and read back as afserver would read them before
+the text leaves. What somebody else's mask excludes is worked out first; so it is known what the joint mask must do, and
+a mask that afserver would ignore in silence is refused instead of taking the pool's fence down with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from . import ecmascript
+from .mask_check import LOOKS_LIKE_REGEX
+from .masks import Mask, MaskProofError, find_parts, hosts_found, hosts_matched
+from .prefix_tree import escape
+from .protocol import Code, Dialect, Reading, RequestRefused
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The job's own mask.
+
+    Args:
+        excluded: the known hosts it excludes.
+        as_find: its text as `find`, None where it cannot be said so.
+        as_regex: its text as `regex`.
+    """
+
+    excluded: set[str]
+    as_find: str | None
+    as_regex: str
+
+
+def joined(
+    mask_in: Callable[[tuple[Dialect, ...]], Mask],
+    own: str,
+    reading: Reading,
+    *,
+    inside: Collection[str],
+    known: Collection[str],
+    accept: Sequence[Dialect],
+) -> Mask:
+    """The exclude mask that keeps a job off every host outside the pool, and off those that its own mask excludes.
+
+    Args:
+        mask_in: gives the pool's mask in one of these dialects, as `masks.exclude_mask`.
+        own: the job's own exclude mask; not empty.
+        reading: how it is read. `either` is for a job that says no type: a host that is excluded by one of the two
+            readings is excluded, since nobody can say which was meant.
+        inside: the pool's hosts, as the farm spells them.
+        known: all known hosts.
+        accept: the mask types the caller can set.
+
+    Raises:
+        RequestRefused: `bad_request` for a mask that afserver would not compile; `empty_pool` where the two leave no
+            host; `mask_not_expressible`.
+        MaskProofError: a defect here.
+    """
+    mask = mask_in(tuple(accept))
+    hosts = sorted({*known, *inside})
+    theirs = _read(own, reading, hosts)
+    meant = theirs.excluded.union(hosts).difference(set(inside) - theirs.excluded)
+    if len(meant) == len(hosts):
+        raise RequestRefused(
+            Code.EMPTY_POOL,
+            f"The job's own exclude mask, {_cut(own)}, leaves none of the pool's {len(inside):,} hosts. "
+            "Shorten it, or choose another pool.",
+        )
+    # The pool's own dialect first; the other where the job's mask cannot be said in it.
+    dialects: list[Dialect] = [mask.type] if mask.type != "any" else ["find", "regex"]
+    dialects += [dialect for dialect in accept if dialect not in dialects]
+    why = "its own exclude mask is a regex, and the caller can set find only"
+    for dialect in dialects:
+        if dialect not in accept or (dialect == "find" and theirs.as_find is None):
+            continue
+        try:
+            pools = mask if mask.type in (dialect, "any") else mask_in((dialect,))
+        except RequestRefused as refusal:
+            why = refusal.message
+            continue
+        try:
+            return _proven(_side_by_side(pools, dialect, theirs), dialect, meant, hosts)
+        except ecmascript.NotCompiled as error:
+            why = f"together the two masks are too much for afserver ({error})"
+    raise RequestRefused(
+        Code.MASK_NOT_EXPRESSIBLE,
+        f"The pool's mask cannot be joined with the job's own exclude mask, {_cut(own)}: {why}. Shorten that mask.",
+    )
+
+
+def _read(own: str, reading: Reading, hosts: Sequence[str]) -> _Own:
+    """What the job's own mask does."""
+    found = hosts_found(own, hosts)
+    prefixes = f"(?:{'|'.join(map(escape, find_parts(own)))}).*"
+    if reading == "find":
+        return _Own(found, own, prefixes)
+    try:
+        matched = hosts_matched(own, hosts)
+    except ecmascript.NotCompiled as error:
+        if reading == "either":
+            return _Own(found, own, prefixes)
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"afserver could not compile the job's own exclude mask, {_cut(own)}: {error}. It would ignore it, and the "
+            "pool's mask with it. Mend it, or leave it empty.",
+        ) from None
+    except ecmascript.NotJudged as error:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"What the job's own exclude mask, {_cut(own)}, does is not known here: {error}. So it cannot be joined "
+            "with the pool's. Write it without, or leave it empty.",
+        ) from None
+    if reading == "regex":
+        return _Own(matched, None, f"(?:{own})")
+    # Plain names: what they match as regex begins with them, so that find says it all, for hosts to come as well.
+    if matched <= found and not LOOKS_LIKE_REGEX.search(own):
+        return _Own(found, own, prefixes)
+    return _Own(found | matched, None, f"(?:{own})|{prefixes}")
+
+
+def _side_by_side(pools: Mask, dialect: Dialect, theirs: _Own) -> Mask:
+    own = theirs.as_find if dialect == "find" else theirs.as_regex
+    assert own is not None
+    text = "|".join(filter(None, (own, f"(?:{pools.text})" if dialect == "regex" and pools.text else pools.text)))
+    return replace(pools, text=text, type=dialect)
+
+
+def _proven(mask: Mask, dialect: Dialect, meant: set[str], hosts: Sequence[str]) -> Mask:
+    """The mask, read back as afserver would read it.
+
+    Raises:
+        ecmascript.NotCompiled: it is beyond libstdc++'s limit.
+        MaskProofError: it does not mean what it should.
+    """
+    excluded = hosts_found(mask.text, hosts) if dialect == "find" else hosts_matched(mask.text, hosts)
+    if excluded != meant:
+        wrong = ", ".join(map(repr, sorted(excluded ^ meant)[:10]))
+        raise MaskProofError(f"The joint {dialect} mask {_cut(mask.text)} did not pass its proof: wrong about {wrong}.")
+    return replace(mask, pool_hosts=len(hosts) - len(meant), excluded_hosts=len(meant))
+
+
+def _cut(text: str) -> str:
+    return repr(text if len(text) <= 200 else text[:197] + "…")
