@@ -91,3 +91,19 @@ def test_a_request_over_the_limit_is_refused_and_not_cut_off(tmp_path: Path) -> 
     with studio(tmp_path, limits={"message_bytes": 4096}) as real:  # noqa: SIM117
         with Client(profile(real, "anna", "tls"), timeout=10) as client, pytest.raises(afpools.TooLarge):
             client.register_hosts(["x" * 1000] * 5)
+
+
+def test_a_mask_is_joined_with_the_jobs_own_and_one_that_would_be_ignored_is_refused(real: Studio) -> None:
+    with Client(profile(real, "anna", "tls"), timeout=10) as client:
+        client.register_hosts(["pc-[01-05]"])
+        client.create_pool("fx", ["pc-[01-03]"])
+        mask = client.exclude_mask("fx", exclude="pc-02")
+        assert (mask.pool_hosts, mask.excluded_hosts, mask.covers_future_hosts) == (2, 3, True)
+        with pytest.raises(afpools.BadRequest, match="could not compile"):
+            client.exclude_mask("fx", exclude="pc-0[", exclude_type="regex")
+        with pytest.raises(afpools.EmptyPool, match="leaves none"):
+            client.exclude_mask("fx", exclude="pc")
+        with pytest.raises(afpools.BadRequest, match="exclude_type must be regex, find or either"):
+            client.exclude_mask("fx", exclude="pc", exclude_type="glob")
+        with pytest.raises(afpools.UnknownPool):
+            client.exclude_mask("none", exclude="pc")

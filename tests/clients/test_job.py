@@ -1,0 +1,243 @@
+"""A pool on an `af.Job` at the moment it is sent."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import afpools
+from afpools import BrokerUnreachable, Mask, PoolNotApplied, UnknownPool
+from afpools.job import apply_on_send, apply_pool
+
+REGEX = Mask("fx", "r1", "(?!pc-0[13]$).*", "regex", "complement", 2, 3, 5, True, 0.0)
+FIND = REGEX._replace(mask="pc-02|pc-04", mask_type="find", style="list")
+ANY = FIND._replace(mask_type="any")
+
+
+class Broker:
+    """Stands where a client stands: answers with one mask, or refuses."""
+
+    def __init__(self, answer: Mask | Exception) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+
+    def exclude_mask(self, pool: str, **params: Any) -> Mask:
+        self.asked.append({"pool": pool, **params})
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Job:
+    """What `af.Job` is to us: `data`, `blocks`, `send`."""
+
+    def __init__(self, data: dict[str, Any] | None = None, *blocks: dict[str, Any]) -> None:
+        self.data = {"name": "shot", "priority": 99, **(data or {})}
+        self.blocks = [SimpleNamespace(data=block) for block in blocks]
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, verbose: bool = False) -> tuple[bool, Any]:
+        self.sent.append(json.loads(json.dumps({**self.data, "blocks": [block.data for block in self.blocks]})))
+        return True, {"id": 1}
+
+
+def put(job: Job, answer: Mask | Exception = REGEX, pool: str = "fx", **kwargs: Any) -> Broker:
+    broker = Broker(answer)
+    apply_pool(job, pool, broker, **kwargs)  # type: ignore[arg-type]
+    return broker
+
+
+def test_mask_type_and_pool_are_set_and_nothing_else() -> None:
+    job = Job()
+    put(job)
+    assert job.data == {
+        "name": "shot",
+        "priority": 99,
+        "hosts_mask_exclude": "(?!pc-0[13]$).*",
+        "hosts_mask_type": "regex",
+        "custom_data": '{"afpools": {"pool": "fx", "revision": "r1"}}',
+    }
+
+
+def test_no_pool_leaves_the_job_untouched_and_asks_nobody() -> None:
+    job = Job({"hosts_mask_exclude": "pc-1"})
+    before = dict(job.data)
+    broker = put(job, pool="")
+    assert (job.data, broker.asked) == (before, [])
+
+
+@pytest.mark.parametrize(("own", "given"), [(None, "find"), ("find", "find"), ("regex", "regex")])
+def test_the_type_is_always_set_and_stays_the_jobs_own_where_both_read_the_mask_alike(own: str, given: str) -> None:
+    job = Job({"hosts_mask_type": own} if own else None)
+    put(job, ANY)
+    assert job.data["hosts_mask_type"] == given
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        ({}, {"exclude": "", "exclude_type": "either", "accept": ("regex", "find")}),
+        ({"hosts_mask_exclude": "pc-1"}, {"exclude": "pc-1", "exclude_type": "either", "accept": ("regex", "find")}),
+        ({"hosts_mask_exclude": " | "}, {"exclude": "", "exclude_type": "either", "accept": ("regex", "find")}),
+        (
+            {"hosts_mask_exclude": "pc-1", "hosts_mask_type": "find"},
+            {"exclude": "pc-1", "exclude_type": "find", "accept": ("regex", "find")},
+        ),
+        (
+            {"hosts_mask_exclude": "pc-[1]", "hosts_mask_type": "regex"},
+            {"exclude": "pc-[1]", "exclude_type": "regex", "accept": ("regex",)},
+        ),
+    ],
+)
+def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any, asked: dict[str, Any]) -> None:
+    assert put(Job(data)).asked == [{"pool": "fx", **asked}]
+
+
+def test_a_farm_that_knows_no_type_gets_what_it_can_read() -> None:
+    assert put(Job(), accept=("regex",)).asked[0]["accept"] == ("regex",)
+
+
+def test_custom_data_keeps_what_others_put_there() -> None:
+    job = Job({"custom_data": '{"shot": [1, 2]}'})
+    put(job)
+    assert json.loads(job.data["custom_data"]) == {"shot": [1, 2], "afpools": {"pool": "fx", "revision": "r1"}}
+
+
+@pytest.mark.parametrize("theirs", ["for anna", "[1]", "{", "[" * 100_000])
+def test_custom_data_in_somebody_elses_format_is_left_alone(theirs: str) -> None:
+    job = Job({"custom_data": theirs})
+    put(job)
+    assert (job.data["custom_data"], job.data["hosts_mask_type"]) == (theirs, "regex")
+
+
+def test_other_masks_mean_the_same_when_the_type_becomes_regex() -> None:
+    job = Job({"hosts_mask": "pc-0|node.a"}, {"hosts_mask": "pc-0, pc-1"}, {"hosts_mask_exclude": "pc-5"}, {})
+    put(job)
+    assert job.data["hosts_mask"] == "(?:pc-0|node[.]a).*"
+    assert [block.data for block in job.blocks] == [
+        {"hosts_mask": "(?:pc-0|pc-1).*"},
+        {"hosts_mask_exclude": "(?:pc-5).*"},
+        {},
+    ]
+
+
+@pytest.mark.parametrize("answer", [FIND, ANY])
+def test_other_masks_stay_as_they_are_when_the_type_stays_find(answer: Mask) -> None:
+    job = Job({"hosts_mask": "pc-0|node.a"}, {"hosts_mask": "pc-0"})
+    put(job, answer)
+    assert (job.data["hosts_mask"], job.blocks[0].data) == ("pc-0|node.a", {"hosts_mask": "pc-0"})
+
+
+def test_other_masks_stay_as_they_are_when_the_job_was_regex_already() -> None:
+    job = Job({"hosts_mask": "pc-0.*", "hosts_mask_type": "regex"}, {"hosts_mask": "pc-0[12]"})
+    put(job)
+    assert (job.data["hosts_mask"], job.blocks[0].data) == ("pc-0.*", {"hosts_mask": "pc-0[12]"})
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (Job({"hosts_mask": "pc-0[12]"}), "'pc-0[12]', looks like a regex"),
+        (Job({}, {"name": "sim", "hosts_mask": "pc.*"}), "hosts mask of the block 'sim'"),
+        (Job({"hosts_mask_type": "find"}, {"name": "sim", "hosts_mask": "pc[1]"}), "cannot be kept beside a pool"),
+        (Job({"hosts_mask_type": "glob"}), "hosts_mask_type is 'glob'"),
+    ],
+)
+def test_what_cannot_be_kept_beside_a_pool_is_refused_in_words_that_name_it(job: Job, words: str) -> None:
+    before = json.dumps(job.data)
+    with pytest.raises(PoolNotApplied, match="The job was not sent: it cannot be kept on the pool 'fx'") as caught:
+        put(job)
+    assert words in str(caught.value)
+    assert json.dumps(job.data) == before
+
+
+@pytest.mark.parametrize("error", [UnknownPool("unknown_pool", "No such pool."), BrokerUnreachable([("tls://b", "x")])])
+def test_a_job_whose_mask_cannot_be_had_is_as_it_was(error: Exception) -> None:
+    job = Job({"hosts_mask_exclude": "pc-1"}, {"hosts_mask": "pc-0"})
+    put(job)
+    before = json.dumps([job.data, job.blocks[0].data])
+    with pytest.raises(PoolNotApplied) as caught:
+        put(job, error)
+    assert json.dumps([job.data, job.blocks[0].data]) == before
+    assert (caught.value.cause, str(error) in str(caught.value)) == (error, True)
+
+
+def test_a_job_that_is_sent_twice_is_joined_with_its_own_mask_only() -> None:
+    job = Job({"hosts_mask_exclude": "pc-5", "hosts_mask": "pc"}, {"hosts_mask": "pc-0"})
+    put(job)
+    again = put(job, FIND._replace(pool="gpu"), "gpu")
+    assert again.asked[0]["exclude"] == "pc-5"
+    assert again.asked[0]["exclude_type"] == "either"
+    assert (job.data["hosts_mask"], job.data["hosts_mask_type"], job.blocks[0].data["hosts_mask"]) == (
+        "pc",
+        "find",
+        "pc-0",
+    )
+    assert json.loads(job.data["custom_data"])["afpools"]["pool"] == "gpu"
+
+
+def test_a_mask_changed_between_two_sendings_counts() -> None:
+    job = Job({"hosts_mask_exclude": "pc-5"})
+    put(job)
+    job.data["hosts_mask_exclude"] = "pc-6"
+    assert put(job).asked[0]["exclude"] == "pc-6"
+
+
+@pytest.fixture
+def af() -> Any:
+    class OwnJob(Job):
+        pass
+
+    return SimpleNamespace(Job=OwnJob)
+
+
+def test_every_job_gets_the_pool_that_is_chosen_when_it_is_sent(af: Any) -> None:
+    chosen = ["", "fx"]
+    broker = Broker(REGEX)
+    apply_on_send(af, lambda: chosen.pop(0), lambda: broker)
+    first, second = af.Job(), af.Job()
+    assert first.send() == second.send(verbose=True) == (True, {"id": 1})
+    assert "hosts_mask_type" not in first.sent[0]
+    assert second.sent[0]["hosts_mask_exclude"] == "(?!pc-0[13]$).*"
+
+
+def no_client() -> Any:
+    raise afpools.ProfileError("No profile was found.")
+
+
+def not_chosen() -> str:
+    raise RuntimeError("fx is missing")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "client", "error"),
+    [
+        (lambda: "fx", no_client, PoolNotApplied),
+        (lambda: "fx", lambda: Broker(UnknownPool("unknown_pool", "")), PoolNotApplied),
+        (not_chosen, no_client, RuntimeError),
+    ],
+)
+def test_a_job_that_cannot_be_kept_on_its_pool_is_not_sent(af: Any, chosen: Any, client: Any, error: Any) -> None:
+    apply_on_send(af, chosen, client)
+    job = af.Job()
+    with pytest.raises(error):
+        job.send()
+    assert job.sent == []
+
+
+def test_taken_back_is_as_before(af: Any) -> None:
+    original = af.Job.send
+    take_back = apply_on_send(af, lambda: "fx", no_client)
+    take_back()
+    assert af.Job.send is original
+
+
+def test_taken_back_beneath_somebody_elses_wrapper_lets_everything_pass(af: Any) -> None:
+    take_back = apply_on_send(af, lambda: "fx", no_client)
+    ours = af.Job.send
+    af.Job.send = lambda self: ours(self)
+    take_back()
+    assert af.Job().send() == (True, {"id": 1})

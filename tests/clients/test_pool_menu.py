@@ -1,0 +1,183 @@
+"""The list of pools for interfaces."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.clients.conftest import StartBroker
+from tests.clients.scripted_broker import Studio, Talk
+
+from afpools.pool_menu import FRESH, Menu, PoolMenu, cache_folder
+from afpools.results import PoolSummary
+
+FX = {"name": "fx", "hosts": 12, "revision": "r1", "description": "effects", "colour": "#ff0000"}
+LIST = {"pools": [FX, {**FX, "name": "gpu", "hosts": 3}], "revision": "r2", "age": 0.1}
+
+
+def answer(talk: Talk, request: dict[str, Any]) -> None:
+    talk.answer(request, LIST)
+
+
+def silent(_talk: Talk, _request: dict[str, Any]) -> None:
+    pass
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> str:
+    return str(tmp_path / "cache" / "afpools")
+
+
+def names(menu: Menu) -> list[str]:
+    return [pool.name for pool in menu.pools]
+
+
+def test_the_list_comes_in_the_background(start: StartBroker, studio: Studio, cache: str) -> None:
+    profile = studio.profile(start(answer).url)
+    came = threading.Event()
+    menu = PoolMenu(profile.folder, came.set, cache)
+    first = menu.current()
+    assert (names(first), first.refreshing, first.status()) == ([], True, "Asking the broker for pools…")
+    assert came.wait(30)
+    now = menu.current()
+    assert (names(now), now.refreshing, now.status()) == (["fx", "gpu"], False, "")
+    assert now.find("fx") == PoolSummary("fx", 12, "r1", "effects", "#ff0000")
+    assert now.find("gone") is None
+
+
+def test_nobody_waits_for_a_broker_that_never_answers(start: StartBroker, studio: Studio, cache: str) -> None:
+    asked = threading.Event()
+    release = threading.Event()
+
+    def hang(_talk: Talk, _request: dict[str, Any]) -> None:
+        asked.set()
+        release.wait(60)
+
+    menu = PoolMenu(studio.profile(start(hang).url).folder, folder=cache, timeout=60)
+    menu.refresh()
+    assert asked.wait(30)
+    # The question is under way and stays so: whatever waited for it would still be waiting.
+    for _ in range(1000):
+        assert menu.current().refreshing
+        menu.refresh()
+    release.set()
+
+
+def test_a_broker_that_does_not_answer_leaves_the_last_good_list(
+    start: StartBroker, studio: Studio, cache: str
+) -> None:
+    broker = start(answer)
+    folder = studio.profile(broker.url).folder
+    before = PoolMenu(folder, folder=cache)
+    before.refresh()
+    before.wait(30)
+    broker.script = silent
+    # The program starts again.
+    menu = PoolMenu(folder, folder=cache, timeout=0.3)
+    assert names(menu.current()) == ["fx", "gpu"]
+    menu.refresh()
+    failed = menu.wait(30)
+    assert names(failed) == ["fx", "gpu"]
+    assert failed.fetched is not None
+    assert failed.status(failed.fetched + 7300).startswith("Pools of 2 hours ago. No broker answered.")
+
+
+def test_a_list_that_is_old_is_asked_for_again_when_it_is_shown(
+    start: StartBroker, studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start(answer)
+    menu = PoolMenu(studio.profile(broker.url).folder, folder=cache)
+    menu.refresh()
+    menu.wait(30)
+    menu.current()
+    assert len(broker.requests) == 1
+    later, later_still = time.time() + FRESH + 1, time.monotonic() + FRESH + 1
+    monkeypatch.setattr("afpools.pool_menu.time.time", lambda: later)
+    monkeypatch.setattr("afpools.pool_menu.time.monotonic", lambda: later_still)
+    assert menu.current().refreshing
+    menu.wait(30)
+    assert len(broker.requests) == 2
+
+
+def test_a_broker_that_fails_is_not_asked_at_every_drawing(tmp_path: Path, cache: str) -> None:
+    menu = PoolMenu(str(tmp_path / "no profile"), folder=cache)
+    menu.refresh()
+    failed = menu.wait(30)
+    assert "no profile" in failed.status()
+    assert not any(menu.current().refreshing for _ in range(100))
+
+
+def test_what_is_remembered_is_the_users_alone(start: StartBroker, studio: Studio, cache: str) -> None:
+    menu = PoolMenu(studio.profile(start(answer).url).folder, folder=cache)
+    menu.refresh()
+    menu.wait(30)
+    (file,) = Path(cache).iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(cache).stat().st_mode) == 0o700
+
+
+def test_each_profile_has_a_list_of_its_own(start: StartBroker, studio: Studio, cache: str, tmp_path: Path) -> None:
+    menu = PoolMenu(studio.profile(start(answer).url).folder, folder=cache)
+    menu.refresh()
+    menu.wait(30)
+    assert PoolMenu(str(tmp_path / "other"), folder=cache).current().pools == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"fetched": "x", "pools": []}',
+        '{"fetched": 1, "pools": [{"name": 1}]}',
+        "[" * 100_000,
+        "\xff",
+    ],
+)
+def test_a_damaged_memory_is_no_memory(start: StartBroker, studio: Studio, cache: str, content: str) -> None:
+    folder = studio.profile(start(answer).url).folder
+    first = PoolMenu(folder, folder=cache)
+    first.refresh()
+    first.wait(30)
+    (file,) = Path(cache).iterdir()
+    file.write_bytes(content.encode("latin-1"))
+    menu = PoolMenu(folder, folder=cache)
+    assert menu.current().pools == ()
+    assert names(menu.wait(30)) == ["fx", "gpu"]
+    assert json.loads(file.read_text())["pools"][0] == FX
+
+
+def test_a_folder_that_cannot_be_written_costs_nobody_the_list(
+    start: StartBroker, studio: Studio, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    menu = PoolMenu(studio.profile(start(answer).url).folder, folder=str(blocked / "cache"))
+    menu.refresh()
+    assert names(menu.wait(30)) == ["fx", "gpu"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(5, "a moment"), (60, "1 minute"), (3599, "59 minutes"), (86400, "1 day"), (1e6, "11 days")],
+)
+def test_age_is_said_in_words(seconds: float, words: str) -> None:
+    menu = Menu((), 1000.0, error="No broker answered.")
+    assert menu.status(1000.0 + seconds) == f"Pools of {words} ago. No broker answered."
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_the_cache_is_where_the_system_keeps_such_things(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    expected = {"linux": "/home/anna/.cache", "darwin": "/home/anna/Library/Caches", "win32": "/local"}
+    assert cache_folder() == f"{expected[platform]}/afpools"
