@@ -399,7 +399,7 @@ def test_malformed_requests_are_answered(desk: Desk, data: bytes, code: str) -> 
             "its style must be list, compact or complement (Invalid enum value 'short')",
         ),
         ({"pool": "fx", "accept": ["glob"]}, "its accept must be a list of regex, find, or both"),
-        ({"pol": "fx"}, "Object contains unknown field `pol`. It takes: pool, style, accept."),
+        ({"pol": "fx"}, "Object contains unknown field `pol`. It takes: pool, style, accept, exclude, exclude_type."),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_it_must_be(desk: Desk, params: dict[str, Any], sentence: str) -> None:
