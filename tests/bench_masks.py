@@ -260,13 +260,23 @@ def _memory(pid: int) -> tuple[float, float]:
     return int(now[1]) * 1024 / 1e6, int(peak[1]) * 1024 / 1e6
 
 
+def _renders_body(known: list[str], state: str) -> bytes:
+    """afserver's answer for these renders, all in one state, each at an address of its own."""
+    answer = renders_answer(known)
+    for number, render in enumerate(answer["renders"]):
+        render["state"] = state
+        render["address"] = {**render["address"], "ip": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
+    return json.dumps(answer).encode()
+
+
 def whole_broker(hosts: int, folder: Path, console: Console) -> None:
     """A broker that learns of so many renders from afserver and gives masks of them."""
     known = studio(hosts)
     rows = table(f"A broker of {hosts:,} hosts", "target", "value", right=("target", "value"))
     with afserver() as server:
-        server.body = json.dumps(renders_answer(known)).encode()
-        size = len(framed(server.body)) / 1e6
+        bodies = [_renders_body(known, state) for state in (" ONL", " ONL RUN")]
+        server.body = bodies[0]
+        size = len(framed(bodies[0])) / 1e6
         make_state(folder, farm=f"127.0.0.1:{server.address[1]}", curve_port=0, tls_port=0)
         profile = Profile.load(str(folder / "certs" / "profiles" / "manager"))
         with _broker(folder) as (pid, port):
@@ -282,10 +292,12 @@ def whole_broker(hosts: int, folder: Path, console: Console) -> None:
                         began = time.perf_counter()
                         client.exclude_mask(kind, style=style)
                         times.append(time.perf_counter() - began)
-                # A new list of renders while the old one is in use is the most that it has to hold.
-                asked = len(server.requests)
-                while len(server.requests) < asked + 3:
-                    time.sleep(0.1)
+                # A list of renders all of which have changed, while the old one is in use, is the most it has to hold.
+                for body in (*bodies, *bodies):
+                    server.body = body
+                    asked = len(server.requests)
+                    while len(server.requests) < asked + 2:
+                        time.sleep(0.1)
                 now, peak = _memory(pid)
                 slowest = max(times)
                 rows.add_row("renders as afserver sends them", "", f"{size:.0f} MB")

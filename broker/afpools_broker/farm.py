@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import socket
+import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -32,7 +35,12 @@ MAX_ANSWER = 256 * 1024 * 1024
 # A header is `AFANASY `, at most ten digits, and ` JSON`.
 _MAX_HEADER = 32
 
-T = TypeVar("T", bound=Hashable)
+# afserver escapes line ends, tabs, quotes and backslashes in a name, and no other control character (af::strEscape),
+# which JSON forbids within a string. What is escaped already is found too, so as to be left alone.
+_ESCAPED_OR_CONTROL = re.compile(rb"\\.|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
+
+# So many bytes of a bad answer on either side of what is wrong with it go into the error.
+_SHOWN = 40
 
 # afserver writes the state as words of three letters (jw_stateRender in its name_afjson.cpp); these are the ones that
 # say something about a host. NbY is the nimby that lets its own user's jobs through, NBY the one that lets nobody's.
@@ -51,11 +59,13 @@ class FarmError(Exception):
     """afserver could not be asked, or its answer made no sense. The message says which server and what happened."""
 
 
-class Render(Struct, frozen=True, array_like=True):
+class Render(Struct, frozen=True, array_like=True, gc=False):
     """One machine of the farm.
 
     `states` are of online, offline, busy, nimby, paused, sick, in that order.
     """
+
+    # Without a share in garbage collection, which a struct of texts does not need, each is a quarter smaller.
 
     name: str
     states: tuple[str, ...] = ()
@@ -72,11 +82,11 @@ class Farm:
     seen: dt.datetime
 
 
-class _Address(Struct):
+class _Address(Struct, gc=False):
     ip: str = ""
 
 
-class _Render(Struct):
+class _Render(Struct, gc=False):
     name: str
     state: str = ""
     engine: str = ""
@@ -85,7 +95,13 @@ class _Render(Struct):
 
 
 class _Renders(Struct):
-    renders: list[_Render]
+    # Still JSON: the strings of a whole farm's answer, most of them thrown away, would take more than the answer.
+    renders: list[msgspec.Raw]
+
+
+_decode_renders = msgspec.json.Decoder(_Renders, strict=False).decode
+_decode_render = msgspec.json.Decoder(_Render, strict=False).decode
+_decode_kept = msgspec.msgpack.Decoder(Render).decode
 
 
 def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) -> memoryview:
@@ -147,36 +163,62 @@ def _receive(connection: socket.socket, place: memoryview, deadline: float, wher
     return count
 
 
-def parse_renders(body: bytes | memoryview) -> tuple[Render, ...]:
+def parse_renders(body: bytes | memoryview, last: tuple[Render, ...] = ()) -> tuple[Render, ...]:
     """The renders in afserver's answer to `{"get": {"type": "renders"}}`.
+
+    Args:
+        body: the answer.
+        last: the renders before; those that are as they were are taken from there, so that two lists of a large farm
+            take little more memory than one.
 
     Raises:
         FarmError: the answer is not a list of renders.
     """
     try:
-        answer = msgspec.json.decode(body, type=_Renders, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FarmError(f"afserver's list of renders makes no sense ({error}): {bytes(body[:80])!r}.") from None
-    # Thousands of renders share a few states, engines and pools: each is kept once.
-    kept: dict[object, Any] = {}
+        return _parse(body, last)
+    except FarmError:
+        escaped = _ESCAPED_OR_CONTROL.sub(_escape_control, body)
+        if escaped == body:
+            raise
+    return _parse(escaped, last)
 
-    def share(value: T) -> T:
-        shared: T = kept.setdefault(value, value)
-        return shared
 
-    return tuple(
-        Render(
-            name=render.name,
-            states=share(_states(render.state)),
-            address=share(render.address.ip),
-            engine=share(render.engine),
-            native_pool=share(render.pool),
-        )
-        for render in answer.renders
-        if render.name
+def _parse(body: bytes | memoryview, last: tuple[Render, ...]) -> tuple[Render, ...]:
+    before = {render.name: render for render in last}
+    renders: list[Render] = []
+    piece = body
+    try:
+        for piece in _decode_renders(body).renders:
+            render = _decode_render(piece)
+            if render.name:
+                renders.append(_render(render, before.get(render.name)))
+    except UnicodeDecodeError as error:
+        around = error.object[max(0, error.start - _SHOWN) : error.start + _SHOWN]
+        raise FarmError(f"afserver's list of renders is not UTF-8 ({error.reason}), near {around!r}.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        shown = bytes(memoryview(piece)[: 2 * _SHOWN])
+        raise FarmError(f"afserver's list of renders makes no sense ({error}): {shown!r}.") from None
+    return tuple(renders)
+
+
+def _escape_control(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    return text if text.startswith(b"\\") else b"\\u%04x" % text[0]
+
+
+def _render(read: _Render, before: Render | None) -> Render:
+    render = Render(
+        name=before.name if before else read.name,
+        states=_states(read.state),
+        address=read.address.ip,
+        # Thousands of renders share a few: each is kept once.
+        engine=sys.intern(read.engine),
+        native_pool=sys.intern(read.pool),
     )
+    return before if before == render else render
 
 
+@lru_cache(maxsize=256)
 def _states(text: str) -> tuple[str, ...]:
     words = frozenset(text.split())
     return unique(state for word, state in _STATES.items() if word in words)
@@ -194,8 +236,19 @@ def unpack(data: bytes) -> tuple[Render, ...]:
         FarmError: the data is not what `pack` made.
     """
     try:
-        return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[Render, ...])
-    except (zlib.error, msgspec.DecodeError) as error:
+        pieces = msgspec.msgpack.decode(zlib.decompress(data), type=list[msgspec.Raw])
+        states: dict[tuple[str, ...], tuple[str, ...]] = {}
+        return tuple(
+            Render(
+                name=render.name,
+                states=states.setdefault(render.states, render.states),
+                address=render.address,
+                engine=sys.intern(render.engine),
+                native_pool=sys.intern(render.native_pool),
+            )
+            for render in map(_decode_kept, pieces)
+        )
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FarmError(f"The list of renders kept in the store cannot be read: {error}.") from None
 
 
@@ -255,8 +308,10 @@ class FarmWatch:
     def poll(self) -> None:
         """Asks once. Whatever goes wrong is kept in `error` and logged when it begins and ends, not each time."""
         try:
-            body = ask(self._address, {"get": {"type": "renders"}}, timeout=self._timeout)
-            farm = Farm(parse_renders(body), dt.datetime.now(dt.UTC))
+            last = self.farm.renders if self.farm else ()
+            # The answer is let go of as soon as it is read.
+            renders = parse_renders(ask(self._address, {"get": {"type": "renders"}}, timeout=self._timeout), last)
+            farm = Farm(renders, dt.datetime.now(dt.UTC))
             if not farm.renders:
                 # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
                 raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")

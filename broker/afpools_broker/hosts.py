@@ -95,10 +95,13 @@ class Spelling:
 
     def __init__(self, farm: Iterable[str]) -> None:
         self._exact = frozenset(farm)
+        # Without those that are their own: on most farms all are, and there are many.
         by_fold: dict[str, str | None] = {}
         for name in self._exact:
-            # Two renders that differ only in case: which one was meant cannot be known, so neither is.
-            by_fold[name.casefold()] = None if name.casefold() in by_fold else name
+            fold = name.casefold()
+            if fold != name:
+                # Two renders that differ only in case: which one was meant cannot be known, so neither is.
+                by_fold[fold] = None if fold in by_fold or fold in self._exact else name
         self._by_fold = by_fold
 
     def of(self, entered: str) -> str:
@@ -110,7 +113,7 @@ class Spelling:
         if entered in self._exact:
             return entered
         for candidate in (entered.casefold(), as_afrender_would(entered).casefold()):
-            found = self._by_fold.get(candidate, "")
+            found = self._by_fold.get(candidate, candidate if candidate in self._exact else "")
             if found:
                 return found
             if found is None:

@@ -91,7 +91,7 @@ def exclude_mask(
 
     Args:
         inside: the pool's hosts, as the farm spells them.
-        known: all known hosts, in any order; those of the pool may be among them.
+        known: all known hosts, each once, in any order; those of the pool may be among them.
         accept: the mask types the caller can set on a job.
         style: `list`: the names. `compact`: the same through a prefix tree, whichever of the accepted dialects makes it
             shorter. `complement`: everything but the pool, which is made of the pool's names alone.
@@ -176,7 +176,7 @@ class _Drawing:
     def __init__(self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect]) -> None:
         self._accept = accept
         pool = frozenset(inside)
-        self.known = sorted(pool.union(known))
+        self.known = sorted([*known, *pool.difference(known)])
         self.inside = sorted(pool)
         self.outside = [host for host in self.known if host not in pool]
         self._drafts: dict[Style, Callable[[], _Draft | str]] = {

@@ -99,12 +99,12 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(Struct, frozen=True):
-    """The outer object of a successful answer; `result` is already JSON."""
+    """The outer object of a successful answer."""
 
     v: int
     id: str
     ok: bool
-    result: msgspec.Raw
+    result: Result
 
 
 class ErrorBody(Struct, frozen=True):
@@ -241,7 +241,9 @@ class HostSummary(Result, omit_defaults=True):
 
 
 class HostsListResult(Result):
-    hosts: list[HostSummary]
+    """`hosts` is a list of `HostSummary`, already JSON."""
+
+    hosts: msgspec.Raw
     age: float
     farm_age: float | None
 
@@ -525,7 +527,7 @@ _MEANT = {
 
 def encode_answer(request_id: str, result: Result) -> bytes:
     """A successful answer as it goes on the wire."""
-    return _encoder.encode(Answer(VERSION, request_id, True, msgspec.Raw(_encoder.encode(result))))
+    return _encoder.encode(Answer(VERSION, request_id, True, result))
 
 
 def encode_error(request_id: str, code: Code, message: str) -> bytes:

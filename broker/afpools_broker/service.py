@@ -345,7 +345,7 @@ class Service:
     def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
         snapshot = self._keeper.current
         return protocol.HostsListResult(
-            hosts=snapshot.hosts(), age=self._age(), farm_age=_rounded(self._farm_age(snapshot))
+            hosts=snapshot.hosts_json(), age=self._age(), farm_age=_rounded(self._farm_age(snapshot))
         )
 
     def _farm_age(self, snapshot: Snapshot) -> float | None:

@@ -57,9 +57,10 @@ class Fences:
         return frozenset(map(self._spelling.of, self._contents.registered.hosts))
 
     @cached_property
-    def known(self) -> frozenset[str]:
-        """Every host anybody has told us of: renders, hosts registered by hand, members of pools."""
-        return self.farm.union(self.registered, *self.members.values())
+    def known(self) -> list[str]:
+        """Every host anybody has told us of: renders, hosts registered by hand, members of pools. Sorted, each once."""
+        others = frozenset[str]().union(self.registered, *self.members.values())
+        return sorted([*self.farm, *(others - self.farm)])
 
     def mask_at_hand(self, key: MaskKey) -> Mask | None:
         """The mask, if it has been made already.
@@ -119,11 +120,16 @@ class Snapshot:
         """
         if by_hand:
             names = frozenset(contents.registered.hosts)
+        elif last is not None and farm is last.farm:
+            names = last.fences.farm
         else:
             names = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
         if last is not None and contents == last.contents:
             contents = last.contents
-            if names == last.fences.farm:
+        if last is not None and names == last.fences.farm:
+            # The same names, kept once; and what follows from them, where it follows from the same pools.
+            names = last.fences.farm
+            if contents is last.contents:
                 return cls(contents, farm, last.fences)
         return cls(contents, farm, Fences(contents, names))
 
@@ -158,15 +164,19 @@ class Snapshot:
         ]
         return msgspec.Raw(msgspec.json.encode(summaries))
 
-    def hosts(self) -> list[HostSummary]:
-        """Every known host with what is known of it, sorted by name."""
+    def hosts_json(self) -> msgspec.Raw:
+        """Every known host with what is known of it, sorted by name: a list of `HostSummary`, ready to be sent."""
         pools_of: dict[str, list[str]] = {}
         for name in sorted(self.fences.members, key=str.casefold):
             for host in self.fences.members[name]:
                 pools_of.setdefault(host, []).append(name)
         renders = {render.name: render for render in self.farm.renders} if self.farm else {}
-        return [
-            HostSummary(
+        # One after the other: as objects, the hosts of a large farm would take far more memory than their text.
+        text = bytearray(b"[")
+        encoder = msgspec.json.Encoder()
+        for name in self.fences.known:
+            render = renders.get(name) or Render(name)
+            summary = HostSummary(
                 name=name,
                 states=list(render.states),
                 address=render.address,
@@ -175,9 +185,11 @@ class Snapshot:
                 registered=name in self.fences.registered,
                 pools=pools_of.get(name, []),
             )
-            for name in sorted(self.fences.known)
-            for render in (renders.get(name) or Render(name),)
-        ]
+            if len(text) > 1:
+                text += b","
+            encoder.encode_into(summary, text, -1)
+        text += b"]"
+        return msgspec.Raw(text)
 
 
 class SnapshotKeeper:

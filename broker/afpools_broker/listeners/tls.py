@@ -35,6 +35,10 @@ _SWEEP_SECONDS = 1.0
 # A peer that sends many requests at once lets others pass after this many.
 _EVENTS_AT_ONCE = 20
 
+# Bytes. The list of a large farm's hosts has millions; given all at once, asyncio would keep four copies of it, and
+# nobody else would be served while it is encrypted.
+_SENT_AT_ONCE = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
@@ -347,7 +351,8 @@ class _Connection:
     async def _flush(self) -> None:
         data = self._zmtp.data_to_send()
         if data:
-            self._writer.write(data)
             # A peer that does not read its answers is as good as gone.
             async with asyncio.timeout(3 * self._limits.heartbeat_seconds):
-                await self._writer.drain()
+                for start in range(0, len(data), _SENT_AT_ONCE):
+                    self._writer.write(data[start : start + _SENT_AT_ONCE])
+                    await self._writer.drain()
