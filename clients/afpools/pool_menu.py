@@ -102,6 +102,10 @@ class PoolMenu:
             self.refresh()
         return self._menu
 
+    def latest(self) -> Menu:
+        """The picture as it is, without asking for a newer one."""
+        return self._menu
+
     def refresh(self) -> None:
         """Asks the broker, in the background. Does nothing while it is being asked. Never waits."""
         with self._lock:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "host": "host:app",
     "health": "health:health",
     "certs": "certs:app",
+    "bundle": "bundle:app",
 }
 
 

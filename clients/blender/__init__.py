@@ -1,0 +1,37 @@
+"""The Blender add-on: a render pool, chosen with the scene, for whatever is sent to Afanasy from this Blender."""
+
+from __future__ import annotations
+
+# Blender before 4.2 reads this from the source, without running it; later ones read blender_manifest.toml.
+bl_info = {
+    "name": "Afanasy Pools",
+    "author": "The Afanasy Pools authors",
+    "version": (0, 1, 0),
+    "blender": (2, 83, 0),
+    "location": "Properties > Render > Afanasy",
+    "description": "Keep a render job on one pool of the farm's machines",
+    "category": "Render",
+}
+
+if "ui" in locals():
+    # Blender's "Reload Scripts" runs this file again, and expects the others to be read again, too.
+    import importlib
+
+    for _module in (session, submission, cgru, operators, ui):  # noqa: F821 - they are there, see above
+        importlib.reload(_module)
+
+from . import cgru, operators, session, submission, ui  # noqa: E402, F401 - reloading comes first
+
+
+def register() -> None:
+    session.register()
+    operators.register()
+    ui.register()
+    cgru.register(ui.draw_in_cgru)
+
+
+def unregister() -> None:
+    cgru.unregister()
+    ui.unregister()
+    operators.unregister()
+    session.unregister()

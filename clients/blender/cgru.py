@@ -1,0 +1,117 @@
+"""Finds CGRU's own add-on, which may be enabled before ours, after it, again, or never, and works with it.
+
+Strategy: Blender tells nobody that an add-on was enabled, so whoever draws, loads a file, or starts up calls `attach`,
+which costs two look-ups when there is nothing to do. A job that is sent before any of them is still stopped by the
+hook on `af`, which needs no looking.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import bpy
+from bpy.app.handlers import persistent
+
+from . import session, submission
+
+_hook: Optional[submission.SendHook] = None
+_draw: Any = None
+
+
+class _Attached:
+    """What we did to a class of CGRU's, and how it is undone."""
+
+    def __init__(self) -> None:
+        self.cls: Any = None
+        self.undo: Optional[Callable[[], None]] = None
+
+    def let_go(self) -> None:
+        if self.undo is not None:
+            self.undo()
+        self.cls = self.undo = None
+
+
+_panel, _operator = _Attached(), _Attached()
+
+
+def find_panel() -> Any:
+    """CGRU's panel, None where there is none. Blender knows it by its `bl_idname`."""
+    return getattr(bpy.types, "CGRU_props", None) or getattr(bpy.types, "RENDER_PT_Afanasy", None)
+
+
+def find_operator() -> Any:
+    """The class behind `cgru.submit`, None where there is none."""
+    return getattr(bpy.types, "CGRU_OT_submit", None)
+
+
+def attach() -> None:
+    """Puts the chooser into CGRU's panel and the check in front of its operator, as far as that is not done."""
+    panel, operator = find_panel(), find_operator()
+    if panel is not _panel.cls:
+        _panel.let_go()
+        _panel.cls = panel
+        if panel is not None:
+            panel.prepend(_draw)
+            _panel.undo = lambda: panel.remove(_draw)
+    if operator is not _operator.cls:
+        _operator.let_go()
+        _operator.cls = operator
+        if operator is not None:
+            _operator.undo = submission.wrap_execute(operator, _before_submit, session.refusal)
+
+
+def panel_found() -> bool:
+    return _panel.cls is not None
+
+
+def operator_found() -> bool:
+    """Whether the check is in front of CGRU's operator."""
+    return _operator.undo is not None
+
+
+def _before_submit(context: Any) -> None:
+    pool = context.scene.afpools_pool
+    if not pool:
+        return
+    assert _hook is not None
+    # In CGRU's own words; a later version may not have them.
+    settings = getattr(context.scene, "cgru", None)
+    hosts, exclude = (getattr(settings, name, "") for name in ("hostsmask", "hostsmaskexclude"))
+    submission.check(_hook, pool, session.now.client, hosts, exclude)
+
+
+def _later() -> None:
+    # Once, when Blender has started up: it enables add-ons one after the other, CGRU's perhaps after ours.
+    attach()
+
+
+@persistent
+def _loaded(*_file: Any) -> None:
+    attach()
+
+
+def register(draw: Callable[[Any, Any], None]) -> None:
+    """
+    Args:
+        draw: draws the chooser into a panel of CGRU's, given the panel and the context.
+    """
+    global _hook, _draw
+    _draw = draw
+    _hook = submission.SendHook(session.chosen, session.now.client)
+    _hook.install()
+    attach()
+    bpy.app.handlers.load_post.append(_loaded)
+    bpy.app.timers.register(_later, first_interval=0.0)
+
+
+def unregister() -> None:
+    global _hook
+    if bpy.app.timers.is_registered(_later):
+        bpy.app.timers.unregister(_later)
+    if _loaded in bpy.app.handlers.load_post:
+        bpy.app.handlers.load_post.remove(_loaded)
+    _operator.let_go()
+    _panel.let_go()
+    if _hook is not None:
+        _hook.remove()
+        _hook = None

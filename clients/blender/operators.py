@@ -1,0 +1,67 @@
+"""What the buttons do. None of them waits for the network."""
+
+# Without `annotations` from __future__: Blender wants a property's annotation itself, not its text.
+
+from typing import Any
+
+import bpy
+
+from . import session
+
+
+class AFPOOLS_OT_choose(bpy.types.Operator):
+    """Run this scene's jobs on any host"""
+
+    bl_idname = "afpools.choose"
+    bl_label = "Choose Render Pool"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    pool: bpy.props.StringProperty(options={"SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, context: Any, properties: Any) -> str:
+        if not properties.pool:
+            return "Run this scene's jobs on any host"
+        found = session.now.menu().find(properties.pool)
+        return (found.description if found else "") or f"Run this scene's jobs on the pool {properties.pool} only"
+
+    def execute(self, context: Any) -> Any:
+        context.scene.afpools_pool = self.pool
+        return {"FINISHED"}
+
+
+class AFPOOLS_OT_refresh(bpy.types.Operator):
+    """Ask the broker for the pools again"""
+
+    bl_idname = "afpools.refresh"
+    bl_label = "Refresh Render Pools"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> Any:
+        session.now.refresh()
+        return {"FINISHED"}
+
+
+class AFPOOLS_OT_test_connection(bpy.types.Operator):
+    """Ask the broker who we are to it"""
+
+    bl_idname = "afpools.test_connection"
+    bl_label = "Test Connection"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> Any:
+        session.now.start_test()
+        return {"FINISHED"}
+
+
+_CLASSES = (AFPOOLS_OT_choose, AFPOOLS_OT_refresh, AFPOOLS_OT_test_connection)
+
+
+def register() -> None:
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

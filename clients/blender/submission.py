@@ -1,0 +1,154 @@
+"""How jobs that leave this Python get their pool; knows nothing of Blender.
+
+Strategy: two gates, one behind the other. The stock operator is wrapped, so that whether the job can be kept on its
+pool is known before anything is packed or saved. And CGRU's module `af`, whenever and by whomever it is imported, is
+changed so that no job is sent without the pool that is chosen; that holds where the operator is not as we know it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, Callable, List, Optional, Tuple
+
+from .afpools.client import Client
+from .afpools.errors import AfpoolsError, PoolNotApplied
+from .afpools.job import apply_on_send, apply_pool
+
+
+class SendHook:
+    """Puts the chosen pool on every job that is sent through CGRU's `af`, which may be imported at any later time.
+
+    Args:
+        chosen: the pool's name at this moment, empty for no pool.
+        client: the client to ask.
+    """
+
+    def __init__(self, chosen: Callable[[], str], client: Callable[[], Client]) -> None:
+        self._chosen = chosen
+        self._client = client
+        self._hooked: List[Tuple[Any, Callable[[], None]]] = []
+        self._looking = False
+
+    def install(self) -> None:
+        """From now on, `import af` gives a module that is hooked."""
+        # First, since the finder that comes before us would hand out the module as it is.
+        sys.meta_path.insert(0, self)
+        if "af" in sys.modules:
+            self._hook(sys.modules["af"])
+
+    def remove(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        while self._hooked:
+            self._hooked.pop()[1]()
+
+    def holds(self, af: Any) -> bool:
+        """Whether jobs of this module go through us."""
+        return any(job is getattr(af, "Job", None) for job, _ in self._hooked)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Python's question to a finder (PEP 451): we let the others find `af`, and hook it once it has run."""
+        if name != "af" or path is not None or self._looking:
+            return None
+        self._looking = True
+        try:
+            for finder in sys.meta_path:
+                find = getattr(finder, "find_spec", None)
+                spec = None if finder is self or find is None else find(name, path, target)
+                if spec is not None:
+                    break
+            else:
+                return None
+        finally:
+            self._looking = False
+        run = getattr(spec.loader, "exec_module", None)
+        if run is not None:
+
+            def exec_module(module: Any) -> None:
+                run(module)
+                self._hook(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+    def _hook(self, af: Any) -> None:
+        job = getattr(af, "Job", None)
+        if callable(getattr(job, "send", None)) and not self.holds(af):
+            self._hooked.append((job, apply_on_send(af, self._chosen, self._client)))
+
+
+def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> None:
+    """Whether a job with these masks of its own could be kept on the pool, before anything is done for it.
+
+    Args:
+        hook: what will put the pool on the job.
+        pool: the pool's name.
+        client: the client to ask.
+        hosts_mask: as the artist typed it, empty for none.
+        exclude_mask: the same.
+
+    Raises:
+        PoolNotApplied: it could not, or nothing would see to it.
+    """
+    try:
+        # It reads the studio's configuration meanwhile, and raises whatever it finds wrong there.
+        import af
+    except Exception as error:
+        why = f"CGRU's Python module 'af' cannot be imported ({error}). Check CGRU's location in its preferences."
+        raise PoolNotApplied(pool, AfpoolsError(why)) from error
+    if not hook.holds(af):
+        where = getattr(af, "__file__", None) or "that was found"
+        why = f"The Python module 'af' {where} has no Job.send as CGRU's has. Check CGRU's location in its preferences."
+        raise PoolNotApplied(pool, AfpoolsError(why))
+    try:
+        trial = af.Job("trial")
+        # The stock submitter leaves a mask alone that is empty, and `af` one that is no regular expression.
+        if hosts_mask:
+            trial.setHostsMask(hosts_mask)
+        if exclude_mask:
+            trial.setHostsMaskExclude(exclude_mask)
+        apply_pool(trial, pool, client())
+    except PoolNotApplied:
+        raise
+    except AfpoolsError as error:
+        raise PoolNotApplied(pool, error) from error
+
+
+def wrap_execute(
+    operator: Any, before: Callable[[Any], None], refused: Callable[[Any, PoolNotApplied], Any]
+) -> Optional[Callable[[], None]]:
+    """Has an operator ask before it executes.
+
+    Args:
+        operator: Blender's operator class. It looks `execute` up anew each time it runs.
+        before: called with the context; raises `PoolNotApplied` to stop it.
+        refused: called with the operator and the reason; what it returns is the operator's outcome.
+
+    Returns:
+        Takes it back. None where the class has no `execute` of its own, so that there is nothing to wrap.
+    """
+    stock = vars(operator).get("execute")
+    if not callable(stock):
+        return None
+
+    @functools.wraps(stock)
+    def execute(self: Any, context: Any) -> Any:
+        if taken_back:
+            return stock(self, context)
+        try:
+            before(context)
+            return stock(self, context)
+        except PoolNotApplied as error:
+            return refused(self, error)
+
+    taken_back: List[bool] = []
+
+    def take_back() -> None:
+        taken_back.append(True)
+        # Somebody may have put a wrapper of their own around ours; then it stays, and passes everything on.
+        if vars(operator).get("execute") is execute:
+            operator.execute = stock
+
+    operator.execute = execute
+    return take_back

@@ -1,0 +1,158 @@
+"""What the artist sees. Drawing reads what session.py has at hand, and never waits."""
+
+# Without `annotations` from __future__: Blender wants a property's annotation itself, not its text.
+
+import textwrap
+from typing import Any
+
+import bpy
+
+from . import cgru, session
+from .afpools.pool_menu import Menu
+
+NO_POOL = "No Pool"
+
+
+def pool_label(menu: Menu, name: str) -> str:
+    """What stands in the chooser for a pool."""
+    if not name:
+        return NO_POOL
+    found = menu.find(name)
+    if found is not None:
+        return f"{name} ({found.hosts} {'host' if found.hosts == 1 else 'hosts'})"
+    return f"{name} (missing)" if is_missing(menu, name) else name
+
+
+def is_missing(menu: Menu, name: str) -> bool:
+    """Whether a chosen pool is not there; unknown, and so false, as long as there has never been a list."""
+    return bool(name) and menu.fetched is not None and menu.find(name) is None
+
+
+def draw_chooser(layout: Any, context: Any) -> None:
+    """The row with the chooser, and beneath it what is to be said about it."""
+    menu = session.now.menu()
+    pool = context.scene.afpools_pool
+    missing = is_missing(menu, pool)
+    row = layout.row(align=True)
+    split = row.split(factor=0.4) if hasattr(row, "split") else row
+    split.label(text="Render Pool:")
+    chooser = split.row(align=True)
+    # Red, and only the chooser.
+    chooser.alert = missing
+    chooser.menu("AFPOOLS_MT_pools", text=pool_label(menu, pool))
+    refresh = chooser.row(align=True)
+    refresh.alert = False
+    refresh.enabled = not menu.refreshing
+    refresh.operator("afpools.refresh", text="", icon="FILE_REFRESH")
+    if missing:
+        draw_text(layout, context, f"{pool} is missing: choose another pool, or {NO_POOL}.", "ERROR", alert=True)
+    status = menu.status()
+    if status:
+        draw_text(layout, context, status, "SORTTIME" if menu.refreshing else "INFO")
+    if not session.online():
+        layout.operator("extensions.userpref_allow_online", text="Allow Online Access")
+    if pool and cgru.panel_found() and not cgru.operator_found():
+        draw_text(
+            layout,
+            context,
+            "This version of CGRU's add-on submits in a way that is not known here. A job that cannot be kept on its "
+            "pool is stopped only at the moment it is sent.",
+            "ERROR",
+        )
+
+
+def draw_text(layout: Any, context: Any, text: str, icon: str, alert: bool = False) -> None:
+    """Sentences, broken where the panel ends, which Blender's labels do not do."""
+    scale = context.preferences.system.ui_scale
+    # 7 is the width of a character in the standard font, 60 are margins and the icon.
+    width = max(20, int((context.region.width / scale - 60) / 7)) if context.region else 60
+    column = layout.column(align=True)
+    column.alert = alert
+    for paragraph in text.splitlines():
+        for line in textwrap.wrap(paragraph, width) or [""]:
+            column.label(text=line, icon=icon)
+            icon = "BLANK1"
+
+
+def draw_in_cgru(panel: Any, context: Any) -> None:
+    """Goes into CGRU's panel, at its top."""
+    cgru.attach()
+    draw_chooser(panel.layout, context)
+    panel.layout.separator()
+
+
+class AFPOOLS_MT_pools(bpy.types.Menu):
+    bl_idname = "AFPOOLS_MT_pools"
+    bl_label = "Render Pool"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        menu = session.now.menu()
+        chosen = context.scene.afpools_pool
+        for name in ["", *(pool.name for pool in menu.pools)]:
+            icon = "RADIOBUT_ON" if name == chosen else "RADIOBUT_OFF"
+            layout.operator("afpools.choose", text=pool_label(menu, name), icon=icon, translate=False).pool = name
+
+
+class RENDER_PT_afpools(bpy.types.Panel):
+    """Where CGRU's add-on is not there to take us in."""
+
+    bl_label = "Afanasy Pools"
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+    bl_context = "render"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        # Asked for each drawing of the render properties, and so the place to notice that CGRU's add-on has come.
+        cgru.attach()
+        return not cgru.panel_found()
+
+    def draw(self, context: Any) -> None:
+        draw_chooser(self.layout, context)
+        draw_text(self.layout, context, "CGRU's Afanasy panel is not here; enable its add-on to submit jobs.", "INFO")
+
+
+def _profile_changed(preferences: Any, context: Any) -> None:
+    session.now.forget()
+
+
+class AfpoolsPreferences(bpy.types.AddonPreferences):
+    bl_idname = __package__
+
+    profile_folder: bpy.props.StringProperty(
+        name="Profile",
+        description="The folder with your credentials for the broker. Empty: it is looked for in $AFPOOLS_PROFILE, "
+        "your configuration folder, and $CGRU_LOCATION/afpools",
+        subtype="DIR_PATH",
+        update=_profile_changed,
+    )
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.prop(self, "profile_folder")
+        if not self.profile_folder:
+            draw_text(layout, context, "Empty: looked for in the usual places.", "BLANK1")
+        test = session.now.test
+        row = layout.row()
+        row.enabled = not test.running
+        row.operator("afpools.test_connection", icon="URL")
+        if test.text:
+            failed = not test.running and not test.succeeded
+            draw_text(layout, context, test.text, "ERROR" if failed else "INFO", alert=failed)
+        if not session.online():
+            layout.operator("extensions.userpref_allow_online", text="Allow Online Access")
+
+
+_CLASSES = (AfpoolsPreferences, AFPOOLS_MT_pools, RENDER_PT_afpools)
+
+
+def register() -> None:
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)
