@@ -8,12 +8,11 @@ what the mask does, that is said: a check that guesses is worse than none.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from . import ecmascript
-from .masks import LENGTH_LIMIT, find_parts, hosts_found, hosts_matched
+from .masks import LENGTH_LIMIT, beginning_with, find_parts, hosts_found, hosts_matched
 from .protocol import Dialect
 
 # In a host name none of these is likely, in a regex one of them is nearly certain.
@@ -83,12 +82,9 @@ def _about_find(pattern: str, known: Sequence[str]) -> list[str]:
             "set hosts_mask_type to regex, or write the beginnings of names."
         )
     for part in sorted(set(find_parts(pattern))):
-        at = bisect_left(known, part)
-        if at == len(known) or known[at] != part:
-            continue
-        longer = [host for host in known[at + 1 :] if host.startswith(part)]
-        if longer:
-            warnings.append(f"{part!r} excludes {_some(longer)} too, because find goes by the beginning of a name.")
+        found = beginning_with(part, known)
+        if len(found) > 1 and found[0] == part:
+            warnings.append(f"{part!r} excludes {_some(found[1:])} too, because find goes by the beginning of a name.")
     return warnings
 
 

@@ -149,11 +149,19 @@ def hosts_found(mask: str, hosts: Sequence[str]) -> set[str]:
     """
     found: set[str] = set()
     for part in set(find_parts(mask)):
-        first = bisect_left(hosts, part)
-        # The names with one beginning stand side by side.
-        end = bisect_left(hosts, True, first, key=lambda host, part=part: not host.startswith(part))  # type: ignore[misc]
-        found.update(hosts[first:end])
+        found.update(beginning_with(part, hosts))
     return found
+
+
+def beginning_with(prefix: str, hosts: Sequence[str]) -> Sequence[str]:
+    """The hosts that begin with a prefix: in a sorted list they stand side by side.
+
+    Args:
+        prefix: the beginning, which may be a whole name.
+        hosts: sorted names.
+    """
+    first = bisect_left(hosts, prefix)
+    return hosts[first : bisect_left(hosts, True, first, key=lambda host: not host.startswith(prefix))]
 
 
 def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:

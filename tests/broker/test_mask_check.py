@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.oracle import Oracle
 
 from afpools_broker.mask_check import check
@@ -53,6 +55,21 @@ def test_a_name_that_others_begin_with_is_noticed() -> None:
     assert "As find, Afanasy's default since 3.4.0, it excludes 'pc-1', 'pc-10' instead of 'pc-1'." in warned(
         "pc-1", "regex"
     )
+
+
+names = st.text(alphabet="ab1-é😀\U0010ffff", min_size=1, max_size=4)
+
+
+@given(farm=st.lists(names, max_size=40), parts=st.lists(names, min_size=1, max_size=8))
+def test_every_name_that_others_begin_with_is_noticed_and_no_other(farm: list[str], parts: list[str]) -> None:
+    noticed = []
+    for part in sorted(set(parts) & set(farm)):
+        longer = sorted({host for host in farm if host.startswith(part) and host != part})
+        if longer:
+            more = f" and {len(longer) - 5} more" if len(longer) > 5 else ""
+            noticed.append(f"{part!r} excludes {', '.join(map(repr, longer[:5]))}{more} too")
+    warnings = [w for w in check("|".join(parts), "find", farm).warnings if " too, because " in w]
+    assert [w.partition(", because ")[0] for w in warnings] == noticed
 
 
 @pytest.mark.parametrize("pattern", ["pc-0[", "(pc-01", "pc-01)", "*", "a{2", "[b-a]", "(?<a>b)", "\\", "[[:pc:]]"])
