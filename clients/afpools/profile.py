@@ -134,7 +134,7 @@ def find_profile() -> Profile:
         except ProfileError as error:
             raise ProfileError(f"{error} ($AFPOOLS_PROFILE names this profile.)") from None
     looked = ["$AFPOOLS_PROFILE: not set"]
-    places = [_user_folder()]
+    places = [user_folder()]
     cgru = os.environ.get("CGRU_LOCATION")
     if cgru:
         places.append(os.path.join(cgru, "afpools"))
@@ -153,7 +153,7 @@ def find_profile() -> Profile:
     raise ProfileError("No profile was found. Looked at:" + "".join(f"\n  {place}" for place in looked) + f"\n{_ASK}")
 
 
-def _user_folder() -> str:
+def user_folder() -> str:
     """`afpools` in the folder where the user's programs keep their configuration on this system."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":

@@ -25,6 +25,8 @@ _COMMANDS = {
     "health": "health:health",
     "certs": "certs:app",
     "bundle": "bundle:app",
+    "install": "install:install_app",
+    "uninstall": "install:uninstall_app",
 }
 
 
