@@ -30,7 +30,7 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith("AFPOOLS_") and key != "CGRU_LOCATION"
     }
-    for key in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+    for key in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         kept.pop(key, None)
     return {**kept, "HOME": str(home), "TERM": "xterm-256color", **variables}
 

@@ -29,7 +29,9 @@ def afpools(
 ) -> Callable[..., Result]:
     """Runs one command in this process, as the console script would."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("AFPOOLS_PROFILE", "AFPOOLS_CA_PASSPHRASE", "CGRU_LOCATION", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+    for variable in ("AFPOOLS_PROFILE", "AFPOOLS_CA_PASSPHRASE", "CGRU_LOCATION"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(variable, raising=False)
 
     def afpools(*arguments: object, given: str = "") -> Result:

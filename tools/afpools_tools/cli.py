@@ -22,6 +22,7 @@ _COMMANDS = {
     "pool": "pool:app",
     "mask": "mask:mask",
     "host": "host:app",
+    "scan": "scan_command:scan",
     "health": "health:health",
     "certs": "certs:app",
     "bundle": "bundle:app",
@@ -86,9 +87,10 @@ def _expected() -> tuple[type[Exception], ...]:
     from afpools_broker.store import StoreUnavailable
 
     from .credential_files import AuthorityError
+    from .networks import ScanError
     from .output import CommandError
 
-    return (AuthorityError, CommandError, ConfigError, CredentialError, ListenError, StoreUnavailable)
+    return (AuthorityError, CommandError, ConfigError, CredentialError, ListenError, ScanError, StoreUnavailable)
 
 
 def main() -> None:
