@@ -21,7 +21,7 @@ class Verdict:
         compiled: whether it could read the mask at all; where not, the job runs anywhere.
         states: of the automaton, 0 for `find`.
         compile_seconds: how long that took.
-        match_seconds: how long one name takes, on average.
+        match_seconds: how long one name takes, averaged over the names, in the quickest round.
         excluded: the names the job is kept off.
         error: what std::regex says.
     """
