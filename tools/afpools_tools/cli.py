@@ -24,6 +24,7 @@ _COMMANDS = {
     "host": "host:app",
     "scan": "scan_command:scan",
     "health": "health:health",
+    "manager": "manager.command:manager",
     "certs": "certs:app",
     "bundle": "bundle:app",
     "install": "install:install_app",

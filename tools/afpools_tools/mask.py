@@ -131,7 +131,7 @@ def _later(made: Mask) -> str:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """What a mask does, read as one type, beside what it should do.
 
     Args:
@@ -210,7 +210,7 @@ def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None
     if (len(inside), len(known)) != (made.pool_hosts, made.known_hosts):
         raise CommandError("The pool or the farm changed between two questions. Try again.")
     dialects: tuple[Dialect, ...] = ("regex", "find")
-    readings = [_Reading(dialect, check(made.mask, dialect, known), known, inside) for dialect in dialects]
+    readings = [Reading(dialect, check(made.mask, dialect, known), known, inside) for dialect in dialects]
     meant = [reading for reading in readings if made.mask_type in ("any", reading.dialect)]
     if as_json:
         print_json({**made._asdict(), **{reading.dialect: reading.for_programs() for reading in readings}})
@@ -241,6 +241,32 @@ def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None
         raise typer.Exit(1)
 
 
+def read_pattern(
+    pattern: str, dialect: Dialect, pool: str | None, hosts: Sequence[HostSummary]
+) -> tuple[Reading, list[str]]:
+    """What somebody's mask does on these hosts, and the sentences that are to be said against it.
+
+    Args:
+        pattern: the mask.
+        dialect: its type.
+        pool: the one it is meant for, if any.
+        hosts: every known host.
+    """
+    from afpools_broker.mask_check import check
+
+    known = frozenset(host.name for host in hosts)
+    inside = None if pool is None else frozenset(host.name for host in hosts if pool in host.pools)
+    reading = Reading(dialect, check(pattern, dialect, known), known, inside)
+    warnings = list(reading.checked.warnings)
+    if not known:
+        warnings.append("No hosts are known yet, so there is nothing to try it on: afpools host register 'pc-[01-40]'")
+    if reading.lost:
+        warnings.append(f"It keeps the job off {plural(len(reading.lost), 'host')} of {pool!r}.")
+    if reading.strays:
+        warnings.append(f"It lets the job run on {plural(len(reading.strays), 'host')} outside {pool!r}.")
+    return reading, warnings
+
+
 def _check(
     pattern: str, kind: MaskType, pool: str | None, profile: Path | None, timeout: float, *, as_json: bool
 ) -> None:
@@ -249,36 +275,31 @@ def _check(
     Raises:
         typer.Exit: 1: there are warnings.
     """
-    from afpools_broker.mask_check import check
-
     with connect(profile, timeout) as client:
         if pool is not None:
             client.get_pool(pool)  # or it would be no pool's hosts that are compared
         answer = client.list_hosts()
-    known = frozenset(host.name for host in answer.hosts)
-    inside = None if pool is None else frozenset(host.name for host in answer.hosts if pool in host.pools)
-    dialect: Dialect = "find" if kind is MaskType.FIND else "regex"
-    reading = _Reading(dialect, check(pattern, dialect, known), known, inside)
-    warnings = list(reading.checked.warnings)
-    if not known:
-        warnings.append("No hosts are known yet, so there is nothing to try it on: afpools host register 'pc-[01-40]'")
-    if reading.lost:
-        warnings.append(f"It keeps the job off {plural(len(reading.lost), 'host')} of {pool!r}.")
-    if reading.strays:
-        warnings.append(f"It lets the job run on {plural(len(reading.strays), 'host')} outside {pool!r}.")
+    reading, warnings = read_pattern(pattern, "find" if kind is MaskType.FIND else "regex", pool, answer.hosts)
     if as_json:
         print_json(
-            {"mask": pattern, "mask_type": dialect, "pool": pool, **reading.for_programs(), "warnings": warnings}
+            {
+                "mask": pattern,
+                "mask_type": reading.dialect,
+                "pool": pool,
+                **reading.for_programs(),
+                "warnings": warnings,
+            }
         )
     else:
         facts = table()
         facts.add_row("Exclude mask", _cut(pattern))
-        facts.add_row("Mask type", dialect)
-        if inside is not None:
-            facts.add_row("Pool", f"{printable(pool or '')}, {len(inside):,} of {plural(len(known), 'known host')}")
+        facts.add_row("Mask type", reading.dialect)
+        if reading.inside is not None:
+            of_all = f"{len(reading.inside):,} of {plural(len(reading.known), 'known host')}"
+            facts.add_row("Pool", f"{printable(pool or '')}, {of_all}")
         print_table(facts)
         say("")
-        if known:
+        if reading.known:
             _print_hosts([reading])
             say("")
         if warnings:
@@ -287,16 +308,16 @@ def _check(
                 said.add_row(Text("Warning", "bold yellow"), Text(printable(warning), "yellow"))
             print_table(said)
             say("")
-        if inside is not None and known:
+        if reading.inside is not None and reading.known:
             console.print(reading.summary, soft_wrap=True)
         elif not warnings:
-            say(f"{dialect}: nothing to say against it", "green")
+            say(f"{reading.dialect}: nothing to say against it", "green")
         stale(answer.age, answer.farm_age)
     if warnings:
         raise typer.Exit(1)
 
 
-def _print_hosts(readings: Sequence[_Reading]) -> None:
+def _print_hosts(readings: Sequence[Reading]) -> None:
     """A row for all hosts that fare alike."""
     inside = readings[0].inside
     groups: dict[tuple[bool, tuple[tuple[str, str], ...]], list[str]] = {}

@@ -29,7 +29,7 @@ errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 _UNWRAPPED = 1_000_000
 
 # Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
-_STALE, _STALE_FARM = 5, 60
+STALE, STALE_FARM = 5, 60
 
 ProfileOption = Annotated[
     Path | None,
@@ -160,7 +160,7 @@ def stale(age: float, farm_age: float | None = None) -> None:
         age: seconds since the broker's database has confirmed it.
         farm_age: seconds since afserver has; None where that does not matter.
     """
-    if age > _STALE:
+    if age > STALE:
         warn(f"The broker's database has been away for {duration(age)}: this is how things were before.")
-    if farm_age is not None and farm_age > _STALE_FARM:
+    if farm_age is not None and farm_age > STALE_FARM:
         warn(f"afserver has been away for {duration(farm_age)}: this is the farm as it was before.")

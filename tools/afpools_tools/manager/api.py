@@ -1,0 +1,332 @@
+"""What the pages ask for: one function a question or a change, each a thin layer over the client library.
+
+Strategy: parameters are decoded into a struct, which checks them; functions block, and are run in threads. Refusals of
+the broker pass through as they are, because they are written for people. The same functions that the commands use
+decide what a mask does, so that page and command line never disagree.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import typer
+from cryptography import x509
+from msgspec import Struct
+
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, MaskNotExpressible
+from afpools.profile import Endpoint, Profile
+from afpools_broker.hosts import Spelling, fold
+from afpools_broker.mask_check import check
+
+from ..mask import Reading, read_pattern
+from ..pool import split_hosts
+from .live import Live
+from .session import Session
+from .usage import Usage
+
+_STYLES: tuple[Literal["complement", "compact", "list"], ...] = ("complement", "compact", "list")
+_DIALECTS: tuple[Literal["regex", "find"], ...] = ("regex", "find")
+
+# Seconds that the broker page waits for each endpoint.
+_ENDPOINT_TIMEOUT = 3.0
+
+
+class Params(Struct, forbid_unknown_fields=True):
+    """Base of all parameters; what their values may be, the broker says."""
+
+
+class Nothing(Params):
+    """No parameters."""
+
+
+class OnePool(Params):
+    pool: str
+
+
+class CreatePool(Params):
+    """`hosts` is text as people type it: names and ranges, parted by blanks or commas."""
+
+    pool: str
+    hosts: str = ""
+    description: str = ""
+    colour: str = ""
+
+
+class RenamePool(Params):
+    pool: str
+    new_name: str
+    if_revision: str | None = None
+
+
+class UpdatePool(Params):
+    pool: str
+    description: str | None = None
+    colour: str | None = None
+    if_revision: str | None = None
+
+
+class DeletePool(Params):
+    pool: str
+    if_revision: str | None = None
+
+
+class Assign(Params):
+    """`hosts` in the farm's spelling, into all pools of `add` and out of all pools of `remove`; `typed` is more of them
+    as people type them."""
+
+    hosts: list[str] = []
+    typed: str = ""
+    add: list[str] = []
+    remove: list[str] = []
+
+
+class Register(Params):
+    typed: str
+
+
+class Forget(Params):
+    hosts: list[str]
+
+
+class CheckPattern(Params):
+    pattern: str
+    dialect: Literal["regex", "find"]
+    pool: str | None = None
+
+
+class Undo(Params):
+    """`entries` are ids of lines of history, taken back one after the other."""
+
+    entries: list[str]
+
+
+class HistoryPage(Params):
+    pool: str | None = None
+    before: str | None = None
+    limit: int = 100
+
+
+class Change(Protocol):
+    """What the history says of a change that was just made."""
+
+    @property
+    def change(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the functions below work with.
+
+    Args:
+        client: for what somebody clicks on.
+        live: told after each change.
+        usage: for the charts.
+        session: for the page's CSRF token.
+    """
+
+    client: Client
+    live: Live
+    usage: Usage
+    session: Session
+
+    # --- reading ---
+
+    def show_session(self, _params: Nothing) -> dict[str, Any]:
+        """What our own page needs to make changes."""
+        return {"csrf": self.session.csrf, "profile": self.client.profile.folder}
+
+    def show_pool(self, params: OnePool) -> dict[str, Any]:
+        """A pool with its hosts, also as people read them."""
+        pool = self.client.get_pool(params.pool)
+        return {**pool._asdict(), "ranges": fold(pool.hosts)}
+
+    def show_usage(self, params: OnePool) -> dict[str, Any]:
+        return self.usage.series(params.pool)._asdict()
+
+    def show_masks(self, params: OnePool) -> dict[str, Any]:
+        """The pool's mask in each style, and what it does to today's farm in either type."""
+        hosts = self.client.list_hosts().hosts
+        known = frozenset(host.name for host in hosts)
+        inside = frozenset(host.name for host in hosts if params.pool in host.pools)
+        shown: list[dict[str, Any]] = []
+        for style in _STYLES:
+            try:
+                made = self.client.exclude_mask(params.pool, style=style)
+            except MaskNotExpressible as error:
+                shown.append({"asked": style, "error": str(error)})
+                continue
+            readings = [Reading(dialect, check(made.mask, dialect, known), known, inside) for dialect in _DIALECTS]
+            shown.append(
+                {
+                    "asked": style,
+                    **made._asdict(),
+                    "readings": {reading.dialect: _for_page(reading) for reading in readings},
+                }
+            )
+        return {"pool": params.pool, "known": len(known), "masks": shown}
+
+    def check_pattern(self, params: CheckPattern) -> dict[str, Any]:
+        """What somebody's mask would do: `afpools mask --check`."""
+        if params.pool is not None:
+            self.client.get_pool(params.pool)
+        reading, warnings = read_pattern(params.pattern, params.dialect, params.pool, self.client.list_hosts().hosts)
+        return {**_for_page(reading), "warnings": warnings, "known": len(reading.known)}
+
+    def show_history(self, params: HistoryPage) -> dict[str, Any]:
+        entries = self.client.history(params.pool, limit=params.limit, before=params.before)
+        return {"entries": [_readable(entry._asdict()) for entry in entries]}
+
+    def show_brokers(self, _params: Nothing) -> dict[str, Any]:
+        """How every endpoint of the profile is, asked at the same moment."""
+        profile = self.client.profile
+        with ThreadPoolExecutor(len(profile.endpoints)) as threads:
+            endpoints = list(threads.map(lambda endpoint: _endpoint_health(profile, endpoint), profile.endpoints))
+        return {
+            "profile": {"folder": profile.folder, "name": profile.name, "role": profile.role},
+            "credentials": _own_credentials(profile),
+            "endpoints": endpoints,
+        }
+
+    # --- writing ---
+
+    def create_pool(self, params: CreatePool) -> dict[str, Any]:
+        done = self.client.create_pool(params.pool, _typed(params.hosts), params.description, params.colour)
+        return done._asdict()
+
+    def rename_pool(self, params: RenamePool) -> dict[str, Any]:
+        return self.client.rename_pool(params.pool, params.new_name, if_revision=params.if_revision)._asdict()
+
+    def update_pool(self, params: UpdatePool) -> dict[str, Any]:
+        done = self.client.update_pool(params.pool, params.description, params.colour, if_revision=params.if_revision)
+        return done._asdict()
+
+    def delete_pool(self, params: DeletePool) -> dict[str, Any]:
+        return self.client.delete_pool(params.pool, if_revision=params.if_revision)._asdict()
+
+    def assign(self, params: Assign) -> dict[str, Any]:
+        """Puts hosts into pools and takes them out of others. Each pool is a change of its own: what could not be done
+        is said, what could be is done."""
+        hosts = params.hosts + _typed(params.typed)
+        done: list[dict[str, Any]] = []
+        failed: list[dict[str, str]] = []
+
+        def change(pool: str, make: Callable[[], Change]) -> None:
+            try:
+                made: Any = make()
+                done.append(made._asdict())
+            except BrokerRefused as error:
+                failed.append({"pool": pool, "message": str(error)})
+
+        for pool in params.add:
+            change(pool, lambda pool=pool: self.client.add_hosts(pool, hosts))  # type: ignore[misc]
+        for pool in params.remove:
+            change(pool, lambda pool=pool: self._remove(pool, hosts))  # type: ignore[misc]
+        return {"done": done, "failed": failed}
+
+    def _remove(self, pool: str, hosts: Sequence[str]) -> Change:
+        """Takes hosts out of a pool, however they are spelled there."""
+        spelling = Spelling(self.live.view.hosts)
+        leaving = frozenset(hosts)
+        entered = [name for name in self.client.get_pool(pool).hosts if spelling.of(name) in leaving]
+        return self.client.remove_hosts(pool, entered or hosts)
+
+    def register_hosts(self, params: Register) -> dict[str, Any]:
+        return self.client.register_hosts(_typed(params.typed))._asdict()
+
+    def forget_hosts(self, params: Forget) -> dict[str, Any]:
+        return self.client.forget_hosts(params.hosts)._asdict()
+
+    def undo(self, params: Undo) -> dict[str, Any]:
+        """Takes changes back, the last of them first; stops at the first that cannot be."""
+        done = [
+            self.client.request("history.undo", {"entry": entry, "request_id": uuid.uuid4().hex})
+            for entry in params.entries
+        ]
+        return {"done": done}
+
+
+READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
+    "session": (Nothing, Api.show_session),
+    "pool": (OnePool, Api.show_pool),
+    "usage": (OnePool, Api.show_usage),
+    "masks": (OnePool, Api.show_masks),
+    "pattern": (CheckPattern, Api.check_pattern),
+    "history": (HistoryPage, Api.show_history),
+    "brokers": (Nothing, Api.show_brokers),
+}
+
+WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
+    "pools/create": (CreatePool, Api.create_pool),
+    "pools/rename": (RenamePool, Api.rename_pool),
+    "pools/update": (UpdatePool, Api.update_pool),
+    "pools/delete": (DeletePool, Api.delete_pool),
+    "hosts/assign": (Assign, Api.assign),
+    "hosts/register": (Register, Api.register_hosts),
+    "hosts/forget": (Forget, Api.forget_hosts),
+    "undo": (Undo, Api.undo),
+}
+
+
+class BadParameter(Exception):
+    """What a page sent cannot be used. The message says what, and what to do."""
+
+
+def _typed(text: str) -> list[str]:
+    """Names and ranges as the command line takes them."""
+    try:
+        return split_hosts([text]) if text.strip() else []
+    except typer.BadParameter as error:
+        raise BadParameter(error.message) from None
+
+
+def _for_page(reading: Reading) -> dict[str, Any]:
+    """What a mask does, folded for people: thousands of names are of no use on a page."""
+    found = reading.for_programs()
+    for key in ("runs", "kept_out", "wrong"):
+        names = found.get(key)
+        if names is not None:
+            found[key] = {"count": len(names), "ranges": fold(names)}
+    return found
+
+
+def _readable(entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of history with its hosts folded, too."""
+    diff = entry["diff"]
+    return {**entry, "ranges": {key: fold(diff[key]) for key in ("added", "removed") if diff.get(key)}}
+
+
+def _endpoint_health(profile: Profile, endpoint: Endpoint) -> dict[str, Any]:
+    found: dict[str, Any] = {"url": endpoint.url, "broker": endpoint.broker or ""}
+    began = time.monotonic()
+    try:
+        with Client(profile._replace(endpoints=(endpoint,)), timeout=_ENDPOINT_TIMEOUT) as client:
+            found["hello"] = client.hello()._asdict()
+            found["connected_ms"] = round((time.monotonic() - began) * 1000, 1)
+            found["health"] = client.health()
+    except AfpoolsError as error:
+        # The address is there already.
+        attempts = error.attempts if isinstance(error, BrokerUnreachable) else ()
+        found["error"] = "; ".join(why for _, why in attempts) or str(error)
+    return found
+
+
+def _own_credentials(profile: Profile) -> list[dict[str, Any]]:
+    """Until when the profile's certificates are valid."""
+    found: list[dict[str, Any]] = []
+    for what, path in (("Your certificate", profile.client_file), ("The studio's authority", profile.ca_file)):
+        try:
+            certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            found.append({"what": what, "path": path, "error": f"It cannot be read: {error}."})
+            continue
+        until = certificate.not_valid_after_utc
+        days = (until - dt.datetime.now(dt.UTC)).days
+        found.append({"what": what, "path": path, "expires": until.isoformat(), "days_left": days})
+    return found

@@ -1,0 +1,162 @@
+"""Routes: pages, questions, changes, and the stream of what changes elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import mimetypes
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable
+
+from ..output import CommandError
+from .api import READS, WRITES, Api, BadParameter, Params
+from .live import Live, View, difference
+from .session import Guard, Session
+
+log = logging.getLogger("afpools.manager")
+
+STATIC = Path(__file__).with_name("static")
+
+# A file of pools with 100,000 hosts is 2 MB.
+_MAX_BODY = 16 * 1024 * 1024
+
+# Seconds without news after which something is sent all the same, or a page that is gone would never be noticed.
+_SIGN_OF_LIFE = 15.0
+
+# Some systems' registries call it text/plain, which browsers refuse to run.
+mimetypes.add_type("text/javascript", ".js")
+
+
+class _TooLarge(Exception):
+    """More than anybody needs was sent."""
+
+
+def make_app(api: Api) -> Starlette:
+    """The application. The caller starts and stops `api.live`."""
+    routes: list[BaseRoute] = [
+        Route("/", partial(_index, api.session)),
+        Route("/api/live", partial(_live, api.live)),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    for name, (params, ask) in READS.items():
+        routes.append(Route(f"/api/{name}", partial(_read, api, params, ask)))
+    for name, (params, change) in WRITES.items():
+        routes.append(Route(f"/api/{name}", partial(_write, api, params, change), methods=["POST"]))
+    return Starlette(routes=routes, middleware=[Middleware(Guard, session=api.session)])
+
+
+async def _index(session: Session, request: Request) -> Response:
+    token = request.query_params.get("token")
+    if token is not None:
+        secret = session.exchange(token)
+        if secret is None and not session.knows(request.headers):
+            return _words(
+                403,
+                "This address has been used already, or was mistyped. Each one opens one browser, once: "
+                "stop afpools manager with Ctrl-C and start it again for a new one.",
+            )
+        # Not a redirect: a link in a mail or a file counts as another site, and the browser would keep a strict cookie
+        # back from the request that it redirects. Our own page may go where it likes.
+        response = HTMLResponse(
+            '<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>Pool Manager</title>'
+        )
+        if secret is not None:
+            session.set_cookie(response, secret)
+        return response
+    if not session.knows(request.headers):
+        return _words(403, "Open the address that afpools manager has printed in its terminal: it holds a token.")
+    return FileResponse(STATIC / "index.html")
+
+
+def _words(status: int, sentence: str) -> Response:
+    return HTMLResponse(
+        '<!doctype html><html lang="en"><title>Pool Manager</title><link rel="stylesheet" href="/static/base.css">'
+        f'<main class="words"><h1>Pool Manager</h1><p>{sentence}</p></main>',
+        status,
+    )
+
+
+async def _live(live: Live, _request: Request) -> Response:
+    """Server-sent events: everything first, then what changes."""
+
+    async def events() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+        shown: View | None = None
+        with live.watching(lambda: _tell(loop, news)):
+            while not live.stopped:
+                news.clear()
+                view = live.view
+                if view is not shown:
+                    text = msgspec.json.encode(await run_in_threadpool(difference, shown, view))
+                    shown = view
+                    yield b"data: " + text + b"\n\n"
+                try:
+                    await asyncio.wait_for(news.wait(), _SIGN_OF_LIFE)
+                except TimeoutError:
+                    yield b": still here\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+def _tell(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever listened
+        loop.call_soon_threadsafe(news.set)
+
+
+async def _read(api: Api, params: type[Params], ask: Callable[[Api, Any], Any], request: Request) -> Response:
+    return await _answer(lambda: ask(api, msgspec.convert(dict(request.query_params), params, strict=False)))
+
+
+async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], Any], request: Request) -> Response:
+    try:
+        body = await _body(request)
+    except _TooLarge:
+        return _error(413, "too_large", f"More than {_MAX_BODY:,} bytes were sent.")
+    answer = await _answer(lambda: change(api, msgspec.json.decode(body, type=params)))
+    api.live.look_now()
+    return answer
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            raise _TooLarge
+    return bytes(body)
+
+
+async def _answer(work: Callable[[], Any]) -> Response:
+    """Runs what blocks in a thread, and says what went wrong in the one form that pages know."""
+    try:
+        result = await run_in_threadpool(work)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadParameter, CommandError) as error:
+        return _error(400, "bad_request", str(error))
+    except BrokerRefused as error:
+        return _error(409, error.code, str(error))
+    except BrokerUnreachable as error:
+        return _error(503, "unreachable", str(error))
+    except AfpoolsError as error:
+        return _error(500, "profile", str(error))
+    return Response(msgspec.json.encode(result), media_type="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return Response(
+        msgspec.json.encode({"error": {"code": code, "message": message}}), status, media_type="application/json"
+    )

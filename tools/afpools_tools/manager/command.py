@@ -1,0 +1,174 @@
+"""`afpools manager`: opens the Pool Manager in the browser."""
+
+from __future__ import annotations
+
+import errno
+import html
+import logging
+import socket
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from afpools import Client
+from afpools.profile import Profile
+
+from ..output import CommandError, ProfileOption, open_profile, say
+from .api import Api
+from .app import make_app
+from .live import Live
+from .session import Session
+from .usage import Usage
+
+DEFAULT_PORT = 5580
+
+# Seconds. A farm of 20,000 hosts is an answer of 3 MB.
+_LIVE_TIMEOUT = 5.0
+_CLICK_TIMEOUT = 5.0
+
+# Seconds that requests under way may still take after Ctrl-C.
+_GRACE = 1
+
+
+def manager(
+    profile: ProfileOption = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help=f"Where to listen on this machine; 0 lets the system choose. Without it {DEFAULT_PORT}, or any other "
+            "if that is taken.",
+        ),
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Edit pools in the browser. Listens on this machine only, until Ctrl-C."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    opened = open_profile(profile)
+    with _listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
+
+        def ready() -> None:
+            _welcome(serving.address, opened)
+            if not no_browser:
+                _open_browser(serving.address, Path(folder))
+
+        serving = Serving(opened, listening, ready)
+        serving.run()
+
+
+class Serving:
+    """A running manager.
+
+    Args:
+        profile: whose broker, and with which rights.
+        listening: bound, not yet listening.
+        ready: called in a thread of its own once requests are answered.
+
+    Attributes:
+        address: what to open in a browser.
+    """
+
+    def __init__(self, profile: Profile, listening: socket.socket, ready: Callable[[], None]) -> None:
+        self._listening = listening
+        self._client = Client(profile, timeout=_CLICK_TIMEOUT)
+        usage = Usage()
+        self._live = Live(Client(profile, timeout=_LIVE_TIMEOUT), usage)
+        session = Session(listening.getsockname()[1])
+        self.address = session.address
+        config = uvicorn.Config(
+            make_app(Api(self._client, self._live, usage, session)),
+            log_config=None,
+            access_log=False,
+            # It would give away what runs here to whoever can connect.
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE,
+        )
+        self._server = _Server(config, self._live, ready)
+
+    def run(self) -> None:
+        """Serves until `stop`; in a program's first thread, also until SIGTERM or Ctrl-C."""
+        self._live.start()
+        try:
+            self._server.run(sockets=[self._listening])
+        except KeyboardInterrupt:
+            pass  # uvicorn passes the signal on that has stopped it
+        finally:
+            self._live.stop()
+            self._client.close()
+
+    def stop(self) -> None:
+        """Ends `run` within two seconds. From any thread."""
+        self._live.stop()
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and ends the streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, live: Live, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._live = live
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # A browser may take its time to start, and some of them block.
+        threading.Thread(target=self._ready, name="afpools-ready", daemon=True).start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._live.stop()
+        super().handle_exit(sig, frame)
+
+
+@contextmanager
+def _listen(port: int | None) -> Iterator[socket.socket]:
+    """A socket bound to a port of this machine, which nobody else can reach.
+
+    Raises:
+        CommandError: the port is taken.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", DEFAULT_PORT if port is None else port))
+        except OSError as error:
+            if port is not None or error.errno != errno.EADDRINUSE:
+                raise CommandError(
+                    f"Port {port} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, or leave "
+                    "it out."
+                ) from None
+            listening.bind(("127.0.0.1", 0))
+        yield listening
+
+
+def _welcome(address: str, profile: Profile) -> None:
+    say("")
+    say(f"The Pool Manager, for {profile.name or profile.folder}. Open this address, which works once:", "bold green")
+    say("")
+    say(f"  {address}")
+    say("")
+    say("Ctrl-C stops it.")
+
+
+def _open_browser(address: str, folder: Path) -> None:
+    """Opens the address by way of a file that only we can read: whoever lists this machine's processes sees what a
+    browser was started with, and the token must not be there."""
+    file = folder / "open.html"
+    file.touch(0o600)
+    file.write_text(
+        f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(address)}">'
+        "<title>Pool Manager</title>",
+        encoding="utf-8",
+    )
+    webbrowser.open(file.as_uri())

@@ -1,0 +1,227 @@
+"""What the pages show, kept true.
+
+Strategy: one thread asks the broker and replaces one immutable `View`. Whoever shows it remembers the view it has shown
+last, and gets the difference to the newest: there are no queues that could grow, and a page that was slow or asleep
+simply misses what lay between. Unchanged parts stay the same objects.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from afpools import AfpoolsError, Client, HostSummary, PoolSummary
+
+from ..output import STALE, STALE_FARM
+from .usage import Counts, Usage, count
+
+log = logging.getLogger("afpools.manager")
+
+# Seconds. A change made elsewhere is at the broker within two at most, and here one later.
+_PAUSE = 1.0
+_HEALTH_PAUSE = 5.0
+# A farm so large that an answer takes long is asked less often, rather than all the time.
+_PAUSE_FOR_EACH_SECOND_ASKED = 4.0
+
+
+class PoolRow(NamedTuple):
+    """A pool as its row shows it."""
+
+    name: str
+    hosts: int
+    revision: str
+    description: str
+    colour: str
+    online: int
+    busy: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """How we stand with the broker.
+
+    Args:
+        reachable: whether it answered the last time; what is shown is old where it did not.
+        error: why not.
+        since: when it stopped to answer, seconds since 1970.
+        broker: its name.
+        name: whom our credential was made for.
+        role: what the broker lets us do.
+        operations: the same in detail.
+        store_age: whole seconds since the database has confirmed the pools, where that is worth a word, else 0.
+        farm_age: the same for the renders.
+        problems: sentences of the broker's own.
+    """
+
+    reachable: bool = False
+    error: str = ""
+    since: float = 0.0
+    broker: str = ""
+    name: str = ""
+    role: str = ""
+    operations: tuple[str, ...] = ()
+    store_age: int = 0
+    farm_age: int = 0
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that pages show without being asked, at one moment."""
+
+    pools: Mapping[str, PoolRow] = field(default_factory=dict)
+    hosts: Mapping[str, HostSummary] = field(default_factory=dict)
+    status: Status = Status()
+
+
+def difference(shown: View | None, now: View) -> dict[str, Any]:
+    """What turns one view into the other: rows that are new or changed, names of those that are gone, the status where
+    it changed. From None, everything."""
+    before = shown or View()
+    found: dict[str, Any] = {"whole": shown is None}
+    parts: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+        ("pools", before.pools, now.pools),
+        ("hosts", before.hosts, now.hosts),
+    )
+    for name, old, new in parts:
+        if old is new and shown is not None:
+            continue
+        found[name] = [row for key, row in new.items() if old.get(key) != row]
+        found[f"{name}_gone"] = [key for key in old if key not in new]
+    if shown is None or before.status != now.status:
+        found["status"] = now.status
+    return found
+
+
+class Live:
+    """The thread that asks the broker.
+
+    Args:
+        client: used by this thread only, so that no click waits behind it.
+        usage: is given what the hosts do.
+    """
+
+    def __init__(self, client: Client, usage: Usage) -> None:
+        self._client = client
+        self._usage = usage
+        self._view = View(status=Status(name=client.profile.name, role=client.profile.role, error="Connecting"))
+        self._pools: tuple[PoolSummary, ...] = ()
+        self._revision: str | None = None
+        self._problems: tuple[str, ...] = ()
+        self._health_due = 0.0
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._watchers: set[Callable[[], None]] = set()
+        self._watchers_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="afpools-live", daemon=True)
+
+    @property
+    def view(self) -> View:
+        """The newest."""
+        return self._view
+
+    @property
+    def stopped(self) -> bool:
+        """Whether there will be no newer one."""
+        return self._stop.is_set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the question under way, and tells the watchers. Does not wait."""
+        self._stop.set()
+        self._wake.set()
+        self._tell()
+
+    def look_now(self) -> None:
+        """Asks at once: something was changed from here."""
+        self._wake.set()
+
+    @contextmanager
+    def watching(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Calls `watcher`, from the thread, whenever there is a newer view."""
+        with self._watchers_lock:
+            self._watchers.add(watcher)
+        try:
+            yield
+        finally:
+            with self._watchers_lock:
+                self._watchers.discard(watcher)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self._wake.clear()
+            view = self._look()
+            if view != self._view:
+                self._view = view
+                self._tell()
+            took = time.monotonic() - began
+            self._wake.wait(max(_PAUSE, took * _PAUSE_FOR_EACH_SECOND_ASKED if view.status.reachable else _PAUSE))
+        self._client.close()
+
+    def _tell(self) -> None:
+        with self._watchers_lock:
+            watchers = tuple(self._watchers)
+        for watcher in watchers:
+            watcher()
+
+    def _look(self) -> View:
+        last = self._view
+        try:
+            return self._ask()
+        except AfpoolsError as error:
+            since = last.status.since
+            if last.status.reachable or not since:
+                log.warning("%s", error)
+                since = time.time()
+            self._health_due = 0.0
+            return replace(last, status=replace(last.status, reachable=False, error=str(error), since=since))
+
+    def _ask(self) -> View:
+        last = self._view
+        status = last.status
+        if not status.reachable:
+            # Another broker perhaps, or another role.
+            hello = self._client.hello()
+            status = Status(broker=hello.broker, name=hello.name, role=hello.role, operations=hello.operations)
+            self._revision = None
+        listed = self._client.list_pools(if_revision=self._revision)
+        if not listed.unchanged:
+            self._pools, self._revision = listed.pools, listed.revision
+        known = self._client.list_hosts()
+        if time.monotonic() >= self._health_due:
+            self._problems = tuple(str(problem) for problem in self._client.health().get("problems", ()))
+            self._health_due = time.monotonic() + _HEALTH_PAUSE
+        counts = count(known.hosts)
+        pools = {pool.name: _row(pool, counts.get(pool.name, Counts(0, 0, 0))) for pool in self._pools}
+        self._usage.note(time.time(), {name: Counts(row.online, row.busy, row.free) for name, row in pools.items()})
+        hosts = {host.name: host for host in known.hosts}
+        return View(
+            pools=last.pools if pools == last.pools else pools,
+            hosts=last.hosts if hosts == last.hosts else hosts,
+            status=replace(
+                status,
+                reachable=True,
+                error="",
+                since=0.0,
+                store_age=_worth_a_word(known.age, STALE),
+                farm_age=_worth_a_word(known.farm_age or 0.0, STALE_FARM),
+                problems=self._problems,
+            ),
+        )
+
+
+def _row(pool: PoolSummary, counts: Counts) -> PoolRow:
+    return PoolRow(pool.name, pool.hosts, pool.revision, pool.description, pool.colour, *counts)
+
+
+def _worth_a_word(age: float, limit: float) -> int:
+    return round(age) if age > limit else 0

@@ -1,0 +1,119 @@
+// The frame: navigation, what is wrong with the connection, and the page that the address names.
+
+import { html, render, signal, useEffect } from "./html.js";
+import { openSession } from "./api.js";
+import { duration } from "./format.js";
+import { start } from "./live.js";
+import { connected, isReader, isStale, loaded, status } from "./store.js";
+import { Toasts } from "./ui.js";
+import { HostsPage } from "./pages/hosts.js";
+import { PoolsPage } from "./pages/pools.js";
+
+const PAGES = [
+  ["pools", "Pools", PoolsPage],
+  ["hosts", "Hosts", HostsPage],
+];
+
+/** The address after #: page, and what the page shows. */
+function parsed() {
+  const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
+  return { page: PAGES.some(([name]) => name === page) ? page : "pools", argument: decodeURIComponent(rest.join("/")) };
+}
+
+const route = signal(parsed());
+const session = signal({ error: null, profile: "" });
+const theme = signal(localStorage.getItem("theme") ?? "auto");
+const now = signal(Date.now());
+
+window.addEventListener("hashchange", () => (route.value = parsed()));
+setInterval(() => (now.value = Date.now()), 5000);
+
+function applyTheme() {
+  if (theme.value === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme.value;
+  localStorage.setItem("theme", theme.value);
+}
+
+const NEXT_THEME = { auto: "light", light: "dark", dark: "auto" };
+const THEME_WORDS = { auto: "System theme", light: "Light theme", dark: "Dark theme" };
+
+function ThemeButton() {
+  return html`<button class="quiet" title="Change between light, dark and the system's theme"
+    onClick=${() => { theme.value = NEXT_THEME[theme.value]; applyTheme(); }}>${THEME_WORDS[theme.value]}</button>`;
+}
+
+function Connection() {
+  const { broker, name, role, reachable } = status.value;
+  const state = !connected.value ? "Manager stopped" : reachable ? broker : "Broker away";
+  return html`<div class="connection">
+    <span class="light ${isStale.value ? "bad" : "good"}" aria-hidden="true"></span>
+    <span><b>${state}</b><br /><span class="muted">${name}${role && `, ${role}`}</span></span>
+  </div>`;
+}
+
+/** What one should know about what is shown; nothing when all is well. */
+function Banner() {
+  const { error, reachable, since, store_age, farm_age } = status.value;
+  const lines = [];
+  if (session.value.error) lines.push(["bad", session.value.error]);
+  else if (!connected.value) {
+    lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Shown is the last known state."]);
+  } else if (!reachable && since) {
+    const away = now.value / 1000 - since;
+    lines.push(["bad", `The broker has been away for ${duration(Math.max(0, away))}. ${
+      loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
+  }
+  if (store_age) lines.push(["warn", `The broker's database has been away for ${duration(store_age)}: shown is how things were before.`]);
+  if (farm_age) lines.push(["warn", `afserver has been away for ${duration(farm_age)}: shown is the farm as it was before.`]);
+  if (reachable && isReader.value) {
+    lines.push(["info", "Read only: your profile is a reader's. Ask whoever runs the broker for a manager's to make changes."]);
+  }
+  return html`<div role="status" aria-live="polite">
+    ${lines.map(([kind, text]) => html`<p key=${text} class="banner ${kind}">${text}</p>`)}
+  </div>`;
+}
+
+function App() {
+  const { page, argument } = route.value;
+  const Page = PAGES.find(([name]) => name === page)[2];
+  useEffect(() => {
+    document.title = `${PAGES.find(([name]) => name === page)[1]} · Pool Manager`;
+  }, [page]);
+  return html`<div class="frame ${isStale.value && loaded.value ? "stale" : ""}">
+    <nav aria-label="Pages">
+      <h1><img src="/static/icon.svg" alt="" width="22" height="22" /> Pool Manager</h1>
+      <ul>
+        ${PAGES.map(([name, title]) => html`<li key=${name}>
+          <a href="#/${name}" aria-current=${name === page ? "page" : undefined}>${title}</a>
+        </li>`)}
+      </ul>
+      <div class="foot"><${Connection} /><${ThemeButton} /></div>
+    </nav>
+    <main>
+      <${Banner} />
+      <${Page} key=${page} argument=${argument} />
+    </main>
+    <${Toasts} />
+  </div>`;
+}
+
+// "/" goes to the page's search, as in most tools of this kind.
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches?.("input, textarea, select") || document.querySelector("dialog[open]");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    const search = document.querySelector("[data-search]");
+    search?.focus();
+    search?.select();
+  }
+});
+
+applyTheme();
+render(html`<${App} />`, document.getElementById("app"));
+openSession().then(
+  (opened) => {
+    session.value = { error: null, profile: opened.profile };
+    start();
+  },
+  (error) => (session.value = { error: error.message, profile: "" }),
+);

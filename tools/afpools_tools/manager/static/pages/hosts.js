@@ -1,0 +1,241 @@
+// Hosts: every machine that is known; many of them into pools and out of them in one go.
+
+import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { write } from "../api.js";
+import { inState, matcher } from "../filter.js";
+import { number, plural, stateWord } from "../format.js";
+import { hostByName, hosts, may, poolByName, pools } from "../store.js";
+import { Choice, Dialog, Search, Swatch, VirtualList, done, failed } from "../ui.js";
+import { assign } from "./pools.js";
+
+const STATE_FILTERS = [
+  ["", "All"],
+  ["online", "Online"],
+  ["free", "Free"],
+  ["busy", "Busy"],
+  ["blocked", "Nimby, paused, sick"],
+  ["offline", "Offline"],
+  ["unknown", "Not on the farm"],
+];
+
+export function HostsPage({ argument }) {
+  const [text, setText] = useState("");
+  const [state, setState] = useState("");
+  const [adding, setAdding] = useState(false);
+  const inPool = useMemo(() => {
+    const fits = matcher(text);
+    return hosts.value.filter((host) => fits(host) && (!argument || (argument === "-" ? !host.pools.length : host.pools.includes(argument))));
+  }, [hosts.value, text, argument]);
+  const shown = useMemo(() => (state ? inPool.filter((host) => inState(host, state)) : inPool), [inPool, state]);
+  const selection = useSelection(shown);
+  const options = STATE_FILTERS.map(([value, word]) => [value, word, inPool.reduce((sum, host) => sum + inState(host, value), 0)]);
+  const chosen = selection.names;
+  const registered = chosen.filter((name) => hostByName.value.get(name)?.registered);
+  const forget = async () => {
+    try {
+      const gone = await write("hosts/forget", { hosts: registered });
+      done(`Forgot ${plural(gone.removed.length, "host")}`, [gone.change]);
+    } catch (error) {
+      failed(error);
+    }
+  };
+  return html`<section class="page split hosts-page">
+    <div class="list">
+      <header>
+        <h2>Hosts <small>${shown.length === hosts.value.length ? number(shown.length)
+          : `${number(shown.length)} of ${number(hosts.value.length)}`}</small></h2>
+        <${Search} value=${text} onInput=${setText} label="Filter hosts"
+          placeholder="Filter: text or gpu-[1-8]  /" />
+        <button disabled=${!may("hosts.register")} onClick=${() => setAdding(true)}>Add by name…</button>
+      </header>
+      <div class="filters">
+        <${Choice} label="State" options=${options} value=${state} onChange=${setState} />
+        <label class="pool-filter"><span class="muted">Pool</span>
+          <select value=${argument} aria-label="Pool" onChange=${(event) => (location.hash = `#/hosts/${encodeURIComponent(event.target.value)}`)}>
+            <option value="">any</option>
+            <option value="-">none</option>
+            ${pools.value.map((pool) => html`<option key=${pool.name} value=${pool.name}>${pool.name}</option>`)}
+          </select></label>
+      </div>
+      <div class="table hosts" role="grid" aria-label="Hosts" aria-multiselectable="true" aria-rowcount=${shown.length + 1}>
+        <div class="row head" role="row">
+          ${["Host", "State", "Address", "Engine", "Native pool", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
+        </div>
+        <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} tabindex="0" onKeyDown=${selection.onKeyDown}
+          aria-label="Hosts: arrows move, Shift extends, Space toggles, Ctrl+A selects all"
+          aria-activedescendant=${selection.cursor >= 0 ? `host-${selection.cursor}` : undefined}
+          empty=${hosts.value.length ? "No host fits the filter." : "No hosts are known yet: they appear when afserver lists renders, or with Add by name."}
+          row=${(host, index, style) => html`<${HostRow} key=${host.name} host=${host} index=${index} style=${style}
+            selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} />`} />
+      </div>
+      <footer class="selection" aria-live="polite">
+        ${chosen.length
+          ? html`<b>${plural(chosen.length, "host")} selected</b>
+            <span class="muted">Drag them onto a pool, or use + and − there.</span>
+            ${registered.length > 0 && html`<button disabled=${!may("hosts.forget")} onClick=${forget}
+              title="Take back that they were registered by hand">Forget ${number(registered.length)} registered</button>`}
+            <button onClick=${selection.clear}>Clear</button>`
+          : html`<span class="muted">Click, Shift-click and Ctrl-click to select; Ctrl+A for all that are shown.</span>`}
+      </footer>
+    </div>
+    <${PoolTargets} chosen=${chosen} />
+    ${adding && html`<${AddDialog} onClose=${() => setAdding(false)} pool=${poolByName.value.has(argument) ? argument : ""} />`}
+  </section>`;
+}
+
+function HostRow({ host, index, style, selected, current, selection }) {
+  const drag = (event) => {
+    // Dragging a row that is not selected means that row.
+    const names = selected ? selection.names : [host.name];
+    if (!selected) selection.only(index);
+    event.dataTransfer.setData("text/plain", names.join(" "));
+    event.dataTransfer.effectAllowed = "copy";
+    dragged = names;
+  };
+  return html`<div id="host-${index}" role="row" aria-rowindex=${index + 2} aria-selected=${selected} style=${style}
+      class="row ${selected ? "selected" : ""} ${current ? "current" : ""}" draggable=${may("pools.add_hosts")}
+      onDragStart=${drag} onClick=${(event) => selection.onClick(event, index)}>
+    <span role="gridcell" class="cut strong">${host.name}</span>
+    <span role="gridcell" class="cut" title=${host.states.join(", ")}><span class="state ${host.state}"></span> ${stateWord(host)}</span>
+    <span role="gridcell" class="cut muted">${host.address}</span>
+    <span role="gridcell" class="cut muted">${host.engine}</span>
+    <span role="gridcell" class="cut muted">${host.native}</span>
+    <span role="gridcell" class="chips">${host.pools.map((name) => html`<span key=${name} class="chip">
+      <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
+  </div>`;
+}
+
+// What is being dragged: a browser tells the target only when it is dropped.
+let dragged = [];
+
+/** The pools as targets: by dropping on them, or by their + and −. */
+function PoolTargets({ chosen }) {
+  const [text, setText] = useState("");
+  const [over, setOver] = useState("");
+  const counts = useMemo(() => {
+    const found = new Map();
+    for (const name of chosen) {
+      for (const pool of hostByName.value.get(name)?.pools ?? []) found.set(pool, (found.get(pool) ?? 0) + 1);
+    }
+    return found;
+  }, [chosen, hosts.value]);
+  const shown = pools.value.filter((pool) => pool.name.toLowerCase().includes(text.trim().toLowerCase()));
+  const what = chosen.length === 1 ? chosen[0] : plural(chosen.length, "host");
+  const add = (pool, names, words) => assign({ hosts: names, add: [pool] }, `Added ${words} to ${pool}`);
+  const remove = (pool) => assign({ hosts: chosen, remove: [pool] }, `Removed ${what} from ${pool}`);
+  const drop = (event, pool) => {
+    event.preventDefault();
+    setOver("");
+    if (dragged.length) add(pool, dragged, dragged.length === 1 ? dragged[0] : plural(dragged.length, "host"));
+    dragged = [];
+  };
+  return html`<aside class="targets" aria-label="Pools">
+    <header><h2>Pools</h2>
+      <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck="false"
+        onInput=${(event) => setText(event.target.value)} /></header>
+    <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools to add to or remove from"
+      empty=${pools.value.length ? "No pool fits." : "There are no pools yet."}
+      row=${(pool, _index, style) => {
+        const inside = counts.get(pool.name) ?? 0;
+        return html`<div key=${pool.name} role="listitem" style=${style} class="row target ${over === pool.name ? "over" : ""}"
+            onDragOver=${(event) => { if (dragged.length) { event.preventDefault(); setOver(pool.name); } }}
+            onDragLeave=${() => setOver("")} onDrop=${(event) => drop(event, pool.name)}>
+          <${Swatch} colour=${pool.colour} /><span class="cut">${pool.name}</span>
+          <span class="muted count">${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
+          <button class="icon" aria-label="Add ${what} to ${pool.name}" title="Add ${what}"
+            disabled=${!chosen.length || inside === chosen.length || !may("pools.add_hosts")}
+            onClick=${() => add(pool.name, chosen, what)}>+</button>
+          <button class="icon" aria-label="Remove ${what} from ${pool.name}" title="Remove ${what}"
+            disabled=${!inside || !may("pools.remove_hosts")} onClick=${() => remove(pool.name)}>−</button>
+        </div>`;
+      }} />
+  </aside>`;
+}
+
+/** Which of the shown hosts are selected, and how mouse and keyboard change that. */
+function useSelection(shown) {
+  const [selected, setSelected] = useState(() => new Set());
+  const [cursor, setCursor] = useState(-1);
+  const anchor = useRef(-1);
+  // Indexes mean other hosts once the list has changed.
+  const key = shown.length ? `${shown.length} ${shown[0].name} ${shown[shown.length - 1].name}` : "";
+  useEffect(() => {
+    setCursor(-1);
+    anchor.current = -1;
+  }, [key]);
+  const names = useMemo(() => [...selected].filter((name) => hostByName.value.has(name)), [selected, hosts.value]);
+  const clamp = (index) => Math.max(0, Math.min(shown.length - 1, index));
+  const between = (a, b) => shown.slice(Math.min(a, b), Math.max(a, b) + 1).map((host) => host.name);
+
+  const only = (index) => {
+    anchor.current = index;
+    setCursor(index);
+    setSelected(new Set([shown[index].name]));
+  };
+  const toggle = (index) => {
+    const next = new Set(selected);
+    const { name } = shown[index];
+    if (!next.delete(name)) next.add(name);
+    anchor.current = index;
+    setCursor(index);
+    setSelected(next);
+  };
+  const extend = (index, keep) => {
+    if (anchor.current < 0) anchor.current = clamp(cursor);
+    setCursor(index);
+    setSelected(new Set([...(keep ? selected : []), ...between(anchor.current, index)]));
+  };
+  const clear = () => setSelected(new Set());
+
+  const onClick = (event, index) => {
+    if (event.shiftKey) extend(index, event.ctrlKey || event.metaKey);
+    else if (event.ctrlKey || event.metaKey) toggle(index);
+    else only(index);
+  };
+  const onKeyDown = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
+    const command = event.ctrlKey || event.metaKey;
+    if (!shown.length) return;
+    if (step !== undefined) {
+      const index = clamp(cursor + step);
+      if (event.shiftKey) extend(index, command);
+      else if (command) setCursor(index);
+      else only(index);
+    } else if (event.key === " ") {
+      if (cursor >= 0) toggle(cursor);
+    } else if (event.key.toLowerCase() === "a" && command) {
+      setSelected(new Set(shown.map((host) => host.name)));
+    } else if (event.key === "Escape") {
+      clear();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+  return { names, cursor, has: (name) => selected.has(name), only, clear, onClick, onKeyDown };
+}
+
+function AddDialog({ onClose, pool }) {
+  const [typed, setTyped] = useState("");
+  const [target, setTarget] = useState(pool);
+  const add = async () => {
+    if (target) {
+      const answer = await write("hosts/assign", { typed, add: [target] });
+      if (answer.failed.length) throw new Error(answer.failed[0].message);
+      const [made] = answer.done;
+      done(`Added ${plural(made.added.length, "host")} to ${target}`, [made.change]);
+    } else {
+      const made = await write("hosts/register", { typed });
+      done(`Registered ${plural(made.added.length, "host")}`, [made.change]);
+    }
+  };
+  return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>
+    <p class="hint">For machines that the farm has not seen yet. Spell them as their renders will call themselves.</p>
+    <label>Names and ranges<input value=${typed} required autofocus spellcheck="false" placeholder="gpu-[1-8], pc-12"
+      onInput=${(event) => setTyped(event.target.value)} /></label>
+    <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>
+      <option value="">none: only make them known</option>
+      ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
+    </select></label>
+  </${Dialog}>`;
+}

@@ -1,0 +1,221 @@
+// Pools: what there is and how busy it is; create, change, delete.
+
+import { html, useMemo, useState } from "../html.js";
+import { read, write } from "../api.js";
+import { breakable, byName, number, plural, stateWord } from "../format.js";
+import { members, may, poolByName, pools } from "../store.js";
+import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
+
+const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
+
+const go = (hash) => (location.hash = hash);
+export const poolAddress = (name) => `#/pools/${encodeURIComponent(name)}`;
+
+const ORDERS = {
+  name: byName,
+  hosts: (a, b) => b.hosts - a.hosts || byName(a, b),
+  online: (a, b) => b.online - a.online || byName(a, b),
+  busy: (a, b) => b.busy - a.busy || byName(a, b),
+  free: (a, b) => b.free - a.free || byName(a, b),
+};
+
+export function PoolsPage({ argument }) {
+  const [text, setText] = useState("");
+  const [order, setOrder] = useState("name");
+  const [creating, setCreating] = useState(false);
+  const shown = useMemo(() => {
+    const wanted = text.trim().toLowerCase();
+    const found = pools.value.filter((pool) =>
+      !wanted || pool.name.toLowerCase().includes(wanted) || pool.description.toLowerCase().includes(wanted));
+    return order === "name" ? found : found.sort(ORDERS[order]);
+  }, [pools.value, text, order]);
+  const selected = poolByName.value.get(argument);
+  const cursor = shown.findIndex((pool) => pool.name === argument);
+  const move = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -Infinity, End: Infinity }[event.key];
+    if (step === undefined || !shown.length) return;
+    event.preventDefault();
+    go(poolAddress(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))].name));
+  };
+  const heading = (key, word, kind = "") => html`<span role="columnheader" class=${kind}
+      aria-sort=${order === key ? (key === "name" ? "ascending" : "descending") : "none"}>
+    <button class="heading" onClick=${() => setOrder(key)}>${word}</button></span>`;
+  return html`<section class="page split">
+    <div class="list">
+      <header>
+        <h2>Pools <small>${number(pools.value.length)}</small></h2>
+        <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search  /" />
+        <button class="primary" disabled=${!may("pools.create")} onClick=${() => setCreating(true)}>New pool</button>
+      </header>
+      <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1}>
+        <div class="row head" role="row">
+          ${heading("name", "Pool")}${heading("hosts", "Hosts", "count")}${heading("online", "Online", "count")}
+          ${heading("busy", "Busy", "count")}${heading("free", "Free", "count")}
+          <span role="columnheader">Use</span><span role="columnheader">Description</span>
+        </div>
+        <${VirtualList} items=${shown} cursor=${cursor} tabindex="0" onKeyDown=${move} aria-label="Pools"
+          aria-activedescendant=${cursor >= 0 ? `pool-${cursor}` : undefined}
+          empty=${text ? "No pool fits the search." : "There are no pools yet. Make the first with New pool."}
+          row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
+              class="row ${pool.name === argument ? "selected" : ""}" aria-rowindex=${index + 2}
+              aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
+            <span role="gridcell" class="name"><${Swatch} colour=${pool.colour} /><span>${pool.name}</span></span>
+            <span role="gridcell" class="count">${number(pool.hosts)}</span>
+            <span role="gridcell" class="count">${number(pool.online)}</span>
+            <span role="gridcell" class="count busy">${number(pool.busy)}</span>
+            <span role="gridcell" class="count free">${number(pool.free)}</span>
+            <span role="gridcell"><${UsageBar} pool=${pool} /></span>
+            <span role="gridcell" class="muted cut">${pool.description}</span>
+          </div>`} />
+      </div>
+    </div>
+    ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} />`
+      : html`<aside class="detail none"><p class="muted">${argument
+        ? `There is no pool ${argument} (any more).`
+        : "Choose a pool to see its hosts, and to change it."}</p></aside>`}
+    ${creating && html`<${CreateDialog} onClose=${() => setCreating(false)} />`}
+  </section>`;
+}
+
+function PoolDetail({ pool }) {
+  const [dialog, setDialog] = useState(null);
+  const [typed, setTyped] = useState("");
+  const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
+  const own = members.value.get(pool.name) ?? [];
+  const add = async (event) => {
+    event.preventDefault();
+    if (await assign({ typed, add: [pool.name] }, `Added ${typed.trim()} to ${pool.name}`)) setTyped("");
+  };
+  return html`<aside class="detail" aria-label="Pool ${pool.name}">
+    <header>
+      <h2><${Swatch} colour=${pool.colour} /> ${pool.name}</h2>
+      <div class="buttons">
+        <button disabled=${!may("pools.update")} onClick=${() => setDialog("edit")}>Edit</button>
+        <button disabled=${!may("pools.delete")} onClick=${() => setDialog("delete")}>Delete</button>
+      </div>
+    </header>
+    ${pool.description && html`<p class="description">${pool.description}</p>`}
+    <dl class="numbers">
+      <div><dt>Hosts</dt><dd>${number(pool.hosts)}</dd></div>
+      <div><dt>Online</dt><dd>${number(pool.online)}</dd></div>
+      <div><dt>Busy</dt><dd class="busy">${number(pool.busy)}</dd></div>
+      <div><dt>Free</dt><dd class="free">${number(pool.free)}</dd></div>
+    </dl>
+    <${UsageBar} pool=${pool} />
+    <nav class="links">
+      <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
+      <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>
+    </nav>
+    ${error && html`<p class="error" role="alert">${error.message}</p>`}
+    ${!pool.hosts && html`<p class="hint">No hosts: jobs for this pool are refused until it has some.</p>`}
+    ${details?.ranges && html`<p class="ranges mono">${breakable(details.ranges)}</p>`}
+    <form class="inline" onSubmit=${add}>
+      <input value=${typed} onInput=${(event) => setTyped(event.target.value)} aria-label="Hosts to add"
+        placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck="false" disabled=${!may("pools.add_hosts")} />
+      <button disabled=${!typed.trim() || !may("pools.add_hosts")}>Add</button>
+    </form>
+    <${VirtualList} items=${own} rowRem=${2} aria-label="Hosts of ${pool.name}" role="list" tabindex="0"
+      row=${(host, _index, style) => html`<div key=${host.name} role="listitem" class="row member" style=${style}>
+        <span class="state ${host.state}" title=${stateWord(host)}></span><span class="cut">${host.name}</span>
+        <span class="muted">${stateWord(host)}</span>
+        <button class="icon" aria-label="Remove ${host.name} from ${pool.name}" disabled=${!may("pools.remove_hosts")}
+          onClick=${() => assign({ hosts: [host.name], remove: [pool.name] }, `Removed ${host.name} from ${pool.name}`)}
+          >✕</button>
+      </div>`} />
+    ${dialog === "edit" && html`<${EditDialog} pool=${pool} onClose=${() => setDialog(null)} />`}
+    ${dialog === "delete" && html`<${DeleteDialog} pool=${pool} onClose=${() => setDialog(null)} />`}
+  </aside>`;
+}
+
+/** Puts hosts into pools or takes them out, and says how it went. */
+export async function assign(params, text) {
+  try {
+    const answer = await write("hosts/assign", params);
+    for (const { message } of answer.failed) failed(new Error(message));
+    if (answer.done.length) {
+      const changed = answer.done.some((one) => one.change);
+      done(changed ? text : "Nothing to do: it is so already.", answer.done.map((one) => one.change));
+    }
+    return !answer.failed.length;
+  } catch (error) {
+    failed(error);
+    return false;
+  }
+}
+
+function ColourField({ colour, onChange }) {
+  return html`<fieldset class="colours"><legend>Colour</legend>
+    <label><input type="radio" name="colour" checked=${!colour} onChange=${() => onChange("")} /><span class="swatch none"></span>
+      <span class="hidden">None</span></label>
+    ${PALETTE.map((value) => html`<label key=${value}><input type="radio" name="colour" checked=${value === colour}
+      onChange=${() => onChange(value)} /><span class="swatch" style=${{ background: value }}></span>
+      <span class="hidden">${value}</span></label>`)}
+    <label class="own">Other <input type="color" value=${colour || "#808080"} onInput=${(event) => onChange(event.target.value)} /></label>
+  </fieldset>`;
+}
+
+function CreateDialog({ onClose }) {
+  const [pool, setPool] = useState("");
+  const [hosts, setHosts] = useState("");
+  const [description, setDescription] = useState("");
+  const [colour, setColour] = useState("");
+  const create = async () => {
+    const made = await write("pools/create", { pool, hosts, description, colour });
+    done(`Created ${pool} with ${plural(made.hosts, "host")}`, [made.change]);
+    go(poolAddress(pool));
+  };
+  return html`<${Dialog} title="New pool" submit="Create pool" onSubmit=${create} onClose=${onClose}>
+    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck="false" onInput=${(event) => setPool(event.target.value)} /></label>
+    <label>Hosts <small>names and ranges; may be added later</small>
+      <input value=${hosts} placeholder="gpu-[1-8], pc-12" spellcheck="false" onInput=${(event) => setHosts(event.target.value)} /></label>
+    <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
+    <${ColourField} colour=${colour} onChange=${setColour} />
+  </${Dialog}>`;
+}
+
+function EditDialog({ pool, onClose }) {
+  const [name, setName] = useState(pool.name);
+  const [description, setDescription] = useState(pool.description);
+  const [colour, setColour] = useState(pool.colour);
+  const save = async () => {
+    const changes = [];
+    if (description !== pool.description || colour !== pool.colour) {
+      changes.push((await write("pools/update", { pool: pool.name, description, colour })).change);
+    }
+    if (name !== pool.name) {
+      changes.push((await write("pools/rename", { pool: pool.name, new_name: name })).change);
+      go(poolAddress(name));
+    }
+    if (changes.length) done(name !== pool.name ? `Renamed ${pool.name} to ${name}` : `Changed ${name}`, changes);
+  };
+  return html`<${Dialog} title="Edit ${pool.name}" submit="Save" onSubmit=${save} onClose=${onClose}>
+    <label>Name<input value=${name} required maxlength="64" autofocus spellcheck="false" onInput=${(event) => setName(event.target.value)} /></label>
+    ${name !== pool.name && html`<p class="hint">Jobs on the farm keep their masks. A scene that was saved with ${pool.name}
+      asks for a pool that is not there any more, and is refused until somebody chooses again.</p>`}
+    <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
+    <${ColourField} colour=${colour} onChange=${setColour} />
+  </${Dialog}>`;
+}
+
+function DeleteDialog({ pool, onClose }) {
+  const own = members.value.get(pool.name) ?? [];
+  const lonely = own.filter((host) => host.pools.length === 1).length;
+  // What was shown is what is deleted: somebody may change the pool while the question stands.
+  const [revision] = useState(pool.revision);
+  const remove = async () => {
+    const gone = await write("pools/delete", { pool: pool.name, if_revision: revision });
+    done(`Deleted ${pool.name}`, [gone.change]);
+    go("#/pools");
+  };
+  return html`<${Dialog} title="Delete ${pool.name}?" submit="Delete pool" danger onSubmit=${remove} onClose=${onClose}>
+    <ul class="effects">
+      <li>${plural(pool.hosts, "host")} ${pool.hosts === 1 ? "leaves" : "leave"} it; ${lonely
+        ? `${lonely === own.length ? "none of them is" : `${number(lonely)} of them are not`} in any other pool.`
+        : "each is in another pool, too."}</li>
+      <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks
+        and go on.</li>
+      <li>New jobs for ${pool.name} are refused.</li>
+    </ul>
+  </${Dialog}>`;
+}
+

@@ -1,0 +1,76 @@
+// What is known: pools, hosts, and how we stand with the broker. live.js fills it, pages read it.
+
+import { computed, signal } from "./html.js";
+import { byName } from "./format.js";
+
+/** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free. */
+export const pools = signal([]);
+
+/** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
+export const hosts = signal([]);
+
+export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
+
+/** The stream from the manager itself; without it, what is shown is old whatever `status` says. */
+export const connected = signal(true);
+
+/** Whether anything has arrived yet. */
+export const loaded = signal(false);
+
+export const poolByName = computed(() => new Map(pools.value.map((pool) => [pool.name, pool])));
+export const hostByName = computed(() => new Map(hosts.value.map((host) => [host.name, host])));
+
+/** Hosts of each pool, by the pool's name. */
+export const members = computed(() => {
+  const found = new Map(pools.value.map((pool) => [pool.name, []]));
+  for (const host of hosts.value) {
+    for (const name of host.pools) found.get(name)?.push(host);
+  }
+  return found;
+});
+
+export const isStale = computed(() => !connected.value || !status.value.reachable);
+
+/** Whether the broker lets us do this now. */
+export const may = (operation) => !isStale.value && status.value.operations.includes(operation);
+
+export const isReader = computed(() => status.value.role === "reader");
+
+function poolOf([name, count, revision, description, colour, online, busy, free]) {
+  return { name, hosts: count, revision, description, colour, online, busy, free };
+}
+
+function hostOf([name, states, address, engine, native, registered, itsPools]) {
+  return { name, states, address, engine, native, registered, pools: itsPools, state: stateOf(states) };
+}
+
+/** One word for a host: what a wrangler asks first. The same rule as usage.py's. */
+function stateOf(states) {
+  if (!states.length) return "unknown";
+  if (!states.includes("online")) return "offline";
+  if (states.includes("sick")) return "sick";
+  if (states.includes("busy")) return "busy";
+  if (states.includes("paused")) return "paused";
+  if (states.includes("nimby")) return "nimby";
+  return "free";
+}
+
+function merged(rows, changed, gone, whole, read) {
+  const known = new Map(whole ? [] : rows.map((row) => [row.name, row]));
+  const before = known.size;
+  for (const name of gone) known.delete(name);
+  const kept = known.size;
+  for (const row of changed) known.set(row[0], read(row));
+  const now = [...known.values()];
+  // A Map keeps its order: sorting is only needed for names that are new.
+  return before === kept && kept === known.size ? now : now.sort(byName);
+}
+
+/** Takes one message of the stream. */
+export function apply(message) {
+  const { whole } = message;
+  if (message.pools) pools.value = merged(pools.value, message.pools, message.pools_gone, whole, poolOf);
+  if (message.hosts) hosts.value = merged(hosts.value, message.hosts, message.hosts_gone, whole, hostOf);
+  if (message.status) status.value = message.status;
+  if (status.value.reachable) loaded.value = true;
+}

@@ -1,0 +1,187 @@
+// Parts that pages share.
+
+import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { write } from "./api.js";
+import { number } from "./format.js";
+import { may } from "./store.js";
+
+// --- toasts: what was done, and its undo -----------------------------------------------------------------------------
+
+const toasts = signal([]);
+let lastToast = 0;
+
+/** Says something for a while. kind: "done" or "failed"; action: {label, run}. */
+export function toast(text, { kind = "done", action = null } = {}) {
+  const id = ++lastToast;
+  toasts.value = [...toasts.value.slice(-3), { id, text, kind, action }];
+  setTimeout(() => dismiss(id), kind === "failed" ? 12000 : 8000);
+}
+
+const dismiss = (id) => (toasts.value = toasts.value.filter((shown) => shown.id !== id));
+
+export function Toasts() {
+  return html`<div class="toasts" role="status" aria-live="polite">
+    ${toasts.value.map(({ id, text, kind, action }) => html`
+      <div key=${id} class="toast ${kind}">
+        <span>${text}</span>
+        ${action && html`<button class="link" onClick=${() => { dismiss(id); action.run(); }}>${action.label}</button>`}
+        <button class="icon" aria-label="Dismiss" onClick=${() => dismiss(id)}>✕</button>
+      </div>`)}
+  </div>`;
+}
+
+/** Says what a change did, with its undo where there is one. `changes` are ids of history entries. */
+export function done(text, changes) {
+  const entries = changes.filter(Boolean).reverse();
+  const action = entries.length && may("history.undo") ? { label: "Undo", run: () => undo(entries, text) } : null;
+  toast(text, { action });
+}
+
+/** Takes changes back. */
+export async function undo(entries, text) {
+  try {
+    const { done: undone } = await write("undo", { entries });
+    done(`Undone: ${text}`, undone.map((one) => one.change));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+export const failed = (error) => toast(error.message, { kind: "failed" });
+
+// --- dialogs ---------------------------------------------------------------------------------------------------------
+
+/** A modal dialog with a form. `onSubmit` may throw an error to be shown; the dialog closes when it has succeeded. */
+export function Dialog({ title, submit, danger = false, onSubmit, onClose, children }) {
+  const dialog = useRef(null);
+  const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
+  useLayoutEffect(() => {
+    dialog.current.showModal();
+  }, []);
+  const send = async (event) => {
+    event.preventDefault();
+    setError("");
+    setBusy(true);
+    try {
+      await onSubmit();
+      dialog.current?.close();
+    } catch (problem) {
+      setError(problem.message);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return html`<dialog ref=${dialog} aria-label=${title} onClose=${onClose}>
+    <form onSubmit=${send}>
+      <h2>${title}</h2>
+      ${children}
+      ${error && html`<p class="error" role="alert">${error}</p>`}
+      <div class="buttons">
+        <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
+        <button class=${danger ? "danger" : "primary"} disabled=${busy}>${submit}</button>
+      </div>
+    </form>
+  </dialog>`;
+}
+
+// --- lists -----------------------------------------------------------------------------------------------------------
+
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+/** Keeps only the rows that can be seen in the page. `rowRem`: height of a row; `cursor`: index that is to be seen. */
+export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "", ...attributes }) {
+  const box = useRef(null);
+  const [view, setView] = useState({ top: 0, height: 800, row: rowRem * 13 });
+  useLayoutEffect(() => {
+    const measure = () =>
+      setView({ top: box.current.scrollTop, height: box.current.clientHeight, row: Math.round(rowRem * rem()) });
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, [rowRem]);
+  useEffect(() => {
+    if (cursor < 0) return;
+    const { scrollTop, clientHeight } = box.current;
+    const top = cursor * view.row;
+    if (top < scrollTop) box.current.scrollTop = top;
+    else if (top + view.row > scrollTop + clientHeight) box.current.scrollTop = top + view.row - clientHeight;
+  }, [cursor, view.row]);
+  const first = Math.max(0, Math.floor(view.top / view.row) - 6);
+  const last = Math.min(items.length, Math.ceil((view.top + view.height) / view.row) + 6);
+  const rows = [];
+  for (let index = first; index < last; index++) rows.push(row(items[index], index, { top: `${index * view.row}px` }));
+  return html`<div ref=${box} class="scroll" ...${attributes}
+      onScroll=${() => setView((before) => ({ ...before, top: box.current.scrollTop }))}>
+    ${!items.length && empty ? html`<p class="empty">${empty}</p>` : null}
+    <div class="rows" style=${{ height: `${items.length * view.row}px` }}>${rows}</div>
+  </div>`;
+}
+
+// --- small things ----------------------------------------------------------------------------------------------------
+
+export function Swatch({ colour }) {
+  return html`<span class="swatch ${colour ? "" : "none"}" style=${colour ? { background: colour } : {}}
+    aria-hidden="true"></span>`;
+}
+
+/** Busy, free and other online hosts as parts of all hosts. */
+export function UsageBar({ pool }) {
+  const { hosts, busy, free, online } = pool;
+  const share = (count) => ({ width: `${hosts ? (100 * count) / hosts : 0}%` });
+  const words = `${busy} busy, ${free} free, ${online - busy - free} not available, ${Math.max(0, hosts - online)} offline`;
+  return html`<span class="bar" role="img" aria-label=${words} title=${words}>
+    <span class="busy" style=${share(busy)}></span><span class="free" style=${share(free)}></span
+    ><span class="blocked" style=${share(online - busy - free)}></span>
+  </span>`;
+}
+
+export function Search({ value, onInput, label, placeholder }) {
+  return html`<input type="search" class="search" value=${value} aria-label=${label} placeholder=${placeholder}
+    spellcheck="false" autocomplete="off" data-search onInput=${(event) => onInput(event.target.value)}
+    onKeyDown=${(event) => event.key === "Escape" && value && (event.stopPropagation(), onInput(""))} />`;
+}
+
+/** A group of buttons of which one is pressed. `options`: [value, label] pairs. */
+export function Choice({ label, options, value, onChange }) {
+  return html`<div class="choice" role="group" aria-label=${label}>
+    ${options.map(([option, word, count]) => html`
+      <button key=${option} type="button" aria-pressed=${option === value} onClick=${() => onChange(option)}>
+        ${word}${count !== undefined && html` <small>${number(count)}</small>`}
+      </button>`)}
+  </div>`;
+}
+
+export function Copy({ text, label }) {
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setCopied(true);
+    setTimeout(() => setCopied(false), 1500);
+  };
+  return html`<button type="button" class="copy" aria-label=${label} onClick=${copy}>${copied ? "Copied" : "Copy"}</button>`;
+}
+
+/** What a question answered: loads when `key` changes, and again every `seconds` if given. */
+export function useAnswer(ask, key, seconds = 0) {
+  const [answer, setAnswer] = useState({ value: null, error: null, key: null });
+  useEffect(() => {
+    let current = true;
+    const aborter = new AbortController();
+    const load = () =>
+      ask(aborter.signal).then(
+        (value) => current && setAnswer({ value, error: null, key }),
+        (error) => current && error.name !== "AbortError" &&
+          setAnswer((before) => ({ value: before.key === key ? before.value : null, error, key })),
+      );
+    load();
+    const timer = seconds ? setInterval(load, seconds * 1000) : null;
+    return () => {
+      current = false;
+      aborter.abort();
+      clearInterval(timer);
+    };
+  }, [key]);
+  return answer.key === key ? answer : { value: null, error: null };
+}
