@@ -9,9 +9,12 @@ DEV    := $(VENV)/.ready-to-develop
 STATE  ?= .state
 # Workers for the tests; the machine's processors, and no more than a real mongod each likes.
 JOBS   ?= auto
+# Blenders as Python modules, for the tests of the add-on; each is for one version of Python only.
+BLENDER_PYTHON ?= python3.11
+BLENDERS := .venv-blender-4.2/.ready .venv-blender-5.0/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint bench clean
+.PHONY: help setup run test test-fast lint blender bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +43,15 @@ test: lint  ## all checks and all tests
 test-fast: lint  ## what one runs while working: no database server, nothing that takes seconds
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not heavy'
 
+blender: $(BLENDERS)  ## what the tests of the Blender add-on need: Blender 4.2 and 5.0, 400 MB each
+
+.venv-blender-4.2/.ready: BPY := bpy==4.2.*
+.venv-blender-5.0/.ready: BPY := bpy==5.0.1
+$(BLENDERS): .venv-blender-%/.ready:
+	$(BLENDER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile '$(BPY)'
+	@touch $@
+
 lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for everything under clients/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +64,4 @@ bench: $(READY)  ## the numbers the README quotes, each beside its reference
 	$(BIN)/python -m tests.bench_masks
 
 clean:  ## remove what `make` made; keys and pools in $(STATE) stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

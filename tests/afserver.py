@@ -30,7 +30,7 @@ def renders_answer(names: list[str]) -> dict[str, Any]:
 
 
 class AfServer:
-    """Answers every request for renders with `renders`, or misbehaves as `mood` says.
+    """Answers every request for renders with `renders`, takes every job, or misbehaves as `mood` says.
 
     Moods: `well`, `silent` (accepts, never answers), `cut` (hangs up in the middle), `rubbish`, `dribble` (a byte every
     50 ms), `endless` (announces more than it may).
@@ -57,6 +57,11 @@ class AfServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """What was sent to be run, in its order."""
+        return [request["job"] for request in self.requests if "job" in request]
+
     def stop(self) -> None:
         self._leave.set()
         self._server.shutdown()
@@ -76,9 +81,12 @@ class AfServer:
         request = json.loads(body)
         self.requests.append(request)
         wanted = request.get("get", {}).get("type")
-        answer = {"renders": self.renders, "pools": recording("pools_get")["answer"]}.get(
-            wanted, recording("unknown_request")["answer"]
-        )
+        if "job" in request:
+            answer = recording("job_send")["answer"]
+        else:
+            answer = {"renders": self.renders, "pools": recording("pools_get")["answer"]}.get(
+                wanted, recording("unknown_request")["answer"]
+            )
         reply = framed(json.dumps(answer).encode() if self.body is None else self.body)
         match self.mood:
             case "well":

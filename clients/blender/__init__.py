@@ -24,7 +24,7 @@ from . import cgru, operators, session, submission, ui  # noqa: E402, F401 - rel
 
 
 def register() -> None:
-    session.register()
+    session.register(cgru.attach)
     operators.register()
     ui.register()
     cgru.register(ui.draw_in_cgru)

@@ -1,8 +1,8 @@
 """Finds CGRU's own add-on, which may be enabled before ours, after it, again, or never, and works with it.
 
-Strategy: Blender tells nobody that an add-on was enabled, so whoever draws, loads a file, or starts up calls `attach`,
-which costs two look-ups when there is nothing to do. A job that is sent before any of them is still stopped by the
-hook on `af`, which needs no looking.
+Strategy: Blender tells nobody that an add-on was enabled, so `attach` is called whenever Blender has started or loaded
+a file, a pool is chosen, or the render properties are drawn; it costs two look-ups when there is nothing to do. A job
+that is sent before any of them is still kept on its pool by the hook on `af`, which needs no looking.
 """
 
 from __future__ import annotations
@@ -44,20 +44,28 @@ def find_operator() -> Any:
     return getattr(bpy.types, "CGRU_OT_submit", None)
 
 
-def attach() -> None:
-    """Puts the chooser into CGRU's panel and the check in front of its operator, as far as that is not done."""
+def attach() -> bool:
+    """Puts the chooser into CGRU's panel and the check in front of its operator, as far as that is not done.
+
+    Returns:
+        Whether there was anything to do.
+    """
     panel, operator = find_panel(), find_operator()
+    done = False
     if panel is not _panel.cls:
+        done = True
         _panel.let_go()
         _panel.cls = panel
         if panel is not None:
             panel.prepend(_draw)
             _panel.undo = lambda: panel.remove(_draw)
     if operator is not _operator.cls:
+        done = True
         _operator.let_go()
         _operator.cls = operator
         if operator is not None:
             _operator.undo = submission.wrap_execute(operator, _before_submit, session.refusal)
+    return done
 
 
 def panel_found() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import bpy
 
@@ -179,10 +179,19 @@ def refusal(operator: Any, error: PoolNotApplied) -> Any:
     return {"CANCELLED"}
 
 
-def register() -> None:
+def register(pool_chosen: Callable[[], Any]) -> None:
+    """
+    Args:
+        pool_chosen: called whenever a pool was chosen, by a script, too.
+    """
+
+    def updated(scene: Any, context: Any) -> None:
+        pool_chosen()
+
     bpy.types.Scene.afpools_pool = bpy.props.StringProperty(
         name="Render Pool",
         description="The pool of hosts that jobs of this scene run on. Empty: any host",
+        update=updated,
     )
 
 

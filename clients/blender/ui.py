@@ -106,7 +106,9 @@ class RENDER_PT_afpools(bpy.types.Panel):
     @classmethod
     def poll(cls, context: Any) -> bool:
         # Asked for each drawing of the render properties, and so the place to notice that CGRU's add-on has come.
-        cgru.attach()
+        if cgru.attach():
+            # Its panel may have been drawn already, without us.
+            session.watch()
         return not cgru.panel_found()
 
     def draw(self, context: Any) -> None:

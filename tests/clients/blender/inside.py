@@ -1,0 +1,271 @@
+"""Runs inside Blender: does what the test beside it asks for, one line of JSON each way."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from types import SimpleNamespace
+
+import bpy  # isort: split
+
+# Blender puts it on the path.
+import addon_utils
+
+EXTENSION = "bl_ext.user_default.afanasy_pools"
+SUBMODULES = ("session", "cgru", "ui", "submission", "operators")
+
+
+def part(name):
+    """A module of the add-on's."""
+    return sys.modules[f"{EXTENSION}.{name}"]
+
+
+def install(file):
+    addon_utils.enable("bl_pkg")
+    bpy.ops.extensions.package_install_files(filepath=file, repo="user_default", enable_on_install=True)
+    return EXTENSION in bpy.context.preferences.addons
+
+
+def allow_online(allowed):
+    bpy.context.preferences.system.use_online_access = allowed
+
+
+def use_profile(folder):
+    bpy.context.preferences.addons[EXTENSION].preferences.profile_folder = folder
+
+
+def enable(name):
+    errors = []
+    # With the default set, as Blender's preferences do it: it is listed among those that are enabled.
+    return addon_utils.enable(name, default_set=True, handle_error=lambda error: errors.append(str(error))) is not None
+
+
+def disable(name):
+    addon_utils.disable(name, default_set=True)
+
+
+def set_scene(**settings):
+    for name, value in settings.items():
+        setattr(bpy.context.scene.cgru, name, value)
+
+
+def choose(pool):
+    return list(bpy.ops.afpools.choose(pool=pool))
+
+
+def chosen():
+    return bpy.context.scene.afpools_pool
+
+
+def set_pool(pool):
+    bpy.context.scene.afpools_pool = pool
+
+
+def save(file):
+    bpy.ops.wm.save_as_mainfile(filepath=file)
+
+
+def open_file(file):
+    bpy.ops.wm.open_mainfile(filepath=file)
+
+
+def new_file():
+    bpy.ops.wm.read_homefile(use_empty=True)
+
+
+def submit():
+    """The outcome, and what was reported as an error: from Python, Blender raises that."""
+    try:
+        return {"outcome": list(bpy.ops.cgru.submit()), "error": ""}
+    except RuntimeError as error:
+        return {"outcome": ["CANCELLED"], "error": str(error)}
+
+
+def send_by_hand():
+    """A job as another add-on would send it, with no operator of CGRU's in between."""
+    import af
+
+    job = af.Job("by hand")
+    block = af.Block("render", "generic")
+    block.setNumeric(1, 3)
+    block.setCommand("true")
+    job.blocks.append(block)
+    try:
+        return {"sent": job.send()[0], "error": ""}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test judges it
+        return {"sent": False, "error": f"{type(error).__name__}: {error}"}
+
+
+def break_af():
+    """Another `af`, which is not CGRU's."""
+    sys.modules["af"] = SimpleNamespace(Job=None)
+
+
+def break_operator():
+    """A newer submitter, whose operator has nothing that could be wrapped."""
+    operator = bpy.types.CGRU_OT_submit
+    part("cgru").attach()
+    part("cgru")._operator.let_go()
+    base = type("Newer", (), {"execute": operator.execute})
+    del operator.execute
+    operator.__bases__ = (base, *operator.__bases__)
+    part("cgru").attach()
+
+
+def wait_for_pools():
+    part("session").now.menu()
+    return [pool.name for pool in part("session").now._pool_menu().wait(30).pools]
+
+
+def test_connection():
+    bpy.ops.afpools.test_connection()
+    test = part("session").now.test
+    for thread in threading.enumerate():
+        if thread.name == "afpools connection test":
+            thread.join(30)
+    return {"running": test.running, "succeeded": test.succeeded, "text": test.text}
+
+
+class Layout:
+    """Takes what Blender's layouts take, and refuses what they refuse, as Blender itself describes them."""
+
+    _functions = bpy.types.UILayout.bl_rna.functions
+
+    def __init__(self, shown):
+        self._shown = shown
+        self.alert = False
+        self.enabled = True
+        self.operator_context = "INVOKE_DEFAULT"
+
+    def _check(self, function, kwargs):
+        parameters = self._functions[function].parameters
+        # `text_ctxt` and its like are all listed; what is not is a TypeError in Blender.
+        for name, value in kwargs.items():
+            assert name in parameters, f"{function}() has no {name}"
+            if parameters[name].type == "ENUM":
+                assert value in parameters[name].enum_items, f"{function}({name}={value!r})"
+            if parameters[name].type == "STRING":
+                assert isinstance(value, str), f"{function}({name}={value!r})"
+
+    def _child(self, function, kwargs):
+        self._check(function, kwargs)
+        return Layout(self._shown)
+
+    def row(self, **kwargs):
+        return self._child("row", kwargs)
+
+    def column(self, **kwargs):
+        return self._child("column", kwargs)
+
+    def split(self, **kwargs):
+        return self._child("split", kwargs)
+
+    def separator(self, **kwargs):
+        self._check("separator", kwargs)
+
+    def _show(self, text):
+        if text:
+            self._shown.append(("! " if self.alert else "") + text)
+
+    def label(self, **kwargs):
+        self._check("label", kwargs)
+        self._show(kwargs.get("text"))
+
+    def menu(self, menu, **kwargs):
+        self._check("menu", kwargs)
+        assert hasattr(bpy.types, menu)
+        self._show(f"[{kwargs['text']}]")
+
+    def operator(self, operator, **kwargs):
+        self._check("operator", kwargs)
+        group, _, name = operator.partition(".")
+        getattr(getattr(bpy.ops, group), name).get_rna_type()  # raises where there is none
+        self._show(f"<{kwargs.get('text') or operator}>")
+        return SimpleNamespace()
+
+    def prop(self, data, name, **kwargs):
+        self._check("prop", kwargs)
+        assert name in data.bl_rna.properties
+        self._show(f"{name}={getattr(data, name)}")
+
+
+def draw(cls):
+    """What a panel, a menu or the preferences show, when Blender has drawn everything for a second time."""
+    own_panel_shown()
+    if cls == "preferences":
+        drawn, own = part("ui").AfpoolsPreferences, bpy.context.preferences.addons[EXTENSION].preferences
+    else:
+        drawn, own = getattr(bpy.types, cls), None
+    shown = []
+    fake = SimpleNamespace(layout=Layout(shown), profile_folder=getattr(own, "profile_folder", ""), bl_rna=drawn.bl_rna)
+    drawn.draw(fake, bpy.context)
+    return shown
+
+
+def own_panel_shown():
+    return bpy.types.RENDER_PT_afpools.poll(bpy.context)
+
+
+_network = []
+sys.addaudithook(
+    lambda event, _: (
+        _network.append(event)
+        if event.startswith("socket.") and threading.current_thread() is threading.main_thread()
+        else None
+    )
+)
+
+
+def draw_a_hundred_times(cls):
+    """Whether a thread was waiting for the broker all the time, and what this thread asked of the network."""
+    draw(cls)
+    _network.clear()
+    for _ in range(100):
+        draw(cls)
+    waiting = any(thread.name == "afpools pool list" for thread in threading.enumerate())
+    return {"waiting": waiting, "network": list(_network)}
+
+
+def timer():
+    """Whether the timer is set, and what it does when its time has come."""
+    look = part("session")._look
+    return {"set": bpy.app.timers.is_registered(look), "again": look()}
+
+
+def leftovers():
+    """What is in Blender that the add-on brings; empty when it is disabled."""
+    found = [name for name in ("RENDER_PT_afpools", "AFPOOLS_MT_pools") if hasattr(bpy.types, name)]
+    found += [name for name in ("choose", "refresh", "test_connection") if name in dir(bpy.ops.afpools)]
+    found += ["scene"] if hasattr(bpy.types.Scene, "afpools_pool") else []
+    found += ["finder"] if any(type(finder).__name__ == "SendHook" for finder in sys.meta_path) else []
+    handlers = [handler for handler in bpy.app.handlers.load_post if EXTENSION in handler.__module__]
+    found += ["handler"] if handlers else []
+    panel = getattr(bpy.types, "CGRU_props", None)
+    functions = getattr(getattr(panel, "draw", None), "_draw_funcs", [])
+    found += ["drawing"] if any(EXTENSION in function.__module__ for function in functions) else []
+    operator = getattr(bpy.types, "CGRU_OT_submit", None)
+    execute = getattr(operator, "execute", None)
+    found += ["operator"] if hasattr(execute, "__wrapped__") else []
+    af = sys.modules.get("af")
+    found += ["af"] if hasattr(getattr(getattr(af, "Job", None), "send", None), "__wrapped__") else []
+    timers = [part("session")._look, part("cgru")._later]
+    found += ["timer"] if any(bpy.app.timers.is_registered(timer) for timer in timers) else []
+    return found
+
+
+def main():
+    # Blender and CGRU print to standard output what they like; the answers have a pipe of their own.
+    answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer = {"result": globals()[name](**arguments)}
+        except BaseException:  # noqa: BLE001 - whatever it is, the test shows it
+            answer = {"raised": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+
+
+main()

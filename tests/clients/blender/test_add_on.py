@@ -1,0 +1,273 @@
+"""The add-on in real Blenders, installed from its zip, with a real broker over TLS and a recording afserver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.afserver import AfServer
+from tests.clients.scripted_broker import Script, ScriptedBroker
+from tests.clients.scripted_broker import Studio as ScriptedStudio
+from tests.studio import Studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+pytestmark = pytest.mark.heavy
+
+Start = Callable[..., Any]
+
+
+def manager(studio: Studio) -> Client:
+    return Client(Profile.load(str(studio.profile("boss", Role.MANAGER))))
+
+
+def copies(tmp_path: Path) -> list[Path]:
+    """The temporary scenes that the submitter has saved."""
+    return list((tmp_path / "home").glob("shot_010.*.blend"))
+
+
+# --- submitting ---
+
+
+def test_a_submitted_job_is_kept_on_the_chosen_pool(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    assert blender.wait_for_pools() == ["fx", "gpu"]
+    blender.choose(pool="fx")
+    assert blender.submit() == {"outcome": ["FINISHED"], "error": ""}
+    (job,) = farm.jobs
+    with manager(open_studio) as client:
+        mask = client.exclude_mask("fx")
+    assert job["hosts_mask_exclude"] == mask.mask
+    assert job["hosts_mask_type"] == mask.mask_type == "regex"
+    assert json.loads(job["custom_data"]) == {"afpools": {"pool": "fx", "revision": mask.revision}}
+
+
+def test_masks_that_the_artist_typed_count_beside_the_pool(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.set_scene(hostsmask="pc", hostsmaskexclude="pc-01")
+    blender.choose(pool="fx")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    with manager(open_studio) as client:
+        mask = client.exclude_mask("fx", exclude="pc-01")
+    assert farm.jobs[0]["hosts_mask_exclude"] == mask.mask
+    assert farm.jobs[0]["hosts_mask"] == "(?:pc).*"
+
+
+def test_a_job_without_a_pool_is_as_the_stock_submitter_makes_it(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.choose(pool="fx")
+    blender.choose(pool="")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert not {"hosts_mask_exclude", "hosts_mask_type", "custom_data"} & set(farm.jobs[0])
+
+
+def test_with_the_broker_off_a_pool_is_refused_before_anything_is_saved_and_no_pool_goes_through(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    profile = open_studio.profile("anna")
+    open_studio.broker.stop()
+    blender = start_blender(cgru, profile)
+    assert blender.enable(name="cgru_tools")
+    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    blender.choose(pool="fx")
+    refused = blender.submit()
+    assert "The job was not sent: it cannot be kept on the pool 'fx'. No broker answered." in refused["error"]
+    assert refused["outcome"] == ["CANCELLED"]
+    assert "[fx]" in blender.draw(cls="CGRU_props")
+    assert (farm.jobs, copies(tmp_path)) == ([], [])
+    blender.choose(pool="")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert (len(farm.jobs), len(copies(tmp_path))) == (1, 1)
+
+
+def test_a_pool_that_is_gone_is_shown_as_missing_and_blocks_submission(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.choose(pool="fx")
+    with manager(open_studio) as client:
+        client.delete_pool("fx")
+    assert blender.wait_for_pools() == ["gpu"]
+    shown = blender.draw(cls="CGRU_props")
+    assert "! [fx (missing)]" in shown
+    assert any("fx is missing" in line for line in shown)
+    assert "'fx'" in blender.submit()["error"]
+    assert (farm.jobs, copies(tmp_path)) == ([], [])
+
+
+def test_a_job_that_another_add_on_sends_gets_the_pool_too_or_is_not_sent(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.choose(pool="gpu")
+    assert blender.send_by_hand()["sent"]
+    assert farm.jobs[0]["hosts_mask_type"] == "regex"
+    open_studio.broker.stop()
+    assert "PoolNotApplied" in blender.send_by_hand()["error"]
+    assert len(farm.jobs) == 1
+
+
+def test_where_af_is_not_as_expected_a_pool_is_refused(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.break_af()
+    blender.choose(pool="fx")
+    assert "has no Job.send as CGRU's has" in blender.submit()["error"]
+    assert (farm.jobs, copies(tmp_path)) == ([], [])
+
+
+def test_where_the_operator_is_not_as_expected_the_panel_says_so_and_the_job_is_still_kept_on_its_pool(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.break_operator()
+    blender.choose(pool="fx")
+    assert "submits in a way that is not known here" in " ".join(blender.draw(cls="CGRU_props"))
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert farm.jobs[0]["hosts_mask_type"] == "regex"
+    open_studio.broker.stop()
+    assert "The job was not sent" in blender.submit()["error"]
+    assert len(farm.jobs) == 1
+
+
+# --- living with Blender, and with CGRU's add-on ---
+
+
+@pytest.mark.parametrize("first", ["CGRU's", "ours"])
+def test_the_order_in_which_the_add_ons_are_enabled_does_not_matter(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, first: str, tmp_path: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    if first == "CGRU's":
+        blender.disable(name="bl_ext.user_default.afanasy_pools")
+    assert blender.enable(name="cgru_tools")
+    if first == "CGRU's":
+        assert blender.enable(name="bl_ext.user_default.afanasy_pools")
+        blender.use_profile(folder=str(open_studio.profile("anna")))
+    assert not blender.own_panel_shown()
+    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    blender.set_pool(pool="nowhere")
+    assert "'nowhere'" in blender.submit()["error"]
+    assert (farm.jobs, copies(tmp_path)) == ([], [])
+
+
+def test_cgrus_add_on_can_go_and_come_back(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    for _ in range(2):
+        assert blender.own_panel_shown()
+        assert "[No Pool]" in blender.draw(cls="RENDER_PT_afpools")
+        assert blender.enable(name="cgru_tools")
+        assert not blender.own_panel_shown()
+        assert blender.draw(cls="CGRU_props").count("[No Pool]") == 1
+        blender.set_pool(pool="nowhere")
+        assert "'nowhere'" in blender.submit()["error"]
+        assert (farm.jobs, copies(tmp_path)) == ([], [])
+        blender.set_pool(pool="")
+        blender.disable(name="cgru_tools")
+
+
+def test_enabled_and_disabled_again_it_leaves_nothing_behind(
+    start_blender: Start, open_studio: Studio, cgru: Path, farm: AfServer
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.send_by_hand()
+    for _ in range(2):
+        assert {"RENDER_PT_afpools", "AFPOOLS_MT_pools", "choose", "scene", "finder", "handler", "af"} <= set(
+            blender.leftovers()
+        )
+        blender.disable(name="bl_ext.user_default.afanasy_pools")
+        assert blender.leftovers() == []
+        assert blender.submit()["outcome"] == ["FINISHED"]
+        assert blender.enable(name="bl_ext.user_default.afanasy_pools")
+    assert "Traceback" not in blender.log.read_text()
+
+
+def test_the_pool_is_saved_with_the_scene(start_blender: Start, tmp_path: Path) -> None:
+    blender = start_blender()
+    blender.choose(pool="fx")
+    blender.save(file=str(tmp_path / "kept.blend"))
+    blender.new_file()
+    assert blender.chosen() == ""
+    blender.open_file(file=str(tmp_path / "kept.blend"))
+    assert blender.chosen() == "fx"
+
+
+# --- the interface ---
+
+
+def test_the_chooser_lists_the_pools_with_their_hosts_and_no_pool_first(
+    start_blender: Start, open_studio: Studio
+) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.wait_for_pools()
+    assert blender.draw(cls="AFPOOLS_MT_pools") == ["<No Pool>", "<fx (2 hosts)>", "<gpu (1 host)>"]
+    blender.choose(pool="fx")
+    shown = blender.draw(cls="RENDER_PT_afpools")
+    assert shown[:3] == ["Render Pool:", "[fx (2 hosts)]", "<afpools.refresh>"]
+
+
+def test_drawing_asks_nothing_of_the_network_while_the_broker_is_silent(
+    start_blender: Start, start: Callable[..., ScriptedBroker], studio: ScriptedStudio
+) -> None:
+    never: Script = lambda talk, request: None  # noqa: E731
+    profile = studio.profile(start(never).url)
+    blender = start_blender(profile=Path(profile.folder))
+    assert blender.draw_a_hundred_times(cls="RENDER_PT_afpools") == {"waiting": True, "network": []}
+
+
+def test_the_timer_runs_only_while_an_answer_is_waited_for(
+    start_blender: Start, open_studio: Studio, start: Callable[..., ScriptedBroker], studio: ScriptedStudio
+) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.draw(cls="RENDER_PT_afpools")
+    blender.wait_for_pools()
+    assert blender.timer() == {"set": True, "again": None}
+
+
+def test_the_connection_test_says_who_we_are_or_what_is_wrong(start_blender: Start, open_studio: Studio) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    good = blender.test_connection()
+    assert (good["running"], good["succeeded"]) == (False, True)
+    assert "as anna (reader); 2 pools." in good["text"]
+    assert any("as anna (reader)" in line for line in blender.draw(cls="preferences"))
+    open_studio.broker.stop()
+    bad = blender.test_connection()
+    assert (bad["running"], bad["succeeded"]) == (False, False)
+    assert bad["text"].startswith("No broker answered.")
+    blender.use_profile(folder="/nowhere/at/all")
+    assert blender.test_connection()["text"].startswith("The profile /nowhere/at/all is not a folder")
+
+
+def test_where_blender_may_not_use_the_network_it_is_not_used_and_a_pool_is_refused(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"), online=False)
+    assert blender.enable(name="cgru_tools")
+    assert "<Allow Online Access>" in blender.draw(cls="CGRU_props")
+    assert blender.draw_a_hundred_times(cls="CGRU_props") == {"waiting": False, "network": []}
+    blender.choose(pool="fx")
+    assert "allow online access" in blender.submit()["error"]
+    blender.allow_online(allowed=True)
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert len(farm.jobs) == 1
