@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from afpools_tools.networks import ScanError, ThisMachine, own_target, parse_target, this_machine
@@ -13,6 +13,7 @@ from afpools_tools.networks import ScanError, ThisMachine, own_target, parse_tar
 addresses = st.integers(0x0A000000, 0xDFFFFFFF).map(IPv4Address)  # 10.0.0.0 to 223.255.255.255
 
 
+@settings(deadline=None)
 @given(addresses, st.integers(20, 32))
 def test_a_network_is_meant_by_any_address_in_it_and_none_outside_is_tried(address, prefix):
     target = parse_target(f"{address}/{prefix}")
@@ -25,12 +26,14 @@ def test_a_network_is_meant_by_any_address_in_it_and_none_outside_is_tried(addre
         assert target.network.broadcast_address not in target.addresses
 
 
+@settings(deadline=None)
 @given(addresses, st.integers(0, 19))
 def test_a_network_wider_than_a_20_is_refused_with_what_is_allowed(address, prefix):
     with pytest.raises(ScanError, match=r"At most a /20 .* 4,096"):
         parse_target(f"{address}/{prefix}")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_network_or_an_error_that_says_so(text):
     try:
@@ -72,6 +75,7 @@ def test_the_own_network_is_the_one_with_the_default_route():
     assert own_target(own).narrowed_from is None
 
 
+@settings(deadline=None)
 @given(addresses, st.integers(1, 19))
 def test_of_a_wide_own_network_only_the_24_around_the_own_address_is_left(address, prefix):
     assume(not address.is_loopback and not address.is_link_local)

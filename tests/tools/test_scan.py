@@ -13,7 +13,7 @@ import threading
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afpools import HostSummary
@@ -246,6 +246,7 @@ def test_only_what_a_host_can_be_called_is_a_name(resolved, name):
     assert farm_name(resolved) == name
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_a_name_service_says_a_name_is_one_host_and_no_range(resolved):
     from afpools_broker.hosts import expand
@@ -316,6 +317,7 @@ def test_a_damaged_result_is_an_error_that_says_what_to_do(tmp_path, damage):
         last_result(file)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_result_with_a_byte_changed_is_read_or_refused(tmp_path_factory, data):
     file = tmp_path_factory.getbasetemp() / "changed.json"

@@ -326,7 +326,9 @@ class _Pace:
     async def turn(self) -> None:
         async with self._lock:
             await asyncio.sleep(max(0.0, self._next - time.monotonic()))
-            self._next = time.monotonic() + self._interval
+            now = time.monotonic()
+            # A sleep always takes a little longer: that is caught up with, a pause is not.
+            self._next = (self._next if now - self._next < self._interval else now) + self._interval
 
 
 async def connect_tcp(address: IPv4Address, port: int) -> None:

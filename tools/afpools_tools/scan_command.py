@@ -151,7 +151,7 @@ def _announce(scanner: Scanner) -> None:
     count = scanner.progress.addresses
     remark(
         f"Scanning {target.network}: {count:,} {'address' if count == 1 else 'addresses'}, "
-        f"{duration(scanner.expected_seconds)} at most. Ctrl-C ends it."
+        f"about {duration(scanner.expected_seconds)} at most. Ctrl-C ends it."
     )
 
 
