@@ -48,7 +48,21 @@ def _blender() -> Plugin:
     )
 
 
-_PLUGINS: dict[str, Callable[[], Plugin]] = {"blender": _blender}
+def _afstarter() -> Plugin:
+    return Plugin(
+        "afstarter",
+        "utilities/afstarter_pools",
+        "utilities/afstarter_pools/afpools",
+        "Run utilities/afstarter_pools/afstarter_pools.py within CGRU, or put it into Keeper's menu: "
+        "afpools install keeper",
+    )
+
+
+def _keeper() -> Plugin:
+    return Plugin("keeper", "start/AFANASY", None, "Start Keeper anew: the entries are in its AFANASY menu.")
+
+
+_PLUGINS: dict[str, Callable[[], Plugin]] = {"blender": _blender, "afstarter": _afstarter, "keeper": _keeper}
 
 
 def _places(plugin: Plugin, cgru: Path | None, into: list[Path] | None) -> list[Path]:
@@ -197,6 +211,20 @@ def install_blender(into: IntoOption = None, profile: ProfileOption = None, yes:
     _install(plugin, _places(plugin, None, into), profile, yes)
 
 
+@install_app.command("afstarter")
+def install_afstarter(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    """The launcher of AfStarter with a pool chooser, into CGRU."""
+    plugin = _afstarter()
+    _install(plugin, _places(plugin, cgru, None), profile, yes)
+
+
+@install_app.command("keeper")
+def install_keeper(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    """Entries for Keeper's menu, into CGRU: submit with a pool, manage pools, the broker's health."""
+    plugin = _keeper()
+    _install(plugin, _places(plugin, cgru, None), profile, yes)
+
+
 @uninstall_app.callback()
 def _uninstall_group() -> None:
     """Take away what `afpools install` has written."""
@@ -222,6 +250,20 @@ def uninstall_blender(into: IntoOption = None, yes: YesOption = False) -> None:
     """The add-on, from every Blender of this user."""
     plugin = _blender()
     _uninstall(plugin, _places(plugin, None, into), yes)
+
+
+@uninstall_app.command("afstarter")
+def uninstall_afstarter(cgru: CgruOption = None, yes: YesOption = False) -> None:
+    """The launcher, from CGRU."""
+    plugin = _afstarter()
+    _uninstall(plugin, _places(plugin, cgru, None), yes)
+
+
+@uninstall_app.command("keeper")
+def uninstall_keeper(cgru: CgruOption = None, yes: YesOption = False) -> None:
+    """Keeper's entries, from CGRU."""
+    plugin = _keeper()
+    _uninstall(plugin, _places(plugin, cgru, None), yes)
 
 
 @install_app.command("python")

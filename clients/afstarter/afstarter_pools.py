@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""CGRU's AfStarter with a "Render Pool" chooser in its Job tab.
+
+Strategy: the stock script is run as it is, but for its class `Dialog`, in whose place a subclass stands by the time the
+script makes its window. The subclass adds one line of widgets, and names our afjob_pools.py instead of afjob.py in the
+command when a pool is chosen; the mask is fetched when the job is sent. Where the script or its window is not
+as we know it, there is no chooser, and it runs unchanged.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from typing import Any, Dict, List
+
+from afjob_pools import HERE, POOL_VARIABLE, add_library, stock_afjob
+
+add_library()
+
+from afpools.pool_menu import Menu, PoolMenu  # noqa: E402
+
+# How often the window looks whether the list of pools has come, in milliseconds.
+_LOOK = 250
+
+# The chosen pool's name among AfStarter's fields, under which it is saved with the others.
+_FIELD = "afpools_pool"
+
+
+class Unexpected(Exception):
+    """AfStarter is not as we know it."""
+
+
+def run(path: str) -> None:
+    """Runs AfStarter with the chooser, or, where that cannot be, without."""
+    with open(path, encoding="utf-8") as file:
+        script = ast.parse(file.read(), path)
+    namespace: Dict[str, Any] = {"__name__": "__main__", "__file__": path, "__builtins__": __builtins__}
+    ends = [number for number, node in enumerate(script.body, 1) if getattr(node, "name", "") == "Dialog"]
+    # Everything up to the class, then the class in ours, then what makes the window.
+    head, tail = (script.body[: ends[0]], script.body[ends[0] :]) if ends else ([], script.body)
+    _execute(head, path, namespace)
+    try:
+        if not ends:
+            raise Unexpected("it has no class Dialog")
+        namespace["Dialog"] = with_pools(namespace["Dialog"], PoolMenu())
+    except Unexpected as error:
+        complain(error)
+    _execute(tail, path, namespace)
+
+
+def _execute(nodes: List[ast.stmt], path: str, namespace: Dict[str, Any]) -> None:
+    module = ast.Module(body=nodes)
+    module.type_ignores = []  # what Python 3.8 and newer ask for, and 3.7 does not know
+    exec(compile(module, path, "exec"), namespace)  # noqa: S102 - it is what python would do with it
+
+
+def complain(error: Unexpected) -> None:
+    """Says why there is no chooser."""
+    print(f"AfStarter runs without pools: {error}. Afanasy Pools does not know this version of it.", file=sys.stderr)
+
+
+def with_pools(dialog: Any, pools: PoolMenu) -> Any:
+    """AfStarter's window with a chooser.
+
+    Args:
+        dialog: the class `Dialog` of the stock script.
+        pools: what to choose from.
+
+    Raises:
+        Unexpected: the class is another than we know.
+    """
+    for method in ("load", "evaluateCmd", "start"):
+        if not callable(getattr(dialog, method, None)):
+            raise Unexpected(f"its class Dialog has no method {method}")
+
+    class PoolsDialog(dialog):
+        def __init__(self) -> None:
+            self.chooser: Any = None
+            self.tried = False
+            dialog.__init__(self)
+            self.add_chooser()
+
+        def load(self, *args: Any, **kwargs: Any) -> Any:
+            # The last settings are loaded while the window is made; by then the field must be there.
+            self.add_chooser()
+            return dialog.load(self, *args, **kwargs)
+
+        def add_chooser(self) -> None:
+            if self.tried:
+                return
+            self.tried = True
+            try:
+                self.chooser = make_chooser(self, pools)
+            except Unexpected as error:
+                complain(error)
+                self.setWindowTitle(self.windowTitle() + "   (without pools: this AfStarter is not known)")
+
+        def evaluateCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802 - AfStarter's own name
+            dialog.evaluateCmd(self, *args, **kwargs)
+            pool = self.chooser.pool() if self.chooser else ""
+            if pool and self.evaluated:
+                self.send_with(pool)
+
+        def send_with(self, pool: str) -> None:
+            """Puts our program into the command, or says why the job cannot be sent."""
+            command = str(self.teCmd.toPlainText())
+            stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
+            if self.chooser.is_missing(pool):
+                self.refuse(f"There is no pool {pool!r} any more. Choose another one, or none, in the Job tab.")
+            elif command.count(stock) != 1:
+                self.refuse(
+                    f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. This AfStarter is "
+                    "not known to Afanasy Pools; without a pool the job can be sent."
+                )
+            else:
+                # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
+                os.environ[POOL_VARIABLE] = pool
+                self.teCmd.setText(command.replace(stock, ours))
+
+        def refuse(self, why: str) -> None:
+            self.evaluated = False
+            self.bStart.setEnabled(False)
+            self.teCmd.setText(why)
+
+    return PoolsDialog
+
+
+def make_chooser(window: Any, pools: PoolMenu) -> Any:
+    """The line of widgets in the Job tab.
+
+    Raises:
+        Unexpected: there is no such tab, or the window lacks what we rely on.
+    """
+    from Qt import QtCore, QtGui, QtWidgets
+
+    fields, command = getattr(window, "fields", None), getattr(window, "teCmd", None)
+    if not isinstance(fields, dict) or not isinstance(fields.get("hostsexclude"), QtWidgets.QLineEdit):
+        raise Unexpected("its window has no field for an exclude mask")
+    if not isinstance(command, QtWidgets.QTextEdit) or not hasattr(window, "bStart"):
+        raise Unexpected("its window does not show the command")
+    tabs = window.findChild(QtWidgets.QTabWidget)
+    titles = [tabs.tabText(number) for number in range(tabs.count())] if tabs else []
+    if "Job" not in titles or tabs.widget(titles.index("Job")).layout() is None:
+        raise Unexpected("its window has no tab Job")
+
+    class Choices(QtWidgets.QComboBox):
+        def showPopup(self) -> None:  # noqa: N802 - Qt's own name
+            # The list that is shown now is the one at hand; a newer one comes when it comes.
+            pools.current()
+            QtWidgets.QComboBox.showPopup(self)
+
+    class Chooser(QtWidgets.QWidget):
+        def __init__(self) -> None:
+            QtWidgets.QWidget.__init__(self, window)
+            self.shown = None
+            # AfStarter saves and loads the texts of its fields. A combo box would fall back to its first entry, no
+            # pool, where the saved one is not in the list.
+            self.field = fields[_FIELD] = QtWidgets.QLineEdit(self)
+            self.field.hide()
+            self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum)
+            self.choices = Choices(self)
+            self.choices.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+            self.choices.setAccessibleName("Render Pool")
+            self.status = QtWidgets.QLabel(self)
+            self.status.setWordWrap(True)
+            self.status.setTextFormat(QtCore.Qt.TextFormat.PlainText)
+            refresh = QtWidgets.QPushButton("Refresh Pools", self)
+            line = QtWidgets.QHBoxLayout()
+            line.addWidget(QtWidgets.QLabel("Render Pool:", self))
+            line.addWidget(self.choices)
+            line.addWidget(refresh)
+            both = QtWidgets.QVBoxLayout(self)
+            both.setContentsMargins(0, 0, 0, 0)
+            both.addLayout(line)
+            both.addWidget(self.status)
+            refresh.clicked.connect(self.refresh)
+            self.choices.activated.connect(self.chosen)
+            self.field.textChanged.connect(self.show_again)
+            self.timer = QtCore.QTimer(self)
+            self.timer.timeout.connect(self.look)
+            self.timer.start(_LOOK)
+            self.show_menu(pools.current())
+
+        def pool(self) -> str:
+            return str(self.field.text())
+
+        def is_missing(self, pool: str) -> bool:
+            menu = pools.latest()
+            return menu.fetched is not None and not menu.error and menu.find(pool) is None
+
+        def refresh(self) -> None:
+            pools.refresh()
+            self.look()
+
+        def look(self) -> None:
+            if pools.latest() is self.shown:
+                return
+            missing = "(missing)" in self.choices.currentText()
+            self.show_menu(pools.latest())
+            # Not without need: where the command was, there may be what became of the last job.
+            if missing != ("(missing)" in self.choices.currentText()):
+                window.evaluate()
+
+        def chosen(self, number: int) -> None:
+            self.field.setText(self.choices.itemData(number))
+            window.evaluate()
+
+        def show_again(self) -> None:
+            self.show_menu(pools.latest())
+
+        def show_menu(self, menu: Menu) -> None:
+            self.shown = menu
+            self.choices.clear()
+            self.choices.addItem("No pool", "")
+            for pool in menu.pools:
+                hosts = "1 host" if pool.hosts == 1 else f"{pool.hosts} hosts"
+                self.choices.addItem(f"{pool.name} ({hosts})", pool.name)
+            if self.pool() and menu.find(self.pool()) is None:
+                missing = self.is_missing(self.pool())
+                self.choices.addItem(self.pool() + (" (missing)" if missing else " (not checked yet)"), self.pool())
+                if missing:
+                    last = self.choices.count() - 1
+                    self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
+            names = [self.choices.itemData(number) for number in range(self.choices.count())]
+            self.choices.setCurrentIndex(names.index(self.pool()))
+            self.status.setText(menu.status())
+            self.status.setVisible(bool(menu.status()))
+
+    chooser = Chooser()
+    tabs.widget(titles.index("Job")).layout().addWidget(chooser)
+    return chooser
+
+
+if __name__ == "__main__":
+    location = os.environ.get("CGRU_LOCATION")
+    if not location:
+        sys.exit("CGRU_LOCATION is not set. Start this from CGRU's Keeper, or after its setup.sh.")
+    stock_script = os.path.join(location, "utilities", "afstarter", "afstarter.py")
+    if not os.path.isfile(stock_script):
+        sys.exit(f"{stock_script} is not there, so there is no AfStarter to run.")
+    sys.argv[0] = stock_script
+    run(stock_script)

@@ -1,0 +1,7 @@
+@echo off
+rem Name=Manage Pools
+rem Icon=tools.png
+
+if not defined AFPOOLS_COMMAND set "AFPOOLS_COMMAND=afpools"
+"%AFPOOLS_COMMAND%" manager %*
+if errorlevel 1 pause

@@ -1,0 +1,7 @@
+@echo off
+rem Name=Pool Broker Health
+rem Icon=info.png
+
+if not defined AFPOOLS_COMMAND set "AFPOOLS_COMMAND=afpools"
+"%AFPOOLS_COMMAND%" health
+pause

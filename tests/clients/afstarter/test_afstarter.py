@@ -1,0 +1,234 @@
+"""AfStarter with a pool chooser: its window in a process of its own, a real broker, a recording afserver."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.afserver import AfServer, afserver, renders_answer
+from tests.studio import Studio, studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+HERE = Path(__file__).parent
+CLIENTS = HERE.parents[2] / "clients"
+STOCK = os.environ.get("CGRU_LOCATION")
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(
+        importlib.util.find_spec("PySide6") is None and "CI" not in os.environ, reason="PySide6 is not installed"
+    ),
+]
+
+
+@dataclass
+class Workstation:
+    """A CGRU with the plug-in, a broker, an afserver, and an artist's home."""
+
+    cgru: Path
+    farm: AfServer
+    place: Studio
+    home: Path
+    profile: Path
+    scene: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        python = self.cgru / "lib/python", self.cgru / "afanasy/python"
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("AFPOOLS_", "XDG_"))},
+            "HOME": str(self.home),
+            "QT_QPA_PLATFORM": "offscreen",
+            "CGRU_LOCATION": str(self.cgru),
+            "AF_ROOT": str(self.cgru / "afanasy"),
+            "CGRU_PYTHONEXE": sys.executable,
+            "CGRU_AF_SERVERNAME": "127.0.0.1",
+            "CGRU_AF_SERVERPORT": str(self.farm.address[1]),
+            "PYTHONPATH": os.pathsep.join(map(str, python)),
+            "AFPOOLS_PROFILE": str(self.profile),
+        }
+
+    def run(self, *steps: str) -> list[dict[str, Any]]:
+        """What the steps that look have seen."""
+        done = self.start(*steps)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("SEEN ")]
+
+    def start(self, *steps: str) -> subprocess.CompletedProcess[str]:
+        launcher = CLIENTS / "afstarter" / "afstarter_pools.py"
+        return subprocess.run(
+            [sys.executable, HERE / "at_the_window.py", launcher, *steps],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    def broker_away(self) -> None:
+        self.place.broker.__exit__(None, None, None)
+
+
+KINDS = [
+    "stand-in",
+    pytest.param("stock", marks=pytest.mark.skipif(not STOCK, reason="CGRU_LOCATION names no CGRU")),
+]
+
+
+@pytest.fixture(params=KINDS)
+def workstation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstation]:
+    yield from make(HERE / "cgru" if request.param == "stand-in" else Path(STOCK or ""), tmp_path)
+
+
+@pytest.fixture
+def standing_in(tmp_path: Path) -> Iterator[Workstation]:
+    """One with a CGRU that may be changed."""
+    shutil.copytree(HERE / "cgru", tmp_path / "cgru")
+    yield from make(tmp_path / "cgru", tmp_path)
+
+
+def make(cgru: Path, folder: Path) -> Iterator[Workstation]:
+    # AfStarter takes the type of a job from the scene's name.
+    scene = folder / "shot.nk"
+    scene.touch()
+    (folder / "home/.cgru").mkdir(parents=True)
+    with afserver() as farm:
+        farm.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
+        with studio(folder / "studio", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place:
+            profile = place.profile("anna", Role.MANAGER)
+            with Client(Profile.load(str(profile)), timeout=30) as client:
+                client.create_pool("fx", ["pc-01", "pc-03"])
+                client.create_pool('a "b" $c', ["pc-05"])
+            yield Workstation(cgru, farm, place, folder / "home", profile, scene)
+
+
+def test_the_job_that_arrives_is_kept_on_the_chosen_pool(workstation: Workstation) -> None:
+    scene = f"scene={workstation.scene}"
+    before, chosen, sent = workstation.run(scene, "asked", "see", "choose=fx", "see", "start", "see")
+    assert (before["chosen"], before["status"]) == ("No pool", "")
+    assert before["pools"] == ["No pool", 'a "b" $c (1 host)', "fx (2 hosts)"]
+    assert "afjob.py" in before["command"]
+    assert "afjob_pools.py" in chosen["command"]
+    assert "pc-0" not in chosen["command"]
+    assert "successfully sent" in sent["command"]
+    (job,) = workstation.farm.jobs
+    assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?!pc-0[13]$).*", "regex")
+    assert json.loads(job["custom_data"])["afpools"]["pool"] == "fx"
+
+
+def test_no_pool_is_the_stock_program(workstation: Workstation) -> None:
+    (sent,) = workstation.run(f"scene={workstation.scene}", "asked", "exclude=pc-02", "start", "see")
+    assert "successfully sent" in sent["command"]
+    (job,) = workstation.farm.jobs
+    assert job["hosts_mask_exclude"] == "pc-02"
+    assert not {"hosts_mask_type", "custom_data"} & job.keys()
+
+
+def test_a_mask_that_the_artist_typed_holds_as_well(workstation: Workstation) -> None:
+    workstation.run(f"scene={workstation.scene}", "exclude=pc-03", "asked", "choose=fx", "start")
+    (job,) = workstation.farm.jobs
+    assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?:pc-03).*|(?:(?!pc-0[13]$).*)", "regex")
+
+
+def test_a_pool_may_be_called_anything(workstation: Workstation) -> None:
+    workstation.run(f"scene={workstation.scene}", "asked", 'choose=a "b" $c', "start")
+    (job,) = workstation.farm.jobs
+    assert json.loads(job["custom_data"])["afpools"]["pool"] == 'a "b" $c'
+
+
+def test_the_chosen_pool_is_there_next_time_and_one_that_is_gone_is_missing(workstation: Workstation) -> None:
+    scene = f"scene={workstation.scene}"
+    workstation.run(scene, "asked", "choose=fx", "close")
+    (again,) = workstation.run(scene, "asked", "see")
+    assert again["chosen"] == "fx (2 hosts)"
+    with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
+        client.delete_pool("fx")
+    gone, refused = workstation.run(scene, "asked", "refresh", "asked", "see", "start", "see")
+    assert gone["chosen"] == "fx (missing)"
+    assert "There is no pool 'fx' any more" in refused["command"]
+    assert not refused["can_start"]
+    assert workstation.farm.jobs == []
+
+
+def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_sent(workstation: Workstation) -> None:
+    scene = f"scene={workstation.scene}"
+    workstation.run(scene, "asked", "choose=fx", "close")
+    workstation.broker_away()
+    shown, refused = workstation.run(scene, "refresh", "asked", "see", "start", "see")
+    assert shown["pools"] == ["No pool", 'a "b" $c (1 host)', "fx (2 hosts)"]
+    assert "No broker answered" in shown["status"]
+    assert "The job was not sent" in refused["command"]
+    assert "No broker answered" in refused["command"]
+    assert workstation.farm.jobs == []
+    (sent,) = workstation.run(scene, "choose=", "start", "see")
+    assert "successfully sent" in sent["command"]
+    assert "hosts_mask_type" not in workstation.farm.jobs[0]
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("class Dialog(", "class Window("),
+        ("Dialog()", "Window()"),
+        ("def load", "def load_settings"),
+        ('"Job"', '"Render"'),
+        ('"hostsexclude"', '"exclude"'),
+        ("self.fields", "self._fields"),
+    ],
+)
+def test_an_afstarter_of_another_make_runs_unchanged_and_that_is_said(
+    standing_in: Workstation, was: str, now: str
+) -> None:
+    script = standing_in.cgru / "utilities/afstarter/afstarter.py"
+    changed = script.read_text().replace(was, now)
+    if "Window" in now:
+        changed = changed.replace("class Dialog(", "class Window(").replace("Dialog()", "Window()")
+    changed = changed.replace("self.load(", "self.load_settings(") if "load_settings" in now else changed
+    script.write_text(changed)
+    done = standing_in.start("see")
+    assert done.returncode == 0, done.stderr
+    assert "AfStarter runs without pools" in done.stderr
+    assert '"pools": null' in done.stdout
+
+
+def test_a_command_of_another_make_is_not_sent_with_a_pool(standing_in: Workstation) -> None:
+    script = standing_in.cgru / "utilities/afstarter/afstarter.py"
+    script.write_text(script.read_text().replace('"afjob.py"', '"afnewjob.py"'))
+    scene = f"scene={standing_in.scene}"
+    without, refused = standing_in.run(scene, "asked", "see", "choose=fx", "start", "see")
+    assert without["can_start"]
+    assert "is not in the command" in refused["command"]
+    assert standing_in.farm.jobs == []
+
+
+@pytest.mark.parametrize("unset", ["AF_ROOT", "AFPOOLS_POOL"])
+def test_the_program_that_sends_says_what_it_lacks(standing_in: Workstation, unset: str) -> None:
+    env = {**standing_in.env, "AFPOOLS_POOL": "fx"}
+    del env[unset]
+    command = [sys.executable, CLIENTS / "afstarter" / "afjob_pools.py", standing_in.scene, "1", "3"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, unset in done.stderr) == (1, True)
+    assert standing_in.farm.jobs == []
+
+
+def test_arguments_output_and_exit_status_are_the_stock_programs_own(standing_in: Workstation) -> None:
+    command = [sys.executable, CLIENTS / "afstarter" / "afjob_pools.py"]
+    env = {**standing_in.env, "AFPOOLS_POOL": "fx"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "usage: afjob SCENE FIRST LAST\n")
+    standing_in.farm.stop()
+    done = subprocess.run(
+        [*command, standing_in.scene, "1", "3"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "refused" in done.stdout) == (1, True)
