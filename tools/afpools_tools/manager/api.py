@@ -50,6 +50,12 @@ class OnePool(Params):
     pool: str
 
 
+class MaybePool(Params):
+    """One pool, or all of them."""
+
+    pool: str | None = None
+
+
 class CreatePool(Params):
     """`hosts` is text as people type it: names and ranges, parted by blanks or commas."""
 
@@ -147,8 +153,9 @@ class Api:
         pool = self.client.get_pool(params.pool)
         return {**pool._asdict(), "ranges": fold(pool.hosts)}
 
-    def show_usage(self, params: OnePool) -> dict[str, Any]:
-        return self.usage.series(params.pool)._asdict()
+    def show_usage(self, params: MaybePool) -> dict[str, Any]:
+        found = self.usage.series(params.pool)
+        return {"when": found.when, "pools": {name: lines._asdict() for name, lines in found.pools.items()}}
 
     def show_masks(self, params: OnePool) -> dict[str, Any]:
         """The pool's mask in each style, and what it does to today's farm in either type."""
@@ -255,7 +262,7 @@ class Api:
 READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "session": (Nothing, Api.show_session),
     "pool": (OnePool, Api.show_pool),
-    "usage": (OnePool, Api.show_usage),
+    "usage": (MaybePool, Api.show_usage),
     "masks": (OnePool, Api.show_masks),
     "pattern": (CheckPattern, Api.check_pattern),
     "history": (HistoryPage, Api.show_history),

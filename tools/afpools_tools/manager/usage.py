@@ -19,7 +19,7 @@ HOURS_KEPT = 12.0
 SAMPLES_KEPT = int(HOURS_KEPT * 3600 / SECONDS_BETWEEN)
 
 # A chart is a few hundred pixels wide.
-_POINTS = 240
+_POINTS = 160
 
 
 class Counts(NamedTuple):
@@ -46,14 +46,19 @@ def count(hosts: Iterable[HostSummary]) -> dict[str, Counts]:
     return {pool: Counts(*counts) for pool, counts in found.items()}
 
 
-class Series(NamedTuple):
-    """A pool over time: `when` is seconds since 1970, the others are counts at that moment; None where the pool was
-    not there."""
+class Lines(NamedTuple):
+    """A pool over time: counts at each moment; None where the pool was not there."""
 
-    when: list[int]
     online: list[int | None]
     busy: list[int | None]
     free: list[int | None]
+
+
+class Series(NamedTuple):
+    """Pools over time: `when` is seconds since 1970."""
+
+    when: list[int]
+    pools: dict[str, Lines]
 
 
 class Usage:
@@ -80,18 +85,26 @@ class Usage:
             numbers = array("I", (number for name in names for number in counts[name]))
             self._samples.append((now, names, numbers))
 
-    def series(self, pool: str) -> Series:
-        """What was noted of a pool, thinned to what a chart can show."""
+    def series(self, only: str | None = None) -> Series:
+        """What was noted, thinned to what charts can show.
+
+        Args:
+            only: of this pool; else of all that there were at the last moment.
+        """
         with self._lock:
             samples = list(self._samples)
-        samples = samples[:: -(-len(samples) // _POINTS) or 1]
-        found = Series([], [], [], [])
-        at: dict[int, int | None] = {}
-        for when, names, numbers in samples:
+        # From the end, so that the newest is always among them.
+        samples = samples[:: -max(1, -(-len(samples) // _POINTS))][::-1]
+        wanted = (samples[-1][1] if samples else ()) if only is None else (only,)
+        found = Series([], {pool: Lines([], [], []) for pool in wanted})
+        names: tuple[str, ...] | None = None
+        start: dict[str, int] = {}
+        for when, present, numbers in samples:
             found.when.append(round(when))
-            if id(names) not in at:
-                at[id(names)] = names.index(pool) * 3 if pool in names else None
-            start = at[id(names)]
-            for offset, line in enumerate((found.online, found.busy, found.free)):
-                line.append(None if start is None else numbers[start + offset])
+            if present is not names:
+                names, start = present, {pool: 3 * at for at, pool in enumerate(present)}
+            for pool, lines in found.pools.items():
+                at = start.get(pool)
+                for offset, line in enumerate(lines):
+                    line.append(None if at is None else numbers[at + offset])
         return found

@@ -6,12 +6,20 @@ import { duration } from "./format.js";
 import { start } from "./live.js";
 import { connected, isReader, isStale, loaded, status } from "./store.js";
 import { Toasts } from "./ui.js";
+import { BrokerPage } from "./pages/broker.js";
+import { HistoryPage } from "./pages/history.js";
 import { HostsPage } from "./pages/hosts.js";
+import { MapPage } from "./pages/map.js";
+import { MasksPage } from "./pages/masks.js";
 import { PoolsPage } from "./pages/pools.js";
 
 const PAGES = [
   ["pools", "Pools", PoolsPage],
   ["hosts", "Hosts", HostsPage],
+  ["masks", "Masks", MasksPage],
+  ["map", "Map", MapPage],
+  ["history", "History", HistoryPage],
+  ["broker", "Broker", BrokerPage],
 ];
 
 /** The address after #: page, and what the page shows. */

@@ -31,6 +31,9 @@ export const members = computed(() => {
 
 export const isStale = computed(() => !connected.value || !status.value.reachable);
 
+/** Changes whenever a host enters or leaves a pool, or appears or is gone; not with what renders do. */
+export const membership = signal(0);
+
 /** Whether the broker lets us do this now. */
 export const may = (operation) => !isStale.value && status.value.operations.includes(operation);
 
@@ -66,10 +69,16 @@ function merged(rows, changed, gone, whole, read) {
   return before === kept && kept === known.size ? now : now.sort(byName);
 }
 
+function isMoved([name, , , , , , now]) {
+  const before = hostByName.peek().get(name)?.pools;
+  return !before || before.length !== now.length || before.some((pool, at) => pool !== now[at]);
+}
+
 /** Takes one message of the stream. */
 export function apply(message) {
   const { whole } = message;
   if (message.pools) pools.value = merged(pools.value, message.pools, message.pools_gone, whole, poolOf);
+  if (message.hosts && (whole || message.hosts_gone.length || message.hosts.some(isMoved))) membership.value++;
   if (message.hosts) hosts.value = merged(hosts.value, message.hosts, message.hosts_gone, whole, hostOf);
   if (message.status) status.value = message.status;
   if (status.value.reachable) loaded.value = true;

@@ -2,6 +2,7 @@
 
 import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
+import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
 import { members, may, poolByName, pools } from "../store.js";
 import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
@@ -81,6 +82,7 @@ function PoolDetail({ pool }) {
   const [dialog, setDialog] = useState(null);
   const [typed, setTyped] = useState("");
   const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
+  const { value: past } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
   const own = members.value.get(pool.name) ?? [];
   const add = async (event) => {
     event.preventDefault();
@@ -102,6 +104,7 @@ function PoolDetail({ pool }) {
       <div><dt>Free</dt><dd class="free">${number(pool.free)}</dd></div>
     </dl>
     <${UsageBar} pool=${pool} />
+    ${past?.pools[pool.name] && html`<${UsageChart} series=${{ when: past.when, ...past.pools[pool.name] }} hosts=${pool.hosts} label="Use of ${pool.name}" />`}
     <nav class="links">
       <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
       <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>

@@ -1,0 +1,97 @@
+// History: who changed what and when; take back what can be taken back.
+
+import { html, useEffect, useState } from "../html.js";
+import { read } from "../api.js";
+import { breakable, date, number, time } from "../format.js";
+import { may, poolByName, pools, status } from "../store.js";
+import { Swatch, undo } from "../ui.js";
+
+const PAGE = 100;
+const WORDS = {
+  "pools.create": "created", "pools.rename": "renamed", "pools.delete": "deleted", "pools.update": "changed",
+  "pools.add_hosts": "added hosts to", "pools.remove_hosts": "removed hosts from", "pools.import_native": "imported",
+  "hosts.register": "registered hosts", "hosts.forget": "forgot hosts", "history.undo": "took back a change of",
+};
+
+export function HistoryPage({ argument }) {
+  const [entries, setEntries] = useState([]);
+  const [more, setMore] = useState(false);
+  const [error, setError] = useState("");
+  const load = async (before) => {
+    try {
+      const { entries: found } = await read("history", { pool: argument || null, limit: PAGE, before });
+      setEntries((shown) => (before ? [...shown, ...found] : found));
+      setMore(found.length === PAGE);
+      setError("");
+    } catch (problem) {
+      setError(problem.message);
+    }
+  };
+  // Whatever changes a pool makes a line of history.
+  const revisions = pools.value.map((pool) => pool.revision).join();
+  useEffect(() => {
+    load(null);
+  }, [argument, revisions, status.value.reachable]);
+  const take = async (entry) => {
+    await undo([entry.id], describe(entry));
+    load(null);
+  };
+  return html`<section class="page">
+    <header>
+      <h2>History</h2>
+      <label class="pool-filter"><span class="muted">Pool</span>
+        <select value=${argument} aria-label="Pool" onChange=${(event) => (location.hash = `#/history/${encodeURIComponent(event.target.value)}`)}>
+          <option value="">all</option>
+          ${argument && !poolByName.value.has(argument) && html`<option value=${argument}>${argument}</option>`}
+          ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
+        </select></label>
+    </header>
+    ${error && html`<p class="error pad" role="alert">${error}</p>`}
+    <div class="table scroll" tabindex="0" aria-label="History">
+      <table class="history">
+        <thead><tr><th>When</th><th>Who</th><th>What</th><th>Difference</th><th><span class="hidden">Undo</span></th></tr></thead>
+        <tbody>${entries.map((entry) => html`<tr key=${entry.id}>
+          <td class="when"><span>${time(entry.when)}</span> <span class="muted">${date(entry.when)}</span></td>
+          <td>${entry.who}</td>
+          <td>${WORDS[entry.op] ?? entry.op}${entry.pool && html` <span class="chip"><${Swatch}
+            colour=${poolByName.value.get(entry.pool)?.colour} />${entry.pool}</span>`}</td>
+          <td><${Difference} entry=${entry} /></td>
+          <td class="undo"><${UndoCell} entry=${entry} onUndo=${() => take(entry)} /></td>
+        </tr>`)}</tbody>
+      </table>
+      ${!entries.length && !error && html`<p class="empty">Nothing was changed yet.</p>`}
+      ${more && html`<p class="pad"><button onClick=${() => load(entries.at(-1).id)}>Older changes</button></p>`}
+    </div>
+  </section>`;
+}
+
+const describe = (entry) => `${WORDS[entry.op] ?? entry.op} ${entry.pool}`.trim();
+
+function Difference({ entry }) {
+  const { diff, ranges, op } = entry;
+  const lines = [];
+  if (diff.name && diff.name[0] && diff.name[1]) lines.push(html`<del>${diff.name[0]}</del> → <ins>${diff.name[1]}</ins>`);
+  for (const [key, sign] of [["added", "+"], ["removed", "−"]]) {
+    if (diff[key]?.length) {
+      lines.push(html`<span class="change ${key}"><b>${sign} ${number(diff[key].length)}</b> <span class="mono clamp">${breakable(ranges[key])}</span></span>`);
+    }
+  }
+  if (op !== "pools.delete") {
+    const texts = [];
+    for (const key of ["description", "colour"]) {
+      if (!diff[key]) continue;
+      const [before, after] = diff[key];
+      const mark = (value) => (key === "colour" && value ? html`<${Swatch} colour=${value} /> ${value}` : value);
+      texts.push(html`<span class="text">${key}: ${before && html`<del>${mark(before)}</del> → `}${after ? html`<ins>${mark(after)}</ins>` : "none"}</span>`);
+    }
+    if (texts.length) lines.push(texts);
+  }
+  return html`<div class="difference">${lines.map((line, index) => html`<div key=${index}>${line}</div>`)}</div>`;
+}
+
+function UndoCell({ entry, onUndo }) {
+  if (entry.undoable === undefined) return null; // a broker that cannot undo
+  if (!entry.undoable) return html`<span class="muted why">${entry.why_not}</span>`;
+  return html`<button class="copy" disabled=${!may("history.undo")} onClick=${onUndo}
+    aria-label="Undo: ${describe(entry)}">Undo</button>`;
+}
