@@ -17,6 +17,7 @@ from .health import Health
 from .listeners import ConnectionLimits, Listener, Refusals, Shared, Workers
 from .listeners.curve import CurveListener
 from .listeners.tls import TlsListener
+from .memory import return_large_blocks
 from .service import FarmPolicy, Limits, Service, Statistics
 from .snapshot import SnapshotKeeper
 from .store import open_store
@@ -112,6 +113,7 @@ class Broker:
             ListenError: a port cannot be opened.
         """
         try:
+            return_large_blocks()
             for problem in self.credentials.problems:
                 log.warning("%s", problem)
             # Ports are opened last: a client that finds none goes to the next broker at once.

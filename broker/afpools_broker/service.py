@@ -175,7 +175,6 @@ class Service:
         self._slow: dict[str, Callable[[Sender, protocol.Params], Result]] = {
             "health": self._typed(protocol.Health, lambda _sender, _params: self._health.report()),
             "hosts.list": self._typed(protocol.HostsList, self._hosts_list),
-            "mask": self._typed(protocol.MaskParams, self._mask),
             "history.list": self._typed(protocol.HistoryList, self._history_list),
         }
 
@@ -244,9 +243,17 @@ class Service:
             )
         if (quick := self._quick.get(operation.name)) is not None:
             return finish(quick)
+        if isinstance(params, protocol.MaskParams):
+            asked = params
+            try:
+                # One snapshot for the question and the answer: a newer one may not have the mask yet.
+                snapshot = self._keeper.current
+            except RequestRefused as refusal:
+                return self._refuse(request.id, operation.name, refusal)
+            if self._mask_is_at_hand(snapshot, asked):
+                return finish(lambda _sender, _params: self._mask(snapshot, asked))
+            return Later(lambda: finish(lambda _sender, _params: self._mask(snapshot, asked)), writes=False)
         slow = self._slow[operation.name]
-        if isinstance(params, protocol.MaskParams) and self._mask_is_at_hand(params):
-            return finish(slow)
         return Later(lambda: finish(slow), writes=False)
 
     def too_busy(self, data: bytes) -> bytes:
@@ -354,17 +361,15 @@ class Service:
             return None
         return max(0.0, (self._clock() - snapshot.farm.seen).total_seconds())
 
-    def _mask_is_at_hand(self, params: protocol.MaskParams) -> bool:
+    def _mask_is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams) -> bool:
         if params.exclude:
             return False
         try:
-            fences = self._keeper.current.fences
-            return fences.mask_at_hand((params.pool, params.style, tuple(params.accept))) is not None
+            return snapshot.fences.mask_at_hand((params.pool, params.style, tuple(params.accept))) is not None
         except RequestRefused:
             return True
 
-    def _mask(self, _sender: Sender, params: protocol.MaskParams) -> protocol.MaskResult:
-        snapshot = self._keeper.current
+    def _mask(self, snapshot: Snapshot, params: protocol.MaskParams) -> protocol.MaskResult:
         pool = snapshot.pool(params.pool)
         farm_age = self._farm_age(snapshot)
         if not self._farm.by_hand and farm_age is None:
@@ -445,9 +450,12 @@ class Service:
                 "The change was not made: the store is slow, and too many changes stood before this one. Try again.",
             )
         change = self._change(sender.peer, op, params)
-        if self._farm.by_hand and change.op in ("pools.remove_hosts", "pools.delete"):
+        hosts_leave = self._farm.by_hand and change.op in ("pools.remove_hosts", "pools.delete")
+        if hosts_leave:
             self._register_members(change)
         entry = self._keeper.apply(change)
+        if hosts_leave:
+            self._register_hosts(change, self._keeper.current.fences.spelled(entry.diff.removed))
         if entry.changed:
             log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
         return protocol.WriteResult(
@@ -461,11 +469,18 @@ class Service:
 
     def _register_members(self, change: Change) -> None:
         """Without afserver, what was registered or is in a pool is all that is known. A host that leaves its pool must
-        not be forgotten with it, or the others' masks would not keep it out any more."""
-        snapshot = self._keeper.current
-        members = snapshot.fences.members.get(change.pool, frozenset())
-        new = tuple(sorted(members - snapshot.fences.farm))
+        not be forgotten with it, or the others' masks would not keep it out any more.
+
+        So all members are registered before the change, while the pool still has them. Those that another broker added
+        since this one last read the store are only known from what the store then took out, and registered after it.
+        """
+        self._register_hosts(change, self._keeper.current.fences.members.get(change.pool, frozenset()))
+
+    def _register_hosts(self, change: Change, hosts: frozenset[str]) -> None:
+        """Registers those hosts, as the farm spells them, that are not; `change` is the one that makes it necessary."""
+        new = tuple(sorted(hosts - self._keeper.current.fences.farm))
         if new:
+            # A change may take two such steps, and may be sent again: each step has one id of its own.
             request_id = f"{change.request_id} {fingerprint(new)}"
             self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=new))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,12 +50,16 @@ class Fences:
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
         """The hosts of each pool, as the farm spells them."""
-        return {name: frozenset(map(self._spelling.of, pool.hosts)) for name, pool in self._contents.pools.items()}
+        return {name: self.spelled(pool.hosts) for name, pool in self._contents.pools.items()}
 
     @cached_property
     def registered(self) -> frozenset[str]:
         """The hosts registered by hand, as the farm spells them."""
-        return frozenset(map(self._spelling.of, self._contents.registered.hosts))
+        return self.spelled(self._contents.registered.hosts)
+
+    def spelled(self, hosts: Iterable[str]) -> frozenset[str]:
+        """These hosts, as the farm spells them."""
+        return frozenset(map(self._spelling.of, hosts))
 
     @cached_property
     def known(self) -> list[str]:

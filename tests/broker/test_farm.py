@@ -129,6 +129,58 @@ def test_a_store_that_is_away_does_not_stop_the_watch(server: AfServer, store: P
     assert farm.error == ""
 
 
+def as_afserver_writes(names: list[str]) -> bytes:
+    """The renders as afserver says them: control characters go out as they are, but for line ends and tabs."""
+    body = json.dumps(renders_answer(names)).encode()
+    for number in set(range(0x20)) - set(b"\n\r\t\b\f"):
+        body = body.replace(b"\\u%04x" % number, bytes([number]))
+    return body.replace(b"\\b", b"\b").replace(b"\\f", b"\f")
+
+
+def test_names_with_control_characters_are_read_as_they_are(server: AfServer, store: PoolStore) -> None:
+    names = ["pc-01", "".join(map(chr, range(0x20))) + "\x7f", 'a"\\c', "tab\there"]
+    server.body = as_afserver_writes(names)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(server.body)
+    seen: list[Farm] = []
+    farm = watch(server, store, seen)
+    farm.poll()
+    assert farm.error == ""
+    assert [render.name for render in seen[0].renders] == names
+
+
+def test_a_control_character_after_a_lone_backslash_is_not_read_as_something_else() -> None:
+    with pytest.raises(FarmError, match="makes no sense"):
+        parse_renders(b'{"renders": [{"name": "pc\\\x01"}]}')
+
+
+def test_a_control_character_outside_of_names_makes_no_sense() -> None:
+    with pytest.raises(FarmError, match="makes no sense"):
+        parse_renders(b'{"renders": \x01[{"name": "pc-01"}]}')
+
+
+def test_bytes_that_are_not_utf8_are_shown(server: AfServer, store: PoolStore) -> None:
+    farm = watch(server, store, [])
+    farm.poll()
+    server.body = b'{"renders": [{"name": "pc-01"}, {"name": "%s b\xfcro-01"}]}' % (b"a" * 1000)
+    farm.poll()
+    assert "not UTF-8 (invalid start byte), near b'aaa" in farm.error
+    assert "a b\\xfcro-01'" in farm.error
+    assert len(farm.error) < 200
+    assert "pc-01" in {render.name for render in farm.farm.renders}
+
+
+def test_renders_that_are_as_they_were_are_kept_once() -> None:
+    first = parse_renders(json.dumps(renders_answer(["pc-01", "pc-02", "pc-03"])).encode())
+    changed = renders_answer(["pc-04", "pc-03", "pc-02"])
+    changed["renders"][2]["state"] = " OFF"
+    second = parse_renders(json.dumps(changed).encode(), first)
+    assert [render.name for render in second] == ["pc-04", "pc-03", "pc-02"]
+    assert second[1] is first[2]
+    assert second[2].states == ("offline",)
+    assert second[2].name is first[1].name
+
+
 def test_a_list_without_any_render_is_no_list(server: AfServer, store: PoolStore) -> None:
     seen: list[Farm] = []
     farm = watch(server, store, seen)

@@ -85,8 +85,9 @@ def test_a_name_is_spelled_as_the_farm_does(entered: str, spelled: str) -> None:
     assert Spelling(["lt-pc-01", "MixedCase", "fqdn.studio.lan"]).of(entered) == spelled
 
 
-def test_renders_that_differ_only_in_case_are_never_guessed() -> None:
-    spelling = Spelling(["PC-01", "pc-01"])
-    assert spelling.of("PC-01") == "PC-01"
-    assert spelling.of("pc-01") == "pc-01"
-    assert spelling.of("Pc-01") not in ("PC-01", "pc-01")
+@pytest.mark.parametrize("farm", [["PC-01", "pc-01"], ["PC-01", "pC-01"], ["PC-01", "pC-01", "pc-01"]])
+def test_renders_that_differ_only_in_case_are_never_guessed(farm: list[str]) -> None:
+    spelling = Spelling(farm)
+    assert [spelling.of(name) for name in farm] == farm
+    assert spelling.of("Pc-01") == "Pc-01"
+    assert spelling.of("Pc-01.studio.lan") == "Pc-01.studio.lan"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from afpools_broker import protocol
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, Render
-from afpools_broker.pools import Contents
+from afpools_broker.pools import Change, Contents
 from afpools_broker.protocol import OPERATIONS, Code, Role
 from afpools_broker.service import FarmPolicy, Later, Limits, Service, Statistics
 from afpools_broker.snapshot import SnapshotKeeper
@@ -252,6 +252,39 @@ def test_without_afserver_a_host_that_leaves_its_pool_is_kept_out(make: Callable
     assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-03"
     desk.ok("pools.delete", pool="night")
     assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-03"
+
+
+def test_without_afserver_a_host_that_another_broker_has_just_added_is_kept_out(make: Callable[..., Desk]) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    desk.ok("pools.create", pool="night", hosts=["pc-02"])
+    desk.ok("pools.create", pool="day", hosts=["pc-03"])
+    desk.keeper.stop(wait=5)  # it does not hear of what others write any more
+    for pool in ("night", "day"):
+        desk.store.apply(
+            Change(op="pools.add_hosts", who="bob", request_id=pool, pool=pool, hosts=(f"{pool.upper()}-01.lan",))
+        )
+    desk.ok("pools.remove_hosts", pool="night", hosts=["night-01"])
+    assert desk.ok("mask", pool="fx")["mask"] == "day-01|night-01|pc-02|pc-03"
+    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="2", pool="day", hosts=("day-02",)))
+    desk.ok("pools.delete", pool="day", request_id="gone")
+    assert desk.ok("mask", pool="fx")["mask"] == "day-01|day-02|night-01|pc-02|pc-03"
+    # Sent again, it does not take back what was done since.
+    desk.ok("hosts.forget", hosts=["day-02"])
+    desk.ok("pools.delete", pool="day", request_id="gone")
+    assert desk.ok("mask", pool="fx")["mask"] == "day-01|night-01|pc-02|pc-03"
+
+
+def test_a_mask_at_hand_comes_from_the_snapshot_that_has_it(desk: Desk, monkeypatch) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    given = desk.ok("mask", pool="fx")
+    before = desk.keeper.current
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"])
+    one_after_the_other = iter([before, desk.keeper.current])
+    monkeypatch.setattr(SnapshotKeeper, "current", property(lambda _: next(one_after_the_other)))
+    answer = desk.service.answer(From(READER), b'{"v":1,"id":"7","op":"mask","params":{"pool":"fx"}}')
+    assert isinstance(answer, bytes)
+    assert json.loads(answer)["result"]["revision"] == given["revision"]
 
 
 def test_without_afserver_a_pools_hosts_are_spelled_as_they_would_register(make: Callable[..., Desk]) -> None:
