@@ -62,7 +62,21 @@ def _keeper() -> Plugin:
     return Plugin("keeper", "start/AFANASY", None, "Start Keeper anew: the entries are in its AFANASY menu.")
 
 
-_PLUGINS: dict[str, Callable[[], Plugin]] = {"blender": _blender, "afstarter": _afstarter, "keeper": _keeper}
+def _fusion() -> Plugin:
+    return Plugin(
+        "fusion",
+        "plugins/fusion",
+        "plugins/fusion/afpools",
+        "Start Fusion anew through CGRU: the script is in its menu as Script, Afanasy (pools).",
+    )
+
+
+_PLUGINS: dict[str, Callable[[], Plugin]] = {
+    "blender": _blender,
+    "afstarter": _afstarter,
+    "fusion": _fusion,
+    "keeper": _keeper,
+}
 
 
 def _places(plugin: Plugin, cgru: Path | None, into: list[Path] | None) -> list[Path]:
@@ -218,6 +232,13 @@ def install_afstarter(cgru: CgruOption = None, profile: ProfileOption = None, ye
     _install(plugin, _places(plugin, cgru, None), profile, yes)
 
 
+@install_app.command("fusion")
+def install_fusion(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    """The comp script that asks for a pool, into CGRU's plug-in for Fusion."""
+    plugin = _fusion()
+    _install(plugin, _places(plugin, cgru, None), profile, yes)
+
+
 @install_app.command("keeper")
 def install_keeper(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
     """Entries for Keeper's menu, into CGRU: submit with a pool, manage pools, the broker's health."""
@@ -256,6 +277,13 @@ def uninstall_blender(into: IntoOption = None, yes: YesOption = False) -> None:
 def uninstall_afstarter(cgru: CgruOption = None, yes: YesOption = False) -> None:
     """The launcher, from CGRU."""
     plugin = _afstarter()
+    _uninstall(plugin, _places(plugin, cgru, None), yes)
+
+
+@uninstall_app.command("fusion")
+def uninstall_fusion(cgru: CgruOption = None, yes: YesOption = False) -> None:
+    """The comp script, from CGRU's plug-in for Fusion."""
+    plugin = _fusion()
     _uninstall(plugin, _places(plugin, cgru, None), yes)
 
 

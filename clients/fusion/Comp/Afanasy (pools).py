@@ -1,0 +1,201 @@
+"""CGRU's "Afanasy" for Fusion, with the pool among its questions.
+
+Strategy: the stock script beside this one is run as it is, but for its last line, which opens the dialog: that is done
+here, by its own classes with a pool put into the dialog and onto the job. Where the stock script is not as we know it,
+that is said and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from typing import Any, Dict, List, Tuple
+
+_TITLE = "Submit to Afanasy"
+
+# How long the dialog may wait for a list newer than the remembered one, in seconds.
+_PATIENCE = 0.5
+
+_POOL, _STATUS, _MASK = "render_pool", "render_pool_status", "hosts_mask"
+
+
+class Unexpected(Exception):
+    """The stock script, or an answer of Fusion's, is not as we know it."""
+
+
+def scripts_folder() -> str:
+    """Where this script and the stock one are. Not every Fusion says where the script is that it runs."""
+    if "__file__" in globals():
+        return os.path.dirname(os.path.abspath(__file__))
+    return os.path.join(os.environ["CGRU_LOCATION"], "plugins", "fusion", "Comp")
+
+
+def add_library() -> None:
+    """Makes `afpools` importable: it lies in the folder above, or in the one above that in the sources."""
+    above = os.path.dirname(scripts_folder())
+    for folder in (above, os.path.dirname(above)):
+        if os.path.isdir(os.path.join(folder, "afpools")) and folder not in sys.path:
+            sys.path.insert(0, folder)
+            return
+
+
+def stock() -> Dict[str, Any]:
+    """What the stock script defines, without its dialog.
+
+    Raises:
+        Unexpected: it is not there, or is another than we know.
+    """
+    path = os.path.join(scripts_folder(), "Afanasy.py")
+    try:
+        with open(path, encoding="utf-8") as file:
+            script = ast.parse(file.read(), path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Unexpected(f"{path} cannot be read: {error}") from None
+    last = script.body.pop() if script.body else None
+    if not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and not last.value.args):
+        raise Unexpected(f"{path} does not end by opening its dialog")
+    namespace: Dict[str, Any] = {"__name__": "__main__", "__file__": path}
+    exec(compile(script, path, "exec"), namespace)  # noqa: S102 - it is what Fusion would do with it
+    for name, method in (("UI", "setup_ui"), ("UI", "load_settings"), ("Dispatcher", "dispatch")):
+        if not callable(getattr(namespace.get(name), method, None)):
+            raise Unexpected(f"{path} has no {name}.{method}")
+    return namespace
+
+
+class Comp:
+    """Fusion's composition, whose dialogs have the pool among their questions.
+
+    Args:
+        comp: the real one.
+        menu: the pools to choose from.
+        last: the pool of last time.
+    """
+
+    def __init__(self, comp: Any, menu: Any, last: str) -> None:
+        self._comp = comp
+        self._menu = menu
+        self._last = last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._comp, name)
+
+    def AskUser(self, title: str, dialog: Dict[Any, Any]) -> Any:  # noqa: N802 - Fusion's own name
+        """As Fusion's, with a dialog that asks for a hosts mask asking for a pool as well."""
+        if not isinstance(dialog.get(1), dict):
+            # What the stock message box gives is one question, and not a table of them.
+            return self._comp.AskUser(title, {1: dialog})
+        questions = [dialog[number] for number in sorted(dialog)]
+        at = next((n for n, question in enumerate(questions, 1) if question.get(1) == _MASK), None)
+        if at is None:
+            return self._comp.AskUser(title, dialog)
+        names, question = self._question()
+        extra = [question]
+        if self._menu.status():
+            text = {1: _STATUS, 2: "Text", "Name": "Pools", "ReadOnly": True, "Lines": 2, "Wrap": True}
+            extra.append({**text, "Default": self._menu.status()})
+        questions[at:at] = extra
+        answer = self._comp.AskUser(title, dict(enumerate(questions, 1)))
+        if not answer:
+            return answer
+        answer = {key: value for key, value in dict(answer).items() if key != _STATUS}
+        answer[_POOL] = _chosen(names, answer.get(_POOL))
+        return answer
+
+    def _question(self) -> Tuple[List[str], Dict[Any, Any]]:
+        """The names to choose from, and Fusion's drop-down for them."""
+        names, shown = [""], ["No pool"]
+        for pool in self._menu.pools:
+            names.append(pool.name)
+            shown.append(f"{pool.name} ({pool.hosts} host{'' if pool.hosts == 1 else 's'})")
+        if self._last not in names:
+            names.append(self._last)
+            shown.append(f"{self._last} ({'missing' if self._menu.fetched is not None else 'not checked yet'})")
+        options = dict(enumerate(shown, 1))
+        default = names.index(self._last)
+        return names, {1: _POOL, 2: "Dropdown", "Name": "Render Pool", "Options": options, "Default": default}
+
+
+def _chosen(names: List[str], answer: Any) -> str:
+    """The name for Fusion's answer, which counts from 0.
+
+    Raises:
+        Unexpected: it is none of the answers. Sending the job without a pool then would be a guess.
+    """
+    try:
+        number = int(answer)
+        if 0 <= number < len(names):
+            return names[number]
+    except (TypeError, ValueError):
+        pass
+    raise Unexpected(f"Fusion's answer to the question for the pool is {answer!r}")
+
+
+def main() -> None:
+    """Opens the dialog, and sends the job with what was chosen."""
+    import fusionscript
+
+    add_library()
+    comp = fusionscript.scriptapp("Fusion").GetCurrentComp()
+    try:
+        _submit()
+    except Unexpected as error:
+        text = f"{error}. Afanasy Pools does not know this version; nothing was sent."
+        show = {1: "message", 2: "Text", "Name": "Message", "ReadOnly": True, "Lines": 6, "Wrap": True, "Default": text}
+        comp.AskUser(_TITLE, {1: show})
+
+
+def _submit() -> None:
+    namespace = stock()
+    from afpools import AfpoolsError, Client
+    from afpools.job import apply_on_send
+    from afpools.pool_menu import PoolMenu
+
+    af = namespace.get("af")
+    if af is None or not hasattr(af, "Job"):
+        raise Unexpected("The stock script does not use CGRU's module af")
+    pools = PoolMenu()
+    pools.refresh()
+
+    class Dispatcher(namespace["Dispatcher"]):  # type: ignore[misc]
+        def dispatch(self, job_data: Dict[str, Any]) -> None:
+            pool, mask = job_data[_POOL], job_data.get(_MASK) or ""
+
+            def send(job: Any, *args: Any, **kwargs: Any) -> Any:
+                # The stock script asks for it and forgets it.
+                job.setHostsMask(mask)
+                return with_pool(job, *args, **kwargs)
+
+            original = af.Job.send
+            take_back = apply_on_send(af, lambda: pool, Client)
+            with_pool, af.Job.send = af.Job.send, send
+            try:
+                if pool:
+                    # Before the composition is saved and savers are switched over, for nothing.
+                    with Client() as asked:
+                        asked.exclude_mask(pool)
+                super().dispatch(job_data)
+            except AfpoolsError as error:
+                # The one kind that the stock script shows.
+                raise RuntimeError(_in_words(pool, error)) from error
+            finally:
+                take_back()
+                af.Job.send = original
+
+    class UI(namespace["UI"]):  # type: ignore[misc]
+        def setup_ui(self) -> None:
+            last = self.load_settings().get(_POOL, "")
+            self.comp = Comp(self.comp, pools.wait(_PATIENCE), last if isinstance(last, str) else "")
+            super().setup_ui()
+
+    namespace["Dispatcher"] = Dispatcher
+    UI()
+
+
+def _in_words(pool: str, error: Exception) -> str:
+    from afpools import PoolNotApplied
+
+    return str(error if isinstance(error, PoolNotApplied) else PoolNotApplied(pool, error))
+
+
+main()

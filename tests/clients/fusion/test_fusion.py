@@ -1,0 +1,163 @@
+"""Fusion's script with the pool among its questions, in a process of its own, with a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.afserver import AfServer, afserver, renders_answer
+from tests.studio import Studio, studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+HERE = Path(__file__).parent
+CLIENTS = HERE.parents[2] / "clients"
+STAND_IN = HERE.parent / "afstarter" / "cgru"
+STOCK = os.environ.get("CGRU_LOCATION")
+
+pytestmark = pytest.mark.heavy
+
+OK = {"hosts_mask": ""}
+
+
+@dataclass
+class Workstation:
+    """Fusion's scripts as they are installed, a broker, an afserver."""
+
+    plugin: Path
+    cgru: Path
+    farm: AfServer
+    place: Studio
+    home: Path
+    profile: Path
+
+    def submit(self, *answers: dict[str, Any] | None) -> str:
+        """Runs the script, gives these answers to its dialogs, and returns what was to be seen."""
+        python = HERE, self.cgru / "lib/python", self.cgru / "afanasy/python"
+        env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("AFPOOLS_", "XDG_"))},
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "CGRU_LOCATION": str(self.cgru),
+            "AF_ROOT": str(self.cgru / "afanasy"),
+            "CGRU_AF_SERVERNAME": "127.0.0.1",
+            "CGRU_AF_SERVERPORT": str(self.farm.address[1]),
+            "PYTHONPATH": os.pathsep.join(map(str, python)),
+            "AFPOOLS_PROFILE": str(self.profile),
+            "COMP": str(self.home / "shot.comp"),
+            "ANSWERS": json.dumps(answers),
+        }
+        script = self.plugin / "Comp" / "Afanasy (pools).py"
+        done = subprocess.run(
+            [sys.executable, script], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(
+    params=["stand-in", pytest.param("stock", marks=pytest.mark.skipif(not STOCK, reason="CGRU_LOCATION: no CGRU"))]
+)
+def fusion(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstation]:
+    stock = request.param == "stock"
+    plugin = tmp_path / "plugins" / "fusion"
+    shutil.copytree(CLIENTS / "fusion", plugin)
+    shutil.copytree(CLIENTS / "afpools", plugin / "afpools")
+    ours = HERE / "Comp" / "Afanasy.py"
+    shutil.copy(Path(STOCK or "") / "plugins/fusion/Comp/Afanasy.py" if stock else ours, plugin / "Comp")
+    (tmp_path / "home").mkdir()
+    with afserver() as farm:
+        farm.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
+        with studio(tmp_path / "studio", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place:
+            profile = place.profile("anna", Role.MANAGER)
+            with Client(Profile.load(str(profile)), timeout=30) as client:
+                client.create_pool("fx", ["pc-01", "pc-03"])
+            cgru = Path(STOCK or "") if stock else STAND_IN
+            yield Workstation(plugin, cgru, farm, place, tmp_path / "home", profile)
+
+
+def forget_pool(fusion: Workstation) -> None:
+    with Client(Profile.load(str(fusion.profile)), timeout=30) as client:
+        client.delete_pool("fx")
+
+
+def warm(fusion: Workstation) -> None:
+    """Until the list is on disk: on a slow machine the first dialog may open before it has come."""
+    cache = fusion.home / ".cache" / "afpools"
+    for _ in range(50):
+        fusion.submit(None)
+        if cache.is_dir() and list(cache.glob("pools-*.json")):
+            return
+    raise AssertionError("the list of pools never came")
+
+
+def test_the_job_that_arrives_is_kept_on_the_pool_and_on_the_hosts_mask(fusion: Workstation) -> None:
+    warm(fusion)
+    shown = fusion.submit({"render_pool": {"pick": "fx"}, "hosts_mask": "pc-01"}, {})
+    assert 'OPTIONS [["No pool", "fx (2 hosts)"]]' in shown
+    assert "Successfully Submitted." in shown
+    (job,) = fusion.farm.jobs
+    assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?!pc-0[13]$).*", "regex")
+    assert job["hosts_mask"] == "(?:pc-01).*"
+    assert json.loads(job["custom_data"])["afpools"]["pool"] == "fx"
+
+
+def test_no_pool_is_the_stock_script(fusion: Workstation) -> None:
+    assert "Successfully Submitted." in fusion.submit({"render_pool": 0, **OK}, {})
+    (job,) = fusion.farm.jobs
+    assert not {"hosts_mask", "hosts_mask_exclude", "hosts_mask_type", "custom_data"} & job.keys()
+
+
+def test_a_cancelled_dialog_does_nothing(fusion: Workstation) -> None:
+    assert "SAVED" not in fusion.submit(None)
+    assert fusion.farm.jobs == []
+
+
+def test_the_pool_of_last_time_is_chosen_and_one_that_is_gone_is_missing_and_refused(fusion: Workstation) -> None:
+    warm(fusion)
+    fusion.submit({"render_pool": {"pick": "fx"}, **OK}, {})
+    assert '"render_pool": 1' in fusion.submit(None)
+    forget_pool(fusion)
+    shown = fusion.submit({**OK}, {})
+    assert "The job was not sent" in shown
+    assert "SAVED" not in shown
+    assert len(fusion.farm.jobs) == 1
+
+
+def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_sent(fusion: Workstation) -> None:
+    warm(fusion)
+    fusion.place.broker.__exit__(None, None, None)
+    shown = fusion.submit({"render_pool": {"pick": "fx"}, **OK}, {})
+    assert "The job was not sent" in shown
+    assert "No broker answered" in shown
+    assert ("SAVED" in shown, fusion.farm.jobs) == (False, [])
+    assert "Successfully Submitted." in fusion.submit({"render_pool": 0, **OK}, {})
+
+
+@pytest.mark.parametrize("answer", [7, -1, "fx"])
+def test_an_answer_that_is_none_of_the_pools_sends_nothing(fusion: Workstation, answer: Any) -> None:
+    shown = fusion.submit({"render_pool": answer, **OK}, {})
+    assert "nothing was sent" in shown
+    assert fusion.farm.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("\nUI()\n", "\nui = UI()\n"), ("def dispatch", "def submit"), ("class UI(", "class Window("), ("UI()", "UI((")],
+)
+def test_a_stock_script_of_another_make_is_named_and_nothing_is_sent(fusion: Workstation, was: str, now: str) -> None:
+    script = fusion.plugin / "Comp" / "Afanasy.py"
+    script.write_text(script.read_text().replace(was, now))
+    shown = fusion.submit({})
+    assert "nothing was sent" in shown
+    assert str(script) in shown
+    assert fusion.farm.jobs == []
