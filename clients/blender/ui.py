@@ -33,15 +33,14 @@ def draw_chooser(layout: Any, context: Any) -> None:
     menu = session.now.menu()
     pool = context.scene.afpools_pool
     missing = is_missing(menu, pool)
-    row = layout.row(align=True)
-    split = row.split(factor=0.4) if hasattr(row, "split") else row
+    split = layout.split(factor=0.24)
     split.label(text="Render Pool:")
-    chooser = split.row(align=True)
+    row = split.row(align=True)
+    chooser = row.row(align=True)
     # Red, and only the chooser.
     chooser.alert = missing
     chooser.menu("AFPOOLS_MT_pools", text=pool_label(menu, pool))
-    refresh = chooser.row(align=True)
-    refresh.alert = False
+    refresh = row.row(align=True)
     refresh.enabled = not menu.refreshing
     refresh.operator("afpools.refresh", text="", icon="FILE_REFRESH")
     if missing:
@@ -64,12 +63,12 @@ def draw_chooser(layout: Any, context: Any) -> None:
 def draw_text(layout: Any, context: Any, text: str, icon: str, alert: bool = False) -> None:
     """Sentences, broken where the panel ends, which Blender's labels do not do."""
     scale = context.preferences.system.ui_scale
-    # 7 is the width of a character in the standard font, 60 are margins and the icon.
-    width = max(20, int((context.region.width / scale - 60) / 7)) if context.region else 60
+    # 6.5 is the width of a character in the standard font, 60 are margins and the icon.
+    width = max(20, int((context.region.width / scale - 60) / 6.5)) if context.region else 60
     column = layout.column(align=True)
     column.alert = alert
     for paragraph in text.splitlines():
-        for line in textwrap.wrap(paragraph, width) or [""]:
+        for line in textwrap.wrap(paragraph, width, break_on_hyphens=False) or [""]:
             column.label(text=line, icon=icon)
             icon = "BLANK1"
 

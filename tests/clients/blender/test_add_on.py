@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,16 @@ def test_where_the_operator_is_not_as_expected_the_panel_says_so_and_the_job_is_
     open_studio.broker.stop()
     assert "The job was not sent" in blender.submit()["error"]
     assert len(farm.jobs) == 1
+
+
+# --- the zip ---
+
+
+def test_blenders_own_validation_finds_nothing_wrong_with_the_zip(python: Path, bundle: Path) -> None:
+    (program,) = python.parents[1].glob("lib/python*/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    done = subprocess.run([python, program, "validate", bundle], capture_output=True, text=True, check=False)
+    assert "Success" in done.stdout, done.stdout + done.stderr
+    assert "rror" not in done.stdout
 
 
 # --- living with Blender, and with CGRU's add-on ---
