@@ -28,6 +28,7 @@ from afpools_broker.mask_check import check
 from ..mask import Reading, read_pattern
 from ..pool import split_hosts
 from .live import Live
+from .scan_job import ScanJob
 from .session import Session
 from .usage import Usage
 
@@ -113,6 +114,10 @@ class Undo(Params):
     entries: list[str]
 
 
+class StartScan(Params):
+    network: str
+
+
 class HistoryPage(Params):
     pool: str | None = None
     before: str | None = None
@@ -135,12 +140,14 @@ class Api:
         live: told after each change.
         usage: for the charts.
         session: for the page's CSRF token.
+        scan: of the network.
     """
 
     client: Client
     live: Live
     usage: Usage
     session: Session
+    scan: ScanJob
 
     # --- reading ---
 
@@ -201,6 +208,9 @@ class Api:
             "endpoints": endpoints,
         }
 
+    def show_scan(self, _params: Nothing) -> dict[str, Any]:
+        return self.scan.state(tuple(self.live.view.hosts.values()))
+
     # --- writing ---
 
     def create_pool(self, params: CreatePool) -> dict[str, Any]:
@@ -258,6 +268,12 @@ class Api:
         ]
         return {"done": done}
 
+    def start_scan(self, params: StartScan) -> None:
+        self.scan.start(params.network)
+
+    def cancel_scan(self, _params: Nothing) -> None:
+        self.scan.cancel()
+
 
 READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "session": (Nothing, Api.show_session),
@@ -267,6 +283,7 @@ READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "pattern": (CheckPattern, Api.check_pattern),
     "history": (HistoryPage, Api.show_history),
     "brokers": (Nothing, Api.show_brokers),
+    "scan": (Nothing, Api.show_scan),
 }
 
 WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
@@ -278,6 +295,8 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
     "undo": (Undo, Api.undo),
+    "scan/start": (StartScan, Api.start_scan),
+    "scan/cancel": (Nothing, Api.cancel_scan),
 }
 
 

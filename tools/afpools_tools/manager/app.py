@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable
 
+from ..networks import ScanError
 from ..output import CommandError
 from .api import READS, WRITES, Api, BadParameter, Params
 from .live import Live, View, difference
@@ -49,6 +50,8 @@ def make_app(api: Api) -> Starlette:
     """The application. The caller starts and stops `api.live`."""
     routes: list[BaseRoute] = [
         Route("/", partial(_index, api.session)),
+        # Asked for by browsers before they have read a page.
+        Route("/favicon.ico", _icon),
         Route("/api/live", partial(_live, api.live)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -80,6 +83,10 @@ async def _index(session: Session, request: Request) -> Response:
     if not session.knows(request.headers):
         return _words(403, "Open the address that afpools manager has printed in its terminal: it holds a token.")
     return FileResponse(STATIC / "index.html")
+
+
+async def _icon(_request: Request) -> Response:
+    return FileResponse(STATIC / "icon.svg")
 
 
 def _words(status: int, sentence: str) -> Response:
@@ -145,7 +152,7 @@ async def _answer(work: Callable[[], Any]) -> Response:
     """Runs what blocks in a thread, and says what went wrong in the one form that pages know."""
     try:
         result = await run_in_threadpool(work)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadParameter, CommandError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadParameter, CommandError, ScanError) as error:
         return _error(400, "bad_request", str(error))
     except BrokerRefused as error:
         return _error(409, error.code, str(error))

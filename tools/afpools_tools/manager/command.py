@@ -25,6 +25,7 @@ from ..output import CommandError, ProfileOption, open_profile, say
 from .api import Api
 from .app import make_app
 from .live import Live
+from .scan_job import ScanJob
 from .session import Session
 from .usage import Usage
 
@@ -83,10 +84,11 @@ class Serving:
         self._client = Client(profile, timeout=_CLICK_TIMEOUT)
         usage = Usage()
         self._live = Live(Client(profile, timeout=_LIVE_TIMEOUT), usage)
+        self._scan = ScanJob()
         session = Session(listening.getsockname()[1])
         self.address = session.address
         config = uvicorn.Config(
-            make_app(Api(self._client, self._live, usage, session)),
+            make_app(Api(self._client, self._live, usage, session, self._scan)),
             log_config=None,
             access_log=False,
             # It would give away what runs here to whoever can connect.
@@ -105,6 +107,7 @@ class Serving:
             pass  # uvicorn passes the signal on that has stopped it
         finally:
             self._live.stop()
+            self._scan.cancel()
             self._client.close()
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ import { HostsPage } from "./pages/hosts.js";
 import { MapPage } from "./pages/map.js";
 import { MasksPage } from "./pages/masks.js";
 import { PoolsPage } from "./pages/pools.js";
+import { ScanPage } from "./pages/scan.js";
 
 const PAGES = [
   ["pools", "Pools", PoolsPage],
@@ -19,6 +20,7 @@ const PAGES = [
   ["masks", "Masks", MasksPage],
   ["map", "Map", MapPage],
   ["history", "History", HistoryPage],
+  ["scan", "Scan", ScanPage],
   ["broker", "Broker", BrokerPage],
 ];
 

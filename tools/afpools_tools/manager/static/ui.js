@@ -139,7 +139,7 @@ export function UsageBar({ pool }) {
 
 export function Search({ value, onInput, label, placeholder }) {
   return html`<input type="search" class="search" value=${value} aria-label=${label} placeholder=${placeholder}
-    spellcheck="false" autocomplete="off" data-search onInput=${(event) => onInput(event.target.value)}
+    spellcheck=${false} autocomplete="off" data-search onInput=${(event) => onInput(event.target.value)}
     onKeyDown=${(event) => event.key === "Escape" && value && (event.stopPropagation(), onInput(""))} />`;
 }
 

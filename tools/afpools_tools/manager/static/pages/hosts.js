@@ -131,7 +131,7 @@ function PoolTargets({ chosen }) {
   };
   return html`<aside class="targets" aria-label="Pools">
     <header><h2>Pools</h2>
-      <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck="false"
+      <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck=${false}
         onInput=${(event) => setText(event.target.value)} /></header>
     <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools to add to or remove from"
       empty=${pools.value.length ? "No pool fits." : "There are no pools yet."}
@@ -231,7 +231,7 @@ function AddDialog({ onClose, pool }) {
   };
   return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>
     <p class="hint">For machines that the farm has not seen yet. Spell them as their renders will call themselves.</p>
-    <label>Names and ranges<input value=${typed} required autofocus spellcheck="false" placeholder="gpu-[1-8], pc-12"
+    <label>Names and ranges<input value=${typed} required autofocus spellcheck=${false} placeholder="gpu-[1-8], pc-12"
       onInput=${(event) => setTyped(event.target.value)} /></label>
     <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>
       <option value="">none: only make them known</option>

@@ -89,7 +89,7 @@ function PatternBox({ pool }) {
   return html`<article class="card" aria-label="Test a mask">
     <header><h3>Test a mask</h3></header>
     <p class="muted">What any exclude mask would do on today's farm, read as afserver reads it.</p>
-    <textarea class="mono" rows="2" aria-label="Exclude mask" spellcheck="false" value=${pattern}
+    <textarea class="mono" rows="2" aria-label="Exclude mask" spellcheck=${false} value=${pattern}
       placeholder="pc-02|pc-04|pc-05" onInput=${(event) => setPattern(event.target.value)}></textarea>
     <div class="filters flat">
       <${Choice} label="Mask type" options=${[["find", "find"], ["regex", "regex"]]} value=${dialect} onChange=${setDialect} />

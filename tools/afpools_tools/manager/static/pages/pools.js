@@ -114,7 +114,7 @@ function PoolDetail({ pool }) {
     ${details?.ranges && html`<p class="ranges mono">${breakable(details.ranges)}</p>`}
     <form class="inline" onSubmit=${add}>
       <input value=${typed} onInput=${(event) => setTyped(event.target.value)} aria-label="Hosts to add"
-        placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck="false" disabled=${!may("pools.add_hosts")} />
+        placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck=${false} disabled=${!may("pools.add_hosts")} />
       <button disabled=${!typed.trim() || !may("pools.add_hosts")}>Add</button>
     </form>
     <${VirtualList} items=${own} rowRem=${2} aria-label="Hosts of ${pool.name}" role="list" tabindex="0"
@@ -168,9 +168,9 @@ function CreateDialog({ onClose }) {
     go(poolAddress(pool));
   };
   return html`<${Dialog} title="New pool" submit="Create pool" onSubmit=${create} onClose=${onClose}>
-    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck="false" onInput=${(event) => setPool(event.target.value)} /></label>
-    <label>Hosts <small>names and ranges; may be added later</small>
-      <input value=${hosts} placeholder="gpu-[1-8], pc-12" spellcheck="false" onInput=${(event) => setHosts(event.target.value)} /></label>
+    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
+    <label>Hosts <small>may be added later, too</small>
+      <input value=${hosts} placeholder="gpu-[1-8], pc-12" spellcheck=${false} onInput=${(event) => setHosts(event.target.value)} /></label>
     <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
     <${ColourField} colour=${colour} onChange=${setColour} />
   </${Dialog}>`;
@@ -192,7 +192,7 @@ function EditDialog({ pool, onClose }) {
     if (changes.length) done(name !== pool.name ? `Renamed ${pool.name} to ${name}` : `Changed ${name}`, changes);
   };
   return html`<${Dialog} title="Edit ${pool.name}" submit="Save" onSubmit=${save} onClose=${onClose}>
-    <label>Name<input value=${name} required maxlength="64" autofocus spellcheck="false" onInput=${(event) => setName(event.target.value)} /></label>
+    <label>Name<input value=${name} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setName(event.target.value)} /></label>
     ${name !== pool.name && html`<p class="hint">Jobs on the farm keep their masks. A scene that was saved with ${pool.name}
       asks for a pool that is not there any more, and is refused until somebody chooses again.</p>`}
     <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>

@@ -1,0 +1,504 @@
+"""The pages in real Chromium, in front of a real broker: clicked as a TD would."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.afserver import AfServer, afserver, renders_answer
+from tests.studio import Studio, studio
+
+from afpools import Client
+from afpools.profile import Profile
+from afpools_broker.protocol import Role
+
+from .browser import Watched, chromium, picture
+from .conftest import Manager, running, until
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mark.timeout(180)]
+
+EVIL = "<img src=x onerror=alert(1)>"
+RENDERS = [f"gpu-{number}" for number in range(1, 11)] + [f"pc-{number:02}" for number in range(1, 21)]
+
+# A condition's deadline, in milliseconds; generous, for a slow machine.
+expect.set_options(timeout=20_000)
+
+
+def farm(names: list[str]) -> dict[str, Any]:
+    """afserver's answer: every fifth render offline, every second of the others busy."""
+    answer = renders_answer(names)
+    for number, render in enumerate(answer["renders"]):
+        render["state"] = "OFF" if number % 5 == 4 else "ONL RUN" if number % 2 else "ONL"
+        render["pool"] = "/local/gpu" if render["name"].startswith("gpu") else "/local/cpu"
+        render["address"] = {**render["address"], "ip": f"10.0.{number // 250}.{number % 250 + 1}"}
+    return answer
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def server() -> Iterator[AfServer]:
+    with afserver() as made:
+        made.renders = farm(RENDERS)
+        yield made
+
+
+@pytest.fixture
+def place(tmp_path: Path, server: AfServer) -> Iterator[Studio]:
+    """A studio with a farm of thirty, and three pools that overlap."""
+    with studio(tmp_path, farm={"server": f"127.0.0.1:{server.address[1]}"}) as made:
+        with Client(Profile.load(str(made.profile("dora", Role.MANAGER))), timeout=10) as client:
+            until(lambda: len(client.list_hosts().hosts) == len(RENDERS))
+            client.create_pool("fx", ["pc-[01-08]", "gpu-[1-2]"], "Simulation and effects", "#3f7ae0")
+            client.create_pool("gpu", ["gpu-[1-10]"], "Cycles and Redshift", "#2aa583")
+            client.create_pool("night", ["pc-[05-20]"], "Workstations after 20:00", "#d9902f")
+        yield made
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Open]:
+    """Opens a manager's address in a browser profile of its own. After the test: nothing went wrong in any page, and
+    nothing came from elsewhere."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    contexts, watched = [], []
+
+    def open_page(manager: Manager, width: int = 1366, height: int = 768, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if scheme == "dark" else "light",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        page = context.new_page()
+        contexts.append(context)
+        watched.append((Watched(page), manager))
+        page.goto(manager.address)
+        page.wait_for_url(f"{manager.origin}/")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for watcher, manager in watched:
+        assert watcher.problems == []
+        assert [url for url in watcher.requested if not url.startswith(f"{manager.origin}/")] == []
+
+
+@pytest.fixture
+def manager(start: Callable[..., Manager]) -> Manager:
+    """Not logged in: the browser does that."""
+    return start()
+
+
+@pytest.fixture
+def page(manager: Manager, open_page: Open) -> Page:
+    made = open_page(manager)
+    expect(row(made, "Pools", "night")).to_be_visible()
+    return made
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", level=2, name=re.compile(f"^{name}")).first).to_be_visible()
+
+
+def row(page: Page, grid: str, name: str) -> Any:
+    """The row of a table whose first cell has this name."""
+    cell = page.get_by_role("gridcell").filter(has_text=re.compile(rf"^\s*{re.escape(name)}\s*$"))
+    return page.get_by_role("grid", name=grid, exact=True).get_by_role("row").filter(has=cell)
+
+
+def cells(page: Page, grid: str, name: str) -> list[str]:
+    return [text.strip() for text in row(page, grid, name).get_by_role("gridcell").all_inner_texts()]
+
+
+# --- pools ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_made_changed_and_deleted(page: Page, elsewhere: Client) -> None:
+    page.get_by_role("button", name="New pool").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("comp")
+    dialog.get_by_label("Hosts").fill("pc-[01-03], gpu-4")
+    dialog.get_by_label("Description").fill("Nuke and Natron")
+    dialog.get_by_role("radio", name="#d2554f").check(force=True)
+    picture(page, "new-pool")
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Created comp with 4 hosts")).to_be_visible()
+    expect(row(page, "Pools", "comp")).to_be_visible()
+    assert cells(page, "Pools", "comp")[:2] == ["comp", "4"]
+    made = elsewhere.get_pool("comp")
+    assert (made.description, made.colour) == ("Nuke and Natron", "#d2554f")
+    assert set(made.hosts) == {"pc-01", "pc-02", "pc-03", "gpu-4"}
+
+    page.get_by_role("button", name="Edit").click()
+    dialog.get_by_label("Name").fill("compositing")
+    expect(dialog.get_by_text("Jobs on the farm keep their masks")).to_be_visible()
+    dialog.get_by_role("button", name="Save").click()
+    expect(row(page, "Pools", "compositing")).to_be_visible()
+    expect(row(page, "Pools", "comp")).to_have_count(0)
+
+    page.get_by_role("button", name="Delete").click()
+    expect(dialog.get_by_text("4 hosts leave it")).to_be_visible()
+    expect(dialog.get_by_text("New jobs for compositing are refused")).to_be_visible()
+    picture(page, "delete-pool")
+    dialog.get_by_role("button", name="Delete pool").click()
+    expect(row(page, "Pools", "compositing")).to_have_count(0)
+    assert [pool.name for pool in elsewhere.list_pools().pools] == ["fx", "gpu", "night"]
+
+
+def test_what_the_broker_refuses_is_said_in_the_dialog(page: Page) -> None:
+    page.get_by_role("button", name="New pool").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("fx")
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("fx")
+    dialog.get_by_label("Name").fill("new")
+    dialog.get_by_label("Hosts").fill("pc-[1-")
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("pc-[1-")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_counts_are_those_of_the_farm(page: Page) -> None:
+    # gpu-5 and gpu-10 are offline, gpu-2, 4, 6, 8 busy.
+    assert cells(page, "Pools", "gpu")[:5] == ["gpu", "10", "8", "4", "4"]
+
+
+def test_pools_are_searched(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("redshift")
+    expect(row(page, "Pools", "fx")).to_have_count(0)
+    expect(row(page, "Pools", "gpu")).to_be_visible()
+
+
+def test_changes_made_elsewhere_appear_by_themselves(page: Page, elsewhere: Client) -> None:
+    elsewhere.create_pool("crowd", ["pc-[01-05]"])
+    expect(row(page, "Pools", "crowd")).to_be_visible()
+    elsewhere.add_hosts("crowd", ["pc-06"])
+    expect(row(page, "Pools", "crowd").get_by_role("gridcell").nth(1)).to_have_text("6")
+    elsewhere.delete_pool("crowd")
+    expect(row(page, "Pools", "crowd")).to_have_count(0)
+
+
+# --- hosts ------------------------------------------------------------------------------------------------------------
+
+
+def selected(page: Page) -> list[str]:
+    rows = page.get_by_role("grid", name="Hosts", exact=True).locator("[aria-selected=true]")
+    return [text.split("\n")[0].strip() for text in rows.all_inner_texts()]
+
+
+def test_hosts_are_filtered(page: Page) -> None:
+    go(page, "Hosts")
+    heading = page.get_by_role("heading", level=2, name=re.compile("^Hosts"))
+    expect(heading).to_have_text("Hosts 30")
+    find = page.get_by_label("Filter hosts")
+    for text, count in (
+        ("gpu-[1-8]", 8),
+        ("pc-[01-04,20]", 5),
+        ("pc-[1-4]", 0),
+        ("gpu-[1-2], pc-1", 12),
+        ("10.0.0.7", 1),
+    ):
+        find.fill(text)
+        expect(heading).to_have_text(f"Hosts {count} of 30")
+    find.fill("")
+    page.get_by_role("group", name="State").get_by_role("button", name=re.compile("^Offline")).click()
+    expect(heading).to_have_text("Hosts 6 of 30")
+    page.get_by_role("group", name="State").get_by_role("button", name=re.compile("^All")).click()
+    page.get_by_label("Pool", exact=True).select_option("fx")
+    expect(heading).to_have_text("Hosts 10 of 30")
+    assert cells(page, "Hosts", "gpu-1") == ["gpu-1", "Free", "10.0.0.1", "3.4.1", "/local/gpu", "fx\ngpu"]
+
+
+def test_many_hosts_are_selected_and_put_into_a_pool(page: Page, elsewhere: Client) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-3").click()
+    row(page, "Hosts", "gpu-6").click(modifiers=["Shift"])
+    row(page, "Hosts", "gpu-9").click(modifiers=["ControlOrMeta"])
+    row(page, "Hosts", "gpu-4").click(modifiers=["ControlOrMeta"])
+    assert selected(page) == ["gpu-3", "gpu-5", "gpu-6", "gpu-9"]
+    picture(page, "hosts")
+    page.get_by_role("button", name="Add 4 hosts to night").click()
+    expect(page.get_by_text("Added 4 hosts to night")).to_be_visible()
+    assert {"gpu-3", "gpu-5", "gpu-6", "gpu-9"} < set(elsewhere.get_pool("night").hosts)
+    page.get_by_role("button", name="Remove 4 hosts from night").click()
+    expect(page.get_by_text("Removed 4 hosts from night")).to_be_visible()
+    assert not {"gpu-3", "gpu-5", "gpu-6", "gpu-9"} & set(elsewhere.get_pool("night").hosts)
+
+
+def test_the_keyboard_selects_too(page: Page) -> None:
+    go(page, "Hosts")
+    page.get_by_label(re.compile("^Hosts: arrows move")).focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+ArrowDown")
+    assert selected(page) == ["gpu-2", "gpu-3"]
+    page.keyboard.press("Control+ArrowDown")
+    page.keyboard.press("Control+ArrowDown")
+    page.keyboard.press("Space")
+    assert selected(page) == ["gpu-2", "gpu-3", "gpu-5"]
+    page.keyboard.press("Control+a")
+    expect(page.get_by_text("30 hosts selected")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert selected(page) == []
+
+
+def test_hosts_are_dragged_onto_a_pool(page: Page, elsewhere: Client) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-7").click()
+    row(page, "Hosts", "gpu-8").click(modifiers=["Shift"])
+    target = page.get_by_role("complementary", name="Pools").get_by_role("listitem").filter(has_text="night")
+    row(page, "Hosts", "gpu-8").drag_to(target)
+    expect(page.get_by_text("Added 2 hosts to night")).to_be_visible()
+    assert {"gpu-7", "gpu-8"} < set(elsewhere.get_pool("night").hosts)
+
+
+def test_a_host_is_taken_out_however_the_pool_spells_it(page: Page, elsewhere: Client) -> None:
+    elsewhere.add_hosts("gpu", ["PC-11.studio.lan"])
+    go(page, "Hosts")
+    page.get_by_label("Filter hosts").fill("pc-11")
+    expect(row(page, "Hosts", "pc-11")).to_contain_text("gpu")
+    row(page, "Hosts", "pc-11").click()
+    page.get_by_role("button", name="Remove pc-11 from gpu").click()
+    until(lambda: "PC-11.studio.lan" not in elsewhere.get_pool("gpu").hosts)
+
+
+def test_hosts_are_added_before_their_machines_exist(page: Page, elsewhere: Client) -> None:
+    go(page, "Hosts")
+    page.get_by_role("button", name="Add by name").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Names and ranges").fill("new-[1-3]")
+    dialog.get_by_label("Pool").select_option("fx")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("Added 3 hosts to fx")).to_be_visible()
+    page.get_by_role("button", name="Add by name").click()
+    dialog.get_by_label("Names and ranges").fill("later-1")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_label("Filter hosts").fill("later")
+    expect(row(page, "Hosts", "later-1")).to_contain_text("Registered")
+    row(page, "Hosts", "later-1").click()
+    page.get_by_role("button", name="Forget 1 registered").click()
+    until(lambda: "later-1" not in {host.name for host in elsewhere.list_hosts().hosts})
+
+
+# --- masks, map, history, scan, broker --------------------------------------------------------------------------------
+
+
+def test_masks_are_shown_copied_and_tested(page: Page, elsewhere: Client) -> None:
+    go(page, "Masks")
+    page.get_by_role("link", name=re.compile("^fx")).click()
+    page.get_by_role("button", name="Copy the complement mask of fx").click()
+    expect(page.get_by_role("button", name="Copy the complement mask of fx")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == elsewhere.exclude_mask("fx", style="complement").mask
+    expect(page.locator("[data-style=list]")).to_contain_text("right on all 30 hosts")
+    expect(page.locator("[data-style=list]")).to_contain_text("gpu-[1-2], pc-[01-08]")
+    picture(page, "masks")
+    box = page.get_by_role("article", name="Test a mask")
+    box.get_by_label("Exclude mask").fill("pc-0[1-9]")
+    expect(box).to_contain_text("This looks like a regex")
+    box.get_by_role("button", name="regex").click()
+    box.get_by_label("meant for fx").uncheck()
+    expect(box).to_contain_text("It needs hosts_mask_type regex")
+    expect(box).to_contain_text("pc-[01-09]")
+
+
+def test_the_map_shows_overlaps(page: Page) -> None:
+    go(page, "Map")
+    overlaps = page.get_by_role("list", name="Pools that share hosts")
+    expect(overlaps.get_by_role("listitem").nth(0)).to_have_text("fx and night4")
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
+    until(lambda: page.locator("canvas").evaluate(drawn))
+    page.locator("canvas").click(position={"x": 20, "y": 5})
+    expect(page.get_by_role("heading", name="Overlaps of fx")).to_be_visible()
+    picture(page, "map")
+    page.get_by_role("button", name="Use over time").click()
+    expect(page.get_by_role("img", name=re.compile("^Use of gpu: now 4 busy, 4 free, 8 online"))).to_be_visible()
+
+
+def test_history_says_who_changed_what(page: Page, elsewhere: Client) -> None:
+    go(page, "History")
+    elsewhere.add_hosts("fx", ["pc-[18-20]"])
+    first = page.get_by_role("row").nth(1)
+    expect(first).to_contain_text("carl")
+    expect(first).to_contain_text("added hosts to fx")
+    expect(first).to_contain_text("pc-[18-20]")
+    page.get_by_label("Pool").select_option("gpu")
+    expect(page.get_by_role("row")).to_have_count(2)
+
+
+def test_a_scan_is_started_and_cancelled(page: Page) -> None:
+    go(page, "Scan")
+    page.get_by_label("Network").fill("127.0.0.0/22")
+    page.get_by_role("button", name="Scan", exact=True).click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("cancelled after")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("127.0.0.0/22")).to_be_visible()
+    page.get_by_label("Network").fill("10.0.0.0/8")
+    page.get_by_role("button", name="Scan", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("/20")
+
+
+def test_the_broker_page_says_how_things_are(page: Page) -> None:
+    go(page, "Broker")
+    cards = page.get_by_role("article")
+    expect(cards.filter(has_text="tls://")).to_contain_text("Healthy")
+    expect(cards.filter(has_text="curve://")).to_contain_text("Healthy")
+    expect(cards.filter(has_text="tls://")).to_contain_text("30 renders")
+    expect(cards.filter(has_text="Your profile")).to_contain_text("valid until")
+    picture(page, "broker")
+
+
+# --- behaviour --------------------------------------------------------------------------------------------------------
+
+
+def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path, open_page: Open) -> None:
+    with studio(tmp_path) as first:
+        profile = first.profile("anna", Role.MANAGER)
+        ports = {"tls": {"port": first.tls_port}, "curve": {"port": first.curve_port}}
+        with Client(Profile.load(str(profile)), timeout=10) as client:
+            client.create_pool("fx", ["pc-[01-03]"])
+        started = running(profile)
+        page = open_page(started.__enter__())
+        expect(row(page, "Pools", "fx")).to_be_visible()
+    try:
+        expect(page.get_by_text("The broker has been away")).to_be_visible()
+        expect(row(page, "Pools", "fx")).to_be_visible()
+        expect(page.get_by_role("button", name="New pool")).to_be_disabled()
+        picture(page, "broker-away")
+        with studio(tmp_path, **ports):
+            expect(page.get_by_text("The broker has been away")).to_have_count(0)
+            expect(page.get_by_role("button", name="New pool")).to_be_enabled()
+    finally:
+        started.__exit__(None, None, None)
+
+
+def test_a_reader_sees_everything_and_changes_nothing(start: Callable[..., Manager], open_page: Open) -> None:
+    page = open_page(start("bert", Role.READER))
+    expect(page.get_by_text("Read only")).to_be_visible()
+    row(page, "Pools", "fx").click()
+    for name in ("New pool", "Edit", "Delete"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-3").click()
+    expect(page.get_by_role("button", name="Add gpu-3 to night")).to_be_disabled()
+
+
+def test_names_are_text_wherever_they_are_shown(page: Page, server: AfServer, elsewhere: Client) -> None:
+    server.renders = farm([*RENDERS, EVIL])
+    until(lambda: EVIL in {host.name for host in elsewhere.list_hosts().hosts})
+    elsewhere.create_pool("<b onclick=alert(2)>", [EVIL, "pc-01"], description="<script>alert(3)</script>")
+    expect(row(page, "Pools", "<b onclick=alert(2)>")).to_be_visible()
+    row(page, "Pools", "<b onclick=alert(2)>").click()
+    expect(page.get_by_role("listitem").filter(has_text=EVIL)).to_be_visible()
+    for name in ("Hosts", "Masks", "Map", "History"):
+        go(page, name)
+        if name != "Map":
+            expect(page.get_by_text("<b onclick=alert(2)>").first).to_be_attached()
+    go(page, "Hosts")
+    page.get_by_label("Filter hosts").fill("onerror")
+    row(page, "Hosts", EVIL).click()
+    page.get_by_role("button", name=f"Add {EVIL} to fx").click()
+    expect(page.get_by_text(f"Added {EVIL} to fx")).to_be_visible()
+    assert EVIL in elsewhere.get_pool("fx").hosts
+    assert page.locator("img[src=x], main b[onclick]").count() == 0
+
+
+@contextmanager
+def hostile_site(manager: Manager, host: str) -> Iterator[str]:
+    """The address of a page of another origin that means harm."""
+    body = Path(__file__).with_name("hostile.html").read_text().replace("ORIGIN", manager.origin).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# Ports do not count for cookies: a page of another port of 127.0.0.1 is the same site, and its requests carry ours.
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_hostile_page_in_the_same_browser_reads_and_changes_nothing(
+    page: Page, manager: Manager, elsewhere: Client, host: str
+) -> None:
+    with hostile_site(manager, host) as address:
+        other = page.context.new_page()
+        other.goto(address)
+        other.wait_for_function("window.got")
+        got = other.evaluate("window.got")
+        other.close()
+    # An opaque answer has no text.
+    assert set(got.values()) <= {"", "no"}, got
+    assert len(got) == 7
+    assert [pool.name for pool in elsewhere.list_pools().pools] == ["fx", "gpu", "night"]
+    # And ours goes on to work.
+    elsewhere.create_pool("after", ["pc-01"])
+    expect(row(page, "Pools", "after")).to_be_visible()
+
+
+def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+    page.get_by_role("button", name="System theme").click()
+    page.get_by_role("button", name="Light theme").click()
+    page.get_by_role("button", name="Dark theme").wait_for()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.reload()
+    expect(page.get_by_role("button", name="Dark theme")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark == "rgb(16, 18, 22)"
+
+
+def test_a_large_farm_is_shown_in_part(
+    tmp_path: Path, server: AfServer, open_page: Open, start: Callable[..., Manager], place: Studio
+) -> None:
+    names = [f"pc-{number:04}" for number in range(1, 1701)] + [f"gpu-{number}" for number in range(1, 301)]
+    server.renders = farm(names)
+    with Client(Profile.load(str(place.profile("carl", Role.MANAGER))), timeout=30) as client:
+        for number in range(197):
+            first = number * 8 + 1
+            client.create_pool(f"show-{number:03}", [f"pc-[{first:04}-{first + 60:04}]"])
+        until(lambda: len(client.list_hosts().hosts) >= 2000)
+    for width, height, scheme in ((1366, 768, "light"), (3840, 2160, "dark")):
+        page = open_page(start(), width, height, scheme)
+        expect(page.get_by_role("heading", level=2, name="Pools 200")).to_be_visible()
+        picture(page, f"large-pools-{width}-{scheme}")
+        assert page.get_by_role("row").count() < 150
+        go(page, "Hosts")
+        page.get_by_label(re.compile("^Hosts: arrows move")).focus()
+        page.keyboard.press("End")
+        expect(row(page, "Hosts", "pc-1700")).to_be_visible()
+        assert page.get_by_role("row").count() < 150
+        picture(page, f"large-hosts-{width}-{scheme}")
+        go(page, "Map")
+        expect(page.get_by_role("list", name="Pools that share hosts").get_by_role("listitem").first).to_be_visible()
+        picture(page, f"large-map-{width}-{scheme}")

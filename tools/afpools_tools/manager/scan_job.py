@@ -1,0 +1,118 @@
+"""The one scan that a manager runs at a time, in a thread of its own.
+
+Strategy: pages start it, ask how far it is, and cancel it; none of them owns it, so that it goes on when a page is
+reloaded. What it found is kept in the same file as `afpools scan` keeps it in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from afpools import HostSummary
+
+from ..networks import ScanError, own_target, parse_target, this_machine
+from ..scan import Scanner, ScanResult, keep, last_result, mark
+
+log = logging.getLogger("afpools.manager")
+
+
+class ScanJob:
+    """Runs scans, one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._scanner: Scanner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[ScanResult] | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, network: str) -> None:
+        """Scans a network that somebody has named.
+
+        Raises:
+            ScanError: it cannot be scanned, or a scan is under way.
+        """
+        target = parse_target(network)
+        with self._lock:
+            if self.running:
+                raise ScanError("A scan is under way already. Cancel it, or wait for its end.")
+            self._scanner = Scanner(target, this_machine())
+            self._thread = threading.Thread(target=self._run, args=(self._scanner,), name="afpools-scan", daemon=True)
+            self._thread.start()
+
+    def cancel(self) -> None:
+        """Ends the scan under way, if there is one; what it has found is kept."""
+        with self._lock:
+            loop, task = self._loop, self._task
+        if loop is not None and task is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(task.cancel)
+
+    @property
+    def running(self) -> bool:
+        """Whether a scan is under way."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def state(self, hosts: Sequence[HostSummary]) -> dict[str, Any]:
+        """How far the scan is, and what the farm makes of what it or the last one has found.
+
+        Args:
+            hosts: what the broker knows.
+        """
+        running = self.running
+        found: dict[str, Any] = {"running": running, "own": "", "result": None}
+        try:
+            found["own"] = str(own_target(this_machine()).network)
+        except ScanError as error:
+            found["own_error"] = str(error)
+        if running and self._scanner is not None:
+            found["progress"] = self._scanner.progress._asdict()
+            found["expected_seconds"] = self._scanner.expected_seconds
+            result = self._scanner.result()
+        else:
+            try:
+                result = last_result()
+            except ScanError:
+                return found
+        found["result"] = {
+            "network": str(result.network),
+            "started": result.started.isoformat(),
+            "seconds": result.seconds,
+            "addresses": result.addresses,
+            "tried": result.tried,
+            "trouble": result.trouble,
+            "machines": [
+                {
+                    "address": str(machine.finding.address),
+                    "name": machine.name,
+                    "resolved": machine.finding.resolved,
+                    "this_machine": machine.finding.this_machine,
+                    "render": machine.is_render,
+                    "known": machine.host is not None,
+                    "pools": machine.pools,
+                }
+                for machine in mark(result.findings, hosts)
+            ],
+        }
+        return found
+
+    def _run(self, scanner: Scanner) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(self._scan(scanner))
+        with self._lock:
+            self._loop = self._task = None
+        try:
+            keep(scanner.result())
+        except ScanError as error:
+            log.warning("%s", error)
+
+    async def _scan(self, scanner: Scanner) -> None:
+        task = asyncio.ensure_future(scanner.run())
+        with self._lock:
+            self._loop, self._task = asyncio.get_running_loop(), task
+        await task
