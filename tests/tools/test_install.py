@@ -218,3 +218,30 @@ def test_what_is_no_python_is_named(afpools: Afpools, tmp_path: Path) -> None:
     (tmp_path / "python").write_text("no program")
     refused = afpools("install", "python", "--python", tmp_path / "python")
     assert (refused.status, "cannot be run" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize("plugin", ["afstarter", "natron", "fusion", "keeper"])
+def test_what_goes_into_cgru_leaves_no_trace_when_it_is_taken_away(
+    afpools: Afpools, tmp_path: Path, plugin: str
+) -> None:
+    cgru = tmp_path / "cgru"
+    for file in ("afanasy/python/af.py", "start/AFANASY/50.afstarter.sh", "plugins/fusion/Comp/Afanasy.py"):
+        (cgru / file).parent.mkdir(parents=True, exist_ok=True)
+        (cgru / file).touch()
+    before = everything(cgru)
+    assert afpools("install", plugin, "--yes", "--cgru", cgru).status == 0
+    assert len(everything(cgru)) > len(before)
+    assert plugin in afpools("install", "--list", "--cgru", cgru).out
+    assert afpools("uninstall", plugin, "--yes", "--cgru", cgru).status == 0
+    assert everything(cgru) == before
+
+
+def test_nothing_that_natron_would_take_for_a_plug_in_of_its_own_lies_in_its_folder(
+    afpools: Afpools, tmp_path: Path
+) -> None:
+    (tmp_path / "afanasy/python").mkdir(parents=True)
+    (tmp_path / "afanasy/python/af.py").touch()
+    assert afpools("install", "natron", "--yes", "--cgru", tmp_path).status == 0
+    scripts = {file.name for file in (tmp_path / "plugins/natron").rglob("*.py")}
+    assert scripts == {"initGui.py", "afanasy_pools.py"}
+    assert (tmp_path / "plugins/natron_afpools/afpools/job.py").is_file()

@@ -62,6 +62,16 @@ def _keeper() -> Plugin:
     return Plugin("keeper", "start/AFANASY", None, "Start Keeper anew: the entries are in its AFANASY menu.")
 
 
+def _natron() -> Plugin:
+    # The library not beneath plugins/natron: Natron takes every Python file there for a plug-in of its own.
+    return Plugin(
+        "natron",
+        "plugins/natron/pools",
+        "plugins/natron_afpools/afpools",
+        "Start Natron anew through CGRU: its CGRU menu has entries with (pools).",
+    )
+
+
 def _fusion() -> Plugin:
     return Plugin(
         "fusion",
@@ -232,6 +242,13 @@ def install_afstarter(cgru: CgruOption = None, profile: ProfileOption = None, ye
     _install(plugin, _places(plugin, cgru, None), profile, yes)
 
 
+@install_app.command("natron")
+def install_natron(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    """A pool on the Afanasy node and in the render dialog, into CGRU's plug-in for Natron."""
+    plugin = _natron()
+    _install(plugin, _places(plugin, cgru, None), profile, yes)
+
+
 @install_app.command("fusion")
 def install_fusion(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
     """The comp script that asks for a pool, into CGRU's plug-in for Fusion."""
@@ -277,6 +294,13 @@ def uninstall_blender(into: IntoOption = None, yes: YesOption = False) -> None:
 def uninstall_afstarter(cgru: CgruOption = None, yes: YesOption = False) -> None:
     """The launcher, from CGRU."""
     plugin = _afstarter()
+    _uninstall(plugin, _places(plugin, cgru, None), yes)
+
+
+@uninstall_app.command("natron")
+def uninstall_natron(cgru: CgruOption = None, yes: YesOption = False) -> None:
+    """The pool in Natron, from CGRU's plug-in for it."""
+    plugin = _natron()
     _uninstall(plugin, _places(plugin, cgru, None), yes)
 
 

@@ -1,0 +1,162 @@
+"""Stands where Natron's module stands. Takes the types that Natron's bindings take, and refuses the others as they do.
+
+Signatures: Natron 2.5's Engine/PyParameter.h and its Python reference.
+"""
+
+
+def need(value, kind):
+    if type(value) is not kind:
+        raise TypeError(f"called with wrong argument types: {value!r} is no {kind.__name__}")
+    return value
+
+
+class Param:
+    def __init__(self, name, value=None):
+        self.name, self.value = need(name, str), value
+
+    def getScriptName(self):
+        return self.name
+
+    def getValue(self):
+        return self.value
+
+    get = getValue
+
+    def setHelp(self, text):
+        need(text, str)
+
+    def setEvaluateOnChange(self, on):
+        need(on, bool)
+
+    setAnimationEnabled = setAddNewLine = setPersistent = setEvaluateOnChange
+
+
+class StringParam(Param):
+    def setValue(self, value):
+        self.value = need(value, str)
+
+    setDefaultValue = setValue
+
+
+class IntParam(Param):
+    def setValue(self, value):
+        self.value = need(value, int)
+
+    def setDefaultValue(self, value, dimension=0):
+        self.setValue(value)
+
+
+class BooleanParam(Param):
+    def setValue(self, value):
+        self.value = need(value, bool)
+
+    setDefaultValue = setValue
+
+
+class ButtonParam(Param):
+    pass
+
+
+class PageParam(Param):
+    def addParam(self, param):
+        if not isinstance(param, Param):
+            raise TypeError(param)
+
+
+class ChoiceParam(Param):
+    """The chosen entry is a number; out of range it is refused."""
+
+    def __init__(self, name):
+        Param.__init__(self, name, 0)
+        self.options = []
+
+    def setOptions(self, options):
+        for pair in need(options, list):
+            for text in need(pair, tuple):
+                need(text, str)
+            if len(pair) != 2:
+                raise TypeError("an option is a pair")
+        self.options = options
+
+    def getOption(self, index):
+        return self.options[need(index, int)][0]
+
+    def setValue(self, value):
+        if not 0 <= need(value, int) < len(self.options):
+            raise ValueError(f"there is no option {value}")
+        self.value = value
+
+    set = setValue
+
+
+class Callback:
+    def __init__(self):
+        self.called = ""
+
+    def set(self, name):
+        self.called = need(name, str)
+
+
+class UserParamHolder:
+    def __init__(self):
+        self.params = {}
+
+    def _create(self, kind, name, label, *value):
+        need(label, str)
+        if name in self.params:
+            raise ValueError(f"{name} is there already")
+        self.params[name] = kind(name, *value)
+        return self.params[name]
+
+    def createStringParam(self, name, label):
+        return self._create(StringParam, name, label, "")
+
+    def createIntParam(self, name, label):
+        return self._create(IntParam, name, label, 0)
+
+    def createBooleanParam(self, name, label):
+        return self._create(BooleanParam, name, label, False)
+
+    def createChoiceParam(self, name, label):
+        return self._create(ChoiceParam, name, label)
+
+    def createButtonParam(self, name, label):
+        return self._create(ButtonParam, name, label)
+
+    def createPageParam(self, name, label):
+        return self._create(PageParam, name, label)
+
+    def getParam(self, name):
+        return self.params.get(need(name, str))
+
+    def refreshUserParamsGUI(self):
+        pass
+
+
+class Effect(UserParamHolder):
+    def __init__(self, plugin, label):
+        UserParamHolder.__init__(self)
+        self.plugin, self.label, self.inputs = plugin, label, []
+        self.onParamChanged, self.onInputChanged = Callback(), Callback()
+
+    def getPluginID(self):
+        return self.plugin
+
+    def getLabel(self):
+        return self.label
+
+    getScriptName = getLabel
+
+    def getParams(self):
+        return list(self.params.values())
+
+    def getInput(self, number):
+        return self.inputs[number] if number < len(self.inputs) else None
+
+
+class PyCoreApplication:
+    def isBackground(self):
+        return False
+
+
+natron = PyCoreApplication()

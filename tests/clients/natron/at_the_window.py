@@ -1,0 +1,91 @@
+"""Run in place of Natron and an artist: does what its arguments say, one after the other, prints what came of it.
+
+Arguments: steps, each Python in which `app`, `node(n)`, `choose` and the modules are at hand; `see` prints.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import NatronEngine
+import NatronGui
+
+app = NatronGui.GuiApp()
+exec(next(file for folder in sys.path if (file := Path(folder, "initGui.py")).exists()).read_text())
+commands = NatronGui.natron.menu
+
+
+def menu(entry):
+    exec(commands["CGRU/" + entry], {"app": app})
+
+
+def stock_menu():
+    """What CGRU's own entry does."""
+    import afanasy
+
+    exec("reload(afanasy);afanasy.renderSelected(app);", {"afanasy": afanasy, "app": app})
+
+
+def new_node():
+    """As CGRU's group makes one, connected to a Write node."""
+    node = app.createNode("cgru.afanasy")
+    for name, value in (("af_frame_first", 1), ("af_frame_last", 10), ("af_frame_pertast", 1)):
+        node.createIntParam(name, name).setValue(value)
+    node.createIntParam("af_frame_increment", "inc").setValue(1)
+    node.createBooleanParam("af_multi_forcerange", "force")
+    write = app.createNode("fr.inria.openfx.WriteOIIO")
+    write.createStringParam("filename", "File").setValue("/jobs/out.####.exr")
+    node.inputs = [write]
+    node.onParamChanged.set("afanasy.onParamChanged")
+    return node
+
+
+def labels(node):
+    return [label for label, _ in node.getParam("afpools_choice").options]
+
+
+def choose(holder, start):
+    """What happens when somebody picks an entry."""
+    choice = holder.getParam("afpools_choice")
+    choice.setValue(next(n for n, (label, _) in enumerate(choice.options) if label.startswith(start)))
+    if isinstance(holder, NatronEngine.Effect):
+        change(holder, "afpools_choice")
+
+
+def change(node, name):
+    module, _, function = node.onParamChanged.called.partition(".")
+    called = getattr(importlib.import_module(module), function)
+    called(node.getParam(name) or NatronEngine.ButtonParam(name), node, None, app, True)
+
+
+def dialog(start):
+    """The artist picks a pool in the next dialog, and presses OK."""
+
+    def answer(shown):
+        if start is not None:
+            choose(shown, start)
+        return True
+
+    app.answer = answer
+
+
+def listed():
+    """Until the broker was asked."""
+    import afanasy_pools
+
+    afanasy_pools._pools().wait(60)
+
+
+def see(value):
+    print("SEEN " + json.dumps(value))
+
+
+def messages():
+    said = list(NatronGui.natron.messages)
+    NatronGui.natron.messages.clear()
+    return said
+
+
+for step in sys.argv[1:]:
+    exec(step)

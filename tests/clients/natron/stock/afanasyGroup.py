@@ -1,0 +1,1 @@
+"""Where CGRU's group node is."""

@@ -1,0 +1,213 @@
+"""Natron's Afanasy node and dialog with a pool, in a process of its own, with a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.afserver import AfServer, afserver, renders_answer
+from tests.studio import Studio, studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+HERE = Path(__file__).parent
+CLIENTS = HERE.parents[2] / "clients"
+STAND_IN = HERE.parent / "afstarter" / "cgru"
+STOCK = os.environ.get("CGRU_LOCATION")
+PYTHON_27 = os.environ.get("PYTHON_27") or shutil.which("python2.7")
+
+pytestmark = pytest.mark.heavy
+
+FX = {"mask": "(?!pc-0[13]$).*", "type": "regex", "pool": "fx"}
+NOTHING = {"mask": None, "type": None, "pool": None}
+
+
+@dataclass
+class Workstation:
+    """Natron's plug-ins, a broker, an afserver."""
+
+    cgru: Path
+    stock: Path
+    farm: AfServer
+    place: Studio
+    home: Path
+    profile: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        python = HERE, CLIENTS / "natron", self.stock, self.cgru / "lib/python", self.cgru / "afanasy/python"
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("AFPOOLS_", "XDG_"))},
+            "HOME": str(self.home),
+            "CGRU_LOCATION": str(self.cgru),
+            "AF_ROOT": str(self.cgru / "afanasy"),
+            "CGRU_AF_SERVERNAME": "127.0.0.1",
+            "CGRU_AF_SERVERPORT": str(self.farm.address[1]),
+            "PYTHONPATH": os.pathsep.join(map(str, python)),
+            "AFPOOLS_PROFILE": str(self.profile),
+        }
+
+    def run(self, *steps: str) -> list[Any]:
+        """What the steps that look have seen."""
+        done = subprocess.run(
+            [sys.executable, HERE / "at_the_window.py", *steps],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("SEEN ")]
+
+    @property
+    def fenced(self) -> list[dict[str, Any]]:
+        """How each job that arrived is fenced."""
+        return [
+            {
+                "mask": job.get("hosts_mask_exclude"),
+                "type": job.get("hosts_mask_type"),
+                "pool": json.loads(job.get("custom_data", "{}")).get("afpools", {}).get("pool"),
+            }
+            for job in self.farm.jobs
+        ]
+
+
+@pytest.fixture(
+    params=["stand-in", pytest.param("stock", marks=pytest.mark.skipif(not STOCK, reason="CGRU_LOCATION: no CGRU"))]
+)
+def natron(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstation]:
+    stock = request.param == "stock"
+    (tmp_path / "home").mkdir()
+    with afserver() as farm:
+        farm.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
+        with studio(tmp_path / "studio", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place:
+            profile = place.profile("anna", Role.MANAGER)
+            with Client(Profile.load(str(profile)), timeout=30) as client:
+                client.create_pool("fx", ["pc-01", "pc-03"])
+                client.create_pool("gpu (new)", ["pc-05"])
+            cgru = Path(STOCK or "") if stock else STAND_IN
+            plugin = cgru / "plugins/natron" if stock else HERE / "stock"
+            yield Workstation(cgru, plugin, farm, place, tmp_path / "home", profile)
+
+
+START = ("import afanasy_pools", "listed()", "one = new_node()", "afanasy_pools.add_params(one)")
+SEND = 'change(one, "afanasy_button_send_job")'
+
+
+def test_a_node_has_a_pool_and_its_job_is_kept_on_it(natron: Workstation) -> None:
+    shown, chosen = natron.run(
+        *START, "see(labels(one))", 'choose(one, "fx")', 'see(one.getParam("af_pool").getValue())', SEND
+    )
+    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert chosen == "fx"
+    assert natron.fenced == [FX]
+
+
+def test_the_menu_makes_such_a_node(natron: Workstation) -> None:
+    (shown,) = natron.run(*START[:2], 'menu("Afanasy Node (pools)")', "see(labels(app.nodes[-1]))")
+    assert shown[0] == "No pool"
+
+
+def test_no_pool_is_the_stock_plug_in(natron: Workstation) -> None:
+    natron.run(*START, SEND)
+    natron.run(*START, 'choose(one, "fx")', 'choose(one, "No pool")', SEND)
+    assert natron.fenced == [NOTHING, NOTHING]
+
+
+def test_a_name_that_looks_like_a_count_is_a_name(natron: Workstation) -> None:
+    natron.run(*START, 'choose(one, "gpu (new)")', SEND)
+    assert natron.fenced[0]["pool"] == "gpu (new)"
+
+
+def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Workstation) -> None:
+    both = (*START, 'choose(one, "fx")', "two = new_node()", "app.selected = [one, two]")
+    natron.run(*both, "dialog(None)", 'menu("Render Selected (pools)...")')
+    assert natron.fenced == [FX, NOTHING]
+    natron.run(*both, 'dialog("gpu")', 'menu("Render Selected (pools)...")')
+    assert [job["pool"] for job in natron.fenced[2:]] == ["gpu (new)", "gpu (new)"]
+    natron.run(*both, 'dialog("No pool")', 'menu("Render Selected (pools)...")')
+    assert natron.fenced[4:] == [NOTHING, NOTHING]
+
+
+def test_a_cancelled_dialog_sends_nothing(natron: Workstation) -> None:
+    natron.run(*START, 'choose(one, "fx")', "app.selected = [one]", 'menu("Render Selected (pools)...")')
+    assert natron.fenced == []
+
+
+def test_the_stock_menu_which_reloads_its_module_sends_with_the_nodes_pool(natron: Workstation) -> None:
+    steps = (*START, 'choose(one, "fx")', "app.selected = [one]", "dialog(None)")
+    natron.run(*steps, "stock_menu()", "stock_menu()")
+    assert natron.fenced == [FX, FX]
+
+
+def test_a_project_of_before_gets_the_parameters_and_keeps_its_pool(natron: Workstation) -> None:
+    shown = natron.run(
+        *START[:2],
+        "old = new_node()",
+        "app.selected = [old]",
+        'menu("Render Selected (pools)...")',
+        "see(labels(old))",
+        'old.getParam("af_pool").setValue("gone")',
+        "afanasy_pools.add_params(old)",
+        'see([labels(old)[-1], old.getParam("afpools_choice").getValue(), old.getParam("af_pool").getValue()])',
+    )
+    assert shown[0] == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert shown[1] == ["gone (missing)", 3, "gone"]
+
+
+def test_a_pool_that_is_gone_is_shown_as_missing_and_nothing_is_sent(natron: Workstation) -> None:
+    gone = (
+        "import afpools",
+        'afpools.Client(timeout=30).delete_pool("fx")',
+        'change(one, "afpools_refresh")',
+        "listed()",
+        'change(one, "afpools_refresh")',
+    )
+    shown, said = natron.run(*START, 'choose(one, "fx")', *gone, "see(labels(one))", SEND, "see(messages())")
+    assert shown == ["No pool", "gpu (new) (1 host)", "fx (missing)"]
+    assert "The job was not sent" in said[0]
+    assert natron.fenced == []
+
+
+def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_sent(natron: Workstation) -> None:
+    natron.run(*START)
+    natron.place.broker.__exit__(None, None, None)
+    shown, said = natron.run(*START, "see(labels(one))", 'choose(one, "fx")', SEND, "see(messages())")
+    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert "No broker answered" in said[0]
+    assert natron.fenced == []
+    natron.run(*START, SEND)
+    assert natron.fenced == [NOTHING]
+
+
+@pytest.mark.skipif(PYTHON_27 is None, reason="there is no python2.7")
+def test_an_older_natron_says_that_it_is_too_old_and_stays_as_it_was(natron: Workstation) -> None:
+    program = (
+        "import sys, types\n"
+        "engine = sys.modules['NatronEngine'] = types.ModuleType('NatronEngine')\n"
+        "gui = sys.modules['NatronGui'] = types.ModuleType('NatronGui')\n"
+        "class Natron(object):\n"
+        "    def errorDialog(self, title, message):\n        print(message)\n"
+        "    def addMenuCommand(self, *given):\n        pass\n"
+        "gui.natron = Natron()\n"
+        f"sys.path.insert(0, {str(CLIENTS / 'natron')!r})\n"
+        f"exec(open({str(CLIENTS / 'natron' / 'initGui.py')!r}).read())\n"
+        "import afanasy_pools\n"
+        "afanasy_pools.createNode(None)\n"
+        "afanasy_pools.renderSelected(None)\n"
+    )
+    env = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [str(PYTHON_27), "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.count("Pools need Natron 2.5")) == (0, 2), done.stderr
