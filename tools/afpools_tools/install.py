@@ -84,6 +84,7 @@ def _fusion() -> Plugin:
 _PLUGINS: dict[str, Callable[[], Plugin]] = {
     "blender": _blender,
     "afstarter": _afstarter,
+    "natron": _natron,
     "fusion": _fusion,
     "keeper": _keeper,
 }
