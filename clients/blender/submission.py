@@ -35,7 +35,7 @@ class SendHook:
         # First, since the finder that comes before us would hand out the module as it is.
         sys.meta_path.insert(0, self)
         if "af" in sys.modules:
-            self._hook(sys.modules["af"])
+            self.cover(sys.modules["af"])
 
     def remove(self) -> None:
         if self in sys.meta_path:
@@ -43,9 +43,21 @@ class SendHook:
         while self._hooked:
             self._hooked.pop()[1]()
 
-    def holds(self, af: Any) -> bool:
-        """Whether jobs of this module go through us."""
-        return any(job is getattr(af, "Job", None) for job, _ in self._hooked)
+    def cover(self, af: Any) -> bool:
+        """Sees to it that jobs of this module go through us, whatever others have made of its `send` since.
+
+        Returns:
+            False where the module is not as CGRU's is, so that nothing can be done.
+        """
+        job = getattr(af, "Job", None)
+        if not callable(getattr(job, "send", None)):
+            return False
+        # On top of somebody else's wrapper, beneath which ours may be as well: a job that gets its pool twice has it
+        # once.
+        if not any(job.send is send for send, _ in self._hooked):
+            take_back = apply_on_send(af, self._chosen, self._client)
+            self._hooked.append((job.send, take_back))
+        return True
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Python's question to a finder (PEP 451): we let the others find `af`, and hook it once it has run."""
@@ -67,15 +79,10 @@ class SendHook:
 
             def exec_module(module: Any) -> None:
                 run(module)
-                self._hook(module)
+                self.cover(module)
 
             spec.loader.exec_module = exec_module
         return spec
-
-    def _hook(self, af: Any) -> None:
-        job = getattr(af, "Job", None)
-        if callable(getattr(job, "send", None)) and not self.holds(af):
-            self._hooked.append((job, apply_on_send(af, self._chosen, self._client)))
 
 
 def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> None:
@@ -97,7 +104,7 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
     except Exception as error:
         why = f"CGRU's Python module 'af' cannot be imported ({error}). Check CGRU's location in its preferences."
         raise PoolNotApplied(pool, AfpoolsError(why)) from error
-    if not hook.holds(af):
+    if not hook.cover(af):
         where = getattr(af, "__file__", None) or "that was found"
         why = f"The Python module 'af' {where} has no Job.send as CGRU's has. Check CGRU's location in its preferences."
         raise PoolNotApplied(pool, AfpoolsError(why))

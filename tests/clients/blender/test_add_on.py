@@ -134,6 +134,17 @@ def test_where_af_is_not_as_expected_a_pool_is_refused(
     assert (farm.jobs, copies(tmp_path)) == ([], [])
 
 
+def test_a_send_that_somebody_else_has_put_there_gets_the_pool_too(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.replace_send()
+    blender.choose(pool="fx")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert farm.jobs[0]["hosts_mask_type"] == "regex"
+
+
 def test_where_the_operator_is_not_as_expected_the_panel_says_so_and_the_job_is_still_kept_on_its_pool(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
