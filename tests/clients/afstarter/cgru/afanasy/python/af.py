@@ -9,6 +9,14 @@ class Block:
     def __init__(self, name, service):
         self.data = {"name": name, "service": service}
 
+    def setCommand(self, command):
+        self.data["command"] = command
+
+    def setNumeric(self, start, end, pertask=1, increment=1):
+        if end < start:
+            print("Error: Block.setNumeric: end < start")
+        self.data.update(frame_first=start, frame_last=end, frames_per_task=pertask, frames_inc=increment)
+
 
 class Job:
     def __init__(self, name):

@@ -1,0 +1,89 @@
+"""What docs/programmers.md tells people to write does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.afserver import AfServer, afserver, renders_answer
+from tests.studio import Studio, studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+ROOT = Path(__file__).parents[1]
+JOB, EVERY_JOB, MENU, MASK = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "programmers.md").read_text(), re.DOTALL
+)
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[tuple[AfServer, Studio]]:
+    with afserver() as server:
+        server.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
+        with studio(tmp_path, farm={"server": f"127.0.0.1:{server.address[1]}"}) as place:
+            with Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30) as client:
+                client.create_pool("fx", ["pc-01", "pc-03"])
+            yield server, place
+
+
+def run(farm: tuple[AfServer, Studio], program: str) -> subprocess.CompletedProcess[str]:
+    server, place = farm
+    # The real module where there is one.
+    cgru = Path(os.environ.get("CGRU_LOCATION") or ROOT / "tests/clients/afstarter/cgru")
+    path = ROOT / "clients", cgru / "lib/python", cgru / "afanasy/python"
+    env = {
+        **os.environ,
+        "HOME": str(place.folder),
+        "AFPOOLS_PROFILE": str(place.profile("anna", Role.MANAGER)),
+        "CGRU_LOCATION": str(cgru),
+        "AF_ROOT": str(cgru / "afanasy"),
+        "CGRU_AF_SERVERNAME": "127.0.0.1",
+        "CGRU_AF_SERVERPORT": str(server.address[1]),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_job_on_a_pool(farm: tuple[AfServer, Studio]) -> None:
+    done = run(farm, JOB)
+    assert done.returncode == 0, done.stderr
+    assert farm[0].jobs[0]["hosts_mask_exclude"] == "(?!pc-0[13]$).*"
+    refused = run(farm, JOB.replace('"fx"', '"none"'))
+    assert (refused.returncode, "The job was not sent" in refused.stderr) == (1, True)
+    assert len(farm[0].jobs) == 1
+
+
+def test_every_job_that_this_python_sends(farm: tuple[AfServer, Studio]) -> None:
+    done = run(farm, EVERY_JOB + re.sub(r"try:.*SystemExit.*?\n", "", JOB, flags=re.DOTALL))
+    assert done.returncode == 0, done.stderr
+    assert farm[0].jobs[0]["hosts_mask_type"] == "regex"
+
+
+def test_pools_in_an_interface(farm: tuple[AfServer, Studio]) -> None:
+    drawn = """
+class Panel:
+    def add(self, label, name):
+        print(label)
+    def note(self, text):
+        print(text)
+draw(Panel())
+pools.wait(60)
+draw(Panel())
+"""
+    done = run(farm, MENU + drawn)
+    assert (done.returncode, done.stdout) == (0, "Asking the broker for pools…\nfx (2 hosts)\n\n"), done.stderr
+
+
+def test_only_the_mask(farm: tuple[AfServer, Studio]) -> None:
+    done = run(farm, MASK)
+    assert (done.returncode, done.stdout) == (0, "fx 2\n(?!pc-0[13]$).* regex\n"), done.stderr
