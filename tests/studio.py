@@ -45,7 +45,7 @@ class Studio:
         point(path, tls=self.tls_port, curve=self.curve_port)
         return path
 
-    def curve_request(self, profile: Path, timeout: float = 5.0, kind: int = zmq.REQ) -> zmq.SyncSocket:
+    def curve_request(self, profile: Path, timeout: float = 30.0, kind: int = zmq.REQ) -> zmq.SyncSocket:
         """A stock pyzmq socket, REQ if nothing else is said, connected with the keys of a profile."""
         request = zmq.Context.instance().socket(kind)
         request.linger = 0
@@ -62,7 +62,7 @@ class Studio:
             setattr(context, key, value)
         if profile:
             context.load_cert_chain(profile / "client.pem")
-        plain = socket.create_connection(("127.0.0.1", self.tls_port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), timeout=30)
         return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 

@@ -98,7 +98,7 @@ def make(tmp_path) -> Iterator[Callable[..., Desk]]:
             farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
             clock=lambda: now[0],
         )
-        keeper.start(wait=5)
+        keeper.start(wait=30)
         made.append(Desk(service, keeper, store, statistics, now))
         if seen and not by_hand:
             made[-1].see(*FARM)

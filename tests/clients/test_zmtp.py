@@ -313,10 +313,10 @@ def test_bytes_that_dribble_in_cost_no_more_than_their_number() -> None:
     def seconds(size: int) -> float:
         connection = ready_server(max_message=10**7)
         data = b"\x02" + size.to_bytes(8, "big") + bytes(size)
-        began = time.perf_counter()
+        began = time.thread_time()  # what others do on this machine does not count
         events = [event for at in range(0, len(data), 4) for event in connection.receive_data(data[at : at + 4])]
         assert len(events) == 1
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     small = min(seconds(100_000) for _ in range(3))
     large = min(seconds(800_000) for _ in range(3))

@@ -69,9 +69,8 @@ def test_a_program_that_is_not_in_the_path_is_named_as_it_was_typed(tmp_path, st
 def test_ctrl_c_stops_it_with_exit_status_0(tmp_path, state, number):
     with running("up", "--state", state, *ANY_PORTS, env=environment(tmp_path), folder=tmp_path) as broker:
         broker.wait_for("Ctrl-C stops it.")
-        status, seconds = broker.stop(number)
+        status = broker.stop(number)
     assert (status, "Traceback" in broker.err) == (0, False)
-    assert seconds < 2
 
 
 @heavy

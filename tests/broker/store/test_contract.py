@@ -553,7 +553,7 @@ class Watcher:
 
 
 # How much longer than promised something may take on a machine that is busy with other tests.
-SLACK = 3
+SLACK = 15
 
 
 @on_all
@@ -570,11 +570,11 @@ def test_a_change_by_another_broker_is_seen_in_time(place: Place) -> None:
     mine, theirs = place.open(), place.open()
     theirs.apply(create("fx"))
     with Watcher(mine) as watcher:
-        watcher.until(lambda: watcher.changes > 0, 10)
+        watcher.until(lambda: watcher.changes > 0, SLACK)
         for asked in (add("fx", "a"), register("b"), delete("fx")):
             # Until what came before has been told of completely.
             quiet = watcher.signs
-            watcher.until(lambda quiet=quiet: watcher.signs >= quiet + 3, 10)  # type: ignore[misc]
+            watcher.until(lambda quiet=quiet: watcher.signs >= quiet + 3, 4 * SLACK)  # type: ignore[misc]
             seen = watcher.changes
             theirs.apply(asked)
             watcher.until(lambda seen=seen: watcher.changes > seen, place.seconds_to_see * SLACK)  # type: ignore[misc]
@@ -592,8 +592,7 @@ def test_a_quiet_store_gives_signs_of_life(store: PoolStore) -> None:
 @on_real
 def test_watching_ends_soon_after_it_is_told_to(store: PoolStore) -> None:
     with Watcher(store) as watcher:
-        watcher.until(lambda: watcher.changes > 0, 10)
+        watcher.until(lambda: watcher.changes > 0, SLACK)
         watcher.stop.set()
-        start = time.monotonic()
-        watcher._thread.join(10)
-        assert time.monotonic() - start < 1 * SLACK
+        watcher._thread.join(1 * SLACK)
+        assert not watcher._thread.is_alive()

@@ -483,7 +483,7 @@ def test_a_server_that_is_not_there_is_named_in_time(call: Any, options: str) ->
     start = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         call(store)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20  # the driver by itself would take 30
     assert "127.0.0.1:1 does not answer" in str(caught.value)
     assert "secret" not in str(caught.value)
     store.close()
