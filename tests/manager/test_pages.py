@@ -322,7 +322,7 @@ def test_masks_are_shown_copied_and_tested(page: Page, elsewhere: Client) -> Non
 def test_the_map_shows_overlaps(page: Page) -> None:
     go(page, "Map")
     overlaps = page.get_by_role("list", name="Pools that share hosts")
-    expect(overlaps.get_by_role("listitem").nth(0)).to_have_text("fx and night4")
+    expect(overlaps.get_by_role("listitem").nth(0)).to_have_text("fxandnight4")
     drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
     until(lambda: page.locator("canvas").evaluate(drawn))
     page.locator("canvas").click(position={"x": 20, "y": 5})

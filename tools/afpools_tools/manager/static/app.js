@@ -2,7 +2,7 @@
 
 import { html, render, signal, useEffect } from "./html.js";
 import { openSession } from "./api.js";
-import { duration } from "./format.js";
+import { duration, time } from "./format.js";
 import { start } from "./live.js";
 import { connected, isReader, isStale, loaded, status } from "./store.js";
 import { Toasts } from "./ui.js";
@@ -33,10 +33,8 @@ function parsed() {
 const route = signal(parsed());
 const session = signal({ error: null, profile: "" });
 const theme = signal(localStorage.getItem("theme") ?? "auto");
-const now = signal(Date.now());
 
 window.addEventListener("hashchange", () => (route.value = parsed()));
-setInterval(() => (now.value = Date.now()), 5000);
 
 function applyTheme() {
   if (theme.value === "auto") delete document.documentElement.dataset.theme;
@@ -69,8 +67,7 @@ function Banner() {
   else if (!connected.value) {
     lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Shown is the last known state."]);
   } else if (!reachable && since) {
-    const away = now.value / 1000 - since;
-    lines.push(["bad", `The broker has been away for ${duration(Math.max(0, away))}. ${
+    lines.push(["bad", `The broker has been away since ${time(since * 1000)}. ${
       loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
   }
   if (store_age) lines.push(["warn", `The broker's database has been away for ${duration(store_age)}: shown is how things were before.`]);

@@ -46,8 +46,8 @@ function Membership() {
         ${first && html`<button class="copy" onClick=${() => setFirst("")}>All</button>`}</header>
       <${VirtualList} items=${shared} rowRem=${2.25} role="list" aria-label="Pools that share hosts"
         empty=${first ? `${first} shares no host with another pool.` : "No pools share hosts."}
-        row=${([one, other, count], _index, style) => html`<div key=${`${one}\n${other}`} role="listitem" class="row pair" style=${style}>
-          <span class="cut">${first ? other : html`${one} <span class="muted">and</span> ${other}`}</span><span class="muted count">${number(count)}</span>
+        row=${([one, other, count], _index, style) => html`<div key=${`${one}\n${other}`} role="listitem" class="row pair ${first ? "one" : ""}" style=${style}>
+          ${!first && html`<span class="cut">${one}</span><span class="muted">and</span>`}<span class="cut">${other}</span><span class="muted count">${number(count)}</span>
         </div>`} />
     </aside>
   </div>`;

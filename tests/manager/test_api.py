@@ -1,0 +1,115 @@
+"""What the pages ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.studio import Studio
+
+from afpools import Client
+from afpools_broker.protocol import Role
+
+from .conftest import Manager, running, until
+
+
+def test_every_pool_is_a_change_of_its_own(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["pc-01"])
+    answer = manager.write("hosts/assign", hosts=["pc-02"], typed="pc-[03-04], gpu-1", add=["fx", "gone"]).json
+    assert [sorted(done["added"]) for done in answer["done"]] == [["gpu-1", "pc-02", "pc-03", "pc-04"]]
+    assert [failed["pool"] for failed in answer["failed"]] == ["gone"]
+    assert set(elsewhere.get_pool("fx").hosts) == {"pc-01", "pc-02", "pc-03", "pc-04", "gpu-1"}
+
+
+def test_hosts_move_from_one_pool_to_another_in_one_go(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["pc-[01-04]"])
+    elsewhere.create_pool("night", ["pc-05"])
+    answer = manager.write("hosts/assign", hosts=["pc-03", "pc-04"], add=["night"], remove=["fx"]).json
+    assert len(answer["done"]) == 2
+    assert set(elsewhere.get_pool("fx").hosts) == {"pc-01", "pc-02"}
+    assert set(elsewhere.get_pool("night").hosts) == {"pc-03", "pc-04", "pc-05"}
+
+
+def test_a_pool_that_changed_meanwhile_is_not_deleted(manager: Manager, elsewhere: Client) -> None:
+    revision = elsewhere.create_pool("fx", ["pc-01"]).revision
+    elsewhere.add_hosts("fx", ["pc-02"])
+    refused = manager.write("pools/delete", pool="fx", if_revision=revision)
+    assert (refused.status, refused.code) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("pools/create", {}),
+        ("pools/create", {"pool": 1}),
+        ("pools/create", {"pool": "fx", "colour": "red"}),
+        ("pools/create", {"pool": "fx", "unknown": True}),
+        ("pools/create", {"pool": "fx", "hosts": "pc-[1-"}),
+        ("hosts/register", {"typed": " , "}),
+        ("hosts/assign", {"hosts": "pc-01"}),
+        ("scan/start", {"network": "everything"}),
+        ("scan/start", {"network": "10.0.0.0/8"}),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_a_sentence(manager: Manager, path: str, params: dict[str, Any]) -> None:
+    refused = manager.write(path, **params)
+    assert refused.status in (400, 409)
+    assert len(refused.json["error"]["message"]) > 10
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"pool": "\xed\xa0\x80"}'])
+def test_a_body_that_is_not_json_is_refused(manager: Manager, body: bytes) -> None:
+    headers = {"Cookie": manager.cookie, "Origin": manager.origin, "X_CSRF_Token": manager.csrf}
+    assert manager.ask("/api/pools/create", "POST", body, **headers).status == 400
+    assert manager.read("session").status == 200
+
+
+def test_a_pool_is_shown_as_people_read_it(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["pc-[01-20]", "gpu-1"])
+    assert manager.read("pool?pool=fx").json["ranges"] == "gpu-1,pc-[01-20]"
+
+
+def test_masks_say_what_they_do_in_either_type(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.register_hosts(["pc-1", "pc-10", "pc-2"])
+    elsewhere.create_pool("ten", ["pc-10"])
+    answer = manager.read("masks?pool=ten").json
+    assert [mask["asked"] for mask in answer["masks"]] == ["complement", "compact", "list"]
+    for mask in answer["masks"]:
+        meant = mask["readings"]["regex" if mask["mask_type"] == "any" else mask["mask_type"]]
+        assert meant["right"]
+        assert meant["runs"] == {"count": 1, "ranges": "pc-10"}
+
+
+def test_a_pool_without_hosts_has_no_masks(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("empty")
+    assert manager.read("masks?pool=empty").code == "empty_pool"
+
+
+def test_a_pattern_is_judged_as_the_command_does(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["pc-01", "pc-02"])
+    elsewhere.register_hosts(["pc-03"])
+    answer = manager.read("pattern?pattern=pc-03&dialect=find&pool=fx").json
+    assert (answer["right"], answer["warnings"]) == (True, [])
+    answer = manager.read("pattern?pattern=pc-0%5B3%5D&dialect=find&pool=fx").json
+    assert answer["right"] is False
+    assert "looks like a regex" in answer["warnings"][0]
+
+
+def test_every_endpoint_is_asked(manager: Manager) -> None:
+    answer = manager.read("brokers").json
+    assert [endpoint["health"]["status"] for endpoint in answer["endpoints"]] == ["healthy", "healthy"]
+    assert [credential["days_left"] > 30 for credential in answer["credentials"]] == [True, True]
+    assert answer["profile"]["role"] == "manager"
+
+
+def test_an_endpoint_that_is_down_is_said(place: Studio) -> None:
+    profile = place.profile("anna", Role.MANAGER)
+    with running(profile) as manager:
+        manager.log_in()
+        place.authority.revoke("anna")
+        place.broker.credentials.refresh()
+        answer = until(
+            lambda: (found := manager.read("brokers").json) and "error" in found["endpoints"][0] and found, seconds=30
+        )
+    assert answer["endpoints"][0]["error"]
+    assert "health" not in answer["endpoints"][0]

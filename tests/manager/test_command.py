@@ -1,0 +1,92 @@
+"""`afpools manager` as people start it."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tests.command import environment, run, running
+from tests.studio import Studio
+
+from afpools_broker.protocol import Role
+from afpools_tools.manager import command
+
+pytestmark = pytest.mark.heavy
+
+
+def address_in(text: str) -> str:
+    return next(word for word in text.split() if word.startswith("http://"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_its_address_and_stops_at_once(place: Studio, tmp_path: Path, number: signal.Signals) -> None:
+    profile = place.profile("anna", Role.MANAGER)
+    with running(
+        "manager", "--profile", profile, "--port", "0", "--no-browser", env=environment(tmp_path), folder=tmp_path
+    ) as started:
+        started.wait_for("Ctrl-C")
+        parts = urlsplit(address_in(started.out))
+        assert parts.hostname == "127.0.0.1"
+        connection = http.client.HTTPConnection("127.0.0.1", parts.port or 0, timeout=10)
+        connection.request("GET", f"/?{parts.query}")
+        answer = connection.getresponse()
+        cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+        answer.read()
+        # A page is listening: it must not hold up the end.
+        connection.request("GET", "/api/live", headers={"Cookie": cookie})
+        assert connection.getresponse().readline().startswith(b"data: ")
+        status, seconds = started.stop(number)
+        assert status == 0 or number == signal.SIGTERM
+        assert seconds < 5  # two on a machine that has nothing else to do
+        connection.close()
+
+
+def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = run(
+            "manager", "--profile", place.profile("anna"), "--port", port, "--no-browser", env=environment(tmp_path)
+        )
+    assert result.status == 1
+    assert f"Port {port}" in result.err
+    assert "--port" in result.err
+
+
+def test_without_a_profile_it_says_what_to_do(tmp_path: Path) -> None:
+    result = run("manager", "--no-browser", env=environment(tmp_path))
+    assert result.status == 1
+    assert "No profile was found" in result.err
+
+
+def test_the_token_is_not_in_what_the_browser_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    command._open_browser("http://127.0.0.1:5580/?token=secret", tmp_path)
+    assert "secret" not in opened[0]
+    file = Path(opened[0].removeprefix("file://"))
+    assert "token=secret" in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_it_listens_on_one_address_only(place: Studio, tmp_path: Path) -> None:
+    with running(
+        "manager",
+        "--profile",
+        place.profile("anna"),
+        "--port",
+        "0",
+        "--no-browser",
+        env=environment(tmp_path),
+        folder=tmp_path,
+    ) as started:
+        started.wait_for("Ctrl-C")
+        port = urlsplit(address_in(started.out)).port or 0
+        # A program that listens everywhere is reached by this address, too.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=10)
