@@ -115,7 +115,7 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
   return html`<div ref=${box} class="scroll" ...${attributes}
       onScroll=${() => setView((before) => ({ ...before, top: box.current.scrollTop }))}>
     ${!items.length && empty ? html`<p class="empty">${empty}</p>` : null}
-    <div class="rows" style=${{ height: `${items.length * view.row}px` }}>${rows}</div>
+    <div class="rows" role="presentation" style=${{ height: `${items.length * view.row}px` }}>${rows}</div>
   </div>`;
 }
 

@@ -57,17 +57,18 @@ export function HostsPage({ argument }) {
             ${pools.value.map((pool) => html`<option key=${pool.name} value=${pool.name}>${pool.name}</option>`)}
           </select></label>
       </div>
-      <div class="table hosts" role="grid" aria-label="Hosts" aria-multiselectable="true" aria-rowcount=${shown.length + 1}>
+      <div class="table hosts" role="grid" aria-label="Hosts" aria-multiselectable="true" aria-rowcount=${shown.length + 1}
+          tabindex="0" onKeyDown=${selection.onKeyDown} aria-describedby="selecting"
+          aria-activedescendant=${selection.cursor >= 0 ? `host-${selection.cursor}` : undefined}>
         <div class="row head" role="row">
           ${["Host", "State", "Address", "Engine", "Native pool", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
         </div>
-        <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} tabindex="0" onKeyDown=${selection.onKeyDown}
-          aria-label="Hosts: arrows move, Shift extends, Space toggles, Ctrl+A selects all"
-          aria-activedescendant=${selection.cursor >= 0 ? `host-${selection.cursor}` : undefined}
+        <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} role="rowgroup" tabindex="-1"
           empty=${hosts.value.length ? "No host fits the filter." : "No hosts are known yet: they appear when afserver lists renders, or with Add by name."}
           row=${(host, index, style) => html`<${HostRow} key=${host.name} host=${host} index=${index} style=${style}
             selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} />`} />
       </div>
+      <p class="hidden" id="selecting">Arrows move, Shift extends, Space toggles, Control A selects all that are shown.</p>
       <footer class="selection" aria-live="polite">
         ${chosen.length
           ? html`<b>${plural(chosen.length, "host")} selected</b>

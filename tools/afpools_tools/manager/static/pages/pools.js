@@ -48,14 +48,14 @@ export function PoolsPage({ argument }) {
         <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search  /" />
         <button class="primary" disabled=${!may("pools.create")} onClick=${() => setCreating(true)}>New pool</button>
       </header>
-      <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1}>
+      <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1} tabindex="0" onKeyDown=${move}
+          aria-activedescendant=${cursor >= 0 ? `pool-${cursor}` : undefined}>
         <div class="row head" role="row">
           ${heading("name", "Pool")}${heading("hosts", "Hosts", "count")}${heading("online", "Online", "count")}
           ${heading("busy", "Busy", "count")}${heading("free", "Free", "count")}
           <span role="columnheader">Use</span><span role="columnheader">Description</span>
         </div>
-        <${VirtualList} items=${shown} cursor=${cursor} tabindex="0" onKeyDown=${move} aria-label="Pools"
-          aria-activedescendant=${cursor >= 0 ? `pool-${cursor}` : undefined}
+        <${VirtualList} items=${shown} cursor=${cursor} role="rowgroup" tabindex="-1"
           empty=${text ? "No pool fits the search." : "There are no pools yet. Make the first with New pool."}
           row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
               class="row ${pool.name === argument ? "selected" : ""}" aria-rowindex=${index + 2}

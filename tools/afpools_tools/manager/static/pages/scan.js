@@ -70,7 +70,7 @@ export function ScanPage() {
       <form class="inline" onSubmit=${act("scan/start", { network: network ?? state?.own ?? "" })}>
         <label class="pool-filter"><span class="muted">Network</span>
           <input class="mono" value=${network ?? state?.own ?? ""} aria-label="Network" placeholder="10.0.0.0/24" spellcheck=${false}
-            disabled=${running} onInput=${(event) => setNetwork(event.target.value)} /></label>
+            disabled=${running || !state} onInput=${(event) => setNetwork(event.target.value)} /></label>
         ${running ? html`<button type="button" class="danger" onClick=${act("scan/cancel", {})}>Cancel</button>`
           : html`<button class="primary" disabled=${!(network ?? state?.own)}>Scan</button>`}
       </form>
@@ -96,7 +96,7 @@ export function ScanPage() {
           onChange=${() => setChosen(all ? new Set() : new Set(selectable))} /></span>
         ${["Name", "Address", "On the farm", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
       </div>
-      <${VirtualList} items=${shown} rowRem=${2.25} aria-label="Machines"
+      <${VirtualList} items=${shown} rowRem=${2.25} role="rowgroup" tabindex="-1"
         empty=${result ? "None of this kind." : "Nothing was scanned yet."}
         row=${(machine, index, style) => html`<div key=${machine.address} class="row" role="row" aria-rowindex=${index + 2} style=${style}>
           <span role="gridcell"><input type="checkbox" aria-label="Select ${machine.name || machine.address}" disabled=${!machine.name}
