@@ -80,8 +80,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One line of history: who did what, when, from which state to which.
 
     `pool` is the name after the change (before it, for a deletion); `before` and `after` are the pool's revisions,
-    empty where there was or is none; `hosts` counts the hosts after the change. `key` and `digest` recognise a repeated
-    request and stay inside the broker.
+    empty where there was or is none; `hosts` counts the hosts after the change. `undoes` is the id of the entry that an
+    undo took back. `key` and `digest` recognise a repeated request and stay inside the broker.
     """
 
     id: str
@@ -95,6 +95,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     hosts: int
     key: str
     digest: str
+    undoes: str = ""
 
     @property
     def changed(self) -> bool:
@@ -102,9 +103,49 @@ class Entry(Struct, frozen=True, kw_only=True):
         return self.before != self.after
 
 
+class StepDiff(Struct, frozen=True):
+    """Of a `Diff`, what says which pool it was."""
+
+    name: tuple[str, str] | None = None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """An `Entry` without its lists of hosts, which can be long: what it takes to follow pools through their history."""
+
+    id: str
+    when: dt.datetime
+    who: str
+    op: str
+    pool: str
+    diff: StepDiff
+    before: str
+    after: str
+    undoes: str = ""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What a planned change puts in the place of the pool that it was planned for.
+
+    Args:
+        expects: the revision of that pool, empty where there was none.
+        becomes: the pool afterwards, None for a deletion.
+    """
+
+    expects: str
+    becomes: Pool | None
+
+
+class PlanOutdated(Exception):
+    """A planned change met a pool other than the one it was planned for. Nothing was written: plan it again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One change that somebody asked for, ready to be applied to whatever the pool is by then.
+
+    A change that depends on more than its pool (`history.undo`, `pools.import_native`) is planned beforehand, for one
+    revision of the pool.
 
     Args:
         op: the operation, `pools.create` and so on.
@@ -116,6 +157,9 @@ class Change:
         description: None to leave as it is.
         colour: None to leave as it is.
         if_revision: apply only to a pool of this revision.
+        undoes: for `history.undo`, the id of the entry.
+        plan: what a planned change does, or why it cannot be made. A refusal takes its place here, too, so that a
+            request that was made before and is repeated is recognised first.
     """
 
     op: str
@@ -127,6 +171,8 @@ class Change:
     description: str | None = None
     colour: str | None = None
     if_revision: str | None = None
+    undoes: str = ""
+    plan: Swap | RequestRefused | None = None
 
     @property
     def key(self) -> str:
@@ -136,6 +182,11 @@ class Change:
     @cached_property
     def digest(self) -> str:
         """Fingerprint of everything asked for, to tell a repeated request from a request id used twice."""
+        if self.undoes:
+            return fingerprint(self.op, self.undoes, self.if_revision)
+        if self.plan is not None:
+            # The farm may have other renders when the request is repeated.
+            return fingerprint(self.op, self.pool)
         return fingerprint(
             self.op,
             self.pool,
@@ -158,7 +209,15 @@ class Change:
 
         Raises:
             RequestRefused: `unknown_pool`, `pool_exists` or `conflict`.
+            PlanOutdated: the plan was made for another revision of the pool.
         """
+        if isinstance(self.plan, RequestRefused):
+            raise RequestRefused(self.plan.code, self.plan.message)
+        if self.plan is not None:
+            if (current.revision if current else "") != self.plan.expects:
+                raise PlanOutdated
+            self._check_revision(current)
+            return self.plan.becomes
         if self.op == "pools.create":
             if self.if_revision is not None:
                 raise RequestRefused(
@@ -169,12 +228,7 @@ class Change:
             return Pool(self.pool, self.hosts, self.description or "", self.colour or "")
         if current is None:
             raise unknown_pool(self.pool)
-        if self.if_revision is not None and self.if_revision != current.revision:
-            raise RequestRefused(
-                Code.CONFLICT,
-                f"The pool {self.pool!r} has changed since you read it (it is at revision {current.revision}, "
-                f"you named {self.if_revision}). Read it again and decide whether your change still fits.",
-            )
+        self._check_revision(current)
         match self.op:
             case "pools.rename":
                 return replace(current, name=self.new_name)
@@ -192,6 +246,16 @@ class Change:
                     colour=current.colour if self.colour is None else self.colour,
                 )
         raise ValueError(f"no such change: {self.op!r}")
+
+    def _check_revision(self, current: Pool | None) -> None:
+        if self.if_revision is None or (current is not None and self.if_revision == current.revision):
+            return
+        now = f"it is at revision {current.revision}" if current else "it is not there"
+        raise RequestRefused(
+            Code.CONFLICT,
+            f"The pool {self.pool!r} has changed since you read it ({now}, you named {self.if_revision}). "
+            "Read it again and decide whether your change still fits.",
+        )
 
     def entry(self, before: Pool | None, after: Pool | None, *, when: dt.datetime, follows: str = "") -> Entry:
         """The line of history for this change having turned `before` into `after`.
@@ -215,6 +279,7 @@ class Change:
             hosts=len(after.hosts) if after else 0,
             key=self.key,
             digest=self.digest,
+            undoes=self.undoes,
         )
 
     def recall(self, entry: Entry) -> Entry:

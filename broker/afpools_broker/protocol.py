@@ -32,6 +32,9 @@ Colour = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?\Z")]
 RequestId = Annotated[str, Meta(min_length=1, max_length=64)]
 Revision = Annotated[str, Meta(min_length=1, max_length=64)]
 
+# Afanasy sets no limit; a line of a configuration file is where such names come from.
+NativePath = Annotated[str, Meta(min_length=1, max_length=1024)]
+
 Dialect = Literal["regex", "find"]
 MaskType = Literal["regex", "find", "any"]
 Style = Literal["list", "compact", "complement"]
@@ -296,7 +299,8 @@ class HistoryList(Params):
 class HistoryEntry(Result):
     """One change: `before` and `after` are revisions, empty where there was or is no pool; `hosts` counts those after
     the change; `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each
-    only where something changed."""
+    only where something changed. `undoes` is the id of the entry that an undo took back, else empty. `undoable` says
+    whether `history.undo` would take this one back now, `why_not` why it would not."""
 
     id: str
     when: dt.datetime
@@ -307,6 +311,9 @@ class HistoryEntry(Result):
     before: str
     after: str
     hosts: int
+    undoes: str
+    undoable: bool
+    why_not: str
 
 
 class HistoryListResult(Result):
@@ -384,6 +391,13 @@ class HostsForget(Write):
     hosts: HostPatterns
 
 
+class HistoryUndo(Write):
+    """`history.undo`: take back one change, the others left as they are. An undo is a change like any other, and can be
+    undone itself. `entry` is an id that `history.list` gave."""
+
+    entry: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class WriteResult(Result):
     """`pool` is the pool's name now (before, for a deletion; empty for the list of registered hosts); `revision` is
     empty for a deletion; `hosts` counts the hosts there are now; `change` is the id of the history entry, empty when
@@ -395,6 +409,45 @@ class WriteResult(Result):
     hosts: int
     added: list[str]
     removed: list[str]
+
+
+class PoolsImportNative(Params, kw_only=True):
+    """`pools.import_native`: make pools of Afanasy's own ones, or add the hosts that ours lack.
+
+    Each of Afanasy's pools has those renders that are directly in it, not those of the pools below. No host is ever
+    taken out of a pool of ours.
+
+    `paths` are Afanasy's names of the pools, `/local/farm`; without them all that have a render. With `dry_run`
+    nothing is changed, and no `request_id` is needed; otherwise it is, as for every write.
+    """
+
+    dry_run: bool = False
+    paths: Annotated[list[NativePath], Meta(max_length=10_000)] | None = None
+    request_id: RequestId | None = None
+
+    def __post_init__(self) -> None:
+        if not self.dry_run and self.request_id is None:
+            raise ValueError("without dry_run it takes a request_id, a new one for each change that somebody wants")
+
+
+class NativePool(Result):
+    """One of Afanasy's pools: `path` there, `pool` here; `created` says that there was none here, `hosts` are its
+    renders, `added` those that our pool lacked. `change` is the id of the history entry, empty when nothing was
+    changed."""
+
+    path: str
+    pool: str
+    created: bool
+    hosts: list[str]
+    added: list[str]
+    change: str
+
+
+class PoolsImportNativeResult(Result):
+    """`farm_age` is since when, in seconds, afserver has not confirmed its renders."""
+
+    pools: list[NativePool]
+    farm_age: float
 
 
 # --- the operations -------------------------------------------------------------------------------------------------
@@ -425,6 +478,8 @@ OPERATIONS: dict[str, Operation] = {
         Operation("pools.add_hosts", PoolsAddHosts, Role.MANAGER),
         Operation("pools.remove_hosts", PoolsRemoveHosts, Role.MANAGER),
         Operation("pools.update", PoolsUpdate, Role.MANAGER),
+        Operation("pools.import_native", PoolsImportNative, Role.MANAGER),
+        Operation("history.undo", HistoryUndo, Role.MANAGER),
         Operation("hosts.register", HostsRegister, Role.MANAGER),
         Operation("hosts.forget", HostsForget, Role.MANAGER),
     )
@@ -522,6 +577,8 @@ _MEANT = {
     "exclude_type": "regex, find or either",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
+    "entry": "the id of an entry of history.list",
+    "paths": "a list of Afanasy's names of pools, like /local/farm",
 }
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -22,16 +23,19 @@ from .credentials import Peer, utcnow
 from .hosts import expand
 from .joint import joined
 from .masks import Mask, find_parts
-from .pools import Change, Entry, fingerprint
+from .native import native_name, native_pools, native_preview, native_swap
+from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
 from .protocol import OPERATIONS, Code, RequestRefused, Result, Role
 from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
+from .undo import REACH, Undoing
 
 log = logging.getLogger("afpools.service")
 
 # Clients wait two seconds for an answer. A write that stood in the queue for so long is not made any more: whoever
 # asked for it has been told that it failed.
 _PATIENCE_SECONDS = 2.0
+_REPLAN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +240,17 @@ class Service:
                 log.exception("Answering %s failed; the request was %r", operation.name, data[:2000])
                 return self._failed(request.id, operation.name)
 
+        began = time.monotonic()
         if isinstance(params, protocol.Write):
-            write, began = params, time.monotonic()
+            write = params
             return Later(
                 lambda: finish(lambda sender, _params: self._write(sender, operation.name, write, began)), writes=True
+            )
+        if isinstance(params, protocol.PoolsImportNative):
+            wanted = params
+            return Later(
+                lambda: finish(lambda sender, _params: self._import_native(sender, wanted, began)),
+                writes=not wanted.dry_run,
             )
         if (quick := self._quick.get(operation.name)) is not None:
             return finish(quick)
@@ -436,7 +447,10 @@ class Service:
 
     def _history_list(self, _sender: Sender, params: protocol.HistoryList) -> protocol.HistoryListResult:
         entries = self._store.history(pool=params.pool, limit=params.limit, before=params.before)
-        return protocol.HistoryListResult(entries=[_public(entry) for entry in entries])
+        if not entries:
+            return protocol.HistoryListResult(entries=[])
+        undoing = self._undoing(entries[-1].id, lambda: self._keeper.current.contents)
+        return protocol.HistoryListResult(entries=[_public(entry, undoing.why_not(entry)) for entry in entries])
 
     def _age(self) -> float:
         return round(self._keeper.age, 1)
@@ -444,20 +458,8 @@ class Service:
     # --- writes ---------------------------------------------------------------------------------------------------
 
     def _write(self, sender: Sender, op: str, params: protocol.Write, began: float) -> protocol.WriteResult:
-        if time.monotonic() > began + _PATIENCE_SECONDS:
-            raise RequestRefused(
-                Code.STORE_UNAVAILABLE,
-                "The change was not made: the store is slow, and too many changes stood before this one. Try again.",
-            )
-        change = self._change(sender.peer, op, params)
-        hosts_leave = self._farm.by_hand and change.op in ("pools.remove_hosts", "pools.delete")
-        if hosts_leave:
-            self._register_members(change)
-        entry = self._keeper.apply(change)
-        if hosts_leave:
-            self._register_hosts(change, self._keeper.current.fences.spelled(entry.diff.removed))
-        if entry.changed:
-            log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
+        self._refuse_late(began)
+        entry = self._make(sender, lambda: self._change(sender.peer, op, params), began)
         return protocol.WriteResult(
             change=entry.id if entry.changed else "",
             pool=entry.pool,
@@ -466,6 +468,40 @@ class Service:
             added=list(entry.diff.added),
             removed=list(entry.diff.removed),
         )
+
+    def _refuse_late(self, began: float) -> None:
+        if time.monotonic() > began + _PATIENCE_SECONDS:
+            raise RequestRefused(
+                Code.STORE_UNAVAILABLE,
+                "The change was not made: the store is slow, and too many changes stood before this one. Try again.",
+            )
+
+    def _make(self, sender: Sender, plan: Callable[[], Change], began: float) -> Entry:
+        """Makes a change, planned anew for as long as somebody else is quicker."""
+        while True:
+            change = plan()
+            hosts_leave = self._farm.by_hand and self._takes_hosts(change)
+            if hosts_leave:
+                self._register_members(change)
+            try:
+                entry = self._keeper.apply(change)
+            except PlanOutdated:
+                self._refuse_late(began)
+                # What was planned with is older than the store; a replica set takes a moment to agree on it.
+                time.sleep(_REPLAN_SECONDS)
+                continue
+            if hosts_leave:
+                self._register_hosts(change, self._keeper.current.fences.spelled(entry.diff.removed))
+            if entry.changed:
+                log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
+            return entry
+
+    def _takes_hosts(self, change: Change) -> bool:
+        """Whether hosts leave a pool."""
+        if not isinstance(change.plan, Swap):
+            return change.op in ("pools.remove_hosts", "pools.delete")
+        becomes, present = change.plan.becomes, self._keeper.current.contents.pools.get(change.pool)
+        return present is not None and (becomes is None or not set(present.hosts) <= set(becomes.hosts))
 
     def _register_members(self, change: Change) -> None:
         """Without afserver, what was registered or is in a pool is all that is known. A host that leaves its pool must
@@ -506,14 +542,91 @@ class Service:
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
             case protocol.HostsRegister() | protocol.HostsForget():
                 return replace(change, hosts=expand(params.hosts, known))
+            case protocol.HistoryUndo():
+                return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")
+
+    def _undo(self, change: Change, entry_id: str) -> Change:
+        """
+        Raises:
+            RequestRefused: `bad_request`, for an entry that is not there.
+        """
+        entry = self._store.entry(entry_id)
+        if entry is None:
+            raise RequestRefused(
+                Code.BAD_REQUEST, f"The history has no entry {entry_id!r}. Take the id of one that history.list gives."
+            )
+        # In this order: of a change that is made meanwhile the trail may lack a step, never the pools its effect.
+        undoing = self._undoing(entry.id, lambda: self._keeper.reload().contents)
+        change = replace(change, undoes=entry.id)
+        try:
+            pool, swap = undoing.plan(entry)
+        except RequestRefused as refusal:
+            return replace(change, pool=entry.pool, plan=refusal)
+        return replace(change, pool=pool, plan=swap)
+
+    def _undoing(self, since: str, contents: Callable[[], Contents]) -> Undoing:
+        trail = self._store.trail(since=since, limit=REACH)
+        return Undoing(trail, contents())
+
+    # --- Afanasy's own pools --------------------------------------------------------------------------------------
+
+    def _import_native(
+        self, sender: Sender, params: protocol.PoolsImportNative, began: float
+    ) -> protocol.PoolsImportNativeResult:
+        snapshot = self._keeper.current
+        farm_age = self._farm_age(snapshot)
+        if self._farm.by_hand or snapshot.farm is None or farm_age is None:
+            raise RequestRefused(
+                Code.FARM_UNAVAILABLE,
+                "The broker has never seen the farm's list of renders, which says what is in Afanasy's pools. "
+                "See that afserver runs and that [farm] server in broker.toml names it.",
+            )
+        there = native_pools(snapshot.farm)
+        for path in params.paths or ():
+            if path not in there:
+                raise RequestRefused(
+                    Code.BAD_REQUEST,
+                    f"No render of the farm is in a pool {path!r} of Afanasy. There are: {', '.join(there) or 'none'}.",
+                )
+        wanted = [path for path in there if params.paths is None or path in params.paths]
+        if params.dry_run:
+            pools = [native_preview(snapshot, path, there[path]) for path in wanted]
+        else:
+            self._refuse_late(began)
+            pools = [self._import_one(sender, params, path, there[path]) for path in wanted]
+        return protocol.PoolsImportNativeResult(pools=pools, farm_age=round(farm_age, 1))
+
+    def _import_one(
+        self, sender: Sender, params: protocol.PoolsImportNative, path: str, hosts: tuple[str, ...]
+    ) -> protocol.NativePool:
+        first = Change(
+            op="pools.import_native",
+            who=sender.peer.name,
+            request_id=f"{params.request_id} {fingerprint(path)}",
+            pool=native_name(path),
+        )
+        snapshots = chain((lambda: self._keeper.current,), repeat(self._keeper.reload))
+
+        def plan() -> Change:
+            return replace(first, plan=native_swap(next(snapshots)(), path, hosts))
+
+        entry = self._make(sender, plan, time.monotonic())
+        return protocol.NativePool(
+            path=path,
+            pool=entry.pool,
+            created=not entry.before,
+            hosts=list(hosts),
+            added=list(entry.diff.added),
+            change=entry.id if entry.changed else "",
+        )
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _public(entry: Entry) -> protocol.HistoryEntry:
+def _public(entry: Entry, why_not: str) -> protocol.HistoryEntry:
     """A history entry as managers see it."""
     return protocol.HistoryEntry(
         id=entry.id,
@@ -525,6 +638,9 @@ def _public(entry: Entry) -> protocol.HistoryEntry:
         before=entry.before,
         after=entry.after,
         hosts=entry.hosts,
+        undoes=entry.undoes,
+        undoable=not why_not,
+        why_not=why_not,
     )
 
 

@@ -252,6 +252,15 @@ class SnapshotKeeper:
             )
         return self._snapshot
 
+    def reload(self) -> Snapshot:
+        """A snapshot of the store as it is now.
+
+        Raises:
+            StoreUnavailable: it does not answer.
+        """
+        self._load()
+        return self.current
+
     @property
     def age(self) -> float:
         """Seconds since the store last confirmed the current snapshot; below two while it is there."""
@@ -262,6 +271,7 @@ class SnapshotKeeper:
 
         Raises:
             RequestRefused: what `PoolStore.apply` raises, and `store_unavailable`.
+            PlanOutdated: what `PoolStore.apply` raises.
         """
         if why := self._closed or self.trouble:
             raise RequestRefused(Code.STORE_UNAVAILABLE, f"The change was not made: {why}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ..pools import Change, Contents, Entry
+from ..pools import Change, Contents, Entry, Step
 
 
 class StoreUnavailable(Exception):
@@ -41,6 +41,7 @@ class PoolStore(Protocol):
         Raises:
             RequestRefused: what `Change.apply` and `Change.recall` raise, `pool_exists` for a name that is taken, and
                 `too_large` for a pool that the store cannot hold.
+            PlanOutdated: what `Change.apply` raises; the change was not made.
         """
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
@@ -51,6 +52,12 @@ class PoolStore(Protocol):
             limit: at most this many.
             before: only entries older than the one with this id.
         """
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """The entry of this id; None where there is none, or where it changed nothing."""
+
+    def trail(self, *, since: str, limit: int) -> list[Step]:
+        """The newest `limit` entries, newest first, from the one with the id `since` on, without their hosts."""
 
     def watch(self, stop: threading.Event) -> Iterator[bool]:
         """Tells when something may have changed, whoever changed it.

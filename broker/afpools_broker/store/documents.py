@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import bson
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from ..pools import Contents, Entry, Pool
+from ..pools import Contents, Entry, Pool, Step
 from ..protocol import Colour, Description, PoolName
 from . import StoreUnavailable
 from .records import names
@@ -32,6 +32,8 @@ _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
 _POSITIONS_SHOWN = 5
+
+T = TypeVar("T", Entry, Step)
 
 
 def read_contents(pools: Iterable[RawBSONDocument], registered: RawBSONDocument | None) -> Contents:
@@ -198,7 +200,7 @@ def tombstone(entry: Entry) -> dict[str, Any]:
 def is_tombstone(document: Mapping[str, Any]) -> bool:
     """True for a pool that is being deleted. `deleted` alone would be a field of somebody else's."""
     change = document.get("change")
-    return document.get("deleted") is True and isinstance(change, Mapping) and change.get("op") == "pools.delete"
+    return document.get("deleted") is True and isinstance(change, Mapping) and change.get("after") == ""
 
 
 def exactly(document: RawBSONDocument) -> dict[str, Any]:
@@ -229,9 +231,18 @@ def read_change(document: RawBSONDocument | None) -> Entry | None:
 
 def read_history(document: RawBSONDocument) -> Entry | None:
     """An entry of the collection `history`, None for one that cannot be read."""
+    return _read_entry(document, Entry)
+
+
+def read_step(document: RawBSONDocument) -> Step | None:
+    """The same without its hosts."""
+    return _read_entry(document, Step)
+
+
+def _read_entry(document: RawBSONDocument, kind: type[T]) -> T | None:
     try:
         fields = _decode(document)
-        return msgspec.convert({**fields, "id": fields.get("_id")}, Entry)
+        return msgspec.convert({**fields, "id": fields.get("_id")}, kind)
     except (msgspec.ValidationError, ValueError):
         return None
 

@@ -38,7 +38,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from ..pools import Change, Contents, Entry, Pool, pool_exists
+from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
 from ..protocol import Code, RequestRefused
 from . import StoreUnavailable, redacted
 from .documents import (
@@ -52,6 +52,7 @@ from .documents import (
     read_history,
     read_pool,
     read_registered,
+    read_step,
     tombstone,
     update,
 )
@@ -170,6 +171,29 @@ class MongoStore:
                 .limit(limit)
             )
         return [entry for entry in map(read_history, found) if entry is not None]
+
+    def entry(self, entry_id: str) -> Entry | None:
+        with self._asking():
+            self._complete_history()
+            found = self._history.with_options(read_concern=_MAJORITY).find_one(
+                {"_id": {"$eq": entry_id}, "changed": True}
+            )
+        return None if found is None else read_history(found)
+
+    def trail(self, *, since: str, limit: int) -> list[Step]:
+        with self._asking():
+            self._complete_history()
+            found = list(
+                self._history.with_options(read_concern=_MAJORITY)
+                .find(
+                    {"changed": True, "_id": {"$gte": since}},
+                    {"diff.added": False, "diff.removed": False},
+                    batch_size=_ONE_GO,
+                )
+                .sort("_id", DESCENDING)
+                .limit(limit)
+            )
+        return [step for step in map(read_step, found) if step is not None]
 
     def ping(self) -> float:
         start = time.monotonic()

@@ -38,14 +38,17 @@ def settle(change: Change, current: Pool | None, *, follows: str = "") -> Settle
     Args:
         change: what was asked for.
         current: the pool of the change's name, None where there is none.
-        follows: id of the last entry that is known of this pool.
+        follows: id of the last entry that is known of this pool. An undo sorts after what it undoes as well.
 
     Raises:
         RequestRefused: what `Change.apply` raises.
+        PlanOutdated: what `Change.apply` raises.
     """
     after = change.apply(current)
     # To the millisecond, which is what MongoDB keeps: an entry must be the same when it is recalled.
-    entry = change.entry(current, after, when=to_milliseconds(dt.datetime.now(dt.UTC)), follows=follows)
+    entry = change.entry(
+        current, after, when=to_milliseconds(dt.datetime.now(dt.UTC)), follows=max(follows, change.undoes)
+    )
     return Settled(current, after, entry)
 
 

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from ..pools import Change, Contents, Entry, Pool, pool_exists
+from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
 from . import StoreUnavailable
 from .records import names, settle, to_milliseconds
 
@@ -52,6 +53,8 @@ CREATE TABLE farm (
 
 # Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
 _WATCH_SECONDS = 0.5
+
+T = TypeVar("T", Entry, Step)
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -138,6 +141,18 @@ class SqliteStore:
             ).fetchall()
         return [self._entry(text) for (text,) in rows]
 
+    def entry(self, entry_id: str) -> Entry | None:
+        with self._transaction() as db:
+            row = db.execute("SELECT entry FROM history WHERE changed AND id = ?", (entry_id,)).fetchone()
+        return None if row is None else self._entry(row[0])
+
+    def trail(self, *, since: str, limit: int) -> list[Step]:
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT entry FROM history WHERE changed AND id >= ? ORDER BY id DESC LIMIT ?", (since, limit)
+            ).fetchall()
+        return [self._decode(text, Step) for (text,) in rows]
+
     def watch(self, stop: threading.Event) -> Iterator[bool]:
         # SQLite counts the commits of all *other* connections, so this one has to be apart from that of the writes.
         with self._explained():
@@ -196,8 +211,11 @@ class SqliteStore:
             ) from None
 
     def _entry(self, text: str) -> Entry:
+        return self._decode(text, Entry)
+
+    def _decode(self, text: str, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(text, type=Entry)
+            return msgspec.json.decode(text, type=kind)
         except msgspec.MsgspecError as error:
             raise StoreUnavailable(f"The history in {self._path} is damaged: {error}. Restore the file.") from None
 

@@ -1,0 +1,79 @@
+"""Afanasy's own pools as pools of ours: which there are, what they are called here, what importing one does.
+
+Strategy: each render says in which pool of Afanasy's hierarchy it is (`/local/farm`), exactly one; that is all that is
+asked of afserver. A native pool has the renders that are directly in it: those of the pools below it are in theirs, as
+afserver counts them too. Pure functions of a snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from .farm import Farm
+from .pools import Pool, Swap, fingerprint
+from .protocol import NativePool, PoolName
+from .snapshot import Snapshot
+
+_DESCRIPTION = 1000  # characters, as `protocol.Description`
+
+
+def native_pools(farm: Farm) -> dict[str, tuple[str, ...]]:
+    """The renders of each native pool that has one, by its path; sorted. Before Afanasy 3.0 there are none."""
+    found: dict[str, list[str]] = {}
+    for render in farm.renders:
+        if render.native_pool:
+            found.setdefault(render.native_pool, []).append(render.name)
+    return {path: tuple(sorted(set(found[path]))) for path in sorted(found)}
+
+
+def native_name(path: str) -> str:
+    """What a native pool is called here: `local/farm` for `/local/farm`, `/` for the root.
+
+    The whole path, so that importing twice finds the same pool again, whatever other pools there are by then. A path
+    that no pool of ours can be called gets a name close to it, and a few digits that no other path gets.
+    """
+    name = path if path == "/" else path.removeprefix("/")
+    try:
+        if path == "/" or (path == f"/{name}" and not name.startswith("/") and name.isprintable()):
+            return msgspec.convert(name, PoolName)
+    except msgspec.ValidationError:
+        pass
+    visible = "".join(letter if letter.isprintable() else " " for letter in path).strip(" /")
+    return f"{visible[:57].rstrip()} {fingerprint(path)[:6]}".strip()
+
+
+def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
+    """What importing a native pool makes of ours: a new one, or the present one with the hosts that it lacked.
+
+    Args:
+        snapshot: the pools, and the farm whose spelling of names tells who is in them already.
+        path: the native pool.
+        hosts: its renders.
+    """
+    name = native_name(path)
+    present = snapshot.contents.pools.get(name)
+    if present is None:
+        return Swap("", Pool(name, hosts, f"Afanasy's pool {path}"[:_DESCRIPTION]))
+    members = snapshot.fences.members[name]
+    return Swap(
+        present.revision,
+        replace(present, hosts=(*present.hosts, *(host for host in hosts if host not in members))),
+    )
+
+
+def native_preview(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> NativePool:
+    """What importing a native pool would do now. Arguments as for `native_swap`."""
+    swap = native_swap(snapshot, path, hosts)
+    assert swap.becomes is not None
+    name = swap.becomes.name
+    present = snapshot.contents.pools[name].hosts if swap.expects else ()
+    return NativePool(
+        path=path,
+        pool=name,
+        created=not swap.expects,
+        hosts=list(hosts),
+        added=list(swap.becomes.hosts[len(present) :]),
+        change="",
+    )

@@ -1,0 +1,211 @@
+"""Which changes can still be undone, and what undoing one makes of its pool: pure functions of history and pools.
+
+Strategy: an undo takes back one change and nothing else. What was done to the pool before or since stays, as long as
+the two do not touch; where they do, the undo is refused with who did what and when. Pools are followed through their
+history from the change on: a pool that was renamed since is found under its new name, and one that only has the name
+of a pool that was deleted is never mistaken for it. A pool that an undo brought back is the one that was deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .pools import Contents, Entry, Pool, Step, Swap, unique
+from .protocol import Code, RequestRefused
+
+REACH = 5_000
+"""How many changes back an undo may reach. Bounds what is read from the store to answer `history.list`."""
+
+
+@dataclass
+class _Life:
+    """One pool as history tells of it, from the first step that is known; `name` is None once it was deleted."""
+
+    name: str | None
+    steps: list[Step] = field(default_factory=list)
+
+
+class Undoing:
+    """Decides about the changes of one stretch of history.
+
+    Args:
+        trail: every change from the oldest that is asked about until now, the newest first.
+        contents: the pools, not older than the trail.
+    """
+
+    def __init__(self, trail: Sequence[Step], contents: Contents) -> None:
+        self._contents = contents
+        self._hosts: dict[str, frozenset[str]] = {}
+        self._lives: dict[str, _Life] = {}
+        self._undone: dict[str, Step] = {}
+        named: dict[str, _Life] = {}
+        for step in reversed(trail):
+            self._follow(step, named)
+        for step in trail:
+            # From the newest on: an undo that was itself undone undoes nothing.
+            if step.undoes and step.id not in self._undone:
+                self._undone[step.undoes] = step
+
+    def _follow(self, step: Step, named: dict[str, _Life]) -> None:
+        old, new = step.diff.name or (step.pool, step.pool)
+        if step.before:
+            life = named.pop(old, None) or _Life(old)
+        else:
+            ended = self._lives.get(step.undoes)
+            life = ended if ended is not None and ended.name is None else _Life(new)
+        life.steps.append(step)
+        life.name = new if step.after else None
+        self._lives[step.id] = life
+        if life.name is not None:
+            displaced = named.get(life.name)
+            if displaced is not None:
+                displaced.name = None  # its name was taken without a line in history: somebody edited the database
+            named[life.name] = life
+
+    def why_not(self, entry: Entry) -> str:
+        """Why a change cannot be undone now; empty where it can."""
+        try:
+            self._present(entry)
+        except RequestRefused as refusal:
+            return refusal.message
+        return ""
+
+    def plan(self, entry: Entry) -> tuple[str, Swap]:
+        """The name of the pool that undoing `entry` changes or makes, and what becomes of it.
+
+        Raises:
+            RequestRefused: `conflict` or `pool_exists`, with what is in the way.
+        """
+        present = self._present(entry)
+        if present is None:
+            restored = _before_deletion(entry)
+            return restored.name, Swap("", restored)
+        if not entry.before:
+            return present.name, Swap(present.revision, None)
+        diff, added = entry.diff, frozenset(entry.diff.added)
+        becomes = replace(
+            present,
+            name=diff.name[0] if diff.name else present.name,
+            description=diff.description[0] if diff.description else present.description,
+            colour=diff.colour[0] if diff.colour else present.colour,
+            hosts=unique((*(host for host in present.hosts if host not in added), *diff.removed)),
+        )
+        return present.name, Swap(present.revision, becomes)
+
+    def _present(self, entry: Entry) -> Pool | None:
+        """The pool that undoing `entry` changes; None where it makes one.
+
+        Raises:
+            RequestRefused: `entry` cannot be undone.
+        """
+        life = self._lives.get(entry.id)
+        if life is None:
+            raise _conflict(f"More than {REACH:,} changes were made since; an undo does not reach that far back.")
+        if (undo := self._undone.get(entry.id)) is not None:
+            raise _conflict(f"It was undone already{_by(undo)}. To have the change back, undo that.")
+        diff = entry.diff
+        if not entry.after:
+            restored = _before_deletion(entry)
+            if restored.revision != entry.before:
+                raise _conflict("The history does not have everything that was in the pool, so it cannot be restored.")
+            self._refuse_taken(restored.name)
+            return None
+        if entry.before and not (diff.name or diff.description or diff.colour or diff.added or diff.removed):
+            raise _conflict("The history does not have what was changed, so it cannot be changed back.")
+        present = self._still_there(entry, life)
+        # What the checks below find in the way was done by the last step or by one before it, whose hosts are not
+        # known here; so they say what is, and which change was the last.
+        if not entry.before and present.revision != entry.after:
+            raise _conflict(f"{_the_pool(present.name)} is not as it was created.{_last(entry, life)}")
+        if diff.name and entry.before:
+            if present.name != diff.name[1]:
+                raise _conflict(f"The pool is called {present.name!r} by now.{_last(entry, life)}")
+            self._refuse_taken(diff.name[0])
+        for what in ("description", "colour"):
+            pair = getattr(diff, what)
+            if pair is not None and getattr(present, what) != pair[1]:
+                raise _conflict(
+                    f"The {what} of {present.name!r} is {getattr(present, what)!r} by now, not {pair[1]!r} as this "
+                    f"change had it.{_last(entry, life)}"
+                )
+        have = self._hosts_of(present)
+        where = _the_pool(present.name)
+        if diff.added and entry.before and have.isdisjoint(diff.added):
+            raise _conflict(f"{where} has none of the hosts any more that this change added.{_last(entry, life)}")
+        if diff.removed and have.issuperset(diff.removed):
+            raise _conflict(f"{where} has all the hosts again that this change removed.{_last(entry, life)}")
+        return present
+
+    def _still_there(self, entry: Entry, life: _Life) -> Pool:
+        if life.name == "":
+            return self._contents.registered
+        if life.name is None:
+            end = life.steps[-1]
+            gone = (
+                f"The pool was deleted{_by(end)}. Undo that first."
+                if not end.after
+                else f"The pool {end.pool!r} was replaced in the database, outside of this history."
+            )
+            raise _conflict(gone)
+        present = self._contents.pools.get(life.name)
+        if present is None:
+            raise _conflict(f"The pool {life.name!r} is not there any more.{_last(entry, life)}")
+        return present
+
+    def _refuse_taken(self, name: str) -> None:
+        if name in self._contents.pools:
+            raise RequestRefused(
+                Code.POOL_EXISTS, f"There is another pool {name!r} by now. Rename or delete that one first."
+            )
+
+    def _hosts_of(self, pool: Pool) -> frozenset[str]:
+        if pool.name not in self._hosts:
+            self._hosts[pool.name] = frozenset(pool.hosts)
+        return self._hosts[pool.name]
+
+
+def _before_deletion(entry: Entry) -> Pool:
+    """The pool that a deletion took away, as far as its entry tells."""
+    diff = entry.diff
+    return Pool(
+        entry.pool,
+        diff.removed,
+        diff.description[0] if diff.description else "",
+        diff.colour[0] if diff.colour else "",
+    )
+
+
+def _conflict(message: str) -> RequestRefused:
+    return RequestRefused(Code.CONFLICT, message)
+
+
+def _the_pool(name: str) -> str:
+    return f"The pool {name!r}" if name else "The list of registered hosts"
+
+
+# What a step did, as the rest of a sentence about its pool.
+_DID = {
+    "pools.create": "it was created",
+    "pools.rename": "it was renamed",
+    "pools.delete": "it was deleted",
+    "pools.add_hosts": "hosts were added",
+    "pools.remove_hosts": "hosts were removed",
+    "pools.update": "its description or colour was changed",
+    "pools.import_native": "hosts were imported from Afanasy's pools",
+    "hosts.register": "hosts were registered",
+    "hosts.forget": "hosts were forgotten",
+    "history.undo": "a change was undone",
+}
+
+
+def _last(entry: Entry, life: _Life) -> str:
+    """The last thing that history has about this pool since `entry`."""
+    step = life.steps[-1]
+    if step.id == entry.id:
+        return " That was done in the database, outside of this history."
+    return f" The last change since: {_DID.get(step.op, step.op)}{_by(step)}."
+
+
+def _by(step: Step) -> str:
+    return f" by {step.who!r} on {step.when:%Y-%m-%d at %H:%M} UTC"
