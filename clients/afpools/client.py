@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional,
 from . import results
 from .errors import BrokerRefused, BrokerUnreachable, ProfileError, refusal
 from .profile import Endpoint, Profile, find_profile
-from .results import BadAnswer, HistoryEntry, HostList, Mask, Pool, PoolList, WriteResult
+from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
 
 if TYPE_CHECKING:
     from . import transport
@@ -222,6 +222,31 @@ class Client:
     ) -> WriteResult:
         """Takes back `register_hosts`. Renders of the farm and members of pools stay known."""
         return self._write("hosts.forget", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
+
+    def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
+        """Takes back one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` where what
+        was done since stands in the way. An undo is a change, and can be undone itself."""
+        return self._write("history.undo", {"entry": entry}, None, request_id)
+
+    def import_native(
+        self, paths: Optional[Iterable[str]] = None, *, dry_run: bool = False, request_id: Optional[str] = None
+    ) -> List[NativePool]:
+        """Makes pools of Afanasy's own ones, or adds the hosts that ours lack. No host is ever taken out.
+
+        Args:
+            paths: Afanasy's names of them (`/local/farm`); without, all that have a render.
+            dry_run: only say what would be done.
+            request_id: see above.
+        """
+        params = _given(paths=None if paths is None else _names("paths", paths))
+        if dry_run:
+            return self._call("pools.import_native", {**params, "dry_run": True}, results.read_native)
+        params["request_id"] = request_id or _random_id()
+        try:
+            return self._call("pools.import_native", params, results.read_native)
+        except BrokerUnreachable as error:
+            error.request_id = params["request_id"]
+            raise
 
     # --- the low-level door ---
 

@@ -130,7 +130,8 @@ class HistoryEntry(NamedTuple):
     """One change: who did what when (ISO 8601), from which revision to which.
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
-    something changed; `hosts` says how many there were after it.
+    something changed; `hosts` says how many there were after it. `undoes` is the id of the change that this one took
+    back, else empty; `undoable` says whether this one can be taken back now, `why_not` why it cannot.
     """
 
     id: str
@@ -142,6 +143,21 @@ class HistoryEntry(NamedTuple):
     before: str
     after: str
     hosts: int = 0
+    undoes: str = ""
+    undoable: bool = False
+    why_not: str = ""
+
+
+class NativePool(NamedTuple):
+    """One of Afanasy's own pools: its `path` there, the name of our `pool`; `created` where there was none, `hosts` its
+    renders, `added` those that our pool lacked; `change` is the id of the line in the history, empty for none."""
+
+    path: str
+    pool: str
+    created: bool
+    hosts: Tuple[str, ...]
+    added: Tuple[str, ...]
+    change: str = ""
 
 
 _REQUIRED: Any = object()
@@ -318,8 +334,22 @@ def _read_entry(value: Any) -> HistoryEntry:
         f.text("before"),
         f.text("after"),
         f.count("hosts", 0),
+        f.text("undoes", ""),
+        f.flag("undoable", False),
+        f.text("why_not", ""),
     )
 
 
 def read_history(result: Any) -> List[HistoryEntry]:
     return _Fields(result, "the history").each("entries", _read_entry)
+
+
+def _read_native(value: Any) -> NativePool:
+    f = _Fields(value, "one of Afanasy's pools")
+    return NativePool(
+        f.text("path"), f.text("pool"), f.flag("created"), f.texts("hosts"), f.texts("added"), f.text("change", "")
+    )
+
+
+def read_native(result: Any) -> List[NativePool]:
+    return _Fields(result, "Afanasy's pools").each("pools", _read_native)

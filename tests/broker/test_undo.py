@@ -1,0 +1,296 @@
+"""Which changes can be undone, and what undoing does: as a manager sees it, and over random histories."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.afserver import AfServer, afserver, recording
+from tests.studio import Studio, studio
+
+import afpools
+from afpools import Client, Profile
+from afpools_broker.pools import Change, Contents, Entry, Pool, Step
+from afpools_broker.protocol import RequestRefused, Role
+from afpools_broker.store.records import settle
+from afpools_broker.undo import Undoing
+
+
+@pytest.fixture
+def farm() -> Iterator[AfServer]:
+    with afserver() as server:
+        yield server
+
+
+@pytest.fixture
+def anna(tmp_path: Path, farm: AfServer) -> Iterator[Client]:
+    settings = {"server": f"127.0.0.1:{farm.address[1]}", "interval": 0.05}
+    with studio(tmp_path, farm=settings) as place, manager(place) as client:
+        yield client
+
+
+def manager(place: Studio) -> Client:
+    return Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30)
+
+
+def newest(client: Client) -> afpools.HistoryEntry:
+    return client.history(limit=1)[0]
+
+
+def hosts(client: Client, pool: str) -> set[str]:
+    return set(client.get_pool(pool).hosts)
+
+
+def test_an_undo_takes_back_its_change_and_leaves_what_was_done_since(anna: Client) -> None:
+    anna.create_pool("fx", ["pc-01", "pc-02"])
+    removed = anna.remove_hosts("fx", ["pc-01"])
+    anna.add_hosts("fx", ["pc-09"])
+    anna.update_pool("fx", description="for effects")
+    undone = anna.undo(removed.change)
+    assert undone.added == ("pc-01",)
+    assert hosts(anna, "fx") == {"pc-01", "pc-02", "pc-09"}
+    assert anna.get_pool("fx").description == "for effects"
+    entry = newest(anna)
+    assert (entry.op, entry.undoes, entry.undoable) == ("history.undo", removed.change, True)
+
+
+def test_only_hosts_that_the_change_really_added_are_taken_out_again(anna: Client) -> None:
+    anna.create_pool("fx", ["pc-01"])
+    added = anna.add_hosts("fx", ["pc-01", "pc-02"])
+    anna.undo(added.change)
+    assert hosts(anna, "fx") == {"pc-01"}
+
+
+def test_a_deleted_pool_comes_back_whole(anna: Client) -> None:
+    anna.create_pool("fx", ["pc-01"], "effects", "#ff0000")
+    revision = anna.get_pool("fx").revision
+    deleted = anna.delete_pool("fx")
+    anna.undo(deleted.change)
+    pool = anna.get_pool("fx")
+    assert (pool.hosts, pool.description, pool.colour, pool.revision) == (("pc-01",), "effects", "#ff0000", revision)
+
+
+def test_a_renamed_pool_is_followed(anna: Client) -> None:
+    anna.create_pool("fx", ["pc-01"])
+    added = anna.add_hosts("fx", ["pc-02"])
+    renamed = anna.rename_pool("fx", "vfx")
+    anna.undo(added.change)
+    assert hosts(anna, "vfx") == {"pc-01"}
+    anna.undo(renamed.change)
+    assert hosts(anna, "fx") == {"pc-01"}
+
+
+def test_an_undo_can_be_undone_and_the_same_change_not_twice(anna: Client) -> None:
+    created = anna.create_pool("fx", ["pc-01"])
+    undo = anna.undo(created.change)
+    with pytest.raises(afpools.Conflict, match="undone already by 'anna'"):
+        anna.undo(created.change)
+    anna.undo(undo.change)
+    assert hosts(anna, "fx") == {"pc-01"}
+
+
+def test_what_stands_in_the_way_is_said_before_and_at_the_undo(anna: Client) -> None:
+    created = anna.create_pool("fx", ["pc-01"])
+    anna.add_hosts("fx", ["pc-02"])
+    (why_not,) = [entry.why_not for entry in anna.history() if entry.id == created.change]
+    assert "is not as it was created" in why_not
+    with pytest.raises(afpools.Conflict) as caught:
+        anna.undo(created.change)
+    assert str(caught.value) == why_not
+    deleted = anna.delete_pool("fx")
+    anna.create_pool("fx", ["pc-07"])
+    with pytest.raises(afpools.PoolExists):
+        anna.undo(deleted.change)
+    assert hosts(anna, "fx") == {"pc-07"}
+
+
+def test_a_new_pool_of_an_old_name_is_another_pool(anna: Client) -> None:
+    anna.create_pool("fx", ["pc-01"])
+    added = anna.add_hosts("fx", ["pc-02"])
+    anna.delete_pool("fx")
+    anna.create_pool("fx", ["pc-02", "pc-03"])
+    with pytest.raises(afpools.Conflict, match="was deleted"):
+        anna.undo(added.change)
+
+
+def test_the_same_request_is_one_undo(anna: Client) -> None:
+    created = anna.create_pool("fx", ["pc-01"])
+    assert anna.undo(created.change, request_id="r") == anna.undo(created.change, request_id="r")
+    assert len(anna.history()) == 2
+
+
+def test_registered_hosts_can_be_taken_back_as_well(anna: Client) -> None:
+    registered = anna.register_hosts(["new-1"])
+    anna.undo(registered.change)
+    assert "new-1" not in {host.name for host in anna.list_hosts().hosts}
+
+
+def test_an_entry_that_is_not_there_is_named(anna: Client) -> None:
+    with pytest.raises(afpools.BadRequest, match="'nothing'"):
+        anna.undo("nothing")
+
+
+def test_a_hosts_leaving_by_an_undo_stays_known_without_afserver(tmp_path: Path) -> None:
+    with studio(tmp_path) as place, manager(place) as client:
+        client.create_pool("fx", ["pc-01"])
+        added = client.add_hosts("fx", ["pc-02"])
+        client.undo(added.change)
+        assert client.exclude_mask("fx", style="list").mask == "pc-02"
+
+
+def test_afanasys_own_pools_are_previewed_then_imported_then_up_to_date(anna: Client, farm: AfServer) -> None:
+    answer = recording("renders_get")["answer"]
+    renders = answer["renders"]
+    for render, pool in zip(renders, ["/local/farm", "/local/farm", "/local", *["/"] * len(renders)], strict=False):
+        render["pool"] = pool
+    # As a whole: the broker asks meanwhile.
+    farm.renders = answer
+    deadline = time.monotonic() + 30
+    while len(preview := anna.import_native(dry_run=True)) < 3:
+        assert time.monotonic() < deadline, preview
+    assert anna.list_pools().pools == ()
+    assert [pool.path for pool in preview] == ["/", "/local", "/local/farm"]
+    assert all(pool.created and pool.added == pool.hosts and not pool.change for pool in preview)
+    anna.create_pool("local/farm", [renders[0]["name"], "of-ours"])
+    done = anna.import_native(["/local/farm"])
+    assert [(pool.pool, pool.created, pool.added) for pool in done] == [("local/farm", False, (renders[1]["name"],))]
+    assert hosts(anna, "local/farm") == {renders[0]["name"], renders[1]["name"], "of-ours"}
+    assert anna.import_native(["/local/farm"])[0].change == ""
+    anna.undo(done[0].change)
+    assert hosts(anna, "local/farm") == {renders[0]["name"], "of-ours"}
+    with pytest.raises(afpools.BadRequest, match="/nowhere"):
+        anna.import_native(["/nowhere"])
+
+
+def test_without_afserver_there_is_nothing_to_import(tmp_path: Path) -> None:
+    with studio(tmp_path) as place, manager(place) as client, pytest.raises(afpools.FarmUnavailable):
+        client.import_native(dry_run=True)
+
+
+# --- random histories -------------------------------------------------------------------------------------------------
+
+POOLS, HOSTS = ["a", "b", "c"], ["h1", "h2", "h3", "h4"]
+CHANGES = st.one_of(
+    st.builds(
+        lambda pool, names: {"op": "pools.create", "pool": pool, "hosts": tuple(names)},
+        st.sampled_from(POOLS),
+        st.lists(st.sampled_from(HOSTS), unique=True),
+    ),
+    st.builds(
+        lambda op, pool, names: {"op": op, "pool": pool, "hosts": tuple(names)},
+        st.sampled_from(["pools.add_hosts", "pools.remove_hosts"]),
+        st.sampled_from(POOLS),
+        st.lists(st.sampled_from(HOSTS), unique=True, min_size=1),
+    ),
+    st.builds(
+        lambda pool, name: {"op": "pools.rename", "pool": pool, "new_name": name},
+        st.sampled_from(POOLS),
+        st.sampled_from(POOLS),
+    ),
+    st.builds(
+        lambda pool, text: {"op": "pools.update", "pool": pool, "description": text},
+        st.sampled_from(POOLS),
+        st.sampled_from(["", "x", "y"]),
+    ),
+    st.builds(lambda pool: {"op": "pools.delete", "pool": pool}, st.sampled_from(POOLS)),
+)
+
+
+class Pools:
+    """Pools and their history, kept as a store keeps them."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.entries: list[Entry] = []
+
+    def apply(self, **asked: object) -> None:
+        self._make(Change(who="anna", request_id=str(len(self.entries)), **asked))  # type: ignore[arg-type]
+
+    def _make(self, change: Change) -> None:
+        last = self.entries[-1].id if self.entries else ""
+        settled = settle(change, self.pools.get(change.pool), follows=last)
+        after = settled.after
+        if after is not None and after.name != change.pool and after.name in self.pools:
+            raise RequestRefused("pool_exists", "taken")  # type: ignore[arg-type]
+        if not settled.entry.changed:
+            return
+        self.pools.pop(change.pool, None)
+        if after is not None:
+            self.pools[after.name] = after
+        self.entries.append(settled.entry)
+
+    def undo(self, entry: Entry) -> None:
+        pool, swap = self.undoing.plan(entry)
+        self._make(Change(op="history.undo", who="anna", request_id="u", pool=pool, undoes=entry.id, plan=swap))
+
+    @property
+    def undoing(self) -> Undoing:
+        trail = [msgspec.json.decode(msgspec.json.encode(entry), type=Step) for entry in reversed(self.entries)]
+        return Undoing(trail, Contents(pools=dict(self.pools), registered=Pool("", ())))
+
+
+def play(changes: list[dict[str, object]]) -> Pools:
+    studio = Pools()
+    for change in changes:
+        try:
+            studio.apply(**change)
+        except RequestRefused:
+            continue
+    return studio
+
+
+@given(st.lists(CHANGES, min_size=1, max_size=12))
+def test_undoing_the_last_change_brings_back_what_was_and_undoing_that_what_is(
+    changes: list[dict[str, object]],
+) -> None:
+    studio = play(changes)
+    if not studio.entries:
+        return
+    now, last = dict(studio.pools), studio.entries[-1]
+    before = Pools()
+    replayed: list[dict[str, object]] = []
+    for change in changes:
+        trial = play([*replayed, change])
+        if len(trial.entries) < len(studio.entries):
+            before = trial
+        replayed.append(change)
+    studio.undo(last)
+    assert same(studio.pools, before.pools)
+    studio.undo(studio.entries[-1])
+    assert same(studio.pools, now)
+
+
+def same(one: dict[str, Pool], other: dict[str, Pool]) -> bool:
+    """Hosts in another order are the same pool."""
+
+    def plain(pools: dict[str, Pool]) -> object:
+        return {name: (set(pool.hosts), pool.description, pool.colour) for name, pool in pools.items()}
+
+    return plain(one) == plain(other)
+
+
+@given(st.lists(CHANGES, min_size=2, max_size=12), st.data())
+def test_what_is_said_to_be_undoable_is_and_touches_one_pool_only(
+    changes: list[dict[str, object]], data: st.DataObject
+) -> None:
+    studio = play(changes)
+    if not studio.entries:
+        return
+    entry = data.draw(st.sampled_from(studio.entries))
+    before = dict(studio.pools)
+    why_not = studio.undoing.why_not(entry)
+    try:
+        studio.undo(entry)
+    except RequestRefused as refusal:
+        assert refusal.message == why_not
+        assert studio.pools == before
+    else:
+        assert why_not == ""
+        touched = [name for name in {*before, *studio.pools} if before.get(name) != studio.pools.get(name)]
+        assert 1 <= len(touched) <= 2
+        assert studio.undoing.why_not(entry) != ""
