@@ -91,6 +91,8 @@ function Picture({ columns, rows, first, onPick }) {
     const { width, height } = size;
     const scale = window.devicePixelRatio;
     const target = canvas.current;
+    // Effects come after the next frame, and the page may have been left by then.
+    if (!target) return;
     if (target.width !== Math.round(width * scale) || target.height !== Math.round(height * scale)) {
       target.width = Math.round(width * scale);
       target.height = Math.round(height * scale);
