@@ -112,7 +112,7 @@ def page(manager: Manager, open_page: Open) -> Page:
 
 def go(page: Page, name: str) -> None:
     page.get_by_role("navigation", name="Pages").get_by_role("link", name=name, exact=True).click()
-    expect(page.get_by_role("heading", level=2, name=re.compile(f"^{name}")).first).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name=re.compile(f"^{re.escape(name)}")).first).to_be_visible()
 
 
 def row(page: Page, grid: str, name: str) -> Any:
@@ -341,6 +341,50 @@ def test_history_says_who_changed_what(page: Page, elsewhere: Client) -> None:
     expect(first).to_contain_text("pc-[18-20]")
     page.get_by_label("Pool").select_option("gpu")
     expect(page.get_by_role("row")).to_have_count(2)
+
+
+def test_a_deleted_pool_comes_back_with_a_click(page: Page, elsewhere: Client) -> None:
+    before = elsewhere.get_pool("fx")
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete pool").click()
+    expect(row(page, "Pools", "fx")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone: Deleted fx")).to_be_visible()
+    expect(row(page, "Pools", "fx")).to_be_visible()
+    assert elsewhere.get_pool("fx")._replace(age=before.age) == before
+
+
+def test_history_undoes_what_can_be_undone_and_says_why_the_rest_cannot(page: Page, elsewhere: Client) -> None:
+    elsewhere.rename_pool("fx", "sim")
+    elsewhere.create_pool("fx", ["pc-01"])
+    elsewhere.remove_hosts("night", ["pc-[05-06]"])
+    go(page, "History")
+    lines = page.get_by_role("row")
+    removed = lines.filter(has_text="removed hosts from").first
+    expect(removed).to_contain_text("pc-[05-06]")
+    # The name is taken by now.
+    expect(lines.filter(has_text="renamed").first.get_by_role("button")).to_have_count(0)
+    expect(lines.filter(has_text="renamed").first.get_by_role("cell").last).not_to_be_empty()
+    picture(page, "history")
+    removed.get_by_role("button", name=re.compile("^Undo")).click()
+    until(lambda: {"pc-05", "pc-06"} < set(elsewhere.get_pool("night").hosts))
+    expect(lines.nth(1)).to_contain_text("night")
+    expect(lines.nth(1)).to_contain_text("pc-[05-06]")
+
+
+def test_afanasy_s_own_pools_are_shown_and_imported(page: Page, elsewhere: Client) -> None:
+    elsewhere.create_pool("local/gpu", ["gpu-[1-10]"])
+    go(page, "Import, export")
+    card = page.get_by_role("article", name="Afanasy's own pools")
+    card.get_by_role("button", name="Look at them").click()
+    expect(card.get_by_role("listitem")).to_have_count(2)
+    expect(card.get_by_role("listitem").filter(has_text="/local/gpu")).to_contain_text("has all 10 hosts already")
+    expect(card.get_by_role("listitem").filter(has_text="/local/cpu")).to_contain_text("new, with 20 hosts")
+    picture(page, "import-native")
+    card.get_by_role("button", name="Import 1 pool").click()
+    expect(page.get_by_text("Imported 1 pool of Afanasy")).to_be_visible()
+    assert len(elsewhere.get_pool("local/cpu").hosts) == 20
 
 
 def test_a_scan_is_started_and_cancelled(page: Page) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import typer
 from cryptography import x509
 from msgspec import Struct
 
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, MaskNotExpressible
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, MaskNotExpressible, NativePool
 from afpools.profile import Endpoint, Profile
 from afpools_broker.hosts import Spelling, fold
 from afpools_broker.mask_check import check
@@ -112,6 +111,12 @@ class Undo(Params):
     """`entries` are ids of lines of history, taken back one after the other."""
 
     entries: list[str]
+
+
+class ImportNative(Params):
+    """`paths` are Afanasy's names of its pools."""
+
+    paths: list[str]
 
 
 class StartScan(Params):
@@ -211,6 +216,10 @@ class Api:
     def show_scan(self, _params: Nothing) -> dict[str, Any]:
         return self.scan.state(tuple(self.live.view.hosts.values()))
 
+    def show_native(self, _params: Nothing) -> dict[str, Any]:
+        """What importing Afanasy's own pools would do."""
+        return {"pools": [_native(pool) for pool in self.client.import_native(dry_run=True)]}
+
     # --- writing ---
 
     def create_pool(self, params: CreatePool) -> dict[str, Any]:
@@ -261,12 +270,11 @@ class Api:
         return self.client.forget_hosts(params.hosts)._asdict()
 
     def undo(self, params: Undo) -> dict[str, Any]:
-        """Takes changes back, the last of them first; stops at the first that cannot be."""
-        done = [
-            self.client.request("history.undo", {"entry": entry, "request_id": uuid.uuid4().hex})
-            for entry in params.entries
-        ]
-        return {"done": done}
+        """Takes changes back, in the order given; stops at the first that cannot be."""
+        return {"done": [self.client.undo(entry)._asdict() for entry in params.entries]}
+
+    def import_native(self, params: ImportNative) -> dict[str, Any]:
+        return {"pools": [_native(pool) for pool in self.client.import_native(params.paths)]}
 
     def start_scan(self, params: StartScan) -> None:
         self.scan.start(params.network)
@@ -284,6 +292,7 @@ READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "history": (HistoryPage, Api.show_history),
     "brokers": (Nothing, Api.show_brokers),
     "scan": (Nothing, Api.show_scan),
+    "native": (Nothing, Api.show_native),
 }
 
 WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
@@ -295,6 +304,7 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
     "undo": (Undo, Api.undo),
+    "native/import": (ImportNative, Api.import_native),
     "scan/start": (StartScan, Api.start_scan),
     "scan/cancel": (Nothing, Api.cancel_scan),
 }
@@ -326,6 +336,12 @@ def _readable(entry: dict[str, Any]) -> dict[str, Any]:
     """A line of history with its hosts folded, too."""
     diff = entry["diff"]
     return {**entry, "ranges": {key: fold(diff[key]) for key in ("added", "removed") if diff.get(key)}}
+
+
+def _native(pool: NativePool) -> dict[str, Any]:
+    """One of Afanasy's pools with its hosts folded."""
+    hosts, added = ({"count": len(names), "ranges": fold(names)} for names in (pool.hosts, pool.added))
+    return {**pool._asdict(), "hosts": hosts, "added": added}
 
 
 def _endpoint_health(profile: Profile, endpoint: Endpoint) -> dict[str, Any]:

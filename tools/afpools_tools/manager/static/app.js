@@ -7,6 +7,7 @@ import { start } from "./live.js";
 import { connected, isReader, isStale, loaded, status } from "./store.js";
 import { Toasts } from "./ui.js";
 import { BrokerPage } from "./pages/broker.js";
+import { ExchangePage } from "./pages/exchange.js";
 import { HistoryPage } from "./pages/history.js";
 import { HostsPage } from "./pages/hosts.js";
 import { MapPage } from "./pages/map.js";
@@ -20,6 +21,7 @@ const PAGES = [
   ["masks", "Masks", MasksPage],
   ["map", "Map", MapPage],
   ["history", "History", HistoryPage],
+  ["exchange", "Import, export", ExchangePage],
   ["scan", "Scan", ScanPage],
   ["broker", "Broker", BrokerPage],
 ];

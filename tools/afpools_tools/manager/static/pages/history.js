@@ -90,7 +90,6 @@ function Difference({ entry }) {
 }
 
 function UndoCell({ entry, onUndo }) {
-  if (entry.undoable === undefined) return null; // a broker that cannot undo
   if (!entry.undoable) return html`<span class="muted why">${entry.why_not}</span>`;
   return html`<button class="copy" disabled=${!may("history.undo")} onClick=${onUndo}
     aria-label="Undo: ${describe(entry)}">Undo</button>`;
