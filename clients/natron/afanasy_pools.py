@@ -2,8 +2,9 @@
 """CGRU's Afanasy node and render dialog in Natron, with a pool to choose.
 
 Strategy: the stock module `afanasy` does everything, and three of its functions are wrapped: the one that makes a job,
-so that the job knows its node's pool when it is sent; the one that sends, so that the dialog's pool goes before the
-node's; and the node's callback. The stock menu reloads that module before each use, so a reload wraps it again.
+which gets the mask of its node's pool there, before any job is sent; the one that sends, so that the dialog's pool goes
+before the node's; and the node's callback. The stock menu loads that module again before each use: whenever Python has
+run it, be it how it may, it is wrapped.
 
 The node keeps the pool's name as `af_pool`, a text: the stock code hands every parameter that begins with `af_` on to
 the job. What one chooses from, `afpools_choice`, only shows and sets it.
@@ -36,7 +37,7 @@ def too_old():
     """Whether this Natron's Python cannot run the client library. Says so to the artist."""
     if sys.version_info >= (3, 7):
         return False
-    _gui().errorDialog("Afanasy Pools", TOO_OLD.format(*sys.version_info[:2]))
+    _say(TOO_OLD.format(*sys.version_info[:2]))
     return True
 
 
@@ -44,10 +45,9 @@ def createNode(app):
     """A new Afanasy node with a pool to choose."""
     if too_old():
         return None
-    stock()
     node = app.createNode("cgru.afanasy")
     if node is None:
-        _gui().errorDialog("Afanasy Pools", "Natron has no node cgru.afanasy. Start it through CGRU.")
+        _say("Natron has no node cgru.afanasy. Start it through CGRU.")
         return None
     add_params(node)
     return node
@@ -61,42 +61,53 @@ def renderSelected(app):
     for node in app.getSelectedNodes():
         if afanasy.isNodeAfanasy(node):
             add_params(node)
-    afanasy.renderSelected(_App(app, _pools().latest()))
+    afanasy.renderSelected(_App(app, _pools().current()))
 
 
-def onParamChanged(thisParam, thisNode, thisGroup, app, userEdited):
-    """Called by Natron when a parameter of an Afanasy node has changed."""
-    name = thisParam.getScriptName()
-    if name == _CHOICE and userEdited:
-        thisNode.getParam(_TEXT).setValue(_name(thisParam.getOption(thisParam.getValue())))
-    elif name == _REFRESH:
-        _pools().refresh()
-        show_pools(thisNode, _pools().wait(_SECOND))
-    else:
-        stock().onParamChanged(thisParam, thisNode, thisGroup, app, userEdited)
+def refresh(app, node):
+    """Asks the broker, and shows the list on a node once it has answered. Does not wait for that."""
+    from qtpy import QtCore
+
+    name = node.getScriptName()
+    _pools().refresh()
+
+    def look():
+        menu = _pools().latest()
+        if menu.refreshing:
+            QtCore.QTimer.singleShot(_LOOK, look)
+            return
+        # Looked for again: it may have been deleted, and Natron ends where a node is used that is gone.
+        for there in app.getChildren():
+            if there.getScriptName() == name and there.getParam(_TEXT) is not None:
+                show_pools(there, menu)
+        if menu.error:
+            _say(menu.status())
+
+    look()
 
 
-# How long a press of the button may wait for the list; after that, the last one is shown. In seconds.
-_SECOND = 1.0
+# How often to look whether the broker has answered, in milliseconds.
+_LOOK = 200
 
 
 def add_params(node):
     """Gives an Afanasy node the parameters for a pool, if it does not have them."""
-    if node.getParam(_TEXT) is None:
+    if node.getParam(_CHOICE) is None:
         page = node.createPageParam("afpools", "Pool")
         choice = node.createChoiceParam(_CHOICE, "Render Pool")
         choice.setHelp("The job runs on the hosts of this pool only.")
         button = node.createButtonParam(_REFRESH, "Refresh Pools")
-        text = node.createStringParam(_TEXT, "Chosen Pool")
+        text = node.getParam(_TEXT)
+        if text is None:
+            text = node.createStringParam(_TEXT, "Chosen Pool")
+            text.setDefaultValue("")
         text.setHelp("What is saved with the project. Empty for no pool.")
-        text.setDefaultValue("")
         for param in (choice, text):
             param.setEvaluateOnChange(False)
             param.setAnimationEnabled(False)
         for param in (choice, button, text):
             page.addParam(param)
         node.refreshUserParamsGUI()
-    node.onParamChanged.set("afanasy_pools.onParamChanged")
     show_pools(node, _pools().current())
 
 
@@ -107,7 +118,10 @@ def show_pools(node, menu):
     choice = node.getParam(_CHOICE)
     choice.setOptions([(label, menu.status()) for label in labels])
     names = [""] + [_name(label) for label in labels[1:]]
-    choice.setValue(names.index(pool))
+    index = names.index(pool)
+    # Natron goes on to show an entry that is gone until the number changes.
+    choice.setValue((index + 1) % len(labels))
+    choice.setValue(index)
 
 
 def _labels(menu, chosen=""):
@@ -126,82 +140,190 @@ def _name(label):
 # --- the stock module -------------------------------------------------------------------------------------------------
 
 
-def stock():
-    """CGRU's module `afanasy`, wrapped. Every call sees to it that it still is."""
+# Its functions that are wrapped or called, with their arguments. Another CGRU may have changed them.
+_KNOWN = {
+    "createJob": ["i_app", "i_params"],
+    "isNodeAfanasy": ["i_node"],
+    "onParamChanged": ["thisParam", "thisNode", "thisGroup", "app", "userEdited"],
+    "renderNodes": ["i_app", "i_nodes", "i_params"],
+    "renderSelected": ["i_app"],
+}
+
+
+def install():
+    """Wraps CGRU's module `afanasy`, now and whenever it is loaded again."""
     import builtins
 
     if not hasattr(builtins, "reload"):
         # The stock code and menu are Python 2's.
         builtins.reload = importlib.reload
-    if not getattr(builtins.reload, _OURS, False):
-        builtins.reload = _marked(_reloading(builtins.reload))
-    return wrap(importlib.import_module("afanasy"))
+    if not any(getattr(finder, _OURS, False) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    wrap(stock())
+
+
+def stock():
+    """CGRU's module `afanasy`."""
+    return importlib.import_module("afanasy")
+
+
+class _Finder(object):
+    """Finds that module where Python would, and has it wrapped each time it has been run."""
+
+    def __init__(self):
+        setattr(self, _OURS, True)
+
+    def find_spec(self, name, path, target=None):
+        if name != "afanasy":
+            return None
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(object):
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        self._loader.exec_module(module)
+        wrap(module)
 
 
 def wrap(afanasy):
-    """Puts our functions around the stock ones, those that are not wrapped yet."""
-    for name, around in (("createJob", _creating), ("renderNodes", _rendering)):
-        function = getattr(afanasy, name)
-        if not getattr(function, _OURS, False):
-            setattr(afanasy, name, _marked(around(function)))
-    return afanasy
+    """Puts our functions around the stock ones, if that has not been done. Where they are not as we know them, jobs are
+    kept from being sent as long as there are nodes with pools."""
+    import inspect
+
+    if getattr(afanasy.createJob if hasattr(afanasy, "createJob") else None, _OURS, False):
+        return
+    for name, arguments in _KNOWN.items():
+        function = getattr(afanasy, name, None)
+        if not inspect.isfunction(function) or inspect.getfullargspec(function).args != arguments:
+            guard("CGRU's afanasy.py is another than Afanasy Pools knows ({}).".format(name))
+            return
+    for name, around in (("createJob", _creating), ("renderNodes", _rendering), ("onParamChanged", _changing)):
+        function = around(getattr(afanasy, name))
+        setattr(function, _OURS, True)
+        setattr(afanasy, name, function)
 
 
-def _marked(function):
-    setattr(function, _OURS, True)
-    return function
+def _changing(original):
+    # Natron calls a function only if its arguments have these names, and none is variadic.
+    def onParamChanged(thisParam, thisNode, thisGroup, app, userEdited):
+        name = thisParam.getScriptName()
+        if name == _CHOICE:
+            label = thisParam.getOption(thisParam.getValue()) if userEdited else ""
+            if label:
+                thisNode.getParam(_TEXT).setValue(_name(label))
+        elif name == _REFRESH:
+            refresh(app, thisNode)
+        else:
+            original(thisParam, thisNode, thisGroup, app, userEdited)
 
-
-def _reloading(original):
-    def reload(module):
-        module = original(module)
-        return wrap(module) if module.__name__ == "afanasy" else module
-
-    return reload
+    return onParamChanged
 
 
 def _creating(original):
     def createJob(i_app, i_params):
+        pool = i_params.get(_TEXT) or ""
+        _refuse_other_pools(i_params, i_params, pool)
         made = original(i_app, i_params)
-        pool = i_params.get(_TEXT)
         if made is not None and pool:
-            _send_with(made["job"], pool)
+            _apply(made["job"], pool)
         return made
 
     return createJob
 
 
-def _send_with(job, pool):
-    """Makes a job fetch its mask when it is sent."""
+def _refuse_other_pools(top, params, pool):
+    """A job is on one pool, with the blocks of all nodes upstream. Raises `AfpoolsError` if one of them has another."""
+    from afpools import AfpoolsError
+
+    for child in params.get("childs", ()):
+        if child.get(_TEXT) and child[_TEXT] != pool:
+            raise AfpoolsError(
+                "Nothing was sent: {!r} is on the pool {!r}, but its job is that of {!r}, which is on {}. Choose one "
+                "pool for both.".format(
+                    child["nodelabel"], child[_TEXT], top["nodelabel"], repr(pool) if pool else "none"
+                )
+            )
+        _refuse_other_pools(top, child, pool)
+
+
+def _apply(job, pool):
     from afpools import AfpoolsError, Client, PoolNotApplied
     from afpools.job import apply_pool
 
-    original = job.send
-
-    def send(*args, **kwargs):
-        try:
-            with Client() as client:
-                apply_pool(job, pool, client)
-        except AfpoolsError as error:
-            refused = error if isinstance(error, PoolNotApplied) else PoolNotApplied(pool, error)
-            # The stock code shows a message of its own after this one, and stops.
-            _gui().errorDialog("Afanasy Pools", str(refused))
-            return False, None
-        return original(*args, **kwargs)
-
-    job.send = send
+    try:
+        client = Client()
+    except AfpoolsError as error:
+        raise PoolNotApplied(pool, error)  # noqa: B904 - Python 2.7 could not read it
+    with client:
+        apply_pool(job, pool, client)
 
 
 def _rendering(original):
     def renderNodes(i_app, i_nodes, i_params=None):
-        if isinstance(i_app, _App):
-            chosen = i_app.chosen()
-            if chosen is not None:
-                i_params = dict(i_params or {})
-                i_params[_TEXT] = chosen
-        return original(i_app, i_nodes, i_params)
+        from afpools import AfpoolsError
+
+        try:
+            if isinstance(i_app, _App):
+                chosen = i_app.chosen()
+                if chosen is not None:
+                    i_params = dict(i_params or {})
+                    i_params[_TEXT] = chosen
+            return original(i_app, i_nodes, i_params)
+        except AfpoolsError as error:
+            if NatronEngine.natron.isBackground():
+                raise
+            _say(str(error))
 
     return renderNodes
+
+
+def guard(why):
+    """From now on jobs are sent only as long as no node of any open project has a pool."""
+    try:
+        import af
+    except ImportError:
+        # Without CGRU's modules nothing can be sent.
+        return
+    original = af.Job.send
+    if hasattr(original, _OURS):
+        return
+
+    def send(job, *args, **kwargs):
+        nodes = []
+        for number in range(NatronEngine.natron.getNumInstances()):
+            app = NatronEngine.natron.getInstance(number)
+            if app is not None:
+                _collect_pools(app, nodes)
+        if nodes:
+            message = "{} The job was not sent, because a pool is chosen on: {}.".format(why, ", ".join(nodes))
+            _say(message)
+            raise RuntimeError(message)
+        return original(job, *args, **kwargs)
+
+    setattr(send, _OURS, True)
+    af.Job.send = send
+
+
+def _collect_pools(group, found):
+    for node in group.getChildren():
+        param = node.getParam(_TEXT)
+        if param is not None and param.getValue():
+            found.append("{} ({})".format(node.getLabel(), param.getValue()))
+        _collect_pools(node, found)
 
 
 class _App(object):
@@ -227,15 +349,29 @@ class _App(object):
 
     def chosen(self):
         """The pool that goes before the node's: None for the node's own, empty for none."""
-        number = self._choice.getValue() if self._choice is not None else 0
-        return None if number == 0 else "" if number == 1 else _name(self._choice.getOption(number))
+        if self._choice is None:
+            return None
+        label = self._choice.getOption(self._choice.getValue())
+        if not label:
+            from afpools import AfpoolsError
+
+            raise AfpoolsError(
+                "Nothing was sent: the dialog's answer to the question for the pool is none of the pools."
+            )
+        return None if label == AS_ON_THE_NODE else _name(label)
 
 
 # --- what is made once ------------------------------------------------------------------------------------------------
 
 
-def _gui():
-    return sys.modules["NatronGui"].natron if "NatronGui" in sys.modules else NatronEngine.natron
+def _say(message):
+    """An error, in a dialog where there is a window."""
+    if NatronEngine.natron.isBackground():
+        print(message)
+    else:
+        import NatronGui
+
+        NatronGui.natron.errorDialog("Afanasy Pools", message)
 
 
 def _pools():
@@ -259,8 +395,6 @@ def _add_library():
 
 if sys.version_info >= (3, 7):
     _add_library()
-    if not NatronEngine.natron.isBackground():
-        # The list is there by the time somebody opens a dialog.
-        _pools().current()
-        # Projects have nodes with pools, and the stock entries send them as well.
-        stock()
+    install()
+else:
+    guard("Pools need Natron 2.5 or newer.")

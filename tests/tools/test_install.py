@@ -243,5 +243,5 @@ def test_nothing_that_natron_would_take_for_a_plug_in_of_its_own_lies_in_its_fol
     (tmp_path / "afanasy/python/af.py").touch()
     assert afpools("install", "natron", "--yes", "--cgru", tmp_path).status == 0
     scripts = {file.name for file in (tmp_path / "plugins/natron").rglob("*.py")}
-    assert scripts == {"initGui.py", "afanasy_pools.py"}
+    assert scripts == {"init.py", "initGui.py", "afanasy_pools.py"}
     assert (tmp_path / "plugins/natron_afpools/afpools/job.py").is_file()

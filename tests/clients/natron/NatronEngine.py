@@ -3,6 +3,8 @@
 Signatures: Natron 2.5's Engine/PyParameter.h and its Python reference.
 """
 
+import os
+
 
 def need(value, kind):
     if type(value) is not kind:
@@ -64,27 +66,26 @@ class PageParam(Param):
 
 
 class ChoiceParam(Param):
-    """The chosen entry is a number; out of range it is refused."""
+    """The chosen entry is a number, any at all. What is shown stays until another number is set."""
 
     def __init__(self, name):
         Param.__init__(self, name, 0)
-        self.options = []
+        self.options, self.shown = [], ""
 
     def setOptions(self, options):
         for pair in need(options, list):
             for text in need(pair, tuple):
                 need(text, str)
-            if len(pair) != 2:
-                raise TypeError("an option is a pair")
+            if len(pair) != 2 or not pair[0]:
+                raise TypeError("an option is a pair, and its name is not empty")
         self.options = options
 
     def getOption(self, index):
-        return self.options[need(index, int)][0]
+        return self.options[index][0] if 0 <= need(index, int) < len(self.options) else ""
 
     def setValue(self, value):
-        if not 0 <= need(value, int) < len(self.options):
-            raise ValueError(f"there is no option {value}")
-        self.value = value
+        if need(value, int) != self.value or not self.shown:
+            self.value, self.shown = value, self.getOption(value)
 
     set = setValue
 
@@ -142,6 +143,9 @@ class Effect(UserParamHolder):
     def getPluginID(self):
         return self.plugin
 
+    def getChildren(self):
+        return []
+
     def getLabel(self):
         return self.label
 
@@ -155,8 +159,17 @@ class Effect(UserParamHolder):
 
 
 class PyCoreApplication:
+    def __init__(self):
+        self.projects = []
+
     def isBackground(self):
-        return False
+        return "BACKGROUND" in os.environ
+
+    def getNumInstances(self):
+        return len(self.projects)
+
+    def getInstance(self, index):
+        return self.projects[need(index, int)]
 
 
 natron = PyCoreApplication()

@@ -5,6 +5,7 @@ import NatronEngine
 
 class PyGuiApplication(NatronEngine.PyCoreApplication):
     def __init__(self):
+        super().__init__()
         self.menu, self.messages = {}, []
 
     def addMenuCommand(self, grouping, function, key=None, modifiers=None):
@@ -39,6 +40,9 @@ class GuiApp:
         node = NatronEngine.Effect(plugin, plugin.rpartition(".")[2] + str(len(self.nodes) + 1))
         self.nodes.append(node)
         return node
+
+    def getChildren(self):
+        return self.nodes
 
     def getSelectedNodes(self):
         return self.selected

@@ -3,16 +3,21 @@
 Arguments: steps, each Python in which `app`, `node(n)`, `choose` and the modules are at hand; `see` prints.
 """
 
-import importlib
+import inspect
 import json
 import sys
+import time
 from pathlib import Path
 
 import NatronEngine
 import NatronGui
 
 app = NatronGui.GuiApp()
-exec(next(file for folder in sys.path if (file := Path(folder, "initGui.py")).exists()).read_text())
+NatronEngine.natron.projects.append(app)
+# As Natron does, and as CGRU's own init.py before ours.
+__import__("afanasy")
+for script in ("init.py",) if NatronEngine.natron.isBackground() else ("init.py", "initGui.py"):
+    exec(next(file for folder in sys.path if (file := Path(folder, script)).exists()).read_text())
 commands = NatronGui.natron.menu
 
 
@@ -54,8 +59,12 @@ def choose(holder, start):
 
 
 def change(node, name):
-    module, _, function = node.onParamChanged.called.partition(".")
-    called = getattr(importlib.import_module(module), function)
+    import afanasy  # CGRU's init.py does
+
+    called = eval(node.onParamChanged.called, {"afanasy": afanasy})
+    # What Natron calls must have arguments of these names and no variadic ones (runChangedParamCallback in its source).
+    names = ["thisParam", "thisNode", "thisGroup", "app", "userEdited"]
+    assert inspect.getfullargspec(called)[:3] == (names, None, None)
     called(node.getParam(name) or NatronEngine.ButtonParam(name), node, None, app, True)
 
 
@@ -74,7 +83,25 @@ def listed():
     """Until the broker was asked."""
     import afanasy_pools
 
+    afanasy_pools._pools().current()
     afanasy_pools._pools().wait(60)
+    events()
+
+
+def events():
+    """Lets Natron's timers run, those that they start among them."""
+    from qtpy import QtCore
+
+    while QtCore.waiting:
+        QtCore.waiting.pop(0)()
+        time.sleep(0.01)
+
+
+def stored(pool):
+    """A node of a saved project: it has the pool's name."""
+    node = new_node()
+    node.createStringParam("af_pool", "Chosen Pool").setValue(pool)
+    return node
 
 
 def see(value):

@@ -56,11 +56,11 @@ class Workstation:
             "AFPOOLS_PROFILE": str(self.profile),
         }
 
-    def run(self, *steps: str) -> list[Any]:
+    def run(self, *steps: str, **variables: str) -> list[Any]:
         """What the steps that look have seen."""
         done = subprocess.run(
             [sys.executable, HERE / "at_the_window.py", *steps],
-            env=self.env,
+            env={**self.env, **variables},
             capture_output=True,
             text=True,
             timeout=100,
@@ -190,6 +190,114 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
     assert natron.fenced == [NOTHING]
 
 
+def test_a_saved_project_is_sent_with_its_pools_by_the_stock_menu_of_a_natron_just_started(natron: Workstation) -> None:
+    natron.run(
+        'app.selected = [stored("fx")]',
+        "dialog(None)",
+        "stock_menu()",
+        'change(app.selected[0], "afanasy_button_send_job")',
+    )
+    assert natron.fenced == [FX, FX]
+
+
+def test_the_pool_survives_every_way_to_load_the_stock_module_again(natron: Workstation) -> None:
+    steps = ("import importlib, afanasy", 'one = stored("fx")')
+    again = "importlib.reload(afanasy)", 'del sys.modules["afanasy"]; import afanasy', "importlib.reload(afanasy_pools)"
+    natron.run(*steps, *(step for way in again for step in (way, "afanasy.renderNodes(app, [one])")))
+    assert natron.fenced == [FX, FX, FX]
+
+
+def test_without_a_window_jobs_are_sent_with_their_pools_and_a_failure_is_raised(natron: Workstation) -> None:
+    send = "afanasy.renderNodes(app, [one])"
+    failing = f"""
+try:
+    {send}
+except afpools.PoolNotApplied as error:
+    see(str(error))
+"""
+    steps = ("import afanasy, afpools", 'one = stored("fx")', send, 'one.getParam("af_pool").setValue("gone")', failing)
+    (said,) = natron.run(*steps, BACKGROUND="1")
+    assert "The job was not sent" in said
+    assert natron.fenced == [FX]
+
+
+def test_if_one_of_several_jobs_cannot_be_kept_on_its_pool_none_is_sent(natron: Workstation) -> None:
+    selected = 'app.selected = [stored("fx"), stored("gone")]'
+    (said,) = natron.run(selected, "dialog(None)", "stock_menu()", "see(messages())")
+    assert ["'gone'" in message for message in said] == [True]
+    assert natron.fenced == []
+
+
+def test_an_upstream_node_on_another_pool_sends_nothing_and_both_are_named(natron: Workstation) -> None:
+    joined = (
+        'up, top = stored("fx"), stored(""); top.inputs = [up]; send = lambda: change(top, "afanasy_button_send_job")'
+    )
+    pool = 'top.getParam("af_pool").setValue'
+    (said,) = natron.run(
+        joined, "send()", f'{pool}("gpu (new)")', "send()", "see(messages())", f'{pool}("fx")', "send()"
+    )
+    assert [("Nothing was sent" in message, "'fx'" in message) for message in said] == [(True, True)] * 2
+    assert natron.fenced == [FX]
+
+
+def test_an_answer_that_is_none_of_the_pools_sends_nothing(natron: Workstation) -> None:
+    answer = 'app.answer = lambda shown: shown.getParam("afpools_choice").setValue(99) or True'
+    steps = ('app.selected = [stored("fx")]', answer, 'menu("Render Selected (pools)...")', "see(messages())")
+    (said,) = natron.run(*steps)
+    assert "Nothing was sent" in said[0]
+    assert natron.fenced == []
+
+
+def test_nothing_waits_for_a_broker_that_never_answers(natron: Workstation) -> None:
+    # If anything did, this would not come to an end.
+    hanging = "import threading, afpools; afpools.Client.list_pools = lambda self: threading.Event().wait()"
+    node = "one = new_node(); afanasy_pools.add_params(one)"
+    (shown,) = natron.run(
+        hanging,
+        node,
+        'change(one, "afpools_refresh")',
+        "app.selected = [one]",
+        'menu("Render Selected (pools)...")',
+        "see(labels(one))",
+    )
+    assert shown == ["No pool"]
+
+
+def test_a_list_that_comes_after_the_button_was_pressed_is_shown(natron: Workstation) -> None:
+    node = "one = new_node(); afanasy_pools.add_params(one)"
+    (shown,) = natron.run(node, 'change(one, "afpools_refresh")', "events()", "see(labels(one))")
+    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+
+
+def test_the_entry_that_is_shown_is_that_of_the_present_list(natron: Workstation) -> None:
+    grow = 'afpools.Client(timeout=30).add_hosts("fx", ["pc-02"])'
+    shown = 'see(one.getParam("afpools_choice").shown)'
+    seen = natron.run(
+        "import afpools", *START, 'choose(one, "fx")', shown, grow, 'change(one, "afpools_refresh")', "events()", shown
+    )
+    assert seen == ["fx (2 hosts)", "fx (3 hosts)"]
+
+
+def test_with_a_submitter_of_another_make_only_jobs_without_a_pool_are_sent(
+    natron: Workstation, tmp_path: Path
+) -> None:
+    shutil.copytree(natron.stock, tmp_path / "stock")
+    natron.stock = tmp_path / "stock"
+    script = natron.stock / "afanasy.py"
+    script.write_text(
+        script.read_text().replace("def createJob(i_app, i_params)", "def createJob(i_app, i_params, i_=0)")
+    )
+    refused = """
+try:
+    change(one, "afanasy_button_send_job")
+except RuntimeError:
+    see(messages())
+"""
+    (said,) = natron.run("one = new_node()", SEND, 'one = stored("fx")', refused)
+    assert "afanasy.py is another" in said[0]
+    assert natron.fenced == [NOTHING]
+
+
 def runs(python: str | None) -> bool:
     """A program that only says that it is not installed may go by the name, too."""
     return python is not None and subprocess.run([python, "-V"], capture_output=True, check=False).returncode == 0
@@ -204,15 +312,30 @@ def test_an_older_natron_says_that_it_is_too_old_and_stays_as_it_was(natron: Wor
         "class Natron(object):\n"
         "    def errorDialog(self, title, message):\n        print(message)\n"
         "    def addMenuCommand(self, *given):\n        pass\n"
-        "gui.natron = Natron()\n"
+        "    def isBackground(self):\n        return False\n"
+        "    def getNumInstances(self):\n        return 1\n"
+        "    def getInstance(self, number):\n        return self\n"
+        "    def getChildren(self):\n        return [] if self is node else [node]\n"
+        "    def getParam(self, name):\n        return self\n"
+        "    def getLabel(self):\n        return 'Afanasy1'\n"
+        "    def getValue(self):\n        return pool\n"
+        "node, pool = Natron(), u''\n"
+        "gui.natron = engine.natron = Natron()\n"
+        "af = sys.modules['af'] = types.ModuleType('af')\n"
+        "class Job:\n    def send(self):\n        return 'sent'\n"
+        "af.Job = Job\n"
         f"sys.path.insert(0, {str(CLIENTS / 'natron')!r})\n"
+        f"exec(open({str(CLIENTS / 'natron' / 'init.py')!r}).read())\n"
         f"exec(open({str(CLIENTS / 'natron' / 'initGui.py')!r}).read())\n"
-        "import afanasy_pools\n"
         "afanasy_pools.createNode(None)\n"
         "afanasy_pools.renderSelected(None)\n"
+        "assert Job().send() == 'sent'\n"
+        "pool = u'fx'\n"
+        "try:\n    Job().send()\nexcept RuntimeError as error:\n    assert 'Afanasy1 (fx)' in str(error)\n"
+        "else:\n    raise AssertionError('it was sent')\n"
     )
     env = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [str(PYTHON_27), "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout.count("Pools need Natron 2.5")) == (0, 2), done.stderr
+    assert (done.returncode, done.stdout.count("Pools need Natron 2.5")) == (0, 3), done.stderr

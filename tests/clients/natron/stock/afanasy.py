@@ -16,8 +16,8 @@ def onParamChanged(thisParam, thisNode, thisGroup, app, userEdited):
         renderNodes(app, [thisNode])
 
 
-def isNodeAfanasy(node):
-    return node.getPluginID() == "cgru.afanasy"
+def isNodeAfanasy(i_node):
+    return i_node.getPluginID() == "cgru.afanasy"
 
 
 def renderNodes(i_app, i_nodes, i_params=None):
@@ -26,12 +26,19 @@ def renderNodes(i_app, i_nodes, i_params=None):
         params = {par.getScriptName(): par.getValue() for par in node.getParams() if par.getScriptName()[:3] == "af_"}
         params.update(i_params or {})
         params["nodelabel"] = node.getLabel()
+        params["childs"] = [upstream(node.getInput(0))]
         made.append(createJob(i_app, params))
     for res in made:
         if not res["job"].send()[0]:
             NatronGui.natron.errorDialog("Error", "Can`t send job to Afanasy server.")
             break
         i_app.saveTempProject(res["prj"])
+
+
+def upstream(node):
+    found = {par.getScriptName(): par.getValue() for par in node.getParams() if par.getScriptName()[:3] == "af_"}
+    childs = [upstream(node.getInput(0))] if isNodeAfanasy(node) else []
+    return {**found, "nodelabel": node.getLabel(), "childs": childs}
 
 
 def createJob(i_app, i_params):

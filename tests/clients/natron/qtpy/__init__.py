@@ -1,0 +1,1 @@
+"""Stands where the Qt of Natron stands."""
