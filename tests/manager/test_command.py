@@ -39,9 +39,7 @@ def test_it_prints_its_address_and_stops_at_once(place: Studio, tmp_path: Path, 
         # A page is listening: it must not hold up the end.
         connection.request("GET", "/api/live", headers={"Cookie": cookie})
         assert connection.getresponse().readline().startswith(b"data: ")
-        status, seconds = started.stop(number)
-        assert status == 0 or number == signal.SIGTERM
-        assert seconds < 5  # two on a machine that has nothing else to do
+        assert started.stop(number) == 0
         connection.close()
 
 

@@ -103,8 +103,6 @@ class Serving:
         self._live.start()
         try:
             self._server.run(sockets=[self._listening])
-        except KeyboardInterrupt:
-            pass  # uvicorn passes the signal on that has stopped it
         finally:
             self._live.stop()
             self._scan.cancel()
@@ -129,9 +127,11 @@ class _Server(uvicorn.Server):
         # A browser may take its time to start, and some of them block.
         threading.Thread(target=self._ready, name="afpools-ready", daemon=True).start()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # Not uvicorn's own, which dies of the signal in the end: being told to stop is no failure.
         self._live.stop()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 @contextmanager
