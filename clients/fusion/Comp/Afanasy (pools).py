@@ -25,9 +25,15 @@ class Unexpected(Exception):
 
 
 def scripts_folder() -> str:
-    """Where this script and the stock one are. Not every Fusion says where the script is that it runs."""
+    """Where this script and the stock one are. Not every Fusion says where the script is that it runs.
+
+    Raises:
+        Unexpected: neither does it, nor the environment.
+    """
     if "__file__" in globals():
         return os.path.dirname(os.path.abspath(__file__))
+    if not os.environ.get("CGRU_LOCATION"):
+        raise Unexpected("Fusion does not say where its scripts are, and $CGRU_LOCATION is not set")
     return os.path.join(os.environ["CGRU_LOCATION"], "plugins", "fusion", "Comp")
 
 
@@ -135,9 +141,9 @@ def main() -> None:
     """Opens the dialog, and sends the job with what was chosen."""
     import fusionscript
 
-    add_library()
     comp = fusionscript.scriptapp("Fusion").GetCurrentComp()
     try:
+        add_library()
         _submit()
     except Unexpected as error:
         text = f"{error}. Afanasy Pools does not know this version; nothing was sent."
@@ -159,11 +165,16 @@ def _submit() -> None:
 
     class Dispatcher(namespace["Dispatcher"]):  # type: ignore[misc]
         def dispatch(self, job_data: Dict[str, Any]) -> None:
+            if _POOL not in job_data:
+                raise Unexpected("The stock script's dialog does not ask for a hosts mask")
             pool, mask = job_data[_POOL], job_data.get(_MASK) or ""
 
             def send(job: Any, *args: Any, **kwargs: Any) -> Any:
                 # The stock script asks for it and forgets it.
                 job.setHostsMask(mask)
+                if mask and job.data.get("hosts_mask") != mask:
+                    # af prints that, and would send the job to every host.
+                    raise RuntimeError(f"Nothing was sent: the hosts mask {mask!r} is no mask. Correct it.")
                 return with_pool(job, *args, **kwargs)
 
             original = af.Job.send

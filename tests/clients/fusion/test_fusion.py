@@ -161,3 +161,17 @@ def test_a_stock_script_of_another_make_is_named_and_nothing_is_sent(fusion: Wor
     assert "nothing was sent" in shown
     assert str(script) in shown
     assert fusion.farm.jobs == []
+
+
+def test_a_hosts_mask_that_is_none_sends_nothing_and_is_named(fusion: Workstation) -> None:
+    shown = fusion.submit({"render_pool": 0, "hosts_mask": "pc-0["}, {})
+    assert "'pc-0['" in shown
+    assert fusion.farm.jobs == []
+
+
+def test_a_stock_dialog_that_asks_for_no_hosts_mask_is_said_to_be_unknown(fusion: Workstation) -> None:
+    script = fusion.plugin / "Comp" / "Afanasy.py"
+    script.write_text(script.read_text().replace('1: "hosts_mask"', '1: "hosts"'))
+    shown = fusion.submit({}, {})
+    assert "does not ask for a hosts mask" in shown
+    assert fusion.farm.jobs == []

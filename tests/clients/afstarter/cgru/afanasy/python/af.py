@@ -2,7 +2,17 @@
 
 import json
 import os
+import re
 import socket
+
+
+def is_regex(value):
+    try:
+        re.compile(value)
+    except re.error as error:
+        print(error)
+        return False
+    return True
 
 
 class Block:
@@ -24,7 +34,7 @@ class Job:
         self.blocks = []
 
     def setHostsMask(self, value):
-        if value:
+        if value and is_regex(value):
             self.data["hosts_mask"] = value
 
     def setHostsMaskExclude(self, value):
