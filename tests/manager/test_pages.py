@@ -387,6 +387,37 @@ def test_afanasy_s_own_pools_are_shown_and_imported(page: Page, elsewhere: Clien
     assert len(elsewhere.get_pool("local/cpu").hosts) == 20
 
 
+@pytest.mark.parametrize("kind", ["JSON", "CSV"])
+def test_pools_are_exported_and_imported_again(page: Page, elsewhere: Client, tmp_path: Path, kind: str) -> None:
+    go(page, "Import, export")
+    with page.expect_download() as download:
+        page.get_by_role("link", name=kind, exact=True).click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    before = elsewhere.get_pool("fx")
+    elsewhere.delete_pool("fx")
+    elsewhere.add_hosts("gpu", ["pc-20"])
+    card = page.get_by_role("article", name="Import a file")
+    card.get_by_label("File").set_input_files(file)
+    expect(card.get_by_role("listitem")).to_have_text(["fx: create with 10 hosts"])
+    card.get_by_role("button", name="Also remove what is not in the file").click()
+    expect(card.get_by_role("listitem")).to_have_text(["fx: create with 10 hosts", "gpu: - pc-20"])
+    picture(page, f"import-{kind.lower()}")
+    card.get_by_role("button", name="Make 2 changes").click()
+    expect(page.get_by_text(f"Imported {file.name}: 2 changes")).to_be_visible()
+    assert elsewhere.get_pool("fx")._replace(age=before.age) == before
+    assert "pc-20" not in elsewhere.get_pool("gpu").hosts
+
+
+def test_a_file_that_holds_no_pools_is_refused(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("buy more renders")
+    go(page, "Import, export")
+    card = page.get_by_role("article", name="Import a file")
+    card.get_by_label("File").set_input_files(file)
+    expect(card.get_by_role("alert")).to_contain_text("notes.txt is neither JSON nor CSV")
+
+
 def test_a_scan_is_started_and_cancelled(page: Page) -> None:
     go(page, "Scan")
     page.get_by_label("Network").fill("127.0.0.0/22")

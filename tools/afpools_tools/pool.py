@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from afpools import AfpoolsError, Client, HistoryEntry, Pool, UnknownPool, WriteResult
+from afpools import AfpoolsError, HistoryEntry, WriteResult
 
+from . import exchange
 from .output import (
     CommandError,
     HostsArgument,
@@ -35,11 +34,9 @@ from .output import (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
 
-_COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
-
 
 def _check_colour(colour: str | None) -> str | None:
-    if colour is not None and not _COLOUR.fullmatch(colour):
+    if colour is not None and not exchange.COLOUR.fullmatch(colour):
         raise typer.BadParameter(f"{colour!r} is not a colour: write it like '#3a7bd5'.")
     return colour
 
@@ -257,47 +254,34 @@ def export(
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Write all pools as JSON, to be kept or given to `import`."""
+    """Write all pools as JSON, or as CSV to a FILE that ends so; to be kept, or given to `import`."""
     with connect(profile, timeout) as client:
-        pools = list(_read_pools(client))
-    document = {
-        "pools": [
-            {"name": p.name, "hosts": list(p.hosts), "description": p.description, "colour": p.colour} for p in pools
-        ]
-    }
+        pools = list(exchange.present_pools(client))
+    as_csv = file is not None and file.suffix.lower() == ".csv"
+    text = exchange.as_csv(pools) if as_csv else exchange.as_json(pools)
     if file is None:
-        print_json(document)
+        sys.stdout.write(text)
+        sys.stdout.flush()
         return
     # Half a backup in the place of a whole one would be worse than none.
     new = file.with_name(f".{file.name}.new")
     try:
-        new.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        new.write_text(text, encoding="utf-8")
         new.replace(file)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
     say(f"Wrote {plural(len(pools), 'pool')} to {file}.")
 
 
-def _read_pools(client: Client, only: Collection[str] | None = None) -> Iterator[Pool]:
-    for summary in client.list_pools().pools:
-        if only is not None and summary.name not in only:
-            continue
-        try:
-            yield client.get_pool(summary.name)
-        except UnknownPool:
-            continue  # deleted a moment ago
-
-
-class _Step(NamedTuple):
-    """One change that brings a pool to what a file has."""
-
-    text: str
-    apply: Callable[[], WriteResult]
-
-
 @app.command("import")
 def import_pools(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` wrote; - for standard input.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="What `export` wrote, or mongoexport of the earlier pool server's database; - for standard input.",
+        ),
+    ],
     replace: Annotated[
         bool,
         typer.Option(
@@ -310,10 +294,9 @@ def import_pools(
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Make pools as a file has them. Running it twice does no more than running it once."""
-    wanted = _read_import(file)
+    wanted = exchange.read_pools(_read_file(file), str(file))
     with connect(profile, timeout) as client:
-        present = {pool.name: pool for pool in _read_pools(client, {pool.name for pool in wanted})}
-        steps = [step for pool in wanted for step in _steps(client, pool, present.get(pool.name), replace=replace)]
+        steps = exchange.steps(client, wanted, replace=replace)
         for number, step in enumerate(steps):
             try:
                 if not dry_run:
@@ -329,73 +312,10 @@ def import_pools(
         say(f"{plural(len(steps), 'change')} {'would be made' if dry_run else 'made'}.")
 
 
-def _read_import(file: Path) -> list[Pool]:
-    """The pools in a file, their hosts expanded.
-
-    Raises:
-        CommandError: the file is not what `export` writes.
-    """
-    from afpools_broker.hosts import expand
-    from afpools_broker.protocol import RequestRefused
-
+def _read_file(file: Path) -> str:
     try:
-        document = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{file} is not JSON: {error}.") from None
-    entries = document.get("pools") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise CommandError(f"{file} has no list of pools. It must look like what `afpools pool export` writes.")
-    wanted: dict[str, Pool] = {}
-    for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise CommandError(f"{file}: pool number {number} has no name.")
-        name = entry["name"]
-        if name in wanted:
-            raise CommandError(f"{file}: the pool {name!r} is there twice.")
-        if unknown := entry.keys() - {"name", "hosts", "description", "colour"}:
-            raise CommandError(f"{file}: the pool {name!r} has {unknown.pop()!r}, which no pool has.")
-        hosts = entry.get("hosts", [])
-        texts = [entry.get(key, "") for key in ("description", "colour")]
-        if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts)):
-            raise CommandError(f"{file}: the pool {name!r} must have a list of names as hosts, and texts beside it.")
-        if not _COLOUR.fullmatch(texts[1]):
-            raise CommandError(f"{file}: the pool {name!r}: {texts[1]!r} is not a colour: write it like '#3a7bd5'.")
-        try:
-            members = expand(hosts)
-        except RequestRefused as error:
-            raise CommandError(f"{file}: the pool {name!r}: {error.message}") from None
-        wanted[name] = Pool(name, members, "", *texts)
-    return list(wanted.values())
-
-
-def _steps(client: Client, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[_Step]:
-    """What has to be done to one pool.
-
-    Args:
-        client: does it.
-        wanted: the pool as the file has it.
-        now: the pool as the broker has it.
-        replace: take away what the file does not have.
-    """
-    name, texts = wanted.name, {"description": wanted.description, "colour": wanted.colour}
-    if now is None:
-        yield _Step(
-            f"{name}: create with {plural(len(wanted.hosts), 'host')}",
-            lambda: client.create_pool(name, wanted.hosts, **texts),
-        )
-        return
-    have, want = set(now.hosts), set(wanted.hosts)
-    missing = [host for host in wanted.hosts if host not in have]
-    if missing:
-        yield _Step(f"{name}: + {ranges(missing)}", lambda: client.add_hosts(name, missing))
-    extra = [host for host in now.hosts if host not in want]
-    if extra and replace:
-        yield _Step(f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
-    changed = {key: value for key, value in texts.items() if value != getattr(now, key) and (value or replace)}
-    if changed:
-        yield _Step(
-            f"{name}: " + ", ".join(f"{key} {value!r}" for key, value in changed.items()),
-            lambda: client.update_pool(name, **changed),
-        )
+    except UnicodeDecodeError:
+        raise CommandError(f"{file} is not text in UTF-8.") from None

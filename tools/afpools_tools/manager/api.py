@@ -24,6 +24,7 @@ from afpools.profile import Endpoint, Profile
 from afpools_broker.hosts import Spelling, fold
 from afpools_broker.mask_check import check
 
+from .. import exchange
 from ..mask import Reading, read_pattern
 from ..pool import split_hosts
 from .live import Live
@@ -111,6 +112,18 @@ class Undo(Params):
     """`entries` are ids of lines of history, taken back one after the other."""
 
     entries: list[str]
+
+
+class Export(Params):
+    format: Literal["json", "csv"]
+
+
+class ImportFile(Params):
+    """`name` and `text` of a file, in whichever format; `replace`: take hosts out that it does not have."""
+
+    name: str
+    text: str
+    replace: bool = False
 
 
 class ImportNative(Params):
@@ -220,6 +233,17 @@ class Api:
         """What importing Afanasy's own pools would do."""
         return {"pools": [_native(pool) for pool in self.client.import_native(dry_run=True)]}
 
+    def export(self, params: Export) -> str:
+        """All pools, as the text of a file."""
+        pools = exchange.present_pools(self.client)
+        return exchange.as_csv(pools) if params.format == "csv" else exchange.as_json(pools)
+
+    def plan_import(self, params: ImportFile) -> dict[str, Any]:
+        """What importing a file would do."""
+        wanted = exchange.read_pools(params.text, params.name or "The file")
+        steps = exchange.steps(self.client, wanted, replace=params.replace)
+        return {"pools": len(wanted), "steps": [step.text for step in steps]}
+
     # --- writing ---
 
     def create_pool(self, params: CreatePool) -> dict[str, Any]:
@@ -273,6 +297,13 @@ class Api:
         """Takes changes back, in the order given; stops at the first that cannot be."""
         return {"done": [self.client.undo(entry)._asdict() for entry in params.entries]}
 
+    def import_file(self, params: ImportFile) -> dict[str, Any]:
+        """Makes pools as a file has them. Each step is a change of its own: where one is refused, those before it stay,
+        and importing again does the rest."""
+        wanted = exchange.read_pools(params.text, params.name or "The file")
+        steps = exchange.steps(self.client, wanted, replace=params.replace)
+        return {"changes": [step.apply().change for step in steps]}
+
     def import_native(self, params: ImportNative) -> dict[str, Any]:
         return {"pools": [_native(pool) for pool in self.client.import_native(params.paths)]}
 
@@ -304,6 +335,8 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
     "undo": (Undo, Api.undo),
+    "import/plan": (ImportFile, Api.plan_import),
+    "import/apply": (ImportFile, Api.import_file),
     "native/import": (ImportNative, Api.import_native),
     "scan/start": (StartScan, Api.start_scan),
     "scan/cancel": (Nothing, Api.cancel_scan),

@@ -24,7 +24,7 @@ from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable
 
 from ..networks import ScanError
 from ..output import CommandError
-from .api import READS, WRITES, Api, BadParameter, Params
+from .api import READS, WRITES, Api, BadParameter, Export, Params
 from .live import Live, View, difference
 from .session import Guard, Session
 
@@ -53,6 +53,7 @@ def make_app(api: Api) -> Starlette:
         # Asked for by browsers before they have read a page.
         Route("/favicon.ico", _icon),
         Route("/api/live", partial(_live, api.live)),
+        Route("/api/export", partial(_export, api)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     for name, (params, ask) in READS.items():
@@ -129,6 +130,20 @@ async def _read(api: Api, params: type[Params], ask: Callable[[Api, Any], Any], 
     return await _answer(lambda: ask(api, msgspec.convert(dict(request.query_params), params, strict=False)))
 
 
+async def _export(api: Api, request: Request) -> Response:
+    """All pools as a file to be saved."""
+
+    def work() -> Response:
+        params = msgspec.convert(dict(request.query_params), Export)
+        return Response(
+            api.export(params),
+            media_type={"json": "application/json", "csv": "text/csv"}[params.format],
+            headers={"Content-Disposition": f'attachment; filename="pools.{params.format}"'},
+        )
+
+    return await _answer(work)
+
+
 async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], Any], request: Request) -> Response:
     try:
         body = await _body(request)
@@ -160,6 +175,8 @@ async def _answer(work: Callable[[], Any]) -> Response:
         return _error(503, "unreachable", str(error))
     except AfpoolsError as error:
         return _error(500, "profile", str(error))
+    if isinstance(result, Response):
+        return result
     return Response(msgspec.json.encode(result), media_type="application/json")
 
 

@@ -1,18 +1,93 @@
-// Import and export: Afanasy's own pools.
+// Import and export: pools to a file and back, and Afanasy's own pools.
 
 import { html, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { may, status } from "../store.js";
-import { done } from "../ui.js";
+import { may, pools, status } from "../store.js";
+import { Choice, done } from "../ui.js";
 
 export function ExchangePage() {
   return html`<section class="page">
     <header><h2>Import, export</h2></header>
     <div class="reading wide"><div class="cards">
-      <${ImportNative} />
+      <${Export} /><${ImportFile} /><${ImportNative} />
     </div></div>
   </section>`;
+}
+
+function Export() {
+  return html`<article class="card" aria-label="Export">
+    <header><h3>Export</h3></header>
+    <p class="muted">All ${plural(pools.value.length, "pool")} with their hosts. JSON to be kept; CSV for
+      spreadsheets, with a row for each host of a pool. Either can be imported again.</p>
+    <div class="buttons">
+      <a class="button" href="/api/export?format=json" download>JSON</a>
+      <a class="button" href="/api/export?format=csv" download>CSV</a>
+    </div>
+  </article>`;
+}
+
+function ImportFile() {
+  const [name, setName] = useState("");
+  const [text, setText] = useState("");
+  const [mode, setMode] = useState("add");
+  const [plan, setPlan] = useState(null);
+  const [error, setError] = useState("");
+  const [over, setOver] = useState(false);
+  const look = async (content, how, file = name) => {
+    setPlan(null);
+    setError("");
+    if (!content.trim()) return;
+    try {
+      setPlan(await write("import/plan", { name: file, text: content, replace: how === "replace" }));
+    } catch (problem) {
+      setError(problem.message);
+    }
+  };
+  const take = async (file) => {
+    if (!file) return;
+    const content = await file.text();
+    setName(file.name);
+    setText(content);
+    await look(content, mode, file.name);
+  };
+  const apply = async () => {
+    setError("");
+    try {
+      const made = await write("import/apply", { name, text, replace: mode === "replace" });
+      done(`Imported ${name}: ${plural(made.changes.length, "change")}`, made.changes);
+      setPlan(null);
+      setName("");
+      setText("");
+    } catch (problem) {
+      setError(problem.message);
+      await look(text, mode);
+    }
+  };
+  const drop = (event) => {
+    event.preventDefault();
+    setOver(false);
+    take(event.dataTransfer.files[0]);
+  };
+  return html`<article class="card" aria-label="Import a file">
+    <header><h3>Import a file</h3></header>
+    <p class="muted">JSON or CSV as exported here, or the pools of the earlier pool server as mongoexport writes them.
+      What would change is shown first.</p>
+    <label class="drop ${over ? "over" : ""}" onDragOver=${(event) => { event.preventDefault(); setOver(true); }}
+        onDragLeave=${() => setOver(false)} onDrop=${drop}>
+      <input type="file" aria-label="File" accept=".json,.csv,.txt,application/json,text/csv"
+        onChange=${(event) => take(event.target.files[0]).then(() => (event.target.value = ""))} />
+      <span>${name || "Choose a file, or drop one here"}</span>
+    </label>
+    <${Choice} label="How" value=${mode} options=${[["add", "Only add"], ["replace", "Also remove what is not in the file"]]}
+      onChange=${(value) => { setMode(value); look(text, value); }} />
+    ${error && html`<p class="error" role="alert">${error}</p>`}
+    ${plan && html`<div class="stack tight" aria-live="polite">
+      ${plan.steps.length ? html`<ul class="steps">${plan.steps.map((step) => html`<li key=${step} class="mono">${breakable(step)}</li>`)}</ul>
+        <div class="buttons"><button class="primary" disabled=${!may("pools.create")} onClick=${apply}>Make ${plural(plan.steps.length, "change")}</button></div>`
+        : html`<p class="good">Nothing to do: ${plural(plan.pools, "pool")} as in the file.</p>`}
+    </div>`}
+  </article>`;
 }
 
 function ImportNative() {
