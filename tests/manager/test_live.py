@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from tests.studio import Studio
 
 from afpools import Client, HostSummary
-from afpools_tools.manager.live import PoolRow, Status, View, difference
+from afpools.profile import Profile
+from afpools_tools.manager.live import Live, PoolRow, Status, View, difference
+from afpools_tools.manager.usage import Usage
 
-from .conftest import Manager
+from .conftest import Manager, until
 
 FX = PoolRow("fx", 1, "r1", "", "", 1, 0, 1)
 PC = HostSummary("pc-01", ("online",))
@@ -95,6 +98,25 @@ def test_when_the_broker_goes_away_the_last_state_stays_and_comes_back(
         assert page.status["since"] > 0
         assert page.status["error"]
         assert "fx" in page.rows["pools"]
+
+
+def test_a_defect_is_said_rather_than_an_old_state_shown(
+    place: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(Profile.load(str(place.profile("anna"))))
+    monkeypatch.setattr(client, "list_hosts", lambda: 1 / 0)
+    live = Live(client, Usage())
+    live.start()
+    try:
+        until(lambda: live.view.status.since)
+        assert not live.view.status.reachable
+        assert "terminal" in live.view.status.error
+        assert "ZeroDivisionError" in caplog.text
+        monkeypatch.undo()
+        live.look_now()
+        until(lambda: live.view.status.reachable)
+    finally:
+        live.stop()
 
 
 def test_two_pages_see_the_same(manager: Manager) -> None:

@@ -19,7 +19,7 @@ import typer
 from cryptography import x509
 from msgspec import Struct
 
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, MaskNotExpressible, NativePool
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool
 from afpools.profile import Endpoint, Profile
 from afpools_broker.hosts import Spelling, fold
 from afpools_broker.mask_check import check
@@ -34,6 +34,8 @@ from .usage import Usage
 
 _STYLES: tuple[Literal["complement", "compact", "list"], ...] = ("complement", "compact", "list")
 _DIALECTS: tuple[Literal["regex", "find"], ...] = ("regex", "find")
+
+_ATTEMPTS = 3
 
 # Seconds that the broker page waits for each endpoint.
 _ENDPOINT_TIMEOUT = 3.0
@@ -184,25 +186,31 @@ class Api:
 
     def show_masks(self, params: OnePool) -> dict[str, Any]:
         """The pool's mask in each style, and what it does to today's farm in either type."""
-        hosts = self.client.list_hosts().hosts
-        known = frozenset(host.name for host in hosts)
-        inside = frozenset(host.name for host in hosts if params.pool in host.pools)
-        shown: list[dict[str, Any]] = []
-        for style in _STYLES:
-            try:
-                made = self.client.exclude_mask(params.pool, style=style)
-            except MaskNotExpressible as error:
-                shown.append({"asked": style, "error": str(error)})
-                continue
-            readings = [Reading(dialect, check(made.mask, dialect, known), known, inside) for dialect in _DIALECTS]
-            shown.append(
-                {
-                    "asked": style,
-                    **made._asdict(),
-                    "readings": {reading.dialect: _for_page(reading) for reading in readings},
-                }
-            )
-        return {"pool": params.pool, "known": len(known), "masks": shown}
+        # Farm and masks are questions of their own, and either may change in between.
+        for _ in range(_ATTEMPTS):
+            hosts = self.client.list_hosts().hosts
+            known = frozenset(host.name for host in hosts)
+            inside = frozenset(host.name for host in hosts if params.pool in host.pools)
+            made = [self._mask(params.pool, style) for style in _STYLES]
+            counts = {(mask.pool_hosts, mask.known_hosts) for mask in made if isinstance(mask, Mask)}
+            if counts <= {(len(inside), len(known))}:
+                break
+        else:
+            raise BadParameter("The pool or the farm changed while it was looked at. Try again.")
+        return {
+            "pool": params.pool,
+            "known": len(known),
+            "masks": [
+                {"asked": style, **_mask_for_page(mask, known, inside)}
+                for style, mask in zip(_STYLES, made, strict=True)
+            ],
+        }
+
+    def _mask(self, pool: str, style: str) -> Mask | MaskNotExpressible:
+        try:
+            return self.client.exclude_mask(pool, style=style)
+        except MaskNotExpressible as error:
+            return error
 
     def check_pattern(self, params: CheckPattern) -> dict[str, Any]:
         """What somebody's mask would do: `afpools mask --check`."""
@@ -353,6 +361,14 @@ def _typed(text: str) -> list[str]:
         return split_hosts([text]) if text.strip() else []
     except typer.BadParameter as error:
         raise BadParameter(error.message) from None
+
+
+def _mask_for_page(mask: Mask | MaskNotExpressible, known: frozenset[str], inside: frozenset[str]) -> dict[str, Any]:
+    """A mask and what it does in either type, or why there is none."""
+    if isinstance(mask, MaskNotExpressible):
+        return {"error": str(mask)}
+    readings = (Reading(dialect, check(mask.mask, dialect, known), known, inside) for dialect in _DIALECTS)
+    return {**mask._asdict(), "readings": {reading.dialect: _for_page(reading) for reading in readings}}
 
 
 def _for_page(reading: Reading) -> dict[str, Any]:

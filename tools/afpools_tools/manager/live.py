@@ -29,6 +29,9 @@ _HEALTH_PAUSE = 5.0
 _PAUSE_FOR_EACH_SECOND_ASKED = 4.0
 
 
+_DEFECT = "The Pool Manager cannot use the broker's answer; its terminal says more."
+
+
 class PoolRow(NamedTuple):
     """A pool as its row shows it."""
 
@@ -159,7 +162,13 @@ class Live:
         while not self._stop.is_set():
             began = time.monotonic()
             self._wake.clear()
-            view = self._look()
+            try:
+                view = self._look()
+            except Exception:  # a defect, but without this thread an old state would be shown as if it were true
+                log.exception("The broker's answer could not be used")
+                status = self._view.status
+                since = status.since or time.time()
+                view = replace(self._view, status=replace(status, reachable=False, error=_DEFECT, since=since))
             if view != self._view:
                 self._view = view
                 self._tell()

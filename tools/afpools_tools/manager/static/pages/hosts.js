@@ -101,7 +101,7 @@ function HostRow({ host, index, style, selected, current, selection }) {
     <span role="gridcell" class="cut muted">${host.address}</span>
     <span role="gridcell" class="cut muted">${host.engine}</span>
     <span role="gridcell" class="cut muted">${host.native}</span>
-    <span role="gridcell" class="chips">${host.pools.map((name) => html`<span key=${name} class="chip">
+    <span role="gridcell" class="chips" title=${host.pools.join(", ")}>${host.pools.map((name) => html`<span key=${name} class="chip">
       <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
   </div>`;
 }

@@ -57,7 +57,7 @@ function MaskCard({ mask, pool }) {
     <header><h3>${title}</h3><span class="tag">${TYPE_WORDS[mask.mask_type]}</span>
       <span class="tag ${mask.covers_future_hosts ? "good" : ""}">Hosts that register later: ${mask.covers_future_hosts ? "kept out" : "not kept out"}</span></header>
     <p class="muted">${about}</p>
-    ${mask.why && html`<p class="hint">Given as ${STYLES[mask.style][0].toLowerCase()} instead: ${mask.why}</p>`}
+    ${mask.why && html`<p class="hint">${mask.why} This is ${STYLES[mask.style][0].toLowerCase()}.</p>`}
     <div class="mask">
       <code>${mask.mask || "(empty: every known host is in the pool)"}</code>
       <div class="buttons"><${Copy} text=${mask.mask} label="Copy the ${title.toLowerCase()} mask of ${pool}" />
