@@ -15,7 +15,7 @@ from afpools_tools.output import CommandError
 FX = Pool("fx", ("pc-01", "pc-02"), "", "Simulation, effects", "#3f7ae0")
 EMPTY = Pool("empty", (), "", "", "")
 
-names = st.from_regex(r"[A-Za-zäß0-9 ,;\"'=_./-]{0,20}[A-Za-z]", fullmatch=True).filter(
+names = st.from_regex(r"[A-Za-zäß0-9 ,;\"'=+@_./-]{0,20}[A-Za-z]", fullmatch=True).filter(
     lambda name: name == name.strip()
 )
 hosts = st.lists(st.from_regex(r"[a-z][a-z0-9._-]{0,12}", fullmatch=True), unique=True, max_size=6).map(tuple)
@@ -35,6 +35,24 @@ def test_what_is_written_as_json_is_read_again(written: list[Pool]) -> None:
 @given(pools)
 def test_what_is_written_as_csv_is_read_again(written: list[Pool]) -> None:
     assert read_pools(as_csv(written), "pools.csv") == written
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
+    written = [Pool("=HYPERLINK(0)", ("@host",), "", "+1 more", ""), Pool("'=x", (), "", "-", "")]
+    cells = {cell for line in as_csv(written).splitlines() for cell in line.split(",")}
+    assert not {cell for cell in cells if cell[:1] in set("=+-@")}
+    assert read_pools(as_csv(written), "pools.csv") == written
+
+
+def test_a_render_of_any_name_comes_back() -> None:
+    name = "<img src=x onerror=alert(1)>"
+    written = [Pool("fx", (name, "pc-01"), "", "", "")]
+    for text in (as_json(written), as_csv(written)):
+        assert read_pools(text, "file", frozenset({name})) == written
+
+
+def test_empty_cells_at_a_row_s_end_are_nothing() -> None:
+    assert read_pools("pool,host\nfx,pc-01,,\nempty\n", "pools.csv") == [Pool("fx", ("pc-01",), "", "", ""), EMPTY]
 
 
 def test_a_spreadsheet_s_csv_is_read() -> None:
@@ -60,9 +78,24 @@ def test_the_earlier_server_s_documents_are_read() -> None:
         ("hello", "neither JSON nor CSV"),
         ("pool,host,price\nfx,pc-01,3", "neither JSON nor CSV"),
         ('pool,host\nfx,"pc-01', "is not CSV"),
-        ("pool,host\n,pc-01", "pool number 1 has no name"),
-        ("pool,host,colour\nfx,pc-01,red", "is not a colour"),
-        ("pool,host\nfx,pc-[1-", "pc-[1-"),
+        ("pool,host\nfx,pc-01\n,pc-02", "line 3: the pool has no name"),
+        ("pool,host,colour\nfx,pc-01,red", "line 2: 'red' is not a colour"),
+        ("pool,host\nfx,pc-01\n\nfx,pc-[1-", "line 4: 'pc-[1-' is neither"),
+        ("pool,host\n" + "x" * 65, "line 2: 'xxx"),
+        ("pool,host,description\nfx,," + "x" * 1001, "line 2: a description of 1,001 characters"),
+        ('pool,host,description\nfx,a,"one\ntwo"\nfx,x y,', "line 4: 'x y' is neither"),
+        ("pool,host\nfx,pc-01,pc-02", "line 2: 3 cells under 2 columns, 'pc-02' is one too many"),
+        ("pool,host,description\nfx,pc-01,\nfx,pc-02,fire, water", "line 3: 4 cells under 3 columns, ' water'"),
+        ("pool,host,host\nfx,pc-01,pc-02", "line 1: a column is there twice"),
+        (
+            "pool,host,description\nfx,pc-01,Fire\nfx,pc-02,\nfx,pc-03,Water",
+            "line 4: the pool 'fx' has the description 'Water' here, and 'Fire' in line 2",
+        ),
+        (
+            "pool,host,colour\nfx,pc-01,#112233\nnight,,\nfx,,#445566",
+            "line 4: the pool 'fx' has the colour '#445566' here, and '#112233' in line 2",
+        ),
+        ('{"pools": [{"name": "' + "x" * 65 + '"}]}', "cannot be a pool's name"),
         ("[]", "no list of pools"),
         ('{"pools": [1]}', "pool number 1 has no name"),
         ('{"name": "fx", "clients": [{"host": "pc-01"}]}', "must have a list of names"),

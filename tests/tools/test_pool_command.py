@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from tests.afserver import afserver, renders_answer
 from tests.command import AFPOOLS, environment, terminal
-from tests.studio import Studio
+from tests.studio import Studio, studio
 
+from afpools import Client, HistoryEntry
 from afpools_broker.protocol import Role
 
 FIVE = "pc-[01-05]"
@@ -90,16 +93,77 @@ def test_history_says_who_changed_what(manager):
     manager("pool", "rename", "fx", "fire")
     manager("pool", "remove", "fire", "pc-01")
     manager("pool", "delete", "fire", "-y")
-    rows = [line.split("anna")[1].strip() for line in lines(manager("pool", "history").out)[1:]]
-    assert rows == [
-        "delete fire - pc-[02-05]",
-        "remove hosts fire - pc-01",
-        "rename fire fx → fire",
-        "update fx description 'Simulation' → 'Fire'",
-        "create fx + pc-[01-05]; description 'Simulation'",
-        "register hosts + pc-[01-05,09]",
+    rows = [line.split("anna", 1)[1].strip() for line in lines(manager("pool", "history").out)[1:]]
+    deleted, registered = (json.loads(manager("pool", "history", "--json").out)[at]["id"][-8:] for at in (0, -1))
+    gone = "no: The pool was deleted by 'anna' on "
+    assert [row.partition(gone)[:2] for row in rows] == [
+        (f"delete fire - pc-[02-05] {deleted}", ""),
+        ("remove hosts fire - pc-01 ", gone),
+        ("rename fire fx → fire ", gone),
+        ("update fx description 'Simulation' → 'Fire' ", gone),
+        ("create fx + pc-[01-05]; description 'Simulation' ", gone),
+        (f"register hosts + pc-[01-05,09] {registered}", ""),
     ]
     assert len(json.loads(manager("pool", "history", "fire", "-n", 1, "--json").out)) == 1
+
+
+def last_change(manager) -> str:
+    """What the first line of the history has under Undo."""
+    return manager("pool", "history", "-n", 1).out.splitlines()[1].split()[-1]
+
+
+def test_a_change_is_taken_back_and_the_undo_too(manager):
+    manager("pool", "create", "fx", FIVE, "--description", "Simulation")
+    manager("pool", "remove", "fx", "pc-[01-02]")
+    undone = manager("pool", "undo", last_change(manager))
+    assert undone.out == "Undone: fx has 5 hosts now: + pc-[01-02].\n"
+    again = undone.err.split()[-1]
+    assert undone.err == f"To have the change back: afpools pool undo {again}\n"
+    assert manager("pool", "undo", again).out == "Undone: fx has 3 hosts now: - pc-[01-02].\n"
+    before = manager("pool", "show", "fx").out
+    manager("pool", "delete", "fx", "-y")
+    assert manager("pool", "undo", last_change(manager)).out == "Undone: fx has 3 hosts now: + pc-[03-05].\n"
+    assert manager("pool", "show", "fx").out == before
+    manager("pool", "rename", "fx", "fire")
+    assert manager("pool", "undo", last_change(manager)).out == "Undone: fx is as before that change.\n"
+    manager("pool", "create", "night")
+    assert manager("pool", "undo", last_change(manager)).out == "Undone: night is gone.\n"
+    manager("host", "register", "pc-09")
+    assert manager("pool", "undo", last_change(manager)).out.startswith("Undone: the list of registered hosts has ")
+    assert "pc-09" not in manager("host", "list").out
+
+
+def test_what_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
+    manager("pool", "create", "fx", FIVE)
+    change = last_change(manager)
+    manager("pool", "add", "fx", "pc-06")
+    why = "The pool 'fx' is not as it was created. The last change since: hosts were added by 'anna'"
+    assert f"no: {why}" in manager("pool", "history").out
+    refused = manager("pool", "undo", change)
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith(f"afpools: {why}")
+    assert "pc-[01-06]" in manager("pool", "show", "fx").out
+    unknown = manager("pool", "undo", "nonsense")
+    assert unknown.status == 1
+    assert "no entry 'nonsense'" in unknown.err
+
+
+def test_a_whole_id_will_do_and_an_end_that_several_have_does_not(manager, monkeypatch):
+    manager("pool", "create", "fx")
+    manager("pool", "create", "night")
+    entries = json.loads(manager("pool", "history", "--json").out)
+    assert manager("pool", "undo", entries[0]["id"]).out == "Undone: night is gone.\n"
+    alike = [HistoryEntry(f"{first}12345678", "", "", "", "", {}, "", "") for first in "ab"]
+    monkeypatch.setattr(Client, "history", lambda *_, **__: alike)
+    refused = manager("pool", "undo", "12345678")
+    assert refused.status == 1
+    assert "a12345678, b12345678" in refused.err
+
+
+def test_history_says_how_to_undo_only_where_something_can_be(manager):
+    manager("pool", "create", "fx")
+    assert "afpools pool undo" in manager("pool", "history").err
+    assert manager("pool", "history", "nix").err == ""
 
 
 # --- hosts and masks ------------------------------------------------------------------------------------------------
@@ -165,6 +229,12 @@ def test_a_refusal_is_one_line_and_exit_status_1(manager, arguments, said):
         ("pool", "add", "fx", ""),
         ("pool", "create", "fx", "--colour", "red"),
         ("pool", "crate", "fx"),
+        ("pool", "undo"),
+        ("pool", "import"),
+        ("pool", "import", "file", "--native"),
+        ("pool", "import", "--native", "--replace"),
+        ("pool", "import", "file", "--yes"),
+        ("pool", "import", "file", "--only", "/local"),
         ("mask",),
     ],
 )
@@ -176,7 +246,16 @@ def test_a_mistyped_command_is_guessed_at(afpools):
     assert "Did you mean 'health'?" in afpools("helth").err
 
 
-@pytest.mark.parametrize("arguments", [("pool", "create", "fx"), ("host", "register", "pc-1"), ("pool", "history")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pool", "create", "fx"),
+        ("host", "register", "pc-1"),
+        ("pool", "history"),
+        ("pool", "undo", "1"),
+        ("pool", "import", "--native"),
+    ],
+)
 def test_a_reader_is_told_who_may(reader, arguments):
     refused = reader(*arguments)
     assert refused.status == 1
@@ -272,6 +351,51 @@ def test_files_that_cannot_be_used_are_named(manager, pools, tmp_path):
     )
 
 
+@pytest.fixture
+def farm(tmp_path: Path, afpools, monkeypatch: pytest.MonkeyPatch):
+    """`afpools` for a manager of a studio with a farm that uses Afanasy's own pools."""
+    answer = renders_answer([f"gpu-{number}" for number in range(1, 4)] + ["pc-01"])
+    for render in answer["renders"]:
+        render["pool"] = "/local/gpu" if render["name"].startswith("gpu") else "/"
+    with afserver() as server:
+        server.renders = answer
+        with studio(tmp_path / "farm", farm={"server": f"127.0.0.1:{server.address[1]}"}) as place:
+            monkeypatch.setenv("AFPOOLS_PROFILE", str(place.profile("anna", Role.MANAGER)))
+            until = time.monotonic() + 20
+            while "gpu-3" not in afpools("host", "list").out:
+                assert time.monotonic() < until
+            yield afpools
+
+
+def test_afanasy_s_own_pools_are_shown_and_imported_when_somebody_says_yes(farm):
+    shown = "/ → /: create with 1 host: pc-01\n/local/gpu → local/gpu: create with 3 hosts: gpu-[1-3]\n"
+    assert farm("pool", "import", "--native", "--dry-run").out == f"{shown}2 changes would be made.\n"
+    refused = farm("pool", "import", "--native", given="n\n")
+    assert refused.status == 1
+    assert refused.out.startswith(f"{shown}Make these 2 changes?")
+    assert farm("pool", "list", "--json").out == "[]\n"
+    assert farm("pool", "import", "--native", given="y\n").out.endswith("2 changes made.\n")
+    assert "gpu-[1-3]" in farm("pool", "show", "local/gpu").out
+    assert farm("pool", "import", "--native").out == "Nothing to do: 2 pools as in Afanasy.\n"
+
+
+def test_only_what_ours_lack_is_added_and_nothing_taken_out(farm):
+    farm("pool", "create", "local/gpu", "gpu-2", "mine")
+    done = farm("pool", "import", "--native", "--yes", "--only", "/local/gpu")
+    assert done.out == "/local/gpu → local/gpu: + gpu-[1,3]\n1 change made.\n"
+    assert json.loads(farm("pool", "show", "local/gpu", "--json").out)["hosts"] == ["gpu-2", "mine", "gpu-1", "gpu-3"]
+    assert [pool["name"] for pool in json.loads(farm("pool", "list", "--json").out)] == ["local/gpu"]
+    unknown = farm("pool", "import", "--native", "--only", "/nix")
+    assert unknown.status == 1
+    assert "'/nix'" in unknown.err
+
+
+def test_without_afserver_there_are_no_pools_of_afanasy(manager):
+    refused = manager("pool", "import", "--native")
+    assert refused.status == 1
+    assert "never seen the farm" in refused.err
+
+
 # --- how it looks ---------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +434,7 @@ def test_at_a_narrow_terminal_no_line_is_wider_and_times_stay_whole(place: Studi
         rows = re.sub(r"\x1b\[[0-9;]*m", "", shown.shown).splitlines()
         assert all(len(row) <= 80 for row in rows)
         assert len(rows[1].split("  ")[0]) == len("2027-01-01 00:00:00")
+        assert last_change(manager) in shown.shown, "an id in two lines cannot be copied"
 
 
 @pytest.mark.heavy

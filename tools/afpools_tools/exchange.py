@@ -23,26 +23,31 @@ COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
 _TEXTS = ("description", "colour")
 _CSV_COLUMNS = ("pool", "host", *_TEXTS)
 
+_LONGEST_DESCRIPTION = 1000  # characters, as `protocol.Description`
+
 
 # --- from and to text -----------------------------------------------------------------------------------------------
 
 
-def read_pools(text: str, where: str) -> list[Pool]:
+def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> list[Pool]:
     """The pools in a file's text, their hosts expanded.
 
     Args:
         text: JSON of ours, CSV of ours, or documents of the earlier pool server as mongoexport writes them (one a
             line, or all in a list).
         where: the file's name, for messages.
+        known: the broker's hosts, to be taken as they are whatever characters they hold: a render can be named
+            anything, and what was exported must come back.
 
     Raises:
         CommandError: it is none of these, or something in it makes no sense.
     """
     text = text.removeprefix("\ufeff")
-    entries = _json_entries(text, where) if text.lstrip()[:1] in ("{", "[", "") else _csv_entries(text, where)
+    if text.lstrip()[:1] not in ("{", "[", ""):
+        return _csv_pools(text, where, known)
     wanted: dict[str, Pool] = {}
-    for number, entry in enumerate(entries, 1):
-        pool = _read_pool(entry, number, where)
+    for number, entry in enumerate(_json_entries(text, where), 1):
+        pool = _read_pool(entry, number, where, known)
         if pool.name in wanted:
             raise CommandError(f"{where}: the pool {pool.name!r} is there twice.")
         wanted[pool.name] = pool
@@ -66,8 +71,23 @@ def as_csv(pools: Iterable[Pool]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_CSV_COLUMNS)
     for pool in pools:
-        rows.writerows((pool.name, host, pool.description, pool.colour) for host in pool.hosts or ("",))
+        for host in pool.hosts or ("",):
+            rows.writerow(_no_formula(cell) for cell in (pool.name, host, pool.description, pool.colour))
     return text.getvalue()
+
+
+# A spreadsheet runs what begins so, and names and descriptions come from other people. The remedy is OWASP's ("CSV
+# injection"): an apostrophe in front. One that stands before any of these, or before another, is taken away when read.
+_FORMULA = "=+-@\t\r"
+
+
+def _no_formula(cell: str) -> str:
+    marked = cell[:1] == "'" and cell[1:2] and cell[1:2] in f"{_FORMULA}'"
+    return f"'{cell}" if marked or (cell and cell[0] in _FORMULA) else cell
+
+
+def _read_cell(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:2] and cell[1:2] in f"{_FORMULA}'" else cell
 
 
 def _json_entries(text: str, where: str) -> list[Any]:
@@ -97,55 +117,133 @@ def _from_earlier(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": document.get("name"), "hosts": hosts, **{key: document.get(key) or "" for key in _TEXTS}}
 
 
-def _csv_entries(text: str, where: str) -> list[dict[str, Any]]:
+class _Rows:
+    """What the rows of a CSV file say of one pool: its hosts, and each text with the line that has it."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+        self.texts: dict[str, tuple[str, int]] = {}
+
+    def text(self, key: str) -> str:
+        return self.texts[key][0] if key in self.texts else ""
+
+
+def _csv_pools(text: str, where: str, known: frozenset[str]) -> list[Pool]:
     first = text.partition("\n")[0]
     # Spreadsheets write semicolons where the comma is the decimal sign.
-    rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
+    rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
+    found: dict[str, _Rows] = {}
     try:
-        columns = [name.strip().lower() for name in rows.fieldnames or ()]
-        rows.fieldnames = columns
+        columns = [name.strip().lower() for name in next(rows)]
         if not {"pool", "host"} <= set(columns) <= set(_CSV_COLUMNS):
             raise CommandError(
                 f"{where} is neither JSON nor CSV with the columns {', '.join(_CSV_COLUMNS)}; its first line is "
                 f"{first[:60]!r}."
             )
-        entries: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            values = {key: row.get(key) or "" for key in columns}
-            values |= {key: values[key].strip() for key in ("pool", "host", "colour") if key in values}
-            if not any(values.values()):
-                continue
-            entry = entries.setdefault(values["pool"], {"name": values["pool"], "hosts": []})
-            if values["host"]:
-                entry["hosts"].append(values["host"])
-            for key in _TEXTS:
-                if values.get(key):
-                    entry[key] = values[key]
+        if len(set(columns)) < len(columns):
+            raise CommandError(f"{where}, line 1: a column is there twice: {', '.join(columns)}.")
+        line = rows.line_num + 1
+        for cells in rows:
+            _read_row(cells, columns, f"{where}, line {line}", line, found, known)
+            line = rows.line_num + 1
     except csv.Error as error:
         raise CommandError(f"{where} is not CSV: {error}, in line {rows.line_num}.") from None
-    return list(entries.values())
+    return [
+        Pool(name, tuple(dict.fromkeys(read.hosts)), "", read.text("description"), read.text("colour"))
+        for name, read in found.items()
+    ]
 
 
-def _read_pool(entry: Any, number: int, where: str) -> Pool:
+def _read_row(
+    cells: list[str], columns: list[str], at: str, line: int, found: dict[str, _Rows], known: frozenset[str]
+) -> None:
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        raise CommandError(
+            f"{at}: {len(cells)} cells under {len(columns)} columns, {cells[len(columns)]!r} is one too many. A text "
+            "that holds the separator must stand in quotes."
+        )
+    values = dict.fromkeys(_CSV_COLUMNS, "") | dict(zip(columns, cells, strict=False))
+    values |= {key: values[key].strip() for key in ("pool", "host", "colour")}
+    values = {key: _read_cell(value) for key, value in values.items()}
+    if not any(values.values()):
+        return
+    name = _checked_name(values["pool"], at)
+    pool = found.setdefault(name, _Rows())
+    if values["host"]:
+        pool.hosts.extend(_members([values["host"]], at, known))
+    for key in _TEXTS:
+        # Blank says nothing: people fill such a column in once for each pool.
+        value = _CHECKS[key](values[key], at)
+        before, its_line = pool.texts.get(key, ("", 0))
+        if value and before and value != before:
+            raise CommandError(
+                f"{at}: the pool {name!r} has the {key} {value!r} here, and {before!r} in line {its_line}. Give it one."
+            )
+        if value and not before:
+            pool.texts[key] = value, line
+
+
+def _read_pool(entry: Any, number: int, where: str, known: frozenset[str]) -> Pool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        raise CommandError(f"{where}: pool number {number} has no name.")
+    name = _checked_name(entry["name"], where)
+    at = f"{where}: the pool {name!r}"
+    if unknown := entry.keys() - {"name", "hosts", *_TEXTS}:
+        raise CommandError(f"{at} has {unknown.pop()!r}, which no pool has.")
+    hosts = entry.get("hosts", [])
+    texts = {key: entry.get(key, "") for key in _TEXTS}
+    if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts.values())):
+        raise CommandError(f"{at} must have a list of names as hosts, and texts beside it.")
+    description, colour = (_CHECKS[key](texts[key], at) for key in _TEXTS)
+    return Pool(name, _members(hosts, at, known), "", description, colour)
+
+
+# --- values, as the broker takes them -------------------------------------------------------------------------------
+#
+# `at`: where a value stands, for messages.
+
+
+def _checked_name(name: str, at: str) -> str:
+    import msgspec
+
+    from afpools_broker.protocol import PoolName
+
+    if not name:
+        raise CommandError(f"{at}: the pool has no name.")
+    try:
+        return msgspec.convert(name, PoolName)
+    except msgspec.ValidationError:
+        raise CommandError(
+            f"{at}: {name!r} cannot be a pool's name, which has at most 64 characters, none of them invisible, and no "
+            "blank at either end."
+        ) from None
+
+
+def _checked_description(description: str, at: str) -> str:
+    if len(description) > _LONGEST_DESCRIPTION:
+        raise CommandError(
+            f"{at}: a description of {len(description):,} characters; the broker takes {_LONGEST_DESCRIPTION:,}."
+        )
+    return description
+
+
+def _checked_colour(colour: str, at: str) -> str:
+    if not COLOUR.fullmatch(colour):
+        raise CommandError(f"{at}: {colour!r} is not a colour: write it like '#3a7bd5'.")
+    return colour
+
+
+_CHECKS = {"description": _checked_description, "colour": _checked_colour}
+
+
+def _members(hosts: Iterable[str], at: str, known: frozenset[str]) -> tuple[str, ...]:
     from afpools_broker.hosts import expand
     from afpools_broker.protocol import RequestRefused
 
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
-        raise CommandError(f"{where}: pool number {number} has no name.")
-    name = entry["name"]
-    if unknown := entry.keys() - {"name", "hosts", *_TEXTS}:
-        raise CommandError(f"{where}: the pool {name!r} has {unknown.pop()!r}, which no pool has.")
-    hosts = entry.get("hosts", [])
-    texts = [entry.get(key, "") for key in _TEXTS]
-    if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts)):
-        raise CommandError(f"{where}: the pool {name!r} must have a list of names as hosts, and texts beside it.")
-    if not COLOUR.fullmatch(texts[1]):
-        raise CommandError(f"{where}: the pool {name!r}: {texts[1]!r} is not a colour: write it like '#3a7bd5'.")
     try:
-        members = expand(hosts)
+        return expand(hosts, known)
     except RequestRefused as error:
-        raise CommandError(f"{where}: the pool {name!r}: {error.message}") from None
-    return Pool(name, members, "", *texts)
+        raise CommandError(f"{at}: {error.message}") from None
 
 
 # --- from and to the broker -----------------------------------------------------------------------------------------
@@ -165,6 +263,11 @@ def present_pools(client: Client, only: Collection[str] | None = None) -> Iterat
             yield client.get_pool(summary.name)
         except UnknownPool:
             continue  # deleted a moment ago
+
+
+def known_hosts(client: Client) -> frozenset[str]:
+    """The names that `read_pools` takes as they are."""
+    return frozenset(host.name for host in client.list_hosts().hosts)
 
 
 class Step(NamedTuple):

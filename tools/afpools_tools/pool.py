@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools import AfpoolsError, HistoryEntry, WriteResult
+from afpools import AfpoolsError, Client, HistoryEntry, WriteResult
 
 from . import exchange
 from .output import (
@@ -26,6 +26,7 @@ from .output import (
     print_table,
     printable,
     ranges,
+    remark,
     say,
     stale,
     table,
@@ -33,6 +34,13 @@ from .output import (
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
+
+
+# As the broker gives them at a time.
+_MOST_HISTORY = 500
+
+# Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
+_SHORT_ID = 8
 
 
 def _check_colour(colour: str | None) -> str | None:
@@ -200,13 +208,13 @@ def _report(done: WriteResult, name: str) -> None:
 def history(
     name: Annotated[str | None, typer.Argument(metavar="POOL", help="Only changes of this one.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=500, help="The last so many.")
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_HISTORY, help="The last so many.")
     ] = 20,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed what and when, the newest first."""
+    """Who changed what and when, the newest first; and what `undo` takes, or why it would not."""
     with connect(profile, timeout) as client:
         entries = client.history(name, limit=limit)
     if as_json:
@@ -215,7 +223,7 @@ def history(
     if not entries:
         say("Nothing was changed yet.")
         return
-    rows = table("When", "Who", "What", "Pool", "Change", whole=("When",))
+    rows = table("When", "Who", "What", "Pool", "Change", "Undo", whole=("When",))
     for entry in entries:
         # For people, in their own time.
         when = dt.datetime.fromisoformat(entry.when).astimezone()
@@ -223,8 +231,53 @@ def history(
         rows.add_row(
             f"{when:%Y-%m-%d %H:%M:%S}",
             *map(printable, (entry.who, what if entry.pool else f"{what} hosts", entry.pool, _describe(entry))),
+            printable(entry.id[-_SHORT_ID:] if entry.undoable else f"no: {entry.why_not}"),
         )
     print_table(rows)
+    if any(entry.undoable for entry in entries):
+        remark("To take a change back: afpools pool undo, and what stands under Undo.")
+
+
+@app.command()
+def undo(
+    change: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHANGE", help="What `afpools pool history` has under Undo, or the whole id that --json gives."
+        ),
+    ],
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Take back one change, and nothing else. An undo is a change, and can be undone itself."""
+    with connect(profile, timeout) as client:
+        done = client.undo(_whole_id(client, change))
+    what = done.pool or "the list of registered hosts"
+    parts = [f"+ {ranges(done.added)}"] * bool(done.added) + [f"- {ranges(done.removed)}"] * bool(done.removed)
+    if not done.change:
+        say(f"Nothing to do: {what} is as before that change.")
+    elif not done.revision:
+        say(f"Undone: {done.pool} is gone.")
+    elif parts:
+        say(f"Undone: {what} has {plural(done.hosts, 'host')} now: {'; '.join(parts)}.")
+    else:
+        say(f"Undone: {what} is as before that change.")
+    if done.change:
+        remark(f"To have the change back: afpools pool undo {done.change[-_SHORT_ID:]}")
+
+
+def _whole_id(client: Client, end: str) -> str:
+    """The id of the change whose id ends so; what was given, where there is none: the broker says the rest.
+
+    Raises:
+        CommandError: there are several.
+    """
+    if len(end) != _SHORT_ID:
+        return end
+    found = [entry.id for entry in client.history(limit=_MOST_HISTORY) if entry.id.endswith(end)]
+    if len(found) > 1:
+        raise CommandError(f"Several changes end with {end}: {', '.join(found)}. Give one of these.")
+    return found[0] if found else end
 
 
 def _describe(entry: HistoryEntry) -> str:
@@ -276,12 +329,25 @@ def export(
 @app.command("import")
 def import_pools(
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="FILE",
             help="What `export` wrote, or mongoexport of the earlier pool server's database; - for standard input.",
         ),
-    ],
+    ] = None,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Instead of a file: Afanasy's own pools, as far as they have renders. Asks first, and takes no host "
+            "out of a pool.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PATH", help="With --native: this one, /local/gpu; once or more."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --native: do not ask.")] = False,
     replace: Annotated[
         bool,
         typer.Option(
@@ -293,9 +359,22 @@ def import_pools(
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Make pools as a file has them. Running it twice does no more than running it once."""
-    wanted = exchange.read_pools(_read_file(file), str(file))
+    """Make pools as a file has them, or as Afanasy has its own. Running it twice does no more than running it once."""
+    if native:
+        if file or replace:
+            raise typer.BadParameter(
+                "takes Afanasy's own pools, and neither a FILE nor --replace.", param_hint="--native"
+            )
+        with connect(profile, timeout) as client:
+            _import_native(client, only, dry_run=dry_run, yes=yes)
+        return
+    if file is None:
+        raise typer.BadParameter("name the file to import, or Afanasy's own pools: --native.", param_hint="FILE")
+    if only or yes:
+        raise typer.BadParameter("only --native asks, and can leave pools out.", param_hint="--only, --yes")
+    text = _read_file(file)
     with connect(profile, timeout) as client:
+        wanted = exchange.read_pools(text, str(file), exchange.known_hosts(client))
         steps = exchange.steps(client, wanted, replace=replace)
         for number, step in enumerate(steps):
             try:
@@ -310,6 +389,28 @@ def import_pools(
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
     else:
         say(f"{plural(len(steps), 'change')} {'would be made' if dry_run else 'made'}.")
+
+
+def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes: bool) -> None:
+    found = client.import_native(only, dry_run=True)
+    wanted = [pool for pool in found if pool.created or pool.added]
+    for pool in wanted:
+        step = f"create with {plural(len(pool.hosts), 'host')}: {ranges(pool.hosts)}"
+        say(f"{pool.path} → {pool.pool}: {step if pool.created else f'+ {ranges(pool.added)}'}")
+    if not found:
+        say("Nothing to do: no render is in a pool of Afanasy.")
+    elif not wanted:
+        say(f"Nothing to do: {plural(len(found), 'pool')} as in Afanasy.")
+    elif dry_run:
+        say(f"{plural(len(wanted), 'change')} would be made.")
+    else:
+        if not yes:
+            typer.confirm(
+                f"Make {'this change' if len(wanted) == 1 else f'these {len(wanted):,} changes'}?", abort=True
+            )
+        # What was shown is what is imported, whatever other pools Afanasy has by now.
+        done = client.import_native([pool.path for pool in wanted])
+        say(f"{plural(sum(bool(pool.change) for pool in done), 'change')} made.")
 
 
 def _read_file(file: Path) -> str:

@@ -248,7 +248,7 @@ class Api:
 
     def plan_import(self, params: ImportFile) -> dict[str, Any]:
         """What importing a file would do."""
-        wanted = exchange.read_pools(params.text, params.name or "The file")
+        wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
         steps = exchange.steps(self.client, wanted, replace=params.replace)
         return {"pools": len(wanted), "steps": [step.text for step in steps]}
 
@@ -308,7 +308,7 @@ class Api:
     def import_file(self, params: ImportFile) -> dict[str, Any]:
         """Makes pools as a file has them. Each step is a change of its own: where one is refused, those before it stay,
         and importing again does the rest."""
-        wanted = exchange.read_pools(params.text, params.name or "The file")
+        wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
         steps = exchange.steps(self.client, wanted, replace=params.replace)
         return {"changes": [step.apply().change for step in steps]}
 
