@@ -14,13 +14,16 @@ bl_info = {
 }
 
 if "ui" in locals():
-    # Blender's "Reload Scripts" runs this file again, and expects the others to be read again, too.
-    import importlib
+    # "Reload Scripts" runs this file again, and so does Blender before 4.2 for a newer version that is installed over
+    # this one: everything beneath it has to be read anew, the library too.
+    import sys
 
-    for _module in (session, submission, cgru, operators, ui):  # noqa: F821 - they are there, see above
-        importlib.reload(_module)
+    for _module in [name for name in sys.modules if name.startswith(__name__ + ".")]:
+        del sys.modules[_module]
+        # As this package's attribute it would be found without being imported.
+        globals().pop(_module[len(__name__) + 1 :], None)
 
-from . import cgru, operators, session, submission, ui  # noqa: E402, F401 - reloading comes first
+from . import cgru, operators, session, submission, ui  # noqa: E402 - reloading comes first
 
 
 def register() -> None:

@@ -35,7 +35,9 @@ def chosen() -> str:
 
 def profile_folder() -> str:
     """As the preferences say it, empty where it shall be looked for."""
-    folder = bpy.context.preferences.addons[__package__].preferences.profile_folder
+    # `blender --addons` switches an add-on on without an entry in the preferences.
+    own = bpy.context.preferences.addons.get(__package__)
+    folder = own.preferences.profile_folder if own else ""
     return bpy.path.abspath(folder) if folder else ""
 
 

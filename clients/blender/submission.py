@@ -110,11 +110,18 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
         raise PoolNotApplied(pool, AfpoolsError(why))
     try:
         trial = af.Job("trial")
-        # The stock submitter leaves a mask alone that is empty, and `af` one that is no regular expression.
+        # The stock submitter leaves a mask alone that is empty.
         if hosts_mask:
             trial.setHostsMask(hosts_mask)
         if exclude_mask:
             trial.setHostsMaskExclude(exclude_mask)
+        for words, mask, key in (
+            ("hosts mask", hosts_mask, "hosts_mask"),
+            ("exclude mask", exclude_mask, "hosts_mask_exclude"),
+        ):
+            if mask and trial.data.get(key) != mask:
+                # `af` prints that it is no regular expression, and sends the job without it.
+                raise AfpoolsError(f"The {words} {mask!r} cannot be read by CGRU. Correct it, or leave it empty.")
         apply_pool(trial, pool, client())
     except PoolNotApplied:
         raise

@@ -24,8 +24,8 @@ def pool_label(menu: Menu, name: str) -> str:
 
 
 def is_missing(menu: Menu, name: str) -> bool:
-    """Whether a chosen pool is not there; unknown, and so false, as long as there has never been a list."""
-    return bool(name) and menu.fetched is not None and menu.find(name) is None
+    """Whether a chosen pool is not there; unknown, and so false, as long as the only list is an old one, or none."""
+    return bool(name) and menu.fetched is not None and not menu.error and menu.find(name) is None
 
 
 def draw_chooser(layout: Any, context: Any) -> None:

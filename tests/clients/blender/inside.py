@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -41,6 +42,25 @@ def enable(name):
     errors = []
     # With the default set, as Blender's preferences do it: it is listed among those that are enabled.
     return addon_utils.enable(name, default_set=True, handle_error=lambda error: errors.append(str(error))) is not None
+
+
+def enable_from_the_command_line(name):
+    """As `blender --addons NAME` does it."""
+    return addon_utils.enable(name, persistent=True) is not None
+
+
+def install_newer(file, text):
+    """A newer version of one of our files, and what Blender before 4.2 does with it."""
+    addon_utils.disable(EXTENSION, default_set=True)
+    own = sys.modules[EXTENSION]
+    with open(os.path.join(os.path.dirname(own.__file__), file), "a") as source:
+        source.write(text)
+    importlib.reload(own)
+    return enable(EXTENSION)
+
+
+def has(module, name):
+    return hasattr(part(module), name)
 
 
 def disable(name):
@@ -126,6 +146,11 @@ def break_operator():
 def wait_for_pools():
     part("session").now.menu()
     return [pool.name for pool in part("session").now._pool_menu().wait(30).pools]
+
+
+def refresh():
+    bpy.ops.afpools.refresh()
+    part("session").now._pool_menu().wait(30)
 
 
 def test_connection():

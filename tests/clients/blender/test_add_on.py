@@ -64,6 +64,18 @@ def test_masks_that_the_artist_typed_count_beside_the_pool(
     assert farm.jobs[0]["hosts_mask"] == "(?:pc).*"
 
 
+@pytest.mark.parametrize("field", ["hostsmask", "hostsmaskexclude"])
+def test_a_mask_that_cgru_would_leave_out_is_refused(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, field: str
+) -> None:
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.set_scene(**{field: "pc-0[1"})
+    blender.choose(pool="fx")
+    assert "'pc-0[1' cannot be read by CGRU" in blender.submit()["error"]
+    assert farm.jobs == []
+
+
 def test_a_job_without_a_pool_is_as_the_stock_submitter_makes_it(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
@@ -108,6 +120,19 @@ def test_a_pool_that_is_gone_is_shown_as_missing_and_blocks_submission(
     assert any("fx is missing" in line for line in shown)
     assert "'fx'" in blender.submit()["error"]
     assert (farm.jobs, copies(tmp_path)) == ([], [])
+
+
+def test_a_pool_that_an_old_list_lacks_is_not_called_missing(start_blender: Start, open_studio: Studio) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.wait_for_pools()
+    with manager(open_studio) as client:
+        client.create_pool("new", ["pc-02"])
+    open_studio.broker.stop()
+    blender.refresh()
+    blender.choose(pool="new")
+    shown = blender.draw(cls="RENDER_PT_afpools")
+    assert "[new]" in shown
+    assert any(line.startswith("Pools of a moment ago. No broker answered") for line in shown)
 
 
 def test_a_job_that_another_add_on_sends_gets_the_pool_too_or_is_not_sent(
@@ -223,6 +248,33 @@ def test_enabled_and_disabled_again_it_leaves_nothing_behind(
         assert blender.submit()["outcome"] == ["FINISHED"]
         assert blender.enable(name="bl_ext.user_default.afanasy_pools")
     assert "Traceback" not in blender.log.read_text()
+
+
+def test_switched_on_by_the_command_line_it_works_as_ever(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home/.config").mkdir(parents=True)
+    (tmp_path / "home/.config/afpools").symlink_to(open_studio.profile("anna"))
+    blender = start_blender(cgru)
+    assert blender.enable(name="cgru_tools")
+    blender.disable(name="bl_ext.user_default.afanasy_pools")
+    assert blender.enable_from_the_command_line(name="bl_ext.user_default.afanasy_pools")
+    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    blender.choose(pool="fx")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert farm.jobs[0]["hosts_mask_type"] == "regex"
+
+
+@pytest.mark.parametrize("file", ["afpools/pool_menu.py", "session.py"])
+def test_a_newer_version_installed_over_this_one_is_read_anew_the_library_too(
+    start_blender: Start, open_studio: Studio, file: str
+) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    assert blender.install_newer(file=file, text="\nNEWER = True\n")
+    assert blender.has(module=file[: -len(".py")].replace("/", "."), name="NEWER")
+    blender.use_profile(folder=str(open_studio.profile("anna")))
+    assert blender.wait_for_pools() == ["fx", "gpu"]
+    assert "[No Pool]" in blender.draw(cls="RENDER_PT_afpools")
 
 
 def test_the_pool_is_saved_with_the_scene(start_blender: Start, tmp_path: Path) -> None:
