@@ -23,7 +23,7 @@ if "ui" in locals():
         # As this package's attribute it would be found without being imported.
         globals().pop(_module[len(__name__) + 1 :], None)
 
-from . import cgru, operators, session, submission, ui  # noqa: E402 - reloading comes first
+from . import cgru, operators, session, ui  # noqa: E402 - reloading comes first
 
 
 def register() -> None:

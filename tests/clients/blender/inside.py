@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 
 import bpy  # isort: split
@@ -53,7 +54,7 @@ def install_newer(file, text):
     """A newer version of one of our files, and what Blender before 4.2 does with it."""
     addon_utils.disable(EXTENSION, default_set=True)
     own = sys.modules[EXTENSION]
-    with open(os.path.join(os.path.dirname(own.__file__), file), "a") as source:
+    with (Path(own.__file__).parent / file).open("a") as source:
         source.write(text)
     importlib.reload(own)
     return enable(EXTENSION)
