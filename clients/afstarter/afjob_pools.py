@@ -7,6 +7,7 @@ words, and the exit status is 1.
 
 from __future__ import annotations
 
+import io
 import os
 import runpy
 import sys
@@ -57,6 +58,9 @@ def main() -> None:
         runpy.run_path(stock, run_name="__main__")
     except PoolNotApplied as error:
         sys.stdout.flush()
+        # AfStarter reads it as UTF-8, which it is not by itself on Windows.
+        if isinstance(sys.stderr, io.TextIOWrapper):
+            sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
         sys.exit(str(error))
 
 

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """CGRU's AfStarter with a "Render Pool" chooser in its Job tab.
 
-Strategy: the stock script is run as it is, but for its class `Dialog`, in whose place a subclass stands by the time the
-script makes its window. The subclass adds one line of widgets, and names our afjob_pools.py instead of afjob.py in the
-command when a pool is chosen; the mask is fetched when the job is sent. Where the script or its window is not
-as we know it, there is no chooser, and it runs unchanged.
+Strategy: the stock script is run as it is, but for its class `Dialog`, three of whose methods are wrapped by the time
+the script makes its window. They add one line of widgets, and name our afjob_pools.py instead of afjob.py in the
+command when a pool is chosen; the mask is fetched when the job is sent. Where the script or its window is not as we
+know it, there is no chooser, and it runs unchanged.
 """
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from typing import Any, Dict, List
 
@@ -37,13 +38,13 @@ def run(path: str) -> None:
         script = ast.parse(file.read(), path)
     namespace: Dict[str, Any] = {"__name__": "__main__", "__file__": path, "__builtins__": __builtins__}
     ends = [number for number, node in enumerate(script.body, 1) if getattr(node, "name", "") == "Dialog"]
-    # Everything up to the class, then the class in ours, then what makes the window.
+    # Everything up to the class, then what we do to it, then what makes the window.
     head, tail = (script.body[: ends[0]], script.body[ends[0] :]) if ends else ([], script.body)
     _execute(head, path, namespace)
     try:
         if not ends:
             raise Unexpected("it has no class Dialog")
-        namespace["Dialog"] = with_pools(namespace["Dialog"], PoolMenu())
+        add_pools(namespace["Dialog"], PoolMenu())
     except Unexpected as error:
         complain(error)
     _execute(tail, path, namespace)
@@ -52,7 +53,9 @@ def run(path: str) -> None:
 def _execute(nodes: List[ast.stmt], path: str, namespace: Dict[str, Any]) -> None:
     module = ast.Module(body=nodes)
     module.type_ignores = []  # what Python 3.8 and newer ask for, and 3.7 does not know
-    exec(compile(module, path, "exec"), namespace)  # noqa: S102 - it is what python would do with it
+    # Without what this file has from __future__.
+    code = compile(module, path, "exec", dont_inherit=True)
+    exec(code, namespace)  # noqa: S102 - it is what python would do with it
 
 
 def complain(error: Unexpected) -> None:
@@ -60,70 +63,89 @@ def complain(error: Unexpected) -> None:
     print(f"AfStarter runs without pools: {error}. Afanasy Pools does not know this version of it.", file=sys.stderr)
 
 
-def with_pools(dialog: Any, pools: PoolMenu) -> Any:
-    """AfStarter's window with a chooser.
+def add_pools(dialog: Any, pools: PoolMenu) -> None:
+    """Gives AfStarter's window a chooser.
+
+    The class itself is changed: with a subclass under its name, `super(Dialog, self)` in it would find itself.
 
     Args:
         dialog: the class `Dialog` of the stock script.
         pools: what to choose from.
 
     Raises:
-        Unexpected: the class is another than we know.
+        Unexpected: the class is another than we know. It was not changed.
     """
     for method in ("load", "evaluateCmd", "start"):
         if not callable(getattr(dialog, method, None)):
             raise Unexpected(f"its class Dialog has no method {method}")
+    # Else the window would show our command, and run its own: the job would go to every host.
+    if not {"evaluateCmd", "toPlainText"} <= set(getattr(getattr(dialog.start, "__code__", None), "co_names", ())):
+        raise Unexpected("it starts another command than the one it shows")
+    stock_init, stock_load, stock_evaluate = dialog.__init__, dialog.load, dialog.evaluateCmd
 
-    class PoolsDialog(dialog):
-        def __init__(self) -> None:
-            self.chooser: Any = None
-            self.tried = False
-            dialog.__init__(self)
-            self.add_chooser()
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.chooser = None
+        self.chooser_tried = False
+        stock_init(self, *args, **kwargs)
+        add_chooser(self)
 
-        def load(self, *args: Any, **kwargs: Any) -> Any:
-            # The last settings are loaded while the window is made; by then the field must be there.
-            self.add_chooser()
-            return dialog.load(self, *args, **kwargs)
+    def load(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # The last settings are loaded while the window is made; by then the field must be there.
+        add_chooser(self)
+        return stock_load(self, *args, **kwargs)
 
-        def add_chooser(self) -> None:
-            if self.tried:
-                return
-            self.tried = True
-            try:
-                self.chooser = make_chooser(self, pools)
-            except Unexpected as error:
-                complain(error)
-                self.setWindowTitle(self.windowTitle() + "   (without pools: this AfStarter is not known)")
+    def add_chooser(self: Any) -> None:
+        if self.chooser_tried:
+            return
+        self.chooser_tried = True
+        try:
+            self.chooser = make_chooser(self, pools)
+        except Unexpected as error:
+            complain(error)
+            self.setWindowTitle(self.windowTitle() + "   (without pools: this AfStarter is not known)")
 
-        def evaluateCmd(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802 - AfStarter's own name
-            dialog.evaluateCmd(self, *args, **kwargs)
-            pool = self.chooser.pool() if self.chooser else ""
-            if pool and self.evaluated:
-                self.send_with(pool)
+    def evaluate(self: Any, *args: Any, **kwargs: Any) -> None:
+        stock_evaluate(self, *args, **kwargs)
+        pool = self.chooser.pool() if self.chooser else ""
+        if pool and self.evaluated:
+            send_with(self, pool)
 
-        def send_with(self, pool: str) -> None:
-            """Puts our program into the command, or says why the job cannot be sent."""
-            command = str(self.teCmd.toPlainText())
-            stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
-            if self.chooser.is_missing(pool):
-                self.refuse(f"There is no pool {pool!r} any more. Choose another one, or none, in the Job tab.")
-            elif command.count(stock) != 1:
-                self.refuse(
-                    f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. This AfStarter is "
-                    "not known to Afanasy Pools; without a pool the job can be sent."
-                )
-            else:
-                # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
-                os.environ[POOL_VARIABLE] = pool
-                self.teCmd.setText(command.replace(stock, ours))
+    def send_with(self: Any, pool: str) -> None:
+        """Puts our program into the command, or says why the job cannot be sent."""
+        command = str(self.teCmd.toPlainText())
+        stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
+        wrong = [str(self.fields[name].text()) for name in ("hostsmask", "hostsexclude") if name in self.fields]
+        wrong = [mask for mask in wrong if not _is_regex(mask)]
+        if self.chooser.is_missing(pool):
+            refuse(self, f"There is no pool {pool!r} any more. Choose another one, or none, in the Job tab.")
+        elif wrong:
+            # CGRU's af prints that it is no regular expression, and sends the job without it.
+            refuse(self, f"The mask {wrong[0]!r} cannot be read by CGRU. Correct it in the Job tab, or leave it empty.")
+        elif command.count(stock) != 1:
+            refuse(
+                self,
+                f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. This AfStarter is "
+                "not known to Afanasy Pools; without a pool the job can be sent.",
+            )
+        else:
+            # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
+            os.environ[POOL_VARIABLE] = pool
+            self.teCmd.setText(command.replace(stock, ours))
 
-        def refuse(self, why: str) -> None:
-            self.evaluated = False
-            self.bStart.setEnabled(False)
-            self.teCmd.setText(why)
+    def refuse(self: Any, why: str) -> None:
+        self.evaluated = False
+        self.bStart.setEnabled(False)
+        self.teCmd.setText(why)
 
-    return PoolsDialog
+    dialog.__init__, dialog.load, dialog.evaluateCmd = init, load, evaluate
+
+
+def _is_regex(mask: str) -> bool:
+    try:
+        re.compile(mask)
+    except re.error:
+        return False
+    return True
 
 
 def make_chooser(window: Any, pools: PoolMenu) -> Any:
@@ -146,17 +168,17 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
 
     class Choices(QtWidgets.QComboBox):
         def showPopup(self) -> None:  # noqa: N802 - Qt's own name
-            # The list that is shown now is the one at hand; a newer one comes when it comes.
+            # The list that is shown now is the one at hand; a newer one is there the next time.
             pools.current()
             QtWidgets.QComboBox.showPopup(self)
 
     class Chooser(QtWidgets.QWidget):
         def __init__(self) -> None:
-            QtWidgets.QWidget.__init__(self, window)
+            QtWidgets.QWidget.__init__(self)
             self.shown = None
             # AfStarter saves and loads the texts of its fields. A combo box would fall back to its first entry, no
             # pool, where the saved one is not in the list.
-            self.field = fields[_FIELD] = QtWidgets.QLineEdit(self)
+            self.field = QtWidgets.QLineEdit(self)
             self.field.hide()
             self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum)
             self.choices = Choices(self)
@@ -194,7 +216,8 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             self.look()
 
         def look(self) -> None:
-            if pools.latest() is self.shown:
+            # An entry that somebody is about to choose must stay where it is.
+            if pools.latest() is self.shown or self.choices.view().isVisible():
                 return
             missing = "(missing)" in self.choices.currentText()
             self.show_menu(pools.latest())
@@ -227,8 +250,12 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             self.status.setText(menu.status())
             self.status.setVisible(bool(menu.status()))
 
-    chooser = Chooser()
-    tabs.widget(titles.index("Job")).layout().addWidget(chooser)
+    try:
+        chooser = Chooser()
+        tabs.widget(titles.index("Job")).layout().addWidget(chooser)
+    except Exception as error:
+        raise Unexpected(f"the chooser cannot be made in it ({error!r})") from error
+    fields[_FIELD] = chooser.field
     return chooser
 
 
@@ -240,4 +267,6 @@ if __name__ == "__main__":
     if not os.path.isfile(stock_script):
         sys.exit(f"{stock_script} is not there, so there is no AfStarter to run.")
     sys.argv[0] = stock_script
+    # Python would put it there for the script itself.
+    sys.path.insert(0, os.path.dirname(stock_script))
     run(stock_script)

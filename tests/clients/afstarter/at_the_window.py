@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from Qt import QtWidgets
+from PySide6 import QtTest
+from Qt import QtCore, QtWidgets
 
 launcher, *steps = sys.argv[1:]
 sys.argv = [launcher]
@@ -64,6 +66,17 @@ def act(step: str) -> None:
         names = [dialog.chooser.choices.itemData(n) for n in range(dialog.chooser.choices.count())]
         dialog.chooser.choices.setCurrentIndex(names.index(value))
         dialog.chooser.choices.activated.emit(names.index(value))
+    elif verb == "choose while a list comes":
+        chooser = dialog.chooser
+        chooser.choices.showPopup()
+        names = [chooser.choices.itemData(n) for n in range(chooser.choices.count())]
+        view = chooser.choices.view()
+        view.setCurrentIndex(view.model().index(names.index(value), 0))
+        chooser.refresh()
+        until(lambda: not any(thread.name == "afpools pool list" for thread in threading.enumerate()), step)
+        chooser.look()
+        QtTest.QTest.keyClick(view, QtCore.Qt.Key.Key_Return)
+        chooser.look()
     elif verb == "start":
         dialog.start()
         process = getattr(dialog, "process", None)

@@ -185,6 +185,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
         ('"Job"', '"Render"'),
         ('"hostsexclude"', '"exclude"'),
         ("self.fields", "self._fields"),
+        ("command = str(self.teCmd.toPlainText())", "command = self.command"),
     ],
 )
 def test_an_afstarter_of_another_make_runs_unchanged_and_that_is_said(
@@ -200,6 +201,47 @@ def test_an_afstarter_of_another_make_runs_unchanged_and_that_is_said(
     assert done.returncode == 0, done.stderr
     assert "AfStarter runs without pools" in done.stderr
     assert '"pools": null' in done.stdout
+
+
+def test_an_afstarter_of_several_files_finds_them(standing_in: Workstation) -> None:
+    script = standing_in.cgru / "utilities/afstarter/afstarter.py"
+    script.with_name("another.py").touch()
+    script.write_text("import another\n" + script.read_text())
+    (seen,) = standing_in.run("asked", "see")
+    assert seen["chosen"] == "No pool"
+
+
+def test_an_afstarter_that_names_its_own_class_has_a_chooser(standing_in: Workstation) -> None:
+    script = standing_in.cgru / "utilities/afstarter/afstarter.py"
+    text = script.read_text()
+    changed = text.replace(
+        "QtWidgets.QWidget.__init__(self)\n        self.set", "super(Dialog, self).__init__()\n        self.set"
+    )
+    assert changed != text
+    script.write_text(changed)
+    standing_in.run(f"scene={standing_in.scene}", "asked", "choose=fx", "start")
+    assert standing_in.farm.jobs[0]["hosts_mask_type"] == "regex"
+
+
+def test_a_window_in_which_the_chooser_cannot_be_made_runs_unchanged(standing_in: Workstation) -> None:
+    qt = standing_in.cgru / "lib/python/Qt.py"
+    qt.write_text(qt.read_text() + "\nQtWidgets.QComboBox.addItem = None\n")
+    done = standing_in.start("see")
+    assert done.returncode == 0, done.stderr
+    assert "AfStarter runs without pools: the chooser cannot be made in it" in done.stderr
+    assert '"pools": null' in done.stdout
+
+
+@pytest.mark.parametrize("mask", ["pc-0[1", "*"])
+def test_a_mask_that_cgru_would_leave_out_is_refused(workstation: Workstation, mask: str) -> None:
+    (refused,) = workstation.run(f"scene={workstation.scene}", f"exclude={mask}", "asked", "choose=fx", "start", "see")
+    assert f"The mask '{mask}' cannot be read by CGRU" in refused["command"]
+    assert workstation.farm.jobs == []
+
+
+def test_a_newer_list_does_not_move_what_is_about_to_be_chosen(standing_in: Workstation) -> None:
+    (chosen,) = standing_in.run(f"scene={standing_in.scene}", "asked", "choose while a list comes=fx", "see")
+    assert chosen["chosen"] == "fx (2 hosts)"
 
 
 def test_a_command_of_another_make_is_not_sent_with_a_pool(standing_in: Workstation) -> None:
@@ -220,6 +262,13 @@ def test_the_program_that_sends_says_what_it_lacks(standing_in: Workstation, uns
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, unset in done.stderr) == (1, True)
     assert standing_in.farm.jobs == []
+
+
+def test_why_it_is_not_sent_is_written_as_afstarter_reads_it(standing_in: Workstation) -> None:
+    env = {**standing_in.env, "AFPOOLS_POOL": "Gödöllő", "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, CLIENTS / "afstarter" / "afjob_pools.py", standing_in.scene, "1", "3"]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, "'Gödöllő'" in done.stderr.decode()) == (1, True)
 
 
 def test_arguments_output_and_exit_status_are_the_stock_programs_own(standing_in: Workstation) -> None:
