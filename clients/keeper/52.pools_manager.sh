@@ -4,4 +4,4 @@
 
 source "`dirname "$0"`/_afpools.sh"
 
-"$AFPOOLS" manager "$@"
+in_terminal '"$AFPOOLS" manager || read -r -p "Press Enter to close."' manager

@@ -69,21 +69,40 @@ def test_submit_starts_the_launcher(keeper: Path) -> None:
     assert done.stdout == f"{keeper.parents[1]}/utilities/afstarter_pools/afstarter_pools.py\n"
 
 
-def test_manage_starts_the_manager_that_is_on_the_path_or_named(keeper: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def terminal(tmp_path: Path) -> Path:
+    """A folder with a program that runs what comes after -e, as terminals do, and says that it was asked."""
+    folder = tmp_path / "terminal"
+    folder.mkdir()
+    file = folder / "x-terminal-emulator"
+    file.write_text('#!/bin/bash\necho "in a terminal"\n[ "$1" = -e ] && shift && "$@"\n')
+    file.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(("entry", "command"), [("52.pools_manager.sh", "manager"), ("53.pools_health.sh", "health")])
+def test_the_command_that_is_on_the_path_or_named_runs_in_a_terminal_in_which_it_can_be_seen_and_ended(
+    keeper: Path, tmp_path: Path, terminal: Path, entry: str, command: str
+) -> None:
     program(tmp_path / "my bin", "afpools")
-    assert run(keeper / "52.pools_manager.sh", f"{tmp_path}/my bin:{os.defpath}").stdout == "afpools: manager\n"
+    done = run(keeper / entry, f"{tmp_path}/my bin:{terminal}:{os.defpath}")
+    assert done.stdout.split() == f"in a terminal afpools: {command}".split()
     named = program(tmp_path / "other", "pools-of-ours")
-    done = run(keeper / "52.pools_manager.sh", os.defpath, AFPOOLS_COMMAND=str(named))
-    assert done.stdout == "pools-of-ours: manager\n"
+    done = run(keeper / entry, f"{terminal}:{os.defpath}", AFPOOLS_COMMAND=str(named))
+    assert done.stdout.split() == f"in a terminal pools-of-ours: {command}".split()
 
 
-def test_health_is_shown_in_a_terminal_that_stays(keeper: Path, tmp_path: Path) -> None:
-    command = program(tmp_path / "bin", "afpools")
-    terminal = tmp_path / "bin" / "x-terminal-emulator"
-    terminal.write_text('#!/bin/bash\n[ "$1" = -e ] && shift && "$@"\n')
-    terminal.chmod(0o755)
-    done = run(keeper / "53.pools_health.sh", f"{command.parent}:{os.defpath}")
-    assert "afpools: health" in done.stdout
+@pytest.mark.parametrize("entry", ["52.pools_manager.sh", "53.pools_health.sh"])
+def test_without_a_terminal_it_is_said_what_to_do(keeper: Path, tmp_path: Path, entry: str) -> None:
+    # What the entries themselves run, and nothing else.
+    for name in ("bash", "env", "dirname", "uname"):
+        found = shutil.which(name)
+        assert found
+        (tmp_path / "few").mkdir(exist_ok=True)
+        (tmp_path / "few" / name).symlink_to(found)
+    program(tmp_path / "few", "afpools")
+    done = run(keeper / entry, str(tmp_path / "few"))
+    assert (done.returncode, "No terminal was found. Run this in one: " in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("entry", ["52.pools_manager.sh", "53.pools_health.sh"])
