@@ -16,6 +16,7 @@ from tests.command import Result
 from afpools_broker.protocol import Role
 from afpools_tools import installation
 from afpools_tools.authority import Authority
+from afpools_tools.plugins import plugin_sources
 
 Afpools = Callable[..., Result]
 
@@ -103,6 +104,68 @@ def test_a_file_of_somebody_elses_is_not_overwritten(afpools: Afpools, home: Pat
     assert everything(home) == {f"{BLENDER_45}/afanasy_pools/__init__.py": b"# theirs"}
 
 
+def test_what_cannot_be_written_to_the_end_leaves_nothing_behind(afpools: Afpools, home: Path) -> None:
+    (home / BLENDER_45 / "afanasy_pools").mkdir(parents=True)
+    # A file where a folder is to be.
+    (home / BLENDER_45 / "afanasy_pools/afpools").write_text("in the way")
+    before = everything(home)
+    refused = afpools("install", "blender", "--yes")
+    assert (refused.status, "cannot be written" in refused.err) == (1, True)
+    assert {name for name in everything(home) if "4.5" in name} == set(before)
+
+
+def test_an_update_that_was_broken_off_can_be_done_again(
+    afpools: Afpools, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = home / BLENDER_45
+    afpools("install", "blender", "--yes", "--into", place)
+    plugin = installation.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
+    receipt = installation.read_receipt(plugin, place)
+    assert receipt
+    files = dict(receipt.files)
+    for path in files:
+        (place / path).write_text("# of the version before")
+        files[path] = installation._digest((place / path).read_bytes())
+    (place / plugin.receipt).write_bytes(msgspec.json.encode(installation.Receipt("0.0.1", files)))
+    replace, count = Path.replace, iter(range(3))
+
+    def three_times(self: Path, target: Path) -> Path:
+        if next(count, None) is None:
+            raise PermissionError(13, "Permission denied", str(self))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", three_times)
+        assert afpools("install", "blender", "--yes", "--into", place).status == 1
+    assert not list(place.rglob("*.new"))
+    assert afpools("install", "blender", "--yes", "--into", place).status == 0
+    assert afpools("uninstall", "blender", "--yes", "--into", place).status == 0
+    assert everything(place) == {}
+
+
+def test_the_sources_are_not_taken_for_an_installation(afpools: Afpools, home: Path) -> None:
+    (home / BLENDER_45).mkdir(parents=True)
+    (home / BLENDER_45 / "afanasy_pools").symlink_to(plugin_sources("blender"))
+    refused = afpools("install", "blender", "--yes")
+    assert (refused.status, "the plug-in's own sources" in refused.err) == (1, True)
+    assert not (plugin_sources("blender") / ".afpools-blender.json").exists()
+
+
+def test_a_damaged_receipt_does_not_hide_the_others(afpools: Afpools, home: Path, tmp_path: Path) -> None:
+    cgru = tmp_path / "cgru"
+    (cgru / "afanasy/python").mkdir(parents=True)
+    (cgru / "afanasy/python/af.py").touch()
+    afpools("install", "keeper", "--yes", "--cgru", cgru)
+    afpools("install", "blender", "--yes")
+    (home / BLENDER_45 / "afanasy_pools/.afpools-blender.json").write_text("{")
+    listed = afpools("install", "--list", "--cgru", cgru)
+    assert (listed.status, "keeper" in listed.out, ".afpools-blender.json cannot be read" in listed.err) == (
+        0,
+        True,
+        True,
+    )
+
+
 def test_a_damaged_receipt_is_named_and_nothing_is_removed(afpools: Afpools, home: Path) -> None:
     afpools("install", "blender", "--yes")
     receipt = home / BLENDER_45 / "afanasy_pools/.afpools-blender.json"
@@ -134,8 +197,10 @@ def test_a_profile_is_put_where_the_plug_in_looks_and_for_its_owner_alone(afpool
     authority.issue_broker("broker", ["127.0.0.1"])
     profile = authority.issue_profile("anna", Role.READER, ["tls://127.0.0.1:5571"])
     assert "No profile was found" in afpools("install", "blender", "--yes").err
-    assert afpools("install", "blender", "--yes", "--profile", profile).status == 0
     copy = home / ".config/afpools"
+    asked = afpools("install", "blender", "--profile", profile, given="n\n")
+    assert (asked.status, f"{copy}: 4 files to write" in asked.out, copy.exists()) == (1, True, False)
+    assert afpools("install", "blender", "--yes", "--profile", profile).status == 0
     assert stat.S_IMODE(copy.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in copy.iterdir()} == {0o600}
     assert everything(copy) == everything(profile)
@@ -144,6 +209,7 @@ def test_a_profile_is_put_where_the_plug_in_looks_and_for_its_owner_alone(afpool
     (copy / "profile.json").write_text("{}")
     refused = afpools("install", "blender", "--yes", "--profile", profile)
     assert (refused.status, (copy / "profile.json").read_text()) == (1, "{}")
+    assert f"The profile in {copy} stays" in afpools("uninstall", "blender", "--yes").out
 
 
 @pytest.mark.parametrize(
@@ -191,14 +257,34 @@ def test_modules_go_into_another_python_from_a_folder_without_a_network(afpools:
     assert (done.status, "can be imported" in done.out) == (0, True), done.err
 
 
-def installation_venv(folder: Path) -> int:
+@pytest.mark.heavy
+def test_modules_go_into_the_python_itself_and_not_beside_it_for_this_user_alone(
+    afpools: Afpools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, user = tmp_path / "other", tmp_path / "user"
+    assert installation_venv(other, "--system-site-packages") == 0
+    python = other / "bin/python"
+    monkeypatch.setenv("PYTHONUSERBASE", str(user))
+    script = "import site; print(site.getusersitepackages())"
+    own = Path(subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout.strip())
+    assert own.is_relative_to(user)
+    own.mkdir(parents=True)
+    wheel = tmp_path / "wheels/pyzmq-99.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    write_wheel(wheel, "pyzmq", "zmq")
+    zipfile.ZipFile(wheel).extractall(own)
+    done = afpools("install", "python", "--python", python, "pyzmq", "--wheels", wheel.parent)
+    assert (done.status, "can be imported" in done.out) == (0, True), done.err
+    assert subprocess.run([python, "-s", "-c", "import zmq"], check=False).returncode == 0
 
-    return subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=False, timeout=60).returncode
+
+def installation_venv(folder: Path, *options: str) -> int:
+    command = [sys.executable, "-m", "venv", "--without-pip", *options, str(folder)]
+    return subprocess.run(command, check=False, timeout=60).returncode
 
 
 def write_wheel(path: Path, distribution: str, module: str) -> None:
     """The smallest thing that pip installs."""
-
     info = f"{distribution}-99.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{module}/__init__.py", "")

@@ -59,7 +59,12 @@ def _afstarter() -> Plugin:
 
 
 def _keeper() -> Plugin:
-    return Plugin("keeper", "start/AFANASY", None, "Start Keeper anew: the entries are in its AFANASY menu.")
+    return Plugin(
+        "keeper",
+        "start/AFANASY",
+        None,
+        "Start Keeper anew: the entries are in its AFANASY menu. Submit Job (pools)... needs afpools install afstarter.",
+    )
 
 
 def _natron() -> Plugin:
@@ -135,13 +140,11 @@ def _list(cgru: Path | None) -> None:
     for make in _PLUGINS.values():
         plugin = make()
         try:
-            places = _places(plugin, cgru, None)
+            for found in installation.find(plugin, _places(plugin, cgru, None)):
+                rows.add_row(plugin.name, str(found.place / plugin.folder), found.version, words[found.condition])
+                count += 1
         except CommandError as error:
             warn(f"{plugin.name}: {error}")
-            continue
-        for found in installation.find(plugin, places):
-            rows.add_row(plugin.name, str(found.place / plugin.folder), found.version, words[found.condition])
-            count += 1
     if count:
         print_table(rows)
     else:
@@ -159,13 +162,16 @@ def _install(plugin: Plugin, places: list[Path], profile: Path | None, yes: bool
             "installed. Move it away, and install again. Nothing was written."
         )
     _check_profile(profile)
-    if any(planned.write or planned.remove for planned in plans):
-        if not yes:
-            typer.confirm("Write this?", abort=True)
-        for planned in plans:
-            installation.install(plugin, planned, __version__)
-    if profile:
-        _copy_profile(profile)
+    copied = _profile_to_copy(profile) if profile else []
+    if copied:
+        say(f"{user_folder()}: {plural(len(copied), 'file')} to write, the profile")
+    to_do = [planned for planned in plans if not planned.nothing_to_do]
+    if not yes and (copied or any(planned.write or planned.remove for planned in to_do)):
+        typer.confirm("Write this?", abort=True)
+    for planned in to_do:
+        installation.install(plugin, planned, __version__)
+    if copied:
+        _copy_profile(copied)
     say(plugin.then)
 
 
@@ -195,36 +201,45 @@ def _check_profile(profile: Path | None) -> None:
         warn("No profile was found. The plug-in will say so until there is one; --profile DIR puts one where it looks.")
 
 
-def _copy_profile(profile: Path) -> None:
-    """The profile, where this user's programs look for it.
+def _profile_to_copy(profile: Path) -> list[Path]:
+    """The files that are still to be copied to where this user's programs look for a profile; none if they are there.
 
     Raises:
-        CommandError: there is another one.
+        CommandError: there is another profile.
     """
     source, target = profile.resolve(), Path(user_folder())
+    files = sorted(file for file in source.iterdir() if file.is_file())
     if source == target.resolve():
-        return
-    if target.exists():
-        if all(
-            (target / file.name).is_file() and (target / file.name).read_bytes() == file.read_bytes()
-            for file in source.iterdir()
-            if file.is_file()
-        ):
-            say(f"The profile is in {target} already.")
-            return
-        raise CommandError(
-            f"{target} has another profile. The plug-in is installed and will use that one; to change it, move that "
-            "folder away and install again."
-        )
+        return []
+    if not target.exists():
+        return files
+    if all((target / file.name).is_file() and (target / file.name).read_bytes() == file.read_bytes() for file in files):
+        say(f"The profile is in {target} already.")
+        return []
+    raise CommandError(
+        f"{target} has another profile, which the plug-in would use. Move that folder away, or leave out --profile. "
+        "Nothing was written."
+    )
+
+
+def _copy_profile(files: list[Path]) -> None:
+    """
+    Raises:
+        CommandError: they cannot be read or written; then there is no half of a profile.
+    """
+    target = Path(user_folder())
+    new = target.with_name(f".{target.name}.new")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir(mode=0o700)
-        for file in source.iterdir():
-            if file.is_file():
-                copy = target / file.name
-                copy.touch(mode=0o600)
-                shutil.copyfile(file, copy)
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        for file in files:
+            copy = new / file.name
+            copy.touch(mode=0o600)
+            shutil.copyfile(file, copy)
+        new.replace(target)
     except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
         raise CommandError(f"The profile cannot be copied to {target}: {error.strerror}.") from None
     say(f"The profile is in {target} now.")
 
@@ -282,6 +297,8 @@ def _uninstall(plugin: Plugin, places: list[Path], yes: bool) -> None:
         say(f"{place / plugin.folder}: {plural(len(removed), 'file')} removed.")
         for path in left:
             warn(f"{place / path} was changed by somebody and stays.")
+    if Path(user_folder(), "profile.json").is_file():
+        say(f"The profile in {user_folder()} stays: every plug-in and afpools itself may use it.")
 
 
 @uninstall_app.command("blender")
@@ -353,8 +370,11 @@ def install_python(
 
 
 def _ask(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    # -s: nothing of this user's own folder, where pip puts modules if the program's may not be written, and where
+    # Blender and other users do not look.
+    command = [str(python), "-s", *arguments]
     try:
-        return subprocess.run([str(python), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     except OSError as error:
         raise CommandError(f"{python} cannot be run: {error.strerror}.") from None
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -75,6 +76,7 @@ class Plan:
         remove: files of the version before that this one does not have.
         keep: files that are there already as they should be.
         foreign: files in the way that are not ours, or were changed since we wrote them.
+        noted: whether the receipt says all that already.
     """
 
     place: Path
@@ -82,6 +84,11 @@ class Plan:
     remove: tuple[str, ...]
     keep: tuple[str, ...]
     foreign: tuple[str, ...]
+    noted: bool
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not self.write and not self.remove and self.noted
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,11 @@ def plan(plugin: Plugin, place: Path) -> Plan:
     """What `install` would do.
 
     Raises:
-        CommandError: a file there cannot be read, or this installation lacks the plug-in.
+        CommandError: a file there cannot be read, or this installation lacks the plug-in, or is itself what is there.
     """
+    if (place / plugin.folder).resolve() == plugin_sources(plugin.name).resolve():
+        # Whoever works on the plug-in. Taking it away again would remove the sources.
+        raise CommandError(f"{place / plugin.folder} is a link to the plug-in's own sources. Remove the link first.")
     receipt = read_receipt(plugin, place)
     ours = receipt.files if receipt else {}
     wanted = plugin.files()
@@ -111,6 +121,7 @@ def plan(plugin: Plugin, place: Path) -> Plan:
         remove=tuple(sorted(path for path in ours if path not in wanted and there[path] == ours[path])),
         keep=tuple(sorted(path for path, data in wanted.items() if there[path] == _digest(data))),
         foreign=tuple(foreign),
+        noted=ours == {path: _digest(data) for path, data in wanted.items()},
     )
 
 
@@ -124,18 +135,27 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
     files = {path: _digest(data) for path, data in planned.write.items()}
     files |= {path: digest for path in planned.keep if (digest := _digest_of(place / path))}
     receipt = msgspec.json.format(msgspec.json.encode(Receipt(version, files)))
+    # The receipt last: with the one of before, a run that was broken off can be done again. With the new one, files
+    # that it did not come to would be taken for somebody's changes.
+    everything = {**planned.write, plugin.receipt: receipt}
     try:
         # A disk that is full and a folder that is read-only show here, while everything is still as it was.
-        new = [_write_beside(place / path, data) for path, data in planned.write.items()]
-        _write_beside(place / plugin.receipt, receipt).replace(place / plugin.receipt)
-        for beside, path in zip(new, planned.write, strict=True):
-            beside.replace(place / path)
+        for path, data in everything.items():
+            _write_beside(place / path, data)
+        for path in everything:
+            _beside(place / path).replace(place / path)
         for path in planned.remove:
             (place / path).unlink(missing_ok=True)
             _remove_compiled(place / path)
             _remove_empty_folders(place, path)
     except OSError as error:
         raise CommandError(f"{error.filename} cannot be written: {error.strerror}.") from None
+    finally:
+        # There is nothing of it left where everything went well.
+        for path in everything:
+            with suppress(OSError):
+                _beside(place / path).unlink()
+                _remove_empty_folders(place, path)
 
 
 def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
@@ -159,7 +179,8 @@ def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
                 removed.append(path)
             elif there is not None:
                 left.append(path)
-        for path in removed:
+        # Also of files that a run before this one has removed, and then was broken off.
+        for path in receipt.files.keys() - set(left):
             _remove_compiled(place / path)
             _remove_empty_folders(place, path)
         (place / plugin.receipt).unlink()
@@ -273,13 +294,17 @@ def _digest_of(path: Path) -> str | None:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
-    """Writes what is to become a file under another name in the same folder. A script is made executable."""
+def _beside(path: Path) -> Path:
+    """The name under which a file is written first, in the same folder."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _write_beside(path: Path, data: bytes) -> None:
+    """Writes what is to become a file. A script is made executable."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+    new = _beside(path)
     new.write_bytes(data)
     new.chmod(0o755 if data.startswith(b"#!") else 0o644)
-    return new
 
 
 def _remove_compiled(path: Path) -> None:
