@@ -63,7 +63,7 @@ def _keeper() -> Plugin:
         "keeper",
         "start/AFANASY",
         None,
-        "Start Keeper anew: the entries are in its AFANASY menu. Submit Job (pools)... needs afpools install afstarter.",
+        "Start Keeper anew: the entries are in its AFANASY menu. The one that submits needs afpools install afstarter.",
     )
 
 
