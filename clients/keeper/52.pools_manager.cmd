@@ -3,5 +3,5 @@ rem Name=Manage Pools
 rem Icon=tools.png
 
 if not defined AFPOOLS_COMMAND set "AFPOOLS_COMMAND=afpools"
-"%AFPOOLS_COMMAND%" manager %*
+call "%AFPOOLS_COMMAND%" manager %*
 if errorlevel 1 pause

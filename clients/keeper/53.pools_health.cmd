@@ -3,5 +3,5 @@ rem Name=Pool Broker Health
 rem Icon=info.png
 
 if not defined AFPOOLS_COMMAND set "AFPOOLS_COMMAND=afpools"
-"%AFPOOLS_COMMAND%" health
+call "%AFPOOLS_COMMAND%" health
 pause
