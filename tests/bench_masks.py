@@ -94,7 +94,7 @@ def pool_of(known: Sequence[str], hosts: int, run: int) -> set[str]:
 # What is measured
 
 
-def _verdict(value: float, shown: str, *, most: float | None = None, least: float | None = None) -> Text:
+def verdict(value: float, shown: str, *, most: float | None = None, least: float | None = None) -> Text:
     """A number as a cell: green where it meets its target, red where it does not."""
     good = (most is None or value < most) and (least is None or value >= least)
     return Text(shown, "green" if good else "bold red")
@@ -131,10 +131,10 @@ def first_mask(hosts: int, limit: float, console: Console) -> None:
                 kind,
                 style,
                 f"{mask.style} ({mask.type})",
-                _verdict(statistics.median(times), f"{statistics.median(times) * 1000:.1f} ms", most=limit),
+                verdict(statistics.median(times), f"{statistics.median(times) * 1000:.1f} ms", most=limit),
                 f"{max(times) * 1000:.1f} ms",
                 f"{len(mask.text):,}",
-                _verdict(naive / len(mask.text), f"{naive / len(mask.text):.0f} x", least=50),
+                verdict(naive / len(mask.text), f"{naive / len(mask.text):.0f} x", least=50),
             )
     console.print(rows)
 
@@ -191,7 +191,7 @@ def repeated_mask(hosts: int, folder: Path, console: Console) -> None:
             middle = times[len(times) // 2]
             rows.add_row(
                 kind,
-                _verdict(middle, f"{middle * 1000:.3f} ms", most=0.0002),
+                verdict(middle, f"{middle * 1000:.3f} ms", most=0.0002),
                 f"{times[len(times) * 99 // 100] * 1000:.3f} ms",
             )
     finally:
@@ -238,7 +238,7 @@ def std_regex(oracle: judges.Oracle, console: Console) -> None:
                     f"{ours.states:,}",
                     f"{ours.compile_seconds * 1000:.1f} ms",
                     f"{ours.match_seconds * 1e6:.2f} µs",
-                    _verdict(ratio, f"{ratio:.0f} x", least=100) if simple.compiled else "-",
+                    verdict(ratio, f"{ratio:.0f} x", least=100) if simple.compiled else "-",
                     f"{least.match_seconds * 1e6:.2f} µs",
                     f"{best:.0f} x" if simple.compiled else "-",
                 )
@@ -328,13 +328,13 @@ def whole_broker(hosts: int, folder: Path, console: Console) -> None:
                 rows.add_row(
                     "first mask of a pool, over TLS, slowest of 9",
                     "< 500 ms",
-                    _verdict(slowest, f"{slowest * 1000:.0f} ms", most=0.5),
+                    verdict(slowest, f"{slowest * 1000:.0f} ms", most=0.5),
                 )
                 rows.add_row("memory, without the farm", "", f"{start:.0f} MB")
                 rows.add_row(
-                    "memory, after masks and lists of renders", "< 200 MB", _verdict(now, f"{now:.0f} MB", most=200)
+                    "memory, after masks and lists of renders", "< 200 MB", verdict(now, f"{now:.0f} MB", most=200)
                 )
-                rows.add_row("the most it ever had", "< 200 MB", _verdict(peak, f"{peak:.0f} MB", most=200))
+                rows.add_row("the most it ever had", "< 200 MB", verdict(peak, f"{peak:.0f} MB", most=200))
                 client.list_hosts()
                 rows.add_row("the most it ever had, after hosts.list", "", f"{_memory(pid)[1]:.0f} MB")
     console.print(rows)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
+from _thread import allocate_lock  # threading.Lock, without all that threading imports
 
 from . import results
 from .errors import BrokerRefused, BrokerUnreachable, ProfileError, refusal
 from .profile import Endpoint, Profile, find_profile
 from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
+
     from . import transport
+
+    _T = TypeVar("_T")
 
 PROTOCOL = 1
 
@@ -29,8 +33,6 @@ _TRY_NEXT = frozenset({"store_unavailable", "farm_unavailable", "rate_limited", 
 # A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
 # that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
 _TRUSTED_IDLE = 15.0
-
-_T = TypeVar("_T")
 
 
 class Client:
@@ -57,7 +59,7 @@ class Client:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
         self.profile = find_profile() if profile is None else profile
         self.timeout = timeout
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._connection: Optional[transport.Connection] = None
         self._preferred: Optional[Endpoint] = None
         self._usable: List[Endpoint] = []

@@ -36,8 +36,9 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
     """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
 
     Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
-    which reads it as the job's `hosts_mask_type` says; if that is not set, as either type. Where the pool's mask is a
-    regex, other masks of the job and its blocks that afserver would have read as `find` are rewritten to mean the same.
+    which reads it as the job's `hosts_mask_type` says; if that is not set, as either type the farm understands. Where
+    the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as `find` are
+    rewritten to mean the same.
 
     Args:
         job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.
@@ -55,7 +56,8 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
         return None
     applied: List[_Applied] = getattr(job, _NOTE, [])
     was = _own(job.data, applied)
-    own_type = was.get("hosts_mask_type") or ""
+    # A farm that knows no types reads everything as regex, whatever the job says.
+    own_type = (was.get("hosts_mask_type") or "") if "find" in accept else "regex"
     own_exclude = was.get("hosts_mask_exclude") or ""
     try:
         if own_type not in ("", "find", "regex"):

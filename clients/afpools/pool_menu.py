@@ -85,7 +85,8 @@ class PoolMenu:
         self._profile_folder = profile_folder
         self._changed = changed
         # Pools of another profile may be another studio's.
-        which = hashlib.sha256(profile_folder.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        folder_named = profile_folder or os.environ.get("AFPOOLS_PROFILE", "")
+        which = hashlib.sha256(folder_named.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._file = os.path.join(folder or cache_folder(), f"pools-{which}.json")
         self._timeout = timeout
         self._lock = threading.Lock()

@@ -16,9 +16,13 @@ import json
 import os
 import re
 import sys
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Tuple
 
 from .errors import ProfileError
+from .records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:/?#@\[\]]+)):([0-9]{1,5})/?")
 
@@ -28,7 +32,7 @@ _Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _ASK = "Ask whoever runs the broker for a profile (`afpools certs profile`)."
 
 
-class Endpoint(NamedTuple):
+class Endpoint(Record):
     """One way to one broker.
 
     Args:
@@ -66,7 +70,7 @@ class Endpoint(NamedTuple):
         return match.group(1), match.group(2) or match.group(3), int(match.group(4))
 
 
-class Profile(NamedTuple):
+class Profile(Record):
     """What a profile folder says.
 
     Args:
@@ -170,9 +174,9 @@ def user_folder() -> str:
 
 def _read_json(path: str) -> Dict[str, Any]:
     try:
-        # Editors on Windows like to put a byte order mark in front.
-        with open(path, encoding="utf-8-sig") as file:
-            described = json.load(file)
+        # Bytes, of which json knows the encoding: editors on Windows like to put a byte order mark in front.
+        with open(path, "rb") as file:
+            described = json.loads(file.read())
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}. {_ASK}") from None
     except (ValueError, RecursionError) as error:

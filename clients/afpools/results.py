@@ -6,9 +6,13 @@ and is not, or is of another kind, makes the whole answer a bad one: a mask that
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+from .records import Record
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+
+    _T = TypeVar("_T")
 
 MASK_TYPES = ("regex", "find", "any")
 
@@ -17,7 +21,7 @@ class BadAnswer(Exception):
     """An answer is not what the protocol says. The message is a clause about the broker."""
 
 
-class Hello(NamedTuple):
+class Hello(Record):
     """Who we are to the broker.
 
     `operations` are those our role may ask for, `message_bytes` is the largest request it takes.
@@ -32,7 +36,7 @@ class Hello(NamedTuple):
     message_bytes: int
 
 
-class PoolSummary(NamedTuple):
+class PoolSummary(Record):
     """A pool as a menu shows it; `hosts` says how many it has."""
 
     name: str
@@ -42,7 +46,7 @@ class PoolSummary(NamedTuple):
     colour: str = ""
 
 
-class PoolList(NamedTuple):
+class PoolList(Record):
     """All pools, sorted by name.
 
     `age` is since when, in seconds, the broker's database has not confirmed them. When `unchanged`, they are as they
@@ -55,7 +59,7 @@ class PoolList(NamedTuple):
     unchanged: bool = False
 
 
-class Pool(NamedTuple):
+class Pool(Record):
     """One pool with its hosts as they were entered. `age`: see `PoolList`."""
 
     name: str
@@ -66,7 +70,7 @@ class Pool(NamedTuple):
     age: float = 0.0
 
 
-class HostSummary(NamedTuple):
+class HostSummary(Record):
     """One host. `states` are of online, offline, busy, nimby, paused, sick; none for one the farm does not know."""
 
     name: str
@@ -78,7 +82,7 @@ class HostSummary(NamedTuple):
     pools: Tuple[str, ...] = ()
 
 
-class HostList(NamedTuple):
+class HostList(Record):
     """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
     confirmed its renders, None where there is no afserver or it was never seen."""
 
@@ -87,7 +91,7 @@ class HostList(NamedTuple):
     farm_age: Optional[float] = None
 
 
-class Mask(NamedTuple):
+class Mask(Record):
     """An exclude mask that keeps a job on a pool.
 
     `mask_type` is what the job's `hosts_mask_type` must say, `any` where both types read the mask alike. `why` says why
@@ -111,7 +115,7 @@ class Mask(NamedTuple):
     farm_is_stale: bool = False
 
 
-class WriteResult(NamedTuple):
+class WriteResult(Record):
     """What a change did.
 
     `change` is the id of its line in the history, empty when everything was as asked for already; `pool` is the pool's
@@ -126,7 +130,7 @@ class WriteResult(NamedTuple):
     removed: Tuple[str, ...] = ()
 
 
-class HistoryEntry(NamedTuple):
+class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
@@ -148,7 +152,7 @@ class HistoryEntry(NamedTuple):
     why_not: str = ""
 
 
-class NativePool(NamedTuple):
+class NativePool(Record):
     """One of Afanasy's own pools: its `path` there, the name of our `pool`; `created` where there was none, `hosts` its
     renders, `added` those that our pool lacked; `change` is the id of the line in the history, empty for none."""
 

@@ -9,25 +9,27 @@ This module pulls in `socket` and `ssl` and is therefore imported by the first c
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import ssl
-import threading
+import sys
 import time
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 from . import zmtp
 from .errors import ProfileError
 from .profile import Endpoint, Profile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, NoReturn, Optional, Tuple
+
+    from .lookup import Address
 
 # 100,000 hosts with their states and pools are about 20 MB of JSON.
 MAX_ANSWER = 64 * 1024 * 1024
 
 # TLS hands out records of at most 16 KiB; more room would stay empty.
 _CHUNK = 16384
-
-_Address = Tuple[int, int, int, str, Any]
 
 
 class TransportError(Exception):
@@ -90,9 +92,16 @@ def unusable(profile: Profile, endpoint: Endpoint) -> Optional[str]:
     if not os.path.exists(profile.curve_file):
         return f"skipped, CURVE needs {profile.curve_file}, which is not there"
     # Importing it takes its time, and is not needed where a TLS endpoint answers.
-    if importlib.util.find_spec("zmq") is None:
+    if not _installed("zmq"):
         return "skipped, CURVE needs pyzmq, which this program does not have"
     return None
+
+
+def _installed(package: str) -> bool:
+    # As importlib.util.find_spec does it for a package, but without the import of importlib.util.
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return any(finder.find_spec(package, None) for finder in sys.meta_path)
 
 
 def _left(until: float, doing: str) -> float:
@@ -107,48 +116,7 @@ def _left(until: float, doing: str) -> float:
     return left
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-class _Lookup:
-    """One look-up of one name, on a thread of its own: the system gives `getaddrinfo` no time limit, and with a name
-    server away it takes ten seconds and more."""
-
-    # Callers who gave up leave their look-up running; the next one for the same name waits for it instead of
-    # starting another thread.
-    _running: Dict[Tuple[str, int], "_Lookup"] = {}
-    _lock = threading.Lock()
-
-    def __init__(self, host: str, port: int) -> None:
-        self.addresses: List[_Address] = []
-        self.error = ""
-        self.done = threading.Event()
-        self._key = (host, port)
-
-    @classmethod
-    def start(cls, host: str, port: int) -> "_Lookup":
-        with cls._lock:
-            lookup = cls._running.get((host, port))
-            if lookup is None:
-                lookup = cls._running[(host, port)] = cls(host, port)
-                threading.Thread(target=lookup._run, name="afpools-lookup", daemon=True).start()
-            return lookup
-
-    def _run(self) -> None:
-        host, port = self._key
-        try:
-            self.addresses = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            self.error = error.strerror or str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it (UnicodeError for one)
-            self.error = str(error)
-        finally:
-            with self._lock:
-                del self._running[self._key]
-            self.done.set()
-
-
-def _resolve(endpoint: Endpoint, until: float) -> List[_Address]:
+def _resolve(endpoint: Endpoint, until: float) -> List[Address]:
     host, port = endpoint.host, endpoint.port
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
@@ -156,7 +124,9 @@ def _resolve(endpoint: Endpoint, until: float) -> List[_Address]:
         except OSError:
             continue
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
-    lookup = _Lookup.start(host, port)
+    from .lookup import Lookup
+
+    lookup = Lookup.start(host, port)
     doing = f"looking up the name {host!r} (is a name server away?)"
     if not lookup.done.wait(_left(until, doing)):
         raise TransportError(f"timed out while {doing}")
@@ -183,7 +153,9 @@ class _TlsConnection(Connection):
             doing = "shaking hands in TLS"
             try:
                 plain.settimeout(_left(until, doing))
-                self._socket = context.wrap_socket(plain, server_hostname=endpoint.host)
+                # Bytes where they will do: for a text, ssl imports the tables of international names.
+                host = endpoint.host
+                self._socket = context.wrap_socket(plain, server_hostname=host.encode() if host.isascii() else host)
             except (OSError, ValueError) as error:
                 raise _explain(error, doing, endpoint) from None
         except BaseException:
@@ -313,7 +285,7 @@ def _load(path: str, wanted: str, load: Callable[[], None]) -> None:
         raise ProfileError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
-def _connect_tcp(addresses: List[_Address], until: float) -> socket.socket:
+def _connect_tcp(addresses: List[Address], until: float) -> socket.socket:
     """Connects to the first address that lets us; each may take its share of the time that is left."""
     failed: Optional[TransportError] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):

@@ -9,7 +9,14 @@ kept for it. NULL encrypts nothing: this is spoken inside TLS.
 from __future__ import annotations
 
 import struct
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from .records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple, Union
+
+    Event = Union["Ready", "Message", "Ping", "Pong"]
 
 # A command is a READY with a few properties, or a PING: libzmq's are below 300 bytes. Eight KiB is what web servers
 # (nginx, Apache) give a request's whole header.
@@ -46,7 +53,7 @@ class RemoteProtocolError(ProtocolError):
     """The peer sent what it may not send; the connection cannot be used any more."""
 
 
-class Ready(NamedTuple):
+class Ready(Record):
     """The peer has introduced itself: messages may be sent from here on.
 
     `properties` has what the peer said of itself, names in lower case.
@@ -56,26 +63,23 @@ class Ready(NamedTuple):
     properties: Dict[str, bytes]
 
 
-class Message(NamedTuple):
+class Message(Record):
     """A whole message, however many frames it has."""
 
     frames: Tuple[bytes, ...]
 
 
-class Ping(NamedTuple):
+class Ping(Record):
     """The peer asked for a sign of life; the answer is queued. It may hang up after `ttl` seconds of silence."""
 
     ttl: float
     context: bytes
 
 
-class Pong(NamedTuple):
+class Pong(Record):
     """The peer answered our PING."""
 
     context: bytes
-
-
-Event = Union[Ready, Message, Ping, Pong]
 
 
 class Connection:

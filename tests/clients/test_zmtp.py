@@ -1,10 +1,13 @@
 """The ZMTP core against literal bytes from ZeroMQ RFC 37, and against libzmq over plain TCP."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import zmq
@@ -12,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afpools import zmtp
-from afpools.zmtp import Connection, Event, LocalProtocolError, Message, Ping, Pong, Ready, RemoteProtocolError
+from afpools.zmtp import Connection, LocalProtocolError, Message, Ping, Pong, Ready, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from afpools.zmtp import Event
 
 # signature (10), version 3.1 (2), mechanism (20), as-server (1), filler (31)
 GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f" + b"\x03\x01" + b"NULL" + bytes(16) + b"\x00" + bytes(31)
