@@ -96,8 +96,12 @@ def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any,
     assert put(Job(data)).asked == [{"pool": "fx", **asked}]
 
 
-def test_a_farm_that_knows_no_type_gets_what_it_can_read() -> None:
-    assert put(Job(), accept=("regex",)).asked[0]["accept"] == ("regex",)
+@pytest.mark.parametrize("own", [{}, {"hosts_mask_type": "find"}])
+def test_a_farm_that_knows_no_type_reads_everything_as_regex(own: dict[str, Any]) -> None:
+    job = Job({"hosts_mask_exclude": "pc-[45]", "hosts_mask": "pc-0[1-5]", **own}, {"hosts_mask": "pc.*"})
+    asked = put(job, accept=("regex",)).asked[0]
+    assert (asked["accept"], asked["exclude_type"]) == (("regex",), "regex")
+    assert (job.data["hosts_mask"], job.blocks[0].data) == ("pc-0[1-5]", {"hosts_mask": "pc.*"})
 
 
 def test_custom_data_keeps_what_others_put_there() -> None:

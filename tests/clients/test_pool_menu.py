@@ -128,6 +128,17 @@ def test_each_profile_has_a_list_of_its_own(start: StartBroker, studio: Studio, 
     assert PoolMenu(str(tmp_path / "other"), folder=cache).current().pools == ()
 
 
+def test_a_profile_that_the_environment_names_has_a_list_of_its_own_too(
+    start: StartBroker, studio: Studio, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AFPOOLS_PROFILE", studio.profile(start(answer).url).folder)
+    menu = PoolMenu(folder=cache)
+    menu.refresh()
+    assert names(menu.wait(30)) == names(PoolMenu(folder=cache).latest()) == ["fx", "gpu"]
+    monkeypatch.setenv("AFPOOLS_PROFILE", str(tmp_path / "other"))
+    assert PoolMenu(folder=cache).latest().pools == ()
+
+
 @pytest.mark.parametrize(
     "content",
     [
