@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from afpools_broker.pools import Change
+from afpools_broker.pools import Change, Pool, Swap
 from afpools_broker.store import PoolStore, open_store
 
 # Long enough for a busy machine: how soon a store gives up is tested where that is the subject.
@@ -83,3 +83,10 @@ def delete(pool: str, **more: Any) -> Change:
 def register(*hosts: str, **more: Any) -> Change:
     """`hosts.register`"""
     return change("hosts.register", "", *hosts, **more)
+
+
+def undo(entry: str, before: Pool | None, after: Pool | None, **more: Any) -> Change:
+    """`history.undo` of the entry of this id, planned: it makes `after` of `before`; None is no pool."""
+    named = before or after
+    assert named is not None
+    return change("history.undo", named.name, undoes=entry, plan=Swap(before.revision if before else "", after), **more)

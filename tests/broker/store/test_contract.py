@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.broker.store import fake_mongo
-from tests.broker.store.places import Place, add, change, create, delete, opened, register, remove, rename
+from tests.broker.store.places import Place, add, change, create, delete, opened, register, remove, rename, undo
 from tests.mongod import with_database
 
-from afpools_broker.pools import Change, Contents, Entry, Pool
+from afpools_broker.pools import Change, Contents, Entry, PlanOutdated, Pool
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore
+from afpools_broker.undo import Undoing
 
 KINDS = ("sqlite", "mongomock", "mongod", "replica_set")
 REAL = ("sqlite", "mongod", "replica_set")
@@ -81,6 +83,8 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
             return call()
         except RequestRefused as refused:
             return refused.code
+        except PlanOutdated:
+            return PlanOutdated
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(run, calls))
@@ -412,6 +416,94 @@ def test_any_sequence_of_changes_does_what_the_model_does(make_place: MakePlace,
         assert replayed(store.history(limit=500)[::-1]) == pools
 
 
+# --- changes that are planned: undo ---------------------------------------------------------------------------------
+
+FX = Pool("fx", ("a",))
+
+
+@on_all
+def test_an_undo_is_a_change_like_any_other(store: PoolStore) -> None:
+    created = store.apply(create("fx", "a"))
+    undone = store.apply(undo(created.id, FX, None))
+    assert (undone.op, undone.pool, undone.undoes, undone.after) == ("history.undo", "fx", created.id, "")
+    assert store.load().pools == {}
+    restored = store.apply(undo(undone.id, None, FX))
+    assert store.load().pools == {"fx": FX}
+    assert store.history() == [restored, undone, created]
+    assert store.entry(undone.id) == undone
+
+
+@on_all
+def test_an_undo_meets_the_pool_that_it_was_planned_for_or_does_nothing(store: PoolStore) -> None:
+    created = store.apply(create("fx", "a"))
+    added = store.apply(add("fx", "b"))
+    for plan in (undo(created.id, FX, None), undo(created.id, None, FX)):
+        with pytest.raises(PlanOutdated):
+            store.apply(plan)
+    assert store.load().pools == {"fx": Pool("fx", ("a", "b"))}
+    assert store.history() == [added, created]
+
+
+@on_all
+def test_an_undo_sent_twice_is_recognised_although_its_plan_fits_no_more(place: Place) -> None:
+    store, other = place.open(), place.open()
+    created = store.apply(create("fx", "a"))
+    asked = undo(created.id, FX, None)
+    undone = store.apply(asked)
+    refused = replace(asked, plan=RequestRefused(Code.CONFLICT, "It was undone already."))
+    assert [each.apply(again) for each in (store, other) for again in (asked, refused)] == [undone] * 4
+    assert refusal(store, replace(refused, request_id="another")) == Code.CONFLICT
+
+
+@on_all
+def test_the_trail_has_what_history_has_but_no_hosts(store: PoolStore) -> None:
+    entries = [store.apply(asked) for asked in (create("fx", "a"), rename("fx", "gx"), register("b"), delete("gx"))]
+    for number, entry in enumerate(entries):
+        trail = store.trail(since=entry.id, limit=100)
+        assert [step.id for step in trail] == [later.id for later in entries[number:]][::-1]
+    assert [(step.op, step.pool, step.diff.name) for step in store.trail(since=entries[1].id, limit=2)] == [
+        ("pools.delete", "gx", ("gx", "")),
+        ("hosts.register", "", None),
+    ]
+
+
+@on_all
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(changes=st.lists(_changes, min_size=1, max_size=12), picks=st.lists(st.integers(0, 99), max_size=4))
+def test_what_is_undone_after_any_changes_is_what_was_planned(
+    make_place: MakePlace, changes: list[Change], picks: list[int]
+) -> None:
+    with opened(make_place()) as place:
+        store = place.open()
+        for asked in changes:
+            with suppress(RequestRefused):
+                store.apply(asked)
+        for pick in picks:
+            history = store.history(limit=500)
+            if not history:
+                return
+            entry = history[pick % len(history)]
+            before = store.load()
+            undoing = Undoing(store.trail(since=entry.id, limit=100), before)
+            try:
+                pool, swap = undoing.plan(entry)
+            except RequestRefused:
+                assert undoing.why_not(entry)
+                continue
+            store.apply(change("history.undo", pool, undoes=entry.id, plan=swap))
+            expected = {"": before.registered, **before.pools}
+            expected.pop(pool, None)
+            if swap.becomes is not None:
+                expected[swap.becomes.name] = swap.becomes
+            contents = store.load()
+            assert {"": contents.registered, **contents.pools} == expected
+        assert set(replayed(store.history(limit=500)[::-1])) == {"", *store.load().pools}
+
+
 # --- several at once ------------------------------------------------------------------------------------------------
 
 
@@ -438,6 +530,23 @@ def test_of_many_who_rename_to_the_same_name_one_wins(place: Place) -> None:
     )
     assert results.count(Code.POOL_EXISTS) == 5
     assert len(stores[0].load().pools) == 6
+
+
+@on_real
+@pytest.mark.parametrize(("before", "after"), [(FX, None), (None, FX), (FX, Pool("fx"))], ids=["gone", "back", "less"])
+def test_of_many_who_undo_the_same_change_one_does(place: Place, before: Pool | None, after: Pool | None) -> None:
+    stores = [place.open(), place.open()]
+    changed = stores[0].apply(create("fx", "a"))
+    if before is None:
+        changed = stores[0].apply(delete("fx"))
+    results = at_once(
+        *(lambda n=n: stores[n % 2].apply(undo(changed.id, before, after)) for n in range(6))  # type: ignore[misc]
+    )
+    won = [result for result in results if isinstance(result, Entry)]
+    assert len(won) == 1
+    assert all(result in (won[0], PlanOutdated, Code.POOL_EXISTS) for result in results)
+    assert [entry.undoes for entry in stores[1].history()].count(changed.id) == 1
+    assert stores[1].load().pools == ({} if after is None else {"fx": after})
 
 
 @on_real

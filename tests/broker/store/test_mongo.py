@@ -15,7 +15,7 @@ import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
-from tests.broker.store.places import PATIENT, add, change, create, delete, register, remove, rename
+from tests.broker.store.places import PATIENT, add, change, create, delete, register, remove, rename, undo
 from tests.conftest import need_mongod
 from tests.mongod import ReplicaSet, single_server, with_database
 
@@ -253,7 +253,11 @@ def dies_before(store: MongoStore, step: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(store, step, die)
 
 
-CHANGES = [create("new", "x"), add("fx", "x"), rename("fx", "gx"), delete("fx"), register("x")]
+FX = Pool("fx", ("a",))
+CHANGES = [
+    *(create("new", "x"), add("fx", "x"), rename("fx", "gx"), delete("fx"), register("x")),
+    *(undo("an entry", *pools) for pools in ((None, Pool("new", ("x",))), (FX, Pool("fx")), (FX, None))),
+]
 
 
 @pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.op)
@@ -294,8 +298,16 @@ def test_the_next_change_saves_the_last_ones_line(
 
 
 @pytest.mark.parametrize("step", ["_record", "_remove_tombstone"])
+@pytest.mark.parametrize(
+    "ask", [lambda pool: delete(pool.name), lambda pool: undo("its creation", pool, None)], ids=["delete", "undo"]
+)
 def test_half_a_deletion_is_finished_by_whoever_meets_it(
-    store: MongoStore, other: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, step: str
+    store: MongoStore,
+    other: MongoStore,
+    database: Documents,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    ask: Callable[[Pool], Change],
 ) -> None:
     store.apply(create("fx", "a"))
     store.apply(create("gx"))
@@ -310,14 +322,14 @@ def test_half_a_deletion_is_finished_by_whoever_meets_it(
         for meet in meetings:
             if "fx" not in other.load().pools:
                 other.apply(create("fx", "a"))
-            asked = delete("fx")
+            asked = ask(other.load().pools["fx"])
             with pytest.raises(Died):
                 store.apply(asked)
             assert database.pools.count_documents({"deleted": True}) == 1
             meet(asked)
             assert database.pools.count_documents({"deleted": True}) == 0
             assert [entry.key for entry in other.history(limit=500)].count(asked.key) == 1
-            assert other.apply(asked).op == "pools.delete"
+            assert other.apply(asked).op == asked.op
 
 
 def test_a_creation_that_came_twice_around_a_deletion_is_taken_back(
