@@ -196,6 +196,7 @@ def _welcome(broker: Broker, folder: Path, *, new: bool) -> None:
         f"{command} pool list",
         f"{command} mask {shlex.quote(named[0])}" if named else f"{command} pool create fx 'pc-[01-40]'",
         f"{command} health",
+        f"{command} manager",
     ):
         say(f"  {line}")
     say("")
