@@ -105,7 +105,7 @@ class Serving:
             self._server.run(sockets=[self._listening])
         finally:
             self._live.stop()
-            self._scan.cancel()
+            self._scan.close()
             self._client.close()
 
     def stop(self) -> None:

@@ -20,6 +20,8 @@ from ..scan import Scanner, ScanResult, keep, last_result, mark
 
 log = logging.getLogger("afpools.manager")
 
+_PARTING_SECONDS = 1.0
+
 
 class ScanJob:
     """Runs scans, one at a time."""
@@ -30,6 +32,8 @@ class ScanJob:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[ScanResult] | None = None
         self._thread: threading.Thread | None = None
+        self._cancelled = False
+        self._unkept: ScanResult | None = None
 
     def start(self, network: str) -> None:
         """Scans a network that somebody has named.
@@ -42,16 +46,24 @@ class ScanJob:
             if self.running:
                 raise ScanError("A scan is under way already. Cancel it, or wait for its end.")
             self._scanner = Scanner(target, this_machine())
+            self._cancelled, self._unkept = False, None
             self._thread = threading.Thread(target=self._run, args=(self._scanner,), name="afpools-scan", daemon=True)
             self._thread.start()
 
     def cancel(self) -> None:
         """Ends the scan under way, if there is one; what it has found is kept."""
         with self._lock:
+            self._cancelled = True  # for one that has not come so far that there is a task
             loop, task = self._loop, self._task
         if loop is not None and task is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 loop.call_soon_threadsafe(task.cancel)
+
+    def close(self) -> None:
+        """Ends the scan under way, and gives it a moment to keep what it has found."""
+        self.cancel()
+        if self._thread is not None:
+            self._thread.join(_PARTING_SECONDS)
 
     @property
     def running(self) -> bool:
@@ -65,15 +77,27 @@ class ScanJob:
             hosts: what the broker knows.
         """
         running = self.running
-        found: dict[str, Any] = {"running": running, "own": "", "result": None}
+        found: dict[str, Any] = {"running": running, "own": "", "result": None, "warning": ""}
         try:
-            found["own"] = str(own_target(this_machine()).network)
+            own = own_target(this_machine())
+            found["own"] = str(own.network)
+            if own.narrowed_from:
+                found["warning"] = (
+                    f"This machine's network is {own.narrowed_from}, more than is scanned at a time: {own.network} is "
+                    "the part around its own address. Name another part to scan that."
+                )
         except ScanError as error:
             found["own_error"] = str(error)
         if running and self._scanner is not None:
+            network = self._scanner.target.network
+            if network.is_global:
+                found["warning"] = f"{network} is on the public internet. Cancel, unless these machines are yours."
             found["progress"] = self._scanner.progress._asdict()
             found["expected_seconds"] = self._scanner.expected_seconds
             result = self._scanner.result()
+        elif self._unkept is not None:
+            found["warning"] = "This result could not be written to its file, and is gone when the manager ends."
+            result = self._unkept
         else:
             try:
                 result = last_result()
@@ -110,9 +134,12 @@ class ScanJob:
             keep(scanner.result())
         except ScanError as error:
             log.warning("%s", error)
+            self._unkept = scanner.result()
 
     async def _scan(self, scanner: Scanner) -> None:
         task = asyncio.ensure_future(scanner.run())
         with self._lock:
             self._loop, self._task = asyncio.get_running_loop(), task
+            if self._cancelled:
+                task.cancel()
         await task

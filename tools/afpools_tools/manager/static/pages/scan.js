@@ -64,6 +64,7 @@ export function ScanPage() {
     await load();
   };
   const { tried = 0, addresses = 1, found = 0 } = state?.progress ?? {};
+  const remaining = running ? Math.max(1, state.expected_seconds * (1 - tried / addresses)) : 0;
   return html`<section class="page">
     <header>
       <h2>Scan</h2>
@@ -80,7 +81,7 @@ export function ScanPage() {
     ${(error || (state?.own_error && network === null)) && html`<p class="error pad-x" role="alert">${error || state.own_error}</p>`}
     ${running && html`<div class="progress">
       <progress max=${addresses} value=${tried} aria-label="Scan"></progress>
-      <span class="muted">${number(tried)} of ${number(addresses)} addresses, ${number(found)} found</span>
+      <span class="muted">${number(tried)} of ${number(addresses)} addresses, ${number(found)} found; ${duration(remaining)} left at most</span>
     </div>`}
     <div class="filters">
       <${Choice} label="Machines" value=${kind} onChange=${setKind}
@@ -89,6 +90,7 @@ export function ScanPage() {
         running ? "" : `, took ${duration(result.seconds)}`}${!running && result.tried < result.addresses
         ? `; cancelled after ${number(result.tried)} of ${number(result.addresses)} addresses` : ""}</span>`}
     </div>
+    ${state?.warning && html`<p class="warning pad-x" role="alert">${state.warning}</p>`}
     ${result?.trouble && html`<p class="warning pad-x">Connections could not be begun: ${result.trouble}. Machines may be missing.</p>`}
     <div class="table scan" role="grid" aria-label="Machines" aria-rowcount=${shown.length + 1}>
       <div class="row head" role="row">
@@ -116,7 +118,7 @@ export function ScanPage() {
           ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>Add to ${name}</option>`)}
         </select>
         <button class="primary" disabled=${!may("hosts.register")} onClick=${add}>${target ? "Add" : "Register"}</button>`
-        : html`<span class="muted">Select machines to add them to a pool. One without a name has none that a host can have.</span>`}
+        : html`<span class="muted">Select machines to add them to a pool. One without a name cannot be added: give it one in your name service, and scan again.</span>`}
     </footer>
   </section>`;
 }
