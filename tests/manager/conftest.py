@@ -100,10 +100,11 @@ class Manager:
 
 
 @contextmanager
-def running(profile: Path) -> Iterator[Manager]:
+def running(profile: Path, port: int = 0) -> Iterator[Manager]:
     """A manager with a profile, in a thread of this process."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         answering = threading.Event()
         serving = Serving(Profile.load(str(profile)), listening, answering.set)
         thread = threading.Thread(target=serving.run, name="manager")

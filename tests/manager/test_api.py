@@ -88,11 +88,36 @@ def test_a_pool_without_hosts_has_no_masks(manager: Manager, elsewhere: Client) 
 def test_a_pattern_is_judged_as_the_command_does(manager: Manager, elsewhere: Client) -> None:
     elsewhere.create_pool("fx", ["pc-01", "pc-02"])
     elsewhere.register_hosts(["pc-03"])
-    answer = manager.read("pattern?pattern=pc-03&dialect=find&pool=fx").json
+    answer = manager.write("pattern", pattern="pc-03", dialect="find", pool="fx").json
     assert (answer["right"], answer["warnings"]) == (True, [])
-    answer = manager.read("pattern?pattern=pc-0%5B3%5D&dialect=find&pool=fx").json
+    answer = manager.write("pattern", pattern="pc-0[3]", dialect="find", pool="fx").json
     assert answer["right"] is False
     assert "looks like a regex" in answer["warnings"][0]
+
+
+def test_a_mask_too_long_for_an_address_is_judged(manager: Manager) -> None:
+    pattern = "|".join(f"host-{number:07}" for number in range(9_000))
+    answer = manager.write("pattern", pattern=pattern, dialect="regex").json
+    assert answer["compiles"] is False
+    assert manager.read("pattern?pattern=pc&dialect=find").status == 405
+
+
+def test_what_could_be_undone_is_said_with_what_could_not(manager: Manager, elsewhere: Client) -> None:
+    first = elsewhere.create_pool("fx", ["pc-01"]).change
+    second = elsewhere.add_hosts("fx", ["pc-02"]).change
+    elsewhere.update_pool("fx", description="Fire")
+    answer = manager.write("undo", entries=[second, first]).json
+    assert [one["removed"] for one in answer["done"]] == [["pc-02"]]
+    assert "not as it was created" in answer["failed"]
+    assert elsewhere.get_pool("fx").hosts == ("pc-01",)
+
+
+def test_a_render_of_any_name_is_exported_and_imported(manager: Manager, elsewhere: Client) -> None:
+    text = '{"pools": [{"name": "fx", "hosts": ["two words"]}]}'
+    refused = manager.write("import/plan", name="pools.json", text=text)
+    assert "'two words' is neither" in refused.json["error"]["message"]
+    broken = manager.write("import/plan", name="pools.csv", text="pool,host\nfx,pc-01\nfx,pc-02,pc-03")
+    assert broken.json["error"]["message"].startswith("pools.csv, line 3: 3 cells under 2 columns")
 
 
 def test_every_endpoint_is_asked(manager: Manager) -> None:

@@ -175,6 +175,38 @@ def test_what_the_broker_refuses_is_said_in_the_dialog(page: Page) -> None:
     expect(dialog).to_have_count(0)
 
 
+def test_what_somebody_else_changed_meanwhile_stays(page: Page, elsewhere: Client) -> None:
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("radio", name="#d2554f").check(force=True)
+    elsewhere.update_pool("fx", description="Fire only")
+    expect(row(page, "Pools", "fx")).to_contain_text("Fire only")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    pool = elsewhere.get_pool("fx")
+    assert (pool.description, pool.colour) == ("Fire only", "#d2554f")
+
+
+def test_a_pool_without_hosts_is_deleted_with_the_right_words(page: Page, elsewhere: Client) -> None:
+    elsewhere.create_pool("empty")
+    row(page, "Pools", "empty").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog")).to_contain_text("It has no hosts.")
+
+
+def test_ranges_can_be_typed_in_again_as_they_are_shown(page: Page, elsewhere: Client) -> None:
+    elsewhere.create_pool("gaps", ["pc-01", "pc-03", "gpu-1"])
+    row(page, "Pools", "gaps").click()
+    expect(page.locator(".ranges")).to_have_text("gpu-1, pc-[01,03]")
+
+
+def test_an_address_typed_by_hand_shows_a_page(page: Page, manager: Manager) -> None:
+    page.goto(f"{manager.origin}/#/pools/100%")
+    page.reload()
+    expect(page.get_by_text("There is no pool 100% (any more).")).to_be_visible()
+
+
 def test_counts_are_those_of_the_farm(page: Page) -> None:
     # gpu-5 and gpu-10 are offline, gpu-2, 4, 6, 8 busy.
     assert cells(page, "Pools", "gpu")[:5] == ["gpu", "10", "8", "4", "4"]
@@ -270,6 +302,59 @@ def test_hosts_are_dragged_onto_a_pool(page: Page, elsewhere: Client) -> None:
     assert {"gpu-7", "gpu-8"} < set(elsewhere.get_pool("night").hosts)
 
 
+def test_only_what_is_being_dragged_is_dropped(page: Page, elsewhere: Client) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-7").drag_to(page.get_by_role("heading", level=2, name=re.compile("^Hosts")))
+    target = page.get_by_role("complementary", name="Pools").get_by_role("listitem").filter(has_text="night")
+    # Something else, from elsewhere.
+    data = page.evaluate_handle("new DataTransfer()")
+    target.dispatch_event("dragover", {"dataTransfer": data})
+    target.dispatch_event("drop", {"dataTransfer": data})
+    page.wait_for_timeout(500)
+    assert "gpu-7" not in elsewhere.get_pool("night").hosts
+
+
+def test_hosts_that_are_selected_and_not_shown_are_said(page: Page) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-1").click()
+    row(page, "Hosts", "pc-02").click(modifiers=["Shift"])
+    page.get_by_label("Filter hosts").fill("pc")
+    expect(page.get_by_text("12 hosts selected, 10 not shown")).to_be_visible()
+
+
+def test_the_keyboard_stays_where_it_is_when_hosts_come_and_go(page: Page, elsewhere: Client) -> None:
+    go(page, "Hosts")
+    page.get_by_role("grid", name="Hosts", exact=True).focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    assert selected(page) == ["gpu-3"]
+    elsewhere.register_hosts(["aaa"])
+    expect(row(page, "Hosts", "aaa")).to_be_visible()
+    page.keyboard.press("Shift+ArrowDown")
+    assert selected(page) == ["gpu-3", "gpu-4"]
+
+
+def test_a_click_gives_the_keyboard_to_the_hosts(page: Page) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-2").click()
+    page.keyboard.press("ArrowDown")
+    assert selected(page) == ["gpu-3"]
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "grid"
+
+
+def test_hosts_in_no_pool_are_found_whatever_pools_are_called(page: Page, elsewhere: Client) -> None:
+    elsewhere.create_pool("-", ["gpu-1"])
+    elsewhere.register_hosts(["lonely"])
+    go(page, "Hosts")
+    pool = page.get_by_label("Pool", exact=True)
+    heading = page.get_by_role("heading", level=2, name=re.compile("^Hosts"))
+    pool.select_option("none")
+    expect(heading).to_have_text("Hosts 1 of 31")
+    pool.select_option("-")
+    expect(heading).to_have_text("Hosts 1 of 31")
+    expect(row(page, "Hosts", "gpu-1")).to_be_visible()
+
+
 def test_a_host_is_taken_out_however_the_pool_spells_it(page: Page, elsewhere: Client) -> None:
     elsewhere.add_hosts("gpu", ["PC-11.studio.lan"])
     go(page, "Hosts")
@@ -317,12 +402,15 @@ def test_masks_are_shown_copied_and_tested(page: Page, elsewhere: Client) -> Non
     box.get_by_label("meant for fx").uncheck()
     expect(box).to_contain_text("It needs hosts_mask_type regex")
     expect(box).to_contain_text("pc-[01-09]")
+    # 117 kB, more than an address takes.
+    box.get_by_label("Exclude mask").fill("|".join(f"host-{number:07}" for number in range(9_000)))
+    expect(box).to_contain_text("afserver cannot compile this")
 
 
 def test_the_map_shows_overlaps(page: Page) -> None:
     go(page, "Map")
     overlaps = page.get_by_role("list", name="Pools that share hosts")
-    expect(overlaps.get_by_role("listitem").nth(0)).to_have_text("fxandnight4")
+    expect(overlaps.get_by_role("listitem").nth(0)).to_have_text("fxand night4")
     drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
     until(lambda: page.locator("canvas").evaluate(drawn))
     page.locator("canvas").click(position={"x": 20, "y": 5})
@@ -339,8 +427,20 @@ def test_history_says_who_changed_what(page: Page, elsewhere: Client) -> None:
     expect(first).to_contain_text("carl")
     expect(first).to_contain_text("added hosts to fx")
     expect(first).to_contain_text("pc-[18-20]")
-    page.get_by_label("Pool").select_option("gpu")
+    page.get_by_label("Pool", exact=True).select_option("gpu")
     expect(page.get_by_role("row")).to_have_count(2)
+
+
+def test_history_follows_the_registered_hosts_too_and_keeps_its_place(page: Page, elsewhere: Client) -> None:
+    for number in range(101):
+        elsewhere.update_pool("gpu", description=f"take {number}")
+    go(page, "History")
+    page.get_by_role("button", name="Older changes").click()
+    oldest = page.get_by_role("row").filter(has_text="Cycles and Redshift").last
+    expect(oldest).to_be_attached()
+    elsewhere.register_hosts(["new-1"])
+    expect(page.get_by_role("row").nth(1)).to_contain_text("registered hosts")
+    expect(oldest).to_be_attached()
 
 
 def test_a_deleted_pool_comes_back_with_a_click(page: Page, elsewhere: Client) -> None:
@@ -418,6 +518,15 @@ def test_a_file_that_holds_no_pools_is_refused(page: Page, tmp_path: Path) -> No
     expect(card.get_by_role("alert")).to_contain_text("notes.txt is neither JSON nor CSV")
 
 
+def test_a_file_in_another_encoding_is_refused(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "pools.csv"
+    file.write_bytes("pool,host\nKüche,pc-01".encode("latin-1"))
+    go(page, "Import, export")
+    card = page.get_by_role("article", name="Import a file")
+    card.get_by_label("File").set_input_files(file)
+    expect(card.get_by_role("alert")).to_contain_text("pools.csv is not text in UTF-8")
+
+
 def test_a_scan_is_started_and_cancelled(page: Page) -> None:
     go(page, "Scan")
     page.get_by_label("Network").fill("127.0.0.0/22")
@@ -441,6 +550,17 @@ def test_the_broker_page_says_how_things_are(page: Page) -> None:
     expect(cards.filter(has_text="tls://")).to_contain_text("30 renders")
     expect(cards.filter(has_text="Your profile")).to_contain_text("valid until")
     picture(page, "broker")
+
+
+def test_what_the_broker_has_to_say_of_itself_is_seen_from_every_page(page: Page, server: AfServer) -> None:
+    link = page.get_by_role("navigation", name="Pages").get_by_role("link", name=re.compile("^Broker"))
+    expect(link).to_have_text("Broker")
+    server.mood = "cut"
+    expect(link).to_have_text("Broker1 problem", timeout=60_000)
+    link.click()
+    expect(page.get_by_role("article").filter(has_text="tls://")).to_contain_text("Degraded")
+    server.mood = "well"
+    expect(link).to_have_text("Broker", timeout=60_000)
 
 
 # --- behaviour --------------------------------------------------------------------------------------------------------
@@ -467,6 +587,40 @@ def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path,
         started.__exit__(None, None, None)
 
 
+def test_a_manager_that_was_started_anew_is_told_from_one_that_is_gone(
+    place: Studio, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = place.profile("anna", Role.MANAGER)
+    with running(profile) as first:
+        page = open_page(first)
+        expect(row(page, "Pools", "fx")).to_be_visible()
+    expect(page.get_by_text("The Pool Manager does not answer")).to_be_visible()
+    expect(row(page, "Pools", "fx")).to_be_visible()
+    with running(profile, first.port) as again:
+        expect(page.get_by_text("This session has ended")).to_be_visible()
+        page.goto(again.address)
+        expect(row(page, "Pools", "fx")).to_be_visible()
+        expect(page.get_by_text("This session has ended")).to_have_count(0)
+        expect(page.get_by_role("button", name="New pool")).to_be_enabled()
+
+
+def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
+    tree = page.context.new_cdp_session(page)
+    row(page, "Pools", "fx").click()
+    for name in ("Pools", "Hosts", "Masks", "Map", "History", "Import, export", "Scan", "Broker"):
+        go(page, name)
+        page.wait_for_timeout(300)
+        nameless = [
+            node["role"]["value"]
+            for node in tree.send("Accessibility.getFullAXTree")["nodes"]
+            if not node["ignored"]
+            and node["role"]["value"]
+            in ("button", "link", "textbox", "searchbox", "combobox", "checkbox", "radio", "grid", "dialog", "image")
+            and not node.get("name", {}).get("value", "").strip()
+        ]
+        assert nameless == [], name
+
+
 def test_a_reader_sees_everything_and_changes_nothing(start: Callable[..., Manager], open_page: Open) -> None:
     page = open_page(start("bert", Role.READER))
     expect(page.get_by_text("Read only")).to_be_visible()
@@ -476,6 +630,9 @@ def test_a_reader_sees_everything_and_changes_nothing(start: Callable[..., Manag
     go(page, "Hosts")
     row(page, "Hosts", "gpu-3").click()
     expect(page.get_by_role("button", name="Add gpu-3 to night")).to_be_disabled()
+    go(page, "History")
+    expect(page.get_by_text("for managers to see")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_names_are_text_wherever_they_are_shown(page: Page, server: AfServer, elsewhere: Client) -> None:
@@ -544,12 +701,12 @@ def test_a_hostile_page_in_the_same_browser_reads_and_changes_nothing(
 
 
 def test_the_theme_is_chosen_and_kept(page: Page) -> None:
-    page.get_by_role("button", name="System theme").click()
-    page.get_by_role("button", name="Light theme").click()
-    page.get_by_role("button", name="Dark theme").wait_for()
+    page.get_by_role("button", name="Theme: system").click()
+    page.get_by_role("button", name="Theme: light").click()
+    page.get_by_role("button", name="Theme: dark").wait_for()
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.reload()
-    expect(page.get_by_role("button", name="Dark theme")).to_be_visible()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark == "rgb(16, 18, 22)"
 
 
@@ -565,9 +722,24 @@ def test_a_large_farm_is_shown_in_part(
         until(lambda: len(client.list_hosts().hosts) >= 2000)
     for width, height, scheme in ((1366, 768, "light"), (3840, 2160, "dark")):
         page = open_page(start(), width, height, scheme)
-        expect(page.get_by_role("heading", level=2, name="Pools 200")).to_be_visible()
+        expect(page.get_by_role("heading", level=2, name=re.compile("^Pools 20[0-9]"))).to_be_visible()
         picture(page, f"large-pools-{width}-{scheme}")
         assert page.get_by_role("row").count() < 150
+        # The pool that is chosen moves to another place, and does not take the list along.
+        page.get_by_role("button", name="Hosts", exact=True).click()
+        page.get_by_role("grid", name="Pools", exact=True).focus()
+        page.keyboard.press("Home")
+        rows = page.locator(".table.pools .scroll")
+        rows.evaluate("rows => (rows.scrollTop = 3000)")
+        with Client(Profile.load(str(place.profile("carl", Role.MANAGER))), timeout=30) as client:
+            client.create_pool(f"all-{9999 - width}", ["pc-[0001-1700]"])  # each before the last
+        expect(page.get_by_role("heading", level=2, name=re.compile("^Pools 20[1-9]"))).to_be_visible()
+        expect(page.get_by_role("grid", name="Pools", exact=True)).to_have_attribute(
+            "aria-activedescendant", re.compile("^pool-[1-9]")
+        )
+        page.wait_for_timeout(200)
+        assert rows.evaluate("rows => rows.scrollTop") > 2000
+        assert page.get_by_role("grid", name="Pools", exact=True).get_by_role("row").count() > 15
         go(page, "Hosts")
         page.get_by_role("grid", name="Hosts", exact=True).focus()
         page.keyboard.press("End")

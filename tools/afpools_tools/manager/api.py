@@ -173,7 +173,7 @@ class Api:
 
     def show_session(self, _params: Nothing) -> dict[str, Any]:
         """What our own page needs to make changes."""
-        return {"csrf": self.session.csrf, "profile": self.client.profile.folder}
+        return {"csrf": self.session.csrf}
 
     def show_pool(self, params: OnePool) -> dict[str, Any]:
         """A pool with its hosts, also as people read them."""
@@ -302,8 +302,14 @@ class Api:
         return self.client.forget_hosts(params.hosts)._asdict()
 
     def undo(self, params: Undo) -> dict[str, Any]:
-        """Takes changes back, in the order given; stops at the first that cannot be."""
-        return {"done": [self.client.undo(entry)._asdict() for entry in params.entries]}
+        """Takes changes back, in the order given; stops at the first that cannot be, and says why."""
+        done: list[dict[str, Any]] = []
+        for entry in params.entries:
+            try:
+                done.append(self.client.undo(entry)._asdict())
+            except BrokerRefused as error:
+                return {"done": done, "failed": str(error)}
+        return {"done": done, "failed": ""}
 
     def import_file(self, params: ImportFile) -> dict[str, Any]:
         """Makes pools as a file has them. Each step is a change of its own: where one is refused, those before it stay,
@@ -327,11 +333,16 @@ READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "pool": (OnePool, Api.show_pool),
     "usage": (MaybePool, Api.show_usage),
     "masks": (OnePool, Api.show_masks),
-    "pattern": (CheckPattern, Api.check_pattern),
     "history": (HistoryPage, Api.show_history),
     "brokers": (Nothing, Api.show_brokers),
     "scan": (Nothing, Api.show_scan),
     "native": (Nothing, Api.show_native),
+}
+
+# Asked as changes are made, because an address has not the room: a mask of a large farm, a file.
+LONG_READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
+    "pattern": (CheckPattern, Api.check_pattern),
+    "import/plan": (ImportFile, Api.plan_import),
 }
 
 WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
@@ -343,7 +354,6 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
     "undo": (Undo, Api.undo),
-    "import/plan": (ImportFile, Api.plan_import),
     "import/apply": (ImportFile, Api.import_file),
     "native/import": (ImportNative, Api.import_native),
     "scan/start": (StartScan, Api.start_scan),

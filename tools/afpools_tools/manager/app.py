@@ -24,7 +24,7 @@ from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable
 
 from ..networks import ScanError
 from ..output import CommandError
-from .api import READS, WRITES, Api, BadParameter, Export, Params
+from .api import LONG_READS, READS, WRITES, Api, BadParameter, Export, Params
 from .live import Live, View, difference
 from .session import Guard, Session
 
@@ -58,6 +58,8 @@ def make_app(api: Api) -> Starlette:
     ]
     for name, (params, ask) in READS.items():
         routes.append(Route(f"/api/{name}", partial(_read, api, params, ask)))
+    for name, (params, ask) in LONG_READS.items():
+        routes.append(Route(f"/api/{name}", partial(_post, api, params, ask), methods=["POST"]))
     for name, (params, change) in WRITES.items():
         routes.append(Route(f"/api/{name}", partial(_write, api, params, change), methods=["POST"]))
     return Starlette(routes=routes, middleware=[Middleware(Guard, session=api.session)])
@@ -144,12 +146,16 @@ async def _export(api: Api, request: Request) -> Response:
     return await _answer(work)
 
 
-async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], Any], request: Request) -> Response:
+async def _post(api: Api, params: type[Params], work: Callable[[Api, Any], Any], request: Request) -> Response:
     try:
         body = await _body(request)
     except _TooLarge:
         return _error(413, "too_large", f"More than {_MAX_BODY:,} bytes were sent.")
-    answer = await _answer(lambda: change(api, msgspec.json.decode(body, type=params)))
+    return await _answer(lambda: work(api, msgspec.json.decode(body, type=params)))
+
+
+async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], Any], request: Request) -> Response:
+    answer = await _post(api, params, change, request)
     api.live.look_now()
     return answer
 

@@ -13,7 +13,8 @@ async function call(path, options) {
   let answer;
   try {
     answer = await fetch(`/api/${path}`, options);
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error; // nobody waits for it any more
     throw new ApiError("manager_gone", "The Pool Manager does not answer. Is `afpools manager` still running?");
   }
   const body = await answer.json().catch(() => null);
@@ -31,10 +32,11 @@ export function read(name, params = {}, signal = undefined) {
   return call(query ? `${name}?${query}` : name, { signal });
 }
 
-/** Changes something. */
-export function write(name, params) {
+/** Changes something; or asks what is too long for an address. */
+export function write(name, params, signal = undefined) {
   return call(name, {
     method: "POST",
+    signal,
     headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
     body: JSON.stringify(params),
   });

@@ -2,9 +2,9 @@
 
 import { html, render, signal, useEffect } from "./html.js";
 import { openSession } from "./api.js";
-import { duration, time } from "./format.js";
+import { time } from "./format.js";
 import { start } from "./live.js";
-import { connected, isReader, isStale, loaded, status } from "./store.js";
+import { connected, isReader, isStale, loaded, sessionError, status } from "./store.js";
 import { Toasts } from "./ui.js";
 import { BrokerPage } from "./pages/broker.js";
 import { ExchangePage } from "./pages/exchange.js";
@@ -29,11 +29,16 @@ const PAGES = [
 /** The address after #: page, and what the page shows. */
 function parsed() {
   const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
-  return { page: PAGES.some(([name]) => name === page) ? page : "pools", argument: decodeURIComponent(rest.join("/")) };
+  let argument = rest.join("/");
+  try {
+    argument = decodeURIComponent(argument);
+  } catch {
+    // Typed by hand, with a % that means itself.
+  }
+  return { page: PAGES.some(([name]) => name === page) ? page : "pools", argument };
 }
 
 const route = signal(parsed());
-const session = signal({ error: null, profile: "" });
 const theme = signal(localStorage.getItem("theme") ?? "auto");
 
 window.addEventListener("hashchange", () => (route.value = parsed()));
@@ -45,7 +50,7 @@ function applyTheme() {
 }
 
 const NEXT_THEME = { auto: "light", light: "dark", dark: "auto" };
-const THEME_WORDS = { auto: "System theme", light: "Light theme", dark: "Dark theme" };
+const THEME_WORDS = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
 
 function ThemeButton() {
   return html`<button class="quiet" title="Change between light, dark and the system's theme"
@@ -61,19 +66,28 @@ function Connection() {
   </div>`;
 }
 
+/** How many things the broker has to say of itself, beside the page that has them. */
+function Problems() {
+  const { problems } = status.value;
+  return problems.length > 0 && html`<span class="badge" title=${problems.join("\n")}>${problems.length}<span
+    class="hidden"> ${problems.length === 1 ? "problem" : "problems"}</span></span>`;
+}
+
 /** What one should know about what is shown; nothing when all is well. */
 function Banner() {
   const { error, reachable, since, store_age, farm_age } = status.value;
   const lines = [];
-  if (session.value.error) lines.push(["bad", session.value.error]);
+  // A moment, not a span: this is read aloud whenever it changes.
+  const ago = (seconds) => time(Date.now() - seconds * 1000);
+  if (sessionError.value) lines.push(["bad", sessionError.value]);
   else if (!connected.value) {
     lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Shown is the last known state."]);
   } else if (!reachable && since) {
     lines.push(["bad", `The broker has been away since ${time(since * 1000)}. ${
       loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
   }
-  if (store_age) lines.push(["warn", `The broker's database has been away for ${duration(store_age)}: shown is how things were before.`]);
-  if (farm_age) lines.push(["warn", `afserver has been away for ${duration(farm_age)}: shown is the farm as it was before.`]);
+  if (store_age) lines.push(["warn", `The broker's database has been away since ${ago(store_age)}: shown is how things were before.`]);
+  if (farm_age) lines.push(["warn", `afserver has been away since ${ago(farm_age)}: shown is the farm as it was before.`]);
   if (reachable && isReader.value) {
     lines.push(["info", "Read only: your profile is a reader's. Ask whoever runs the broker for a manager's to make changes."]);
   }
@@ -93,7 +107,8 @@ function App() {
       <h1><img src="/static/icon.svg" alt="" width="22" height="22" /> Pool Manager</h1>
       <ul>
         ${PAGES.map(([name, title]) => html`<li key=${name}>
-          <a href="#/${name}" aria-current=${name === page ? "page" : undefined}>${title}</a>
+          <a href="#/${name}" aria-current=${name === page ? "page" : undefined}>${title}${
+            name === "broker" && html`<${Problems} />`}</a>
         </li>`)}
       </ul>
       <div class="foot"><${Connection} /><${ThemeButton} /></div>
@@ -119,10 +134,4 @@ document.addEventListener("keydown", (event) => {
 
 applyTheme();
 render(html`<${App} />`, document.getElementById("app"));
-openSession().then(
-  (opened) => {
-    session.value = { error: null, profile: opened.profile };
-    start();
-  },
-  (error) => (session.value = { error: error.message, profile: "" }),
-);
+openSession().then(start, (error) => (sessionError.value = error.message));

@@ -23,8 +23,9 @@ const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short",
 export const time = (when) => clock.format(new Date(when));
 export const date = (when) => day.format(new Date(when));
 
-/** Folded names with places where a line may break. */
-export const breakable = (ranges) => ranges.replaceAll(",", ", ");
+/** Folded names with places where a line may break: between them, never inside brackets, so that what is copied from
+ * the page is a range that can be typed in again. */
+export const breakable = (ranges) => ranges.replaceAll(/,(?![^[]*\])/g, ", ");
 
 export const STATES = {
   free: "Free",

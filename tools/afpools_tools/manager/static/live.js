@@ -2,7 +2,8 @@
 // background needs none.
 
 import { batch } from "./html.js";
-import { apply, connected } from "./store.js";
+import { openSession } from "./api.js";
+import { apply, connected, sessionError } from "./store.js";
 
 let source = null;
 
@@ -17,9 +18,13 @@ function open() {
   };
   source.onerror = () => {
     connected.value = false;
-    // After a refusal the browser does not try again by itself.
+    // After a refusal the browser does not try again by itself. A manager that was started anew does not know us.
     if (source.readyState === EventSource.CLOSED) {
       close();
+      openSession().then(
+        () => (sessionError.value = ""),
+        (error) => (sessionError.value = error.code === "no_session" ? error.message : ""),
+      );
       setTimeout(followVisibility, 2000);
     }
   };

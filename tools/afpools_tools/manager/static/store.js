@@ -14,6 +14,9 @@ export const status = signal({ reachable: false, since: 0, error: "", operations
 /** The stream from the manager itself; without it, what is shown is old whatever `status` says. */
 export const connected = signal(true);
 
+/** Why there is no stream and will be none, where that is so. */
+export const sessionError = signal("");
+
 /** Whether anything has arrived yet. */
 export const loaded = signal(false);
 
@@ -47,12 +50,12 @@ function hostOf([name, states, address, engine, native, registered, itsPools]) {
   return { name, states, address, engine, native, registered, pools: itsPools, state: stateOf(states) };
 }
 
-/** One word for a host: what a wrangler asks first. The same rule as usage.py's. */
+/** One word for a host: what a wrangler asks first. The same rule as usage.py's: whatever is busy counts as busy. */
 function stateOf(states) {
   if (!states.length) return "unknown";
   if (!states.includes("online")) return "offline";
-  if (states.includes("sick")) return "sick";
   if (states.includes("busy")) return "busy";
+  if (states.includes("sick")) return "sick";
   if (states.includes("paused")) return "paused";
   if (states.includes("nimby")) return "nimby";
   return "free";

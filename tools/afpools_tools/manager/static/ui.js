@@ -40,8 +40,12 @@ export function done(text, changes) {
 /** Takes changes back. */
 export async function undo(entries, text) {
   try {
-    const { done: undone } = await write("undo", { entries });
-    done(`Undone: ${text}`, undone.map((one) => one.change));
+    const { done: undone, failed: refusal } = await write("undo", { entries });
+    if (undone.length) {
+      const part = refusal ? `, ${number(undone.length)} of ${number(entries.length)} changes` : "";
+      done(`Undone: ${text}${part}`, undone.map((one) => one.change));
+    }
+    if (refusal) failed(new Error(refusal));
   } catch (error) {
     failed(error);
   }
@@ -89,7 +93,8 @@ export function Dialog({ title, submit, danger = false, onSubmit, onClose, child
 
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
-/** Keeps only the rows that can be seen in the page. `rowRem`: height of a row; `cursor`: index that is to be seen. */
+/** Keeps only the rows that can be seen in the page. `rowRem`: height of a row; `cursor`: index of the item that is to be
+ * seen when it becomes the one; not when others move it about, or the list could not be scrolled away from it. */
 export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "", ...attributes }) {
   const box = useRef(null);
   const [view, setView] = useState({ top: 0, height: 800, row: rowRem * 13 });
@@ -107,13 +112,17 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
     const top = cursor * view.row;
     if (top < scrollTop) box.current.scrollTop = top;
     else if (top + view.row > scrollTop + clientHeight) box.current.scrollTop = top + view.row - clientHeight;
-  }, [cursor, view.row]);
+  }, [items[cursor]?.name, view.row]);
   const first = Math.max(0, Math.floor(view.top / view.row) - 6);
   const last = Math.min(items.length, Math.ceil((view.top + view.height) / view.row) + 6);
   const rows = [];
   for (let index = first; index < last; index++) rows.push(row(items[index], index, { top: `${index * view.row}px` }));
   return html`<div ref=${box} class="scroll" ...${attributes}
-      onScroll=${() => setView((before) => ({ ...before, top: box.current.scrollTop }))}>
+      onScroll=${() => setView((before) => ({ ...before, top: box.current.scrollTop }))}
+      onClick=${() => {
+        // The keyboard is the grid's, which says which row is meant. Not when the button goes down: that ends a drag.
+        if (document.activeElement === box.current) box.current.closest("[role=grid]")?.focus({ preventScroll: true });
+      }}>
     ${!items.length && empty ? html`<p class="empty">${empty}</p>` : null}
     <div class="rows" role="presentation" style=${{ height: `${items.length * view.row}px` }}>${rows}</div>
   </div>`;
@@ -143,11 +152,11 @@ export function Search({ value, onInput, label, placeholder }) {
     onKeyDown=${(event) => event.key === "Escape" && value && (event.stopPropagation(), onInput(""))} />`;
 }
 
-/** A group of buttons of which one is pressed. `options`: [value, label] pairs. */
+/** A group of buttons of which one is pressed. `options`: value, label, and if there are such, a count and a tooltip. */
 export function Choice({ label, options, value, onChange }) {
   return html`<div class="choice" role="group" aria-label=${label}>
-    ${options.map(([option, word, count]) => html`
-      <button key=${option} type="button" aria-pressed=${option === value} onClick=${() => onChange(option)}>
+    ${options.map(([option, word, count, title]) => html`
+      <button key=${option} type="button" title=${title} aria-pressed=${option === value} onClick=${() => onChange(option)}>
         ${word}${count !== undefined && html` <small>${number(count)}</small>`}
       </button>`)}
   </div>`;
@@ -156,7 +165,12 @@ export function Choice({ label, options, value, onChange }) {
 export function Copy({ text, label }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch (error) {
+      failed(new Error(`The browser does not let it be copied: ${error.message}`));
+      return;
+    }
     setCopied(true);
     setTimeout(() => setCopied(false), 1500);
   };

@@ -18,7 +18,7 @@ export function ExchangePage() {
 function Export() {
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
-    <p class="muted">All ${plural(pools.value.length, "pool")} with their hosts. JSON to be kept; CSV for
+    <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : "There are no pools yet."} JSON to be kept; CSV for
       spreadsheets, with a row for each host of a pool. Either can be imported again.</p>
     <div class="buttons">
       <a class="button" href="/api/export?format=json" download>JSON</a>
@@ -46,7 +46,14 @@ function ImportFile() {
   };
   const take = async (file) => {
     if (!file) return;
-    const content = await file.text();
+    let content;
+    try {
+      content = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    } catch {
+      setPlan(null);
+      setError(`${file.name} is not text in UTF-8. Save it as that: spreadsheets call it "CSV UTF-8".`);
+      return;
+    }
     setName(file.name);
     setText(content);
     await look(content, mode, file.name);

@@ -1,12 +1,13 @@
 // History: who changed what and when; take back what can be taken back.
 
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { read } from "../api.js";
 import { breakable, date, number, time } from "../format.js";
-import { may, poolByName, pools, status } from "../store.js";
+import { hosts, isReader, isStale, may, membership, poolByName, pools, status } from "../store.js";
 import { Swatch, undo } from "../ui.js";
 
 const PAGE = 100;
+const MOST = 500; // that the broker gives at a time
 const WORDS = {
   "pools.create": "created", "pools.rename": "renamed", "pools.delete": "deleted", "pools.update": "changed",
   "pools.add_hosts": "added hosts to", "pools.remove_hosts": "removed hosts from", "pools.import_native": "imported",
@@ -17,21 +18,34 @@ export function HistoryPage({ argument }) {
   const [entries, setEntries] = useState([]);
   const [more, setMore] = useState(false);
   const [error, setError] = useState("");
-  const load = async (before) => {
+  const asked = useRef(0);
+  const load = async (before, limit = PAGE) => {
+    const mine = ++asked.current;
     try {
-      const { entries: found } = await read("history", { pool: argument || null, limit: PAGE, before });
+      const { entries: found } = await read("history", { pool: argument || null, limit, before });
+      if (mine !== asked.current) return; // something else was asked for meanwhile
       setEntries((shown) => (before ? [...shown, ...found] : found));
-      setMore(found.length === PAGE);
+      setMore(found.length === limit);
       setError("");
     } catch (problem) {
-      setError(problem.message);
+      if (mine === asked.current) setError(problem.message);
     }
   };
-  // Whatever changes a pool makes a line of history.
+  // Whatever changes a pool or the list of registered hosts makes a line of history.
   const revisions = pools.value.map((pool) => pool.revision).join();
+  const registered = hosts.value.reduce((sum, host) => sum + host.registered, 0);
+  const shown = useRef("");
   useEffect(() => {
-    load(null);
-  }, [argument, revisions, status.value.reachable]);
+    // As many as are there: nobody loses the place that he has scrolled to.
+    const again = shown.current === argument;
+    shown.current = argument;
+    if (isReader.value) return;
+    load(null, again ? Math.max(PAGE, Math.min(MOST, entries.length)) : PAGE);
+  }, [argument, revisions, registered, membership.value, status.value.reachable, isReader.value]);
+  if (isReader.value) {
+    return html`<section class="page"><header><h2>History</h2></header>
+      <p class="pad muted">Who changed what is for managers to see, and your profile is a reader's.</p></section>`;
+  }
   const take = async (entry) => {
     await undo([entry.id], describe(entry));
     load(null);
@@ -46,10 +60,10 @@ export function HistoryPage({ argument }) {
           ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
         </select></label>
     </header>
-    ${error && html`<p class="error pad" role="alert">${error}</p>`}
-    <div class="table scroll" tabindex="0" aria-label="History">
+    ${error && !isStale.value && html`<p class="error pad" role="alert">${error}</p>`}
+    <div class="table scroll" tabindex="0" role="region" aria-label="Changes">
       <table class="history">
-        <thead><tr><th>When</th><th>Who</th><th>What</th><th>Difference</th><th><span class="hidden">Undo</span></th></tr></thead>
+        <thead><tr><th>When</th><th>Who</th><th>What</th><th>Difference</th><th>Undo</th></tr></thead>
         <tbody>${entries.map((entry) => html`<tr key=${entry.id}>
           <td class="when"><span>${time(entry.when)}</span> <span class="muted">${date(entry.when)}</span></td>
           <td>${entry.who}</td>

@@ -1,6 +1,6 @@
 // Hosts: every machine that is known; many of them into pools and out of them in one go.
 
-import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { html, useMemo, useRef, useState } from "../html.js";
 import { write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
@@ -13,10 +13,13 @@ const STATE_FILTERS = [
   ["online", "Online"],
   ["free", "Free"],
   ["busy", "Busy"],
-  ["blocked", "Nimby, paused, sick"],
+  ["blocked", "Unavailable", "Online, but nimby, paused or sick"],
   ["offline", "Offline"],
   ["unknown", "Not on the farm"],
 ];
+
+// As the pool in the address: what no pool can be called.
+const NO_POOL = " ";
 
 export function HostsPage({ argument }) {
   const [text, setText] = useState("");
@@ -24,12 +27,16 @@ export function HostsPage({ argument }) {
   const [adding, setAdding] = useState(false);
   const inPool = useMemo(() => {
     const fits = matcher(text);
-    return hosts.value.filter((host) => fits(host) && (!argument || (argument === "-" ? !host.pools.length : host.pools.includes(argument))));
+    return hosts.value.filter((host) => fits(host) && (!argument || (argument === NO_POOL ? !host.pools.length : host.pools.includes(argument))));
   }, [hosts.value, text, argument]);
   const shown = useMemo(() => (state ? inPool.filter((host) => inState(host, state)) : inPool), [inPool, state]);
   const selection = useSelection(shown);
-  const options = STATE_FILTERS.map(([value, word]) => [value, word, inPool.reduce((sum, host) => sum + inState(host, value), 0)]);
+  const options = STATE_FILTERS.map(([value, word, title]) => [value, word, inPool.reduce((sum, host) => sum + inState(host, value), 0), title]);
   const chosen = selection.names;
+  const hidden = useMemo(() => {
+    const here = new Set(shown.map((host) => host.name));
+    return chosen.reduce((sum, name) => sum + !here.has(name), 0);
+  }, [chosen, shown]);
   const registered = chosen.filter((name) => hostByName.value.get(name)?.registered);
   const forget = async () => {
     try {
@@ -45,7 +52,7 @@ export function HostsPage({ argument }) {
         <h2>Hosts <small>${shown.length === hosts.value.length ? number(shown.length)
           : `${number(shown.length)} of ${number(hosts.value.length)}`}</small></h2>
         <${Search} value=${text} onInput=${setText} label="Filter hosts"
-          placeholder="Filter: text or gpu-[1-8]  /" />
+          placeholder="Filter: text or gpu-[1-8] (press /)" />
         <button disabled=${!may("hosts.register")} onClick=${() => setAdding(true)}>Add by name…</button>
       </header>
       <div class="filters">
@@ -53,7 +60,7 @@ export function HostsPage({ argument }) {
         <label class="pool-filter"><span class="muted">Pool</span>
           <select value=${argument} aria-label="Pool" onChange=${(event) => (location.hash = `#/hosts/${encodeURIComponent(event.target.value)}`)}>
             <option value="">any</option>
-            <option value="-">none</option>
+            <option value=${NO_POOL}>none</option>
             ${pools.value.map((pool) => html`<option key=${pool.name} value=${pool.name}>${pool.name}</option>`)}
           </select></label>
       </div>
@@ -71,7 +78,7 @@ export function HostsPage({ argument }) {
       <p class="hidden" id="selecting">Arrows move, Shift extends, Space toggles, Control A selects all that are shown.</p>
       <footer class="selection" aria-live="polite">
         ${chosen.length
-          ? html`<b>${plural(chosen.length, "host")} selected</b>
+          ? html`<b>${plural(chosen.length, "host")} selected${hidden > 0 && `, ${number(hidden)} not shown`}</b>
             <span class="muted">Drag them onto a pool, or use + and − there.</span>
             ${registered.length > 0 && html`<button disabled=${!may("hosts.forget")} onClick=${forget}
               title="Take back that they were registered by hand">Forget ${number(registered.length)} registered</button>`}
@@ -95,12 +102,12 @@ function HostRow({ host, index, style, selected, current, selection }) {
   };
   return html`<div id="host-${index}" role="row" aria-rowindex=${index + 2} aria-selected=${selected} style=${style}
       class="row ${selected ? "selected" : ""} ${current ? "current" : ""}" draggable=${may("pools.add_hosts")}
-      onDragStart=${drag} onClick=${(event) => selection.onClick(event, index)}>
-    <span role="gridcell" class="cut strong">${host.name}</span>
-    <span role="gridcell" class="cut" title=${host.states.join(", ")}><span class="state ${host.state}"></span> ${stateWord(host)}</span>
+      onDragStart=${drag} onDragEnd=${() => (dragged = [])} onClick=${(event) => selection.onClick(event, index)}>
+    <span role="gridcell" class="cut strong" title=${host.name}>${host.name}</span>
+    <span role="gridcell" class="cut" title=${host.states.join(", ") || stateWord(host)}><span class="state ${host.state}"></span> ${stateWord(host)}</span>
     <span role="gridcell" class="cut muted">${host.address}</span>
     <span role="gridcell" class="cut muted">${host.engine}</span>
-    <span role="gridcell" class="cut muted">${host.native}</span>
+    <span role="gridcell" class="cut muted" title=${host.native}>${host.native}</span>
     <span role="gridcell" class="chips" title=${host.pools.join(", ")}>${host.pools.map((name) => html`<span key=${name} class="chip">
       <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
   </div>`;
@@ -141,8 +148,8 @@ function PoolTargets({ chosen }) {
         return html`<div key=${pool.name} role="listitem" style=${style} class="row target ${over === pool.name ? "over" : ""}"
             onDragOver=${(event) => { if (dragged.length) { event.preventDefault(); setOver(pool.name); } }}
             onDragLeave=${() => setOver("")} onDrop=${(event) => drop(event, pool.name)}>
-          <${Swatch} colour=${pool.colour} /><span class="cut">${pool.name}</span>
-          <span class="muted count">${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
+          <${Swatch} colour=${pool.colour} /><span class="cut" title=${pool.name}>${pool.name}</span>
+          <span class="muted count" title=${chosen.length ? `${number(inside)} of the selected are among its ${plural(pool.hosts, "host")}` : plural(pool.hosts, "host")}>${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
           <button class="icon" aria-label="Add ${what} to ${pool.name}" title="Add ${what}"
             disabled=${!chosen.length || inside === chosen.length || !may("pools.add_hosts")}
             onClick=${() => add(pool.name, chosen, what)}>+</button>
@@ -153,55 +160,52 @@ function PoolTargets({ chosen }) {
   </aside>`;
 }
 
-/** Which of the shown hosts are selected, and how mouse and keyboard change that. */
+/** Which of the shown hosts are selected, and how mouse and keyboard change that. Cursor and anchor are names: rows come
+ * and go with what the hosts do. */
 function useSelection(shown) {
   const [selected, setSelected] = useState(() => new Set());
-  const [cursor, setCursor] = useState(-1);
-  const anchor = useRef(-1);
-  // Indexes mean other hosts once the list has changed.
-  const key = shown.length ? `${shown.length} ${shown[0].name} ${shown[shown.length - 1].name}` : "";
-  useEffect(() => {
-    setCursor(-1);
-    anchor.current = -1;
-  }, [key]);
+  const [current, setCurrent] = useState("");
+  const anchor = useRef("");
+  const index = useMemo(() => new Map(shown.map((host, at) => [host.name, at])), [shown]);
+  const at = (name) => index.get(name) ?? -1;
+  const cursor = at(current);
   const names = useMemo(() => [...selected].filter((name) => hostByName.value.has(name)), [selected, hosts.value]);
-  const clamp = (index) => Math.max(0, Math.min(shown.length - 1, index));
   const between = (a, b) => shown.slice(Math.min(a, b), Math.max(a, b) + 1).map((host) => host.name);
 
-  const only = (index) => {
-    anchor.current = index;
-    setCursor(index);
-    setSelected(new Set([shown[index].name]));
+  const only = (to) => {
+    anchor.current = shown[to].name;
+    setCurrent(shown[to].name);
+    setSelected(new Set([shown[to].name]));
   };
-  const toggle = (index) => {
+  const toggle = (to) => {
     const next = new Set(selected);
-    const { name } = shown[index];
+    const { name } = shown[to];
     if (!next.delete(name)) next.add(name);
-    anchor.current = index;
-    setCursor(index);
+    anchor.current = name;
+    setCurrent(name);
     setSelected(next);
   };
-  const extend = (index, keep) => {
-    if (anchor.current < 0) anchor.current = clamp(cursor);
-    setCursor(index);
-    setSelected(new Set([...(keep ? selected : []), ...between(anchor.current, index)]));
+  const extend = (to, keep) => {
+    if (at(anchor.current) < 0) anchor.current = shown[Math.max(0, cursor)].name;
+    setCurrent(shown[to].name);
+    setSelected(new Set([...(keep ? selected : []), ...between(at(anchor.current), to)]));
   };
   const clear = () => setSelected(new Set());
 
-  const onClick = (event, index) => {
-    if (event.shiftKey) extend(index, event.ctrlKey || event.metaKey);
-    else if (event.ctrlKey || event.metaKey) toggle(index);
-    else only(index);
+  const onClick = (event, to) => {
+    if (event.shiftKey) extend(to, event.ctrlKey || event.metaKey);
+    else if (event.ctrlKey || event.metaKey) toggle(to);
+    else only(to);
   };
   const onKeyDown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
     const command = event.ctrlKey || event.metaKey;
     if (!shown.length) return;
     if (step !== undefined) {
-      const index = clamp(cursor + step);
-      if (event.shiftKey) extend(index, command);
-      else if (command) setCursor(index);
-      else only(index);
+      const to = Math.max(0, Math.min(shown.length - 1, cursor + step));
+      if (event.shiftKey) extend(to, command);
+      else if (command) setCurrent(shown[to].name);
+      else only(to);
     } else if (event.key === " ") {
       if (cursor >= 0) toggle(cursor);
     } else if (event.key.toLowerCase() === "a" && command) {
@@ -224,10 +228,10 @@ function AddDialog({ onClose, pool }) {
       const answer = await write("hosts/assign", { typed, add: [target] });
       if (answer.failed.length) throw new Error(answer.failed[0].message);
       const [made] = answer.done;
-      done(`Added ${plural(made.added.length, "host")} to ${target}`, [made.change]);
+      done(made.change ? `Added ${plural(made.added.length, "host")} to ${target}` : `Nothing to do: ${target} has them already.`, [made.change]);
     } else {
       const made = await write("hosts/register", { typed });
-      done(`Registered ${plural(made.added.length, "host")}`, [made.change]);
+      done(made.change ? `Registered ${plural(made.added.length, "host")}` : "Nothing to do: they are registered already.", [made.change]);
     }
   };
   return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>

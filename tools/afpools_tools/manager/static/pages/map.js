@@ -44,17 +44,18 @@ function Membership() {
     <aside class="targets" aria-label="Overlaps">
       <header><h2>${first ? `Overlaps of ${first}` : "Overlaps"}</h2>
         ${first && html`<button class="copy" onClick=${() => setFirst("")}>All</button>`}</header>
-      <${VirtualList} items=${shared} rowRem=${2.25} role="list" aria-label="Pools that share hosts"
+      <${VirtualList} items=${shared} rowRem=${first ? 2.25 : 3.2} role="list" aria-label="Pools that share hosts"
         empty=${first ? `${first} shares no host with another pool.` : "No pools share hosts."}
         row=${([one, other, count], _index, style) => html`<div key=${`${one}\n${other}`} role="listitem" class="row pair ${first ? "one" : ""}" style=${style}>
-          ${!first && html`<span class="cut">${one}</span><span class="muted">and</span>`}<span class="cut">${other}</span><span class="muted count">${number(count)}</span>
+          ${!first && html`<span class="cut" title=${one}>${one}</span>`}<span class="cut" title=${other}>${!first && html`<span class="muted">and </span>`}${other}</span>
+          <span class="muted count" title="${plural(count, "host")} in both">${number(count)}</span>
         </div>`} />
     </aside>
   </div>`;
 }
 
 const ROW = 1.35; // rem
-const LABEL = 10.5; // rem
+const LABELS = [7, 15]; // rem, the narrowest and the widest that names get
 
 /** The picture itself: only what can be seen is drawn, whatever there is to scroll. */
 function Picture({ columns, rows, first, onPick }) {
@@ -63,7 +64,12 @@ function Picture({ columns, rows, first, onPick }) {
   const [size, setSize] = useState({ width: 0, height: 0, rem: 13 });
   const [pointed, setPointed] = useState(null);
   const row = Math.round(ROW * size.rem);
-  const label = Math.round(LABEL * size.rem);
+  const label = useMemo(() => {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = font(size.rem);
+    const longest = Math.max(0, ...rows.map(({ name }) => pen.measureText(name).width));
+    return Math.round(Math.max(LABELS[0] * size.rem, Math.min(LABELS[1] * size.rem, longest + 2.2 * size.rem)));
+  }, [rows, size.rem]);
   // Wide enough to be seen, and as wide as there is room for.
   const cell = Math.min(size.rem * 1.4, Math.max(2, (size.width - label) / Math.max(1, columns.length)));
 
@@ -131,7 +137,7 @@ function Picture({ columns, rows, first, onPick }) {
     }
     pen.fillStyle = colours.surface;
     pen.fillRect(0, 0, label - 6, height);
-    pen.font = `${Math.round(size.rem * 0.95)}px system-ui, "DejaVu Sans", sans-serif`;
+    pen.font = font(size.rem);
     pen.textBaseline = "middle";
     for (let at = firstRow; at < lastRow; at++) {
       const middle = at * row - scrollTop + row / 2;
@@ -168,8 +174,10 @@ function Picture({ columns, rows, first, onPick }) {
       onClick=${(event) => { const { pool } = at(event); if (pool) onPick(pool.name); }}></canvas>
     <div style=${{ width: `${label + cell * columns.length}px`, height: `${Math.max(0, rows.length * row - size.height)}px` }}></div>
   </div>
-  <p class="selection muted" aria-live="off">${words || "Point at the map: a column is a host, a row a pool. Full colour: the host is in more than one."}</p>`;
+  <p class="selection muted" aria-live="off">${words || (rows.length ? "Point at the map: a column is a host, a row a pool. Full colour: the host is in more than one." : "There are no pools yet.")}</p>`;
 }
+
+const font = (rem) => `${Math.round(rem * 0.95)}px system-ui, "DejaVu Sans", sans-serif`;
 
 /** The theme's colours as a canvas takes them. */
 function theme(element) {
@@ -196,10 +204,13 @@ function cut(pen, text, width) {
 function UsagePage() {
   const [text, setText] = useState("");
   const { value, error } = useAnswer((signal) => read("usage", {}, signal), "usage", 15);
-  const shown = pools.value.filter((pool) => value?.pools[pool.name] && pool.name.toLowerCase().includes(text.trim().toLowerCase()));
+  // The same objects for as long as they hold the same: a chart is not drawn anew because a number beside it changed.
+  const series = useMemo(
+    () => new Map(Object.entries(value?.pools ?? {}).map(([name, lines]) => [name, { when: value.when, ...lines }])), [value]);
+  const shown = pools.value.filter((pool) => series.has(pool.name) && pool.name.toLowerCase().includes(text.trim().toLowerCase()));
   return html`<div class="usage-page">
     <div class="filters">
-      <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search  /" />
+      <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search (press /)" />
       <span class="legend"><i class="busy"></i>Busy <i class="free"></i>Free <i class="blocked"></i>Nimby, paused, sick</span>
       <span class="muted">Up to twelve hours, counted while the manager runs.</span>
     </div>
@@ -207,9 +218,10 @@ function UsagePage() {
     <div class="scroll charts">
       ${shown.map((pool) => html`<article key=${pool.name} class="card">
         <header><h3><${Swatch} colour=${pool.colour} /> ${pool.name}</h3>
-          <span class="muted">${number(pool.busy)} / ${number(pool.hosts)}</span></header>
-        <${UsageChart} series=${{ when: value.when, ...value.pools[pool.name] }} hosts=${pool.hosts} label="Use of ${pool.name}" />
+          <span class="muted">${number(pool.busy)} of ${number(pool.hosts)} busy</span></header>
+        <${UsageChart} series=${series.get(pool.name)} hosts=${pool.hosts} label="Use of ${pool.name}" />
       </article>`)}
+      ${value && !shown.length && html`<p class="empty">${pools.value.length ? "No pool fits the search." : "There are no pools yet."}</p>`}
     </div>
   </div>`;
 }

@@ -1,9 +1,9 @@
 // Masks: what keeps a job on a pool, in each style, what it does to today's farm; and a box to test any other.
 
 import { html, useEffect, useMemo, useState } from "../html.js";
-import { read } from "../api.js";
+import { read, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { poolByName, pools } from "../store.js";
+import { isStale, poolByName, pools } from "../store.js";
 import { Choice, Copy, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 const STYLES = {
@@ -23,14 +23,16 @@ export function MasksPage({ argument }) {
   const pool = poolByName.value.get(argument);
   return html`<section class="page split masks-page">
     <aside class="targets left" aria-label="Pools">
-      <header><h2>Masks</h2><${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Pool  /" /></header>
+      <header><h2>Masks</h2><${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search" /></header>
       <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools"
+        empty=${pools.value.length ? "No pool fits the search." : "There are no pools yet."}
         row=${({ name, colour, hosts }, _index, style) => html`<a key=${name} href="#/masks/${encodeURIComponent(name)}" style=${style}
             class="row pick ${name === argument ? "selected" : ""}" aria-current=${name === argument ? "true" : undefined}>
-          <${Swatch} colour=${colour} /><span class="cut">${name}</span><span class="muted count">${number(hosts)}</span></a>`} />
+          <${Swatch} colour=${colour} /><span class="cut" title=${name}>${name}</span><span class="muted count">${number(hosts)}</span></a>`} />
     </aside>
     <div class="reading">
-      ${pool ? html`<${PoolMasks} pool=${pool} />` : html`<p class="muted">Choose a pool to see its masks.</p>`}
+      ${pool ? html`<${PoolMasks} pool=${pool} />` : html`<p class="muted">${argument
+        ? `There is no pool ${argument} (any more).` : "Choose a pool to see its masks."}</p>`}
       <${PatternBox} pool=${pool} />
     </div>
   </section>`;
@@ -41,7 +43,7 @@ function PoolMasks({ pool }) {
   const { value, error } = useAnswer((signal) => read("masks", { pool: pool.name }, signal), `${pool.name} ${pool.revision}`, 30);
   return html`<div class="stack">
     <h2><${Swatch} colour=${pool.colour} /> ${pool.name} <small>${plural(pool.hosts, "host")}</small></h2>
-    ${error && html`<p class="error" role="alert">${error.message}</p>`}
+    ${error && !isStale.value && html`<p class="error" role="alert">${error.message}</p>`}
     ${value?.masks.map((mask) => html`<${MaskCard} key=${mask.asked} mask=${mask} pool=${pool.name} />`)}
   </div>`;
 }
@@ -64,13 +66,17 @@ function MaskCard({ mask, pool }) {
         <small class="muted">${plural(mask.mask.length, "character")}</small></div>
     </div>
     <dl class="facts">
-      <dt>Runs on</dt><dd><b>${number(reading.runs.count)}</b> <span class="mono">${breakable(reading.runs.ranges)}</span></dd>
-      <dt>Kept out</dt><dd><b>${number(reading.kept_out.count)}</b> <span class="mono clamp">${breakable(reading.kept_out.ranges)}</span></dd>
+      <${Counted} word="Runs on" names=${reading.runs} /><${Counted} word="Kept out" names=${reading.kept_out} />
       ${Object.entries(mask.readings).map(([dialect, { right, wrong }]) => html`<dt key=${dialect}>Read as ${dialect}</dt>
         <dd class=${right ? "good" : "bad"}>${right === null ? "not known what it does"
           : right ? `right on all ${plural(mask.known_hosts, "host")}` : `wrong on ${plural(wrong.count, "host")}: set ${mask.mask_type}`}</dd>`)}
     </dl>
   </article>`;
+}
+
+/** How many hosts, and which. */
+function Counted({ word, names: { count, ranges } }) {
+  return html`<dt>${word}</dt><dd class="counted"><b>${number(count)}</b><span class="mono clamp" title=${breakable(ranges)}>${breakable(ranges)}</span></dd>`;
 }
 
 function PatternBox({ pool }) {
@@ -85,7 +91,7 @@ function PatternBox({ pool }) {
   const name = against ? pool?.name ?? null : null;
   const key = useMemo(() => JSON.stringify([settled, dialect, name]), [settled, dialect, name]);
   const { value, error } = useAnswer(
-    (signal) => (settled ? read("pattern", { pattern: settled, dialect, pool: name }, signal) : Promise.resolve(null)), key);
+    (signal) => (settled ? write("pattern", { pattern: settled, dialect, pool: name }, signal) : Promise.resolve(null)), key);
   return html`<article class="card" aria-label="Test a mask">
     <header><h3>Test a mask</h3></header>
     <p class="muted">What any exclude mask would do on today's farm, read as afserver reads it.</p>
@@ -101,8 +107,7 @@ function PatternBox({ pool }) {
       ${value.warnings.map((warning) => html`<p key=${warning} class="warning">${warning}</p>`)}
       ${!value.warnings.length && html`<p class="good">Nothing to say against it.</p>`}
       ${value.runs && html`<dl class="facts">
-        <dt>Runs on</dt><dd><b>${number(value.runs.count)}</b> <span class="mono clamp">${breakable(value.runs.ranges)}</span></dd>
-        <dt>Kept out</dt><dd><b>${number(value.kept_out.count)}</b> <span class="mono clamp">${breakable(value.kept_out.ranges)}</span></dd>
+        <${Counted} word="Runs on" names=${value.runs} /><${Counted} word="Kept out" names=${value.kept_out} />
       </dl>`}
     </div>`}
   </article>`;

@@ -4,12 +4,14 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { members, may, poolByName, pools } from "../store.js";
+import { isStale, members, may, poolByName, pools } from "../store.js";
 import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
 const go = (hash) => (location.hash = hash);
+// Moving through a list is not a way to go back on.
+const moveTo = (hash) => location.replace(hash);
 export const poolAddress = (name) => `#/pools/${encodeURIComponent(name)}`;
 
 const ORDERS = {
@@ -36,7 +38,7 @@ export function PoolsPage({ argument }) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -Infinity, End: Infinity }[event.key];
     if (step === undefined || !shown.length) return;
     event.preventDefault();
-    go(poolAddress(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))].name));
+    moveTo(poolAddress(shown[Math.max(0, Math.min(shown.length - 1, cursor + step))].name));
   };
   const heading = (key, word, kind = "") => html`<span role="columnheader" class=${kind}
       aria-sort=${order === key ? (key === "name" ? "ascending" : "descending") : "none"}>
@@ -45,7 +47,7 @@ export function PoolsPage({ argument }) {
     <div class="list">
       <header>
         <h2>Pools <small>${number(pools.value.length)}</small></h2>
-        <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search  /" />
+        <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search (press /)" />
         <button class="primary" disabled=${!may("pools.create")} onClick=${() => setCreating(true)}>New pool</button>
       </header>
       <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1} tabindex="0" onKeyDown=${move}
@@ -53,20 +55,20 @@ export function PoolsPage({ argument }) {
         <div class="row head" role="row">
           ${heading("name", "Pool")}${heading("hosts", "Hosts", "count")}${heading("online", "Online", "count")}
           ${heading("busy", "Busy", "count")}${heading("free", "Free", "count")}
-          <span role="columnheader">Use</span><span role="columnheader">Description</span>
+          <span role="columnheader" class="use">Use</span><span role="columnheader">Description</span>
         </div>
         <${VirtualList} items=${shown} cursor=${cursor} role="rowgroup" tabindex="-1"
           empty=${text ? "No pool fits the search." : "There are no pools yet. Make the first with New pool."}
           row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
-              class="row ${pool.name === argument ? "selected" : ""}" aria-rowindex=${index + 2}
+              class="row ${pool.name === argument ? "selected current" : ""}" aria-rowindex=${index + 2}
               aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
-            <span role="gridcell" class="name"><${Swatch} colour=${pool.colour} /><span>${pool.name}</span></span>
+            <span role="gridcell" class="name" title=${pool.name}><${Swatch} colour=${pool.colour} /><span>${pool.name}</span></span>
             <span role="gridcell" class="count">${number(pool.hosts)}</span>
             <span role="gridcell" class="count">${number(pool.online)}</span>
             <span role="gridcell" class="count busy">${number(pool.busy)}</span>
             <span role="gridcell" class="count free">${number(pool.free)}</span>
-            <span role="gridcell"><${UsageBar} pool=${pool} /></span>
-            <span role="gridcell" class="muted cut">${pool.description}</span>
+            <span role="gridcell" class="use"><${UsageBar} pool=${pool} /></span>
+            <span role="gridcell" class="muted cut" title=${pool.description}>${pool.description}</span>
           </div>`} />
       </div>
     </div>
@@ -109,7 +111,7 @@ function PoolDetail({ pool }) {
       <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
       <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>
     </nav>
-    ${error && html`<p class="error" role="alert">${error.message}</p>`}
+    ${error && !isStale.value && html`<p class="error" role="alert">${error.message}</p>`}
     ${!pool.hosts && html`<p class="hint">No hosts: jobs for this pool are refused until it has some.</p>`}
     ${details?.ranges && html`<p class="ranges mono">${breakable(details.ranges)}</p>`}
     <form class="inline" onSubmit=${add}>
@@ -177,14 +179,17 @@ function CreateDialog({ onClose }) {
 }
 
 function EditDialog({ pool, onClose }) {
+  // What others change meanwhile stays: only what was changed here is sent.
+  const [before] = useState(pool);
   const [name, setName] = useState(pool.name);
   const [description, setDescription] = useState(pool.description);
   const [colour, setColour] = useState(pool.colour);
   const save = async () => {
     const changes = [];
-    if (description !== pool.description || colour !== pool.colour) {
-      changes.push((await write("pools/update", { pool: pool.name, description, colour })).change);
-    }
+    const texts = {};
+    if (description !== before.description) texts.description = description;
+    if (colour !== before.colour) texts.colour = colour;
+    if (Object.keys(texts).length) changes.push((await write("pools/update", { pool: pool.name, ...texts })).change);
     if (name !== pool.name) {
       changes.push((await write("pools/rename", { pool: pool.name, new_name: name })).change);
       go(poolAddress(name));
@@ -212,9 +217,10 @@ function DeleteDialog({ pool, onClose }) {
   };
   return html`<${Dialog} title="Delete ${pool.name}?" submit="Delete pool" danger onSubmit=${remove} onClose=${onClose}>
     <ul class="effects">
-      <li>${plural(pool.hosts, "host")} ${pool.hosts === 1 ? "leaves" : "leave"} it; ${lonely
-        ? `${lonely === own.length ? "none of them is" : `${number(lonely)} of them are not`} in any other pool.`
-        : "each is in another pool, too."}</li>
+      <li>${!own.length ? "It has no hosts." : `${plural(own.length, "host")} ${own.length === 1 ? "leaves" : "leave"} it; ${
+        !lonely ? "each is in another pool, too."
+        : lonely === own.length ? "none is in any other pool."
+        : `${number(lonely)} ${lonely === 1 ? "is" : "are"} in no other pool.`}`}</li>
       <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks
         and go on.</li>
       <li>New jobs for ${pool.name} are refused.</li>
