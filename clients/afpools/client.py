@@ -63,7 +63,7 @@ class Client:
         self._connection: Optional[transport.Connection] = None
         self._preferred: Optional[Endpoint] = None
         self._usable: List[Endpoint] = []
-        self._skipped: List[Tuple[str, str]] = []
+        self._skipped: List[Tuple[Endpoint, str]] = []
 
     def __enter__(self) -> Client:
         return self
@@ -296,11 +296,11 @@ class Client:
         refused: Optional[BrokerRefused] = None
         # Each broker gets its share of what is left, so that one that swallows everything leaves time for the others.
         # A broker, not an endpoint: one that is slow at its TLS port is no quicker at its CURVE port.
-        untried = {endpoint.broker or endpoint.url for endpoint in endpoints}
+        untried = set(map(_broker, endpoints))
         shares: Dict[str, float] = {}
         for endpoint in endpoints:
             now = time.monotonic()
-            broker = endpoint.broker or endpoint.url
+            broker = _broker(endpoint)
             if broker in untried:
                 shares[broker] = now + (until - now) / len(untried)
                 untried.remove(broker)
@@ -326,7 +326,9 @@ class Client:
             else:
                 self._preferred = endpoint
                 return result
-        raise refused or BrokerUnreachable(attempts + self._skipped)
+        # An artist need not read that CURVE takes pyzmq where the same broker could be tried over TLS.
+        attempts += [(endpoint.url, why) for endpoint, why in self._skipped if _broker(endpoint) not in shares]
+        raise refused or BrokerUnreachable(attempts)
 
     def _endpoints(self) -> List[Endpoint]:
         """The endpoints that this program can use, in the order to try them."""
@@ -335,11 +337,11 @@ class Client:
 
             whys = [(endpoint, unusable(self.profile, endpoint)) for endpoint in self.profile.endpoints]
             self._usable = [endpoint for endpoint, why in whys if why is None]
-            self._skipped = [(endpoint.url, why) for endpoint, why in whys if why is not None]
+            self._skipped = [(endpoint, why) for endpoint, why in whys if why is not None]
         if not self._usable:
             raise ProfileError(
                 f"The profile {self.profile.folder} has no endpoint that this program can use."
-                + "".join(f"\n  {url}: {why}." for url, why in self._skipped)
+                + "".join(f"\n  {endpoint.url}: {why}." for endpoint, why in self._skipped)
             )
         if self._preferred is None:
             return self._usable
@@ -401,6 +403,10 @@ def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
     if not isinstance(code, str) or not isinstance(message, str):
         raise BadAnswer("it sent an error without code and message")
     raise refusal(code, message)
+
+
+def _broker(endpoint: Endpoint) -> str:
+    return endpoint.broker or endpoint.url
 
 
 def _given(**params: Any) -> Dict[str, Any]:

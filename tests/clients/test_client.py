@@ -742,6 +742,17 @@ def test_without_pyzmq_or_another_endpoint_the_error_says_so(studio: Studio, mon
         Client(profile).hello()
 
 
+@pytest.mark.parametrize(("broker", "named"), [("one", False), ("another", True)])
+def test_a_skipped_endpoint_is_named_where_its_broker_could_not_be_tried_otherwise(
+    studio: Studio, closed_port: int, broker: str, named: bool
+) -> None:
+    tls = Endpoint(f"tls://127.0.0.1:{closed_port}", None, "one")
+    curve = Endpoint("curve://127.0.0.1:1", zmq.curve_keypair()[0].decode(), broker)
+    told = unreachable(Client(studio.profile(tls, curve)))
+    assert "refused" in told
+    assert ("skipped" in told) is named
+
+
 def test_an_endpoint_of_a_later_version_is_skipped(studio: Studio, start: StartBroker) -> None:
     with Client(studio.profile("quic://127.0.0.1:1", start().url)) as client:
         client.hello()
