@@ -14,6 +14,7 @@ from tests.studio import Studio
 
 from afpools_broker.protocol import Role
 from afpools_tools.manager import command
+from afpools_tools.output import CommandError
 
 pytestmark = pytest.mark.heavy
 
@@ -54,6 +55,18 @@ def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:
     assert result.status == 1
     assert f"Port {port}" in result.err
     assert "--port" in result.err
+
+
+def test_two_managers_that_start_together_do_not_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(command, "DEFAULT_PORT", port)
+    with command._listen(None) as first, command._listen(None) as second:
+        assert first.getsockname()[1] == port
+        assert second.getsockname()[1] != port
+        with pytest.raises(CommandError, match=f"Port {port}"), command._listen(port):
+            pass
 
 
 def test_without_a_profile_it_says_what_to_do(tmp_path: Path) -> None:

@@ -415,6 +415,8 @@ def test_the_map_shows_overlaps(page: Page) -> None:
     until(lambda: page.locator("canvas").evaluate(drawn))
     page.locator("canvas").click(position={"x": 20, "y": 5})
     expect(page.get_by_role("heading", name="Overlaps of fx")).to_be_visible()
+    page.get_by_label("Pool whose hosts come first").select_option("gpu")
+    expect(page.get_by_role("heading", name="Overlaps of gpu")).to_be_visible()
     picture(page, "map")
     page.get_by_role("button", name="Use over time").click()
     expect(page.get_by_role("img", name=re.compile("^Use of gpu: now 4 busy, 4 free, 8 online"))).to_be_visible()
@@ -585,6 +587,31 @@ def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path,
             expect(page.get_by_role("button", name="New pool")).to_be_enabled()
     finally:
         started.__exit__(None, None, None)
+
+
+def test_before_a_broker_has_answered_nothing_is_said_of_pools(tmp_path: Path, open_page: Open) -> None:
+    with studio(tmp_path / "away") as gone:
+        profile = gone.profile("anna", Role.MANAGER)
+    with running(profile) as manager:
+        page = open_page(manager)
+        expect(page.get_by_text("The broker has been away")).to_be_visible()
+        for name in ("Pools", "Hosts", "Masks", "Map", "Import, export"):
+            go(page, name)
+            expect(page.get_by_text("Waiting for the broker.").first).to_be_visible()
+            expect(page.get_by_text("no pools yet")).to_have_count(0)
+        expect(page.get_by_text("too old")).to_have_count(0)
+        page.get_by_role("link", name="JSON", exact=True).click()
+        expect(page.get_by_text("nothing can be exported until it is back")).to_be_visible()
+
+
+def test_two_tabs_of_a_browser_show_the_same(page: Page, manager: Manager) -> None:
+    other = page.context.new_page()
+    other.goto(f"{manager.origin}/")
+    row(other, "Pools", "fx").click()
+    other.get_by_role("button", name="Delete").click()
+    other.get_by_role("dialog").get_by_role("button", name="Delete pool").click()
+    for tab in (page, other):
+        expect(row(tab, "Pools", "fx")).to_have_count(0)
 
 
 def test_a_manager_that_was_started_anew_is_told_from_one_that_is_gone(

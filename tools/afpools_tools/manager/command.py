@@ -72,7 +72,7 @@ class Serving:
 
     Args:
         profile: whose broker, and with which rights.
-        listening: bound, not yet listening.
+        listening: bound to 127.0.0.1.
         ready: called in a thread of its own once requests are answered.
 
     Attributes:
@@ -136,23 +136,36 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def _listen(port: int | None) -> Iterator[socket.socket]:
-    """A socket bound to a port of this machine, which nobody else can reach.
+    """A socket that listens at a port of this machine, which nobody else can reach.
 
     Raises:
         CommandError: the port is taken.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", DEFAULT_PORT if port is None else port))
-        except OSError as error:
-            if port is not None or error.errno != errno.EADDRINUSE:
-                raise CommandError(
-                    f"Port {port} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, or leave "
-                    "it out."
-                ) from None
-            listening.bind(("127.0.0.1", 0))
+    wanted = DEFAULT_PORT if port is None else port
+    try:
+        listening = _listen_at(wanted)
+    except OSError as error:
+        if port is not None or error.errno != errno.EADDRINUSE:
+            raise CommandError(
+                f"Port {wanted} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, or leave "
+                "it out."
+            ) from None
+        listening = _listen_at(0)
+    with listening:
         yield listening
+
+
+def _listen_at(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        # Here and now: until then Linux would let a second manager have the same port.
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def _welcome(address: str, profile: Profile) -> None:

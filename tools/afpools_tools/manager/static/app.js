@@ -132,6 +132,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A file that is dropped beside the place for it must not take the page's.
+for (const kind of ["dragover", "drop"]) {
+  window.addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+}
+
 applyTheme();
 render(html`<${App} />`, document.getElementById("app"));
 openSession().then(start, (error) => (sessionError.value = error.message));

@@ -20,6 +20,9 @@ export const sessionError = signal("");
 /** Whether anything has arrived yet. */
 export const loaded = signal(false);
 
+/** What a list without a line says: `text`, where it is known that there is none. */
+export const nothing = (text) => (loaded.value ? text : "Waiting for the broker.");
+
 export const poolByName = computed(() => new Map(pools.value.map((pool) => [pool.name, pool])));
 export const hostByName = computed(() => new Map(hosts.value.map((host) => [host.name, host])));
 

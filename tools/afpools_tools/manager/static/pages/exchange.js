@@ -3,8 +3,8 @@
 import { html, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { may, pools, status } from "../store.js";
-import { Choice, done } from "../ui.js";
+import { isStale, loaded, may, nothing, pools, status } from "../store.js";
+import { Choice, done, failed } from "../ui.js";
 
 export function ExchangePage() {
   return html`<section class="page">
@@ -16,13 +16,19 @@ export function ExchangePage() {
 }
 
 function Export() {
+  const save = (event) => {
+    if (!isStale.value) return;
+    // Half a backup, or a file with an error in it, would look like one.
+    event.preventDefault();
+    failed(new Error("The broker is away: nothing can be exported until it is back."));
+  };
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
-    <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : "There are no pools yet."} JSON to be kept; CSV for
+    <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")} JSON to be kept; CSV for
       spreadsheets, with a row for each host of a pool. Either can be imported again.</p>
     <div class="buttons">
-      <a class="button" href="/api/export?format=json" download>JSON</a>
-      <a class="button" href="/api/export?format=csv" download>CSV</a>
+      ${["json", "csv"].map((format) => html`<a key=${format} class="button" href="/api/export?format=${format}" download
+        onClick=${save}>${format.toUpperCase()}</a>`)}
     </div>
   </article>`;
 }
@@ -130,7 +136,7 @@ function ImportNative() {
   return html`<article class="card" aria-label="Afanasy's own pools">
     <header><h3>Afanasy's own pools</h3></header>
     <p class="muted">Makes a pool of each that has renders, or adds the hosts that ours lack. No host is taken out of a pool.</p>
-    ${!possible && html`<p class="hint">${status.value.role === "reader" ? "This takes a manager's profile." : "This broker is too old for it."}</p>`}
+    ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This takes a manager's profile." : "This broker is too old for it."}</p>`}
     <div class="buttons"><button disabled=${!may("pools.import_native")} onClick=${look}>Look at them</button></div>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">

@@ -4,7 +4,7 @@ import { html, useMemo, useRef, useState } from "../html.js";
 import { write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
-import { hostByName, hosts, may, poolByName, pools } from "../store.js";
+import { hostByName, hosts, may, nothing, poolByName, pools } from "../store.js";
 import { Choice, Dialog, Search, Swatch, VirtualList, done, failed } from "../ui.js";
 import { assign } from "./pools.js";
 
@@ -71,7 +71,7 @@ export function HostsPage({ argument }) {
           ${["Host", "State", "Address", "Engine", "Native pool", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
         </div>
         <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} role="rowgroup" tabindex="-1"
-          empty=${hosts.value.length ? "No host fits the filter." : "No hosts are known yet: they appear when afserver lists renders, or with Add by name."}
+          empty=${hosts.value.length ? "No host fits the filter." : nothing("No hosts are known yet: they appear when afserver lists renders, or with Add by name.")}
           row=${(host, index, style) => html`<${HostRow} key=${host.name} host=${host} index=${index} style=${style}
             selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} />`} />
       </div>
@@ -142,7 +142,7 @@ function PoolTargets({ chosen }) {
       <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck=${false}
         onInput=${(event) => setText(event.target.value)} /></header>
     <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools to add to or remove from"
-      empty=${pools.value.length ? "No pool fits." : "There are no pools yet."}
+      empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
       row=${(pool, _index, style) => {
         const inside = counts.get(pool.name) ?? 0;
         return html`<div key=${pool.name} role="listitem" style=${style} class="row target ${over === pool.name ? "over" : ""}"

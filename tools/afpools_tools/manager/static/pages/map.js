@@ -5,7 +5,7 @@ import { read } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { number, plural, stateWord } from "../format.js";
 import { grouped, pairs } from "../overlap.js";
-import { hosts, membership, pools } from "../store.js";
+import { hosts, membership, nothing, poolByName, pools } from "../store.js";
 import { Choice, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 export function MapPage({ argument }) {
@@ -34,9 +34,15 @@ function Membership() {
   return html`<div class="map-page">
     <div class="map-box">
       <div class="filters">
-        <${Choice} label="Order of hosts" value=${order} onChange=${setOrder} options=${[["pools", "Side by side with the same pools"], ["name", "By name"]]} />
+        <${Choice} label="Order of hosts" value=${order} onChange=${setOrder} options=${[["pools", "By pools"], ["name", "By name"]]} />
+        <label class="pool-filter"><span class="muted">First</span>
+          <select value=${first} aria-label="Pool whose hosts come first" disabled=${order !== "pools"} onChange=${(event) => setFirst(event.target.value)}>
+            <option value="">any pool</option>
+            ${first && !poolByName.value.has(first) && html`<option value=${first}>${first}</option>`}
+            ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
+          </select></label>
         <span class="muted">${plural(columns.length, "host")} across, ${plural(pools.value.length, "pool")} down${
-          lonely ? `; ${plural(lonely, "host")} in no pool` : ""}${first ? `. The hosts of ${first} come first.` : ""}</span>
+          lonely ? `; ${plural(lonely, "host")} in no pool` : ""}</span>
       </div>
       <${Picture} columns=${columns} rows=${pools.value} first=${first}
         onPick=${(name) => { setOrder("pools"); setFirst(name === first ? "" : name); }} />
@@ -174,7 +180,7 @@ function Picture({ columns, rows, first, onPick }) {
       onClick=${(event) => { const { pool } = at(event); if (pool) onPick(pool.name); }}></canvas>
     <div style=${{ width: `${label + cell * columns.length}px`, height: `${Math.max(0, rows.length * row - size.height)}px` }}></div>
   </div>
-  <p class="selection muted" aria-live="off">${words || (rows.length ? "Point at the map: a column is a host, a row a pool. Full colour: the host is in more than one." : "There are no pools yet.")}</p>`;
+  <p class="selection muted" aria-live="off">${words || (rows.length ? "Point at the map: a column is a host, a row a pool. Full colour: the host is in more than one." : nothing("There are no pools yet."))}</p>`;
 }
 
 const font = (rem) => `${Math.round(rem * 0.95)}px system-ui, "DejaVu Sans", sans-serif`;
@@ -221,7 +227,7 @@ function UsagePage() {
           <span class="muted">${number(pool.busy)} of ${number(pool.hosts)} busy</span></header>
         <${UsageChart} series=${series.get(pool.name)} hosts=${pool.hosts} label="Use of ${pool.name}" />
       </article>`)}
-      ${value && !shown.length && html`<p class="empty">${pools.value.length ? "No pool fits the search." : "There are no pools yet."}</p>`}
+      ${value && !shown.length && html`<p class="empty">${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}</p>`}
     </div>
   </div>`;
 }

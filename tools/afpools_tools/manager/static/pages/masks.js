@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { isStale, poolByName, pools } from "../store.js";
+import { isStale, loaded, nothing, poolByName, pools } from "../store.js";
 import { Choice, Copy, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 const STYLES = {
@@ -25,13 +25,13 @@ export function MasksPage({ argument }) {
     <aside class="targets left" aria-label="Pools">
       <header><h2>Masks</h2><${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search" /></header>
       <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools"
-        empty=${pools.value.length ? "No pool fits the search." : "There are no pools yet."}
+        empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
         row=${({ name, colour, hosts }, _index, style) => html`<a key=${name} href="#/masks/${encodeURIComponent(name)}" style=${style}
             class="row pick ${name === argument ? "selected" : ""}" aria-current=${name === argument ? "true" : undefined}>
           <${Swatch} colour=${colour} /><span class="cut" title=${name}>${name}</span><span class="muted count">${number(hosts)}</span></a>`} />
     </aside>
     <div class="reading">
-      ${pool ? html`<${PoolMasks} pool=${pool} />` : html`<p class="muted">${argument
+      ${pool ? html`<${PoolMasks} pool=${pool} />` : html`<p class="muted">${argument && loaded.value
         ? `There is no pool ${argument} (any more).` : "Choose a pool to see its masks."}</p>`}
       <${PatternBox} pool=${pool} />
     </div>

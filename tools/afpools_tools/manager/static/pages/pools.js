@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { isStale, members, may, poolByName, pools } from "../store.js";
+import { isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
 import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
@@ -58,7 +58,7 @@ export function PoolsPage({ argument }) {
           <span role="columnheader" class="use">Use</span><span role="columnheader">Description</span>
         </div>
         <${VirtualList} items=${shown} cursor=${cursor} role="rowgroup" tabindex="-1"
-          empty=${text ? "No pool fits the search." : "There are no pools yet. Make the first with New pool."}
+          empty=${text ? "No pool fits the search." : nothing("There are no pools yet. Make the first with New pool.")}
           row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
               class="row ${pool.name === argument ? "selected current" : ""}" aria-rowindex=${index + 2}
               aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
@@ -73,7 +73,7 @@ export function PoolsPage({ argument }) {
       </div>
     </div>
     ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} />`
-      : html`<aside class="detail none"><p class="muted">${argument
+      : html`<aside class="detail none"><p class="muted">${argument && loaded.value
         ? `There is no pool ${argument} (any more).`
         : "Choose a pool to see its hosts, and to change it."}</p></aside>`}
     ${creating && html`<${CreateDialog} onClose=${() => setCreating(false)} />`}

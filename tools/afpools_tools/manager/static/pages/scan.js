@@ -103,7 +103,7 @@ export function ScanPage() {
         row=${(machine, index, style) => html`<div key=${machine.address} class="row" role="row" aria-rowindex=${index + 2} style=${style}>
           <span role="gridcell"><input type="checkbox" aria-label="Select ${machine.name || machine.address}" disabled=${!machine.name}
             checked=${machine.name !== "" && chosen.has(machine.name)} onChange=${() => toggle(machine.name)} /></span>
-          <span role="gridcell" class="cut strong">${machine.name || html`<span class="muted">no name</span>`}${
+          <span role="gridcell" class="cut ${machine.name ? "strong" : ""}">${machine.name || html`<span class="muted">no name</span>`}${
             machine.resolved && machine.resolved !== machine.name && html` <span class="muted">${machine.resolved}</span>`}</span>
           <span role="gridcell" class="muted">${machine.address}</span>
           <span role="gridcell">${machine.this_machine ? "This machine; " : ""}${machine.render ? "Render" : machine.known ? "Known, no render" : "New"}</span>
