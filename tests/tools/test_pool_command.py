@@ -95,14 +95,14 @@ def test_history_says_who_changed_what(manager):
     manager("pool", "delete", "fire", "-y")
     rows = [line.split("anna", 1)[1].strip() for line in lines(manager("pool", "history").out)[1:]]
     deleted, registered = (json.loads(manager("pool", "history", "--json").out)[at]["id"][-8:] for at in (0, -1))
-    gone = "no: The pool was deleted by 'anna' on "
+    gone = "; cannot be undone: The pool was deleted by 'anna' on "
     assert [row.partition(gone)[:2] for row in rows] == [
-        (f"delete fire - pc-[02-05] {deleted}", ""),
-        ("remove hosts fire - pc-01 ", gone),
-        ("rename fire fx → fire ", gone),
-        ("update fx description 'Simulation' → 'Fire' ", gone),
-        ("create fx + pc-[01-05]; description 'Simulation' ", gone),
-        (f"register hosts + pc-[01-05,09] {registered}", ""),
+        (f"delete fire: - pc-[02-05] {deleted}", ""),
+        ("remove hosts fire: - pc-01", gone),
+        ("rename fire: fx → fire", gone),
+        ("update fx: description 'Simulation' → 'Fire'", gone),
+        ("create fx: + pc-[01-05]; description 'Simulation'", gone),
+        (f"register hosts: + pc-[01-05,09] {registered}", ""),
     ]
     assert len(json.loads(manager("pool", "history", "fire", "-n", 1, "--json").out)) == 1
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
     change = last_change(manager)
     manager("pool", "add", "fx", "pc-06")
     why = "The pool 'fx' is not as it was created. The last change since: hosts were added by 'anna'"
-    assert f"no: {why}" in manager("pool", "history").out
+    assert f"cannot be undone: {why}" in manager("pool", "history").out
     refused = manager("pool", "undo", change)
     assert (refused.status, refused.out) == (1, "")
     assert refused.err.startswith(f"afpools: {why}")

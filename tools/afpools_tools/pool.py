@@ -21,6 +21,7 @@ from .output import (
     ProfileOption,
     TimeoutOption,
     connect,
+    console,
     plural,
     print_json,
     print_table,
@@ -223,15 +224,19 @@ def history(
     if not entries:
         say("Nothing was changed yet.")
         return
-    rows = table("When", "Who", "What", "Pool", "Change", "Undo", whole=("When",))
+    rows = table("When", "Who", "Change", "Undo", whole=("When", "Undo"))
     for entry in entries:
         # For people, in their own time.
         when = dt.datetime.fromisoformat(entry.when).astimezone()
-        what = entry.op.partition(".")[2].replace("_", " ")
+        change = Text(printable(_describe(entry)))
+        if not entry.undoable:
+            change.append("\n" if console.is_terminal else "; ")
+            change.append(printable(f"cannot be undone: {entry.why_not}"), "dim")
         rows.add_row(
             f"{when:%Y-%m-%d %H:%M:%S}",
-            *map(printable, (entry.who, what if entry.pool else f"{what} hosts", entry.pool, _describe(entry))),
-            printable(entry.id[-_SHORT_ID:] if entry.undoable else f"no: {entry.why_not}"),
+            printable(entry.who),
+            change,
+            printable(entry.id[-_SHORT_ID:]) if entry.undoable else "",
         )
     print_table(rows)
     if any(entry.undoable for entry in entries):
@@ -281,8 +286,9 @@ def _whole_id(client: Client, end: str) -> str:
 
 
 def _describe(entry: HistoryEntry) -> str:
-    """What a change changed, in one line."""
+    """What was done to which pool, and what that changed, in one line."""
     diff = entry.diff
+    what = f"{entry.op.partition('.')[2].replace('_', ' ')} {entry.pool or 'hosts'}"
     parts = []
     if diff.get("name") and all(diff["name"]):
         parts.append(f"{diff['name'][0]} → {diff['name'][1]}")
@@ -296,7 +302,7 @@ def _describe(entry: HistoryEntry) -> str:
         if diff.get(key):
             before, after = diff[key]
             parts.append(f"{key} {before!r} → {after!r}" if before else f"{key} {after!r}")
-    return "; ".join(parts)
+    return f"{what}: {'; '.join(parts)}" if parts else what
 
 
 @app.command()
