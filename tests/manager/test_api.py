@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.studio import Studio
 
-from afpools import Client
+from afpools import BrokerUnreachable, Client
 from afpools_broker.protocol import Role
 
 from .conftest import Manager, running, until
@@ -112,7 +112,33 @@ def test_what_could_be_undone_is_said_with_what_could_not(manager: Manager, else
     assert elsewhere.get_pool("fx").hosts == ("pc-01",)
 
 
-def test_a_render_of_any_name_is_exported_and_imported(manager: Manager, elsewhere: Client) -> None:
+@pytest.mark.parametrize(
+    ("path", "params", "done"),
+    [
+        ("import/apply", {"name": "f", "text": "pool,host\nnew,pc-01\nfx,pc-02"}, "changes"),
+        ("hosts/assign", {"hosts": ["pc-02"], "add": ["night", "fx"]}, "done"),
+    ],
+)
+def test_when_the_broker_leaves_in_the_middle_what_was_done_is_said(
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, path: str, params: dict[str, Any], done: str
+) -> None:
+    for pool in ("fx", "night"):
+        elsewhere.create_pool(pool, ["pc-01"])
+    add = Client.add_hosts
+
+    def leave(client: Client, pool: str, *arguments: Any, **options: Any) -> Any:
+        if pool == "fx":
+            raise BrokerUnreachable([("tls://broker", "it is gone")])
+        return add(client, pool, *arguments, **options)
+
+    monkeypatch.setattr(Client, "add_hosts", leave)
+    answer = manager.write(path, **params)
+    assert answer.status == 200
+    assert len(answer.json[done]) == 1
+    assert "it is gone" in str(answer.json["failed"])
+
+
+def test_what_is_wrong_in_a_file_is_said_with_its_place(manager: Manager) -> None:
     text = '{"pools": [{"name": "fx", "hosts": ["two words"]}]}'
     refused = manager.write("import/plan", name="pools.json", text=text)
     assert "'two words' is neither" in refused.json["error"]["message"]

@@ -679,6 +679,11 @@ def test_names_are_text_wherever_they_are_shown(page: Page, server: AfServer, el
     page.get_by_role("button", name=f"Add {EVIL} to fx").click()
     expect(page.get_by_text(f"Added {EVIL} to fx")).to_be_visible()
     assert EVIL in elsewhere.get_pool("fx").hosts
+    go(page, "Import, export")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV", exact=True).click()
+    page.get_by_label("File", exact=True).set_input_files(download.value.path())
+    expect(page.get_by_text("Nothing to do: 4 pools as in the file.")).to_be_visible()
     assert page.locator("img[src=x], main b[onclick]").count() == 0
 
 

@@ -19,7 +19,7 @@ import typer
 from cryptography import x509
 from msgspec import Struct
 
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool
+from afpools import AfpoolsError, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool
 from afpools.profile import Endpoint, Profile
 from afpools_broker.hosts import Spelling, fold
 from afpools_broker.mask_check import check
@@ -279,7 +279,7 @@ class Api:
             try:
                 made: Any = make()
                 done.append(made._asdict())
-            except BrokerRefused as error:
+            except AfpoolsError as error:
                 failed.append({"pool": pool, "message": str(error)})
 
         for pool in params.add:
@@ -307,16 +307,22 @@ class Api:
         for entry in params.entries:
             try:
                 done.append(self.client.undo(entry)._asdict())
-            except BrokerRefused as error:
+            except AfpoolsError as error:
                 return {"done": done, "failed": str(error)}
         return {"done": done, "failed": ""}
 
     def import_file(self, params: ImportFile) -> dict[str, Any]:
-        """Makes pools as a file has them. Each step is a change of its own: where one is refused, those before it stay,
-        and importing again does the rest."""
+        """Makes pools as a file has them. Each step is a change of its own: where one cannot be made it is said why,
+        those before it stay, and importing again does the rest."""
         wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
         steps = exchange.steps(self.client, wanted, replace=params.replace)
-        return {"changes": [step.apply().change for step in steps]}
+        changes: list[str] = []
+        for step in steps:
+            try:
+                changes.append(step.apply().change)
+            except AfpoolsError as error:
+                return {"changes": changes, "failed": str(error)}
+        return {"changes": changes, "failed": ""}
 
     def import_native(self, params: ImportNative) -> dict[str, Any]:
         return {"pools": [_native(pool) for pool in self.client.import_native(params.paths)]}

@@ -68,7 +68,14 @@ function ImportFile() {
     setError("");
     try {
       const made = await write("import/apply", { name, text, replace: mode === "replace" });
-      done(`Imported ${name}: ${plural(made.changes.length, "change")}`, made.changes);
+      const { changes, failed: refusal } = made;
+      if (refusal) {
+        if (changes.length) done(`Imported a part of ${name}: ${plural(changes.length, "change")}`, changes);
+        await look(text, mode);
+        setError(`Only ${number(changes.length)} of ${plural(plan.steps.length, "change")} made. ${refusal}`);
+        return;
+      }
+      done(`Imported ${name}: ${plural(changes.length, "change")}`, changes);
       setPlan(null);
       setName("");
       setText("");
