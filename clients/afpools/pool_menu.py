@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from _thread import start_new_thread
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from .client import Client
@@ -90,7 +91,9 @@ class PoolMenu:
         self._file = os.path.join(folder or cache_folder(), f"pools-{which}.json")
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._asking: Optional[threading.Thread] = None
+        # Set when the broker has been asked.
+        self._asked = threading.Event()
+        self._asked.set()
         self._asked_at: Optional[float] = None
         self._menu = _remembered(self._file)
 
@@ -110,13 +113,19 @@ class PoolMenu:
     def refresh(self) -> None:
         """Asks the broker, in the background. Does nothing while it is being asked. Never waits."""
         with self._lock:
-            if self._asking is not None and self._asking.is_alive():
+            if not self._asked.is_set():
                 return
             self._asked_at = time.monotonic()
             self._menu = Menu(self._menu.pools, self._menu.fetched, True, self._menu.error)
-            # A daemon, so that a program that ends does not wait for a broker that hangs.
-            self._asking = threading.Thread(target=self._ask, name="afpools pool list", daemon=True)
-            self._asking.start()
+            self._asked.clear()
+            # Not threading.Thread: its `start` waits until the thread runs, which then keeps Python to itself for its
+            # first turn, 5 ms, while an interface is in the middle of drawing. Like a daemon, this one ends with the
+            # program, which need not wait for a broker that hangs.
+            try:
+                start_new_thread(self._ask, ())
+            except RuntimeError as error:  # the system has no more of them
+                self._menu = Menu(self._menu.pools, self._menu.fetched, False, f"The broker cannot be asked: {error}.")
+                self._asked.set()
 
     def wait(self, timeout: float) -> Menu:
         """For programs without an interface, and tests: the picture once the broker has been asked.
@@ -124,9 +133,7 @@ class PoolMenu:
         Args:
             timeout: seconds.
         """
-        asking = self._asking
-        if asking is not None:
-            asking.join(timeout)
+        self._asked.wait(timeout)
         return self._menu
 
     def _ask(self) -> None:
@@ -142,6 +149,7 @@ class PoolMenu:
             menu = Menu(pools, time.time())
             _remember(self._file, menu)
         self._menu = menu
+        self._asked.set()
         self._changed()
 
 

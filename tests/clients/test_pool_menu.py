@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.clients.conftest import StartBroker
 from tests.clients.scripted_broker import Studio, Talk
 
+from afpools import Profile, ProfileError
 from afpools.pool_menu import FRESH, Menu, PoolMenu, cache_folder
 from afpools.results import PoolSummary
 
@@ -48,6 +50,32 @@ def test_the_list_comes_in_the_background(start: StartBroker, studio: Studio, ca
     assert (names(now), now.refreshing, now.status()) == (["fx", "gpu"], False, "")
     assert now.find("fx") == PoolSummary("fx", 12, "r1", "effects", "#ff0000")
     assert now.find("gone") is None
+
+
+def test_a_drawing_is_not_held_up_by_the_thread_it_starts(
+    studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = threading.Event()
+
+    def load(_folder: str) -> None:
+        # Python for itself, as an import or a handshake has it, until it is taken away.
+        began.set()
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            pass
+        raise ProfileError("none")
+
+    # A turn that is never over.
+    monkeypatch.setattr(Profile, "load", load)
+    turn = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        menu = PoolMenu("somewhere", folder=cache)
+        assert menu.current().refreshing
+        assert not began.is_set()
+    finally:
+        sys.setswitchinterval(turn)
+    assert menu.wait(30).error == "none"
 
 
 def test_nobody_waits_for_a_broker_that_never_answers(start: StartBroker, studio: Studio, cache: str) -> None:

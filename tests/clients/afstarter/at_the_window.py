@@ -5,10 +5,10 @@ Arguments: the launcher; then steps, each a verb with what it needs after `=`.
 
 from __future__ import annotations
 
+import gc
 import json
 import runpy
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ def act(step: str) -> None:
         view = chooser.choices.view()
         view.setCurrentIndex(view.model().index(names.index(value), 0))
         chooser.refresh()
-        until(lambda: not any(thread.name == "afpools pool list" for thread in threading.enumerate()), step)
+        (pools,) = [found for found in gc.get_objects() if type(found).__name__ == "PoolMenu"]
+        until(lambda: not pools.latest().refreshing, step)
         chooser.look()
         QtTest.QTest.keyClick(view, QtCore.Qt.Key.Key_Return)
         chooser.look()

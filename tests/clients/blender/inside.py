@@ -259,7 +259,7 @@ def draw_a_hundred_times(cls):
     _network.clear()
     for _ in range(100):
         draw(cls)
-    waiting = any(thread.name == "afpools pool list" for thread in threading.enumerate())
+    waiting = part("session").now.menu().refreshing
     return {"waiting": waiting, "network": list(_network)}
 
 
