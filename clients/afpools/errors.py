@@ -117,7 +117,8 @@ class MaskNotExpressible(BrokerRefused):
 
 
 class FarmUnavailable(BrokerRefused):
-    """`farm_unavailable`: the broker has never seen the farm. Do not send the job."""
+    """`farm_unavailable`: the broker has never seen the farm, or so long ago that the studio wants no mask that names
+    its renders. Do not send the job."""
 
 
 class StoreUnavailable(BrokerRefused):

@@ -21,7 +21,8 @@ from .results import Mask
 
 # Where afserver cuts a mask of the type `find` into beginnings of names.
 _SEPARATORS = re.compile(r"[|;,: ]")
-_SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]")
+# A single dot is common in names; no name has two beside each other, and none ends in one.
+_SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)")
 
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
 _NOTE = "_afpools_applied"
@@ -38,7 +39,8 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
     Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
     which reads it as the job's `hosts_mask_type` says; if that is not set, as either type the farm understands. Where
     the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as `find` are
-    rewritten to mean the same.
+    rewritten to mean the same. `find` is what afserver takes for the type of a job that says none, unless its user was
+    given `regex` there, which is not known here: the jobs of such a user should say so themselves.
 
     Args:
         job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.

@@ -145,6 +145,8 @@ def test_other_masks_stay_as_they_are_when_the_job_was_regex_already() -> None:
     ("job", "words"),
     [
         (Job({"hosts_mask": "pc-0[12]"}), "'pc-0[12]', looks like a regex"),
+        (Job({"hosts_mask": "pc-.."}), "'pc-..', looks like a regex"),
+        (Job({"hosts_mask": "pc-1|node."}), "'pc-1|node.', looks like a regex"),
         (Job({}, {"name": "sim", "hosts_mask": "pc.*"}), "hosts mask of the block 'sim'"),
         (Job({"hosts_mask_type": "find"}, {"name": "sim", "hosts_mask": "pc[1]"}), "cannot be kept beside a pool"),
         (Job({"hosts_mask_type": "glob"}), "hosts_mask_type is 'glob'"),
