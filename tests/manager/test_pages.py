@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.studio import Studio, studio
 from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
+from afpools_tools.manager import scan_job
+from afpools_tools.networks import ThisMachine
 
 from .browser import Watched, chromium, picture
 from .conftest import Manager, running, until
@@ -542,6 +545,27 @@ def test_a_scan_is_started_and_cancelled(page: Page) -> None:
     page.get_by_label("Network").fill("10.0.0.0/8")
     page.get_by_role("button", name="Scan", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("/20")
+
+
+def test_a_machine_that_was_found_is_put_into_a_pool(
+    page: Page, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ThisMachine("td-desk", (IPv4Interface("127.0.0.1/8"),), None)
+    monkeypatch.setattr(scan_job, "this_machine", lambda: here)
+    go(page, "Scan")
+    expect(page.get_by_text("This machine is in no IPv4 network")).to_be_visible()
+    page.get_by_label("Network").fill("127.0.0.1/32")
+    page.get_by_role("button", name="Scan", exact=True).click()
+    expect(row(page, "Machines", "td-desk")).to_contain_text("This machine; New")
+    page.get_by_label("Select td-desk").check()
+    page.get_by_label("Pool", exact=True).select_option("Add to fx")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("Added 1 host to fx")).to_be_visible()
+    assert "td-desk" in elsewhere.get_pool("fx").hosts
+    page.reload()
+    page.get_by_role("button", name=re.compile("^In a pool")).click()
+    expect(row(page, "Machines", "td-desk")).to_contain_text("fx")
+    picture(page, "scan")
 
 
 def test_the_broker_page_says_how_things_are(page: Page) -> None:

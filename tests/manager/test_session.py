@@ -43,6 +43,13 @@ def test_without_the_cookie_there_is_nothing_to_see(start: Callable[..., Manager
         assert manager.ask(f"/api/{path}", Cookie=f"afpools-manager-{manager.port}=guess").status == 401
 
 
+@pytest.mark.parametrize("other", ['theme={"dark": true}', "a b=c", "alone", "x=\u00fc", "empty="])
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(manager: Manager, other: str) -> None:
+    for cookies in (f"{other}; {manager.cookie}", f"{manager.cookie}; {other}"):
+        assert manager.ask("/api/session", Cookie=cookies).status == 200
+    assert manager.ask("/api/session", Cookie=other).status == 401
+
+
 def test_another_manager_s_cookie_is_not_ours(start: Callable[..., Manager]) -> None:
     one, other = start(), start()
     one.log_in()

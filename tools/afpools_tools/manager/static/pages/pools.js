@@ -224,6 +224,7 @@ function DeleteDialog({ pool, onClose }) {
       <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks
         and go on.</li>
       <li>New jobs for ${pool.name} are refused.</li>
+      <li>It can be brought back: with Undo, right after, or from the history.</li>
     </ul>
   </${Dialog}>`;
 }
