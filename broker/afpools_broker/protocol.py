@@ -244,11 +244,13 @@ class HostSummary(Result, omit_defaults=True):
 
 
 class HostsListResult(Result):
-    """`hosts` is a list of `HostSummary`, already JSON."""
+    """`hosts` is a list of `HostSummary`, already JSON; `farm_unseen` is set where there is an afserver that has never
+    answered, so that the hosts are not the farm's."""
 
     hosts: msgspec.Raw
     age: float
     farm_age: float | None
+    farm_unseen: bool = False
 
 
 class MaskParams(Params):

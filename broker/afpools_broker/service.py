@@ -362,8 +362,12 @@ class Service:
 
     def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
         snapshot = self._keeper.current
+        farm_age = self._farm_age(snapshot)
         return protocol.HostsListResult(
-            hosts=snapshot.hosts_json(), age=self._age(), farm_age=_rounded(self._farm_age(snapshot))
+            hosts=snapshot.hosts_json(),
+            age=self._age(),
+            farm_age=_rounded(farm_age),
+            farm_unseen=farm_age is None and not self._farm.by_hand,
         )
 
     def _farm_age(self, snapshot: Snapshot) -> float | None:

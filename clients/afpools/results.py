@@ -84,11 +84,12 @@ class HostSummary(Record):
 
 class HostList(Record):
     """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
-    confirmed its renders, None where there is no afserver or it was never seen."""
+    confirmed its renders, None where there is no afserver or it was never seen; `farm_unseen` is set for the latter."""
 
     hosts: Tuple[HostSummary, ...]
     age: float
     farm_age: Optional[float] = None
+    farm_unseen: bool = False
 
 
 class Mask(Record):
@@ -289,7 +290,8 @@ def _read_host(value: Any) -> HostSummary:
 
 def read_hosts(result: Any) -> HostList:
     f = _Fields(result, "a list of hosts")
-    return HostList(tuple(f.each("hosts", _read_host)), f.seconds("age"), f.optional_seconds("farm_age"))
+    hosts = tuple(f.each("hosts", _read_host))
+    return HostList(hosts, f.seconds("age"), f.optional_seconds("farm_age"), f.flag("farm_unseen", False))
 
 
 def read_mask(result: Any) -> Mask:

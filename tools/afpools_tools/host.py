@@ -19,7 +19,7 @@ from .output import (
     printable,
     ranges,
     say,
-    stale,
+    stale_hosts,
     table,
 )
 from .pool import split_hosts
@@ -32,6 +32,7 @@ def list_hosts(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_j
     """Every host the broker knows: renders, registered by hand, members of pools."""
     with connect(profile, timeout) as client:
         answer = client.list_hosts()
+    stale_hosts(answer)
     if as_json:
         print_json([host._asdict() for host in answer.hosts])
         return
@@ -43,7 +44,6 @@ def list_hosts(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_j
         cells = (host.name, _state(host), host.address, host.engine, host.native_pool, ", ".join(host.pools))
         rows.add_row(*map(printable, cells))
     print_table(rows)
-    stale(answer.age, answer.farm_age)
 
 
 def _natural(host: HostSummary) -> list[int | str]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from afpools import HostSummary, Mask
 
 from .output import (
+    UNSEEN,
     CommandError,
     JsonOption,
     ProfileOption,
@@ -280,6 +281,8 @@ def _check(
             client.get_pool(pool)  # or it would be no pool's hosts that are compared
         answer = client.list_hosts()
     reading, warnings = read_pattern(pattern, "find" if kind is MaskType.FIND else "regex", pool, answer.hosts)
+    if answer.farm_unseen:
+        warnings.append(UNSEEN)
     if as_json:
         print_json(
             {
@@ -312,7 +315,7 @@ def _check(
             console.print(reading.summary, soft_wrap=True)
         elif not warnings:
             say(f"{reading.dialect}: nothing to say against it", "green")
-        stale(answer.age, answer.farm_age)
+    stale(answer.age, answer.farm_age)
     if warnings:
         raise typer.Exit(1)
 

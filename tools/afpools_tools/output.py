@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from afpools import Client, find_profile
+from afpools import Client, HostList, find_profile
 from afpools.profile import Profile
 
 console = Console(highlight=False, markup=False, emoji=False)
@@ -153,6 +153,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+UNSEEN = "The broker has never seen the farm, so only hosts in pools and registered ones are known here."
+
+
 def stale(age: float, farm_age: float | None = None) -> None:
     """Says so where an answer is older than it should be.
 
@@ -164,3 +167,10 @@ def stale(age: float, farm_age: float | None = None) -> None:
         warn(f"The broker's database has been away for {duration(age)}: this is how things were before.")
     if farm_age is not None and farm_age > STALE_FARM:
         warn(f"afserver has been away for {duration(farm_age)}: this is the farm as it was before.")
+
+
+def stale_hosts(hosts: HostList) -> None:
+    """Says so where hosts are not those of the farm as it is now."""
+    stale(hosts.age, hosts.farm_age)
+    if hosts.farm_unseen:
+        warn(UNSEEN)

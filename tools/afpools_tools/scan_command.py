@@ -30,7 +30,7 @@ from .output import (
     ranges,
     remark,
     say,
-    stale,
+    stale_hosts,
     table,
     warn,
 )
@@ -170,7 +170,7 @@ def _ask_broker(
             raise
         warn(f"What the farm says of the machines is not known. {error}")
         return None, None
-    stale(answer.age, answer.farm_age)
+    stale_hosts(answer)
     return client, answer.hosts
 
 
