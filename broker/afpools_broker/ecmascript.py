@@ -17,8 +17,9 @@ from typing import NoReturn
 STATE_LIMIT = 100_000
 """Above it libstdc++ throws (_GLIBCXX_REGEX_STATE_LIMIT), and afserver then runs the job unfenced. Measured."""
 
-_DEPTH_LIMIT = 150
-"""Groups within groups. Ours have at most half as many; beyond, Python's own stack would be the limit."""
+_DEPTH_LIMIT = 100
+"""Groups within groups. Ours have at most 65; each takes up to seven frames of Python's stack, which has a thousand for
+all, our caller's among them."""
 
 _REPEAT_LIMIT = 10_000
 
@@ -410,47 +411,74 @@ def may_explode(node: Node, within: bool = False) -> bool:
     return False
 
 
-class Endless(ValueError):
-    """An expression that stands for more names than asked for, or whose names cannot be listed."""
+class _Endless(Exception):
+    """An expression that stands for too many names, or whose names cannot be listed."""
 
 
-def names(node: Node, limit: int) -> list[str]:
-    """All the names an expression stands for, byte by byte; one may come twice.
+class _Names:
+    """Lists the names that expressions stand for, byte by byte.
 
-    Raises:
-        Endless: there are more than `limit`, or it looks ahead or at an edge.
+    Somebody else's expression may stand for anything: what it takes to list it is bounded in number, in time and, since
+    no name is of use that is longer than the longest host, in memory.
+
+    Args:
+        hosts: the names that may be asked for.
     """
-    match node:
-        case Text(text):
-            return [text]
-        case Class(members):
-            found = list(members)
-        case Sequence(items):
-            found = [""]
-            for item in items:
-                ends = names(item, limit)
-                if len(found) * len(ends) > limit:
-                    raise Endless
-                if len(ends) == 1:
-                    end = ends[0]
-                    found = [start + end for start in found]
-                else:
-                    found = [start + end for start in found for end in ends]
-        case Choice(branches):
-            found = []
-            for branch in branches:
-                found += names(branch, limit)
-                if len(found) > limit:
-                    raise Endless
-        case Group(body):
-            return names(body, limit)
-        case Repeat(body, 0, 1):
-            found = ["", *names(body, limit)]
-        case _:
-            raise Endless
-    if len(found) > limit:
-        raise Endless
-    return found
+
+    # For each host. Our own masks take some three for each of their levels at most.
+    _STEPS = 300
+
+    def __init__(self, hosts: Collection[str]) -> None:
+        self._limit = 2 * len(hosts) + 1000
+        self._longest = max(map(len, hosts), default=0)
+        self._left = self._STEPS * self._limit
+
+    def of(self, node: Node) -> list[str]:
+        """All the names an expression stands for, but those longer than any host; one may come twice.
+
+        Raises:
+            _Endless: there are too many, or it looks ahead or at an edge.
+        """
+        match node:
+            case Text(text):
+                return [text]
+            case Class(members):
+                found = list(members)
+            case Sequence(items):
+                found = [""]
+                for item in items:
+                    found = self._followed(found, self.of(item))
+            case Choice(branches):
+                found = []
+                for branch in branches:
+                    found += self.of(branch)
+                    self._check(found)
+            case Group(body):
+                return self.of(body)
+            case Repeat(body, 0, 1):
+                found = ["", *self.of(body)]
+            case _:
+                raise _Endless
+        self._check(found)
+        return found
+
+    def _followed(self, found: list[str], ends: list[str]) -> list[str]:
+        if ends == [""]:
+            return found
+        count = len(found) * len(ends)
+        self._left -= count
+        if count > self._limit or self._left < 0:
+            raise _Endless
+        longest = self._longest
+        if len(ends) == 1:
+            end = ends[0]
+            room = longest - len(end)
+            return [start + end for start in found if len(start) <= room]
+        return [name for start in found for end in ends if len(name := start + end) <= longest]
+
+    def _check(self, found: list[str]) -> None:
+        if len(found) > self._limit:
+            raise _Endless
 
 
 def matching(pattern: str, hosts: Collection[str]) -> set[str]:
@@ -465,24 +493,51 @@ def matching(pattern: str, hosts: Collection[str]) -> set[str]:
         if "{" in pattern:
             raise NotJudged(f"up to {needed:,} states, and libstdc++ allows {STATE_LIMIT:,}")
         raise NotCompiled(f"{needed:,} states, and libstdc++ allows {STATE_LIMIT:,}")
-    limit = 2 * len(hosts) + 1000
     seen = (
         {as_bytes(host): host for host in hosts}
         if not "".join(hosts).isascii()
         else dict(zip(hosts, hosts, strict=True))
     )
+    return {seen[name] for name in _matched(node, seen)}
+
+
+def _matched(node: Node, hosts: Collection[str]) -> set[str]:
+    """Those of the hosts that match.
+
+    One branch at a time: of a pool's mask that is joined with another, the branch that keeps out whatever is outside
+    the pool is read at a glance, and leaves few hosts to be tried on the rest.
+    """
+    listed = _Names(hosts)
+    found: set[str] = set()
+    others: list[Node] = []
+    for branch in node.branches if isinstance(node, Choice) else (node,):
+        some = _at_a_glance(branch, hosts, listed)
+        if some is None:
+            others.append(branch)
+        else:
+            found |= some
+    if others:
+        rest = Choice(tuple(others))
+        matcher = _Matcher()
+        found.update([host for host in hosts if host not in found and matcher.matches(rest, host)])
+    return found
+
+
+def _at_a_glance(node: Node, hosts: Collection[str], listed: _Names) -> set[str] | None:
+    """Those of the hosts that match; None where each has to be tried."""
     try:
         match node:
+            case Group(body):
+                return _at_a_glance(body, hosts, listed)
             # Everything but these names: what our masks of the style `complement` look like.
             case Sequence((Look(Sequence((*body, Edge("$"))), False), Repeat(Class(rest), 0, None))):
-                but = frozenset(names(Sequence(tuple(body)), limit))
-                fitting = seen.keys() if rest.issuperset("".join(seen)) else filter(rest.issuperset, seen)
-                return {seen[name] for name in fitting if name not in but}
+                but = frozenset(listed.of(Sequence(tuple(body))))
+                fitting = hosts if rest.issuperset("".join(hosts)) else filter(rest.issuperset, hosts)
+                return {name for name in fitting if name not in but}
             case _:
-                return {seen[name] for name in names(node, limit) if name in seen}
-    except Endless:
-        matcher = _Matcher()
-        return {host for name, host in seen.items() if matcher.matches(node, name)}
+                return {name for name in listed.of(node) if name in hosts}
+    except _Endless:
+        return None
 
 
 class _Matcher:

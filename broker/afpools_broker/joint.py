@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from . import ecmascript
 from .mask_check import LOOKS_LIKE_REGEX
-from .masks import Mask, MaskProofError, find_parts, hosts_found, hosts_matched
+from .masks import Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
 from .prefix_tree import escape
 from .protocol import Code, Dialect, Reading, RequestRefused
 
@@ -22,7 +22,7 @@ class _Own:
     """The job's own mask.
 
     Args:
-        excluded: the known hosts it excludes.
+        excluded: the pool's hosts that it excludes; what is outside the pool is excluded anyway.
         as_find: its text as `find`, None where it cannot be said so.
         as_regex: its text as `regex`.
     """
@@ -53,13 +53,19 @@ def joined(
         accept: the mask types the caller can set.
 
     Raises:
-        RequestRefused: `bad_request` for a mask that afserver would not compile; `empty_pool` where the two leave no
-            host; `mask_not_expressible`.
+        RequestRefused: `bad_request` for a mask that afserver would not compile, or not read to its end; `empty_pool`
+            where the two leave no host; `mask_not_expressible`.
         MaskProofError: a defect here.
     """
+    if "\0" in own:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"The job's own exclude mask, {_cut(own)}, holds a NUL character. afserver takes a mask to end there, and "
+            "would not see the pool's. Take it out.",
+        )
     mask = mask_in(tuple(accept))
     hosts = sorted({*known, *inside})
-    theirs = _read(own, reading, hosts)
+    theirs = _read(own, reading, sorted(inside))
     meant = theirs.excluded.union(hosts).difference(set(inside) - theirs.excluded)
     if len(meant) == len(hosts):
         raise RequestRefused(
@@ -83,6 +89,8 @@ def joined(
             return _proven(_side_by_side(pools, dialect, theirs), dialect, meant, hosts)
         except ecmascript.NotCompiled as error:
             why = f"together the two masks are too much for afserver ({error})"
+        except ecmascript.NotJudged as error:
+            why = f"what the two masks do together is not known here ({error})"
     raise RequestRefused(
         Code.MASK_NOT_EXPRESSIBLE,
         f"The pool's mask cannot be joined with the job's own exclude mask, {_cut(own)}: {why}. Shorten that mask.",
@@ -90,9 +98,9 @@ def joined(
 
 
 def _read(own: str, reading: Reading, hosts: Sequence[str]) -> _Own:
-    """What the job's own mask does."""
+    """What the job's own mask does to the pool's hosts."""
     found = hosts_found(own, hosts)
-    prefixes = f"(?:{'|'.join(map(escape, find_parts(own)))}).*"
+    prefixes = f"(?:{'|'.join(map(escape, find_parts(own)))}){anything(hosts)}"
     if reading == "find":
         return _Own(found, own, prefixes)
     try:

@@ -47,6 +47,9 @@ def check(pattern: str, dialect: Dialect, hosts: Collection[str]) -> Checked:
     """
     known = sorted(set(hosts))
     warnings: list[str] = []
+    if "\0" in pattern:
+        pattern = pattern.partition("\0")[0]
+        warnings.append(f"It holds a NUL character, where afserver takes it to end: what counts is {pattern!r}.")
     excluded: set[str] | None
     compiles: bool | None
     try:

@@ -164,6 +164,12 @@ def beginning_with(prefix: str, hosts: Sequence[str]) -> Sequence[str]:
     return hosts[first : bisect_left(hosts, True, first, key=lambda host: not host.startswith(prefix))]
 
 
+def anything(hosts: Collection[str]) -> str:
+    """An expression for any text that these names may hold: `.*`, or a longer one where `.` would not do."""
+    # `.` is any character but these two, and no render's name is likely to hold one.
+    return r"[\s\S]*" if any("\n" in host or "\r" in host for host in hosts) else ".*"
+
+
 def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:
     """The hosts that a `regex` mask excludes.
 
@@ -249,9 +255,7 @@ class _Drawing:
     def _complement(self) -> _Draft | str:
         if "regex" not in self._accept:
             return "a mask of everything but the pool can be written as regex only, which the caller cannot set"
-        # `.` is any character but these two. Should a render's name ever hold one, the longer spelling is right.
-        rest = r"[\s\S]*" if any("\n" in name or "\r" in name for name in self.outside) else ".*"
-        return _Draft(f"(?!{prefix_tree.enclosed(self.inside)}$){rest}", "regex")
+        return _Draft(f"(?!{prefix_tree.enclosed(self.inside)}$){anything(self.outside)}", "regex")
 
     def prove(self, draft: _Draft) -> None:
         """Reads the mask as afserver would, in each dialect it claims, and compares with what was meant.

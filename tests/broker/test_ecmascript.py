@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.oracle import Oracle
@@ -69,3 +72,14 @@ def test_every_expression_is_read_as_std_regex_reads_it(oracle: Oracle, pattern:
         return  # nothing but separators, which afserver takes for empty
     assert matched == verdict.excluded
     assert states(parse(pattern)) >= verdict.states
+
+
+@pytest.mark.parametrize("pattern", ["[ab]" * 12 + "x" * 20_000, "([ab]?" * 12 + "(x)" * 4000 + ")" * 12])
+def test_an_expression_for_many_long_names_does_not_fill_the_memory(pattern: str) -> None:
+    hosts = [f"pc-{n}" for n in range(5000)]
+    tracemalloc.start()
+    try:
+        assert matching(pattern, hosts) == set()
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

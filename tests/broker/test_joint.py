@@ -102,6 +102,30 @@ def test_two_masks_that_are_too_much_together_are_refused() -> None:
     assert len(refusal.message) < 1000
 
 
+def test_two_masks_whose_joint_size_is_not_known_are_refused() -> None:
+    refusal = refused({"pc-01"}, "x{9000}x{7660}", "regex")
+    assert (refusal.code, "not known" in refusal.message) == (Code.MASK_NOT_EXPRESSIBLE, True)
+
+
+def test_a_mask_that_afserver_would_not_read_to_its_end_is_refused() -> None:
+    for reading in ("find", "regex", "either"):
+        refusal = refused({"pc-01"}, "pc-02\0", reading)
+        assert (refusal.code, "NUL" in refusal.message) == (Code.BAD_REQUEST, True)
+
+
+def test_names_of_two_lines_are_kept_out_with_their_beginnings() -> None:
+    farm = ["a\nb", "a\r", "c", "d"]
+    assert let_through(join({"a\nb", "a\r", "c"}, "a", "find", known=farm, accept=["regex"]), farm) == {"c"}
+
+
+@pytest.mark.parametrize("own", ["pc-0[2-9].*", "(?!x).*7", "render-a-00012"])
+def test_a_large_farm_does_not_take_for_ever(own: str) -> None:
+    farm = [f"{name}-{n:05}" for name in ("pc", "gpu", "render-a", "ws") for n in range(25_000)]
+    inside = set(farm[::200])
+    mask = join(inside, own, "regex", known=farm)
+    assert mask.pool_hosts == sum(re.fullmatch(own, host) is None for host in inside)
+
+
 def test_find_is_kept_where_both_can_be_said_in_it() -> None:
     mask = join({"pc-01", "pc-02", "pc-03"}, "pc-02, pc-05", "find", accept=("find",), style="compact")
     assert mask.type == "find"

@@ -86,7 +86,10 @@ def test_nine_thousand_names_are_known_not_to_compile() -> None:
     assert "135,001 states, and libstdc++ allows 100,000" in checked.warnings[0]
 
 
-@pytest.mark.parametrize("pattern", [r"(pc)-\1", "[[=a=]]", "(" * 200 + ")" * 200, "a{20000}", "(?:a{1000}){100}"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(pc)-\1", "[[=a=]]", "(" * 200 + ")" * 200, "(?=x|y" * 149 + ")" * 149, "a{20000}", "(?:a{1000}){100}"],
+)
 def test_what_is_not_known_is_said_to_be_not_known(pattern: str) -> None:
     checked = check(pattern, "regex", FARM)
     assert (checked.compiles, checked.excluded) == (None, None)
@@ -97,6 +100,12 @@ def test_an_expression_that_takes_for_ever_does_not_take_us_for_ever() -> None:
     farm = ["a" * 60 + str(n) for n in range(200)]
     assert "minutes" in warned("(a+)+b", "regex", farm)
     assert check("((a|b|ab)*(a|ba)*)*x", "regex", ["ab" * 120] * 2000).excluded in (frozenset(), None)
+
+
+def test_a_mask_ends_where_afserver_takes_it_to_end() -> None:
+    checked = check("pc-01\0|pc-02", "find", FARM)
+    assert checked.excluded == {"pc-01"}
+    assert "what counts is 'pc-01'" in checked.warnings[0]
 
 
 def test_other_traps_are_noticed() -> None:
