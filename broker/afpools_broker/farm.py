@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -76,10 +76,21 @@ class Render(Struct, frozen=True, array_like=True, gc=False):
 
 @dataclass(frozen=True)
 class Farm:
-    """The renders that the farm has, online or not, and when that was true."""
+    """The renders that the farm has, online or not, and when that was true.
+
+    Args:
+        renders: as afserver lists them.
+        seen: when afserver said so.
+        known_since: since when this process has the list; seconds of `time.monotonic`.
+    """
 
     renders: tuple[Render, ...]
     seen: dt.datetime
+    known_since: float = field(default_factory=time.monotonic)
+
+    def age(self, now: dt.datetime) -> float:
+        """Seconds since it was true. A clock that is set back makes no list younger."""
+        return max(0.0, (now - self.seen).total_seconds(), time.monotonic() - self.known_since)
 
 
 class _Address(Struct, gc=False):
@@ -337,7 +348,9 @@ class FarmWatch:
         try:
             kept = self._store.load_farm()
             if kept is not None and self.farm is None:
-                self._accept(Farm(unpack(kept[0]), kept[1]))
+                now = dt.datetime.now(dt.UTC)
+                # A list from the future was kept under a clock that was wrong: as old as it is ahead, at least.
+                self._accept(Farm(unpack(kept[0]), now - abs(now - kept[1])))
         except (StoreUnavailable, FarmError) as error:
             log.warning("The list of renders that was kept cannot be had: %s", error)
 

@@ -67,7 +67,7 @@ class Health:
         """Seconds since the list of renders was true; None for a farm never seen or not asked for."""
         if self._farm is None or self._farm.farm is None:
             return None
-        return max(0.0, (dt.datetime.now(dt.UTC) - self._farm.farm.seen).total_seconds())
+        return self._farm.farm.age(dt.datetime.now(dt.UTC))
 
     def report(self) -> protocol.HealthResult:
         """Everything at once, within a second even where the store does not answer."""

@@ -374,7 +374,7 @@ class Service:
         """Seconds since the list of renders in this snapshot was true; None where there is none."""
         if snapshot.farm is None:
             return None
-        return max(0.0, (self._clock() - snapshot.farm.seen).total_seconds())
+        return snapshot.farm.age(self._clock())
 
     def _mask_is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams) -> bool:
         if params.exclude:

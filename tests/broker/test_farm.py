@@ -115,6 +115,21 @@ def test_a_broker_restarted_without_afserver_knows_the_farm(server: AfServer, st
     assert abs(seen[0].seen - first.farm.seen) < dt.timedelta(seconds=1)
 
 
+def test_a_clock_that_was_wrong_makes_no_list_younger(server: AfServer, store: PoolStore) -> None:
+    now = dt.datetime.now(dt.UTC)
+    assert Farm((), now, known_since=time.monotonic() - 500).age(now - dt.timedelta(hours=1)) >= 500
+    first = watch(server, store, [])
+    first.poll()
+    store.save_farm(pack(first.farm.renders), now + dt.timedelta(hours=2))
+    server.mood = "cut"
+    seen: list[Farm] = []
+    second = watch(server, store, seen)
+    second.start()
+    wait_for(lambda: seen)
+    second.stop(wait=2)
+    assert seen[0].age(dt.datetime.now(dt.UTC)) > 7000
+
+
 def test_a_store_that_is_away_does_not_stop_the_watch(server: AfServer, store: PoolStore, monkeypatch) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")

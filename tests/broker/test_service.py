@@ -60,7 +60,8 @@ class Desk:
 
     def see(self, *names: str) -> None:
         """The farm has these renders now."""
-        self.keeper.see_farm(Farm(tuple(Render(name, ("online",)) for name in names), self.now[0]))
+        renders = tuple(Render(name, ("online",)) for name in names)
+        self.keeper.see_farm(Farm(renders, self.now[0], known_since=time.monotonic() + 3600))
 
     def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
         if issubclass(OPERATIONS[op].params, protocol.Write):
