@@ -199,6 +199,7 @@ def test_a_pool_to_compare_with_must_be_there(farm):
         (("--check", "x", "--type", "find", "--type", "regex"), "--type"),
         (("fx", "--check", "x", "--type", "find", "--explain"), "--check"),
         (("fx", "--check", "x", "--type", "find", "--style", "list"), "--check"),
+        (("--check", "pc-\udcfc", "--type", "find"), "UTF-8"),
         (("--explain",), "POOL"),
         ((), "POOL"),
     ],

@@ -102,6 +102,10 @@ def mask(
                 "(find where it says nothing, unless the user's settings do).",
                 param_hint="'--type'",
             )
+        try:
+            pattern.encode()
+        except UnicodeEncodeError:
+            raise typer.BadParameter("is no text in UTF-8.", param_hint="'--check'") from None
         _check(pattern, types[0], pool, profile, timeout, as_json=as_json)
         return
     if pool is None:
