@@ -101,19 +101,26 @@ def _about_regex(pattern: str, known: Sequence[str], excluded: set[str]) -> list
     # Of a job that sets no type, or whose submitter cannot.
     otherwise = hosts_found(pattern, known)
     if otherwise != excluded:
+        too_many, missing = sorted(otherwise - excluded), sorted(excluded - otherwise)
+        effects = [f"excludes {_some(too_many)} too"] * bool(too_many)
+        effects += [f"does not exclude {_some(missing)}"] * bool(missing)
         warnings.append(
-            f"It needs hosts_mask_type regex. As find, Afanasy's default since 3.4.0, it excludes "
-            f"{_some(sorted(otherwise))} instead of {_some(sorted(excluded))}."
+            f"It needs hosts_mask_type regex. As find, Afanasy's default since 3.4.0, it {' and '.join(effects)}."
         )
     return warnings
 
 
 def _about_effect(pattern: str, dialect: Dialect, known: Sequence[str], excluded: set[str]) -> list[str]:
     warnings = []
+    lowered = sorted({host.lower() for host in known})
     if known and len(excluded) == len(known):
         warnings.append("It excludes every host: the job would wait for ever.")
+    if excluded and not LOOKS_LIKE_REGEX.search(pattern):
+        names = find_parts(pattern) if dialect == "find" else pattern.split("|")
+        in_vain = [name for name in names if name != name.lower() and not _read(name, dialect, known)]
+        if misspelt := [name for name in in_vain if _read(name.lower(), dialect, lowered)]:
+            warnings.append(f"Masks are case-sensitive: {_some(misspelt)} would exclude hosts in lower case only.")
     if known and not excluded:
-        lowered = sorted({host.lower() for host in known})
         hint = ""
         if pattern.lower() != pattern and "\\" not in pattern and _read(pattern.lower(), dialect, lowered):
             hint = " In lower case it would: masks are case-sensitive."
