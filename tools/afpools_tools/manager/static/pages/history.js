@@ -19,13 +19,24 @@ export function HistoryPage({ argument }) {
   const [more, setMore] = useState(false);
   const [error, setError] = useState("");
   const asked = useRef(0);
-  const load = async (before, limit = PAGE) => {
+  const wanted = useRef(PAGE);
+  // From the newest on, as many as are wanted: nobody loses the place that he has scrolled to, and no wish for older
+  // ones is lost to a change that comes in the same moment.
+  const load = async () => {
     const mine = ++asked.current;
     try {
-      const { entries: found } = await read("history", { pool: argument || null, limit, before });
-      if (mine !== asked.current) return; // something else was asked for meanwhile
-      setEntries((shown) => (before ? [...shown, ...found] : found));
-      setMore(found.length === limit);
+      const found = [];
+      let full = true;
+      while (full && found.length < wanted.current) {
+        const limit = Math.min(MOST, wanted.current - found.length);
+        const before = found.at(-1)?.id ?? null;
+        const { entries: next } = await read("history", { pool: argument || null, limit, before });
+        if (mine !== asked.current) return; // something else was asked for meanwhile
+        found.push(...next);
+        full = next.length === limit;
+      }
+      setEntries(found);
+      setMore(full);
       setError("");
     } catch (problem) {
       if (mine === asked.current) setError(problem.message);
@@ -36,11 +47,9 @@ export function HistoryPage({ argument }) {
   const registered = hosts.value.reduce((sum, host) => sum + host.registered, 0);
   const shown = useRef("");
   useEffect(() => {
-    // As many as are there: nobody loses the place that he has scrolled to.
-    const again = shown.current === argument;
+    if (shown.current !== argument) wanted.current = PAGE;
     shown.current = argument;
-    if (isReader.value) return;
-    load(null, again ? Math.max(PAGE, Math.min(MOST, entries.length)) : PAGE);
+    if (!isReader.value) load();
   }, [argument, revisions, registered, membership.value, status.value.reachable, isReader.value]);
   if (isReader.value) {
     return html`<section class="page"><header><h2>History</h2></header>
@@ -48,7 +57,11 @@ export function HistoryPage({ argument }) {
   }
   const take = async (entry) => {
     await undo([entry.id], describe(entry));
-    load(null);
+    load();
+  };
+  const older = () => {
+    wanted.current = entries.length + PAGE;
+    load();
   };
   return html`<section class="page">
     <header>
@@ -74,7 +87,7 @@ export function HistoryPage({ argument }) {
         </tr>`)}</tbody>
       </table>
       ${!entries.length && !error && html`<p class="empty">Nothing was changed yet.</p>`}
-      ${more && html`<p class="pad"><button onClick=${() => load(entries.at(-1).id)}>Older changes</button></p>`}
+      ${more && html`<p class="pad"><button onClick=${older}>Older changes</button></p>`}
     </div>
   </section>`;
 }
