@@ -415,14 +415,11 @@ class Service:
 
     def _made(self, fences: Fences, params: protocol.MaskParams) -> Mask:
         """The mask as it was asked for. One that is joined with the job's own is not kept: each job has another."""
-
-        def mask_in(accept: tuple[protocol.Dialect, ...]) -> Mask:
-            return fences.mask((params.pool, params.style, accept))
-
-        if not find_parts(params.exclude):
-            return mask_in(tuple(params.accept))
+        # Most have none, and this is what a broker does all day.
+        if not params.exclude or not find_parts(params.exclude):
+            return fences.mask((params.pool, params.style, tuple(params.accept)))
         return joined(
-            mask_in,
+            lambda accept: fences.mask((params.pool, params.style, accept)),
             params.exclude,
             params.exclude_type,
             inside=fences.members[params.pool],
