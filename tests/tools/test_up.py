@@ -49,12 +49,17 @@ def test_the_printed_commands_work_in_a_second_terminal(tmp_path, state):
     with terminal("up", "--state", state, *ANY_PORTS, env=env) as first:
         first.wait_for("Try in a second terminal:")
         printed = [line.strip() for line in first.wait_for("Ctrl-C stops it.").splitlines() if line.startswith("  ")]
-        assert [line.split()[0] for line in printed] == ["export", "afpools", "afpools", "afpools"]
+        assert [line.split()[0] for line in printed] == ["export", *["afpools"] * 4]
         for number, expected in ((1, "fx "), (2, "pc-02|pc-04|pc-05\n"), (3, "healthy")):
             script = f"{printed[0]}; {printed[number]}"
             second = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=30)
             assert second.returncode == 0, second.stderr
             assert expected in second.stdout
+        script = f"{printed[0]}; exec {printed[4]} --no-browser"
+        with subprocess.Popen(["sh", "-c", script], env=env, stdout=subprocess.PIPE, text=True) as manager:
+            assert manager.stdout is not None
+            assert any("http://127.0.0.1:" in line for line in manager.stdout)
+            manager.terminate()
 
 
 @heavy
