@@ -556,7 +556,7 @@ def test_a_machine_that_was_found_is_put_into_a_pool(
     expect(page.get_by_text("This machine is in no IPv4 network")).to_be_visible()
     page.get_by_label("Network").fill("127.0.0.1/32")
     page.get_by_role("button", name="Scan", exact=True).click()
-    expect(row(page, "Machines", "td-desk")).to_contain_text("This machine; New")
+    expect(row(page, "Machines", "td-desk")).to_contain_text("This machine: New")
     page.get_by_label("Select td-desk").check()
     page.get_by_label("Pool", exact=True).select_option("Add to fx")
     page.get_by_role("button", name="Add", exact=True).click()

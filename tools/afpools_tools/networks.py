@@ -102,10 +102,10 @@ def own_target(machine: ThisMachine) -> Target:
     chosen = [interface for interface in candidates if interface.ip == machine.way_out] or candidates
     networks = {interface.network for interface in chosen}
     if not networks:
-        raise ScanError("This machine is in no IPv4 network. Say which one to scan: afpools scan 10.1.2.0/24")
+        raise ScanError("This machine is in no IPv4 network. Say which one to scan, such as 10.1.2.0/24.")
     if len(networks) > 1:
         listed = ", ".join(map(str, sorted(networks)))
-        raise ScanError(f"This machine is in several networks: {listed}. Say which one to scan: afpools scan CIDR")
+        raise ScanError(f"This machine is in several networks: {listed}. Say which one to scan.")
     own = chosen[0]
     if own.network.prefixlen >= WIDEST:
         return Target(own.network)

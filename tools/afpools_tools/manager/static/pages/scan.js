@@ -106,7 +106,7 @@ export function ScanPage() {
           <span role="gridcell" class="cut ${machine.name ? "strong" : ""}">${machine.name || html`<span class="muted">no name</span>`}${
             machine.resolved && machine.resolved !== machine.name && html` <span class="muted">${machine.resolved}</span>`}</span>
           <span role="gridcell" class="muted">${machine.address}</span>
-          <span role="gridcell">${machine.this_machine ? "This machine; " : ""}${machine.render ? "Render" : machine.known ? "Known, no render" : "New"}</span>
+          <span role="gridcell" class="cut">${machine.this_machine ? "This machine: " : ""}${machine.render ? "Render" : machine.known ? "Known, no render" : "New"}</span>
           <span role="gridcell" class="chips">${machine.pools.map((name) => html`<span key=${name} class="chip">
             <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
         </div>`} />
