@@ -492,7 +492,7 @@ def test_afanasy_s_own_pools_are_shown_and_imported(page: Page, elsewhere: Clien
     assert len(elsewhere.get_pool("local/cpu").hosts) == 20
 
 
-@pytest.mark.parametrize("kind", ["JSON", "CSV"])
+@pytest.mark.parametrize("kind", ["JSON", "CSV", "MongoDB"])
 def test_pools_are_exported_and_imported_again(page: Page, elsewhere: Client, tmp_path: Path, kind: str) -> None:
     go(page, "Import, export")
     with page.expect_download() as download:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools import Pool
-from afpools_tools.exchange import as_csv, as_json, read_pools
+from afpools_tools.exchange import as_csv, as_documents, as_json, read_pools
 from afpools_tools.output import CommandError
 
 FX = Pool("fx", ("pc-01", "pc-02"), "", "Simulation, effects", "#3f7ae0")
@@ -35,6 +35,21 @@ def test_what_is_written_as_json_is_read_again(written: list[Pool]) -> None:
 @given(pools)
 def test_what_is_written_as_csv_is_read_again(written: list[Pool]) -> None:
     assert read_pools(as_csv(written), "pools.csv") == written
+
+
+@given(pools.filter(bool))
+def test_what_is_written_for_mongodb_is_read_again(written: list[Pool]) -> None:
+    assert read_pools(as_documents(written), "pools.jsonl") == written
+
+
+def test_documents_are_those_of_the_earlier_pool_server() -> None:
+    assert [json.loads(line) for line in as_documents([Pool("fx", ("pc-01",), "", "", "#3f7ae0")]).splitlines()] == [
+        {
+            "name": "fx",
+            "clients": [{"hostname": "pc-01", "engine": "", "ip": "", "port": ""}],
+            "colour": "#3f7ae0",
+        }
+    ]
 
 
 def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:

@@ -76,6 +76,16 @@ def as_csv(pools: Iterable[Pool]) -> str:
     return text.getvalue()
 
 
+def as_documents(pools: Iterable[Pool]) -> str:
+    """Documents of the earlier pool server, one a line, as `mongoimport -d afpools -c pools` takes them."""
+    lines = []
+    for pool in pools:
+        clients = [{"hostname": host, "engine": "", "ip": "", "port": ""} for host in pool.hosts]
+        texts = {key: getattr(pool, key) for key in _TEXTS if getattr(pool, key)}
+        lines.append(json.dumps({"name": pool.name, "clients": clients, **texts}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
 # A spreadsheet runs what begins so, and names and descriptions come from other people. The remedy is OWASP's ("CSV
 # injection"): an apostrophe in front. One that stands before any of these, or before another, is taken away when read.
 _FORMULA = "=+-@\t\r"
@@ -90,12 +100,16 @@ def _read_cell(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:2] and cell[1:2] in f"{_FORMULA}'" else cell
 
 
+FORMATS: dict[str, Callable[[Iterable[Pool]], str]] = {"json": as_json, "csv": as_csv, "jsonl": as_documents}
+"""By the ending of the file's name."""
+
+
 def _json_entries(text: str, where: str) -> list[Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        # mongoexport writes a document a line.
-        lines = [line for line in text.splitlines() if line.strip()]
+        # mongoexport writes a document a line. Not `splitlines`: descriptions may hold what that takes for an end.
+        lines = [line for line in text.split("\n") if line.strip()]
         try:
             document = [json.loads(line) for line in lines] if len(lines) > 1 else None
         except (ValueError, RecursionError):

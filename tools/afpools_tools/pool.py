@@ -313,11 +313,14 @@ def export(
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Write all pools as JSON, or as CSV to a FILE that ends so; to be kept, or given to `import`."""
+    """Write all pools as JSON, to be kept, or given to `import`.
+
+    To a FILE that ends in .csv as CSV, in .jsonl as the earlier pool server's documents for mongoimport.
+    """
     with connect(profile, timeout) as client:
         pools = list(exchange.present_pools(client))
-    as_csv = file is not None and file.suffix.lower() == ".csv"
-    text = exchange.as_csv(pools) if as_csv else exchange.as_json(pools)
+    ending = "" if file is None else file.suffix.lower().removeprefix(".")
+    text = exchange.FORMATS.get(ending, exchange.as_json)(pools)
     if file is None:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -117,7 +117,7 @@ class Undo(Params):
 
 
 class Export(Params):
-    format: Literal["json", "csv"]
+    format: Literal["json", "csv", "jsonl"]
 
 
 class ImportFile(Params):
@@ -243,8 +243,7 @@ class Api:
 
     def export(self, params: Export) -> str:
         """All pools, as the text of a file."""
-        pools = exchange.present_pools(self.client)
-        return exchange.as_csv(pools) if params.format == "csv" else exchange.as_json(pools)
+        return exchange.FORMATS[params.format](exchange.present_pools(self.client))
 
     def plan_import(self, params: ImportFile) -> dict[str, Any]:
         """What importing a file would do."""

@@ -139,7 +139,7 @@ async def _export(api: Api, request: Request) -> Response:
         params = msgspec.convert(dict(request.query_params), Export)
         return Response(
             api.export(params),
-            media_type={"json": "application/json", "csv": "text/csv"}[params.format],
+            media_type={"json": "application/json", "csv": "text/csv", "jsonl": "application/jsonl"}[params.format],
             headers={"Content-Disposition": f'attachment; filename="pools.{params.format}"'},
         )
 

@@ -25,10 +25,10 @@ function Export() {
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
     <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")} JSON to be kept; CSV for
-      spreadsheets, with a row for each host of a pool. Either can be imported again.</p>
+      spreadsheets, with a row for each host of a pool; for MongoDB, what mongoimport takes into the database of the earlier pool server. Each can be imported again.</p>
     <div class="buttons">
-      ${["json", "csv"].map((format) => html`<a key=${format} class="button" href="/api/export?format=${format}" download
-        onClick=${save}>${format.toUpperCase()}</a>`)}
+      ${[["json", "JSON"], ["csv", "CSV"], ["jsonl", "MongoDB"]].map(([format, word]) => html`<a key=${format} class="button"
+        href="/api/export?format=${format}" download onClick=${save}>${word}</a>`)}
     </div>
   </article>`;
 }
@@ -95,7 +95,7 @@ function ImportFile() {
       What would change is shown first.</p>
     <label class="drop ${over ? "over" : ""}" onDragOver=${(event) => { event.preventDefault(); setOver(true); }}
         onDragLeave=${() => setOver(false)} onDrop=${drop}>
-      <input type="file" aria-label="File" accept=".json,.csv,.txt,application/json,text/csv"
+      <input type="file" aria-label="File" accept=".json,.csv,.jsonl,.txt,application/json,text/csv"
         onChange=${(event) => take(event.target.files[0]).then(() => (event.target.value = ""))} />
       <span>${name || "Choose a file, or drop one here"}</span>
     </label>
