@@ -83,7 +83,7 @@ class Pong(Record):
 
 
 class Connection:
-    """One end of one connection. Our greeting is queued at once.
+    """One end of one connection. Our greeting is queued at once, and our READY with it.
 
     Args:
         socket_type: what we are: `REQ` for a client, `ROUTER` or `REP` for a server.
@@ -110,8 +110,13 @@ class Connection:
         # The frames of a message whose last one has not come yet, and their size.
         self._frames: List[bytes] = []
         self._frames_size = 0
+        name = socket_type.encode("ascii")
+        ready = b"\x05READY\x0bSocket-Type" + _uint32.pack(len(name)) + name
+        # With NULL it depends on nothing that the peer says. Sent with the greeting, it saves a round trip.
+        self._ready = bytes((_COMMAND, len(ready))) + ready
         self._outgoing: List[bytes] = [
-            _SIGNATURE + _VERSION + b"NULL".ljust(20, b"\0") + (b"\1" if as_server else b"\0") + bytes(31)
+            _SIGNATURE + _VERSION + b"NULL".ljust(20, b"\0") + (b"\1" if as_server else b"\0") + bytes(31),
+            self._ready,
         ]
 
     def receive_data(self, data: bytes) -> List[Event]:
@@ -188,7 +193,8 @@ class Connection:
             self._queue(_COMMAND, b"\x04PING" + _uint16.pack(tenths) + context)
 
     def send_error(self, reason: str) -> None:
-        """Queues an ERROR, which tells a peer during its handshake why it is not let in; hang up after it.
+        """Queues an ERROR, which tells a peer during its handshake why it is not let in; hang up after it. It takes the
+        place of our READY where that was not sent yet.
 
         Args:
             reason: for people; what goes beyond 255 bytes is cut off.
@@ -198,6 +204,8 @@ class Connection:
         """
         if self.ready:
             raise LocalProtocolError("an ERROR belongs to the handshake, which is over")
+        if self._ready in self._outgoing:
+            self._outgoing.remove(self._ready)
         text = reason.encode("utf-8")[:255]
         self._queue(_COMMAND, b"\x05ERROR" + bytes((len(text),)) + text)
 
@@ -284,8 +292,6 @@ class Connection:
             self._greeted = True
             # Higher versions are valid, and speak ours with us.
             self._peer_pings = (start[10], start[11]) >= (3, 1)
-            socket_type = self._socket_type.encode("ascii")
-            self._queue(_COMMAND, b"\x05READY\x0bSocket-Type" + _uint32.pack(len(socket_type)) + socket_type)
 
     def _check_header(self, flags: int, size: int) -> None:
         """Refuses a frame by its header, before anything is kept for its body."""

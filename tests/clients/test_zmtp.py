@@ -45,23 +45,26 @@ def ready_server(max_message: int = 1000, hello: bytes = HELLO) -> Connection:
 # --- greeting and READY
 
 
-def test_the_greeting_is_queued_at_once() -> None:
+READY_ROUTER = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
+
+
+def test_greeting_and_ready_are_queued_at_once() -> None:
     connection = server()
-    assert connection.data_to_send() == GREETING[:32] + b"\x01" + bytes(31)
+    assert connection.data_to_send() == GREETING[:32] + b"\x01" + bytes(31) + READY_ROUTER
     assert connection.data_to_send() == b""
     assert not connection.ready
 
 
 def test_a_client_does_not_claim_to_be_a_server() -> None:
     client = Connection(socket_type="REQ", as_server=False, accepts=frozenset({"REP"}), max_message=1)
-    assert client.data_to_send() == GREETING
+    assert client.data_to_send() == GREETING + b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03REQ"
 
 
-def test_a_greeting_is_answered_with_ready() -> None:
+def test_a_peer_that_waits_for_our_ready_has_it_once() -> None:
     connection = server()
     connection.data_to_send()
     assert connection.receive_data(GREETING) == []
-    assert connection.data_to_send() == b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
+    assert connection.data_to_send() == b""
 
 
 def test_the_peers_ready_opens_the_connection() -> None:
@@ -443,7 +446,7 @@ def test_the_mechanism_that_libzmq_offers_is_named(
         connection.receive_data(greeting)
 
 
-def test_an_error_tells_a_peer_why_it_is_not_let_in() -> None:
+def test_an_error_in_place_of_ready_tells_a_peer_why_it_is_not_let_in() -> None:
     server = zmtp.Connection(socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=100)
     server.send_error("revoked")
     assert server.data_to_send()[64:] == b"\x04\x0e\x05ERROR\x07revoked"
@@ -453,6 +456,6 @@ def test_an_error_tells_a_peer_why_it_is_not_let_in() -> None:
         client.receive_data(
             zmtp.Connection(
                 socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=100
-            ).data_to_send()
+            ).data_to_send()[:64]
             + server.data_to_send()
         )
