@@ -15,7 +15,7 @@ from tests.bench_masks import pool_of, studio
 from tests.oracle import Oracle
 
 from afpools_broker import ecmascript, masks
-from afpools_broker.masks import SHORT, UNFIT_FOR_FIND, Mask, MaskProofError, exclude_mask
+from afpools_broker.masks import LENGTH_LIMIT, SHORT, UNFIT_FOR_FIND, Mask, MaskProofError, exclude_mask
 from afpools_broker.pools import Contents, Pool
 from afpools_broker.protocol import Code, Dialect, RequestRefused, Style
 from afpools_broker.snapshot import Fences
@@ -185,6 +185,20 @@ def test_a_name_that_find_would_cut_may_still_have_a_prefix_of_its_own(oracle: O
     assert "'a b' would be cut in pieces" in mask.why
 
 
+@pytest.mark.parametrize("mask", ["|", ";", ",", ":", " ", ", :", "; ;"])
+def test_a_regex_of_separators_alone_excludes_nothing(oracle: Oracle, mask: str) -> None:
+    names = [mask, "", "pc-01"]
+    assert masks.hosts_matched(mask, names) == masks.hosts_found(mask, names) == set()
+    assert oracle.excludes(mask, "regex", names) == set()
+
+
+@pytest.mark.parametrize("separator", "|;,: ")
+def test_find_cuts_at_each_separator_and_at_nothing_else(oracle: Oracle, separator: str) -> None:
+    names = sorted(["a", "b", f"a{separator}b", "ab"])
+    assert masks.hosts_found(f"x{separator}b", names) == oracle.excludes(f"x{separator}b", "find", names) == {"b"}
+    assert "would be cut in pieces" in refusal(["a"], ["a", f"a{separator}b"], ["find"])
+
+
 @pytest.mark.parametrize("name", ["|", ";", ", :"])
 def test_a_regex_of_separators_alone_would_be_taken_for_empty_and_is_put_in_a_group(oracle: Oracle, name: str) -> None:
     assert oracle.excludes(name, "regex", [name]) == set()
@@ -198,6 +212,18 @@ def test_a_control_character_that_afserver_could_not_store_is_spelled_out(oracle
     assert (mask.text, mask.type) == (r"a\x01", "regex")
     assert oracle.excludes(mask.text, "regex", ["a", "a\x01"]) == {"a\x01"}
     assert "'a\\x01' would be cut" in refusal(["a"], ["a", "a\x01"], ["find"])
+
+
+def test_find_holds_every_character_that_afserver_can_store_and_no_other() -> None:
+    for number in range(0x80):
+        name = f"a{chr(number)}"
+        # From af::strSplit and af::strEscape: line ends and tabs are stored escaped, other control characters as they
+        # are, and NUL ends a text.
+        holds = chr(number) in "\n\r\t" or (number >= 0x20 and chr(number) not in "|;,: ")
+        if holds:
+            assert exclude_mask(["a"], ["a", name], accept=["find"]).text == name
+        else:
+            assert "would be cut in pieces" in refusal(["a"], ["a", name], ["find"])
 
 
 def test_the_asked_style_reaches_a_pool_s_fence() -> None:
@@ -254,6 +280,30 @@ def test_where_nothing_is_short_the_least_long_is_given() -> None:
         mask = exclude_mask(known[:1000], known, accept=accept)
         assert mask.style == ("compact" if accept == ["find"] else "complement")
         assert len(mask.text) > SHORT
+
+
+def test_the_least_long_is_given_where_none_is_short(oracle: Oracle) -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(64):016x}" for _ in range(4000)]
+    pool, outside = known[:2600], sorted(known[2600:])
+    mask = exclude_mask(pool, known, accept=["find"], style="list")
+    assert SHORT < len(mask.text) < len("|".join(outside)) < LENGTH_LIMIT
+    assert mask.style == "compact"
+    assert "Not given as list: it would take 23,799 bytes" in mask.why
+    assert oracle.excludes(mask.text, "find", known) == set(outside)
+
+
+def test_a_mask_s_size_is_its_bytes() -> None:
+    # é takes two: 3,899 characters, and 6,299 bytes.
+    known = [f"éééééééé-{n:03}" for n in range(300)]
+    mask = exclude_mask(["pc-01"], [*known, "pc-01"], accept=["find"], style="list")
+    assert mask.style == "compact"
+    assert "it would take 6,299 bytes" in mask.why
+    # 22,799 characters, and 37,199 bytes.
+    known = [f"{'é' * 12}-{n:05}" for n in range(1200)]
+    mask = exclude_mask(["pc-01"], [*known, "pc-01"], accept=["find"], style="list")
+    assert mask.style == "compact"
+    assert "37,199 bytes are more than a command line can carry" in mask.why
 
 
 def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
