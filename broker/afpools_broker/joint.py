@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from . import ecmascript
 from .mask_check import LOOKS_LIKE_REGEX
-from .masks import Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
+from .masks import LENGTH_LIMIT, Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
 from .prefix_tree import escape
 from .protocol import Code, Dialect, Reading, RequestRefused
 
@@ -85,10 +85,12 @@ def joined(
         except RequestRefused as refusal:
             why = refusal.message
             continue
+        joint = _side_by_side(pools, dialect, theirs)
+        if (size := len(joint.text.encode())) > LENGTH_LIMIT:
+            why = f"together the two masks take {size:,} bytes, more than a command line can carry ({LENGTH_LIMIT:,})"
+            continue
         try:
-            return _proven(_side_by_side(pools, dialect, theirs), dialect, meant, hosts)
-        except ecmascript.NotCompiled as error:
-            why = f"together the two masks are too much for afserver ({error})"
+            return _proven(joint, dialect, meant, hosts)
         except ecmascript.NotJudged as error:
             why = f"what the two masks do together is not known here ({error})"
     raise RequestRefused(
@@ -135,10 +137,11 @@ def _side_by_side(pools: Mask, dialect: Dialect, theirs: _Own) -> Mask:
 
 
 def _proven(mask: Mask, dialect: Dialect, meant: set[str], hosts: Sequence[str]) -> Mask:
-    """The mask, read back as afserver would read it.
+    """The mask, read back as afserver would read it. It compiles as each of the two does, because it is no longer than
+    `LENGTH_LIMIT`.
 
     Raises:
-        ecmascript.NotCompiled: it is beyond libstdc++'s limit.
+        ecmascript.NotJudged: what it means is not known here.
         MaskProofError: it does not mean what it should.
     """
     excluded = hosts_found(mask.text, hosts) if dialect == "find" else hosts_matched(mask.text, hosts)

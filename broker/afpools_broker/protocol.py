@@ -253,6 +253,10 @@ class HostsListResult(Result):
     farm_unseen: bool = False
 
 
+# In bytes: what the broker itself makes no mask longer than.
+_LONGEST_EXCLUDE = 24 * 1024
+
+
 class MaskParams(Params):
     """`mask`: the exclude mask that keeps a job on this pool's hosts.
 
@@ -266,8 +270,13 @@ class MaskParams(Params):
     accept: Annotated[list[Dialect], Meta(min_length=1, max_length=2)] = msgspec.field(
         default_factory=lambda: ["regex", "find"]
     )
-    exclude: Annotated[str, Meta(max_length=24 * 1024)] = ""
+    exclude: Annotated[str, Meta(max_length=_LONGEST_EXCLUDE)] = ""
     exclude_type: Reading = "either"
+
+    def __post_init__(self) -> None:
+        # msgspec counts characters.
+        if not self.exclude.isascii() and (size := len(self.exclude.encode())) > _LONGEST_EXCLUDE:
+            raise ValueError(f"its exclude is {size:,} bytes long, and {_LONGEST_EXCLUDE:,} are allowed")
 
 
 class MaskResult(Result):

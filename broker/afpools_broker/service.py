@@ -198,7 +198,7 @@ class Service:
             self._limit_rate(sender)
         except RequestRefused as refusal:
             return self._refuse("", "", refusal)
-        operation = None
+        request = operation = None
         try:
             request = protocol.decode_request(data)
             operation = OPERATIONS.get(request.op)
@@ -224,7 +224,8 @@ class Service:
                 )
             params = protocol.decode_params(operation, request.params)
         except RequestRefused as refusal:
-            return self._refuse(protocol.guess_id(data), operation.name if operation else "", refusal)
+            request_id = request.id if request else protocol.guess_id(data)
+            return self._refuse(request_id, operation.name if operation else "", refusal)
         except Exception:
             log.exception("Reading a request failed; it was %r", data[:2000])
             return self._failed(protocol.guess_id(data), "")

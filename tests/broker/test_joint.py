@@ -95,10 +95,13 @@ def test_a_regex_cannot_be_joined_where_only_find_can_be_set() -> None:
     assert (refusal.code, "find only" in refusal.message) == (Code.MASK_NOT_EXPRESSIBLE, True)
 
 
-def test_two_masks_that_are_too_much_together_are_refused() -> None:
-    farm = [f"{n * 7919 % 99991:05d}" for n in range(2000)]
-    refusal = refused(set(farm[:500]), "x" * 99_000, "regex", known=farm)
-    assert (refusal.code, "too much" in refusal.message) == (Code.MASK_NOT_EXPRESSIBLE, True)
+@pytest.mark.parametrize(("reading", "accept"), [("regex", ["regex"]), ("find", ["find"]), ("either", BOTH)])
+def test_two_masks_that_are_too_long_together_are_refused(reading: Reading, accept: Sequence[Dialect]) -> None:
+    farm = [f"é{n * 7919 % 99991:05d}" for n in range(4000)]
+    own = "é" * 12_000  # 24,000 bytes, so that either mask alone is short enough
+    refusal = refused(set(farm[:500]), own, reading, known=farm, accept=accept, style="compact")
+    assert refusal.code == Code.MASK_NOT_EXPRESSIBLE
+    assert "bytes, more than a command line can carry (24,576)" in refusal.message
     assert len(refusal.message) < 1000
 
 

@@ -440,6 +440,14 @@ def test_a_wrong_parameter_is_named_with_what_it_must_be(desk: Desk, params: dic
     assert sentence in desk.ask("mask", **params)["error"]["message"]
 
 
+@pytest.mark.parametrize(("size", "refused"), [(24 * 1024, False), (24 * 1024 + 2, True)])
+def test_a_job_s_own_mask_is_measured_in_bytes(desk: Desk, size: int, refused: bool) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    answer = desk.ask("mask", pool="fx", exclude="é" * (size // 2), exclude_type="find")
+    assert answer["error"]["code"] == (Code.BAD_REQUEST if refused else Code.MASK_NOT_EXPRESSIBLE)
+    assert f"{size:,} bytes long, and 24,576 are allowed" in answer["error"]["message"] or not refused
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
