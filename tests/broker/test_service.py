@@ -8,107 +8,32 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.desk import FARM, MANAGER, NOW, READER, Desk, From, open_desk
 
-from afpools_broker import protocol
-from afpools_broker.credentials import Peer
-from afpools_broker.farm import Farm, Render
 from afpools_broker.pools import Change, Contents
 from afpools_broker.protocol import OPERATIONS, Code, Role
-from afpools_broker.service import FarmPolicy, Later, Limits, Service, Statistics
+from afpools_broker.service import Later
 from afpools_broker.snapshot import SnapshotKeeper
-from afpools_broker.store import PoolStore, StoreUnavailable, open_store
+from afpools_broker.store import StoreUnavailable
 
-MANAGER = Peer("anna", Role.MANAGER)
-READER = Peer("blender", Role.READER)
-FARM = [f"pc-0{n}" for n in range(1, 6)]
-NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-_requests = count()
-
-
-@dataclass
-class From:
-    peer: Peer
-    connection: object = 1
-    address: str = "127.0.0.1:40000"
-
-
-class NoHealth:
-    def report(self) -> protocol.HealthResult:
-        raise NotImplementedError
-
-
-@dataclass
-class Desk:
-    """A service with everything behind it, asked as a listener asks it."""
-
-    service: Service
-    keeper: SnapshotKeeper
-    store: PoolStore
-    statistics: Statistics
-    now: list[dt.datetime] = field(default_factory=lambda: [NOW])
-
-    def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
-        answer = self.service.answer(From(peer), data)
-        return json.loads(answer if isinstance(answer, bytes) else answer.work())
-
-    def see(self, *names: str) -> None:
-        """The farm has these renders now."""
-        renders = tuple(Render(name, ("online",)) for name in names)
-        self.keeper.see_farm(Farm(renders, self.now[0], known_since=time.monotonic() + 3600))
-
-    def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
-        if issubclass(OPERATIONS[op].params, protocol.Write):
-            params.setdefault("request_id", f"r{next(_requests)}")
-        answer = self.raw(json.dumps({"v": 1, "id": "7", "op": op, "params": params}).encode(), peer)
-        assert (answer["v"], answer["id"]) == (1, "7")
-        return answer
-
-    def ok(self, op: str, **params: Any) -> dict[str, Any]:
-        answer = self.ask(op, **params)
-        assert answer["ok"], answer
-        return answer["result"]
-
-    def code(self, op: str, **params: Any) -> str:
-        answer = self.ask(op, **params)
-        assert not answer["ok"], answer
-        return answer["error"]["code"]
+_files = count()
 
 
 @pytest.fixture
 def make(tmp_path) -> Iterator[Callable[..., Desk]]:
-    made: list[Desk] = []
+    with ExitStack() as desks:
 
-    def make(*, requests_per_second: int = 1_000_000, by_hand: bool = False, seen: bool = True) -> Desk:
-        store = open_store(f"sqlite:///{tmp_path}/pools{len(made)}.sqlite", timeout=1.5)
-        keeper, statistics = SnapshotKeeper(store, by_hand=by_hand), Statistics()
-        now = [NOW]
-        service = Service(
-            name="test",
-            keeper=keeper,
-            store=store,
-            health=NoHealth(),
-            limits=Limits(1024 * 1024, requests_per_second),
-            statistics=statistics,
-            farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
-            clock=lambda: now[0],
-        )
-        keeper.start(wait=30)
-        made.append(Desk(service, keeper, store, statistics, now))
-        if seen and not by_hand:
-            made[-1].see(*FARM)
-        return made[-1]
+        def make(**settings: Any) -> Desk:
+            return desks.enter_context(open_desk(tmp_path / f"{next(_files)}.sqlite", **settings))
 
-    yield make
-    for desk in made:
-        desk.keeper.stop(wait=2)
-        desk.store.close()
+        yield make
 
 
 @pytest.fixture

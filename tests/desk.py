@@ -1,0 +1,113 @@
+"""A service with everything behind it, asked as a listener asks it: bytes in, bytes out, no socket."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from afpools_broker import protocol
+from afpools_broker.credentials import Peer
+from afpools_broker.farm import Farm, Render
+from afpools_broker.protocol import OPERATIONS, Role
+from afpools_broker.service import FarmPolicy, Limits, Service, Statistics
+from afpools_broker.snapshot import SnapshotKeeper
+from afpools_broker.store import PoolStore, open_store
+
+MANAGER = Peer("anna", Role.MANAGER)
+READER = Peer("blender", Role.READER)
+FARM = [f"pc-0{n}" for n in range(1, 6)]
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+_requests = count()
+
+
+@dataclass
+class From:
+    peer: Peer
+    connection: object = 1
+    address: str = "127.0.0.1:40000"
+
+
+class NoHealth:
+    def report(self) -> protocol.HealthResult:
+        raise NotImplementedError
+
+
+@dataclass
+class Desk:
+    service: Service
+    keeper: SnapshotKeeper
+    store: PoolStore
+    statistics: Statistics
+    now: list[dt.datetime] = field(default_factory=lambda: [NOW])
+
+    def answer(self, data: bytes, peer: Peer = MANAGER) -> bytes:
+        answer = self.service.answer(From(peer), data)
+        return answer if isinstance(answer, bytes) else answer.work()
+
+    def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
+        return json.loads(self.answer(data, peer))
+
+    def see(self, *names: str) -> None:
+        """The farm has these renders now."""
+        renders = tuple(Render(name, ("online",)) for name in names)
+        self.keeper.see_farm(Farm(renders, self.now[0], known_since=time.monotonic() + 3600))
+
+    def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
+        if issubclass(OPERATIONS[op].params, protocol.Write):
+            params.setdefault("request_id", f"r{next(_requests)}")
+        answer = self.raw(json.dumps({"v": 1, "id": "7", "op": op, "params": params}).encode(), peer)
+        assert (answer["v"], answer["id"]) == (1, "7")
+        return answer
+
+    def ok(self, op: str, **params: Any) -> dict[str, Any]:
+        answer = self.ask(op, **params)
+        assert answer["ok"], answer
+        return answer["result"]
+
+    def code(self, op: str, **params: Any) -> str:
+        answer = self.ask(op, **params)
+        assert not answer["ok"], answer
+        return answer["error"]["code"]
+
+
+@contextmanager
+def open_desk(
+    file: Path, *, requests_per_second: int = 1_000_000, by_hand: bool = False, seen: bool = True
+) -> Iterator[Desk]:
+    """A service on an SQLite file.
+
+    Args:
+        file: need not exist.
+        requests_per_second: `[limits]`.
+        by_hand: there is no afserver.
+        seen: afserver has named its renders, `FARM`.
+    """
+    store = open_store(f"sqlite:///{file}", timeout=1.5)
+    keeper, statistics = SnapshotKeeper(store, by_hand=by_hand), Statistics()
+    now = [NOW]
+    service = Service(
+        name="test",
+        keeper=keeper,
+        store=store,
+        health=NoHealth(),
+        limits=Limits(1024 * 1024, requests_per_second),
+        statistics=statistics,
+        farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
+        clock=lambda: now[0],
+    )
+    keeper.start(wait=30)
+    try:
+        made = Desk(service, keeper, store, statistics, now)
+        if seen and not by_hand:
+            made.see(*FARM)
+        yield made
+    finally:
+        keeper.stop(wait=2)
+        store.close()
