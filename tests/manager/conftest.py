@@ -22,6 +22,11 @@ from afpools_broker.protocol import Role
 from afpools_tools.manager.command import Serving
 
 
+def token_in(address: str) -> str:
+    """What an address of the manager's has after its #."""
+    return urlsplit(address).fragment.removeprefix("token=")
+
+
 class Answer(NamedTuple):
     """Of the manager."""
 
@@ -39,20 +44,19 @@ class Answer(NamedTuple):
 
 
 class Manager:
-    """A running manager, and a cookie once it has let us in.
+    """A running manager, and the secret once it has let us in.
 
     Args:
-        address: what it printed.
+        new_address: makes one more of the addresses that it prints.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        parts = urlsplit(address)
-        self.port = parts.port or 0
+    def __init__(self, new_address: Callable[..., str]) -> None:
+        self.new_address = new_address
+        self.address = new_address()
+        self.port = urlsplit(self.address).port or 0
         self.origin = f"http://127.0.0.1:{self.port}"
-        self.opening = f"{parts.path}?{parts.query}"
-        self.cookie = ""
-        self.csrf = ""
+        self.token = token_in(self.address)
+        self.secret = ""
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
         """One request with exactly these headers; `_` in their names means `-`."""
@@ -65,30 +69,38 @@ class Manager:
         connection.close()
         return answer
 
+    def exchange(self, token: str, **headers: str) -> Answer:
+        """As our page does with what is after the # of the address."""
+        return self.ask("/api/session", "POST", {"token": token}, Origin=self.origin, **headers)
+
     def log_in(self) -> None:
         """As a browser does with the address."""
-        opened = self.ask(self.opening)
+        opened = self.exchange(self.token)
         assert opened.status == 200, opened
-        self.cookie = opened.headers["set-cookie"].partition(";")[0]
-        self.csrf = self.read("session").json["csrf"]
+        self.secret = opened.json["secret"]
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that lets us in."""
+        return {"Authorization": f"Bearer {self.secret}"}
 
     def read(self, path: str, **headers: str) -> Answer:
-        return self.ask(f"/api/{path}", Cookie=self.cookie, **headers)
+        return self.ask(f"/api/{path}", **self.authorization, **headers)
 
     def write(self, path: str, **params: Any) -> Answer:
-        return self.ask(f"/api/{path}", "POST", params, Cookie=self.cookie, Origin=self.origin, X_CSRF_Token=self.csrf)
+        return self.ask(f"/api/{path}", "POST", params, Origin=self.origin, **self.authorization)
 
     @contextmanager
     def stream(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The messages of the live stream."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("GET", "/api/live", headers={"Cookie": self.cookie})
+        connection.request("GET", "/api/live", headers=self.authorization)
         response = connection.getresponse()
 
         def messages() -> Iterator[dict[str, Any]]:
             while line := response.readline():
-                if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
+                if line.strip():
+                    yield json.loads(line)
 
         try:
             yield messages()
@@ -111,7 +123,7 @@ def running(profile: Path, port: int = 0) -> Iterator[Manager]:
         thread.start()
         try:
             assert answering.wait(20)
-            yield Manager(serving.address)
+            yield Manager(serving.new_address)
         finally:
             serving.stop()
             thread.join(20)

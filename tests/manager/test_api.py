@@ -59,9 +59,9 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(manager: Manager, path:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"pool": "\xed\xa0\x80"}'])
 def test_a_body_that_is_not_json_is_refused(manager: Manager, body: bytes) -> None:
-    headers = {"Cookie": manager.cookie, "Origin": manager.origin, "X_CSRF_Token": manager.csrf}
+    headers = {"Origin": manager.origin, **manager.authorization}
     assert manager.ask("/api/pools/create", "POST", body, **headers).status == 400
-    assert manager.read("session").status == 200
+    assert manager.read("usage").status == 200
 
 
 def test_a_pool_is_shown_as_people_read_it(manager: Manager, elsewhere: Client) -> None:

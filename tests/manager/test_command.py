@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import socket
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.studio import Studio
 from afpools_broker.protocol import Role
 from afpools_tools.manager import command
 from afpools_tools.output import CommandError
+
+from .conftest import token_in, until
 
 pytestmark = pytest.mark.heavy
 
@@ -30,16 +33,19 @@ def test_it_prints_its_address_and_stops_at_once(place: Studio, tmp_path: Path, 
         "manager", "--profile", profile, "--port", "0", "--no-browser", env=environment(tmp_path), folder=tmp_path
     ) as started:
         started.wait_for("Ctrl-C")
-        parts = urlsplit(address_in(started.out))
+        address = address_in(started.out)
+        parts = urlsplit(address)
         assert parts.hostname == "127.0.0.1"
         connection = http.client.HTTPConnection("127.0.0.1", parts.port or 0, timeout=10)
-        connection.request("GET", f"/?{parts.query}")
-        answer = connection.getresponse()
-        cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
-        answer.read()
+        origin = {"Origin": f"http://{parts.netloc}"}
+        connection.request("POST", "/api/session", json.dumps({"token": token_in(address)}), origin)
+        secret = json.load(connection.getresponse())["secret"]
+        # The address is used up, and the terminal has another.
+        started.wait_for("Open the next one")
+        until(lambda: started.out.count("#token=") == 2)
         # A page is listening: it must not hold up the end.
-        connection.request("GET", "/api/live", headers={"Cookie": cookie})
-        assert connection.getresponse().readline().startswith(b"data: ")
+        connection.request("GET", "/api/live", headers={"Authorization": f"Bearer {secret}"})
+        assert json.loads(connection.getresponse().readline())["whole"]
         assert started.stop(number) == 0
         connection.close()
 
@@ -78,10 +84,10 @@ def test_without_a_profile_it_says_what_to_do(tmp_path: Path) -> None:
 def test_the_token_is_not_in_what_the_browser_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    command._open_browser("http://127.0.0.1:5580/?token=secret", tmp_path)
+    command.open_browser(lambda used: "http://127.0.0.1:5580/#token=secret", tmp_path / "open.html")
     assert "secret" not in opened[0]
     file = Path(opened[0].removeprefix("file://"))
-    assert "token=secret" in file.read_text()
+    assert "#token=secret" in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
 
 

@@ -29,7 +29,6 @@ from ..mask import Reading, read_pattern
 from ..pool import split_hosts
 from .live import Live
 from .scan_job import ScanJob
-from .session import Session
 from .usage import Usage
 
 _STYLES: tuple[Literal["complement", "compact", "list"], ...] = ("complement", "compact", "list")
@@ -159,21 +158,15 @@ class Api:
         client: for what somebody clicks on.
         live: told after each change.
         usage: for the charts.
-        session: for the page's CSRF token.
         scan: of the network.
     """
 
     client: Client
     live: Live
     usage: Usage
-    session: Session
     scan: ScanJob
 
     # --- reading ---
-
-    def show_session(self, _params: Nothing) -> dict[str, Any]:
-        """What our own page needs to make changes."""
-        return {"csrf": self.session.csrf}
 
     def show_pool(self, params: OnePool) -> dict[str, Any]:
         """A pool with its hosts, also as people read them."""
@@ -334,7 +327,6 @@ class Api:
 
 
 READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
-    "session": (Nothing, Api.show_session),
     "pool": (OnePool, Api.show_pool),
     "usage": (MaybePool, Api.show_usage),
     "masks": (OnePool, Api.show_masks),

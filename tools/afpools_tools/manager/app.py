@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -26,7 +27,7 @@ from ..networks import ScanError
 from ..output import CommandError
 from .api import LONG_READS, READS, WRITES, Api, BadParameter, Export, Params
 from .live import Live, View, difference
-from .session import Guard, Session
+from .session import EXCHANGE, Guard, Session, TokenRefused, given_secret
 
 log = logging.getLogger("afpools.manager")
 
@@ -34,6 +35,9 @@ STATIC = Path(__file__).with_name("static")
 
 # A file of pools with 100,000 hosts is 2 MB.
 _MAX_BODY = 16 * 1024 * 1024
+
+# Whoever can connect may try a token.
+_MAX_TOKEN = 1000
 
 # Seconds without news after which something is sent all the same, or a page that is gone would never be noticed.
 _SIGN_OF_LIFE = 15.0
@@ -46,15 +50,28 @@ class _TooLarge(Exception):
     """More than anybody needs was sent."""
 
 
-def make_app(api: Api) -> Starlette:
-    """The application. The caller starts and stops `api.live`."""
+class Token(Params):
+    """What came after the # of the address."""
+
+    token: str
+
+
+def make_app(api: Api, session: Session) -> Starlette:
+    """The application. The caller starts and stops `api.live`.
+
+    Args:
+        api: answers.
+        session: says who is answered.
+    """
     routes: list[BaseRoute] = [
-        Route("/", partial(_index, api.session)),
+        # The page itself holds nothing, and anybody may have it.
+        Route("/", _index),
         # Asked for by browsers before they have read a page.
         Route("/favicon.ico", _icon),
-        Route("/api/live", partial(_live, api.live)),
-        Route("/api/export", partial(_export, api)),
         Mount("/static", StaticFiles(directory=STATIC)),
+        Route(EXCHANGE, partial(_exchange, api.live, session), methods=["POST"]),
+        Route("/api/live", partial(_live, api.live, session)),
+        Route("/api/export", partial(_export, api)),
     ]
     for name, (params, ask) in READS.items():
         routes.append(Route(f"/api/{name}", partial(_read, api, params, ask)))
@@ -62,29 +79,10 @@ def make_app(api: Api) -> Starlette:
         routes.append(Route(f"/api/{name}", partial(_post, api, params, ask), methods=["POST"]))
     for name, (params, change) in WRITES.items():
         routes.append(Route(f"/api/{name}", partial(_write, api, params, change), methods=["POST"]))
-    return Starlette(routes=routes, middleware=[Middleware(Guard, session=api.session)])
+    return Starlette(routes=routes, middleware=[Middleware(Guard, session=session)])
 
 
-async def _index(session: Session, request: Request) -> Response:
-    token = request.query_params.get("token")
-    if token is not None:
-        secret = session.exchange(token)
-        if secret is None and not session.knows(request.headers):
-            return _words(
-                403,
-                "This address has been used already, or was mistyped. Each one opens one browser, once: "
-                "stop afpools manager with Ctrl-C and start it again for a new one.",
-            )
-        # Not a redirect: a link in a mail or a file counts as another site, and the browser would keep a strict cookie
-        # back from the request that it redirects. Our own page may go where it likes.
-        response = HTMLResponse(
-            '<!doctype html><meta http-equiv="refresh" content="0; url=/"><title>Pool Manager</title>'
-        )
-        if secret is not None:
-            session.set_cookie(response, secret)
-        return response
-    if not session.knows(request.headers):
-        return _words(403, "Open the address that afpools manager has printed in its terminal: it holds a token.")
+async def _index(_request: Request) -> Response:
     return FileResponse(STATIC / "index.html")
 
 
@@ -92,35 +90,47 @@ async def _icon(_request: Request) -> Response:
     return FileResponse(STATIC / "icon.svg")
 
 
-def _words(status: int, sentence: str) -> Response:
-    return HTMLResponse(
-        '<!doctype html><html lang="en"><title>Pool Manager</title><link rel="stylesheet" href="/static/base.css">'
-        f'<main class="words"><h1>Pool Manager</h1><p>{sentence}</p></main>',
-        status,
+async def _exchange(live: Live, session: Session, request: Request) -> Response:
+    """A secret for a token."""
+    try:
+        token = msgspec.json.decode(await _body(request, _MAX_TOKEN), type=Token).token
+        secret, used = session.exchange(token)
+    except _TooLarge:
+        return _error(413, "too_large", f"A token is shorter than {_MAX_TOKEN:,} bytes.")
+    except msgspec.DecodeError as error:
+        return _error(400, "bad_request", str(error))
+    except TokenRefused as error:
+        # Streams of the session that has ended end at once.
+        live.tell()
+        return _error(403, error.code, error.message)
+    # After the answer, and in a thread: it writes to a terminal, which may be slow.
+    return Response(
+        msgspec.json.encode({"secret": secret}), media_type="application/json", background=BackgroundTask(used)
     )
 
 
-async def _live(live: Live, _request: Request) -> Response:
-    """Server-sent events: everything first, then what changes."""
+async def _live(live: Live, session: Session, request: Request) -> Response:
+    """A stream of lines of JSON: everything first, then what changes. An empty line says that there is no news."""
+    secret = given_secret(request.headers)
 
     async def events() -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
         shown: View | None = None
         with live.watching(lambda: _tell(loop, news)):
-            while not live.stopped:
+            while not live.stopped and session.knows(secret):
                 news.clear()
                 view = live.view
                 if view is not shown:
                     text = msgspec.json.encode(await run_in_threadpool(difference, shown, view))
                     shown = view
-                    yield b"data: " + text + b"\n\n"
+                    yield text + b"\n"
                 try:
                     await asyncio.wait_for(news.wait(), _SIGN_OF_LIFE)
                 except TimeoutError:
-                    yield b": still here\n\n"
+                    yield b"\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return StreamingResponse(events(), media_type="application/jsonl")
 
 
 def _tell(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
@@ -140,7 +150,6 @@ async def _export(api: Api, request: Request) -> Response:
         return Response(
             api.export(params),
             media_type={"json": "application/json", "csv": "text/csv", "jsonl": "application/jsonl"}[params.format],
-            headers={"Content-Disposition": f'attachment; filename="pools.{params.format}"'},
         )
 
     return await _answer(work)
@@ -148,7 +157,7 @@ async def _export(api: Api, request: Request) -> Response:
 
 async def _post(api: Api, params: type[Params], work: Callable[[Api, Any], Any], request: Request) -> Response:
     try:
-        body = await _body(request)
+        body = await _body(request, _MAX_BODY)
     except _TooLarge:
         return _error(413, "too_large", f"More than {_MAX_BODY:,} bytes were sent.")
     return await _answer(lambda: work(api, msgspec.json.decode(body, type=params)))
@@ -160,11 +169,11 @@ async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], An
     return answer
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _MAX_BODY:
+        if len(body) > most:
             raise _TooLarge
     return bytes(body)
 

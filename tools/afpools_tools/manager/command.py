@@ -59,9 +59,21 @@ def manager(
     with _listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
 
         def ready() -> None:
-            _welcome(serving.address, opened)
+            _welcome(opened)
+            show_address()
+            say("Ctrl-C stops it.")
             if not no_browser:
-                _open_browser(serving.address, Path(folder))
+                # An address of its own: the printed one stays good for another tab.
+                open_browser(serving.new_address, Path(folder) / "open.html")
+
+        def show_address() -> None:
+            say("")
+            say(f"  {serving.new_address(used=show_next)}")
+            say("")
+
+        def show_next() -> None:
+            say("A tab was opened with that address. Open the next one with this:")
+            show_address()
 
         serving = Serving(opened, listening, ready)
         serving.run()
@@ -74,9 +86,6 @@ class Serving:
         profile: whose broker, and with which rights.
         listening: bound to 127.0.0.1.
         ready: called in a thread of its own once requests are answered.
-
-    Attributes:
-        address: what to open in a browser.
     """
 
     def __init__(self, profile: Profile, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -85,10 +94,10 @@ class Serving:
         usage = Usage()
         self._live = Live(Client(profile, timeout=_LIVE_TIMEOUT), usage)
         self._scan = ScanJob()
-        session = Session(listening.getsockname()[1])
-        self.address = session.address
+        session = Session(*listening.getsockname())
+        self.new_address = session.new_address
         config = uvicorn.Config(
-            make_app(Api(self._client, self._live, usage, session, self._scan)),
+            make_app(Api(self._client, self._live, usage, self._scan), session),
             log_config=None,
             access_log=False,
             # It would give away what runs here to whoever can connect.
@@ -168,19 +177,20 @@ def _listen_at(port: int) -> socket.socket:
     return listening
 
 
-def _welcome(address: str, profile: Profile) -> None:
+def _welcome(profile: Profile) -> None:
     say("")
-    say(f"The Pool Manager, for {profile.name or profile.folder}. Open this address, which works once:", "bold green")
-    say("")
-    say(f"  {address}")
-    say("")
-    say("Ctrl-C stops it.")
+    say(f"The Pool Manager, for {profile.name or profile.folder}. This address opens one tab, once:", "bold green")
 
 
-def _open_browser(address: str, folder: Path) -> None:
-    """Opens the address by way of a file that only we can read: whoever lists this machine's processes sees what a
-    browser was started with, and the token must not be there."""
-    file = folder / "open.html"
+def open_browser(new_address: Callable[..., str], file: Path) -> None:
+    """Opens a new address by way of a file that only we can read: whoever lists this machine's processes sees what a
+    browser was started with, and the token must not be there.
+
+    Args:
+        new_address: as `Session.new_address`.
+        file: is written, and removed when the address is used. In a folder that is ours alone.
+    """
+    address = new_address(used=lambda: file.unlink(missing_ok=True))
     file.touch(0o600)
     file.write_text(
         f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(address)}">'

@@ -141,7 +141,7 @@ class Live:
         """Ends the thread after the question under way, and tells the watchers. Does not wait."""
         self._stop.set()
         self._wake.set()
-        self._tell()
+        self.tell()
 
     def look_now(self) -> None:
         """Asks at once: something was changed from here."""
@@ -149,7 +149,7 @@ class Live:
 
     @contextmanager
     def watching(self, watcher: Callable[[], None]) -> Iterator[None]:
-        """Calls `watcher`, from the thread, whenever there is a newer view."""
+        """Calls `watcher`, from any thread, whenever there is a newer view, or another reason to look."""
         with self._watchers_lock:
             self._watchers.add(watcher)
         try:
@@ -157,6 +157,13 @@ class Live:
         finally:
             with self._watchers_lock:
                 self._watchers.discard(watcher)
+
+    def tell(self) -> None:
+        """Calls whoever is watching."""
+        with self._watchers_lock:
+            watchers = tuple(self._watchers)
+        for watcher in watchers:
+            watcher()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -171,16 +178,10 @@ class Live:
                 view = replace(self._view, status=replace(status, reachable=False, error=_DEFECT, since=since))
             if view != self._view:
                 self._view = view
-                self._tell()
+                self.tell()
             took = time.monotonic() - began
             self._wake.wait(max(_PAUSE, took * _PAUSE_FOR_EACH_SECOND_ASKED if view.status.reachable else _PAUSE))
         self._client.close()
-
-    def _tell(self) -> None:
-        with self._watchers_lock:
-            watchers = tuple(self._watchers)
-        for watcher in watchers:
-            watcher()
 
     def _look(self) -> View:
         last = self._view

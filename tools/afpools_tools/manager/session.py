@@ -1,18 +1,26 @@
-"""Who is let in.
+"""Who may use the running manager.
 
-Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. The address that is
-printed holds a token that works once; it is exchanged for a cookie that no script can read and no other site's page can
-send. What changes something must also carry a value that only our own page could have read. The name in the Host header
-must be ours, or a page whose name was pointed at 127.0.0.1 after it was loaded (DNS rebinding) would count as ours.
+Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. Nothing that a browser
+sends by itself is a credential: browsers send a cookie to every port of 127.0.0.1, and another port may belong to
+somebody else's web server. The secret goes in a header that only the script of our own page sets. The page gets it in
+exchange for a token that works once, and the token comes after the # of the address, which browsers keep to themselves.
+
+A token that is used twice was known to two parties, and nobody can tell which of them was meant. So the session that it
+opened ends, and the terminal, which only its owner reads, shows another address.
+
+The name in the Host header must be ours, or a page whose name was pointed at 127.0.0.1 after it was loaded (DNS
+rebinding) would count as ours. `localhost` is not ours: browsers may take it for [::1], where somebody else can listen
+at the same port, and everything that the browser keeps under that name would be theirs as well.
 """
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import secrets
+import threading
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,66 +37,110 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-CSRF_HEADER = "X-CSRF-Token"
+EXCHANGE = "/api/session"
+"""Where a token is exchanged: the one question that needs no secret."""
+
+
+class TokenRefused(Exception):
+    """A token opens nothing.
+
+    Args:
+        code: `used_token` or `unknown_token`.
+        message: what happened, for people.
+
+    Attributes:
+        code: the same.
+        message: the same.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
 
 
 class Session:
-    """The one session of a running manager.
+    """The tokens that a running manager has given out, and the secrets in exchange. May be shared by threads.
+
+    Only digests are kept: looking one up takes as long for a good guess as for a bad one.
 
     Args:
-        port: where we listen. Cookies do not know ports: it is part of the cookie's name, so that two managers on one
-            machine do not throw each other's sessions out.
+        host: the address we listen at, and no name.
+        port: the same.
 
     Attributes:
-        csrf: what state-changing requests must carry.
-        cookie_name: of the session's cookie.
+        origin: of our pages.
     """
 
-    def __init__(self, port: int) -> None:
-        self._token: str | None = secrets.token_urlsafe(32)
-        self._secret = secrets.token_urlsafe(32)
-        self.csrf = secrets.token_urlsafe(32)
-        self.cookie_name = f"afpools-manager-{port}"
-        self.hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
-        self.address = f"http://127.0.0.1:{port}/?token={self._token}"
+    def __init__(self, host: str, port: int) -> None:
+        self._host = f"{host}:{port}"
+        self.origin = f"http://{self._host}"
+        self._lock = threading.Lock()
+        self._unused: dict[bytes, Callable[[], None]] = {}
+        # Which secret was given for a token.
+        self._used: dict[bytes, bytes] = {}
+        self._secrets: set[bytes] = set()
 
-    def exchange(self, token: str) -> str | None:
-        """The cookie's value for the token, which is spent by that; None for a wrong or a spent one."""
-        if self._token is None or not _same(token, self._token):
-            return None
-        self._token = None
-        return self._secret
+    def new_address(self, used: Callable[[], None] = lambda: None) -> str:
+        """An address that opens one tab, once.
 
-    def knows(self, headers: Headers) -> bool:
-        """Whether a request carries the session's cookie."""
-        # Of each cookie by itself, as browsers read them: what else runs on this machine shares its cookies with us,
-        # and the standard library's parser reads none of them where one has, say, JSON in it.
-        return _same(cookie_parser(headers.get("cookie", "")).get(self.cookie_name, ""), self._secret)
+        Args:
+            used: called after that has happened, in any thread.
+        """
+        token = secrets.token_urlsafe(32)
+        with self._lock:
+            self._unused[_digest(token)] = used
+        return f"{self.origin}/#token={token}"
 
-    def set_cookie(self, response: Response, secret: str) -> None:
-        """Gives the cookie to the browser, until that is closed."""
-        response.set_cookie(self.cookie_name, secret, httponly=True, samesite="strict", path="/")
+    def exchange(self, token: str) -> tuple[str, Callable[[], None]]:
+        """A new secret for a token, which is spent by that; and what to call now that it is used.
+
+        Raises:
+            TokenRefused: it was used before, and the session that it opened has ended with this call; or there is no
+                such token.
+        """
+        given = _digest(token)
+        with self._lock:
+            used = self._unused.pop(given, None)
+            if used is not None:
+                secret = secrets.token_urlsafe(32)
+                self._used[given] = _digest(secret)
+                self._secrets.add(_digest(secret))
+                return secret, used
+            if given in self._used:
+                self._secrets.discard(self._used[given])
+                raise TokenRefused(
+                    "used_token",
+                    "This address was used before. Nobody can tell whether that was you, so the session that it "
+                    "opened has ended.",
+                )
+        raise TokenRefused(
+            "unknown_token",
+            "This address does not belong to the Pool Manager that is running now. It was mistyped, or comes from one "
+            "that has ended.",
+        )
+
+    def knows(self, secret: str) -> bool:
+        """Whether a secret was given out, and its session has not ended."""
+        with self._lock:
+            return _digest(secret) in self._secrets
 
     def refuse(self, scope: Scope) -> Response | None:
         """The refusal that a request gets; None for one that may pass."""
         headers = Headers(scope=scope)
-        if headers.get("host") not in self.hosts:
-            return PlainTextResponse("This is not the address of this Pool Manager.", 421)
+        if headers.get("host") != self._host:
+            return PlainTextResponse(f"This is not the address of this Pool Manager, which is {self.origin}.", 421)
         origin = headers.get("origin")
-        if origin is not None and origin.removeprefix("http://") not in self.hosts:
+        if origin is not None and origin != self.origin:
             return _refusal(403, "foreign_origin", "This request comes from another site's page.")
         path: str = scope["path"]
         if not path.startswith("/api/"):
             return None
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        asks = scope["method"] in ("GET", "HEAD")
+        if headers.get("sec-fetch-site", "same-origin") != "same-origin" or (origin is None and not asks):
             return _refusal(403, "foreign_origin", "This request comes from another site's page.")
-        if not self.knows(headers):
-            return _refusal(
-                401, "no_session", "This session has ended. Open the address that `afpools manager` prints."
-            )
-        changes = scope["method"] not in ("GET", "HEAD")
-        if changes and (origin is None or not _same(headers.get(CSRF_HEADER, ""), self.csrf)):
-            return _refusal(403, "no_csrf_token", "This request does not come from our own page.")
+        if path != EXCHANGE and not self.knows(given_secret(headers)):
+            return _refusal(401, "no_session", "This session has ended.")
         return None
 
 
@@ -118,8 +170,14 @@ class Guard:
         await app(scope, receive, send_with_headers)
 
 
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+def given_secret(headers: Headers) -> str:
+    """The secret that a request carries; empty where it carries none."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret if scheme == "Bearer" else ""
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _refusal(status: int, code: str, message: str) -> Response:

@@ -1,5 +1,8 @@
 // Questions and changes. Every failure is an ApiError with a sentence for people.
 
+import { forgetSecret, keepSecret, secret } from "./session.js";
+import { closed } from "./store.js";
+
 export class ApiError extends Error {
   constructor(code, message) {
     super(message);
@@ -7,43 +10,70 @@ export class ApiError extends Error {
   }
 }
 
-let csrf = "";
-
-async function call(path, options) {
-  let answer;
-  try {
-    answer = await fetch(`/api/${path}`, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error; // nobody waits for it any more
-    throw new ApiError("manager_gone", "The Pool Manager does not answer. Is `afpools manager` still running?");
-  }
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok) {
-    const error = body?.error ?? { code: "internal", message: `The Pool Manager failed with status ${answer.status}.` };
-    throw new ApiError(error.code, error.message);
-  }
-  return body;
+/** An aborted request stays one: nobody waits for it any more. Whatever else went wrong on the way is one thing. */
+function onTheWay(error) {
+  if (error.name === "AbortError") return error;
+  return new ApiError("manager_gone", "The Pool Manager does not answer. Is `afpools manager` still running?");
 }
 
-/** Asks; parameters that are null or undefined are left out. */
-export function read(name, params = {}, signal = undefined) {
+/** The manager's answer to a request, once its headers are there. `parts`: of the request, besides the secret. */
+export async function ask(path, { headers = {}, ...parts } = {}) {
+  const answer = await fetch(`/api/${path}`, {
+    ...parts,
+    headers: secret() ? { ...headers, Authorization: `Bearer ${secret()}` } : headers,
+    credentials: "omit",
+    cache: "no-store",
+    redirect: "error",
+  }).catch((error) => { throw onTheWay(error); });
+  if (answer.ok) return answer;
+  const body = await answer.json().catch(() => null);
+  const { code, message } = body?.error ?? { code: "internal", message: `The Pool Manager failed with status ${answer.status}.` };
+  if (code === "no_session") {
+    forgetSecret();
+    closed.value = { code, message };
+  }
+  throw new ApiError(code, message);
+}
+
+const whole = (reading) => reading.catch((error) => { throw onTheWay(error); });
+
+const address = (name, params) => {
+  // Parameters that are null or undefined are left out.
   const given = Object.entries(params).filter(([, value]) => value !== null && value !== undefined);
   const query = new URLSearchParams(given).toString();
-  return call(query ? `${name}?${query}` : name, { signal });
+  return query ? `${name}?${query}` : name;
+};
+
+/** Asks. */
+export const read = async (name, params = {}, signal = undefined) =>
+  whole((await ask(address(name, params), { signal })).json());
+
+/** Asks for a file. */
+export const readFile = async (name, params) => whole((await ask(address(name, params))).blob());
+
+/** Asks what is too long for an address. */
+export async function readLong(name, params, signal = undefined) {
+  const headers = { "Content-Type": "application/json" };
+  return whole((await ask(name, { method: "POST", signal, headers, body: JSON.stringify(params) })).json());
 }
 
-/** Changes something; or asks what is too long for an address. */
-export function write(name, params, signal = undefined) {
-  return call(name, {
-    method: "POST",
-    signal,
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
-    body: JSON.stringify(params),
-  });
+/** Changes something. */
+export async function write(name, params) {
+  try {
+    return await readLong(name, params);
+  } catch (error) {
+    if (error.code !== "manager_gone") throw error;
+    throw new ApiError(error.code, `${error.message} It is not known whether the change was made.`);
+  }
 }
 
-export async function openSession() {
-  const session = await read("session");
-  csrf = session.csrf;
-  return session;
+/** Exchanges a token for the secret of this tab. Says why where it is refused. */
+export async function openSession(token) {
+  try {
+    keepSecret((await readLong("session", { token })).secret);
+    closed.value = null;
+  } catch (error) {
+    forgetSecret();
+    closed.value = error;
+  }
 }

@@ -3,9 +3,10 @@
 import { html, render, signal, useEffect } from "./html.js";
 import { openSession } from "./api.js";
 import { time } from "./format.js";
-import { start } from "./live.js";
-import { connected, isReader, isStale, loaded, sessionError, status } from "./store.js";
-import { Toasts } from "./ui.js";
+import { followVisibility, start } from "./live.js";
+import { firstToken, secret, takeToken } from "./session.js";
+import { closed, connected, isReader, isStale, loaded, status } from "./store.js";
+import { Toasts, failed } from "./ui.js";
 import { BrokerPage } from "./pages/broker.js";
 import { ExchangePage } from "./pages/exchange.js";
 import { HistoryPage } from "./pages/history.js";
@@ -41,7 +42,12 @@ function parsed() {
 const route = signal(parsed());
 const theme = signal(localStorage.getItem("theme") ?? "auto");
 
-window.addEventListener("hashchange", () => (route.value = parsed()));
+window.addEventListener("hashchange", () => {
+  // A new address that is pasted into a tab whose old session has ended changes nothing but what is after the #.
+  const token = takeToken();
+  route.value = parsed();
+  if (token !== null) openSession(token).then(followVisibility);
+});
 
 function applyTheme() {
   if (theme.value === "auto") delete document.documentElement.dataset.theme;
@@ -79,9 +85,8 @@ function Banner() {
   const lines = [];
   // A moment, not a span: this is read aloud whenever it changes.
   const ago = (seconds) => time(Date.now() - seconds * 1000);
-  if (sessionError.value) lines.push(["bad", sessionError.value]);
-  else if (!connected.value) {
-    lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Shown is the last known state."]);
+  if (!connected.value) {
+    lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Showing the last known state."]);
   } else if (!reachable && since) {
     lines.push(["bad", `The broker has been away since ${time(since * 1000)}. ${
       loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
@@ -96,12 +101,52 @@ function Banner() {
   </div>`;
 }
 
+const terminal = () => html`copy the last address in the terminal where <code>afpools manager</code> runs, and open it here.`;
+
+// What to do in a tab that has no session, by why it has none.
+const CLOSED = {
+  no_token: () => ["This tab has no session", html`<p>To open the Pool Manager here, ${terminal()} Or go to a tab where it is
+    open, and press <b>Open another tab</b>.</p>`],
+  no_session: () => ["This session has ended", html`<p>The Pool Manager was restarted, or the address that opened this tab was
+    used a second time. To continue, ${terminal()}</p>`],
+  used_token: () => ["This address was used before", html`<p>Each address opens one tab, once. Nobody can tell whether it was
+    you who used it first, so the session that it opened has ended. To continue, ${terminal()}</p>
+    <p>If it was not you, somebody else had the address. Look in the history for changes that you did not make.</p>`],
+  unknown_token: () => ["This address does not fit", html`<p>It was mistyped, or belongs to a Pool Manager that has ended. To
+    continue, ${terminal()}</p>`],
+  manager_gone: () => ["The Pool Manager does not answer", html`<p>Is <code>afpools manager</code> still running? If not, start
+    it again. Then ${terminal()}</p>`],
+};
+
+/** In place of everything else, when the manager does not answer this tab. */
+function Closed({ code, message }) {
+  const other = () => ["The Pool Manager cannot be opened", html`<p>${message}</p><p>To try again, ${terminal()}</p>`];
+  const [title, words] = (CLOSED[code] ?? other)();
+  return html`<main class="words" role="alert"><h1>${title}</h1>${words}</main>`;
+}
+
+/** A copy of this tab: it gets the secret, too, which a tab that is opened by itself does not. */
+function openTab(address) {
+  if (!window.open(address)) failed(new Error("The browser does not let a tab be opened. Allow it for this page."));
+}
+
+// Links of ours that are to be opened in a tab of their own.
+for (const kind of ["click", "auxclick"]) {
+  document.addEventListener(kind, (event) => {
+    const link = event.target.closest?.('a[href^="#"]');
+    if (!link || !(event.button === 1 || (event.button === 0 && (event.ctrlKey || event.metaKey || event.shiftKey)))) return;
+    event.preventDefault();
+    openTab(link.href);
+  });
+}
+
 function App() {
   const { page, argument } = route.value;
   const Page = PAGES.find(([name]) => name === page)[2];
   useEffect(() => {
     document.title = `${PAGES.find(([name]) => name === page)[1]} · Pool Manager`;
   }, [page]);
+  if (closed.value) return html`<${Closed} code=${closed.value.code} message=${closed.value.message} />`;
   return html`<div class="frame ${isStale.value && loaded.value ? "stale" : ""}">
     <nav aria-label="Pages">
       <h1><img src="/static/icon.svg" alt="" width="22" height="22" /> Pool Manager</h1>
@@ -111,7 +156,8 @@ function App() {
             name === "broker" && html`<${Problems} />`}</a>
         </li>`)}
       </ul>
-      <div class="foot"><${Connection} /><${ThemeButton} /></div>
+      <div class="foot"><${Connection} />
+        <button class="quiet" onClick=${() => openTab(location.href)}>Open another tab</button><${ThemeButton} /></div>
     </nav>
     <main>
       <${Banner} />
@@ -138,5 +184,7 @@ for (const kind of ["dragover", "drop"]) {
 }
 
 applyTheme();
+if (firstToken !== null) await openSession(firstToken);
+else if (!secret()) closed.value = { code: "no_token", message: "" };
 render(html`<${App} />`, document.getElementById("app"));
-openSession().then(start, (error) => (sessionError.value = error.message));
+start();

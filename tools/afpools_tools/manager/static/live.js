@@ -1,41 +1,68 @@
-// The stream of changes. Closed while nobody looks: a browser grants six connections to one address, and a page in the
-// background needs none.
+// The stream of changes, a line of JSON each. Closed while nobody looks: a browser grants six connections to one address,
+// and a page in the background needs none.
 
 import { batch } from "./html.js";
-import { openSession } from "./api.js";
-import { apply, connected, sessionError } from "./store.js";
+import { ask } from "./api.js";
+import { apply, closed, connected } from "./store.js";
 
-let source = null;
+// Milliseconds. The manager sends something every fifteen seconds; a laptop that slept may never be told that the
+// connection is gone.
+const SILENCE = 40_000;
+const [SHORTEST, LONGEST] = [500, 8_000]; // between two attempts
 
-function open() {
-  if (source) return;
-  source = new EventSource("/api/live");
-  source.onmessage = (event) => {
+let aborter = null;
+let retry = null;
+let pause = SHORTEST;
+
+/** Takes the stream's lines until it ends. */
+async function follow(signal, heard) {
+  const reader = (await ask("live", { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    heard();
+    const lines = `${rest}${value}`.split("\n");
+    rest = lines.pop();
     batch(() => {
       connected.value = true;
-      apply(JSON.parse(event.data));
+      for (const line of lines) if (line) apply(JSON.parse(line));
     });
+    pause = SHORTEST;
+  }
+}
+
+async function open() {
+  if (aborter || closed.value) return;
+  clearTimeout(retry);
+  const mine = (aborter = new AbortController());
+  let silence;
+  const heard = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => mine.abort(), SILENCE);
   };
-  source.onerror = () => {
-    connected.value = false;
-    // After a refusal the browser does not try again by itself. A manager that was started anew does not know us.
-    if (source.readyState === EventSource.CLOSED) {
-      close();
-      openSession().then(
-        () => (sessionError.value = ""),
-        (error) => (sessionError.value = error.code === "no_session" ? error.message : ""),
-      );
-      setTimeout(followVisibility, 2000);
-    }
-  };
+  heard();
+  try {
+    await follow(mine.signal, heard);
+  } catch {
+    // Whatever it was: there is no stream.
+  }
+  clearTimeout(silence);
+  if (aborter !== mine) return; // closed by us
+  aborter = null;
+  connected.value = false;
+  retry = setTimeout(followVisibility, pause);
+  pause = Math.min(2 * pause, LONGEST);
 }
 
 function close() {
-  source?.close();
-  source = null;
+  clearTimeout(retry);
+  const mine = aborter;
+  aborter = null;
+  mine?.abort();
 }
 
-function followVisibility() {
+export function followVisibility() {
   if (document.visibilityState === "visible") open();
   else close();
 }
@@ -44,5 +71,6 @@ export function start() {
   document.addEventListener("visibilitychange", followVisibility);
   // The stream would hold back the next page of this tab.
   window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", (event) => event.persisted && followVisibility());
   followVisibility();
 }

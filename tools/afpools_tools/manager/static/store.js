@@ -14,8 +14,8 @@ export const status = signal({ reachable: false, since: 0, error: "", operations
 /** The stream from the manager itself; without it, what is shown is old whatever `status` says. */
 export const connected = signal(true);
 
-/** Why there is no stream and will be none, where that is so. */
-export const sessionError = signal("");
+/** Why this tab may ask for nothing, where that is so: code and message. */
+export const closed = signal(null);
 
 /** Whether anything has arrived yet. */
 export const loaded = signal(false);

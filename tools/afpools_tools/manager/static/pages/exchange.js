@@ -1,7 +1,7 @@
 // Import and export: pools to a file and back, and Afanasy's own pools.
 
 import { html, useState } from "../html.js";
-import { read, write } from "../api.js";
+import { read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
 import { Choice, done, failed } from "../ui.js";
@@ -15,20 +15,31 @@ export function ExchangePage() {
   </section>`;
 }
 
+/** Gives a file to the browser, to be saved. */
+function saveFile(content, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(content), download: name });
+  link.click();
+  // Not at once: some browsers begin to read a moment later.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
 function Export() {
-  const save = (event) => {
-    if (!isStale.value) return;
-    // Half a backup, or a file with an error in it, would look like one.
-    event.preventDefault();
-    failed(new Error("The broker is away: nothing can be exported until it is back."));
+  const save = async (format) => {
+    try {
+      // Half a backup, or a file with an error in it, would look like one.
+      if (isStale.value) throw new Error("The broker is unreachable: nothing can be exported until it is back.");
+      saveFile(await readFile("export", { format }), `pools.${format}`);
+    } catch (problem) {
+      failed(problem);
+    }
   };
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
     <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")} JSON to be kept; CSV for
       spreadsheets, with a row for each host of a pool; for MongoDB, what mongoimport takes into the database of the earlier pool server. Each can be imported again.</p>
     <div class="buttons">
-      ${[["json", "JSON"], ["csv", "CSV"], ["jsonl", "MongoDB"]].map(([format, word]) => html`<a key=${format} class="button"
-        href="/api/export?format=${format}" download onClick=${save}>${word}</a>`)}
+      ${[["json", "JSON"], ["csv", "CSV"], ["jsonl", "MongoDB"]].map(([format, word]) => html`<button key=${format} type="button"
+        onClick=${() => save(format)}>${word}</button>`)}
     </div>
   </article>`;
 }
@@ -45,7 +56,7 @@ function ImportFile() {
     setError("");
     if (!content.trim()) return;
     try {
-      setPlan(await write("import/plan", { name: file, text: content, replace: how === "replace" }));
+      setPlan(await readLong("import/plan", { name: file, text: content, replace: how === "replace" }));
     } catch (problem) {
       setError(problem.message);
     }

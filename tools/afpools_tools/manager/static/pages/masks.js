@@ -1,7 +1,7 @@
 // Masks: what keeps a job on a pool, in each style, what it does to today's farm; and a box to test any other.
 
 import { html, useEffect, useMemo, useState } from "../html.js";
-import { read, write } from "../api.js";
+import { read, readLong } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, nothing, poolByName, pools } from "../store.js";
 import { Choice, Copy, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
@@ -91,7 +91,7 @@ function PatternBox({ pool }) {
   const name = against ? pool?.name ?? null : null;
   const key = useMemo(() => JSON.stringify([settled, dialect, name]), [settled, dialect, name]);
   const { value, error } = useAnswer(
-    (signal) => (settled ? write("pattern", { pattern: settled, dialect, pool: name }, signal) : Promise.resolve(null)), key);
+    (signal) => (settled ? readLong("pattern", { pattern: settled, dialect, pool: name }, signal) : Promise.resolve(null)), key);
   return html`<article class="card" aria-label="Test a mask">
     <header><h3>Test a mask</h3></header>
     <p class="muted">What any exclude mask would do on today's farm, read as afserver reads it.</p>
