@@ -115,6 +115,16 @@ class Server:
         """Ends it as an administrator would."""
         self._signal(signal.SIGTERM)
 
+    def pause(self) -> None:
+        """Stops it in its tracks: it neither answers nor lets go of its connections."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on from where it was paused."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _signal(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)

@@ -263,7 +263,7 @@ class SnapshotKeeper:
 
     @property
     def age(self) -> float:
-        """Seconds since the store last confirmed the current snapshot; below two while it is there."""
+        """Seconds since the store was last asked, and has confirmed the current snapshot; below two while it does."""
         return max(0.0, time.monotonic() - self._confirmed)
 
     def apply(self, change: Change) -> Entry:
@@ -321,10 +321,10 @@ class SnapshotKeeper:
         said = ""
         while not self._stop.is_set():
             try:
-                for changed in self._store.watch(self._stop):
-                    if changed:
+                for sign in self._store.watch(self._stop):
+                    if sign.changed:
                         self._load()
-                    self._confirmed = time.monotonic()
+                    self._confirmed = sign.asked
                     if said:
                         log.info("The store (%s) answers again.", self._store.kind)
                         said = ""

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..pools import Change, Contents, Entry, Step
 
@@ -17,6 +17,19 @@ class StoreUnavailable(Exception):
 
     The message says which store, without its password, and what to look at.
     """
+
+
+class Sign(NamedTuple):
+    """What `PoolStore.watch` has found.
+
+    Args:
+        changed: `load` may give something new. False: everything is as it was at the last sign.
+        asked: when the store was asked, as `time.monotonic` counts: whatever was acknowledged before, by whichever
+            broker, counts in.
+    """
+
+    changed: bool
+    asked: float
 
 
 class PoolStore(Protocol):
@@ -59,11 +72,11 @@ class PoolStore(Protocol):
     def trail(self, *, since: str, limit: int) -> list[Step]:
         """The newest `limit` entries, newest first, from the one with the id `since` on, without their hosts."""
 
-    def watch(self, stop: threading.Event) -> Iterator[bool]:
-        """Tells when something may have changed, whoever changed it.
+    def watch(self, stop: threading.Event) -> Iterator[Sign]:
+        """Tells when something may have changed, whoever changed it and however.
 
-        Yields True at once, and whenever `load` may give something new; False at least every second otherwise, as a
-        sign that the store is there. Ends within a second once `stop` is set.
+        Yields a change at once, and whenever `load` may give something new; otherwise at least every two seconds that
+        the store has confirmed what there was. Its silence is no such sign. Ends within a second once `stop` is set.
         """
 
     def ping(self) -> float:

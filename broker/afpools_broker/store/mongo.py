@@ -40,7 +40,7 @@ from pymongo.uri_parser import parse_uri
 
 from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
 from ..protocol import Code, RequestRefused
-from . import StoreUnavailable, redacted
+from . import Sign, StoreUnavailable, redacted
 from .documents import (
     REGISTERED,
     exactly,
@@ -68,18 +68,24 @@ changes. With the difference, a pool of this size (100,000 hosts with short name
 
 # How long the server holds back an empty answer about changes. Bounds heartbeats and the time `watch` takes to end.
 _AWAIT_SECONDS = 0.5
-# Where changes are polled for less often than this, the server is asked for a sign of life in between.
-_SIGN_OF_LIFE_SECONDS = 1.0
+# How often everything is compared beside the change stream, and the most of the time that may be spent on it.
+_DIGEST_SECONDS = 10.0
+_DIGEST_SHARE = 1 / 50
 # One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
 _ONE_GO = 1_000_000
 
 _MAJORITY = ReadConcern("majority")
+_LINEARIZABLE = ReadConcern("linearizable")
 
 # Error codes of the server, see src/mongo/base/error_codes.yml in MongoDB's sources.
 _UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = 18
 _INDEX_CONFLICTS = (85, 86)
 _TOO_LARGE = (10334, 17280, 17419, 17420)
+_UNKNOWN_EXPRESSION = (168, 31325)
+
+# What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
+_OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 
 _Documents = Collection[RawBSONDocument]
 
@@ -137,6 +143,7 @@ class MongoStore:
         self._history: _Documents = self._database["history"]
         self._farm: _Documents = self._database["farm"]
         self._indexed = False
+        self._server_digests = True
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -441,33 +448,51 @@ class MongoStore:
 
     # --- telling of changes ---------------------------------------------------------------------------------------
 
-    def watch(self, stop: threading.Event) -> Iterator[bool]:
+    def watch(self, stop: threading.Event) -> Iterator[Sign]:
         with self._asking():
             hello = self._database.command("hello")
         streams = "setName" in hello or hello.get("msg") == "isdbgrid"
         while not stop.is_set():
             # A stream ends by itself when the database is dropped; it is opened again then.
-            yield from self._stream(stop) if streams else self._poll(stop)
+            yield from self._stream(stop, "setName" in hello) if streams else self._poll(stop)
 
-    def _stream(self, stop: threading.Event) -> Iterator[bool]:
+    def _stream(self, stop: threading.Event, replicated: bool) -> Iterator[Sign]:
         """A change stream, read as plain commands: the driver's own hands out one event at a time, and a hundred
-        changes that came together are one reason to load, not a hundred."""
+        changes that came together are one reason to load, not a hundred.
+
+        Events alone are not relied upon: a digest of everything is compared beside them, from time to time.
+        """
+        # A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
+        # another; so only what changes nothing but documents of other collections is passed over.
         pipeline = [
             {"$changeStream": {}},
-            {"$match": {"$or": [{"ns.coll": {"$in": ["pools", "hosts"]}}, {"operationType": "dropDatabase"}]}},
+            {
+                "$match": {
+                    "$or": [
+                        {"ns.coll": {"$in": ["pools", "hosts"]}},
+                        {"operationType": {"$nin": _OF_DOCUMENTS}},
+                    ]
+                }
+            },
             # Only that something happened is of interest; the server insists on `_id`.
             {"$project": {"_id": True}},
         ]
         with self._client.start_session() as session:
+            asked = time.monotonic()
             with self._asking():
                 opened = self._database.command(
                     "aggregate", 1, pipeline=pipeline, cursor={}, session=session, readConcern={"level": "majority"}
                 )
             cursor = opened["cursor"]["id"]
             try:
+                self._confirm_majority(replicated)
+                # Before it is loaded, so that what changes meanwhile makes the next one differ.
+                digest, due = self._digest_in_time()
                 # Only now, so that nothing is missed between what is loaded and the first event.
-                yield True
+                yield Sign(True, asked)
                 while cursor and not stop.is_set():
+                    asked = time.monotonic()
+                    self._confirm_majority(replicated)
                     # No deadline here: the driver would pass it on as the time to wait for an event.
                     with self._asking(deadline=False):
                         more = self._database.command(
@@ -478,7 +503,12 @@ class MongoStore:
                             session=session,
                         )
                     cursor = more["cursor"]["id"]
-                    yield bool(more["cursor"]["nextBatch"])
+                    changed = bool(more["cursor"]["nextBatch"])
+                    if time.monotonic() >= due:
+                        last = digest
+                        digest, due = self._digest_in_time()
+                        changed = changed or digest is None or digest != last
+                    yield Sign(changed, asked)
             finally:
                 if cursor:
                     with suppress(PyMongoError), pymongo.timeout(self._timeout):
@@ -486,31 +516,63 @@ class MongoStore:
                             "killCursors", "$cmd.aggregate", cursors=[bson.Int64(cursor)], session=session
                         )
 
-    def _poll(self, stop: threading.Event) -> Iterator[bool]:
-        """Compares everything with what was there before: as it comes from the server, undecoded."""
+    def _confirm_majority(self, replicated: bool) -> None:
+        """Makes sure that what follows is answered by the primary, and with everything that was acknowledged so far.
+
+        A primary that was cut off, or stopped for a while, has no events to tell either. A linearizable read is
+        answered once a majority has agreed that it still is the primary. Through mongos there is none.
+        """
+        with self._asking():
+            if replicated:
+                self._hosts.with_options(read_concern=_LINEARIZABLE).find_one({"_id": REGISTERED}, {"_id": True})
+
+    def _poll(self, stop: threading.Event) -> Iterator[Sign]:
         last = b""
-        due = time.monotonic()
         while not stop.is_set():
-            changed = False
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._poll_seconds
+            asked = time.monotonic()
+            with self._asking():
                 digest = self._digest()
-                changed, last = digest != last, digest
-            else:
-                self.ping()
-            yield changed
-            stop.wait(max(0.0, min(due - time.monotonic(), _SIGN_OF_LIFE_SECONDS)))
+            yield Sign(digest != last, asked)
+            last = digest
+            stop.wait(max(0.0, asked + self._poll_seconds - time.monotonic()))
+
+    def _digest_in_time(self) -> tuple[bytes | None, float]:
+        """A digest, None where the server could not make one in time, and when the next one is due."""
+        start = time.monotonic()
+        digest = None
+        try:
+            with pymongo.timeout(self._timeout):
+                digest = self._digest()
+        except PyMongoError as error:
+            if not error.timeout:
+                raise StoreUnavailable(self._explain(error)) from error
+        now = time.monotonic()
+        return digest, now + max(_DIGEST_SECONDS, (now - start) / _DIGEST_SHARE)
 
     def _digest(self) -> bytes:
+        """A fingerprint of everything that `load` reads, computed by the server where it can."""
+        if self._server_digests:
+            try:
+                return b"".join(self._digest_of(collection) for collection in (self._pools, self._hosts))
+            except OperationFailure as error:
+                if error.code not in _UNKNOWN_EXPRESSION:
+                    raise
+                self._server_digests = False
         digest = hashlib.blake2b()
-        with self._asking():
-            for collection in (self._pools, self._hosts):
-                digest.update(b"\0")
-                for batch in collection.with_options(read_concern=_MAJORITY).find_raw_batches(
-                    {}, {"change.diff": False}
-                ):
-                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
+        for collection in (self._pools, self._hosts):
+            digest.update(b"\0")
+            for batch in collection.with_options(read_concern=_MAJORITY).find_raw_batches({}, {"change.diff": False}):
+                digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
         return digest.digest()
+
+    @staticmethod
+    def _digest_of(collection: _Documents) -> bytes:
+        # The sum does not depend on the order in which documents come; as a decimal it is exact.
+        each = {"$sum": {"$toDecimal": {"$toHashedIndexKey": "$$ROOT"}}}
+        groups = collection.with_options(read_concern=_MAJORITY).aggregate(
+            [{"$group": {"_id": None, "count": {"$sum": 1}, "sum": each}}]
+        )
+        return b"".join(group.raw for group in groups) or b"\0"
 
     def close(self) -> None:
         self._client.close()

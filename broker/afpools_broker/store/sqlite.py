@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
-from . import StoreUnavailable
+from . import Sign, StoreUnavailable
 from .records import names, settle, to_milliseconds
 
 SCHEMA_VERSION = 1
@@ -153,7 +153,7 @@ class SqliteStore:
             ).fetchall()
         return [self._decode(text, Step) for (text,) in rows]
 
-    def watch(self, stop: threading.Event) -> Iterator[bool]:
+    def watch(self, stop: threading.Event) -> Iterator[Sign]:
         # SQLite counts the commits of all *other* connections, so this one has to be apart from that of the writes.
         with self._explained():
             self._check_identity()
@@ -161,10 +161,11 @@ class SqliteStore:
         try:
             last: int | None = None
             while not stop.is_set():
+                asked = time.monotonic()
                 with self._explained():
                     self._check_identity()
                     (version,) = connection.execute("PRAGMA data_version").fetchone()
-                yield version != last
+                yield Sign(version != last, asked)
                 last = version
                 stop.wait(_WATCH_SECONDS)
         finally:

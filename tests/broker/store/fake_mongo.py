@@ -17,6 +17,7 @@ import mongomock
 import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
 
 from afpools_broker.store import mongo
 
@@ -85,6 +86,9 @@ class _Collection:
 
     def find(self, query: Any, projection: Any = None, batch_size: int = 0) -> _Cursor:
         return _Cursor(self._collection.find(query, projection))
+
+    def aggregate(self, _pipeline: Any) -> None:
+        raise OperationFailure("Unrecognized expression '$toHashedIndexKey'", 168)
 
     def find_raw_batches(self, query: Any, projection: Any = None) -> list[bytes]:
         return [bytes(document.raw) for document in self.find(query, projection)]

@@ -636,12 +636,12 @@ class Watcher:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        for changed in self._store.watch(self.stop):
+        for sign in self._store.watch(self.stop):
             now = time.monotonic()
             self.longest_silence = max(self.longest_silence, now - self.last_sign)
             self.last_sign = now
             self.signs += 1
-            self.changes += changed
+            self.changes += sign.changed
 
     def until(self, reached: Callable[[], bool], seconds: float) -> float:
         """Waits, and returns how long it took; fails after `seconds`."""
@@ -668,10 +668,13 @@ SLACK = 15
 @on_all
 def test_watching_begins_with_a_change(store: PoolStore) -> None:
     stop = threading.Event()
+    before = time.monotonic()
     signs = store.watch(stop)
-    assert next(signs) is True
+    first = next(signs)
+    assert first.changed
+    assert before <= first.asked <= time.monotonic()
     stop.set()
-    assert list(signs) in ([], [False])
+    assert not any(sign.changed for sign in signs)
 
 
 @on_real

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.mongod import ReplicaSet, single_server, with_database
 
 from afpools_broker.pools import Change, Contents, Entry, Pool
 from afpools_broker.protocol import Code, RequestRefused
+from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, mongo, open_store
 from afpools_broker.store.mongo import MongoStore
 
@@ -424,7 +426,7 @@ def test_watching_says_that_the_primary_is_gone_and_goes_on_with_the_next(replic
     store = MongoStore(uri, timeout=1.5)
     stop = threading.Event()
     signs = store.watch(stop)
-    assert next(signs) is True
+    assert next(signs).changed
     replica_set.primary.kill()
     with pytest.raises(StoreUnavailable, match=r"MongoDB at 127\.0\.0\.1"):
         list(signs)
@@ -432,7 +434,7 @@ def test_watching_says_that_the_primary_is_gone_and_goes_on_with_the_next(replic
     while True:
         signs = store.watch(stop)
         try:
-            assert next(signs) is True
+            assert next(signs).changed
             break
         except StoreUnavailable:
             assert time.monotonic() < deadline
@@ -466,13 +468,139 @@ def test_a_dropped_database_is_noticed(replica_set: ReplicaSet) -> None:
     store = MongoStore(with_database(replica_set.uri, name), timeout=PATIENT)
     store.apply(create("fx"))
     signs = store.watch(threading.Event())
-    assert next(signs) is True
+    assert next(signs).changed
     with pymongo.MongoClient[dict[str, Any]](replica_set.uri) as client:
         client.drop_database(name)
-    assert any(next(signs) for _ in range(10))
+    assert any(next(signs).changed for _ in range(10))
     signs.close()
     assert store.load() == Contents()
     store.close()
+
+
+def _drop_and_fill(database: Documents) -> None:
+    kept = list(database.pools.find())
+    database.drop_collection("pools")
+    database.pools.insert_many([{**document, "clients": []} for document in kept])
+
+
+def _rename_over(database: Documents) -> None:
+    database["restored"].insert_one(old("fx"))
+    database["restored"].rename("pools", dropTarget=True)
+
+
+def _out(database: Documents) -> None:
+    database.pools.aggregate([{"$set": {"clients": []}}, {"$out": "pools"}])
+
+
+def _out_of_another_collection(database: Documents) -> None:
+    database["restored"].insert_one(old("fx"))
+    database["restored"].aggregate([{"$out": "pools"}])
+
+
+def _rename_away(database: Documents) -> None:
+    database.pools.rename("put-away")
+
+
+def _make_a_view(database: Documents) -> None:
+    _rename_away(database)
+    database.create_collection("pools", viewOn="put-away", pipeline=[{"$set": {"clients": []}}])
+
+
+@pytest.mark.parametrize(
+    "replace", [_drop_and_fill, _rename_over, _out, _out_of_another_collection, _rename_away, _make_a_view]
+)
+def test_a_collection_that_was_replaced_is_noticed_however_it_was_done(
+    replica_set: ReplicaSet, replace: Callable[[Documents], None]
+) -> None:
+    uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
+    store = MongoStore(uri, timeout=PATIENT)
+    store.apply(create("fx", "pc-01"))
+    with following(store) as keeper, pymongo.MongoClient[dict[str, Any]](uri) as client:
+        assert keeper.current.contents.pools["fx"].hosts == ("pc-01",)
+        replace(client.get_default_database())
+        # Well before the next digest, which would notice as well.
+        wait_until(lambda: not _hosts(keeper, "fx"), mongo._DIGEST_SECONDS / 2)
+    store.close()
+
+
+def test_a_change_that_no_event_tells_of_is_noticed(replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "_DIGEST_SECONDS", 0.5)
+    uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
+    store = MongoStore(uri, timeout=PATIENT)
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        database = client.get_default_database()
+        # The pools are a view of another collection, and nobody has told the broker which.
+        database["elsewhere"].insert_one(old("fx", "pc-01"))
+        database.create_collection("pools", viewOn="elsewhere", pipeline=[])
+        with following(store) as keeper:
+            assert _hosts(keeper, "fx") == ("pc-01",)
+            database["elsewhere"].update_one({}, {"$set": {"clients": []}})
+            wait_until(lambda: not _hosts(keeper, "fx"))
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["mongod", "replica_set"])
+def test_a_quiet_store_is_not_loaded_again(kind: str, request: pytest.FixtureRequest) -> None:
+    server = request.getfixturevalue(kind)
+    name = f"test_{secrets.token_hex(6)}"
+    store = MongoStore(with_database(getattr(server, "uri", server), name), timeout=PATIENT, poll_seconds=0.1)
+    store.apply(create("fx", "pc-01"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mongo, "_DIGEST_SECONDS", 0.1)
+        signs = store.watch(threading.Event())
+        assert next(signs).changed
+        assert not any(next(signs).changed for _ in range(6))
+        signs.close()
+    store.close()
+
+
+def test_a_primary_without_a_majority_confirms_nothing(replica_set: ReplicaSet) -> None:
+    store = MongoStore(with_database(replica_set.uri, f"test_{secrets.token_hex(6)}"), timeout=1.5)
+    store.apply(create("fx", "pc-01"))
+    with following(store) as keeper:
+        secondaries = [member for member in replica_set.members if member is not replica_set.primary]
+        for member in secondaries:
+            member.pause()
+        cut_off = time.monotonic()
+        try:
+            # It steps down after a while; until then it is a primary that answers, but nobody knows what others did.
+            wait_until(lambda: bool(keeper.trouble))
+            assert keeper._confirmed <= cut_off
+            assert _hosts(keeper, "fx") == ("pc-01",)
+        finally:
+            for member in secondaries:
+                member.resume()
+        wait_until(lambda: not keeper.trouble)
+        assert keeper.age < 2 * SLACK
+    store.close()
+
+
+@contextmanager
+def following(store: MongoStore) -> Iterator[SnapshotKeeper]:
+    """A broker's picture of a store, until the context ends."""
+    keeper = SnapshotKeeper(store, by_hand=False)
+    keeper.start(wait=PATIENT)
+    try:
+        yield keeper
+    finally:
+        keeper.stop(wait=PATIENT)
+
+
+def _hosts(keeper: SnapshotKeeper, pool: str) -> tuple[str, ...]:
+    found = keeper.current.contents.pools.get(pool)
+    return found.hosts if found else ()
+
+
+# How much longer than promised something may take on a machine that is busy with other tests.
+SLACK = 15
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for a condition; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +661,7 @@ def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path:
         where = f"127.0.0.1:{server.port}/afpools?directConnection=true"
         good = MongoStore(f"mongodb://broker:p%25w@{where}", timeout=PATIENT)
         good.apply(create("fx", "a"))
-        assert next(good.watch(threading.Event())) is True
+        assert next(good.watch(threading.Event())).changed
         cases = [
             (f"mongodb://broker:wrong@{where}", "does not accept the user name and password"),
             (f"mongodb://{where}", "does not let this broker"),
