@@ -60,7 +60,7 @@ def read_contents(pools: Iterable[RawBSONDocument], registered: RawBSONDocument 
         del found[name]
         problems.append(
             f"More than one document in the collection pools is named {name!r}; that pool counts as absent, and no "
-            "pool can be changed until all but one of them are renamed or deleted."
+            "pool can be changed until `afpools pool repair` has resolved it."
         )
     by_hand = Pool("")
     if registered is not None:
@@ -105,7 +105,7 @@ def _decode(document: RawBSONDocument) -> dict[str, Any]:
     except (bson.errors.BSONError, ValueError) as error:
         raise ValueError(
             f"A document of {len(document.raw):,} bytes cannot be read and counts as absent: {error}. "
-            "Mend or delete it in the database."
+            "Fix or delete it in the database."
         ) from None
 
 
@@ -181,7 +181,7 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
     if had != have and clients is not None and not isinstance(clients, list):
         raise StoreUnavailable(
             f"The clients of {before.name or 'the registered hosts'!r} in the database are {_short(clients)}, not a "
-            "list. Mend the document first: a change would throw away what is in it."
+            "list. Fix the document first: a change would throw away what is in it."
         )
     if added and clients is None:
         return {"$set": {**fields, "clients": added}}

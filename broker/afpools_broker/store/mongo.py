@@ -84,6 +84,13 @@ _INDEX_CONFLICTS = (85, 86)
 _TOO_LARGE = (10334, 17280, 17419, 17420)
 _UNKNOWN_EXPRESSION = (168, 31325)
 
+# A name belongs to one pool, and a request to one entry.
+_POOL_INDEXES = [IndexModel([("name", ASCENDING)], unique=True), IndexModel([("change.key", ASCENDING)], sparse=True)]
+_HISTORY_INDEXES = [
+    IndexModel([("key", ASCENDING)], unique=True),
+    IndexModel([("names", ASCENDING), ("_id", DESCENDING)]),
+]
+
 # What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 
@@ -142,7 +149,7 @@ class MongoStore:
         self._hosts: _Documents = self._database["hosts"]
         self._history: _Documents = self._database["history"]
         self._farm: _Documents = self._database["farm"]
-        self._indexed = False
+        self._quorum: dict[str, Any] | None = None
         self._server_digests = True
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -159,7 +166,7 @@ class MongoStore:
             )
             for document in filter(is_tombstone, found):
                 # Tidying up; it can wait for the next one who passes.
-                with suppress(PyMongoError):
+                with suppress(PyMongoError, StoreUnavailable):
                     self._finish_deletion(document["_id"])
         return read_contents((document for document in found if not is_tombstone(document)), registered)
 
@@ -212,12 +219,17 @@ class MongoStore:
 
     def apply(self, change: Change) -> Entry:
         with self._asking():
-            self._ensure_indexes()
+            collections = self._check_collections()
             # Ends: each turn lost is another broker's change made, and the deadline ends a series of those.
-            while True:
-                entry = self._try(change)
-                if entry is not None:
-                    return entry
+            while (entry := self._try(change)) is None:
+                pass
+            # Anybody can drop an index or replace a collection, while a change is made, too. What is acknowledged is in
+            # the collections that are there, and they hold no name and no request twice. One may have been new.
+            if not collections.items() <= self._check_collections().items():
+                raise StoreUnavailable(
+                    f"The collections of {self._uri} were dropped or replaced while the change was made."
+                )
+            return entry
 
     def _try(self, change: Change) -> Entry | None:
         """Makes one attempt; None where something else happened to the pool meanwhile."""
@@ -358,7 +370,6 @@ class MongoStore:
         entry = read_change(document)
         if document is None or entry is None or not is_tombstone(document):
             return
-        self._ensure_indexes()
         self._record(entry)
         self._remove_tombstone(document_id, entry)
 
@@ -377,41 +388,48 @@ class MongoStore:
             for missing in carried.keys() - {document["_id"] for document in there}:
                 entry = read_change(collection.find_one({"_id": {"$eq": carried[missing]}}))
                 if entry is not None:
-                    self._ensure_indexes()
                     self._record(entry)
 
-    def _ensure_indexes(self) -> None:
-        if self._indexed:
-            return
-        # A member that is down must not keep the others from building an index. A single server knows no quorum.
-        quorum: dict[str, Any] = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
-        try:
-            self._pools.create_indexes(
-                [IndexModel([("name", ASCENDING)], unique=True), IndexModel([("change.key", ASCENDING)], sparse=True)],
-                **quorum,
-            )
-            self._history.create_indexes(
-                [
-                    IndexModel([("key", ASCENDING)], unique=True),
-                    IndexModel([("names", ASCENDING), ("_id", DESCENDING)]),
-                ],
-                **quorum,
-            )
-        except DuplicateKeyError as error:
-            name = (error.details or {}).get("keyValue", {}).get("name")
-            raise StoreUnavailable(
-                f"More than one document in the collection pools of {self._uri} "
-                f"{'has no name' if name is None else f'is named {name!r}'}, so no pool can be changed. "
-                "Rename or delete all but one of them in the database."
-            ) from error
-        except OperationFailure as error:
-            if error.code in _INDEX_CONFLICTS:
-                raise StoreUnavailable(
-                    f"The database {self._uri} has an index of another kind where a unique one on pools.name or "
-                    f"history.key must be: drop it there ({error.details and error.details.get('errmsg')})."
-                ) from error
-            raise
-        self._indexed = True
+    def _check_collections(self) -> dict[str, object]:
+        """Sees that no two pools can have one name and no two entries one request, and makes the indexes for it.
+
+        Returns:
+            Which collections these are: each one's UUID, by name. One that replaces another has a UUID of its own.
+
+        Raises:
+            StoreUnavailable: there are two already.
+        """
+        if self._quorum is None:
+            # A member that is down must not keep the others from building an index. A single server knows no quorum.
+            self._quorum = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
+        for collection, indexes in ((self._pools, _POOL_INDEXES), (self._history, _HISTORY_INDEXES)):
+            try:
+                collection.create_indexes(indexes, **self._quorum)
+            except DuplicateKeyError as error:
+                raise StoreUnavailable(self._say_twice(collection.name, error)) from error
+            except OperationFailure as error:
+                self._quorum = None
+                if error.code in _INDEX_CONFLICTS:
+                    raise StoreUnavailable(
+                        f"The database {self._uri} has an index of another kind where a unique one on pools.name or "
+                        f"history.key must be: drop it there ({error.details and error.details.get('errmsg')})."
+                    ) from error
+                raise
+        # In this order: an index was seen in the collection that is named here, or in one that it has replaced since.
+        found = self._database.list_collections(filter={"name": {"$in": ["pools", "hosts", "history"]}})
+        return {each["name"]: each["info"]["uuid"] for each in found if each["type"] == "collection"}
+
+    def _say_twice(self, collection: str, error: DuplicateKeyError) -> str:
+        value = next(iter((error.details or {}).get("keyValue", {}).values()), None)
+        if collection == "history":
+            what = f"The history in {self._uri} has more than one entry of the request {value!r}"
+        else:
+            named = "has no name" if value is None else f"is named {value!r}"
+            what = f"More than one document in the collection pools of {self._uri} {named}"
+        return (
+            f"{what}, so no pool can be changed. Run `afpools pool repair` on the broker's machine: it shows what they "
+            "say, and resolves it."
+        )
 
     # --- the list of renders --------------------------------------------------------------------------------------
 

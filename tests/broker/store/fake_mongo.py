@@ -57,6 +57,9 @@ class _Database:
     def command(self, _name: str) -> dict[str, object]:
         return {"ok": 1}
 
+    def list_collections(self, filter: object) -> list[dict[str, object]]:
+        return []
+
 
 class _Cursor:
     def __init__(self, cursor: Any) -> None:
@@ -76,6 +79,7 @@ class _Cursor:
 class _Collection:
     def __init__(self, collection: Any) -> None:
         self._collection = collection
+        self.name = collection.name
 
     def with_options(self, **_options: object) -> _Collection:
         return self

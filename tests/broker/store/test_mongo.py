@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_the_database_is_named_afpools_unless_the_address_names_another(mongod: 
 
 def test_a_damaged_list_of_hosts_is_not_written_over(store: MongoStore, database: Documents) -> None:
     database.pools.insert_one({"name": "fx", "clients": "pc-01 pc-02"})
-    with pytest.raises(StoreUnavailable, match="Mend the document"):
+    with pytest.raises(StoreUnavailable, match="Fix the document"):
         store.apply(add("fx", "pc-03"))
     assert database.pools.find_one()["clients"] == "pc-01 pc-02"
 
@@ -198,6 +199,113 @@ def test_an_index_of_another_kind_is_named(store: MongoStore, database: Document
     database.pools.create_index("name")
     with pytest.raises(StoreUnavailable, match="index of another kind"):
         store.apply(create("fx"))
+
+
+# --- collections that are replaced while brokers run ----------------------------------------------------------------
+
+
+def _refill(database: Documents, collection: str) -> None:
+    """`mongoimport --drop`: everything is there again but the indexes."""
+    kept = list(database[collection].find())
+    database.drop_collection(collection)
+    database.create_collection(collection)
+    if kept:
+        database[collection].insert_many(kept)
+
+
+def test_after_a_refill_a_name_still_belongs_to_one_pool(
+    store: MongoStore, other: MongoStore, database: Documents
+) -> None:
+    for opened in (store, other):
+        opened.apply(create(secrets.token_hex(4)))
+    _refill(database, "pools")
+    asked = [create("fx", f"host-{number}") for number in range(12)]
+    with ThreadPoolExecutor(12) as threads:
+        outcomes = list(threads.map(outcome, [store, other] * 6, asked))
+    assert database.pools.count_documents({"name": "fx"}) == 1
+    assert sum(isinstance(each, Entry) for each in outcomes) == 1
+    assert outcomes.count(Code.POOL_EXISTS) == 11
+
+
+def test_after_a_refill_a_request_is_still_applied_once(
+    store: MongoStore, other: MongoStore, database: Documents
+) -> None:
+    for opened in (store, other):
+        opened.apply(create(secrets.token_hex(4)))
+    for collection in ("pools", "history"):
+        _refill(database, collection)
+    asked = create("fx", "a")
+    with ThreadPoolExecutor(12) as threads:
+        outcomes = list(threads.map(outcome, [store, other] * 6, [asked] * 12))
+    assert outcomes == [outcomes[0]] * 12
+    assert isinstance(outcomes[0], Entry)
+    assert database.history.count_documents({"key": asked.key}) == 1
+
+
+def outcome(store: MongoStore, asked: Change) -> Entry | Code:
+    try:
+        return store.apply(asked)
+    except RequestRefused as refused:
+        return refused.code
+
+
+def _drop_index_and_create_the_same(database: Documents) -> None:
+    database.pools.drop_index("name_1")
+    database.pools.insert_one(old("fx", "theirs"))
+
+
+def _replace_pools(database: Documents) -> None:
+    _refill(database, "pools")
+    database.pools.create_index("name", unique=True)
+
+
+@pytest.mark.parametrize(
+    "happens", [_drop_index_and_create_the_same, _replace_pools, lambda database: _refill(database, "history")]
+)
+@pytest.mark.parametrize("step", ["settle", "_record"])
+def test_nothing_is_acknowledged_that_was_made_without_the_indexes_or_replaced_since(
+    store: MongoStore,
+    database: Documents,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    happens: Callable[[Documents], None],
+) -> None:
+    store.apply(create("other"))
+    owner: Any = mongo if step == "settle" else store
+    really = getattr(owner, step)
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        happens(database)
+        return really(*args, **options)
+
+    monkeypatch.setattr(owner, step, meanwhile)
+    with pytest.raises(StoreUnavailable, match=r"named 'fx'|dropped or replaced"):
+        store.apply(create("fx", "a"))
+
+
+def test_pools_are_read_while_a_deletion_cannot_be_finished(
+    store: MongoStore, other: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fx", "gx"):
+        store.apply(create(name, "a"))
+    dies_before(store, "_remove_tombstone", monkeypatch)
+    with pytest.raises(Died):
+        store.apply(delete("gx"))
+    database.pools.drop_index("name_1")
+    database.pools.insert_many([old("fx", "b"), old("night", "c")])
+    assert set(other.load().pools) == {"night"}
+    assert [entry.op for entry in other.history()] == ["pools.delete", "pools.create", "pools.create"]
+
+
+def test_a_request_that_history_has_twice_is_named(store: MongoStore, database: Documents) -> None:
+    entry = store.apply(create("fx"))
+    database.history.drop_index("key_1")
+    twice = database.history.find_one({"_id": entry.id})
+    assert twice is not None
+    database.history.insert_one({**twice, "_id": "another"})
+    with pytest.raises(StoreUnavailable, match="more than one entry of the request 'anna:"):
+        store.apply(create("gx"))
 
 
 # --- edits by hand --------------------------------------------------------------------------------------------------
