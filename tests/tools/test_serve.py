@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import stat
 from pathlib import Path
@@ -11,23 +10,10 @@ import pytest
 from tests.command import Running, environment, run, running
 
 from afpools import Client, Profile
-from afpools_tools import serve
 
 pytestmark = pytest.mark.heavy
 
 SECRETS = {"database": "pa55/word@db", "authority": "correct horse battery"}
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """The broker.toml of a broker that was set up, with ports that the system chooses."""
-    env = environment(tmp_path)
-    arguments = ("--yes", "--address", "127.0.0.1", "--curve-port", 1024, "--tls-port", 1025, "--no-checks")
-    done = run("init", tmp_path / "etc", *arguments, env=env)
-    assert done.status == 0, done.err
-    file = tmp_path / "etc" / "broker.toml"
-    file.write_text(file.read_text().replace("port = 1024", "port = 0").replace("port = 1025", "port = 0"))
-    return file
 
 
 def port(broker: Running, listener: str) -> int:
@@ -107,19 +93,6 @@ def test_a_port_in_use_is_one_line(config, tmp_path):
     assert done.status == 1
     assert f"port {taken}: the port is in use" in done.err
     assert "Traceback" not in done.err
-
-
-def test_libraries_do_not_write_down_commands_and_documents_at_debug(caplog):
-    levels = [(logger, logger.level) for logger in (logging.getLogger(), logging.getLogger("afpools"))]
-    handlers = list(logging.getLogger().handlers)
-    try:
-        serve.log_to_stderr("debug")
-        assert not logging.getLogger("pymongo.command").isEnabledFor(logging.DEBUG)
-        assert logging.getLogger("afpools.store").isEnabledFor(logging.DEBUG)
-    finally:
-        logging.getLogger().handlers[:] = handlers
-        for logger, level in levels:
-            logger.setLevel(level)
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from afpools_broker.broker import Broker
 from afpools_broker.config import load
+from afpools_broker.logs import flush_log, open_log
 
 log = logging.getLogger("afpools")
+
+# Two seconds are promised; the rest is for Python to shut down.
+_STOP_SECONDS = 1.9
 
 
 def serve(
@@ -24,40 +30,31 @@ def serve(
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C."""
     settings = load(config)
-    log_to_stderr(settings.broker.log_level)
+    open_log(settings.broker.log_level)
     run(Broker(settings))
 
 
-def log_to_stderr(level: str) -> None:
-    """Shows the broker's log. Libraries only get to say what is worth a warning: at `debug`, the database's driver
-    would write down whole documents and commands."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        force=True,
-    )
-    log.setLevel(level.upper())
-
-
 def run(broker: Broker, ready: Callable[[], None] = lambda: None) -> None:
-    """Serves until a signal says otherwise.
+    """Serves until a signal says otherwise, and ends within two seconds of it.
 
     Args:
         broker: not started yet.
         ready: called once it answers.
     """
-    stop = threading.Event()
+    # Not an event: setting one is not safe in a handler that may interrupt the very thread that waits for it.
+    asked: SimpleQueue[int] = SimpleQueue()
 
-    def asked_to_stop(*_: object) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         # A second Ctrl-C means it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop.set()
+        asked.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked_to_stop)
+        signal.signal(number, note)
     with broker:
-        if not stop.is_set():
+        if asked.empty():
             ready()
-        stop.wait()
+        asked.get()
+        began = time.monotonic()
         log.info("Stopping")
+    flush_log(max(0.1, _STOP_SECONDS - (time.monotonic() - began)))

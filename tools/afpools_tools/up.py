@@ -25,11 +25,12 @@ from afpools.profile import Profile
 from afpools_broker import config
 from afpools_broker.broker import Broker
 from afpools_broker.listeners import ListenError
+from afpools_broker.logs import open_log
 
 from . import configure
 from .credential_files import make_folder, write
 from .output import CommandError, fail, say, warn
-from .serve import log_to_stderr, run
+from .serve import run
 
 # What a newcomer finds in a store that was empty: enough to see a mask.
 _EXAMPLE_HOSTS = ["pc-[01-05]"]
@@ -73,7 +74,7 @@ def up(
                     f"{folder / 'broker.toml'} has [{section}] enabled = false. Such a broker is run with "
                     f"`afpools serve -c {shlex.quote(str(folder / 'broker.toml'))}`."
                 )
-        log_to_stderr("warning" if selftest else settings.broker.log_level)
+        open_log("warning" if selftest else settings.broker.log_level)
         broker = Broker(settings)
         if not selftest:
             try:

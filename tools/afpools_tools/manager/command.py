@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import html
-import logging
 import socket
 import tempfile
 import threading
@@ -20,6 +19,7 @@ import uvicorn
 
 from afpools import Client
 from afpools.profile import Profile
+from afpools_broker.logs import open_log
 
 from ..output import CommandError, ProfileOption, open_profile, say
 from .api import Api
@@ -54,7 +54,7 @@ def manager(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Edit pools in the browser. Listens on this machine only, until Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    open_log("warning", line="%(levelname)s %(message)s")
     opened = open_profile(profile)
     with _listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
 

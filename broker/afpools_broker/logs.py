@@ -1,0 +1,292 @@
+"""What a serving process writes to standard output and standard error, its log above all.
+
+Strategy: whoever writes never waits for whoever reads. A line goes into a queue of bounded size, and a thread that
+nobody waits for does the writing. A reader may stop reading (a full pipe, Ctrl-S at a terminal) or be unable to take
+more (a full disk); then lines are kept as long as there is room, further ones are dropped, and a line at their place
+says how many.
+
+`open_log` puts this under everything: the log, `print`, warnings, uncaught exceptions, rich.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TextIO, cast
+
+# Bytes that lines may take while they wait for a reader: a burst of some 20,000.
+CAPACITY = 4 * 1024 * 1024
+
+# Bytes that a line takes besides its text: the object's head, and its place in the queue.
+_OVERHEAD = 64
+
+# Bytes. What is written to a pipe at once and is no longer than this does not mix with what others write (pipe(7)).
+_AT_ONCE = select.PIPE_BUF
+
+# A disk that was full may have room again.
+_RETRY_SECONDS = 1.0
+
+# At the end, a reader that took nothing for so long is taken for one that does not read.
+_PATIENCE_SECONDS = 0.5
+
+FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(slots=True)
+class _Gap:
+    """Lines that were dropped, at their place in the queue."""
+
+    lines: int
+    trouble: str
+
+    def text(self) -> str:
+        lines = "1 log line was" if self.lines == 1 else f"{self.lines} log lines were"
+        why = f"the log could not be written: {self.trouble}" if self.trouble else "nobody read the log"
+        return f"{time.strftime(_DATE_FORMAT)} WARNING {lines} dropped because {why}.\n"
+
+
+class Outlet:
+    """A place that can be written to without ever waiting for it.
+
+    Args:
+        descriptor: where to. It is duplicated, and the duplicate stays open as long as the process runs.
+        capacity: bytes that may wait.
+    """
+
+    def __init__(self, descriptor: int, capacity: int = CAPACITY) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._capacity = capacity
+        # Reentrant, as a condition's lock is by default: a signal's handler may write, too.
+        self._changed = threading.Condition()
+        self._queue: deque[bytes | _Gap] = deque()
+        self._held = 0
+        self._writing = False
+        self._written = 0
+        self._trouble = ""
+        self._gave_up = False
+        threading.Thread(target=self._run, name="afpools-output", daemon=True).start()
+
+    def put(self, data: bytes) -> None:
+        """Writes whole lines, sooner or later or not at all. Never waits."""
+        cost = len(data) + _OVERHEAD
+        with self._changed:
+            gap = self._queue[-1] if self._queue else None
+            # Once lines were dropped, a good piece of room is waited for: otherwise every other line would be a count.
+            room = self._capacity // 2 if isinstance(gap, _Gap) else self._capacity
+            if self._held + cost <= room:
+                self._held += cost
+                self._queue.append(data)
+            elif isinstance(gap, _Gap):
+                gap.lines += data.count(b"\n")
+            else:
+                self._queue.append(_Gap(data.count(b"\n"), self._trouble))
+            self._changed.notify_all()
+
+    def flush(self, wait: float) -> None:
+        """Waits until everything is written, at most `wait` seconds, and less where nobody reads."""
+        deadline = time.monotonic() + (0.0 if self._gave_up else wait)
+        with self._changed:
+            while self._queue or self._writing:
+                written = self._written
+                left = deadline - time.monotonic()
+                self._changed.wait_for(self._is_idle, min(_PATIENCE_SECONDS, max(0.0, left)))
+                if self._written == written or time.monotonic() >= deadline:
+                    self._gave_up = True
+                    return
+
+    def _is_idle(self) -> bool:
+        return not self._queue and not self._writing
+
+    def _run(self) -> None:
+        # A process in the background that writes to its terminal may be stopped for it (stty tostop), and would not
+        # even end at SIGTERM then. Where the signal is blocked, the terminal takes the line.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._queue)
+                data = self._take()
+                self._writing = True
+            self._write(data)
+
+    def _take(self) -> bytes:
+        taken = bytearray()
+        while self._queue:
+            first = self._queue[0]
+            data = first if isinstance(first, bytes) else first.text().encode()
+            if taken and len(taken) + len(data) > _AT_ONCE:
+                break
+            self._queue.popleft()
+            if isinstance(first, bytes):
+                self._held -= len(first) + _OVERHEAD
+            taken += data
+        return bytes(taken)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                count = os.write(self._descriptor, data)
+            except BlockingIOError:
+                # Whoever started us made it so, for itself or by mistake; we share it.
+                waiting = select.poll()
+                waiting.register(self._descriptor, select.POLLOUT)
+                waiting.poll()
+            except OSError as error:
+                self._trouble = error.strerror or str(error)
+                time.sleep(_RETRY_SECONDS)
+            else:
+                self._trouble = ""
+                data = data[count:]
+                with self._changed:
+                    self._written += count
+
+
+class _Handler(logging.Handler):
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__()
+        self._outlet = outlet
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            # Here and now: what it speaks of may be another tomorrow.
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 - a line that cannot be made is no reason to stop
+            self.handleError(record)
+        else:
+            self._outlet.put(f"{text}\n".encode(errors="backslashreplace"))
+
+
+class _Stream(io.TextIOBase):
+    """In place of `sys.stdout` or `sys.stderr`: hands on whole lines, and at `flush` what there is."""
+
+    errors = "backslashreplace"
+    encoding = ""
+
+    def __init__(self, outlet: Outlet, descriptor: int, encoding: str) -> None:
+        self.encoding = encoding
+        self._outlet = outlet
+        self._descriptor = descriptor
+        self._lock = threading.RLock()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            lines, end, self._begun = (self._begun + text).rpartition("\n")
+            if end:
+                self._put(lines + end)
+            elif len(self._begun) > _AT_ONCE:
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._put(begun)
+
+    def _put(self, text: str) -> None:
+        self._outlet.put(text.encode(self.encoding, "backslashreplace"))
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+
+_outlets: list[Outlet] = []
+
+
+def open_log(level: str, *, line: str = FORMAT) -> None:
+    """From here on nothing that this process writes to standard output or standard error waits for a reader; the log
+    goes to standard error. Once for each process; there is no way back.
+
+    Args:
+        level: as in `[broker] log_level`.
+        line: what a line of the log looks like, in `logging`'s own terms.
+    """
+    for descriptor in (1, 2):
+        _keep_open(descriptor)
+    errors = Outlet(2)
+    # One place, one order.
+    output = errors if os.path.sameopenfile(1, 2) else Outlet(1)
+    _outlets[:] = dict.fromkeys((output, errors))
+    sys.stdout = _replacement(sys.stdout, output, 1)
+    sys.stderr = _replacement(sys.stderr, errors, 2)
+    _unblock(2)
+    handler = _Handler(errors)
+    handler.setFormatter(logging.Formatter(line, _DATE_FORMAT))
+    # Libraries only get to say what is worth a warning: at `debug`, the database's driver would write down whole
+    # documents and commands.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    set_level(level)
+    atexit.register(flush_log, 1.0)
+
+
+def set_level(level: str) -> None:
+    """Sets how much of our own is logged; `level` as in `[broker] log_level`."""
+    logging.getLogger("afpools").setLevel(level.upper())
+
+
+def flush_log(wait: float) -> None:
+    """Waits until everything is written, at most `wait` seconds, and less where nobody reads."""
+    for name in ("stdout", "stderr"):
+        with suppress(OSError, ValueError):
+            getattr(sys, name).flush()
+    deadline = time.monotonic() + wait
+    for outlet in _outlets:
+        outlet.flush(max(0.0, deadline - time.monotonic()))
+
+
+def _keep_open(descriptor: int) -> None:
+    """Where whoever started us has closed a standard descriptor, the next file opened would get its number, and in it
+    what libraries print."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != descriptor:
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+def _replacement(stream: TextIO | None, outlet: Outlet, descriptor: int) -> TextIO:
+    encoding = "utf-8"
+    if stream is not None:
+        encoding = stream.encoding
+        with suppress(OSError):
+            stream.flush()
+    return cast(TextIO, _Stream(outlet, descriptor, encoding))
+
+
+def _unblock(descriptor: int) -> None:
+    """Makes what native code prints never wait: libzmq says which assertion failed before it aborts, and where nobody
+    reads, the process would neither serve nor end.
+
+    Whoever started us shares the open pipe or terminal, and may rely on its waiting; so it is opened once more. A file
+    never waits, and a socket (the journal's) cannot be opened again.
+    """
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+        return
+    try:
+        again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # no /proc, or the terminal of somebody else
+        return
+    os.dup2(again, descriptor)
+    os.close(again)
