@@ -17,7 +17,7 @@ from afpools import Client, Profile
 from afpools_broker.protocol import Role
 
 ROOT = Path(__file__).parents[1]
-JOB, EVERY_JOB, MENU, MASK = re.findall(
+JOB, EVERY_JOB, MENU, MASK, AGAIN = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "programmers.md").read_text(), re.DOTALL
 )
 
@@ -87,3 +87,13 @@ draw(Panel())
 def test_only_the_mask(farm: tuple[AfServer, Studio]) -> None:
     done = run(farm, MASK)
     assert (done.returncode, done.stdout) == (0, "fx 2\n(?!pc-0[13]$).* regex\n"), done.stderr
+
+
+def test_a_change_that_is_repeated_under_its_id(farm: tuple[AfServer, Studio]) -> None:
+    lost = "import sys, afpools\nadd = afpools.Client.add_hosts\n"
+    lost += "def lose(client, *args, **named):\n    add(client, *args, request_id=named.get('request_id', 'once'))\n"
+    lost += "    if not named:\n        raise afpools.OutcomeUnknown([], 'once')\nafpools.Client.add_hosts = lose\n"
+    done = run(farm, lost + AGAIN)
+    assert done.returncode == 0, done.stderr
+    with Client(Profile.load(str(farm[1].profile("anna", Role.MANAGER))), timeout=30) as client:
+        assert [entry.op for entry in client.history()] == ["pools.add_hosts", "pools.create"]

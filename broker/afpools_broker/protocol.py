@@ -73,12 +73,14 @@ class RequestRefused(Exception):
     Args:
         code: the error code on the wire.
         message: what is wrong, which value it was, what to do next; shown to people as it is.
+        made: False where a write certainly changed nothing here. `store_unavailable` leaves that open otherwise.
     """
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, *, made: Literal[False] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.made = made
 
 
 class Params(Struct, forbid_unknown_fields=True):
@@ -110,9 +112,12 @@ class Answer(Struct, frozen=True):
     result: Result
 
 
-class ErrorBody(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """What was refused and why; `made` as in `RequestRefused`."""
+
     code: Code
     message: str
+    made: Literal[False] | None = None
 
 
 class ErrorAnswer(Struct, frozen=True):
@@ -598,6 +603,6 @@ def encode_answer(request_id: str, result: Result) -> bytes:
     return _encoder.encode(Answer(VERSION, request_id, True, result))
 
 
-def encode_error(request_id: str, code: Code, message: str) -> bytes:
-    """A refusal as it goes on the wire."""
-    return _encoder.encode(ErrorAnswer(VERSION, request_id, False, ErrorBody(code, message)))
+def encode_error(request_id: str, code: Code, message: str, made: Literal[False] | None = None) -> bytes:
+    """A refusal as it goes on the wire; arguments as for `RequestRefused`."""
+    return _encoder.encode(ErrorAnswer(VERSION, request_id, False, ErrorBody(code, message, made)))

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Protocol, TypeVar
@@ -32,8 +32,8 @@ from .undo import REACH, Undoing
 
 log = logging.getLogger("afpools.service")
 
-# Clients wait two seconds for an answer. A write that stood in the queue for so long is not made any more: whoever
-# asked for it has been told that it failed.
+# Clients wait two seconds for an answer. A write that waited this long in the queue is not made any more: whoever asked
+# for it has been told that its outcome is unknown, and may have moved on.
 _PATIENCE_SECONDS = 2.0
 _REPLAN_SECONDS = 0.02
 
@@ -318,7 +318,7 @@ class Service:
 
     def _refuse(self, request_id: str, operation: str, refusal: RequestRefused) -> bytes:
         self._statistics.error(operation, refusal.code)
-        return protocol.encode_error(request_id, refusal.code, refusal.message)
+        return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
 
     def _failed(self, request_id: str, operation: str) -> bytes:
         """The answer to a request that met a defect of ours; everything needed to find it is in the log."""
@@ -475,13 +475,15 @@ class Service:
         if time.monotonic() > began + _PATIENCE_SECONDS:
             raise RequestRefused(
                 Code.STORE_UNAVAILABLE,
-                "The change was not made: the store is slow, and too many changes stood before this one. Try again.",
+                "This broker did not make the change in time: the store is slow, and too many changes were waiting. "
+                "Try again.",
+                made=False,
             )
 
     def _make(self, sender: Sender, plan: Callable[[], Change], began: float) -> Entry:
         """Makes a change, planned anew for as long as somebody else is quicker."""
         while True:
-            change = plan()
+            change = self._planned(plan)
             hosts_leave = self._farm.by_hand and self._takes_hosts(change)
             if hosts_leave:
                 self._register_members(change)
@@ -493,10 +495,23 @@ class Service:
                 time.sleep(_REPLAN_SECONDS)
                 continue
             if hosts_leave:
-                self._register_hosts(change, self._keeper.current.fences.spelled(entry.diff.removed))
+                self._register_leavers(change, entry)
             if entry.changed:
                 log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
             return entry
+
+    @staticmethod
+    def _planned(plan: Callable[[], Change]) -> Change:
+        """
+        Raises:
+            RequestRefused: with `made` false, because a plan only reads.
+        """
+        try:
+            return plan()
+        except StoreUnavailable as error:
+            raise RequestRefused(Code.STORE_UNAVAILABLE, str(error), made=False) from None
+        except RequestRefused as refusal:
+            raise RequestRefused(refusal.code, refusal.message, made=False) from None
 
     def _takes_hosts(self, change: Change) -> bool:
         """Whether hosts leave a pool."""
@@ -513,6 +528,20 @@ class Service:
         since this one last read the store are only known from what the store then took out, and registered after it.
         """
         self._register_hosts(change, self._keeper.current.fences.members.get(change.pool, frozenset()))
+
+    def _register_leavers(self, change: Change, entry: Entry) -> None:
+        """
+        Raises:
+            RequestRefused: with what was made and what was not; the same request again does the rest.
+        """
+        try:
+            self._register_hosts(change, self._keeper.current.fences.spelled(entry.diff.removed))
+        except RequestRefused as refusal:
+            raise RequestRefused(
+                refusal.code,
+                "The change was made, but the hosts that left the pool may not be registered yet, and masks may not "
+                f"keep them out: {refusal.message} Sending it again with the same request_id registers them.",
+            ) from None
 
     def _register_hosts(self, change: Change, hosts: frozenset[str]) -> None:
         """Registers those hosts, as the farm spells them, that are not; `change` is the one that makes it necessary."""
@@ -596,7 +625,12 @@ class Service:
             pools = [native_preview(snapshot, path, there[path]) for path in wanted]
         else:
             self._refuse_late(began)
-            pools = [self._import_one(sender, params, path, there[path]) for path in wanted]
+            pools = []
+            for path in wanted:
+                try:
+                    pools.append(self._import_one(sender, params, path, there[path]))
+                except RequestRefused as refusal:
+                    raise _after(pools, len(wanted), refusal) from None
         return protocol.PoolsImportNativeResult(pools=pools, farm_age=round(farm_age, 1))
 
     def _import_one(
@@ -622,6 +656,17 @@ class Service:
             added=list(entry.diff.added),
             change=entry.id if entry.changed else "",
         )
+
+
+def _after(pools: Sequence[protocol.NativePool], wanted: int, refusal: RequestRefused) -> RequestRefused:
+    """A refusal in the middle of an import, with what had been done by then."""
+    if not any(pool.change for pool in pools):
+        return refusal
+    return RequestRefused(
+        refusal.code,
+        f"{len(pools):,} of {wanted:,} pools of Afanasy are imported; then: {refusal.message} "
+        "Sending it again with the same request_id imports the rest.",
+    )
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -274,7 +274,7 @@ class SnapshotKeeper:
             PlanOutdated: what `PoolStore.apply` raises.
         """
         if why := self._closed or self.trouble:
-            raise RequestRefused(Code.STORE_UNAVAILABLE, f"The change was not made: {why}")
+            raise RequestRefused(Code.STORE_UNAVAILABLE, f"This broker cannot make changes now: {why}", made=False)
         try:
             entry = self._store.apply(change)
         except StoreUnavailable as error:

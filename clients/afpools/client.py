@@ -13,7 +13,7 @@ import time
 from _thread import allocate_lock  # threading.Lock, without all that threading imports
 
 from . import results
-from .errors import BrokerRefused, BrokerUnreachable, ProfileError, refusal
+from .errors import BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
 from .profile import Endpoint, Profile, find_profile
 from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
 
@@ -29,6 +29,13 @@ PROTOCOL = 1
 
 # Refusals that are about this one broker's state: the next may be better off (docs/wire.md).
 _TRY_NEXT = frozenset({"store_unavailable", "farm_unavailable", "rate_limited", "internal"})
+
+# Refusals of a change that may come after it was made: the database did not confirm it in time, or a defect struck.
+# Unless the broker says that it changed nothing.
+_LEAVE_OPEN = frozenset({"store_unavailable", "internal"})
+
+# Between two rounds over the brokers for a change whose outcome is unknown, in seconds; doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 
 # A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
 # that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
@@ -51,7 +58,9 @@ class Client:
             for a new connection cannot be used.
 
     Every call raises `BrokerUnreachable` when no broker answered in time, and a `BrokerRefused` (`UnknownPool`,
-    `Forbidden` and so on) when one did and refused.
+    `Forbidden` and so on) when one did and refused. A change that reached a broker and was not answered is sent again,
+    under the same `request_id`, to all brokers in turn until one says that it was made; when the time runs out, the
+    call raises `OutcomeUnknown`.
     """
 
     def __init__(self, profile: Optional[Profile] = None, timeout: float = 2.0) -> None:
@@ -151,7 +160,7 @@ class Client:
     #
     # For managers. `if_revision`: fail with `Conflict` when the pool has changed since it had this revision.
     # `request_id`: names the change; the same one twice is applied once, by whichever broker. A new one is made for
-    # each call, so give one only to repeat a call whose outcome is not known.
+    # each call, so give one only to repeat a call that raised `OutcomeUnknown`, with all else as it was.
 
     def create_pool(
         self,
@@ -244,11 +253,7 @@ class Client:
         if dry_run:
             return self._call("pools.import_native", {**params, "dry_run": True}, results.read_native)
         params["request_id"] = request_id or _random_id()
-        try:
-            return self._call("pools.import_native", params, results.read_native)
-        except BrokerUnreachable as error:
-            error.request_id = params["request_id"]
-            raise
+        return self._call("pools.import_native", params, results.read_native)
 
     # --- the low-level door ---
 
@@ -257,8 +262,8 @@ class Client:
 
         Args:
             op: its name on the wire (docs/wire.md).
-            params: its parameters. A change needs a `request_id` among them, or it is not safe to repeat it at the
-                next broker; `uuid.uuid4().hex` will do.
+            params: its parameters. A change must have a `request_id` among them, by which this call knows that it
+                is one; `uuid.uuid4().hex` will do.
 
         Returns:
             The result as it came.
@@ -272,11 +277,7 @@ class Client:
     ) -> WriteResult:
         params["request_id"] = request_id or _random_id()
         params.update(_given(if_revision=if_revision))
-        try:
-            return self._call(op, params, results.read_write)
-        except BrokerUnreachable as error:
-            error.request_id = params["request_id"]
-            raise
+        return self._call(op, params, results.read_write)
 
     def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T]) -> _T:
         until = time.monotonic() + self.timeout
@@ -288,37 +289,67 @@ class Client:
             self._lock.release()
 
     def _ask_all(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T], until: float) -> _T:
+        asking = _Asking(op, params, until)
+        pause = _FIRST_PAUSE
+        while True:
+            result = self._ask_each(asking, read)
+            if result is not None:
+                return result
+            if not asking.unknown or time.monotonic() + pause >= until:
+                break
+            # The broker may be back by then, or the one that refused may have learned of the change.
+            time.sleep(pause)
+            asking.rounds += 1
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if asking.unknown:
+            raise OutcomeUnknown(asking.attempts, params["request_id"])
+        raise asking.refused or BrokerUnreachable(asking.attempts)
+
+    def _ask_each(self, asking: _Asking, read: Callable[[Any], _T]) -> Optional[_T]:
+        """One round over the brokers.
+
+        Returns:
+            The result of the one that answered; None, which no result is, where none did.
+
+        Raises:
+            BrokerRefused: one did, and asking the others is of no use.
+        """
         # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
         from .transport import TransportError
 
         endpoints = self._endpoints()
-        attempts: List[Tuple[str, str]] = []
-        refused: Optional[BrokerRefused] = None
         # Each broker gets its share of what is left, so that one that swallows everything leaves time for the others.
         # A broker, not an endpoint: one that is slow at its TLS port is no quicker at its CURVE port.
         untried = set(map(_broker, endpoints))
         shares: Dict[str, float] = {}
+        # Their other endpoints would say the same, and take as long to say it.
+        refused = set()
         for endpoint in endpoints:
             now = time.monotonic()
             broker = _broker(endpoint)
+            if broker in refused:
+                continue
             if broker in untried:
-                shares[broker] = now + (until - now) / len(untried)
+                shares[broker] = now + (asking.until - now) / len(untried)
                 untried.remove(broker)
             if now >= shares[broker]:
-                attempts.append((endpoint.url, "no time was left to try it"))
+                if not asking.rounds:
+                    asking.failed(endpoint, "no time was left to try it")
                 continue
             try:
-                result = read(self._ask(endpoint, op, params, shares[broker]))
+                result = read(self._ask(endpoint, asking, shares[broker]))
             except (TransportError, BadAnswer) as error:
                 self._drop()
-                attempts.append((endpoint.url, str(error)))
+                asking.failed(endpoint, str(error), sent=isinstance(error, BadAnswer))
+            except ProfileError as error:
+                if not asking.unknown:
+                    raise
+                asking.failed(endpoint, str(error))
             except BrokerRefused as error:
-                if error.code not in _TRY_NEXT:
+                if not asking.goes_on_after(endpoint, error):
                     self._preferred = endpoint
                     raise
-                refused = refused or error
-                # Its other endpoints would say the same, and take as long to say it.
-                shares[broker] = now
+                refused.add(broker)
             except BaseException:
                 # Interrupted somewhere between request and answer: the connection is in no known state.
                 self._drop()
@@ -327,8 +358,10 @@ class Client:
                 self._preferred = endpoint
                 return result
         # An artist need not read that CURVE takes pyzmq where the same broker could be tried over TLS.
-        attempts += [(endpoint.url, why) for endpoint, why in self._skipped if _broker(endpoint) not in shares]
-        raise refused or BrokerUnreachable(attempts)
+        for endpoint, why in self._skipped:
+            if _broker(endpoint) not in shares:
+                asking.failed(endpoint, why)
+        return None
 
     def _endpoints(self) -> List[Endpoint]:
         """The endpoints that this program can use, in the order to try them."""
@@ -348,27 +381,95 @@ class Client:
         first = self._usable.index(self._preferred)
         return self._usable[first:] + self._usable[:first]
 
-    def _ask(self, endpoint: Endpoint, op: str, params: Dict[str, Any], until: float) -> Dict[str, Any]:
+    def _ask(self, endpoint: Endpoint, asking: _Asking, until: float) -> Dict[str, Any]:
         """One request to one broker, over the open connection if it leads there and still works."""
         from .transport import ConnectionLost, connect
 
-        request_id = _random_id()
-        request = json.dumps({"v": PROTOCOL, "id": request_id, "op": op, "params": params}).encode("ascii")
         connection = self._connection
         if connection is not None:
             if connection.endpoint == endpoint and time.monotonic() < connection.used_at + _TRUSTED_IDLE:
                 try:
-                    return _read_answer(connection.exchange(request, until), request_id)
+                    return asking.exchange(connection, until)
                 except ConnectionLost:
                     pass  # closed for being idle, or the broker was restarted: a new connection will tell
             self._drop()
         connection = self._connection = connect(self.profile, endpoint, until)
-        return _read_answer(connection.exchange(request, until), request_id)
+        return asking.exchange(connection, until)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+class _Asking:
+    """One call on its way: what is asked, and what is known of it so far.
+
+    Args:
+        op: the operation.
+        params: its parameters; a change has a `request_id`.
+        until: when the call ends, on `time.monotonic`.
+
+    Attributes:
+        until: the same.
+        rounds: how often all brokers were asked.
+        refused: the first refusal.
+        unknown: whether the change may have been made, or may yet be, by a broker that did not say so.
+    """
+
+    def __init__(self, op: str, params: Dict[str, Any], until: float) -> None:
+        self._body = {"v": PROTOCOL, "op": op, "params": params}
+        self._is_change = "request_id" in params
+        self.until = until
+        self.rounds = 0
+        self._first: List[Tuple[str, str]] = []
+        self._latest: Dict[str, str] = {}
+        self.refused: Optional[BrokerRefused] = None
+        self.unknown = False
+
+    def exchange(self, connection: transport.Connection, until: float) -> Dict[str, Any]:
+        """Asks over a connection; returns the result.
+
+        Raises:
+            TransportError: there was no answer in time.
+            BadAnswer: there was one that is not what the protocol says.
+            BrokerRefused: the broker will not.
+        """
+        from .transport import TransportError
+
+        request_id = _random_id()
+        request = json.dumps({**self._body, "id": request_id}).encode("ascii")
+        try:
+            answer = connection.exchange(request, until)
+        except TransportError as error:
+            self.unknown = self.unknown or (error.sent and self._is_change)
+            raise
+        return _read_answer(answer, request_id)
+
+    def failed(self, endpoint: Endpoint, why: str, sent: bool = False) -> None:
+        """Notes an attempt without an answer; `sent`: the broker got the request all the same."""
+        self.unknown = self.unknown or (sent and self._is_change)
+        if self.rounds:
+            self._latest[endpoint.url] = why
+        else:
+            self._first.append((endpoint.url, why))
+
+    @property
+    def attempts(self) -> List[Tuple[str, str]]:
+        """What became of each attempt in the first round and in the last, a URL and a clause."""
+        return self._first + [attempt for attempt in self._latest.items() if attempt not in self._first]
+
+    def goes_on_after(self, endpoint: Endpoint, error: BrokerRefused) -> bool:
+        """Notes a refusal, and decides whether other brokers are asked.
+
+        A refusal says what one broker made of one attempt. Where an earlier attempt may still be under way, it proves
+        nothing about that: brokers look for the `request_id` first, so the change had not been made when this one
+        looked, but a broker that hangs may make it an hour later.
+        """
+        self.refused = self.refused or error
+        leaves_open = error.code in _LEAVE_OPEN and error.made is not False
+        self.failed(endpoint, f"it refused: {error}", sent=leaves_open)
+        return self.unknown or error.code in _TRY_NEXT
 
 
 def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
@@ -399,10 +500,10 @@ def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
     error = answer.get("error")
     if ok is not False or not isinstance(error, dict):
         raise BadAnswer("it sent an answer that has neither a result nor an error")
-    code, message = error.get("code"), error.get("message")
+    code, message, made = error.get("code"), error.get("message"), error.get("made")
     if not isinstance(code, str) or not isinstance(message, str):
         raise BadAnswer("it sent an error without code and message")
-    raise refusal(code, message)
+    raise refusal(code, message, False if made is False else None)
 
 
 def _broker(endpoint: Endpoint) -> str:

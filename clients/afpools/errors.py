@@ -37,26 +37,57 @@ class PoolNotApplied(AfpoolsError):
 
 
 class BrokerUnreachable(AfpoolsError):
-    """No broker answered in time.
+    """No broker answered in time. A change that was asked for was not sent to any (else it is `OutcomeUnknown`).
 
     Args:
         attempts: for each endpoint in the order tried: its URL, and a clause that says why there is no answer.
 
     Attributes:
         attempts: the same.
-        request_id: of the change that was asked for, None for a question. Whether a change was made is not known when
-            the answer did not come; making it again with the same `request_id` makes it once.
     """
 
     def __init__(self, attempts: Sequence[Tuple[str, str]]) -> None:
         super().__init__(attempts)
         self.attempts = tuple(attempts)
-        self.request_id: Optional[str] = None
 
     def __str__(self) -> str:
-        if len(self.attempts) == 1:
-            return "No broker answered. {}: {}.".format(*self.attempts[0])
-        return "No broker answered." + "".join(f"\n  {url}: {why}." for url, why in self.attempts)
+        return "No broker answered." + _listed(self.attempts)
+
+
+class OutcomeUnknown(AfpoolsError):
+    """A change was sent to a broker, and no answer says whether it was made. It may also be made later, by a broker
+    that hangs at the moment.
+
+    Neither a refusal by another broker nor one by the same broker changes that: each speaks of its own attempt only.
+    Making the change again with the same `request_id` is safe, because it is made at most once.
+
+    Args:
+        attempts: as for `BrokerUnreachable`; of a broker that refused, what it said.
+        request_id: of the change.
+
+    Attributes:
+        attempts: the same.
+        request_id: the same.
+    """
+
+    def __init__(self, attempts: Sequence[Tuple[str, str]], request_id: str) -> None:
+        super().__init__(attempts, request_id)
+        self.attempts = tuple(attempts)
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        return "It is not known whether the change was made." + _listed(self.attempts)
+
+
+def _listed(attempts: Sequence[Tuple[str, str]]) -> str:
+    """What became of each attempt: behind a sentence when there was one, else one below the other."""
+    start = " " if len(attempts) == 1 else "\n  "
+    return "".join(f"{start}{url}: {_ended(why)}" for url, why in attempts)
+
+
+def _ended(clause: str) -> str:
+    """With a period, where a broker's own sentence has not brought one."""
+    return clause if clause.endswith(".") else f"{clause}."
 
 
 class BrokerRefused(AfpoolsError):
@@ -65,16 +96,19 @@ class BrokerRefused(AfpoolsError):
     Args:
         code: the error code on the wire, see docs/wire.md.
         message: the broker's sentence for people.
+        made: False where the broker is certain that this request changed nothing.
 
     Attributes:
         code: the same.
         message: the same.
+        made: the same.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
+    def __init__(self, code: str, message: str, made: Optional[bool] = None) -> None:
+        super().__init__(code, message, made)
         self.code = code
         self.message = message
+        self.made = made
 
     def __str__(self) -> str:
         return self.message or f"The broker refused with the code {self.code!r} and without a reason."
@@ -122,8 +156,7 @@ class FarmUnavailable(BrokerRefused):
 
 
 class StoreUnavailable(BrokerRefused):
-    """`store_unavailable`: the broker's database is away. Nothing was changed, or the same request id can be tried
-    again."""
+    """`store_unavailable`: the broker's database is unreachable. Nothing was changed (else it is `OutcomeUnknown`)."""
 
 
 class TooLarge(BrokerRefused):
@@ -156,6 +189,7 @@ _CLASSES: Dict[str, Type[BrokerRefused]] = {
 }
 
 
-def refusal(code: str, message: str) -> BrokerRefused:
-    """The exception for an error answer: of the code's own class, or `BrokerRefused` itself for a newer broker's."""
-    return _CLASSES.get(code, BrokerRefused)(code, message)
+def refusal(code: str, message: str, made: Optional[bool] = None) -> BrokerRefused:
+    """The exception for an error answer: of the code's own class, or `BrokerRefused` itself for a newer broker's.
+    Arguments as for `BrokerRefused`."""
+    return _CLASSES.get(code, BrokerRefused)(code, message, made)

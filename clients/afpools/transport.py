@@ -28,12 +28,21 @@ if TYPE_CHECKING:
 # 100,000 hosts with their states and pools are about 20 MB of JSON.
 MAX_ANSWER = 64 * 1024 * 1024
 
+# Milliseconds, eleven days.
+_NEVER = 1_000_000_000
+
 # TLS hands out records of at most 16 KiB; more room would stay empty.
 _CHUNK = 16384
 
 
 class TransportError(Exception):
-    """An endpoint gave no answer. The message is a clause for `BrokerUnreachable`."""
+    """An endpoint gave no answer. The message is a clause for `BrokerUnreachable`.
+
+    Attributes:
+        sent: whether the whole request had gone out, so that the broker may act on it all the same.
+    """
+
+    sent = False
 
 
 class ConnectionLost(TransportError):
@@ -58,6 +67,18 @@ class Connection:
             ConnectionLost: the broker hung up.
             TransportError: no answer in time, or not in our protocol.
         """
+        self._send_request(request, until)
+        try:
+            return self._await_answer(until)
+        except TransportError as error:
+            error.sent = True
+            raise
+
+    def _send_request(self, request: bytes, until: float) -> None:
+        """Raises where less than the whole request has gone out."""
+        raise NotImplementedError
+
+    def _await_answer(self, until: float) -> bytes:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -177,19 +198,21 @@ class _TlsConnection(Connection):
         except ConnectionLost:
             raise ConnectionLost(
                 "the broker closed the connection right after the TLS handshake: it may not accept our certificate "
-                "(revoked?); its log says why"
+                "(revoked?), or be full or stopping; its log says why"
             ) from None
         self._parse(data)
         while not self._zmtp.ready:
             self._send(until, doing)
             self._parse(self._receive(until, doing))
 
-    def exchange(self, request: bytes, until: float) -> bytes:
+    def _send_request(self, request: bytes, until: float) -> None:
         self._read_waiting()
         # REQ's envelope is one empty frame (ZeroMQ RFC 28).
         self._zmtp.send_message((b"", request))
         # Its size, because a broker cuts off one that is far too large.
         self._send(until, f"sending the request ({len(request):,} bytes)")
+
+    def _await_answer(self, until: float) -> bytes:
         doing = "waiting for the answer"
         while True:
             frames = self._parse(self._receive(until, doing))
@@ -230,6 +253,8 @@ class _TlsConnection(Connection):
                     if frames is not None:
                         raise TransportError("it sent two answers to one request")
                     frames = event.frames
+        except zmtp.PeerRefused as error:
+            raise ConnectionLost(f"the broker refused the connection: {error.reason}") from None
         except zmtp.RemoteProtocolError as error:
             raise TransportError(f"it does not speak our protocol: {error}") from None
         return frames
@@ -402,6 +427,8 @@ class _CurveConnection(Connection):
             self._socket.curve_publickey = public
             self._socket.curve_secretkey = secret
             self._socket.curve_serverkey = (endpoint.server_key or "").encode("ascii")
+            # One connection, whose fate is certain: a new one is the caller's to make. Libzmq has no number for never.
+            self._socket.reconnect_ivl = _NEVER
             self._events = self._socket.get_monitor_socket(
                 zmq.EVENT_HANDSHAKE_SUCCEEDED
                 | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -416,12 +443,25 @@ class _CurveConnection(Connection):
             raise ProfileError(
                 f"The keys in {profile.curve_file} and the server_key of {endpoint.url} cannot be used: {error}."
             ) from None
+        try:
+            # Libzmq would queue a request at once, and nobody could tell later whether it had gone out.
+            while not self._check_event():
+                self._events.poll(int(_left(until, "connecting and shaking hands in CURVE") * 1000) + 1)
+        except BaseException:
+            self.close()
+            raise
 
-    def exchange(self, request: bytes, until: float) -> bytes:
-        zmq = self._zmq
+    def _send_request(self, request: bytes, until: float) -> None:
         while self._events.poll(0):
             self._check_event()
-        self._socket.send(request)
+        _left(until, "sending the request")
+        try:
+            self._socket.send(request, self._zmq.DONTWAIT)
+        except self._zmq.Again:
+            raise ConnectionLost("the broker closed the connection") from None
+
+    def _await_answer(self, until: float) -> bytes:
+        zmq = self._zmq
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._events, zmq.POLLIN)
@@ -441,17 +481,39 @@ class _CurveConnection(Connection):
         # Sockets first: the context's end waits for them.
         self._context.destroy(linger=0)
 
-    def _check_event(self) -> None:
+    def _check_event(self) -> bool:
+        """Looks at what libzmq has to say, if there is something; True once hands are shaken.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            TransportError: there will be none.
+        """
         zmq = self._zmq
+        if not self._events.poll(0):
+            return False
         event = self._read_event(self._events)
         kind = event["event"]
         if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            raise TransportError(
-                f"the broker does not accept our CURVE key (answer {event['value']}); is it listed there?"
+            raise TransportError(_refused_key(event["value"]))
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            # Libzmq ends a connection without a word both where it cannot read what we encrypted, and for 300.
+            raise ConnectionLost(
+                "the broker closed the connection during the CURVE handshake (is server_key the broker's, is it the "
+                "port for CURVE? If both are right, the broker may be full or stopping; try again shortly)"
             )
-        if kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             raise TransportError("the CURVE handshake failed (is server_key the broker's, is it the port for CURVE?)")
         if kind == zmq.EVENT_CONNECT_RETRIED:
             raise TransportError("the connection was refused (is the broker running, is the port right?)")
         if kind == zmq.EVENT_DISCONNECTED:
             raise ConnectionLost("the broker closed the connection")
+        return bool(kind == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+
+def _refused_key(status: int) -> str:
+    """What to say of a status code of ZAP (ZeroMQ RFC 27) other than 200."""
+    if status == 300:
+        return "the broker is full or stopping (answer 300); try again shortly"
+    if status == 400:
+        return "the broker does not accept our CURVE key (answer 400); is it listed there?"
+    return f"the broker could not check our CURVE key (answer {status}); its log says why"

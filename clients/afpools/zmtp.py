@@ -53,6 +53,18 @@ class RemoteProtocolError(ProtocolError):
     """The peer sent what it may not send; the connection cannot be used any more."""
 
 
+class PeerRefused(RemoteProtocolError):
+    """The peer says in an ERROR why it does not talk to us.
+
+    Attributes:
+        reason: in its own words, all of them printable.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the peer refused the connection: {reason}")
+        self.reason = reason
+
+
 class Ready(Record):
     """The peer has introduced itself: messages may be sent from here on.
 
@@ -319,7 +331,7 @@ class Connection:
         name, rest = body[1:start], body[start:]
         if name == b"ERROR":
             reason = rest[1 : 1 + rest[0]] if rest else b""
-            raise RemoteProtocolError(f"the peer refused the connection: {_text(reason)}")
+            raise PeerRefused(_words(reason))
         if not self.ready:
             if name != b"READY":
                 raise RemoteProtocolError(f"the command {_text(name)} before READY")
@@ -359,6 +371,12 @@ class Connection:
             )
         self.ready = True
         return Ready(socket_type, properties)
+
+
+def _words(value: bytes) -> str:
+    """A sentence of the peer's, as it may stand in one of ours; without the period that ends it."""
+    text = str(value, "utf-8", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip(" .") or "it gives no reason"
 
 
 def _text(value: bytes) -> str:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.desk import FARM, MANAGER, NOW, READER, Desk, From, open_desk
 
-from afpools_broker.pools import Change, Contents
+from afpools_broker.farm import Farm, Render
+from afpools_broker.pools import Change, Contents, Entry
 from afpools_broker.protocol import OPERATIONS, Code, Role
 from afpools_broker.service import Later
 from afpools_broker.snapshot import SnapshotKeeper
@@ -288,8 +289,81 @@ def test_a_write_that_stood_in_the_queue_too_long_is_not_made(desk: Desk, monkey
     assert isinstance(answer, Later)
     later = time.monotonic() + 3
     monkeypatch.setattr("afpools_broker.service.time.monotonic", lambda: later)
-    assert json.loads(answer.work())["error"]["code"] == Code.STORE_UNAVAILABLE
+    error = json.loads(answer.work())["error"]
+    assert (error["code"], error["made"]) == (Code.STORE_UNAVAILABLE, False)
+    assert error["message"].startswith("This broker did not make the change in time")
     assert desk.ok("pools.list")["pools"] == []
+
+
+# --- what a refused change says of itself: `made` is false where nothing was changed, and absent where nobody knows
+
+
+def away(*_: object, **__: object) -> None:
+    raise StoreUnavailable("The database at db:27017 does not answer.")
+
+
+def test_a_broker_that_stops_certainly_changes_nothing(desk: Desk) -> None:
+    desk.keeper.refuse_writes("The broker is stopping.")
+    error = desk.ask("pools.create", pool="fx")["error"]
+    assert (error["code"], error["made"]) == (Code.STORE_UNAVAILABLE, False)
+
+
+def test_a_change_that_could_not_be_planned_was_not_made(desk: Desk, monkeypatch) -> None:
+    made = desk.ok("pools.create", pool="fx")
+    monkeypatch.setattr(desk.store, "trail", away)
+    error = desk.ask("history.undo", entry=made["change"])["error"]
+    assert (error["code"], error["made"]) == (Code.STORE_UNAVAILABLE, False)
+
+
+def test_a_store_that_does_not_answer_in_time_may_have_made_the_change(desk: Desk, monkeypatch) -> None:
+    monkeypatch.setattr(desk.store, "apply", away)
+    error = desk.ask("pools.create", pool="fx")["error"]
+    assert error["code"] == Code.STORE_UNAVAILABLE
+    assert "made" not in error
+    assert error["message"].startswith("Whether the change was made is not known")
+
+
+def test_a_change_whose_second_step_failed_is_said_to_be_made(make: Callable[..., Desk], monkeypatch) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="night", hosts=["pc-02"])
+    desk.keeper.stop(wait=5)  # it does not hear of what others write any more
+    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="1", pool="night", hosts=("pc-09",)))
+    apply = desk.store.apply
+
+    def once(change: Change) -> Entry:
+        entry = apply(change)
+        if change.op == "pools.delete":
+            monkeypatch.setattr(desk.store, "apply", away)
+        return entry
+
+    monkeypatch.setattr(desk.store, "apply", once)
+    error = desk.ask("pools.delete", pool="night", request_id="gone")["error"]
+    assert "made" not in error
+    assert error["message"].startswith("The change was made, but the hosts that left the pool may not be registered")
+    monkeypatch.setattr(desk.store, "apply", apply)
+    desk.ok("pools.delete", pool="night", request_id="gone")
+    assert {host["name"] for host in desk.ok("hosts.list")["hosts"]} == {"pc-02", "pc-09"}
+
+
+def test_an_import_that_ends_in_the_middle_says_what_is_imported(desk: Desk, monkeypatch) -> None:
+    renders = tuple(Render(f"pc-{n}", ("online",), native_pool=f"/local/{n}") for n in range(3))
+    desk.keeper.see_farm(Farm(renders, NOW, known_since=time.monotonic() + 3600))
+    apply = desk.store.apply
+
+    def two(change: Change) -> Entry:
+        if change.pool == "local/2":
+            desk.keeper.refuse_writes("The broker is stopping.")
+            away()
+        return apply(change)
+
+    monkeypatch.setattr(desk.store, "apply", two)
+    error = desk.ask("pools.import_native", request_id="once")["error"]
+    assert error["message"].startswith("2 of 3 pools of Afanasy are imported; then: ")
+    assert "made" not in error
+    monkeypatch.setattr(desk.store, "apply", apply)
+    desk.keeper.refuse_writes("")
+    assert [pool["created"] for pool in desk.ok("pools.import_native", request_id="once")["pools"]] == [True] * 3
+    assert len(desk.ok("history.list")["entries"]) == 3
 
 
 def test_each_refusal_has_its_code(desk: Desk) -> None:
@@ -427,9 +501,6 @@ def test_too_many_requests_in_a_second_are_refused_by_connection(make: Callable[
 
 def test_a_store_that_went_away_refuses_writes_and_answers_reads(desk: Desk, monkeypatch) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
-
-    def away(*_: object, **__: object) -> None:
-        raise StoreUnavailable("The database at db:27017 does not answer.")
 
     for method in ("apply", "load", "history", "ping"):
         monkeypatch.setattr(desk.store, method, away)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,31 @@ import pytest
 from tests.clients.scripted_broker import Script, ScriptedBroker, Studio, say_hello
 
 StartBroker = Callable[..., ScriptedBroker]
+
+# What the scheduler of a busy machine may add to a deadline, in seconds.
+SLACK = 5.0
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    assert took < seconds + SLACK, f"took {took:.2f} s"
+
+
+@pytest.fixture
+def blackhole() -> Iterator[str]:
+    """An endpoint that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"tls://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
 
 
 @pytest.fixture

@@ -105,8 +105,8 @@ class Talk:
         """A right answer, but for the keys in `changes`."""
         self.send(b"", json.dumps({"v": 1, "id": request["id"], "ok": True, "result": result, **changes}).encode())
 
-    def refuse(self, request: dict[str, Any], code: str, message: str = "No.") -> None:
-        error = {"code": code, "message": message}
+    def refuse(self, request: dict[str, Any], code: str, message: str = "No.", **more: Any) -> None:
+        error = {"code": code, "message": message, **more}
         self.send(b"", json.dumps({"v": 1, "id": request["id"], "ok": False, "error": error}).encode())
 
     def close(self) -> None:
@@ -128,6 +128,11 @@ HELLO = {
 
 def say_hello(talk: Talk, request: dict[str, Any]) -> None:
     talk.answer(request, HELLO)
+
+
+def result(value: Any) -> Script:
+    """A script that answers every request with this."""
+    return lambda talk, request: talk.answer(request, value)
 
 
 class ScriptedBroker:

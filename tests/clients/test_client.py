@@ -12,22 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 import zmq.auth
-from tests.clients.conftest import StartBroker
-from tests.clients.scripted_broker import HELLO, ScriptedBroker, Studio, Talk
+from tests.clients.conftest import StartBroker, within
+from tests.clients.scripted_broker import HELLO, ScriptedBroker, Studio, Talk, result
 from zmq.auth.thread import ThreadAuthenticator
 
 import afpools
 from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Endpoint, Mask, ProfileError
-
-# What the scheduler of a busy machine may add to a deadline, in seconds.
-SLACK = 5.0
 
 MASK: dict[str, Any] = {
     "pool": "fx",
@@ -42,32 +38,6 @@ MASK: dict[str, Any] = {
     "age": 0.1,
     "farm_age": 1.5,
 }
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    took = time.monotonic() - began
-    assert took < seconds + SLACK, f"took {took:.2f} s"
-
-
-@pytest.fixture
-def blackhole() -> Iterator[str]:
-    """An endpoint that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"tls://127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
-
-
-def result(value: Any) -> Callable[[Talk, dict[str, Any]], None]:
-    return lambda talk, request: talk.answer(request, value)
 
 
 def unreachable(client: Client) -> str:
@@ -572,7 +542,7 @@ def test_a_broker_in_trouble_sends_the_request_on_to_the_next(studio: Studio, st
 
 
 def test_a_refusal_tells_more_than_a_silence(studio: Studio, start: StartBroker, closed_port: int) -> None:
-    troubled = start(lambda talk, request: talk.refuse(request, "store_unavailable"))
+    troubled = start(lambda talk, request: talk.refuse(request, "store_unavailable", made=False))
     with pytest.raises(afpools.StoreUnavailable):
         Client(studio.profile(troubled.url, f"tls://127.0.0.1:{closed_port}")).delete_pool("fx")
 

@@ -14,7 +14,9 @@ from tests.command import AFPOOLS, environment, terminal
 from tests.studio import Studio, studio
 
 from afpools import Client, HistoryEntry
+from afpools_broker.pools import Change, Entry
 from afpools_broker.protocol import Role
+from afpools_broker.store import StoreUnavailable
 
 FIVE = "pc-[01-05]"
 
@@ -465,3 +467,89 @@ def test_pools_are_listed_without_the_broker_the_database_or_the_authority(tmp_p
     python = AFPOOLS.with_name("python")
     loaded = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout.split()
     assert not {"pymongo", "cryptography", "ClusterShell", "zmq", "afpools_broker", "msgspec"} & set(loaded)
+
+
+# --- changes whose outcome is unknown -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pool", "create", "new", "pc-01"),
+        ("pool", "rename", "fx", "vfx"),
+        ("pool", "update", "fx", "--description", "Simulation"),
+        ("pool", "delete", "fx", "--yes"),
+        ("pool", "add", "fx", "pc-09"),
+        ("pool", "remove", "fx", "pc-01"),
+        ("host", "register", "pc-09"),
+        ("host", "forget", "pc-05"),
+    ],
+)
+def test_a_change_whose_outcome_is_unknown_is_finished_by_repeating_it(manager, place, monkeypatch, command):
+    manager("host", "register", FIVE)
+    manager("pool", "create", "fx", "pc-[01-02]")
+    before = len(json.loads(manager("pool", "history", "--json").out))
+    apply = place.broker.store.apply
+
+    def lose(change: Change) -> None:
+        apply(change)
+        raise StoreUnavailable("The database did not confirm it.")
+
+    with monkeypatch.context() as lost:
+        lost.setattr(place.broker.store, "apply", lose)
+        lost.setattr("afpools.client._FIRST_PAUSE", 1e9)  # nobody is asked twice, so that nothing waits
+        failed = manager(*command)
+    assert failed.status == 1
+    assert failed.err.startswith("afpools: It is not known whether the change was made.")
+    assert "not made" not in failed.err
+    repeat = re.search(r"Run the same command again with (.*): the change is made once", failed.err)
+    assert repeat
+    repeated = manager(*command, *repeat[1].split())
+    assert (repeated.status, repeated.err) == (0, "")
+    assert len(json.loads(manager("pool", "history", "--json").out)) == before + 1
+
+
+def test_an_import_whose_outcome_is_unknown_is_finished_by_running_it_again(manager, place, monkeypatch, tmp_path):
+    file = tmp_path / "pools.json"
+    file.write_text('{"pools": [{"name": "a", "hosts": ["pc-01"]}, {"name": "b", "hosts": ["pc-02"]}]}')
+    apply = place.broker.store.apply
+
+    def lose(change: Change) -> Entry:
+        entry = apply(change)
+        if change.pool == "b":
+            raise StoreUnavailable("The database did not confirm it.")
+        return entry
+
+    with monkeypatch.context() as lost:
+        lost.setattr(place.broker.store, "apply", lose)
+        lost.setattr("afpools.client._FIRST_PAUSE", 1e9)
+        failed = manager("pool", "import", file)
+    assert failed.status == 1
+    assert failed.err.startswith("1 of 2 changes made before this one.\nafpools: It is not known")
+    assert failed.err.endswith("Run the same command again: it does whatever is missing by then.\n")
+    deadline = time.monotonic() + 60
+    while "b" not in manager("pool", "list").out:
+        assert time.monotonic() < deadline, "the broker does not see what is in its store"
+    assert manager("pool", "import", file).out == "Nothing to do: 2 pools as in the file.\n"
+
+
+def test_a_change_that_is_interrupted_is_not_said_to_be_undone(manager, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "create_pool", interrupt)
+    stopped = manager("pool", "create", "fx")
+    assert stopped.status == 1
+    assert stopped.err.startswith("afpools: Interrupted: it is not known whether the change was made.\n")
+
+
+def test_a_deletion_at_a_revision_does_not_ask_and_does_not_touch_what_has_changed(manager):
+    manager("pool", "create", "fx", "pc-01")
+    revision = json.loads(manager("pool", "show", "fx", "--json").out)["revision"]
+    manager("pool", "add", "fx", "pc-02")
+    stale = manager("pool", "delete", "fx", "--if-revision", revision)
+    assert stale.status == 1
+    assert "has changed since you read it" in stale.err
+    revision = json.loads(manager("pool", "show", "fx", "--json").out)["revision"]
+    assert manager("pool", "delete", "fx", "--if-revision", revision).out == "Deleted fx.\n"
+    assert manager("pool", "delete", "fx", "--request-id", "x").status == 2

@@ -12,7 +12,9 @@ from .output import (
     HostsArgument,
     JsonOption,
     ProfileOption,
+    RequestIdOption,
     TimeoutOption,
+    change,
     connect,
     print_json,
     print_table,
@@ -58,18 +60,28 @@ def _state(host: HostSummary) -> str:
 
 
 @app.command()
-def register(names: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0) -> None:
+def register(
+    names: HostsArgument,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
     """Make hosts known before the farm has seen them."""
     hosts = split_hosts(names)
-    with connect(profile, timeout) as client:
-        done = client.register_hosts(hosts)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        done = client.register_hosts(hosts, request_id=request)
     say(f"Registered {ranges(done.added)}." if done.added else "Nothing to do: already registered.")
 
 
 @app.command()
-def forget(names: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0) -> None:
+def forget(
+    names: HostsArgument,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
     """Take back `register`. Renders of the farm and members of pools stay known."""
     hosts = split_hosts(names)
-    with connect(profile, timeout) as client:
-        done = client.forget_hosts(hosts)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        done = client.forget_hosts(hosts, request_id=request)
     say(f"Forgot {ranges(done.removed)}." if done.removed else "Nothing to do: not registered.")

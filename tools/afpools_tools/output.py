@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from afpools import Client, HostList, find_profile
+from afpools import Client, HostList, OutcomeUnknown, find_profile
 from afpools.profile import Profile
 
 console = Console(highlight=False, markup=False, emoji=False)
@@ -44,6 +46,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=600, help="How long to wait for the broker.")
 ]
+RequestIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        metavar="ID",
+        help="Repeat a change whose outcome is unknown, under the id that its error message gives. However often it is "
+        "repeated, it is made once.",
+    ),
+]
 HostsArgument = Annotated[
     list[str], typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]' 'gpu-[1-8,12]'.")
 ]
@@ -65,6 +76,27 @@ def open_profile(folder: Path | None) -> Profile:
 def connect(folder: Path | None, timeout: float = 5.0) -> Client:
     """A client for one command. The caller closes it."""
     return Client(open_profile(folder), timeout=timeout)
+
+
+@contextmanager
+def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
+    """Around one change: gives the id to make it under, and where its outcome is unknown says how to repeat it.
+
+    Args:
+        request_id: what `--request-id` said.
+        besides: options that the repeated command needs, too.
+
+    Raises:
+        CommandError: whether the change was made is not known.
+    """
+    name = request_id or uuid.uuid4().hex
+    how = f"Run the same command again with {besides}{' ' * bool(besides)}--request-id {name}: the change is made once."
+    try:
+        yield name
+    except OutcomeUnknown as error:
+        raise CommandError(f"{error}\n{how}") from None
+    except KeyboardInterrupt:
+        raise CommandError(f"Interrupted: it is not known whether the change was made.\n{how}") from None
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools import AfpoolsError, Client, HistoryEntry, WriteResult
+from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, WriteResult
 
 from . import exchange
 from .output import (
@@ -19,7 +19,9 @@ from .output import (
     HostsArgument,
     JsonOption,
     ProfileOption,
+    RequestIdOption,
     TimeoutOption,
+    change,
     connect,
     console,
     plural,
@@ -117,12 +119,13 @@ def create(
     description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
     colour: Annotated[str, typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name.")] = "",
     profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Make a pool."""
     members = split_hosts(hosts or [])
-    with connect(profile, timeout) as client:
-        done = client.create_pool(name, members, description=description, colour=colour)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        done = client.create_pool(name, members, description=description, colour=colour, request_id=request)
     if done.hosts:
         say(f"Created {name} with {plural(done.hosts, 'host')}.")
     else:
@@ -134,11 +137,12 @@ def rename(
     name: NameArgument,
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Must be free.")],
     profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Give a pool another name. Jobs on the farm keep their masks."""
-    with connect(profile, timeout) as client:
-        client.rename_pool(name, new_name)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        client.rename_pool(name, new_name, request_id=request)
     say(f"Renamed {name} to {new_name}.")
 
 
@@ -151,13 +155,14 @@ def update(
         typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name; '' for none."),
     ] = None,
     profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Change a pool's description or colour."""
     if description is None and colour is None:
         raise typer.BadParameter("there is nothing to change: give one of them.", param_hint="--description, --colour")
-    with connect(profile, timeout) as client:
-        client.update_pool(name, description=description, colour=colour)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        client.update_pool(name, description=description, colour=colour, request_id=request)
     say(f"Updated {name}.")
 
 
@@ -165,35 +170,59 @@ def update(
 def delete(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    if_revision: Annotated[
+        str | None,
+        typer.Option(
+            "--if-revision",
+            metavar="REVISION",
+            help="Delete it as `pool show` gave it, and not if it has changed since. Does not ask.",
+        ),
+    ] = None,
     profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Remove a pool. Its hosts stay on the farm; jobs sent with it keep their masks."""
+    if request_id is not None and if_revision is None:
+        raise typer.BadParameter("it needs --if-revision, too, as the error message says.", param_hint="--request-id")
     with connect(profile, timeout) as client:
-        pool = client.get_pool(name)
-        if not yes:
-            typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
-        # What was shown is what is deleted: somebody may have changed the pool while the question stood.
-        client.delete_pool(name, if_revision=pool.revision)
+        if if_revision is None:
+            pool = client.get_pool(name)
+            if not yes:
+                typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
+            # What was shown is what is deleted: somebody may have changed the pool while the question stood.
+            if_revision = pool.revision
+        with change(request_id, besides=f"--if-revision {if_revision}") as request:
+            client.delete_pool(name, if_revision=if_revision, request_id=request)
     say(f"Deleted {name}.")
 
 
 @app.command()
-def add(name: NameArgument, hosts: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0) -> None:
+def add(
+    name: NameArgument,
+    hosts: HostsArgument,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
     """Add hosts to a pool."""
     members = split_hosts(hosts)
-    with connect(profile, timeout) as client:
-        _report(client.add_hosts(name, members), name)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        _report(client.add_hosts(name, members, request_id=request), name)
 
 
 @app.command()
 def remove(
-    name: NameArgument, hosts: HostsArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0
+    name: NameArgument,
+    hosts: HostsArgument,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
 ) -> None:
     """Take hosts out of a pool."""
     members = split_hosts(hosts)
-    with connect(profile, timeout) as client:
-        _report(client.remove_hosts(name, members), name)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        _report(client.remove_hosts(name, members, request_id=request), name)
 
 
 def _report(done: WriteResult, name: str) -> None:
@@ -245,18 +274,21 @@ def history(
 
 @app.command()
 def undo(
-    change: Annotated[
+    entry: Annotated[
         str,
         typer.Argument(
             metavar="CHANGE", help="What `afpools pool history` has under Undo, or the whole id that --json gives."
         ),
     ],
     profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Take back one change, and nothing else. An undo is a change, and can be undone itself."""
     with connect(profile, timeout) as client:
-        done = client.undo(_whole_id(client, change))
+        whole_id = _whole_id(client, entry)
+        with change(request_id) as request:
+            done = client.undo(whole_id, request_id=request)
     what = done.pool or "the list of registered hosts"
     parts = [f"+ {ranges(done.added)}"] * bool(done.added) + [f"- {ranges(done.removed)}"] * bool(done.removed)
     if not done.change:
@@ -389,15 +421,20 @@ def import_pools(
             try:
                 if not dry_run:
                     step.apply()
-            except AfpoolsError:
+            except AfpoolsError as error:
                 if number:
-                    warn(f"Only {number} of {plural(len(steps), 'change')} made.")
+                    warn(f"{number} of {plural(len(steps), 'change')} made before this one.")
+                if isinstance(error, OutcomeUnknown):
+                    raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
                 raise
             say(step.text)
     if not steps:
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
     else:
         say(f"{plural(len(steps), 'change')} {'would be made' if dry_run else 'made'}.")
+
+
+_IMPORT_AGAIN = "Run the same command again: it does whatever is missing by then."
 
 
 def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes: bool) -> None:
@@ -418,7 +455,10 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
                 f"Make {'this change' if len(wanted) == 1 else f'these {len(wanted):,} changes'}?", abort=True
             )
         # What was shown is what is imported, whatever other pools Afanasy has by now.
-        done = client.import_native([pool.path for pool in wanted])
+        try:
+            done = client.import_native([pool.path for pool in wanted])
+        except OutcomeUnknown as error:
+            raise CommandError(f"{error}\n{_IMPORT_AGAIN}") from None
         say(f"{plural(sum(bool(pool.change) for pool in done), 'change')} made.")
 
 

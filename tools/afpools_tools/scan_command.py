@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from afpools import AfpoolsError, Client, HostSummary
+from afpools import AfpoolsError, Client, HostSummary, OutcomeUnknown
 
 from .networks import ScanError, own_target, parse_target, this_machine
 from .output import (
@@ -114,7 +114,10 @@ def scan(
         if client and takes:
             tell = remark if as_json else say
             names = _names(machines, any_of_them=bool(chosen))
-            _take(client, names, register=register, pool=pool, yes=yes, tell=tell)
+            try:
+                _take(client, names, register=register, pool=pool, yes=yes, tell=tell)
+            except OutcomeUnknown as error:
+                raise CommandError(f"{error}\nRun the same command again with --last: nothing is done twice.") from None
     finally:
         if client:
             client.close()

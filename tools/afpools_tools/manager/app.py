@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown
 
 from ..networks import ScanError
 from ..output import CommandError
@@ -188,6 +188,8 @@ async def _answer(work: Callable[[], Any]) -> Response:
         return _error(409, error.code, str(error))
     except BrokerUnreachable as error:
         return _error(503, "unreachable", str(error))
+    except OutcomeUnknown as error:
+        return _error(503, "outcome_unknown", str(error))
     except AfpoolsError as error:
         return _error(500, "profile", str(error))
     if isinstance(result, Response):

@@ -83,7 +83,7 @@ function ImportFile() {
       if (refusal) {
         if (changes.length) done(`Imported a part of ${name}: ${plural(changes.length, "change")}`, changes);
         await look(text, mode);
-        setError(`Only ${number(changes.length)} of ${plural(plan.steps.length, "change")} made. ${refusal}`);
+        setError(`${number(changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`);
         return;
       }
       done(`Imported ${name}: ${plural(changes.length, "change")}`, changes);
