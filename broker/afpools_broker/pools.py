@@ -23,6 +23,9 @@ from msgspec import Struct
 
 from .protocol import Code, RequestRefused
 
+REPAIR = "pools.repair"
+"""The operation of an entry by `afpools pool repair`. Which document an earlier entry was about is not known."""
+
 
 def fingerprint(*values: object) -> str:
     """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""

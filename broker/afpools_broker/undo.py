@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from .pools import Contents, Entry, Pool, Step, Swap, unique
+from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, unique
 from .protocol import Code, RequestRefused
 
 REACH = 5_000
@@ -49,8 +49,13 @@ class Undoing:
 
     def _follow(self, step: Step, named: dict[str, _Life]) -> None:
         old, new = step.diff.name or (step.pool, step.pool)
-        if step.before:
-            life = named.pop(old, None) or _Life(old)
+        if step.op == REPAIR:
+            # There were two pools of one name: which of them the earlier steps were about is not known.
+            if old in named:
+                named.pop(old).name = None
+            life = _Life(new)
+        elif step.before:
+            life = named.pop(old, _Life(old))
         else:
             ended = self._lives.get(step.undoes)
             life = ended if ended is not None and ended.name is None else _Life(new)
@@ -196,6 +201,7 @@ _DID = {
     "hosts.register": "hosts were registered",
     "hosts.forget": "hosts were forgotten",
     "history.undo": "a change was undone",
+    REPAIR: "two pools of one name were told apart",
 }
 
 

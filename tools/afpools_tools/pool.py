@@ -35,6 +35,7 @@ from .output import (
     table,
     warn,
 )
+from .repair import repair
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
 
@@ -469,3 +470,6 @@ def _read_file(file: Path) -> str:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise CommandError(f"{file} is not text in UTF-8.") from None
+
+
+app.command()(repair)

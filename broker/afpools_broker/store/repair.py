@@ -1,0 +1,164 @@
+"""Names that several documents of MongoDB claim: what the documents say, and how it is decided between them.
+
+Strategy: pure functions. While a name is claimed twice no pool can be changed, because nothing keeps a second pool of
+a third name from being made. Which document is meant is anybody's guess, so somebody who can tell has to say; this
+module only puts their decision into steps, each of which changes one document that still says what was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from bson.raw_bson import RawBSONDocument
+
+from ..pools import Entry, Pool, unique
+from ..protocol import PoolName
+from .documents import read_change, read_pool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A document of the collection `pools` whose name is another one's too, or no pool's name at all.
+
+    Args:
+        document: as it was read.
+        id: its `_id`, as people read and type it.
+        pool: what it says. The name is only for people where the document has none that a pool can have.
+        last: its last change, where it says so.
+    """
+
+    document: RawBSONDocument
+    id: str
+    pool: Pool
+    last: Entry | None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The documents of one name, those changed last first; of the name `""` are those that no pool can have."""
+
+    name: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What becomes of one document; None: it is deleted."""
+
+    claim: Claim
+    becomes: Pool | None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What somebody has decided.
+
+    Args:
+        keep: ids of documents; the others of the same name are deleted.
+        merge: names; what the documents have in hosts goes into the one changed last, and the others are deleted.
+        rename: new names, by the id of the document.
+        delete: ids of documents.
+    """
+
+    keep: Sequence[str] = ()
+    merge: Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    delete: Sequence[str] = ()
+
+
+def conflicts(documents: Iterable[RawBSONDocument]) -> list[Conflict]:
+    """What stands between the documents of the collection `pools`, by name.
+
+    Args:
+        documents: all of them, but for those that are being deleted.
+    """
+    by_name: dict[str, list[Claim]] = {}
+    for document in documents:
+        identity = str(document["_id"])
+        try:
+            pool = read_pool(document, [])
+            name = pool.name
+        except ValueError:
+            pool, name = Pool(f"document {identity}"), ""
+        by_name.setdefault(name, []).append(Claim(document, identity, pool, read_change(document)))
+    return [
+        Conflict(name, tuple(sorted(claims, key=_last_change, reverse=True)))
+        for name, claims in sorted(by_name.items())
+        if not name or len(claims) > 1
+    ]
+
+
+def _last_change(claim: Claim) -> str:
+    return claim.last.id if claim.last else ""
+
+
+def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
+    """The steps that carry out what was decided, in an order that loses no host if it ends half-way.
+
+    Raises:
+        ValueError: a decision names nothing that is in conflict, or contradicts another one. The message says which.
+    """
+    claims = {claim.id: claim for conflict in found for claim in conflict.claims}
+    steps: dict[str, Step] = {}
+    deletions: dict[str, Step] = {}
+
+    def claim(identity: str) -> Claim:
+        if identity not in claims:
+            raise ValueError(f"No document {identity} is in conflict with another one. Give one of {_listed(claims)}.")
+        return claims[identity]
+
+    def decide(step: Step) -> None:
+        if step.claim.id in steps or step.claim.id in deletions:
+            raise ValueError(f"There are two decisions about the document {step.claim.id}. Give one.")
+        (deletions if step.becomes is None else steps)[step.claim.id] = step
+
+    for identity, name in decisions.rename.items():
+        renamed = claim(identity)
+        try:
+            decide(Step(renamed, replace(renamed.pool, name=msgspec.convert(name, PoolName))))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{name!r} cannot be a pool's name: {error}.") from None
+    for identity in decisions.delete:
+        decide(Step(claim(identity), None))
+    kept = {claim(identity).id for identity in decisions.keep}
+    named = {conflict.name: conflict for conflict in found if conflict.name}
+    for name in decisions.merge:
+        if name not in named:
+            raise ValueError(f"No two documents are named {name!r}. Give one of {_listed(named)}.")
+        # Those that are renamed or deleted are not meant.
+        left = [each for each in named[name].claims if each.id not in steps and each.id not in deletions]
+        if not left:
+            raise ValueError(f"Nothing is left to merge: every document of {name!r} is renamed or deleted.")
+        first, *others = left
+        decide(Step(first, replace(first.pool, hosts=unique(host for c in (first, *others) for host in c.pool.hosts))))
+        for other in others:
+            decide(Step(other, None))
+    for conflict in named.values():
+        stay = [each for each in conflict.claims if each.id in kept]
+        if len(stay) > 1:
+            raise ValueError(f"Only one document can keep the name {conflict.name!r}. Give the others new names.")
+        if stay and conflict.name in decisions.merge:
+            raise ValueError(f"The documents of {conflict.name!r} are to be merged, or one of them kept: not both.")
+        for each in conflict.claims if stay else ():
+            if each.id in steps or each.id in deletions:
+                if each in stay:
+                    raise ValueError(f"There are two decisions about the document {each.id}. Give one.")
+            elif each not in stay:
+                decide(Step(each, None))
+    return [*steps.values(), *deletions.values()]
+
+
+def undecided(found: Iterable[Conflict], steps: Iterable[Step]) -> list[Conflict]:
+    """The conflicts that remain after these steps."""
+    moved = {step.claim.id for step in steps if step.becomes is None or step.becomes.name != step.claim.pool.name}
+    remain = [
+        Conflict(conflict.name, tuple(claim for claim in conflict.claims if claim.id not in moved))
+        for conflict in found
+    ]
+    return [conflict for conflict in remain if len(conflict.claims) > (1 if conflict.name else 0)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none: nothing is in conflict"
