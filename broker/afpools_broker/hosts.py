@@ -18,11 +18,16 @@ from .protocol import Code, RequestRefused
 MAX_HOSTS_PER_CHANGE = 100_000
 """As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory."""
 
-_RANGE = re.compile(r"[^\s\[\],!&^@]*(?:\[[0-9,/-]+\][^\s\[\],!&^@]*)+")
-_BRACKETS = re.compile(r"\[([^\]]*)\]")
 # Renders can be named anything with `afrender -hostname`, but a name with white space, a comma or a bracket in it is
 # far more often a list or a range that was mistyped.
-_NAME = re.compile(r"[^\s\[\],\x00-\x1f\x7f]{1,253}")
+_LONGEST_NAME = 253
+_NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{_LONGEST_NAME}}}")
+# What of ClusterShell's language is wanted here: numbers, and ranges of them with or without a step. It also knows
+# negative numbers, of which it makes millions where a digit stands in front of them (2[-100000]).
+_NUMBERS = r"[0-9]{1,15}(?:-[0-9]{1,15}(?:/[0-9]{1,15})?)?"
+_PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
+_RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
+_BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 
 def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -46,12 +51,13 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tupl
                     f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
                     "Split it, or look for a mistyped digit.",
                 )
-            try:
-                names.extend(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
-            except NodeSetException as error:
+            made = _expanded(pattern)
+            if (longest := max(map(len, made))) > _LONGEST_NAME:
                 raise RequestRefused(
-                    Code.BAD_REQUEST, f"{pattern!r} is not a range of hosts: {error}. Write it like pc-[01-40,44]."
-                ) from None
+                    Code.BAD_REQUEST,
+                    f"{pattern!r} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
+                )
+            names.extend(made)
         else:
             raise RequestRefused(
                 Code.BAD_REQUEST,
@@ -61,6 +67,20 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tupl
     return unique(names)
 
 
+def _expanded(pattern: str) -> list[str]:
+    """
+    Raises:
+        RequestRefused: `bad_request` for a range that ClusterShell does not take.
+    """
+    try:
+        return list(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
+    # Digits beside a bracket count as part of its numbers, which it asserts to be less than a billion apart.
+    except (NodeSetException, AssertionError) as error:
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"{pattern!r} is not a range of hosts: {error}. Write it like pc-[01-40,44]."
+        ) from None
+
+
 def _count(pattern: str) -> int:
     """How many names a range makes at most, without making them."""
     total = 1
@@ -68,10 +88,7 @@ def _count(pattern: str) -> int:
         count = 0
         for part in inside.split(","):
             first, _, last = part.partition("/")[0].partition("-")
-            if last.isdigit() and first.isdigit():
-                count += max(0, int(last) - int(first) + 1)
-            else:
-                count += 1
+            count += max(0, int(last) - int(first) + 1) if last else 1
         total *= count
     return total
 

@@ -27,7 +27,30 @@ def test_names_and_ranges_are_expanded(patterns: list[str], names: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", " ", "pc 01", "pc-01,pc-02", "pc-[", "pc-[]", "pc-[3-1]", "pc-[a-b]", "a\x00b"]
+    "pattern",
+    [
+        "",
+        " ",
+        "pc 01",
+        "pc-01,pc-02",
+        "pc-[",
+        "pc-[]",
+        "pc-[3-1]",
+        "pc-[a-b]",
+        "a\x00b",
+        "a\x00[1-2]",
+        "pc-[1-2][3-4]",
+        "pc-[1-2,]",
+        "[1-10]000000000",
+        "2[-100000]",
+        "pc-[-5]",
+        "pc-[1--3]",
+        "pc-[1-3/0]",
+        "pc-[1/2]",
+        "pc-[01-1]",
+        f"{'a' * 253}[1-2]",
+        f"pc-[{'9' * 5000}]",
+    ],
 )
 def test_what_is_neither_is_refused_with_its_value(pattern: str) -> None:
     with pytest.raises(RequestRefused) as refused:

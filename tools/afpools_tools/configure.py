@@ -358,7 +358,10 @@ def render(answers: Answers) -> str:
         value = getattr(answers, key)
         return f"{'#' if value == getattr(_LIMITS, key) else ''}{key} = {value}"
 
-    quote = json.dumps  # a JSON string is a TOML string
+    def quote(text: str) -> str:
+        # A JSON string is a TOML string, but for DEL and for characters that JSON writes as two halves.
+        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
     return f"""\
 # A broker of Afanasy Pools. Every setting can be overridden by a variable: [tls] port by AFPOOLS_TLS_PORT.
 # Relative paths count from this file's folder.

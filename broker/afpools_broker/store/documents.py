@@ -84,7 +84,7 @@ def read_pool(document: RawBSONDocument, problems: list[str]) -> Pool:
     fields = _decode(document)
     label = f"The document {fields.get('_id')!r} in the collection pools"
     try:
-        name = msgspec.convert(fields.get("name"), PoolName)
+        name = msgspec.convert(_plain(fields.get("name")), PoolName)
     except msgspec.ValidationError as error:
         raise ValueError(
             f"{label} counts as absent: its name {fields.get('name')!r} is not a pool's name ({error}). "
@@ -125,7 +125,7 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
     hosts: dict[str, None] = {}
     unusable: list[int] = []
     for position, client in enumerate(clients):
-        host = client.get("hostname") if isinstance(client, Mapping) else None
+        host = _plain(client.get("hostname")) if isinstance(client, Mapping) else None
         if isinstance(host, str) and host:
             hosts[host] = None
         else:
@@ -137,6 +137,11 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
             f"which have no hostname; the first of them is {_short(clients[unusable[0]])}."
         )
     return tuple(hosts)
+
+
+def _plain(value: Any) -> Any:
+    """None for JavaScript, which pymongo gives as a text with a scope, that cannot be a key of a dictionary."""
+    return None if isinstance(value, bson.Code) else value
 
 
 def _text(fields: Mapping[str, Any], key: str, kind: Any, label: str, problems: list[str]) -> str:

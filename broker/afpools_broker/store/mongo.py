@@ -128,6 +128,8 @@ class MongoStore:
                 # and written back must be what was read, byte for byte.
                 document_class=RawBSONDocument,
                 tz_aware=True,
+                # A date outside of Python's range is somebody's field, not an error.
+                datetime_conversion="DATETIME_AUTO",
                 serverSelectionTimeoutMS=milliseconds,
                 connectTimeoutMS=milliseconds,
                 # Only `watch` waits as long as this; all other calls have a deadline of their own.

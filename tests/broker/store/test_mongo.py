@@ -130,6 +130,15 @@ def test_fields_of_others_are_kept(store: MongoStore, database: Documents) -> No
     }
 
 
+def test_a_date_that_python_cannot_hold_is_no_obstacle_to_a_change(store: MongoStore, database: Documents) -> None:
+    far = bson.datetime_ms.DatetimeMS(2**62)
+    database.pools.insert_one({**old("fx", "pc-01"), "when": far})
+    store.apply(add("fx", "pc-02"))
+    store.apply(rename("fx", "gx"))
+    assert store.load().pools["gx"].hosts == ("pc-01", "pc-02")
+    assert database.pools.find_one({"when": far}, {"name": 1}) is not None
+
+
 def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: Documents) -> None:
     database.pools.insert_many(
         [
@@ -137,11 +146,20 @@ def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: D
             {"_id": "nameless", "clients": []},
             {"_id": "numbered", "name": 7, "clients": []},
             {"_id": "spaced", "name": " fx ", "clients": []},
+            {"_id": "program", "name": bson.Code("fx"), "clients": []},
             {"_id": "no clients", "name": "no-clients"},
             {"_id": "text", "name": "text", "clients": "pc-01,pc-02"},
             {
                 "name": "mixed",
-                "clients": [{"hostname": "a"}, {"ip": "10.0.0.1"}, "b", None, {"hostname": 5}, {"hostname": "a"}],
+                "clients": [
+                    {"hostname": "a"},
+                    {"ip": "10.0.0.1"},
+                    "b",
+                    None,
+                    {"hostname": 5},
+                    {"hostname": "a"},
+                    {"hostname": bson.Code("b")},
+                ],
             },
             {"name": "described", "clients": [{"hostname": "a"}], "description": 5, "colour": "red"},
         ]
@@ -157,11 +175,21 @@ def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: D
     }
     assert contents.registered == Pool("", ("r",))
     for number, part in enumerate(
-        ["'nameless'", "7", "' fx '", "'no-clients'", "'pc-01,pc-02'", "4 of its 6 clients", "description", "colour"]
+        [
+            "'nameless'",
+            "7",
+            "' fx '",
+            "'program'",
+            "'no-clients'",
+            "'pc-01,pc-02'",
+            "5 of its 7 clients",
+            "description",
+            "colour",
+        ]
     ):
         assert part in contents.problems[number]
-    assert "registered by hand" in contents.problems[8]
-    assert len(contents.problems) == 9
+    assert "registered by hand" in contents.problems[9]
+    assert len(contents.problems) == 10
     # What is left out is not lost: hosts are changed around it.
     store.apply(add("mixed", "c"))
     mixed = database.pools.find_one({"name": "mixed"})
