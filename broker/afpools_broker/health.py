@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,41 @@ WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 _FARM_IS_OLD = 60.0
 
 # A report must be there well before its reader's deadline, the store's own timeout notwithstanding.
-_PING_SECONDS = 0.5
+_ANSWER_SECONDS = 0.5
+
+# Whoever asks for health in a loop causes one write in so many seconds, which costs a majority's disks a flush.
+_PROBE_SECONDS = 5.0
+
+
+class _Question:
+    """Asks the store one thing in a thread of its own, and not again before it has answered.
+
+    Args:
+        ask: returns how many seconds the store took; raises `StoreUnavailable`.
+        keep: the answer is good for so many seconds.
+        clock: seconds, increasing.
+    """
+
+    def __init__(self, ask: Callable[[], float], keep: float, clock: Callable[[], float]) -> None:
+        self._ask = ask
+        self._keep = keep
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"afpools-{ask.__name__}")
+        self._lock = threading.Lock()
+        self._asked = float("-inf")
+        self._answer: Future[float] | None = None
+
+    def begin(self) -> Future[float]:
+        """The answer, which may be under way."""
+        with self._lock:
+            if self._answer is None or (self._answer.done() and self._clock() - self._asked >= self._keep):
+                self._asked = self._clock()
+                self._answer = self._thread.submit(self._ask)
+            return self._answer
+
+    def stop(self) -> None:
+        """Ends the thread, once a question under way has ended; does not wait for it."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Health:
@@ -56,12 +91,13 @@ class Health:
         self._farm = farm
         self._clock = clock
         self._started = clock()
-        self._pings = ThreadPoolExecutor(1, thread_name_prefix="afpools-ping")
-        self._pending: Future[float] | None = None
+        self._ping = _Question(store.ping, 0.0, clock)
+        self._probe = _Question(store.probe, _PROBE_SECONDS, clock)
 
     def stop(self) -> None:
-        """Ends the thread that asks the store, once a question under way has ended; does not wait for it."""
-        self._pings.shutdown(wait=False, cancel_futures=True)
+        """Ends the threads that ask the store, once the questions under way have ended; does not wait for it."""
+        self._ping.stop()
+        self._probe.stop()
 
     def farm_age(self) -> float | None:
         """Seconds since the list of renders was true; None for a farm never seen or not asked for."""
@@ -102,17 +138,6 @@ class Health:
             refused_connections=statistics.refused_connections,
         )
 
-    def _ping(self) -> float:
-        """Seconds that the store took to answer.
-
-        Raises:
-            TimeoutError: it takes too long; one question stays under way, and the next report waits for the same.
-            StoreUnavailable: it is away.
-        """
-        if self._pending is None or self._pending.done():
-            self._pending = self._pings.submit(self._store.ping)
-        return self._pending.result(_PING_SECONDS)
-
     def _pools(self) -> int:
         try:
             return len(self._keeper.current.contents.pools)
@@ -120,18 +145,15 @@ class Health:
             return 0
 
     def _store_health(self) -> protocol.StoreHealth:
-        problems = []
-        latency = None
         trouble = self._keeper.trouble
-        try:
-            if not trouble:
-                latency = round(self._ping() * 1000, 2)
-        except TimeoutError:
-            problems.append(f"The store ({self._store.kind}) did not answer within {_PING_SECONDS:g} seconds.")
-        except StoreUnavailable as error:
-            problems.append(str(error))
-        if trouble and trouble not in problems:
-            problems.append(trouble)
+        problems = [trouble] if trouble else []
+        latency, written = None, None
+        if not trouble:
+            # Both at once: a store that hangs must not take the time of two.
+            deadline = time.monotonic() + _ANSWER_SECONDS
+            probe, ping = self._probe.begin(), self._ping.begin()
+            latency = self._wait(ping, deadline, "did not answer", problems)
+            written = self._wait(probe, deadline, "did not confirm a change", problems)
         try:
             problems += self._keeper.current.contents.problems
             age = round(self._keeper.age, 1)
@@ -140,10 +162,23 @@ class Health:
         return protocol.StoreHealth(
             kind=self._store.kind,
             reachable=latency is not None,
-            latency_ms=latency,
+            latency_ms=None if latency is None else round(latency * 1000, 2),
+            writable=written is not None,
             snapshot_age=age,
             problems=problems,
         )
+
+    def _wait(self, answer: Future[float], deadline: float, otherwise: str, problems: list[str]) -> float | None:
+        """How many seconds the store took, else None, and one more problem that says why."""
+        try:
+            return answer.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            problem = f"The store ({self._store.kind}) {otherwise} within {_ANSWER_SECONDS:g} seconds."
+        except StoreUnavailable as error:
+            problem = str(error)
+        if problem not in problems:
+            problems.append(problem)
+        return None
 
     def _farm_health(self) -> protocol.FarmHealth:
         age = self.farm_age()

@@ -154,6 +154,7 @@ class StoreHealth(Result):
     kind: str
     reachable: bool
     latency_ms: float | None
+    writable: bool
     snapshot_age: float
     problems: list[str]
 

@@ -82,6 +82,10 @@ class PoolStore(Protocol):
     def ping(self) -> float:
         """Asks the store for a sign of life, and returns how many seconds it took."""
 
+    def probe(self) -> float:
+        """Writes something of no account, as durably as a change, and returns how many seconds it took: proof that
+        changes can be written. Neither history nor `watch` tells of it."""
+
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
         """Keeps the last known list of renders (`data`, up to 16 MB, is the farm client's own) and when it was true,
         to the millisecond. A list older than the kept one is ignored."""

@@ -154,6 +154,7 @@ class MongoStore:
         self._hosts: _Documents = self._database["hosts"]
         self._history: _Documents = self._database["history"]
         self._farm: _Documents = self._database["farm"]
+        self._probes: _Documents = self._database["probes"]
         self._quorum: dict[str, Any] | None = None
         self._server_digests = True
 
@@ -218,6 +219,12 @@ class MongoStore:
         start = time.monotonic()
         with self._asking():
             self._database.command("ping")
+        return time.monotonic() - start
+
+    def probe(self) -> float:
+        start = time.monotonic()
+        with self._asking():
+            self._probes.update_one({"_id": "probe"}, {"$inc": {"count": 1}}, upsert=True)
         return time.monotonic() - start
 
     # --- changing -------------------------------------------------------------------------------------------------

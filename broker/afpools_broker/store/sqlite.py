@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
 from . import Sign, StoreUnavailable
 from .records import names, settle, to_milliseconds
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in the file as `PRAGMA user_version`; 0 is a file that SQLite has just made."""
 
 _SCHEMA = """
@@ -50,6 +50,19 @@ CREATE TABLE farm (
     seen INTEGER NOT NULL  -- milliseconds since 1970
 );
 """
+
+# Since version 2, whoever writes pools is counted, brokers and people alike: SQLite itself only counts commits, and
+# most of those are the list of renders, or a probe.
+_COUNT = "UPDATE counts SET count = count + 1 WHERE name = 'pools'"
+_COUNTS = (
+    "CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO counts (name, count) VALUES ('pools', 0), ('probes', 0)",
+    *(
+        f"CREATE TRIGGER pools_{event.lower()} AFTER {event} ON pools BEGIN {_COUNT}; END"
+        for event in ("INSERT", "UPDATE", "DELETE")
+    ),
+)
+_UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS), 1: _COUNTS}
 
 # Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
 _WATCH_SECONDS = 0.5
@@ -159,14 +172,17 @@ class SqliteStore:
             self._check_identity()
             connection = self._open()
         try:
-            last: int | None = None
+            commits: int | None = None
+            count: int | None = None
             while not stop.is_set():
                 asked = time.monotonic()
+                last = commits, count
                 with self._explained():
                     self._check_identity()
-                    (version,) = connection.execute("PRAGMA data_version").fetchone()
-                yield Sign(version != last, asked)
-                last = version
+                    (commits,) = connection.execute("PRAGMA data_version").fetchone()
+                    if commits != last[0]:
+                        (count,) = connection.execute("SELECT count FROM counts WHERE name = 'pools'").fetchone()
+                yield Sign(count != last[1], asked)
                 stop.wait(_WATCH_SECONDS)
         finally:
             connection.close()
@@ -175,6 +191,16 @@ class SqliteStore:
         start = time.monotonic()
         with self._transaction() as db:
             db.execute("SELECT count(*) FROM farm").fetchone()
+        return time.monotonic() - start
+
+    def probe(self) -> float:
+        start = time.monotonic()
+        # A connection of its own: where the file is locked, only this one waits, and nobody behind it.
+        with self._explained():
+            self._check_identity()
+            with closing(self._open()) as db:
+                db.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+                db.execute("UPDATE counts SET count = count + 1 WHERE name = 'probes'")
         return time.monotonic() - start
 
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
@@ -271,11 +297,12 @@ class SqliteStore:
         self._check_version(db)
         self._write_ahead(db)
         db.execute("PRAGMA synchronous = FULL")
-        if not self._check_version(db):
+        if self._check_version(db) != SCHEMA_VERSION:
             db.execute("BEGIN IMMEDIATE")
             # Another process may have made the tables while this one waited for its turn.
-            if not self._check_version(db):
-                for statement in _SCHEMA.split(";"):
+            version = self._check_version(db)
+            if version != SCHEMA_VERSION:
+                for statement in _UPGRADES[version]:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.execute("COMMIT")
@@ -293,8 +320,8 @@ class SqliteStore:
             else:
                 return
 
-    def _check_version(self, db: sqlite3.Connection) -> bool:
-        """False for a file without tables."""
+    def _check_version(self, db: sqlite3.Connection) -> int:
+        """The version of the file's tables, 0 for a file without any."""
         # In this order: both are committed together, so tables that are seen have their version by now.
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -307,7 +334,7 @@ class SqliteStore:
             raise StoreUnavailable(
                 f"The store {self._path} is another program's database. Name another file in [store] uri."
             )
-        return bool(version == SCHEMA_VERSION)
+        return int(version)
 
     def _check_identity(self) -> None:
         """Sees that the open file is still the one at its path: what is written to a file that was deleted is lost."""

@@ -693,6 +693,20 @@ def test_a_change_by_another_broker_is_seen_in_time(place: Place) -> None:
 
 
 @on_real
+def test_what_nobody_reads_pools_for_tells_of_no_change(place: Place) -> None:
+    mine, theirs = place.open(), place.open()
+    theirs.apply(create("fx", "a"))
+    with Watcher(mine) as watcher:
+        watcher.until(lambda: watcher.signs >= 3, 4 * SLACK)
+        seen, signs = watcher.changes, watcher.signs
+        for number in range(5):
+            assert 0 < theirs.probe() < 20
+            theirs.save_farm(b"renders", NOON + dt.timedelta(seconds=number))
+        watcher.until(lambda: watcher.signs >= signs + 4, 4 * SLACK)
+        assert watcher.changes == seen
+
+
+@on_real
 def test_a_quiet_store_gives_signs_of_life(store: PoolStore) -> None:
     store.load()
     with Watcher(store) as watcher:

@@ -116,6 +116,36 @@ def test_users_of_sqlite_need_no_driver_for_mongodb(path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, f"sqlite:///{path}"], check=True)
 
 
+def test_a_file_of_the_first_version_is_brought_up_to_date_with_everything_in_it(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "a"))
+        contents, history = store.load(), store.history()
+    with sqlite3.connect(path) as db:
+        for event in ("insert", "update", "delete"):
+            db.execute(f"DROP TRIGGER pools_{event}")
+        db.execute("DROP TABLE counts")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with opened(path) as store, opened(path) as other:
+        assert (store.load(), other.history()) == (contents, history)
+        signs = other.watch(threading.Event())
+        next(signs)
+        store.apply(add("fx", "b"))
+        assert next(signs).changed
+
+
+def test_a_hand_edit_is_noticed_in_time(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "a"))
+        signs = store.watch(threading.Event())
+        next(signs)
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE pools SET hosts = '[]'")
+        db.close()
+        assert next(signs).changed
+        assert store.load().pools["fx"].hosts == ()
+
+
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx"))
