@@ -14,6 +14,7 @@ from _thread import allocate_lock  # threading.Lock, without all that threading 
 
 from . import results
 from .errors import BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
+from .process import PerProcess, importing
 from .profile import Endpoint, Profile, find_profile
 from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
 
@@ -42,8 +43,29 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 _TRUSTED_IDLE = 15.0
 
 
+class _Own:
+    """What one process has of a client: a connection, and the turn to use it."""
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.connection: Optional[transport.Connection] = None
+
+    def drop(self) -> None:
+        """Ends the connection."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+    def abandon(self) -> None:
+        """Lets go, in a forked child, of the connection that is the parent's."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+
+
 class Client:
-    """Asks the brokers of a profile. May be shared by threads; their calls wait for one another.
+    """Asks the brokers of a profile. May be shared by threads; their calls wait for one another. May be used in a
+    forked child too, which connects anew.
 
     The first call connects, and the connection stays open until `close`, after which a call connects anew. A call that
     one broker does not answer goes to the next one in the profile; the one that answered last is asked first next time.
@@ -68,8 +90,7 @@ class Client:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
         self.profile = find_profile() if profile is None else profile
         self.timeout = timeout
-        self._lock = allocate_lock()
-        self._connection: Optional[transport.Connection] = None
+        self._owned = PerProcess(_Own, _Own.abandon)
         self._preferred: Optional[Endpoint] = None
         self._usable: List[Endpoint] = []
         self._skipped: List[Tuple[Endpoint, str]] = []
@@ -82,8 +103,9 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection, after the call under way in another thread if there is one."""
-        with self._lock:
-            self._drop()
+        own = self._own
+        with own.lock:
+            own.drop()
 
     # --- reading ---
 
@@ -272,6 +294,11 @@ class Client:
 
     # --- how a call is made ---
 
+    @property
+    def _own(self) -> _Own:
+        own: _Own = self._owned.get()
+        return own
+
     def _write(
         self, op: str, params: Dict[str, Any], if_revision: Optional[str], request_id: Optional[str]
     ) -> WriteResult:
@@ -281,12 +308,16 @@ class Client:
 
     def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T]) -> _T:
         until = time.monotonic() + self.timeout
-        if not self._lock.acquire(timeout=self.timeout):
+        # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
+        with importing:
+            from . import transport  # noqa: F401
+        own = self._own
+        if not own.lock.acquire(timeout=self.timeout):
             raise BrokerUnreachable([("this client", f"other threads kept it busy for {self.timeout:g} seconds")])
         try:
             return self._ask_all(op, params, read, until)
         finally:
-            self._lock.release()
+            own.lock.release()
 
     def _ask_all(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T], until: float) -> _T:
         asking = _Asking(op, params, until)
@@ -314,7 +345,6 @@ class Client:
         Raises:
             BrokerRefused: one did, and asking the others is of no use.
         """
-        # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
         from .transport import TransportError
 
         endpoints = self._endpoints()
@@ -339,7 +369,7 @@ class Client:
             try:
                 result = read(self._ask(endpoint, asking, shares[broker]))
             except (TransportError, BadAnswer) as error:
-                self._drop()
+                self._own.drop()
                 asking.failed(endpoint, str(error), sent=isinstance(error, BadAnswer))
             except ProfileError as error:
                 if not asking.unknown:
@@ -352,7 +382,7 @@ class Client:
                 refused.add(broker)
             except BaseException:
                 # Interrupted somewhere between request and answer: the connection is in no known state.
-                self._drop()
+                self._own.drop()
                 raise
             else:
                 self._preferred = endpoint
@@ -385,21 +415,17 @@ class Client:
         """One request to one broker, over the open connection if it leads there and still works."""
         from .transport import ConnectionLost, connect
 
-        connection = self._connection
+        own = self._own
+        connection = own.connection
         if connection is not None:
             if connection.endpoint == endpoint and time.monotonic() < connection.used_at + _TRUSTED_IDLE:
                 try:
                     return asking.exchange(connection, until)
                 except ConnectionLost:
                     pass  # closed for being idle, or the broker was restarted: a new connection will tell
-            self._drop()
-        connection = self._connection = connect(self.profile, endpoint, until)
-        return asking.exchange(connection, until)
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+            own.drop()
+        own.connection = connect(self.profile, endpoint, until)
+        return asking.exchange(own.connection, until)
 
 
 class _Asking:

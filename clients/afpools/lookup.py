@@ -6,6 +6,9 @@ server away it takes ten seconds and more.
 
 from __future__ import annotations
 
+# getaddrinfo would import it on the look-up's thread, where a fork could cut the import in two.
+import encodings.idna  # noqa: F401
+import os
 import socket
 import threading
 
@@ -27,28 +30,31 @@ class Lookup:
     """
 
     # Callers who gave up leave their look-up running; the next one for the same name waits for it instead of
-    # starting another thread.
-    _running: Dict[Tuple[str, int], Lookup] = {}
-    _lock = threading.Lock()
+    # starting another thread. With the process, because a forked child does not have its parent's threads.
+    _running: Dict[Tuple[int, str, int], Lookup] = {}
 
     def __init__(self, host: str, port: int) -> None:
         self.addresses: List[Address] = []
         self.error = ""
         self.done = threading.Event()
-        self._key = (host, port)
+        self._key = (os.getpid(), host, port)
 
     @classmethod
     def start(cls, host: str, port: int) -> Lookup:
         """Begins to look a name up, or joins who does so already."""
-        with cls._lock:
-            lookup = cls._running.get((host, port))
-            if lookup is None:
-                lookup = cls._running[(host, port)] = cls(host, port)
-                threading.Thread(target=lookup._run, name="afpools-lookup", daemon=True).start()
-            return lookup
+        new = cls(host, port)
+        # One step to other threads; a lock could be held by one of them when the process is forked.
+        lookup = cls._running.setdefault(new._key, new)
+        if lookup is new:
+            try:
+                threading.Thread(target=new._run, name="afpools-lookup", daemon=True).start()
+            except RuntimeError as error:  # the system has no more of them
+                new.error = str(error)
+                new._end()
+        return lookup
 
     def _run(self) -> None:
-        host, port = self._key
+        _, host, port = self._key
         try:
             self.addresses = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
@@ -56,6 +62,8 @@ class Lookup:
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it (UnicodeError for one)
             self.error = str(error)
         finally:
-            with self._lock:
-                del self._running[self._key]
-            self.done.set()
+            self._end()
+
+    def _end(self) -> None:
+        del self._running[self._key]
+        self.done.set()

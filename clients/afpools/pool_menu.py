@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from .client import Client
 from .errors import AfpoolsError
+from .process import PerProcess
 from .profile import Profile, find_profile
 from .results import PoolSummary
 
@@ -65,8 +66,26 @@ class Menu:
         return f"Pools of {_ago((time.time() if now is None else now) - self.fetched)} ago. {self.error}"
 
 
+class _Asking:
+    """What one process knows of asking the broker.
+
+    Attributes:
+        menu: the picture to show.
+        lock: held to begin.
+        done: set when the broker has been asked.
+        at: when it was asked last, on `time.monotonic`.
+    """
+
+    def __init__(self, menu: Menu) -> None:
+        self.menu = menu
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+        self.done.set()
+        self.at: Optional[float] = None
+
+
 class PoolMenu:
-    """The list of pools, kept for an interface.
+    """The list of pools, kept for an interface. A forked child goes on from its parent's list, and asks by itself.
 
     Args:
         profile_folder: where the profile is; empty: it is looked for (see `find_profile`).
@@ -90,42 +109,45 @@ class PoolMenu:
         which = hashlib.sha256(folder_named.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._file = os.path.join(folder or cache_folder(), f"pools-{which}.json")
         self._timeout = timeout
-        self._lock = threading.Lock()
-        # Set when the broker has been asked.
-        self._asked = threading.Event()
-        self._asked.set()
-        self._asked_at: Optional[float] = None
-        self._menu = _remembered(self._file)
+        self._last = _remembered(self._file)
+        self._owned = PerProcess(lambda: _Asking(self._last))
+
+    @property
+    def _asking(self) -> _Asking:
+        asking: _Asking = self._owned.get()
+        return asking
 
     def current(self) -> Menu:
         """The picture to show. Never waits; asks for a newer one in the background if this one is old."""
-        menu = self._menu
-        age = None if menu.fetched is None else time.time() - menu.fetched
-        asked = None if self._asked_at is None else time.monotonic() - self._asked_at
+        asking = self._asking
+        fetched = asking.menu.fetched
+        age = None if fetched is None else time.time() - fetched
+        asked = None if asking.at is None else time.monotonic() - asking.at
         if (age is None or not 0 <= age < FRESH) and (asked is None or asked > _PATIENCE):
             self.refresh()
-        return self._menu
+        return asking.menu
 
     def latest(self) -> Menu:
         """The picture as it is, without asking for a newer one."""
-        return self._menu
+        return self._asking.menu
 
     def refresh(self) -> None:
         """Asks the broker, in the background. Does nothing while it is being asked. Never waits."""
-        with self._lock:
-            if not self._asked.is_set():
+        asking = self._asking
+        with asking.lock:
+            if not asking.done.is_set():
                 return
-            self._asked_at = time.monotonic()
-            self._menu = Menu(self._menu.pools, self._menu.fetched, True, self._menu.error)
-            self._asked.clear()
+            asking.at = time.monotonic()
+            last = self._last
+            asking.menu = Menu(last.pools, last.fetched, True, last.error)
+            asking.done.clear()
             # Not threading.Thread: its `start` waits until the thread runs, which then keeps Python to itself for its
             # first turn, 5 ms, while an interface is in the middle of drawing. Like a daemon, this one ends with the
             # program, which need not wait for a broker that hangs.
             try:
-                start_new_thread(self._ask, ())
+                start_new_thread(self._ask, (asking,))
             except RuntimeError as error:  # the system has no more of them
-                self._menu = Menu(self._menu.pools, self._menu.fetched, False, f"The broker cannot be asked: {error}.")
-                self._asked.set()
+                self._end(asking, Menu(last.pools, last.fetched, False, f"The broker cannot be asked: {error}."))
 
     def wait(self, timeout: float) -> Menu:
         """For programs without an interface, and tests: the picture once the broker has been asked.
@@ -133,24 +155,29 @@ class PoolMenu:
         Args:
             timeout: seconds.
         """
-        self._asked.wait(timeout)
-        return self._menu
+        asking = self._asking
+        asking.done.wait(timeout)
+        return asking.menu
 
-    def _ask(self) -> None:
+    def _ask(self, asking: _Asking) -> None:
+        last = self._last
         try:
             profile = Profile.load(self._profile_folder) if self._profile_folder else find_profile()
             with Client(profile, timeout=self._timeout) as client:
                 pools = tuple(client.list_pools().pools)
         except AfpoolsError as error:
-            menu = Menu(self._menu.pools, self._menu.fetched, False, str(error))
+            menu = Menu(last.pools, last.fetched, False, str(error))
         except Exception as error:  # noqa: BLE001 - it must end up before the user's eyes, there is no other way out
-            menu = Menu(self._menu.pools, self._menu.fetched, False, f"The pools could not be read: {error!r}")
+            menu = Menu(last.pools, last.fetched, False, f"The pools could not be read: {error!r}")
         else:
             menu = Menu(pools, time.time())
             _remember(self._file, menu)
-        self._menu = menu
-        self._asked.set()
+        self._end(asking, menu)
         self._changed()
+
+    def _end(self, asking: _Asking, menu: Menu) -> None:
+        self._last = asking.menu = menu
+        asking.done.set()
 
 
 def cache_folder() -> str:

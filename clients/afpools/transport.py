@@ -17,6 +17,7 @@ import time
 
 from . import zmtp
 from .errors import ProfileError
+from .process import importing
 from .profile import Endpoint, Profile
 
 TYPE_CHECKING = False
@@ -85,6 +86,10 @@ class Connection:
         """Ends the connection at once. An answer under way is lost."""
         raise NotImplementedError
 
+    def abandon(self) -> None:
+        """Lets go, in a forked child, of the parent's connection, which goes on."""
+        raise NotImplementedError
+
 
 def connect(profile: Profile, endpoint: Endpoint, until: float) -> Connection:
     """Opens a connection that is ready for a request.
@@ -145,7 +150,8 @@ def _resolve(endpoint: Endpoint, until: float) -> List[Address]:
         except OSError:
             continue
         return [(family, socket.SOCK_STREAM, 0, "", (host, port))]
-    from .lookup import Lookup
+    with importing:
+        from .lookup import Lookup
 
     lookup = Lookup.start(host, port)
     doing = f"looking up the name {host!r} (is a name server away?)"
@@ -227,6 +233,15 @@ class _TlsConnection(Connection):
 
     def close(self) -> None:
         # No farewell: the broker takes an end without close_notify, and waiting for its own would cost time.
+        try:
+            # Closing would not end it while a forked child has a copy.
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the broker was quicker
+        self._socket.close()
+
+    def abandon(self) -> None:
+        # Our copy only, without a word in TLS: the session stays the parent's.
         self._socket.close()
 
     def _read_waiting(self) -> None:
@@ -400,9 +415,10 @@ class _CurveConnection(Connection):
     def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
         super().__init__(endpoint)
         try:
-            import zmq
-            import zmq.auth
-            from zmq.utils.monitor import recv_monitor_message
+            with importing:
+                import zmq
+                import zmq.auth
+                from zmq.utils.monitor import recv_monitor_message
         except (ImportError, OSError) as error:
             raise TransportError(f"this program's pyzmq cannot be imported: {error}") from None
         if not zmq.has("curve"):
@@ -481,6 +497,11 @@ class _CurveConnection(Connection):
         # Sockets first: the context's end waits for them.
         self._context.destroy(linger=0)
 
+    def abandon(self) -> None:
+        # Libzmq's threads have stayed in the parent, and whatever would be closed here would wait for them. pyzmq does
+        # not close what another process has made.
+        pass
+
     def _check_event(self) -> bool:
         """Looks at what libzmq has to say, if there is something; True once hands are shaken.
 
@@ -494,7 +515,7 @@ class _CurveConnection(Connection):
         event = self._read_event(self._events)
         kind = event["event"]
         if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            raise TransportError(_refused_key(event["value"]))
+            raise TransportError(_refused_key(int(event["value"])))
         if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             # Libzmq ends a connection without a word both where it cannot read what we encrypted, and for 300.
             raise ConnectionLost(

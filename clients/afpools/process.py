@@ -1,0 +1,51 @@
+"""What belongs to one process, and is made anew in a child that is forked from it.
+
+Strategy: a forked child has a copy of everything, but of all threads only the one that forked. A lock that another
+thread held stays locked for ever, a thread that was to answer never will, and a TLS session or a libzmq socket that is
+used on both sides is of use to neither. So such things are asked for with the number of the process. That takes no
+look at the others: whatever thread comes first in a child, it is the child's own.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional
+
+
+importing = RLock()
+"""Held while one of our modules imports another in the middle of a call; a fork waits for it. Of an import that is cut
+in two, the child would wait for the end for ever, because the thread that was at it is not there."""
+
+if hasattr(os, "register_at_fork"):  # everywhere but on Windows, which does not fork
+    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+
+
+class PerProcess:
+    """Something that each process has one of.
+
+    Args:
+        make: makes it; where two threads come first at the same moment, one of two is thrown away unused.
+        leave: called in a child with what its parent had; must not do anything that the parent would notice.
+    """
+
+    def __init__(self, make: Callable[[], Any], leave: Optional[Callable[[Any], None]] = None) -> None:
+        self._make = make
+        self._leave = leave
+        self._made: Dict[int, Any] = {}
+
+    def get(self) -> Any:
+        """This process's own."""
+        process = os.getpid()
+        made = self._made.get(process)
+        if made is None:
+            # Each of these is one step to other threads. A lock would be one more thing that a fork could break.
+            made = self._made.setdefault(process, self._make())
+            for other in list(self._made):
+                left = None if other == process else self._made.pop(other, None)
+                if left is not None and self._leave is not None:
+                    self._leave(left)
+        return made
