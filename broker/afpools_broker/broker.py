@@ -6,11 +6,12 @@ import logging
 import resource
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_plus
 
 from . import __version__
-from .config import Config, ConfigError
+from .config import Config, ConfigError, differences, taken_over
 from .credentials import Credentials
 from .farm import FarmWatch
 from .health import Health
@@ -34,6 +35,19 @@ _FIRST_SNAPSHOT_SECONDS = 3.0
 _STOP_SECONDS = 1.8
 
 
+@dataclass(frozen=True)
+class Reloaded:
+    """What came of reading the configuration and the credentials again.
+
+    Args:
+        changed: what counts now, a phrase each: `[farm] interval: 5.0 -> 2.0`.
+        restart: what is different, but stays as it was until the broker is restarted: `[tls] port`.
+    """
+
+    changed: list[str]
+    restart: list[str]
+
+
 class Broker:
     """One broker process. Use it as a context manager, or call `start` and `stop`.
 
@@ -49,9 +63,11 @@ class Broker:
         self.config = config
         limits = config.limits
         self.credentials = open_credentials(config)
+        self._refreshing = threading.Lock()
+        self._store_uri = store_uri(config)
         try:
             self.store = open_store(
-                store_uri(config), timeout=config.store.timeout, poll_seconds=config.store.poll_seconds
+                self._store_uri, timeout=config.store.timeout, poll_seconds=config.store.poll_seconds
             )
         except ValueError as error:
             raise ConfigError(f"[store] uri: {error}") from None
@@ -73,14 +89,14 @@ class Broker:
             statistics=self._statistics,
             farm=self._farm,
         )
-        service = Service(
+        self._service = service = Service(
             name=config.broker.name,
             keeper=self._keeper,
             store=self.store,
             health=health,
             limits=Limits(limits.message_bytes, limits.requests_per_second),
             statistics=self._statistics,
-            farm=FarmPolicy(address is None, config.farm.flag_after, config.farm.refuse_after),
+            farm=_farm_policy(config),
         )
         self._workers = Workers()
         shared = Shared(
@@ -158,6 +174,34 @@ class Broker:
             log.info("Broker %r stopped", self.config.broker.name)
         self._serves = False
 
+    def reload(self, config: Config | None = None) -> Reloaded:
+        """Takes over what can change while it serves, and reads keys and certificates again. One thread at a time may
+        call it, and another may stop the broker meanwhile.
+
+        Args:
+            config: broker.toml as it is now; without it, everything that is in it stays.
+
+        Raises:
+            ConfigError: no broker could be started with that configuration. Nothing has changed.
+        """
+        changed, restart = self._take_over(config) if config else ([], [])
+        if self._refresh_credentials(anew=True):
+            changed.append("keys and certificates")
+        return Reloaded(changed, restart + self.credentials.outdated)
+
+    def _take_over(self, config: Config) -> tuple[list[str], list[str]]:
+        uri = store_uri(config)
+        different = differences(self.config, config)
+        changed = [f"{one.name}: {one.old} -> {one.new}" for one in different if one.at_run_time]
+        restart = [one.name for one in different if not one.at_run_time]
+        if uri != self._store_uri and not any(one.section == "store" for one in different):
+            restart.append("the password in [store] password_file")
+        self.config = now = taken_over(self.config, config)
+        self._service.set_farm_policy(_farm_policy(now))
+        if self._farm:
+            self._farm.set_pace(interval=now.farm.interval, timeout=now.farm.timeout)
+        return changed, restart
+
     def __enter__(self) -> Broker:
         self.start()
         return self
@@ -171,12 +215,22 @@ class Broker:
 
     def _watch_credentials(self) -> None:
         while not self._stop.wait(_CREDENTIALS_SECONDS):
-            try:
-                if self.credentials.refresh():
-                    log.info("Key list and revoked certificates were read again")
-            except Exception:
-                # Whatever is wrong with a file, the next change of it must still be seen.
-                log.exception("Reading key list and revoked certificates failed")
+            if self._refresh_credentials():
+                log.info("Keys and certificates were read again")
+
+    def _refresh_credentials(self, *, anew: bool = False) -> bool:
+        """Whether something changed."""
+        try:
+            with self._refreshing:
+                return self.credentials.refresh(anew=anew)
+        except Exception:
+            # Whatever is wrong with a file, the next change of it must still be seen.
+            log.exception("Reading keys and certificates failed")
+            return False
+
+
+def _farm_policy(config: Config) -> FarmPolicy:
+    return FarmPolicy(config.farm_address is None, config.farm.flag_after, config.farm.refuse_after)
 
 
 def _allow_files(connections: int) -> None:

@@ -12,14 +12,19 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+"""From the one that says most to the one that says least."""
 
 AFSERVER_PORT = 51000
 
@@ -31,7 +36,7 @@ class ConfigError(Exception):
 
 class BrokerSection(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")] = "broker"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
 
 
 class CurveSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +99,62 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     def farm_address(self) -> tuple[str, int] | None:
         """Host and port of afserver, None where the studio keeps its list of hosts by hand."""
         return parse_server(self.farm.server) if self.farm.server else None
+
+
+# What a running broker takes over when broker.toml is read again; everything else needs a restart.
+_AT_RUN_TIME = {
+    "broker": ("log_level",),
+    "farm": ("interval", "timeout", "flag_after", "refuse_after"),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that is not the same in two configurations.
+
+    Args:
+        section: without its brackets.
+        key: of that section.
+        old: its value before.
+        new: its value after.
+    """
+
+    section: str
+    key: str
+    old: Any
+    new: Any
+
+    @property
+    def at_run_time(self) -> bool:
+        """Whether a running broker takes it over."""
+        return self.key in _AT_RUN_TIME.get(self.section, ())
+
+    @property
+    def name(self) -> str:
+        """As people find it in broker.toml: `[farm] interval`. Without the values, which may hold a password."""
+        return f"[{self.section}] {self.key}"
+
+
+def differences(old: Config, new: Config) -> list[Difference]:
+    """The settings that are not the same in both, in the order of broker.toml."""
+    found = []
+    for section, kind in _sections().items():
+        for field in msgspec.structs.fields(kind):
+            before, after = (getattr(getattr(config, section), field.name) for config in (old, new))
+            if before != after:
+                found.append(Difference(section, field.name, before, after))
+    return found
+
+
+def taken_over(old: Config, new: Config) -> Config:
+    """What a broker runs with that was started with the old configuration and has read the new one."""
+    sections = {
+        section: msgspec.structs.replace(
+            getattr(old, section), **{key: getattr(getattr(new, section), key) for key in keys}
+        )
+        for section, keys in _AT_RUN_TIME.items()
+    }
+    return msgspec.structs.replace(old, **sections)
 
 
 def parse_server(text: str) -> tuple[str, int]:

@@ -334,6 +334,10 @@ class _Watched(Generic[T]):
         self._read = read
         self._stamp: tuple[int, int, int] | None = None
 
+    def forget(self) -> None:
+        """Makes the next look read the file in any case."""
+        self._stamp = None
+
     def look(self) -> None:
         """Reads the file if it may have changed. A bad one is tried again at each look."""
         try:
@@ -500,12 +504,22 @@ class Credentials:
 
     # --- files that change ----------------------------------------------------------------------------------------
 
-    def refresh(self) -> bool:
+    def refresh(self, *, anew: bool = False) -> bool:
         """Reads again what has changed. Cheap where nothing has: one `stat` for each file.
+
+        Args:
+            anew: read every file, whether it looks changed or not.
 
         Returns:
             Whether something changed.
         """
+        if anew:
+            self._crl.forget()
+            self._own.forget()
+            for key in self._key_files.values():
+                key.forget()
+            for certificate in self._certificate_files.values():
+                certificate.forget()
         before = self._crl.value, self._curve_keys, self._own.value, self._problems
         self._look()
         if self._own_certificate != self._shown:
@@ -517,6 +531,16 @@ class Credentials:
             if problem not in before[3]:
                 log.warning("%s", problem)
         return before != (self._crl.value, self._curve_keys, self._own.value, self._problems)
+
+    @property
+    def outdated(self) -> list[str]:
+        """The broker's own files that are read at its start only, and have changed since."""
+        path = self._secrets[1]
+        try:
+            changed = read_curve_secret(path) != (self.curve_public_key, self.curve_secret_key)
+        except CredentialError as error:
+            return [str(error)]
+        return [f"the CURVE keys in {path}"] if changed else []
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -292,6 +292,7 @@ class FarmWatch:
         self._saved: tuple[Render, ...] = ()
         self._saved_at = float("-inf")
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-farm", daemon=True)
 
     def start(self) -> None:
@@ -301,8 +302,14 @@ class FarmWatch:
     def stop(self, *, wait: float) -> None:
         """Ends the thread; waits at most `wait` seconds for a question under way."""
         self._stop.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(wait)
+
+    def set_pace(self, *, interval: float, timeout: float) -> None:
+        """Changes how often is asked and how long an answer may take, both in seconds; asks right away."""
+        self._interval, self._timeout = interval, timeout
+        self._wake.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -314,7 +321,8 @@ class FarmWatch:
                 # Not even a defect may end the only thread that watches the farm.
                 log.exception("Asking afserver failed")
                 self.error = "The broker failed to ask afserver; its log says why."
-            self._stop.wait(self._interval)
+            self._wake.wait(self._interval)
+            self._wake.clear()
 
     def poll(self) -> None:
         """Asks once. Whatever goes wrong is kept in `error` and logged when it begins and ends, not each time."""

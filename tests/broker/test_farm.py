@@ -220,6 +220,16 @@ def test_whatever_happens_the_watch_goes_on(store: PoolStore, caplog: pytest.Log
     assert "'af..lan' is no host name" in nowhere.error
 
 
+def test_another_interval_counts_at_once(server: AfServer, store: PoolStore) -> None:
+    farm = FarmWatch(server.address, interval=3600, timeout=2, store=store, changed=lambda _: None)
+    farm.start()
+    wait_for(lambda: farm.farm)
+    farm.set_pace(interval=0.02, timeout=2)
+    wait_for(lambda: len(server.requests) > 5)
+    farm.set_pace(interval=3600, timeout=2)
+    farm.stop(wait=2)
+
+
 def test_packing_keeps_everything() -> None:
     renders = tuple(Render(f"pc-{n}", ("online",), "10.0.0.1", "3.4.1", "/fx") for n in range(1000))
     assert unpack(pack(renders)) == renders

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.command import Result, environment, run
+from tests.command import Result
 from tests.studio import Studio, studio
 
 from afpools_broker.protocol import Role
 from afpools_tools import cli
+from afpools_tools.up import make_state
 
 
 @pytest.fixture
@@ -70,11 +71,9 @@ def reader(place: Studio, afpools: Callable[..., Result]) -> Callable[..., Resul
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The broker.toml of a broker that was set up, with ports that the system chooses."""
-    env = environment(tmp_path)
-    arguments = ("--yes", "--address", "127.0.0.1", "--curve-port", 1024, "--tls-port", 1025, "--no-checks")
-    done = run("init", tmp_path / "etc", *arguments, env=env)
-    assert done.status == 0, done.err
+    """The broker.toml of a broker that was set up, with ports that the system chooses, and the profiles `manager` and
+    `reader`."""
+    make_state(tmp_path / "etc", curve_port=1024, tls_port=1025)
     file = tmp_path / "etc" / "broker.toml"
     file.write_text(file.read_text().replace("port = 1024", "port = 0").replace("port = 1025", "port = 0"))
     return file

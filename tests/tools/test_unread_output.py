@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from tests.command import AFPOOLS, environment, run
+from tests.command import AFPOOLS, environment
 
 from afpools import BrokerUnreachable, Client, Forbidden, Profile
 
@@ -64,12 +64,8 @@ class Broker:
 
 
 @pytest.fixture
-def profile(config: Path, tmp_path: Path) -> Path:
-    done = run(
-        "certs", "profile", "bert", "--role", "reader", "--dir", config.parent / "certs", env=environment(tmp_path)
-    )
-    assert done.status == 0, done.err
-    return config.parent / "certs" / "profiles" / "bert"
+def profile(config: Path) -> Path:
+    return config.parent / "certs" / "profiles" / "reader"
 
 
 def wait_for_ports(process: psutil.Process, count: int) -> set[int]:

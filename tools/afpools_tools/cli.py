@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -96,6 +97,10 @@ def _expected() -> tuple[type[Exception], ...]:
 
 def main() -> None:
     """The console script: runs a command, and turns every expected trouble into one line and exit status 1."""
+    if sys.argv[1:2] == ["serve"]:
+        # Here it means "read your configuration again". It must not end a broker that is not that far yet; `serve`
+        # lets it through.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         app()
     except Exception as error:

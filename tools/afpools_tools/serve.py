@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import Annotated
 import typer
 
 from afpools_broker.broker import Broker
-from afpools_broker.config import load
-from afpools_broker.logs import flush_log, open_log
+from afpools_broker.config import LEVELS, ConfigError, load
+from afpools_broker.logs import flush_log, open_log, set_level
 
 log = logging.getLogger("afpools")
 
@@ -28,33 +29,88 @@ def serve(
         Path, typer.Option("-c", "--config", metavar="FILE", help="The broker's configuration.", dir_okay=False)
     ] = Path("broker.toml"),
 ) -> None:
-    """Run a broker until SIGTERM or Ctrl-C."""
+    """Run a broker until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration, keys and certificates again."""
     settings = load(config)
     open_log(settings.broker.log_level)
-    run(Broker(settings))
+    broker = Broker(settings)
+    run(broker, hang_up=_Reloader(broker, config).ask)
 
 
-def run(broker: Broker, ready: Callable[[], None] = lambda: None) -> None:
+def run(broker: Broker, *, ready: Callable[[], None] = lambda: None, hang_up: Callable[[], None] | None = None) -> None:
     """Serves until a signal says otherwise, and ends within two seconds of it.
 
     Args:
         broker: not started yet.
         ready: called once it answers.
+        hang_up: called at SIGHUP, and returns at once; without it SIGHUP, too, stops the broker, unless whoever started
+            it wanted the signal ignored.
     """
     # Not an event: setting one is not safe in a handler that may interrupt the very thread that waits for it.
     asked: SimpleQueue[int] = SimpleQueue()
 
     def note(number: int, _frame: FrameType | None) -> None:
-        # A second Ctrl-C means it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number != signal.SIGHUP:
+            # A second Ctrl-C means it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         asked.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, note)
+    if hang_up or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, note)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     with broker:
         if asked.empty():
             ready()
-        asked.get()
+        while asked.get() == signal.SIGHUP and hang_up:
+            hang_up()
         began = time.monotonic()
         log.info("Stopping")
+    # While Python shuts down, these would end it as if it had failed.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     flush_log(max(0.1, _STOP_SECONDS - (time.monotonic() - began)))
+
+
+class _Reloader:
+    """Brings a broker up to date with its files, on a thread of its own: where these are on a network share that does
+    not answer, SIGTERM must still be heard.
+
+    Args:
+        broker: runs.
+        file: its broker.toml.
+    """
+
+    def __init__(self, broker: Broker, file: Path) -> None:
+        self._broker = broker
+        self._file = file
+        self._asked = threading.Event()
+        threading.Thread(target=self._run, name="afpools-reload", daemon=True).start()
+
+    def ask(self) -> None:
+        """Asks for it; however often while it is under way, it is done once more."""
+        self._asked.set()
+
+    def _run(self) -> None:
+        while self._asked.wait():
+            self._asked.clear()
+            try:
+                self._reload()
+            except Exception:
+                # A defect here is no reason not to hear the next one.
+                log.exception("SIGHUP: reading the configuration again failed")
+
+    def _reload(self) -> None:
+        level = self._broker.config.broker.log_level
+        try:
+            reloaded = self._broker.reload(load(self._file))
+        except ConfigError as error:
+            log.error("SIGHUP: the configuration stays as it is. %s", error)
+            reloaded = self._broker.reload()
+        new_level = self._broker.config.broker.log_level
+        # Whoever makes it quieter is told so.
+        set_level(min(level, new_level, key=LEVELS.index))
+        log.info("SIGHUP: changed: %s", "; ".join(reloaded.changed) or "nothing")
+        if reloaded.restart:
+            log.warning("SIGHUP: the broker must be restarted to take over: %s", "; ".join(reloaded.restart))
+        set_level(new_level)

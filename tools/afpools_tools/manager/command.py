@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import html
+import signal
 import socket
 import tempfile
 import threading
@@ -76,6 +77,9 @@ def manager(
             show_address()
 
         serving = Serving(opened, listening, ready)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # The terminal was closed, and with it what says how to stop.
+            signal.signal(signal.SIGHUP, lambda *_: serving.stop())
         serving.run()
 
 
