@@ -45,7 +45,7 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tupl
         if pattern in known or _NAME.fullmatch(pattern):
             names.append(pattern)
         elif _RANGE.fullmatch(pattern):
-            if len(names) + _count(pattern) > MAX_HOSTS_PER_CHANGE:
+            if len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
                 raise RequestRefused(
                     Code.TOO_LARGE,
                     f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
@@ -81,8 +81,10 @@ def _expanded(pattern: str) -> list[str]:
         ) from None
 
 
-def _count(pattern: str) -> int:
-    """How many names a range makes at most, without making them."""
+def how_many(pattern: str) -> int:
+    """How many names a name or a range makes at most, without making them. Of what is neither, one."""
+    if not _RANGE.fullmatch(pattern):
+        return 1
     total = 1
     for inside in _BRACKETS.findall(pattern):
         count = 0

@@ -48,10 +48,12 @@ class Manager:
 
     Args:
         new_address: makes one more of the addresses that it prints.
+        stop: tells it to end, and does not wait.
     """
 
-    def __init__(self, new_address: Callable[..., str]) -> None:
+    def __init__(self, new_address: Callable[..., str], stop: Callable[[], None] = lambda: None) -> None:
         self.new_address = new_address
+        self.stop = stop
         self.address = new_address()
         self.port = urlsplit(self.address).port or 0
         self.origin = f"http://127.0.0.1:{self.port}"
@@ -90,6 +92,11 @@ class Manager:
     def write(self, path: str, **params: Any) -> Answer:
         return self.ask(f"/api/{path}", "POST", params, Origin=self.origin, **self.authorization)
 
+    def import_file(self, **file: Any) -> Answer:
+        """As the page does: looks at what would change, and makes that."""
+        shown = self.write("import/plan", **file).json["shown"]
+        return self.write("import/apply", **file, shown=shown)
+
     @contextmanager
     def stream(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The messages of the live stream."""
@@ -123,7 +130,7 @@ def running(profile: Path, port: int = 0) -> Iterator[Manager]:
         thread.start()
         try:
             assert answering.wait(20)
-            yield Manager(serving.new_address)
+            yield Manager(serving.new_address, serving.stop)
         finally:
             serving.stop()
             thread.join(20)
@@ -170,3 +177,18 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < end, "It did not become true."
         time.sleep(0.05)
     return value
+
+
+class Gate:
+    """Lets calls of the client wait until they are released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+        call = getattr(Client, method)
+
+        def wait(*arguments: Any, **options: Any) -> Any:
+            self.reached.set()
+            assert self.released.wait(30)
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(Client, method, wait)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +14,9 @@ from tests.studio import Studio
 
 from afpools import BrokerUnreachable, Client
 from afpools_broker.protocol import Role
+from afpools_tools.manager.api import WRITES
 
-from .conftest import Manager, running, until
+from .conftest import Answer, Gate, Manager, running, until
 
 
 def test_every_pool_is_a_change_of_its_own(manager: Manager, elsewhere: Client) -> None:
@@ -113,14 +119,15 @@ def test_what_could_be_undone_is_said_with_what_could_not(manager: Manager, else
 
 
 @pytest.mark.parametrize(
-    ("path", "params", "done"),
+    ("change", "done"),
     [
-        ("import/apply", {"name": "f", "text": "pool,host\nnew,pc-01\nfx,pc-02"}, "changes"),
-        ("hosts/assign", {"hosts": ["pc-02"], "add": ["night", "fx"]}, "done"),
+        (lambda manager: manager.import_file(name="f", text="pool,host\nnew,pc-01\nfx,pc-02"), "changes"),
+        (lambda manager: manager.write("hosts/assign", hosts=["pc-02"], add=["night", "fx"]), "done"),
     ],
+    ids=["import", "assign"],
 )
 def test_when_the_broker_leaves_in_the_middle_what_was_done_is_said(
-    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, path: str, params: dict[str, Any], done: str
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, change: Callable[[Manager], Answer], done: str
 ) -> None:
     for pool in ("fx", "night"):
         elsewhere.create_pool(pool, ["pc-01"])
@@ -132,7 +139,7 @@ def test_when_the_broker_leaves_in_the_middle_what_was_done_is_said(
         return add(client, pool, *arguments, **options)
 
     monkeypatch.setattr(Client, "add_hosts", leave)
-    answer = manager.write(path, **params)
+    answer = change(manager)
     assert answer.status == 200
     assert len(answer.json[done]) == 1
     assert "it is gone" in str(answer.json["failed"])
@@ -144,6 +151,81 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(manager: Manager) -> Non
     assert "'two words' is neither" in refused.json["error"]["message"]
     broken = manager.write("import/plan", name="pools.csv", text="pool,host\nfx,pc-01\nfx,pc-02,pc-03")
     assert broken.json["error"]["message"].startswith("pools.csv, line 3: 3 cells under 2 columns")
+
+
+def test_only_what_was_shown_is_imported(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["pc-01"])
+    file = {"name": "f", "text": "pool,host\nfx,pc-01", "replace": True}
+    plan = manager.write("import/plan", **file).json
+    assert plan["steps"] == []
+    # Somebody else adds a host, which the import would take away without anybody having seen it.
+    elsewhere.add_hosts("fx", ["pc-02"])
+    refused = manager.write("import/apply", **file, shown=plan["shown"])
+    assert (refused.status, refused.code) == (400, "bad_request")
+    assert "have changed since this was shown" in refused.json["error"]["message"]
+    assert elsewhere.get_pool("fx").hosts == ("pc-01", "pc-02")
+    assert manager.import_file(**file).json["failed"] == ""
+    assert elsewhere.get_pool("fx").hosts == ("pc-01",)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped"])
+def test_an_import_ends_after_the_step_under_way(
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    text = "pool,host\n" + "".join(f"p{number},pc-01\n" for number in range(20))
+    shown = manager.write("import/plan", name="f", text=text).json["shown"]
+    gate = Gate(monkeypatch, "create_pool")
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(manager.write, "import/apply", name="f", text=text, shown=shown, job="one")
+        assert gate.reached.wait(20)
+        if how == "cancelled":
+            assert manager.write("import/cancel", job="another").status == 200
+            assert manager.write("import/cancel", job="one").status == 200
+        else:
+            manager.stop()
+        gate.released.set()
+        made = answer.result(20)
+    assert how in made.json["failed"]
+    assert len(made.json["changes"]) == 1
+    assert [pool.name for pool in elsewhere.list_pools().pools] == ["p0"]
+
+
+# A JSON string can spell half of a character, and no UTF-8 can hold one.
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pools": [{"name": "fx\\ud800"}]}',
+        '{"pools": [{"name": "fx", "hosts": ["\\ud800"]}]}',
+        '{"pools": [{"name": "fx", "description": "\\ud800"}]}',
+        '{"pools": [{"name": "fx", "\\ud800": 1}]}',
+    ],
+)
+def test_half_a_character_in_a_file_is_said(manager: Manager, text: str) -> None:
+    refused = manager.write("import/plan", name="pools.json", text=text)
+    assert (refused.status, refused.code) == (400, "bad_request")
+    assert "pools.json: " in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("path", WRITES)
+def test_half_a_character_that_was_typed_is_said(manager: Manager, path: str) -> None:
+    refused = manager.ask(
+        f"/api/{path}", "POST", b'{"pool": "\\ud800"}', Origin=manager.origin, **manager.authorization
+    )
+    assert refused.status == 400
+    assert "half of a character" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["pool?pool=%ED%A0%80", "pool?pool=%FF", "%ED%A0%80", "history?before=%ED%A0%80"])
+def test_half_a_character_in_an_address_is_no_accident(manager: Manager, path: str) -> None:
+    assert manager.read(path).status < 500
+
+
+def test_a_profile_in_a_folder_whose_name_is_not_utf_8_is_shown(place: Studio, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"anna-\xff")
+    shutil.copytree(place.profile("anna", Role.MANAGER), folder)
+    with running(folder) as manager:
+        manager.log_in()
+        assert manager.read("brokers").json["profile"]["folder"] == str(folder)
 
 
 def test_every_endpoint_is_asked(manager: Manager) -> None:

@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from afpools_broker.protocol import Role
 from afpools_tools.manager import command
 from afpools_tools.output import CommandError
 
-from .conftest import token_in, until
+from .conftest import Manager, token_in, until
 
 pytestmark = pytest.mark.heavy
 
@@ -48,6 +49,40 @@ def test_it_prints_its_address_and_stops_at_once(place: Studio, tmp_path: Path, 
         assert json.loads(connection.getresponse().readline())["whole"]
         assert started.stop(number) == 0
         connection.close()
+
+
+# Python runs this before a program: a broker that takes a change and never answers.
+HANGS = """
+import sys, threading
+from afpools import Client
+
+def hang(*_, **__):
+    print("It hangs.", file=sys.stderr, flush=True)
+    threading.Event().wait()
+
+Client.create_pool = hang
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_under_way_does_not_hold_up_the_end(place: Studio, tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    with running(
+        *("manager", "--profile", place.profile("anna", Role.MANAGER), "--port", "0", "--no-browser"),
+        env=environment(tmp_path, PYTHONPATH=str(tmp_path)),
+        folder=tmp_path,
+    ) as started:
+        started.wait_for("Ctrl-C")
+        manager = Manager(lambda: address_in(started.out))
+        manager.log_in()
+        file = {"name": "f", "text": "pool,host\nfx,pc-01"}
+        shown = manager.write("import/plan", **file).json["shown"]
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(manager.write, "import/apply", **file, shown=shown)
+            started.wait_for("It hangs.")
+            assert started.stop(number) == 0
+            assert answer.exception(20) or answer.result().status >= 500
+        assert started.err == "It hangs.\n"
 
 
 def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:

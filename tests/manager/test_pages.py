@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from tests.afserver import AfServer, afserver, renders_answer
 from tests.studio import Studio, studio
 
@@ -23,7 +24,7 @@ from afpools_tools.manager import command, scan_job
 from afpools_tools.networks import ThisMachine
 
 from .browser import Watched, chromium, picture
-from .conftest import Manager, running, token_in, until
+from .conftest import Gate, Manager, running, token_in, until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mark.timeout(180)]
 
@@ -73,13 +74,13 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Open]:
-    """Opens a manager's address in a browser profile of its own. After the test: nothing went wrong in any page, and
-    nothing came from elsewhere."""
+def blank_page(browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Open]:
+    """Makes pages for a manager, each in a browser profile of its own. After the test: nothing went wrong in any page,
+    and nothing came from elsewhere."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     contexts, watched = [], []
 
-    def open_page(manager: Manager, width: int = 1366, height: int = 768, scheme: str = "light") -> Page:
+    def blank_page(manager: Manager, width: int = 1366, height: int = 768, scheme: str = "light") -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -88,16 +89,27 @@ def open_page(browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         page = context.new_page()
         contexts.append(context)
         watched.append((Watched(page), manager))
-        page.goto(manager.new_address())
-        page.wait_for_url(f"{manager.origin}/")
         return page
 
-    yield open_page
+    yield blank_page
     for context in contexts:
         context.close()
     for watcher, manager in watched:
         assert watcher.problems == []
-        assert [url for url in watcher.requested if not url.startswith(f"{manager.origin}/")] == []
+        assert [url for url in watcher.requested if not url.startswith((f"{manager.origin}/", "blob:"))] == []
+
+
+@pytest.fixture
+def open_page(blank_page: Open) -> Open:
+    """Opens a manager's address."""
+
+    def open_page(manager: Manager, *size: int, **options: Any) -> Page:
+        page = blank_page(manager, *size, **options)
+        page.goto(manager.new_address())
+        page.wait_for_url(f"{manager.origin}/")
+        return page
+
+    return open_page
 
 
 @pytest.fixture
@@ -626,6 +638,171 @@ def test_before_a_broker_has_answered_nothing_is_said_of_pools(tmp_path: Path, o
         expect(page.get_by_text("too old")).to_have_count(0)
         page.get_by_role("button", name="JSON", exact=True).click()
         expect(page.get_by_text("nothing can be exported until it is back")).to_be_visible()
+
+
+class Held:
+    """Holds the manager's answers back, so that a page can be seen before they come.
+
+    Args:
+        page: whose.
+        pattern: of the addresses.
+    """
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self._page, self._pattern = page, pattern
+        self._waiting: list[Route] = []
+        self._answer: Callable[[Route], None] = self._waiting.append
+        page.route(pattern, lambda route: self._answer(route))
+
+    def wait(self) -> None:
+        """Until the page has asked."""
+        end = time.monotonic() + 20
+        while not self._waiting:
+            assert time.monotonic() < end, f"{self._pattern} was not asked for."
+            self._page.wait_for_timeout(50)
+
+    def release(self) -> None:
+        """Lets what was asked for be answered, and what will be."""
+        self._go_on(lambda route: route.continue_())
+
+    def fail(self) -> None:
+        """Refuses what was asked for, and what will be."""
+        error = {"error": {"code": "internal", "message": "Something broke."}}
+        self._go_on(lambda route: route.fulfill(status=500, json=error))
+
+    def hold(self) -> None:
+        """Holds back what will be asked for from now on."""
+        self._waiting.clear()
+        self._answer = self._waiting.append
+
+    def _go_on(self, answer: Callable[[Route], None]) -> None:
+        self._answer = answer
+        for route in self._waiting:
+            answer(route)
+
+
+@pytest.fixture(scope="module")
+def empty_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    """In front of a broker that has nothing: no pools, no hosts, no history."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch, studio(folder) as place:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        with running(place.profile("anna", Role.MANAGER)) as manager:
+            yield manager
+
+
+# What a page asks for, what it says until it is there, and when nothing is there.
+STATES = [
+    ("history", "history*", "Loading the history…", "Nothing has changed yet."),
+    ("map/usage", "usage*", "Loading the use of every pool…", "There are no pools yet."),
+    ("scan", "scan", "Loading the last scan…", "Nothing has been scanned yet."),
+    ("broker", "brokers", "Asking every endpoint of your profile…", "Your certificate"),
+    ("pools", "live", "Loading…", "There are no pools yet. Make the first with New pool."),
+    ("hosts", "live", "Loading…", "No hosts are known yet"),
+    ("masks", "live", "Loading…", "There are no pools yet."),
+    ("map", "live", "Loading…", "No pools share hosts."),
+    ("exchange", "live", "Loading…", "There are no pools yet."),
+    ("history", "live", "Loading the history…", "Nothing has changed yet."),
+    ("map/usage", "live", "Loading", "There are no pools yet."),
+]
+
+
+@pytest.mark.parametrize(("name", "asked", "loading", "empty"), STATES, ids=[f"{one[0]} {one[1]}" for one in STATES])
+def test_loading_failed_and_empty_do_not_look_alike(
+    empty_manager: Manager, blank_page: Open, name: str, asked: str, loading: str, empty: str
+) -> None:
+    page = blank_page(empty_manager)
+    said = page.get_by_role("main")
+    held = Held(page, f"**/api/{asked}")
+    page.goto(f"{empty_manager.new_address()}/{name}")
+    held.wait()
+    expect(said.get_by_text(loading).first).to_be_visible()
+    # Nor is there a count of what has not arrived yet.
+    assert not re.search(r"\b0\b|no pools|nothing has", said.inner_text(), re.IGNORECASE)
+    if asked == "live":
+        expect(page.get_by_text("Connecting…")).to_be_visible()
+    picture(page, f"loading-{name.replace('/', '-')}-{asked.strip('*')}")
+    held.release()
+    expect(said.get_by_text(empty).first).to_be_visible()
+    expect(said.get_by_text(loading)).to_have_count(0)
+
+    held.hold()
+    page.reload()
+    held.wait()
+    held.fail()
+    broken = "The Pool Manager does not answer" if asked == "live" else "Something broke."
+    expect(said.get_by_text(broken).first).to_be_visible()
+    if asked == "live":
+        expect(said.get_by_text("Waiting for the Pool Manager.").first).to_be_visible()
+    expect(said.get_by_text(loading)).to_have_count(0)
+    expect(said.get_by_text(empty)).to_have_count(0)
+
+
+def test_what_is_asked_with_a_click_says_so_until_it_is_there(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\nnew,pc-01")
+
+    def choose_pool() -> None:
+        go(page, "Masks")
+        page.get_by_role("link", name=re.compile("^fx")).click()
+
+    def test_mask() -> None:
+        page.get_by_label("Exclude mask").fill("pc-02")
+
+    def choose_file() -> None:
+        go(page, "Import, export")
+        page.get_by_label("File", exact=True).set_input_files(file)
+
+    def look_at_native() -> None:
+        page.get_by_role("button", name="Look at them").click()
+
+    for asked, do, loading, there in (
+        ("masks*", choose_pool, "Loading the masks of fx…", "Names the pool's own hosts"),
+        ("pattern", test_mask, "Testing the mask…", "Runs on"),
+        ("import/plan", choose_file, "Looking at what would change…", "new: create with 1 host"),
+        ("native", look_at_native, "Asking the broker for Afanasy's own pools…", "/local/gpu"),
+    ):
+        held = Held(page, f"**/api/{asked}")
+        do()
+        held.wait()
+        expect(page.get_by_text(loading)).to_be_visible()
+        held.release()
+        expect(page.get_by_text(there).first).to_be_visible()
+        expect(page.get_by_text(loading)).to_have_count(0)
+
+
+def test_another_pool_s_history_is_not_shown_for_this_one_s(page: Page, elsewhere: Client) -> None:
+    elsewhere.update_pool("fx", description="Only of fx")
+    go(page, "History")
+    expect(page.get_by_text("Only of fx")).to_be_visible()
+    held = Held(page, "**/api/history*")
+    page.get_by_label("Pool", exact=True).select_option("gpu")
+    held.wait()
+    expect(page.get_by_text("Loading the history…")).to_be_visible()
+    expect(page.get_by_text("Only of fx")).to_have_count(0)
+    held.release()
+    expect(page.get_by_role("row")).to_have_count(2)
+
+
+def test_an_import_is_cancelled(page: Page, elsewhere: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\n" + "".join(f"new-{number},pc-01\n" for number in range(9)))
+    go(page, "Import, export")
+    card = page.get_by_role("article", name="Import a file")
+    card.get_by_label("File").set_input_files(file)
+    expect(card.get_by_role("listitem")).to_have_count(9)
+    gate = Gate(monkeypatch, "create_pool")
+    card.get_by_role("button", name="Make 9 changes").click()
+    expect(card.get_by_text("Importing pools.csv…")).to_be_visible()
+    assert gate.reached.wait(20)
+    with page.expect_response("**/api/import/cancel"):
+        card.get_by_role("button", name="Cancel").click()
+    gate.released.set()
+    expect(card.get_by_role("alert")).to_contain_text("1 of 9 changes made before this: The import was cancelled.")
+    # What is missing can be imported at once.
+    expect(card.get_by_role("listitem")).to_have_count(8)
+    picture(page, "import-cancelled")
+    assert [pool.name for pool in elsewhere.list_pools().pools] == ["fx", "gpu", "new-0", "night"]
 
 
 def test_two_tabs_of_a_browser_show_the_same(page: Page, manager: Manager) -> None:

@@ -10,7 +10,7 @@ import pytest
 from afpools_tools.manager import scan_job
 from afpools_tools.manager.scan_job import ScanJob
 from afpools_tools.networks import ScanError
-from afpools_tools.scan import last_result
+from afpools_tools.scan import last_result, last_result_file
 
 from .conftest import until
 
@@ -56,3 +56,12 @@ def test_a_result_that_cannot_be_written_is_shown_all_the_same(job: ScanJob, mon
     state = job.state(())
     assert state["result"]["network"] == "127.0.0.1/32"
     assert "could not be written" in state["warning"]
+
+
+def test_a_result_that_cannot_be_read_is_told_from_none(job: ScanJob) -> None:
+    assert job.state(())["result"] is None
+    assert "result_error" not in job.state(())
+    file = last_result_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("half a resu")
+    assert "is damaged" in job.state(())["result_error"]

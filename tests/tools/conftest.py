@@ -37,7 +37,7 @@ def afpools(
 
     def afpools(*arguments: object, given: str = "") -> Result:
         monkeypatch.setattr(sys, "argv", ["afpools", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8"))
         capsys.readouterr()
         try:
             cli.main()

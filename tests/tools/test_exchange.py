@@ -116,6 +116,15 @@ def test_the_earlier_server_s_documents_are_read() -> None:
         ('{"name": "fx", "clients": [{"host": "pc-01"}]}', "must have a list of names"),
         ('{"name": "fx", "clients": []}\n{"name": "fx", "clients": []}', "is there twice"),
         ("[" * 100_000, "is not JSON"),
+        ('{"pools": [{"name": "fx\\ud800"}]}', "'fx\\ud800' holds '\\ud800', which is half of a character"),
+        ('{"pools": [{"name": "fx", "hosts": ["pc-01", "\\udc00"]}]}', "the pool 'fx': '\\udc00' holds"),
+        ('{"pools": [{"name": "fx", "description": "\\ud83d"}]}', "the pool 'fx': '\\ud83d' holds"),
+        ('{"pools": [{"name": "fx", "colour": "\\ud83d"}]}', "is not a colour"),
+        ('{"pools": [{"name": "fx", "\\ud83d": ""}]}', "which no pool has"),
+        ('[{"name": "\\ud800", "clients": []}]', "half of a character"),
+        ('[{"name": "fx", "clients": [{"hostname": "\\ud800"}]}]', "half of a character"),
+        ("pool,host\nfx,\ud800", "line 2: '\\ud800' holds"),
+        ("pool,host,description\nfx,,\ud800", "line 2: '\\ud800' holds"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused_with_a_sentence(text: str, said: str) -> None:
@@ -123,3 +132,43 @@ def test_a_file_that_is_something_else_is_refused_with_a_sentence(text: str, sai
         read_pools(text, "file.txt")
     assert str(refused.value).startswith("file.txt")
     assert said in str(refused.value)
+
+
+def test_whole_characters_of_two_halves_are_read() -> None:
+    (pool,) = read_pools('{"pools": [{"name": "\\ud83d\\udd25"}]}', "file.txt")
+    assert pool.name == "🔥"
+
+
+# Fifty ranges of 100,000 are what a person saw; each of them is small enough for one change.
+MANY = "pc-[1-100000]"
+FIFTY = [f"p{number}" for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pool,host\n" + f"fx,{MANY}\n" * 50, f"line 3: with {MANY!r} the ranges of the pool 'fx' make"),
+        (
+            "pool,host\n" + "".join(f"{p},{MANY}\n" for p in FIFTY),
+            f"line 7: with {MANY!r} the ranges of this file make",
+        ),
+        (json.dumps({"pools": [{"name": p, "hosts": [MANY]} for p in FIFTY]}), "the ranges of this file"),
+        ("\n".join(json.dumps({"name": p, "clients": [{"hostname": MANY}]}) for p in FIFTY), "the ranges of this file"),
+        (json.dumps({"pools": [{"name": "fx", "hosts": ["pc-[1-60000]", "gpu-[1-60000]"]}]}), "the pool 'fx'"),
+    ],
+    ids=["one pool", "many pools", "JSON", "documents", "several ranges"],
+)
+def test_ranges_are_counted_before_the_first_is_expanded(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def expand(*_: object) -> None:
+        raise AssertionError("It was expanded.")
+
+    monkeypatch.setattr("afpools_broker.hosts.expand", expand)
+    with pytest.raises(CommandError) as refused:
+        read_pools(text, "file.txt")
+    assert said in str(refused.value)
+
+
+def test_names_that_are_written_one_by_one_are_not_counted() -> None:
+    names = [f"pc-{number}" for number in range(120_000)]
+    (pool,) = read_pools(json.dumps({"pools": [{"name": "fx", "hosts": names}]}), "file.txt")
+    assert len(pool.hosts) == 120_000

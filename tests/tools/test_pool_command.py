@@ -310,6 +310,20 @@ def test_an_import_can_be_tried(manager, pools, tmp_path):
     assert "fx" not in manager("pool", "list").out
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_standard_input_that_is_not_utf_8_is_refused_in_any_locale(place, tmp_path, locale):
+    done = subprocess.run(
+        [AFPOOLS, "pool", "import", "-", "--profile", place.profile("anna", Role.MANAGER)],
+        input=b"pool,host\nfx\xff,pc-01\n",
+        env=environment(tmp_path, LC_ALL=locale, PYTHONCOERCECLOCALE="0", PYTHONUTF8="0"),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"afpools: Standard input is not text in UTF-8.\n"
+
+
 def test_an_import_takes_nothing_away_unless_told(manager, pools):
     text = json.dumps({"pools": [{"name": "fx", "hosts": ["pc-[01-02]", "new"]}]})
     assert manager("pool", "import", "-", given=text).out == "fx: + new\n1 change made.\n"

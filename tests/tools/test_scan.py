@@ -305,7 +305,7 @@ def test_a_result_is_kept_for_its_owner_only_and_read_back_as_it_was(tmp_path):
 
 
 def test_where_nothing_was_scanned_that_is_what_it_says(tmp_path):
-    with pytest.raises(ScanError, match="Nothing was scanned yet"):
+    with pytest.raises(ScanError, match="Nothing has been scanned yet"):
         last_result(tmp_path / "last.json")
 
 

@@ -119,7 +119,7 @@ def test_a_reader_may_look_and_not_add(reader):
 
 
 def test_the_last_result_is_shown_with_what_the_farm_says_now(manager):
-    assert "Nothing was scanned yet" in manager("scan", "--last").err
+    assert "Nothing has been scanned yet" in manager("scan", "--last").err
     manager(*SIX)
     manager("host", "register", "pc-04")
     shown = manager("scan", "--last")

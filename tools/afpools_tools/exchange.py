@@ -12,6 +12,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from afpools import Client, Pool, UnknownPool, WriteResult
@@ -24,6 +26,10 @@ _TEXTS = ("description", "colour")
 _CSV_COLUMNS = ("pool", "host", *_TEXTS)
 
 _LONGEST_DESCRIPTION = 1000  # characters, as `protocol.Description`
+
+MAX_HOSTS_FROM_RANGES = 500_000
+"""The ranges of one file may make as many hosts together: five times the largest farm we measure with. It takes about a
+second to make them. Names that are written one by one are not counted: the file itself limits them."""
 
 
 # --- from and to text -----------------------------------------------------------------------------------------------
@@ -44,14 +50,57 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
     """
     text = text.removeprefix("\ufeff")
     if text.lstrip()[:1] not in ("{", "[", ""):
-        return _csv_pools(text, where, known)
-    wanted: dict[str, Pool] = {}
+        return _expanded(_csv_pools(text, where), known)
+    wanted: dict[str, _Wanted] = {}
     for number, entry in enumerate(_json_entries(text, where), 1):
-        pool = _read_pool(entry, number, where, known)
+        pool = _read_pool(entry, number, where)
         if pool.name in wanted:
             raise CommandError(f"{where}: the pool {pool.name!r} is there twice.")
         wanted[pool.name] = pool
-    return list(wanted.values())
+    return _expanded(wanted.values(), known)
+
+
+class _Wanted:
+    """A pool as a file has it. Its hosts are not expanded yet, and stand with where they stand in the file; so do its
+    texts, with their line where there are lines."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.hosts: list[tuple[str, str]] = []
+        self.texts: dict[str, tuple[str, int]] = {}
+
+    def text(self, key: str) -> str:
+        return self.texts[key][0] if key in self.texts else ""
+
+
+def _expanded(pools: Collection[_Wanted], known: frozenset[str]) -> list[Pool]:
+    """The pools with all their hosts. Ranges are counted before the first of them is expanded: one alone, those of a
+    pool, which is one change, and those of the file."""
+    from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, how_many
+
+    in_file = 0
+    for pool in pools:
+        in_pool = 0
+        for pattern, at in pool.hosts:
+            made = 0 if pattern in known else how_many(pattern)
+            if made < 2:
+                continue
+            in_pool += made
+            in_file += made
+            if in_pool > MAX_HOSTS_PER_CHANGE:
+                raise CommandError(
+                    f"{at}: with {pattern!r} the ranges of the pool {pool.name!r} make more than "
+                    f"{MAX_HOSTS_PER_CHANGE:,} hosts. Look for a mistyped digit."
+                )
+            if in_file > MAX_HOSTS_FROM_RANGES:
+                raise CommandError(
+                    f"{at}: with {pattern!r} the ranges of this file make more than {MAX_HOSTS_FROM_RANGES:,} hosts. "
+                    "Split the file, or look for a mistyped digit."
+                )
+    return [
+        Pool(pool.name, _members(pool.hosts, known), "", pool.text("description"), pool.text("colour"))
+        for pool in pools
+    ]
 
 
 def as_json(pools: Iterable[Pool]) -> str:
@@ -131,22 +180,11 @@ def _from_earlier(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": document.get("name"), "hosts": hosts, **{key: document.get(key) or "" for key in _TEXTS}}
 
 
-class _Rows:
-    """What the rows of a CSV file say of one pool: its hosts, and each text with the line that has it."""
-
-    def __init__(self) -> None:
-        self.hosts: list[str] = []
-        self.texts: dict[str, tuple[str, int]] = {}
-
-    def text(self, key: str) -> str:
-        return self.texts[key][0] if key in self.texts else ""
-
-
-def _csv_pools(text: str, where: str, known: frozenset[str]) -> list[Pool]:
+def _csv_pools(text: str, where: str) -> Collection[_Wanted]:
     first = text.partition("\n")[0]
     # Spreadsheets write semicolons where the comma is the decimal sign.
     rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
-    found: dict[str, _Rows] = {}
+    found: dict[str, _Wanted] = {}
     try:
         columns = [name.strip().lower() for name in next(rows)]
         if not {"pool", "host"} <= set(columns) <= set(_CSV_COLUMNS):
@@ -158,19 +196,14 @@ def _csv_pools(text: str, where: str, known: frozenset[str]) -> list[Pool]:
             raise CommandError(f"{where}, line 1: a column is there twice: {', '.join(columns)}.")
         line = rows.line_num + 1
         for cells in rows:
-            _read_row(cells, columns, f"{where}, line {line}", line, found, known)
+            _read_row(cells, columns, f"{where}, line {line}", line, found)
             line = rows.line_num + 1
     except csv.Error as error:
         raise CommandError(f"{where} is not CSV: {error}, in line {rows.line_num}.") from None
-    return [
-        Pool(name, tuple(dict.fromkeys(read.hosts)), "", read.text("description"), read.text("colour"))
-        for name, read in found.items()
-    ]
+    return found.values()
 
 
-def _read_row(
-    cells: list[str], columns: list[str], at: str, line: int, found: dict[str, _Rows], known: frozenset[str]
-) -> None:
+def _read_row(cells: list[str], columns: list[str], at: str, line: int, found: dict[str, _Wanted]) -> None:
     if any(cell.strip() for cell in cells[len(columns) :]):
         raise CommandError(
             f"{at}: {len(cells)} cells under {len(columns)} columns, {cells[len(columns)]!r} is one too many. A text "
@@ -182,9 +215,9 @@ def _read_row(
     if not any(values.values()):
         return
     name = _checked_name(values["pool"], at)
-    pool = found.setdefault(name, _Rows())
+    pool = found.setdefault(name, _Wanted(name))
     if values["host"]:
-        pool.hosts.extend(_members([values["host"]], at, known))
+        pool.hosts.append((values["host"], at))
     for key in _TEXTS:
         # Blank says nothing: people fill such a column in once for each pool.
         value = _CHECKS[key](values[key], at)
@@ -197,7 +230,7 @@ def _read_row(
             pool.texts[key] = value, line
 
 
-def _read_pool(entry: Any, number: int, where: str, known: frozenset[str]) -> Pool:
+def _read_pool(entry: Any, number: int, where: str) -> _Wanted:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
         raise CommandError(f"{where}: pool number {number} has no name.")
     name = _checked_name(entry["name"], where)
@@ -208,8 +241,10 @@ def _read_pool(entry: Any, number: int, where: str, known: frozenset[str]) -> Po
     texts = {key: entry.get(key, "") for key in _TEXTS}
     if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts.values())):
         raise CommandError(f"{at} must have a list of names as hosts, and texts beside it.")
-    description, colour = (_CHECKS[key](texts[key], at) for key in _TEXTS)
-    return Pool(name, _members(hosts, at, known), "", description, colour)
+    pool = _Wanted(name)
+    pool.hosts = [(host, at) for host in hosts]
+    pool.texts = {key: (_CHECKS[key](texts[key], at), 0) for key in _TEXTS}
+    return pool
 
 
 # --- values, as the broker takes them -------------------------------------------------------------------------------
@@ -224,6 +259,7 @@ def _checked_name(name: str, at: str) -> str:
 
     if not name:
         raise CommandError(f"{at}: the pool has no name.")
+    _check_characters(name, at)
     try:
         return msgspec.convert(name, PoolName)
     except msgspec.ValidationError:
@@ -234,6 +270,7 @@ def _checked_name(name: str, at: str) -> str:
 
 
 def _checked_description(description: str, at: str) -> str:
+    _check_characters(description, at)
     if len(description) > _LONGEST_DESCRIPTION:
         raise CommandError(
             f"{at}: a description of {len(description):,} characters; the broker takes {_LONGEST_DESCRIPTION:,}."
@@ -250,14 +287,31 @@ def _checked_colour(colour: str, at: str) -> str:
 _CHECKS = {"description": _checked_description, "colour": _checked_colour}
 
 
-def _members(hosts: Iterable[str], at: str, known: frozenset[str]) -> tuple[str, ...]:
+def _members(hosts: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[str, ...]:
     from afpools_broker.hosts import expand
     from afpools_broker.protocol import RequestRefused
 
+    found: dict[str, None] = {}
+    for at, together in groupby(hosts, itemgetter(1)):
+        patterns = [pattern for pattern, _ in together]
+        for pattern in patterns:
+            _check_characters(pattern, at)
+        try:
+            found.update(dict.fromkeys(expand(patterns, known)))
+        except RequestRefused as error:
+            raise CommandError(f"{at}: {error.message}") from None
+    return tuple(found)
+
+
+def _check_characters(text: str, at: str) -> None:
+    """Refuses halves of characters. JSON can spell them (\\ud800), and no UTF-8 can hold them: neither what we send to
+    the broker nor what we show."""
     try:
-        return expand(hosts, known)
-    except RequestRefused as error:
-        raise CommandError(f"{at}: {error.message}") from None
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError(
+            f"{at}: {text!r} holds {text[error.start]!r}, which is half of a character. Write the whole character."
+        ) from None
 
 
 # --- from and to the broker -----------------------------------------------------------------------------------------

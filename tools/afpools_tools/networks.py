@@ -28,6 +28,10 @@ class ScanError(Exception):
     """There is nothing to scan, or no result to show. The message says why, and what to do."""
 
 
+class NothingScanned(ScanError):
+    """There has been no scan yet."""
+
+
 class ThisMachine(NamedTuple):
     """What a scan has to know about the machine it runs on.
 

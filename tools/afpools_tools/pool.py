@@ -428,6 +428,12 @@ def import_pools(
                 if isinstance(error, OutcomeUnknown):
                     raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
                 raise
+            except KeyboardInterrupt:
+                if number:
+                    warn(f"{number} of {plural(len(steps), 'change')} made before this one.")
+                raise CommandError(
+                    f"Interrupted: it is not known whether this change was made.\n{step.text}\n{_IMPORT_AGAIN}"
+                ) from None
             say(step.text)
     if not steps:
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
@@ -464,12 +470,14 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
 
 
 def _read_file(file: Path) -> str:
+    piped = str(file) == "-"
     try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        # Bytes: in some locales Python reads text that is not UTF-8 as halves of characters, without a word.
+        return (sys.stdin.buffer.read() if piped else file.read_bytes()).decode("utf-8")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise CommandError(f"{file} is not text in UTF-8.") from None
+        raise CommandError(f"{'Standard input' if piped else file} is not text in UTF-8.") from None
 
 
 app.command()(repair)

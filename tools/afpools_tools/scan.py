@@ -29,7 +29,7 @@ import platformdirs
 
 from afpools import HostSummary
 
-from .networks import ScanError, Target, ThisMachine
+from .networks import NothingScanned, ScanError, Target, ThisMachine
 
 _T = TypeVar("_T")
 
@@ -451,13 +451,14 @@ def last_result(file: Path | None = None) -> ScanResult:
     """The result that was kept last.
 
     Raises:
-        ScanError: there is none, or it cannot be read.
+        NothingScanned: there is none.
+        ScanError: it cannot be read.
     """
     file = file or last_result_file()
     try:
         kept: ScanResult = msgspec.json.decode(file.read_bytes(), type=ScanResult, dec_hook=_from_text)
     except FileNotFoundError:
-        raise ScanError("Nothing was scanned yet. Do it now: afpools scan") from None
+        raise NothingScanned("Nothing has been scanned yet. Do it now: afpools scan") from None
     except OSError as error:
         raise ScanError(f"{file} cannot be read: {error.strerror}. Scan again, or see to its permissions.") from None
     except (msgspec.MsgspecError, ValueError, RecursionError):

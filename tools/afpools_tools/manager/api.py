@@ -8,10 +8,12 @@ decide what a mask does, so that page and command line never disagree.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -35,6 +37,8 @@ _STYLES: tuple[Literal["complement", "compact", "list"], ...] = ("complement", "
 _DIALECTS: tuple[Literal["regex", "find"], ...] = ("regex", "find")
 
 _ATTEMPTS = 3
+
+STOPPED = "The Pool Manager was stopped before this could be done."
 
 # Seconds that the broker page waits for each endpoint.
 _ENDPOINT_TIMEOUT = 3.0
@@ -127,6 +131,17 @@ class ImportFile(Params):
     replace: bool = False
 
 
+class ApplyFile(ImportFile):
+    """`shown`: what `plan_import` said of the steps that are to be made; `job`: a new name, for `cancel_import`."""
+
+    shown: str = ""
+    job: str = ""
+
+
+class Job(Params):
+    job: str
+
+
 class ImportNative(Params):
     """`paths` are Afanasy's names of its pools."""
 
@@ -159,12 +174,15 @@ class Api:
         live: told after each change.
         usage: for the charts.
         scan: of the network.
+        stopping: set when the manager is to end: long work ends after the step under way.
     """
 
     client: Client
     live: Live
     usage: Usage
     scan: ScanJob
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _imports: set[str] = field(default_factory=set)
 
     # --- reading ---
 
@@ -240,9 +258,13 @@ class Api:
 
     def plan_import(self, params: ImportFile) -> dict[str, Any]:
         """What importing a file would do."""
+        wanted, steps = self._steps(params)
+        return {"pools": wanted, "steps": [step.text for step in steps], "shown": _fingerprint(steps)}
+
+    def _steps(self, params: ImportFile) -> tuple[int, list[exchange.Step]]:
+        """How many pools a file has, and what importing it would do."""
         wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
-        steps = exchange.steps(self.client, wanted, replace=params.replace)
-        return {"pools": len(wanted), "steps": [step.text for step in steps]}
+        return len(wanted), exchange.steps(self.client, wanted, replace=params.replace)
 
     # --- writing ---
 
@@ -268,6 +290,9 @@ class Api:
         failed: list[dict[str, str]] = []
 
         def change(pool: str, make: Callable[[], Change]) -> None:
+            if self.stopping.is_set():
+                failed.append({"pool": pool, "message": STOPPED})
+                return
             try:
                 made: Any = make()
                 done.append(made._asdict())
@@ -297,24 +322,39 @@ class Api:
         """Takes changes back, in the order given; stops at the first that cannot be, and says why."""
         done: list[dict[str, Any]] = []
         for entry in params.entries:
+            if self.stopping.is_set():
+                return {"done": done, "failed": STOPPED}
             try:
                 done.append(self.client.undo(entry)._asdict())
             except AfpoolsError as error:
                 return {"done": done, "failed": str(error)}
         return {"done": done, "failed": ""}
 
-    def import_file(self, params: ImportFile) -> dict[str, Any]:
-        """Makes pools as a file has them. Each step is a change of its own: where one cannot be made it is said why,
-        those before it stay, and importing again does the rest."""
-        wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
-        steps = exchange.steps(self.client, wanted, replace=params.replace)
+    def import_file(self, params: ApplyFile) -> dict[str, Any]:
+        """Makes pools as a file has them, if that still takes what was shown. Each step is a change of its own: where
+        one cannot be made it is said why, those before it stay, and importing again does the rest."""
         changes: list[str] = []
-        for step in steps:
-            try:
-                changes.append(step.apply().change)
-            except AfpoolsError as error:
-                return {"changes": changes, "failed": str(error)}
+        self._imports.add(params.job)
+        try:
+            _, steps = self._steps(params)
+            if _fingerprint(steps) != params.shown:
+                raise BadParameter("The pools have changed since this was shown. Look again at what would change now.")
+            for step in steps:
+                if self.stopping.is_set():
+                    return {"changes": changes, "failed": STOPPED}
+                if params.job not in self._imports:
+                    return {"changes": changes, "failed": "The import was cancelled."}
+                try:
+                    changes.append(step.apply().change)
+                except AfpoolsError as error:
+                    return {"changes": changes, "failed": str(error)}
+        finally:
+            self._imports.discard(params.job)
         return {"changes": changes, "failed": ""}
+
+    def cancel_import(self, params: Job) -> None:
+        """Ends an import after the step under way."""
+        self._imports.discard(params.job)
 
     def import_native(self, params: ImportNative) -> dict[str, Any]:
         return {"pools": [_native(pool) for pool in self.client.import_native(params.paths)]}
@@ -351,7 +391,8 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
     "undo": (Undo, Api.undo),
-    "import/apply": (ImportFile, Api.import_file),
+    "import/apply": (ApplyFile, Api.import_file),
+    "import/cancel": (Job, Api.cancel_import),
     "native/import": (ImportNative, Api.import_native),
     "scan/start": (StartScan, Api.start_scan),
     "scan/cancel": (Nothing, Api.cancel_scan),
@@ -360,6 +401,11 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
 
 class BadParameter(Exception):
     """What a page sent cannot be used. The message says what, and what to do."""
+
+
+def _fingerprint(steps: Sequence[exchange.Step]) -> str:
+    """Tells whether what would be done is what was shown."""
+    return hashlib.sha256("\n".join(step.text for step in steps).encode()).hexdigest()
 
 
 def _typed(text: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import mimetypes
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,6 @@ from typing import Any
 import msgspec
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -28,6 +28,7 @@ from ..output import CommandError
 from .api import LONG_READS, READS, WRITES, Api, BadParameter, Export, Params
 from .live import Live, View, difference
 from .session import EXCHANGE, Guard, Session, TokenRefused, given_secret
+from .workers import in_thread
 
 log = logging.getLogger("afpools.manager")
 
@@ -104,9 +105,7 @@ async def _exchange(live: Live, session: Session, request: Request) -> Response:
         live.tell()
         return _error(403, error.code, error.message)
     # After the answer, and in a thread: it writes to a terminal, which may be slow.
-    return Response(
-        msgspec.json.encode({"secret": secret}), media_type="application/json", background=BackgroundTask(used)
-    )
+    return _json({"secret": secret}, background=BackgroundTask(in_thread, used))
 
 
 async def _live(live: Live, session: Session, request: Request) -> Response:
@@ -122,7 +121,7 @@ async def _live(live: Live, session: Session, request: Request) -> Response:
                 news.clear()
                 view = live.view
                 if view is not shown:
-                    text = msgspec.json.encode(await run_in_threadpool(difference, shown, view))
+                    text = encoded(await in_thread(partial(difference, shown, view)))
                     shown = view
                     yield text + b"\n"
                 try:
@@ -160,7 +159,29 @@ async def _post(api: Api, params: type[Params], work: Callable[[Api, Any], Any],
         body = await _body(request, _MAX_BODY)
     except _TooLarge:
         return _error(413, "too_large", f"More than {_MAX_BODY:,} bytes were sent.")
-    return await _answer(lambda: work(api, msgspec.json.decode(body, type=params)))
+    return await _answer(lambda: work(api, _params(body, params)))
+
+
+def _params(body: bytes, params: type[Params]) -> Params:
+    try:
+        return msgspec.json.decode(body, type=params)
+    except msgspec.DecodeError:
+        if _has_half_characters(body):
+            raise BadParameter(
+                "A text holds half of a character, which cannot be stored. Delete it, or type it again."
+            ) from None
+        raise
+
+
+def _has_half_characters(body: bytes) -> bool:
+    """Whether JSON has a surrogate that is alone, as browsers spell one that somebody has pasted."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 async def _write(api: Api, params: type[Params], change: Callable[[Api, Any], Any], request: Request) -> Response:
@@ -181,7 +202,7 @@ async def _body(request: Request, most: int) -> bytes:
 async def _answer(work: Callable[[], Any]) -> Response:
     """Runs what blocks in a thread, and says what went wrong in the one form that pages know."""
     try:
-        result = await run_in_threadpool(work)
+        result = await in_thread(work)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadParameter, CommandError, ScanError) as error:
         return _error(400, "bad_request", str(error))
     except BrokerRefused as error:
@@ -192,12 +213,20 @@ async def _answer(work: Callable[[], Any]) -> Response:
         return _error(503, "outcome_unknown", str(error))
     except AfpoolsError as error:
         return _error(500, "profile", str(error))
-    if isinstance(result, Response):
-        return result
-    return Response(msgspec.json.encode(result), media_type="application/json")
+    return result if isinstance(result, Response) else _json(result)
+
+
+def _json(value: Any, status: int = 200, background: BackgroundTask | None = None) -> Response:
+    return Response(encoded(value), status, media_type="application/json", background=background)
+
+
+def encoded(value: Any) -> bytes:
+    """A value as JSON, whatever its texts hold: the name of a folder that is not UTF-8 is half characters to Python."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value)).encode()
 
 
 def _error(status: int, code: str, message: str) -> Response:
-    return Response(
-        msgspec.json.encode({"error": {"code": code, "message": message}}), status, media_type="application/json"
-    )
+    return _json({"error": {"code": code, "message": message}}, status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import html
+import logging
 import signal
 import socket
 import tempfile
@@ -100,8 +101,9 @@ class Serving:
         self._scan = ScanJob()
         session = Session(*listening.getsockname())
         self.new_address = session.new_address
+        self._api = Api(self._client, self._live, usage, self._scan)
         config = uvicorn.Config(
-            make_app(Api(self._client, self._live, usage, self._scan), session),
+            make_app(self._api, session),
             log_config=None,
             access_log=False,
             # It would give away what runs here to whoever can connect.
@@ -109,7 +111,7 @@ class Serving:
             lifespan="off",
             timeout_graceful_shutdown=_GRACE,
         )
-        self._server = _Server(config, self._live, ready)
+        self._server = _Server(config, self._stopping, ready)
 
     def run(self) -> None:
         """Serves until `stop`; in a program's first thread, also until SIGTERM or Ctrl-C."""
@@ -117,22 +119,29 @@ class Serving:
         try:
             self._server.run(sockets=[self._listening])
         finally:
-            self._live.stop()
+            self._stopping()
             self._scan.close()
-            self._client.close()
+            # It waits for the call under way, and nobody waits for that.
+            threading.Thread(target=self._client.close, name="afpools-close", daemon=True).start()
 
     def stop(self) -> None:
         """Ends `run` within two seconds. From any thread."""
-        self._live.stop()
+        self._stopping()
         self._server.should_exit = True
+
+    def _stopping(self) -> None:
+        """Lets everything that takes long end."""
+        self._api.stopping.set()
+        self._scan.cancel()
+        self._live.stop()
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and ends the streams before it waits for them."""
+    """Says when it answers, and ends what takes long before it waits for it."""
 
-    def __init__(self, config: uvicorn.Config, live: Live, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None], ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._live = live
+        self._stopping = stopping
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -142,7 +151,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         # Not uvicorn's own, which dies of the signal in the end: being told to stop is no failure.
-        self._live.stop()
+        self._stopping()
+        # It would print a traceback of each request that it cancels now.
+        logging.getLogger("uvicorn.error").disabled = True
         self.force_exit = self.should_exit
         self.should_exit = True
 

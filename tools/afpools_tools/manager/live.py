@@ -121,7 +121,8 @@ class Live:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._watchers: set[Callable[[], None]] = set()
-        self._watchers_lock = threading.Lock()
+        # Reentrant: a signal stops us in whatever the first thread is doing.
+        self._watchers_lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="afpools-live", daemon=True)
 
     @property

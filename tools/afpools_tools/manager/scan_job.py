@@ -15,7 +15,7 @@ from typing import Any
 
 from afpools import HostSummary
 
-from ..networks import ScanError, own_target, parse_target, this_machine
+from ..networks import NothingScanned, ScanError, own_target, parse_target, this_machine
 from ..scan import Scanner, ScanResult, keep, last_result, mark
 
 log = logging.getLogger("afpools.manager")
@@ -101,8 +101,10 @@ class ScanJob:
         else:
             try:
                 result = last_result()
-            except ScanError:
+            except NothingScanned:
                 return found
+            except ScanError as error:
+                return {**found, "result_error": str(error)}
         found["result"] = {
             "network": str(result.network),
             "started": result.started.isoformat(),

@@ -5,7 +5,7 @@ import { openSession } from "./api.js";
 import { time } from "./format.js";
 import { followVisibility, start } from "./live.js";
 import { firstToken, secret, takeToken } from "./session.js";
-import { closed, connected, isReader, isStale, loaded, status } from "./store.js";
+import { closed, connected, isAway, isReader, isStale, loaded, status } from "./store.js";
 import { Toasts, failed } from "./ui.js";
 import { BrokerPage } from "./pages/broker.js";
 import { ExchangePage } from "./pages/exchange.js";
@@ -65,9 +65,11 @@ function ThemeButton() {
 
 function Connection() {
   const { broker, name, role, reachable } = status.value;
-  const state = !connected.value ? "Manager stopped" : reachable ? broker : "Broker away";
+  const [light, state] = !connected.value ? ["bad", "Manager does not answer"]
+    : reachable ? ["good", broker]
+    : isAway.value ? ["bad", "Broker unreachable"] : ["", "Connecting…"];
   return html`<div class="connection">
-    <span class="light ${isStale.value ? "bad" : "good"}" aria-hidden="true"></span>
+    <span class="light ${light}" aria-hidden="true"></span>
     <span><b>${state}</b><br /><span class="muted">${name}${role && `, ${role}`}</span></span>
   </div>`;
 }
@@ -86,7 +88,8 @@ function Banner() {
   // A moment, not a span: this is read aloud whenever it changes.
   const ago = (seconds) => time(Date.now() - seconds * 1000);
   if (!connected.value) {
-    lines.push(["bad", "The Pool Manager does not answer. Is afpools manager still running? Showing the last known state."]);
+    lines.push(["bad", `The Pool Manager does not answer. Is afpools manager still running?${
+      loaded.value ? " Showing the last known state." : ""}`]);
   } else if (!reachable && since) {
     lines.push(["bad", `The broker has been away since ${time(since * 1000)}. ${
       loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
@@ -186,5 +189,7 @@ for (const kind of ["dragover", "drop"]) {
 applyTheme();
 if (firstToken !== null) await openSession(firstToken);
 else if (!secret()) closed.value = { code: "no_token", message: "" };
-render(html`<${App} />`, document.getElementById("app"));
+const frame = document.getElementById("app");
+frame.replaceChildren(); // what the file has there until this runs
+render(html`<${App} />`, frame);
 start();

@@ -1,7 +1,7 @@
 // What is known: pools, hosts, and how we stand with the broker. live.js fills it, pages read it.
 
 import { computed, signal } from "./html.js";
-import { byName } from "./format.js";
+import { byName, number } from "./format.js";
 
 /** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free. */
 export const pools = signal([]);
@@ -20,8 +20,18 @@ export const closed = signal(null);
 /** Whether anything has arrived yet. */
 export const loaded = signal(false);
 
-/** What a list without a line says: `text`, where it is known that there is none. */
-export const nothing = (text) => (loaded.value ? text : "Waiting for the broker.");
+/** What a list without a line says. `text` is for one that is known to be empty: not for one that is still loading, nor
+ * for one that cannot be had. */
+export function nothing(text) {
+  if (loaded.value) return text;
+  return isAway.value ? waiting() : "Loading…";
+}
+
+/** What stands where something will be that cannot be had now; the banner above every page says why. */
+export const waiting = () => (connected.value ? "Waiting for the broker." : "Waiting for the Pool Manager.");
+
+/** A number that is known only once something has arrived; nothing before. */
+export const counted = (value) => (loaded.value ? number(value) : "");
 
 export const poolByName = computed(() => new Map(pools.value.map((pool) => [pool.name, pool])));
 export const hostByName = computed(() => new Map(hosts.value.map((host) => [host.name, host])));
@@ -34,6 +44,9 @@ export const members = computed(() => {
   }
   return found;
 });
+
+/** Whether it is known that nobody answers; before the first answer it is not. */
+export const isAway = computed(() => !connected.value || (!status.value.reachable && status.value.since > 0));
 
 export const isStale = computed(() => !connected.value || !status.value.reachable);
 

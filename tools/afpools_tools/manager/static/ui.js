@@ -3,7 +3,7 @@
 import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { write } from "./api.js";
 import { number } from "./format.js";
-import { may } from "./store.js";
+import { isStale, may, waiting } from "./store.js";
 
 // --- toasts: what was done, and its undo -----------------------------------------------------------------------------
 
@@ -123,9 +123,23 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
         // The keyboard is the grid's, which says which row is meant. Not when the button goes down: that ends a drag.
         if (document.activeElement === box.current) box.current.closest("[role=grid]")?.focus({ preventScroll: true });
       }}>
-    ${!items.length && empty ? html`<p class="empty">${empty}</p>` : null}
+    ${!items.length && empty ? html`<div class="empty">${empty}</div>` : null}
     <div class="rows" role="presentation" style=${{ height: `${items.length * view.row}px` }}>${rows}</div>
   </div>`;
+}
+
+// --- answers ---------------------------------------------------------------------------------------------------------
+//
+// What a page asks for is in one of three states, which never look alike: loading, failed, or there, be it empty.
+
+export const Loading = ({ children }) => html`<p class="loading" role="status">${children}</p>`;
+
+/** What stands where an answer will be: that it is loading, or why it failed; nothing once it is there. */
+export function Pending({ value, error, children }) {
+  // While there is no broker, the banner above every page says why.
+  if (error && !isStale.value) return html`<p class="error" role="alert">${error.message}</p>`;
+  if (value) return null;
+  return error ? html`<p class="muted">${waiting()}</p>` : html`<${Loading}>${children}</${Loading}>`;
 }
 
 // --- small things ----------------------------------------------------------------------------------------------------

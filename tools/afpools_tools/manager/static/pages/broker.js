@@ -3,15 +3,14 @@
 import { html } from "../html.js";
 import { read } from "../api.js";
 import { date, duration, number, plural } from "../format.js";
-import { useAnswer } from "../ui.js";
+import { Pending, useAnswer } from "../ui.js";
 
 export function BrokerPage() {
   const { value, error } = useAnswer((signal) => read("brokers", {}, signal), "brokers", 10);
   return html`<section class="page">
     <header><h2>Broker</h2><span class="muted">Every endpoint of your profile, asked every ten seconds.</span></header>
     <div class="reading wide">
-      ${error && html`<p class="error" role="alert">${error.message}</p>`}
-      ${!value && !error && html`<p class="muted">Asking…</p>`}
+      <${Pending} value=${value} error=${error}>Asking every endpoint of your profile…</${Pending}>
       ${value && html`<div class="cards">
         ${value.endpoints.map((endpoint) => html`<${Endpoint} key=${endpoint.url} endpoint=${endpoint} />`)}
         <${Credentials} answer=${value} />

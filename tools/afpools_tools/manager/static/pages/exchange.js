@@ -1,10 +1,10 @@
 // Import and export: pools to a file and back, and Afanasy's own pools.
 
-import { html, useState } from "../html.js";
+import { html, useRef, useState } from "../html.js";
 import { read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
-import { Choice, done, failed } from "../ui.js";
+import { Choice, Loading, done, failed } from "../ui.js";
 
 export function ExchangePage() {
   return html`<section class="page">
@@ -35,8 +35,9 @@ function Export() {
   };
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
-    <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")} JSON to be kept; CSV for
-      spreadsheets, with a row for each host of a pool; for MongoDB, what mongoimport takes into the database of the earlier pool server. Each can be imported again.</p>
+    <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")}</p>
+    <p class="muted">JSON to keep. CSV for spreadsheets, with a row for each host of a pool. For MongoDB, what mongoimport takes into the
+      database of the earlier pool server. Each can be imported again.</p>
     <div class="buttons">
       ${[["json", "JSON"], ["csv", "CSV"], ["jsonl", "MongoDB"]].map(([format, word]) => html`<button key=${format} type="button"
         onClick=${() => save(format)}>${word}</button>`)}
@@ -49,17 +50,24 @@ function ImportFile() {
   const [text, setText] = useState("");
   const [mode, setMode] = useState("add");
   const [plan, setPlan] = useState(null);
+  const [busy, setBusy] = useState(""); // what is asked: "plan", "import"
   const [error, setError] = useState("");
   const [over, setOver] = useState(false);
+  const asked = useRef(0);
+  const job = useRef("");
   const look = async (content, how, file = name) => {
+    const mine = ++asked.current;
     setPlan(null);
     setError("");
+    setBusy(content.trim() ? "plan" : "");
     if (!content.trim()) return;
     try {
-      setPlan(await readLong("import/plan", { name: file, text: content, replace: how === "replace" }));
+      const found = await readLong("import/plan", { name: file, text: content, replace: how === "replace" });
+      if (mine === asked.current) setPlan(found);
     } catch (problem) {
-      setError(problem.message);
+      if (mine === asked.current) setError(problem.message);
     }
+    if (mine === asked.current) setBusy("");
   };
   const take = async (file) => {
     if (!file) return;
@@ -77,24 +85,31 @@ function ImportFile() {
   };
   const apply = async () => {
     setError("");
+    setBusy("import");
+    job.current = crypto.randomUUID();
+    let refusal;
     try {
-      const made = await write("import/apply", { name, text, replace: mode === "replace" });
-      const { changes, failed: refusal } = made;
-      if (refusal) {
-        if (changes.length) done(`Imported a part of ${name}: ${plural(changes.length, "change")}`, changes);
-        await look(text, mode);
-        setError(`${number(changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`);
-        return;
-      }
-      done(`Imported ${name}: ${plural(changes.length, "change")}`, changes);
-      setPlan(null);
-      setName("");
-      setText("");
+      const made = await write("import/apply", {
+        name, text, replace: mode === "replace", shown: plan.shown, job: job.current,
+      });
+      refusal = made.failed;
+      const count = plural(made.changes.length, "change");
+      if (made.changes.length) done(refusal ? `Imported a part of ${name}: ${count}` : `Imported ${name}: ${count}`, made.changes);
+      if (refusal) refusal = `${number(made.changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`;
     } catch (problem) {
-      setError(problem.message);
-      await look(text, mode);
+      refusal = problem.message;
     }
+    setBusy("");
+    if (refusal) {
+      await look(text, mode);
+      setError(refusal);
+      return;
+    }
+    setPlan(null);
+    setName("");
+    setText("");
   };
+  const cancel = () => write("import/cancel", { job: job.current }).catch(failed);
   const drop = (event) => {
     event.preventDefault();
     setOver(false);
@@ -113,7 +128,10 @@ function ImportFile() {
     <${Choice} label="How" value=${mode} options=${[["add", "Only add"], ["replace", "Also remove what is not in the file"]]}
       onChange=${(value) => { setMode(value); look(text, value); }} />
     ${error && html`<p class="error" role="alert">${error}</p>`}
-    ${plan && html`<div class="stack tight" aria-live="polite">
+    ${busy === "plan" && html`<${Loading}>Looking at what would change…</${Loading}>`}
+    ${busy === "import" && html`<div class="buttons" role="status"><span class="muted">Importing ${name}…</span>
+      <button onClick=${cancel} title="Ends after the change under way">Cancel</button></div>`}
+    ${plan && busy !== "import" && html`<div class="stack tight" aria-live="polite">
       ${plan.steps.length ? html`<ul class="steps">${plan.steps.map((step) => html`<li key=${step} class="mono">${breakable(step)}</li>`)}</ul>
         <div class="buttons"><button class="primary" disabled=${!may("pools.create")} onClick=${apply}>Make ${plural(plan.steps.length, "change")}</button></div>`
         : html`<p class="good">Nothing to do: ${plural(plan.pools, "pool")} as in the file.</p>`}
@@ -125,15 +143,19 @@ function ImportNative() {
   const [found, setFound] = useState(null);
   const [left, setLeft] = useState(() => new Set());
   const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
   const possible = status.value.operations.includes("pools.import_native");
   const look = async () => {
     setError("");
+    setBusy(true);
     try {
       setFound((await read("native")).pools);
       setLeft(new Set());
     } catch (problem) {
+      setFound(null);
       setError(problem.message);
     }
+    setBusy(false);
   };
   const wanted = (found ?? []).filter(({ path, created, added }) => !left.has(path) && (created || added.count));
   const apply = async () => {
@@ -142,7 +164,9 @@ function ImportNative() {
       const made = await write("native/import", { paths: wanted.map(({ path }) => path) });
       done(`Imported ${plural(made.pools.length, "pool")} of Afanasy`, made.pools.map(({ change }) => change));
     } catch (problem) {
+      await look();
       setError(problem.message);
+      return;
     }
     await look();
   };
@@ -155,7 +179,8 @@ function ImportNative() {
     <header><h3>Afanasy's own pools</h3></header>
     <p class="muted">Makes a pool of each that has renders, or adds the hosts that ours lack. No host is taken out of a pool.</p>
     ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This takes a manager's profile." : "This broker is too old for it."}</p>`}
-    <div class="buttons"><button disabled=${!may("pools.import_native")} onClick=${look}>Look at them</button></div>
+    <div class="buttons"><button disabled=${!may("pools.import_native") || busy} onClick=${look}>Look at them</button></div>
+    ${busy && html`<${Loading}>Asking the broker for Afanasy's own pools…</${Loading}>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">
       ${!found.length && html`<p class="muted">No render is in one.</p>`}

@@ -3,8 +3,8 @@
 import { html, useEffect, useRef, useState } from "../html.js";
 import { read } from "../api.js";
 import { breakable, date, number, time } from "../format.js";
-import { hosts, isReader, isStale, may, membership, poolByName, pools, status } from "../store.js";
-import { Swatch, undo } from "../ui.js";
+import { hosts, isAway, isReader, loaded, may, membership, poolByName, pools, status, waiting } from "../store.js";
+import { Pending, Swatch, undo } from "../ui.js";
 
 const PAGE = 100;
 const MOST = 500; // that the broker gives at a time
@@ -16,9 +16,9 @@ const WORDS = {
 };
 
 export function HistoryPage({ argument }) {
-  const [entries, setEntries] = useState([]);
+  const [entries, setEntries] = useState(null);
   const [more, setMore] = useState(false);
-  const [error, setError] = useState("");
+  const [error, setError] = useState(null);
   const asked = useRef(0);
   const wanted = useRef(PAGE);
   // From the newest on, as many as are wanted: nobody loses the place that he has scrolled to, and no wish for older
@@ -38,9 +38,9 @@ export function HistoryPage({ argument }) {
       }
       setEntries(found);
       setMore(full);
-      setError("");
+      setError(null);
     } catch (problem) {
-      if (mine === asked.current) setError(problem.message);
+      if (mine === asked.current) setError(problem);
     }
   };
   // Whatever changes a pool or the list of registered hosts makes a line of history.
@@ -48,10 +48,15 @@ export function HistoryPage({ argument }) {
   const registered = hosts.value.reduce((sum, host) => sum + host.registered, 0);
   const shown = useRef("");
   useEffect(() => {
-    if (shown.current !== argument) wanted.current = PAGE;
+    if (shown.current !== argument) {
+      wanted.current = PAGE;
+      setEntries(null); // another pool's
+      setMore(false);
+    }
     shown.current = argument;
-    if (!isReader.value) load();
-  }, [argument, revisions, registered, membership.value, status.value.reachable, isReader.value]);
+    // Before anything has arrived it is not known who we are.
+    if (loaded.value && !isReader.value) load();
+  }, [argument, revisions, registered, membership.value, status.value.reachable, loaded.value, isReader.value]);
   if (isReader.value) {
     return html`<section class="page"><header><h2>History</h2></header>
       <p class="pad muted">Who changed what is for managers to see, and your profile is a reader's.</p></section>`;
@@ -74,11 +79,10 @@ export function HistoryPage({ argument }) {
           ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
         </select></label>
     </header>
-    ${error && !isStale.value && html`<p class="error pad" role="alert">${error}</p>`}
     <div class="table scroll" tabindex="0" role="region" aria-label="Changes">
       <table class="history">
         <thead><tr><th>When</th><th>Who</th><th>What</th><th>Difference</th><th>Undo</th></tr></thead>
-        <tbody>${entries.map((entry) => html`<tr key=${entry.id}>
+        <tbody>${entries?.map((entry) => html`<tr key=${entry.id}>
           <td class="when"><span>${time(entry.when)}</span> <span class="muted">${date(entry.when)}</span></td>
           <td>${entry.who}</td>
           <td>${WORDS[entry.op] ?? entry.op}${entry.pool && html` <span class="chip"><${Swatch}
@@ -87,7 +91,10 @@ export function HistoryPage({ argument }) {
           <td class="undo"><${UndoCell} entry=${entry} onUndo=${() => take(entry)} /></td>
         </tr>`)}</tbody>
       </table>
-      ${!entries.length && !error && html`<p class="empty">Nothing was changed yet.</p>`}
+      ${(error || !entries?.length) && html`<div class="empty">
+        ${!loaded.value && isAway.value ? html`<p>${waiting()}</p>`
+          : html`<${Pending} value=${entries} error=${error}>Loading the history…</${Pending}>`}
+        ${entries && !error && html`<p>Nothing has changed yet.</p>`}</div>`}
       ${more && html`<p class="pad"><button onClick=${older}>Older changes</button></p>`}
     </div>
   </section>`;

@@ -4,7 +4,7 @@ import { html, useMemo, useRef, useState } from "../html.js";
 import { write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
-import { hostByName, hosts, may, nothing, poolByName, pools } from "../store.js";
+import { counted, hostByName, hosts, loaded, may, nothing, poolByName, pools } from "../store.js";
 import { Choice, Dialog, Search, Swatch, VirtualList, done, failed } from "../ui.js";
 import { assign } from "./pools.js";
 
@@ -31,7 +31,8 @@ export function HostsPage({ argument }) {
   }, [hosts.value, text, argument]);
   const shown = useMemo(() => (state ? inPool.filter((host) => inState(host, state)) : inPool), [inPool, state]);
   const selection = useSelection(shown);
-  const options = STATE_FILTERS.map(([value, word, title]) => [value, word, inPool.reduce((sum, host) => sum + inState(host, value), 0), title]);
+  const options = STATE_FILTERS.map(([value, word, title]) => [
+    value, word, loaded.value ? inPool.reduce((sum, host) => sum + inState(host, value), 0) : undefined, title]);
   const chosen = selection.names;
   const hidden = useMemo(() => {
     const here = new Set(shown.map((host) => host.name));
@@ -49,7 +50,7 @@ export function HostsPage({ argument }) {
   return html`<section class="page split hosts-page">
     <div class="list">
       <header>
-        <h2>Hosts <small>${shown.length === hosts.value.length ? number(shown.length)
+        <h2>Hosts <small>${shown.length === hosts.value.length ? counted(shown.length)
           : `${number(shown.length)} of ${number(hosts.value.length)}`}</small></h2>
         <${Search} value=${text} onInput=${setText} label="Filter hosts"
           placeholder="Filter: text or gpu-[1-8] (press /)" />

@@ -5,8 +5,8 @@ import { read } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { number, plural, stateWord } from "../format.js";
 import { grouped, pairs } from "../overlap.js";
-import { hosts, membership, nothing, poolByName, pools } from "../store.js";
-import { Choice, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
+import { hosts, loaded, membership, nothing, poolByName, pools } from "../store.js";
+import { Choice, Pending, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 export function MapPage({ argument }) {
   const usage = argument === "usage";
@@ -41,8 +41,8 @@ function Membership() {
             ${first && !poolByName.value.has(first) && html`<option value=${first}>${first}</option>`}
             ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
           </select></label>
-        <span class="muted">${plural(columns.length, "host")} across, ${plural(pools.value.length, "pool")} down${
-          lonely ? `; ${plural(lonely, "host")} in no pool` : ""}</span>
+        <span class="muted">${loaded.value && `${plural(columns.length, "host")} across, ${plural(pools.value.length, "pool")} down${
+          lonely ? `; ${plural(lonely, "host")} in no pool` : ""}`}</span>
       </div>
       <${Picture} columns=${columns} rows=${pools.value} first=${first}
         onPick=${(name) => { setOrder("pools"); setFirst(name === first ? "" : name); }} />
@@ -51,7 +51,7 @@ function Membership() {
       <header><h2>${first ? `Overlaps of ${first}` : "Overlaps"}</h2>
         ${first && html`<button class="copy" onClick=${() => setFirst("")}>All</button>`}</header>
       <${VirtualList} items=${shared} rowRem=${first ? 2.25 : 3.2} role="list" aria-label="Pools that share hosts"
-        empty=${first ? `${first} shares no host with another pool.` : "No pools share hosts."}
+        empty=${nothing(first ? `${first} shares no host with another pool.` : "No pools share hosts.")}
         row=${([one, other, count], _index, style) => html`<div key=${`${one}\n${other}`} role="listitem" class="row pair ${first ? "one" : ""}" style=${style}>
           ${!first && html`<span class="cut" title=${one}>${one}</span>`}<span class="cut" title=${other}>${!first && html`<span class="muted">and </span>`}${other}</span>
           <span class="muted count" title="${plural(count, "host")} in both">${number(count)}</span>
@@ -220,8 +220,8 @@ function UsagePage() {
       <span class="legend"><i class="busy"></i>Busy <i class="free"></i>Free <i class="blocked"></i>Nimby, paused, sick</span>
       <span class="muted">Up to twelve hours, counted while the manager runs.</span>
     </div>
-    ${error && html`<p class="error pad">${error.message}</p>`}
     <div class="scroll charts">
+      <${Pending} value=${value} error=${error}>Loading the use of every pool…</${Pending}>
       ${shown.map((pool) => html`<article key=${pool.name} class="card">
         <header><h3><${Swatch} colour=${pool.colour} /> ${pool.name}</h3>
           <span class="muted">${number(pool.busy)} of ${number(pool.hosts)} busy</span></header>

@@ -3,8 +3,8 @@
 import { html, useEffect, useMemo, useState } from "../html.js";
 import { read, readLong } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { isStale, loaded, nothing, poolByName, pools } from "../store.js";
-import { Choice, Copy, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
+import { loaded, nothing, poolByName, pools } from "../store.js";
+import { Choice, Copy, Pending, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 const STYLES = {
   complement: ["Complement", "Names the pool's own hosts: right for hosts that register later. What the plug-ins ask for."],
@@ -43,7 +43,7 @@ function PoolMasks({ pool }) {
   const { value, error } = useAnswer((signal) => read("masks", { pool: pool.name }, signal), `${pool.name} ${pool.revision}`, 30);
   return html`<div class="stack">
     <h2><${Swatch} colour=${pool.colour} /> ${pool.name} <small>${plural(pool.hosts, "host")}</small></h2>
-    ${error && !isStale.value && html`<p class="error" role="alert">${error.message}</p>`}
+    <${Pending} value=${value} error=${error}>Loading the masks of ${pool.name}…</${Pending}>
     ${value?.masks.map((mask) => html`<${MaskCard} key=${mask.asked} mask=${mask} pool=${pool.name} />`)}
   </div>`;
 }
@@ -102,7 +102,7 @@ function PatternBox({ pool }) {
       ${pool && html`<label class="check"><input type="checkbox" checked=${against} onChange=${(event) => setAgainst(event.target.checked)} />
         meant for ${pool.name}</label>`}
     </div>
-    ${error && html`<p class="error" role="alert">${error.message}</p>`}
+    ${settled && html`<${Pending} value=${value} error=${error}>Testing the mask…</${Pending}>`}
     ${value && html`<div aria-live="polite" class="stack tight">
       ${value.warnings.map((warning) => html`<p key=${warning} class="warning">${warning}</p>`)}
       ${!value.warnings.length && html`<p class="good">Nothing to say against it.</p>`}

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
+import { counted, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
 import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
@@ -46,7 +46,7 @@ export function PoolsPage({ argument }) {
   return html`<section class="page split">
     <div class="list">
       <header>
-        <h2>Pools <small>${number(pools.value.length)}</small></h2>
+        <h2>Pools <small>${counted(pools.value.length)}</small></h2>
         <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search (press /)" />
         <button class="primary" disabled=${!may("pools.create")} onClick=${() => setCreating(true)}>New pool</button>
       </header>
@@ -84,7 +84,7 @@ function PoolDetail({ pool }) {
   const [dialog, setDialog] = useState(null);
   const [typed, setTyped] = useState("");
   const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
-  const { value: past } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
+  const { value: past, error: pastError } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
   const own = members.value.get(pool.name) ?? [];
   const add = async (event) => {
     event.preventDefault();
@@ -107,6 +107,7 @@ function PoolDetail({ pool }) {
     </dl>
     <${UsageBar} pool=${pool} />
     ${past?.pools[pool.name] && html`<${UsageChart} series=${{ when: past.when, ...past.pools[pool.name] }} hosts=${pool.hosts} label="Use of ${pool.name}" />`}
+    ${pastError && !isStale.value && html`<p class="error" role="alert">Its use over time cannot be shown. ${pastError.message}</p>`}
     <nav class="links">
       <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
       <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { date, duration, number, plural, time } from "../format.js";
 import { may, poolByName, pools } from "../store.js";
-import { Choice, Swatch, VirtualList, done, failed } from "../ui.js";
+import { Choice, Pending, Swatch, VirtualList, done, failed } from "../ui.js";
 import { assign } from "./pools.js";
 
 const KINDS = [["new", "New"], ["all", "All"], ["render", "Renders"], ["pool", "In a pool"]];
@@ -15,11 +15,15 @@ const fits = { new: isNew, all: () => true, render: (machine) => machine.render,
 export function ScanPage() {
   const [state, setState] = useState(null);
   const [network, setNetwork] = useState(null);
-  const [error, setError] = useState("");
+  const [error, setError] = useState(""); // of what was pressed
+  const [failure, setFailure] = useState(null); // of asking how far it is
   const [kind, setKind] = useState("new");
   const [chosen, setChosen] = useState(() => new Set());
   const [target, setTarget] = useState("");
-  const load = () => read("scan").then((found) => { setState(found); return found; }, (problem) => setError(problem.message));
+  const load = () => read("scan").then((found) => {
+    setState(found);
+    setFailure(null);
+  }, setFailure);
   const running = state?.running ?? false;
   // While it runs, how far it is; else what the farm makes of the last result.
   useEffect(() => {
@@ -85,7 +89,7 @@ export function ScanPage() {
     </div>`}
     <div class="filters">
       <${Choice} label="Machines" value=${kind} onChange=${setKind}
-        options=${KINDS.map(([value, word]) => [value, word, machines.filter(fits[value]).length])} />
+        options=${KINDS.map(([value, word]) => [value, word, result ? machines.filter(fits[value]).length : undefined])} />
       ${result && html`<span class="muted">${result.network}, ${time(result.started)} on ${date(result.started)}${
         running ? "" : `, took ${duration(result.seconds)}`}${!running && result.tried < result.addresses
         ? `; cancelled after ${number(result.tried)} of ${number(result.addresses)} addresses` : ""}</span>`}
@@ -99,7 +103,8 @@ export function ScanPage() {
         ${["Name", "Address", "On the farm", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
       </div>
       <${VirtualList} items=${shown} rowRem=${2.25} role="rowgroup" tabindex="-1"
-        empty=${result ? "None of this kind." : "Nothing was scanned yet."}
+        empty=${!state ? html`<${Pending} value=${state} error=${failure}>Loading the last scan…</${Pending}>`
+          : result ? "None of this kind." : state.result_error ? html`<span class="error">${state.result_error}</span>` : "Nothing has been scanned yet."}
         row=${(machine, index, style) => html`<div key=${machine.address} class="row" role="row" aria-rowindex=${index + 2} style=${style}>
           <span role="gridcell"><input type="checkbox" aria-label="Select ${machine.name || machine.address}" disabled=${!machine.name}
             checked=${machine.name !== "" && chosen.has(machine.name)} onChange=${() => toggle(machine.name)} /></span>
