@@ -3,17 +3,25 @@
 Strategy: SQLite's own transactions do the work. Every call is one transaction of one connection, which the threads of
 this process take in turns; other processes are kept apart by SQLite's locks. Write-ahead logging lets readers go on
 while somebody writes, `synchronous=FULL` makes an acknowledged change survive a power cut.
+
+After every change the log is written into the main file and emptied, so that a copy of the main file has everything,
+and no old log is left to spoil a file that is put in its place. This costs a change about four milliseconds.
+
+People copy, move and delete files while a broker has them open, which SQLite does not expect. Whenever the main file
+was written, and not by a commit that SQLite knows of, all connections are closed and what is there is opened anew.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,7 +77,12 @@ _WATCH_SECONDS = 0.5
 
 T = TypeVar("T", Entry, Step)
 
+# Where a file is, to tell whether it is still the same one.
+_Identity = tuple[int, int]
+
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+_RESTORE = "Move it away, and restore a backup with `afpools restore`"
 
 # SQLite's primary result codes, and what to do about them.
 _ADVICE = {
@@ -79,7 +92,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it cannot be written. See that this user may write the file and its folder",
     sqlite3.SQLITE_PERM: "it cannot be written. See that this user may write the file and its folder",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database. Name another file in [store] uri, or restore this one",
-    sqlite3.SQLITE_CORRUPT: "it is damaged. Restore it from a backup",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged. {_RESTORE}",
     sqlite3.SQLITE_FULL: "the disk is full. Make room on it",
     sqlite3.SQLITE_IOERR: "the disk does not read or write it. See the system's log",
 }
@@ -99,8 +112,13 @@ class SqliteStore:
         self._path = path
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._opened: _Opened | None = None
+        self._identity: _Identity | None = None
+        self._files = threading.Lock()  # of everything below
+        self._all_opened: set[_Opened] = set()
+        self._suspect = False  # the files are not what SQLite takes them for: whoever has them open must let go
+        self._written = (0, 0)  # the main file as somebody was last seen to have written it
+        self._log_has_commits = False
 
     def load(self) -> Contents:
         pools: dict[str, Pool] = {}
@@ -112,7 +130,7 @@ class SqliteStore:
                 except msgspec.MsgspecError as error:
                     problems.append(
                         f"The pool {name!r} in {self._path} cannot be read and counts as absent: {error}. "
-                        "Restore the file, or mend or delete that row."
+                        "Restore a backup, or fix or delete that row."
                     )
         registered = pools.pop("", Pool(""))
         return Contents(pools, registered, tuple(problems))
@@ -167,25 +185,26 @@ class SqliteStore:
         return [self._decode(text, Step) for (text,) in rows]
 
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
-        # SQLite counts the commits of all *other* connections, so this one has to be apart from that of the writes.
+        # A connection of its own, so that a change under way need not be waited for.
         with self._explained():
-            self._check_identity()
-            connection = self._open()
+            self._let_suspect_go()
+            opened = self._open()
         try:
-            commits: int | None = None
-            count: int | None = None
+            with self._explained():
+                (state,) = opened.db.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise StoreUnavailable(f"The store {self._path} is damaged ({state}). {_RESTORE}.")
+            count = -1
             while not stop.is_set():
-                asked = time.monotonic()
-                last = commits, count
+                asked, last = time.monotonic(), count
                 with self._explained():
-                    self._check_identity()
-                    (commits,) = connection.execute("PRAGMA data_version").fetchone()
-                    if commits != last[0]:
-                        (count,) = connection.execute("SELECT count FROM counts WHERE name = 'pools'").fetchone()
-                yield Sign(count != last[1], asked)
+                    self._check_files(opened)
+                    (count,) = opened.db.execute("SELECT count FROM counts WHERE name = 'pools'").fetchone()
+                    self._empty_log(opened.db)
+                yield Sign(count != last, asked)
                 stop.wait(_WATCH_SECONDS)
         finally:
-            connection.close()
+            self._let_go(opened)
 
     def ping(self) -> float:
         start = time.monotonic()
@@ -197,10 +216,12 @@ class SqliteStore:
         start = time.monotonic()
         # A connection of its own: where the file is locked, only this one waits, and nobody behind it.
         with self._explained():
-            self._check_identity()
-            with closing(self._open()) as db:
-                db.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
-                db.execute("UPDATE counts SET count = count + 1 WHERE name = 'probes'")
+            opened = self._open()
+            try:
+                opened.db.execute("UPDATE counts SET count = count + 1 WHERE name = 'probes'")
+                self._empty_log(opened.db)
+            finally:
+                self._let_go(opened)
         return time.monotonic() - start
 
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
@@ -219,9 +240,9 @@ class SqliteStore:
 
     def close(self) -> None:
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            if self._opened is not None:
+                self._let_go(self._opened)
+                self._opened = None
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +255,7 @@ class SqliteStore:
         except msgspec.MsgspecError as error:
             raise StoreUnavailable(
                 f"The pool {name!r} in {self._path} cannot be read: {error}. "
-                "Restore the file, or mend or delete that row."
+                "Restore a backup, or fix or delete that row."
             ) from None
 
     def _entry(self, text: str) -> Entry:
@@ -258,10 +279,15 @@ class SqliteStore:
             )
         try:
             with self._explained():
-                self._check_identity()
-                if self._connection is None:
-                    self._connection = self._open()
-                db = self._connection
+                if self._opened is None:
+                    self._opened = self._open()
+                try:
+                    self._check_files(self._opened)
+                except StoreUnavailable:
+                    self._let_go(self._opened)
+                    self._opened = None
+                    raise
+                db = self._opened.db
                 wait = max(0.0, deadline - time.monotonic())
                 db.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
                 # IMMEDIATE takes the right to write before anything is read: what was read is what is changed.
@@ -274,24 +300,74 @@ class SqliteStore:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                     raise
+                if write:
+                    self._empty_log(db)
         finally:
             self._lock.release()
 
-    def _open(self) -> sqlite3.Connection:
-        folder = self._path.parent
-        folder.mkdir(parents=True, exist_ok=True)
+    def _open(self) -> _Opened:
+        """A connection of its own, to be let go by whoever asked for it.
+
+        Raises:
+            StoreUnavailable: the file is not the one that was opened first, or is still being let go by others.
+        """
+        self._check_identity()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         # Made here and not by SQLite, which would let everybody read it; its side files take over these permissions.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Never opened once it is there: closing any descriptor of a file gives up all locks that SQLite has on it.
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        with self._files:
+            if self._suspect and self._all_opened:
+                raise StoreUnavailable(self._overwritten())
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(db)
-            found = self._path.stat()
+            opened = _Opened(db, self._side_files())
+            opened.has_news()
+            with self._files:
+                if self._identity is None:
+                    self._identity = _identity(self._path)
+                if not self._all_opened:
+                    self._suspect = False
+                    self._written = self._when_written()
+                self._all_opened.add(opened)
         except BaseException:
             db.close()
             raise
-        if self._identity is None:
-            self._identity = (found.st_dev, found.st_ino)
-        return db
+        return opened
+
+    def _let_suspect_go(self) -> None:
+        """Lets the connection for changes go, where it must not be used any more and nobody comes to notice."""
+        if self._suspect and self._lock.acquire(timeout=self._timeout):
+            try:
+                if self._opened is not None:
+                    self._let_go(self._opened)
+                    self._opened = None
+            finally:
+                self._lock.release()
+
+    def _let_go(self, opened: _Opened) -> None:
+        with self._files:
+            opened.db.close()
+            self._all_opened.discard(opened)
+
+    def _empty_log(self, db: sqlite3.Connection) -> None:
+        """Writes what is in the log into the main file, as far as nobody reads older pages at the moment.
+
+        The commits are safe in the log, and the next one who passes tries again: no trouble here is anybody's.
+        """
+        with self._files, suppress(sqlite3.Error, OSError):
+            self._log_has_commits = self._log_size() > 0
+            if self._log_has_commits:
+                db.execute("PRAGMA busy_timeout = 0")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                db.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+                self._written = self._when_written()
+                self._log_has_commits = self._log_size() > 0
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         self._check_version(db)
@@ -337,18 +413,45 @@ class SqliteStore:
         return int(version)
 
     def _check_identity(self) -> None:
-        """Sees that the open file is still the one at its path: what is written to a file that was deleted is lost."""
-        if self._identity is None:
-            return
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
+        """Sees that the file is still the one that was opened: what is written to one that was deleted is lost."""
+        if self._identity is not None and _identity(self._path) != self._identity:
             raise StoreUnavailable(
                 f"The store {self._path} was deleted or replaced while the broker was running. "
-                "Put it back, or restart the broker to go on with what is there now."
+                "Put it back, or restart the broker to continue with what is there now."
             )
+
+    def _check_files(self, opened: _Opened) -> None:
+        """Sees that nobody has done anything to the files of a connection behind SQLite's back.
+
+        Raises:
+            StoreUnavailable: somebody has. The connection must be let go.
+        """
+        self._check_identity()
+        with self._files:
+            written, last_written = self._when_written(), self._written
+            # The main file is written after a commit that SQLite tells of, or after one that was still in the log.
+            explained = opened.has_news() or self._log_has_commits
+            if self._side_files() != opened.side_files or (written != last_written and not explained):
+                self._suspect = True
+            if self._suspect:
+                raise StoreUnavailable(self._overwritten())
+            self._written, self._log_has_commits = written, self._log_size() > 0
+
+    def _overwritten(self) -> str:
+        return (
+            f"The files of the store {self._path} were changed by something other than SQLite while the broker had "
+            "them open. It opens them again. To replace what is in them, use `afpools restore`."
+        )
+
+    def _side_files(self) -> tuple[_Identity | None, ...]:
+        return tuple(_identity(self._path.with_name(f"{self._path.name}-{suffix}")) for suffix in ("wal", "shm"))
+
+    def _log_size(self) -> int:
+        return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+
+    def _when_written(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_mtime_ns, found.st_size
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -370,3 +473,26 @@ class SqliteStore:
 
 def _pool(name: str, hosts: str, description: str, colour: str) -> Pool:
     return Pool(name, msgspec.json.decode(hosts, type=tuple[str, ...]), description, colour)
+
+
+@dataclass(eq=False)
+class _Opened:
+    """A connection, and which files it has open beside the main one."""
+
+    db: sqlite3.Connection
+    side_files: tuple[_Identity | None, ...]
+    _commits: int = -1
+
+    def has_news(self) -> bool:
+        """Whether another connection has committed anything since this was last asked."""
+        last = self._commits
+        (self._commits,) = self.db.execute("PRAGMA data_version").fetchone()
+        return self._commits != last
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.broker.store.places import PATIENT, add, create, delete, register
 
 from afpools_broker.pools import Pool
+from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, open_store, redacted
 from afpools_broker.store.sqlite import SqliteStore
 
@@ -256,13 +257,13 @@ def test_a_process_killed_while_it_writes_leaves_a_good_file(path: Path) -> None
 def test_a_full_disk_is_named_and_loses_nothing(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx", "a"))
-        assert store._connection is not None
+        assert store._opened is not None
         # SQLite reports the same when the disk has no room.
-        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = store._opened.db.execute("PRAGMA page_count").fetchone()
+        store._opened.db.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreUnavailable, match="the disk is full"):
             store.apply(add("fx", *(f"host-{number}" for number in range(10_000))))
-        store._connection.execute("PRAGMA max_page_count = 1000000")
+        store._opened.db.execute("PRAGMA max_page_count = 1000000")
         store.apply(add("fx", "b"))
         assert store.load().pools["fx"].hosts == ("a", "b")
 
@@ -277,6 +278,146 @@ def test_a_file_that_was_deleted_is_not_written_into_the_void(path: Path) -> Non
             next(store.watch(threading.Event()))
         path.with_suffix(".away").rename(path)
         store.apply(add("fx", "a"))
+
+
+@contextmanager
+def following(store: SqliteStore) -> Iterator[SnapshotKeeper]:
+    """A broker's picture of a store, until the context ends."""
+    keeper = SnapshotKeeper(store, by_hand=False)
+    keeper.start(wait=PATIENT)
+    try:
+        yield keeper
+    finally:
+        keeper.stop(wait=PATIENT)
+
+
+def hosts(keeper: SnapshotKeeper) -> tuple[str, ...]:
+    """Those of the pool fx, as the broker shows it."""
+    return keeper.current.contents.pools.get("fx", Pool("fx")).hosts
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for a condition; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_replaced_file_is_noticed_and_its_old_picture_grows_old(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "a"))
+        with opened(path.with_name("other.db")) as other:
+            other.apply(create("gx"))
+        with following(store) as keeper:
+            path.with_name("other.db").replace(path)
+            replaced = time.monotonic()
+            wait_until(lambda: "deleted or replaced" in keeper.trouble)
+            assert keeper._confirmed <= replaced
+            for call in (store.load, store.probe, lambda: store.apply(create("hx"))):
+                with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                    call()
+    with opened(path) as restarted:
+        assert set(restarted.load().pools) == {"gx"}
+
+
+@pytest.mark.parametrize("size", [3, 3_000], ids=["smaller", "larger"])
+def test_a_file_that_is_copied_over_the_open_one_is_noticed_and_what_is_in_it_is_shown(path: Path, size: int) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", *(f"host-{number}" for number in range(1_000))))
+        with opened(path.with_name("other.db")) as other:
+            # As many writes as the other file has, so that its own count tells nothing.
+            other.apply(create("gx", *(f"host-{number}" for number in range(size))))
+        with following(store) as keeper:
+            assert set(keeper.current.contents.pools) == {"fx"}
+            path.write_bytes(path.with_name("other.db").read_bytes())
+            wait_until(lambda: set(keeper.current.contents.pools) == {"gx"})
+            wait_until(lambda: not keeper.trouble)
+            keeper.apply(add("gx", "new"))
+        assert len(store.load().pools["gx"].hosts) == size + 1
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+
+
+@pytest.mark.parametrize("suffix", ["wal", "shm"])
+def test_a_deleted_side_file_is_noticed_and_no_change_is_lost(path: Path, suffix: str) -> None:
+    with opened(path) as store, following(store) as keeper:
+        keeper.apply(create("fx", "a"))
+        path.with_name(f"{path.name}-{suffix}").unlink()
+        wait_until(lambda: path.with_name(f"{path.name}-{suffix}").exists() and not keeper.trouble)
+        keeper.apply(add("fx", "b"))
+        with opened(path) as other:
+            assert other.load().pools["fx"].hosts == ("a", "b")
+
+
+def test_the_main_file_alone_has_every_change_that_was_acknowledged(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with opened(path) as store, following(store) as keeper:
+        for number in range(5):
+            keeper.apply(create(f"pool-{number}", "a"))
+            # As a file server's backup takes it: one file, while the broker has it open.
+            subprocess.run(["cp", path, copy], check=True)
+            with opened(copy) as copied:
+                assert len(copied.load().pools) == number + 1
+                assert len(copied.history()) == number + 1
+
+
+def test_a_change_that_could_not_be_written_into_the_main_file_yet_is_soon(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "copy.db"
+    with opened(path) as store, opened(path) as other, following(store) as keeper, following(other) as others:
+        keeper.apply(create("fx", "a"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM pools").fetchall()
+            keeper.apply(add("fx", "b"))
+            for each in (keeper, others):
+                wait_until(lambda each=each: hosts(each) == ("a", "b"))  # type: ignore[misc]
+        wait_until(lambda: path.with_name(f"{path.name}-wal").stat().st_size == 0)
+        subprocess.run(["cp", path, copy], check=True)
+        with opened(copy) as copied:
+            assert copied.load().pools["fx"].hosts == ("a", "b")
+        # Whichever broker it was that wrote it there, the other one does not take it for somebody's meddling.
+        now = time.monotonic()
+        wait_until(lambda: min(keeper._confirmed, others._confirmed) > now)
+        assert not caplog.records
+
+
+def test_the_log_of_another_program_may_be_written_into_the_main_file_at_any_time(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "a"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA wal_autocheckpoint = 0")
+            other.execute("UPDATE pools SET description = 'x'")
+            assert store.load().pools["fx"].description == "x"
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            assert store.load().pools["fx"].description == "x"
+
+
+CHANGE = """
+import pathlib, sys
+from tests.broker.store.places import add
+from afpools_broker.store.sqlite import SqliteStore
+store = SqliteStore(pathlib.Path(sys.argv[1]), timeout=20)
+store.apply(add("fx", "theirs"))
+store.close()
+print("ready", flush=True)
+"""
+
+
+def test_another_process_that_comes_and_goes_leaves_the_open_files_alone(path: Path) -> None:
+    # It would take itself for the last one, and delete them, if this process had given up its locks on the way.
+    with opened(path) as store, following(store) as keeper:
+        keeper.apply(create("fx", "ours"))
+        store.probe()
+        files = {file: file.stat().st_ino for file in path.parent.iterdir()}
+        assert len(files) == 3
+        with process(CHANGE, path):
+            assert {file: file.stat().st_ino for file in path.parent.iterdir()} == files
+            wait_until(lambda: keeper.current.contents.pools["fx"].hosts == ("ours", "theirs"))
+            assert not keeper.trouble
 
 
 def test_a_row_that_cannot_be_read_takes_no_other_with_it(path: Path) -> None:
