@@ -64,10 +64,8 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
   useLayoutEffect(() => {
     dialog.current.showModal();
   }, []);
-  // What was refused was about what is no longer shown.
-  useEffect(() => {
-    if (blocked) setError("");
-  }, [blocked]);
+  // A refusal was about what was shown then, whichever comes first: it, or what others have changed.
+  useEffect(() => setError(""), [blocked]);
   const send = async (event) => {
     event.preventDefault();
     setError("");
@@ -85,7 +83,7 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
     <form onSubmit=${send}>
       <h2>${title}</h2>
       ${children}
-      ${error && html`<p class="error" role="alert">${error}</p>`}
+      ${error && !blocked && html`<p class="error" role="alert">${error}</p>`}
       <div class="buttons">
         <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
         <button class=${danger ? "danger" : "primary"} disabled=${busy || blocked}>${submit}</button>
