@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,12 +29,14 @@ from tests.afserver import afserver, framed, renders_answer
 from afpools import AfpoolsError, Client
 from afpools.profile import Profile
 from afpools_broker import protocol
+from afpools_broker.config import LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, Render
 from afpools_broker.masks import exclude_mask
+from afpools_broker.peer_log import PeerLog
 from afpools_broker.pools import Contents, Pool
 from afpools_broker.protocol import Dialect, Role, Style
-from afpools_broker.service import FarmPolicy, Limits, Service, Statistics
+from afpools_broker.service import FarmPolicy, Sender, Service, Statistics
 from afpools_broker.snapshot import Snapshot, SnapshotKeeper
 from afpools_broker.store import open_store
 from afpools_tools.output import table
@@ -139,11 +141,8 @@ def first_mask(hosts: int, limit: float, console: Console) -> None:
     console.print(rows)
 
 
-@dataclass(frozen=True)
-class _Asker:
-    peer: Peer
-    connection: int = 1
-    address: str = "127.0.0.1:1"
+def _asker(peer: Peer) -> Sender:
+    return Sender(peer, "127.0.0.1:1")
 
 
 class _NoHealth:
@@ -161,7 +160,8 @@ def repeated_mask(hosts: int, folder: Path, console: Console) -> None:
         keeper=keeper,
         store=store,
         health=_NoHealth(),
-        limits=Limits(1024 * 1024, 1_000_000_000),
+        limits=LimitsSection,
+        peer_log=PeerLog(),
         statistics=Statistics(),
         farm=FarmPolicy(by_hand=False, flag_after=60, refuse_after=3600),
     )
@@ -179,11 +179,11 @@ def repeated_mask(hosts: int, folder: Path, console: Console) -> None:
                     "params": {"pool": kind, "hosts": sorted(pool_of(known, POOL_SIZE, run)), "request_id": kind},
                 }
             )
-            created = service.answer(_Asker(Peer("bench", Role.MANAGER)), asked.encode())
+            created = service.answer(_asker(Peer("bench", Role.MANAGER)), asked.encode())
             assert not isinstance(created, bytes)
             created.work()
             asked = json.dumps({"v": 1, "id": "1", "op": "mask", "params": {"pool": kind}})
-            request, asker = asked.encode(), _Asker(Peer("bench", Role.READER))
+            request, asker = asked.encode(), _asker(Peer("bench", Role.READER))
             first = service.answer(asker, request)
             assert not isinstance(first, bytes)
             assert json.loads(first.work())["ok"]

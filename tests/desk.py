@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from afpools_broker import protocol
+from afpools_broker.config import LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, Render
+from afpools_broker.peer_log import PeerLog
 from afpools_broker.protocol import OPERATIONS, Role
-from afpools_broker.service import FarmPolicy, Limits, Service, Statistics
+from afpools_broker.service import FarmPolicy, Sender, Service, Statistics
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 
@@ -25,13 +27,6 @@ READER = Peer("blender", Role.READER)
 FARM = [f"pc-0{n}" for n in range(1, 6)]
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 _requests = count()
-
-
-@dataclass
-class From:
-    peer: Peer
-    connection: object = 1
-    address: str = "127.0.0.1:40000"
 
 
 class NoHealth:
@@ -48,7 +43,7 @@ class Desk:
     now: list[dt.datetime] = field(default_factory=lambda: [NOW])
 
     def answer(self, data: bytes, peer: Peer = MANAGER) -> bytes:
-        answer = self.service.answer(From(peer), data)
+        answer = self.service.answer(Sender(peer, "127.0.0.1:40000"), data)
         return answer if isinstance(answer, bytes) else answer.work()
 
     def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
@@ -78,14 +73,11 @@ class Desk:
 
 
 @contextmanager
-def open_desk(
-    file: Path, *, requests_per_second: int = 1_000_000, by_hand: bool = False, seen: bool = True
-) -> Iterator[Desk]:
+def open_desk(file: Path, *, by_hand: bool = False, seen: bool = True) -> Iterator[Desk]:
     """A service on an SQLite file.
 
     Args:
         file: need not exist.
-        requests_per_second: `[limits]`.
         by_hand: there is no afserver.
         seen: afserver has named its renders, `FARM`.
     """
@@ -97,7 +89,8 @@ def open_desk(
         keeper=keeper,
         store=store,
         health=NoHealth(),
-        limits=Limits(1024 * 1024, requests_per_second),
+        limits=LimitsSection,
+        peer_log=PeerLog(),
         statistics=statistics,
         farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
         clock=lambda: now[0],

@@ -83,8 +83,12 @@ def settings(folder: Path, sections: dict[str, dict[str, Any]]) -> Config:
         "tls": {"port": 0},
         "store": {"uri": "sqlite:///pools.sqlite"},
         "farm": {"server": ""},
-        # How fast a test asks is the machine's affair. The limit has tests of its own.
-        "limits": {"requests_per_second": 1_000_000},
+        # How fast a test asks and connects is the machine's affair. These limits have tests of their own.
+        "limits": {
+            "requests_per_second": 1_000_000,
+            "requests_per_second_per_credential": 1_000_000,
+            "new_connections_per_second": 1_000_000,
+        },
     }
     for section, table in sections.items():
         values[section] = {**values.get(section, {}), **table}

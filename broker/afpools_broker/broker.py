@@ -11,15 +11,19 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 from . import __version__
-from .config import Config, ConfigError, differences, taken_over
+from .config import Config, ConfigError, LimitsSection, differences, taken_over
 from .credentials import Credentials
 from .farm import FarmWatch
 from .health import Health
-from .listeners import ConnectionLimits, Listener, Refusals, Shared, Workers
+from .listeners import Listener, Shared
 from .listeners.curve import CurveListener
+from .listeners.refusals import Refusals
+from .listeners.shares import Shares
 from .listeners.tls import TlsListener
+from .listeners.workers import Workers
 from .memory import return_large_blocks
-from .service import FarmPolicy, Limits, Service, Statistics
+from .peer_log import PeerLog
+from .service import FarmPolicy, Service, Statistics
 from .snapshot import SnapshotKeeper
 from .store import open_store
 
@@ -61,7 +65,8 @@ class Broker:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        limits = config.limits
+        self._shares = Shares(config.limits)
+        peer_log = PeerLog()
         self.credentials = open_credentials(config)
         self._refreshing = threading.Lock()
         self._store_uri = store_uri(config)
@@ -94,7 +99,8 @@ class Broker:
             keeper=self._keeper,
             store=self.store,
             health=health,
-            limits=Limits(limits.message_bytes, limits.requests_per_second),
+            limits=lambda: self._shares.limits,
+            peer_log=peer_log,
             statistics=self._statistics,
             farm=_farm_policy(config),
         )
@@ -103,14 +109,9 @@ class Broker:
             credentials=self.credentials,
             service=service,
             workers=self._workers,
-            limits=ConnectionLimits(
-                message_bytes=limits.message_bytes,
-                connections=limits.connections,
-                handshake_seconds=limits.handshake_seconds,
-                heartbeat_seconds=limits.heartbeat_seconds,
-                idle_seconds=limits.idle_seconds,
-            ),
-            refusals=Refusals(self._statistics),
+            shares=self._shares,
+            refusals=Refusals(self._statistics, peer_log),
+            peer_log=peer_log,
             statistics=self._statistics,
         )
         self._listeners: list[Listener] = []
@@ -139,7 +140,7 @@ class Broker:
             for listener in self._listeners:
                 listener.bind()
             self._watch.start()
-            _allow_files(2 * self.config.limits.connections)
+            _allow_files(self.config.limits)
             for listener in self._listeners:
                 listener.start()
                 log.info("%s: listening at %s port %d", listener.name, listener.address, listener.port)
@@ -197,6 +198,9 @@ class Broker:
         if uri != self._store_uri and not any(one.section == "store" for one in different):
             restart.append("the password in [store] password_file")
         self.config = now = taken_over(self.config, config)
+        if now.limits != self._shares.limits:
+            _allow_files(now.limits)
+            self._shares.limits = now.limits
         self._service.set_farm_policy(_farm_policy(now))
         if self._farm:
             self._farm.set_pace(interval=now.farm.interval, timeout=now.farm.timeout)
@@ -233,9 +237,11 @@ def _farm_policy(config: Config) -> FarmPolicy:
     return FarmPolicy(config.farm_address is None, config.farm.flag_after, config.farm.refuse_after)
 
 
-def _allow_files(connections: int) -> None:
+def _allow_files(limits: LimitsSection) -> None:
     """Raises the limit of open files to what so many connections take, as far as the system lets us: with the usual
     1,024 a busy broker could not even read its list of keys."""
+    # Twice: each of CURVE's is watched through a descriptor of its own.
+    connections = 2 * (limits.connections + limits.connections // 4 + limits.handshakes_per_address)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + 200
     if soft != resource.RLIM_INFINITY and soft < wanted:

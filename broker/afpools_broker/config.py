@@ -71,9 +71,37 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """What each may take. A *client* is one credential used from one address.
+
+    message_bytes: the largest request.
+    connections: over both ways in, once they have shown a credential.
+    connections_for_managers: of these, how many readers cannot have; never more than half.
+    connections_per_credential: of one credential, wherever it is used from.
+    connections_per_client: of one client.
+    handshakes_per_address: connections of one address, on each way in, that have not shown a credential yet. Over
+        CURVE that takes the first request. When there are more, the oldest is closed.
+    new_connections_per_second: of one address.
+    requests_per_second: of one client. TLS makes it wait; CURVE refuses, and disconnects who goes far beyond.
+    requests_per_second_per_credential: wherever it is used from.
+    waiting_bytes: of one client: requests that are not complete, and, apart from these, answers that it does not read.
+    waiting_bytes_in_all: the same, for all clients together.
+    handshake_seconds: for encryption and the ZeroMQ greeting together.
+    heartbeat_seconds: a TLS peer silent for this long is asked for a sign of life, and dropped after three times it;
+        over CURVE the system's TCP keep-alive does both.
+    idle_seconds: a connection without a request for this long is closed; clients open a new one by themselves.
+    """
+
     message_bytes: Annotated[int, Meta(ge=4096, le=16 * 1024 * 1024)] = 1024 * 1024
     connections: Annotated[int, Meta(ge=1, le=100_000)] = 2000
-    requests_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    connections_for_managers: Annotated[int, Meta(ge=0, le=100_000)] = 100
+    connections_per_credential: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    connections_per_client: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    handshakes_per_address: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    new_connections_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    requests_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
+    requests_per_second_per_credential: Annotated[int, Meta(ge=1, le=10_000_000)] = 2000
+    waiting_bytes: Annotated[int, Meta(ge=8192, le=1024**3)] = 16 * 1024 * 1024
+    waiting_bytes_in_all: Annotated[int, Meta(ge=8192, le=64 * 1024**3)] = 256 * 1024 * 1024
     handshake_seconds: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
     heartbeat_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 15.0
     idle_seconds: Seconds = 300.0
@@ -105,6 +133,20 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 _AT_RUN_TIME = {
     "broker": ("log_level",),
     "farm": ("interval", "timeout", "flag_after", "refuse_after"),
+    # Those that are missing are options of CURVE's socket, which libzmq reads when the port is opened.
+    "limits": (
+        "connections",
+        "connections_for_managers",
+        "connections_per_credential",
+        "connections_per_client",
+        "handshakes_per_address",
+        "new_connections_per_second",
+        "requests_per_second",
+        "requests_per_second_per_credential",
+        "waiting_bytes",
+        "waiting_bytes_in_all",
+        "idle_seconds",
+    ),
 }
 
 
@@ -220,12 +262,23 @@ def build(values: dict[str, Any], *, folder: Path, where: str) -> Config:
             f"{where}: [farm] refuse_after = {config.farm.refuse_after:g} is less than flag_after = "
             f"{config.farm.flag_after:g}: a list of renders is flagged first, and refused when it is older still."
         )
+    _check_limits(config.limits, where)
     if config.farm.server:
         try:
             parse_server(config.farm.server)
         except ValueError as error:
             raise ConfigError(f"{where}: [farm] server: {error}; empty if the hosts are registered by hand.") from None
     return config
+
+
+def _check_limits(limits: LimitsSection, where: str) -> None:
+    for less, key, more, why in (
+        # Twice: what is a little too large is read as well, so that its sender can be told.
+        (2 * limits.message_bytes, "waiting_bytes", limits.waiting_bytes, "twice message_bytes"),
+        (limits.waiting_bytes, "waiting_bytes_in_all", limits.waiting_bytes_in_all, "waiting_bytes"),
+    ):
+        if more < less:
+            raise ConfigError(f"{where}: [limits] {key} = {more}: it must be at least {less}, {why}.")
 
 
 def _sections() -> dict[str, type[Struct]]:
@@ -246,8 +299,6 @@ def _overrides(environment: Mapping[str, str]) -> list[tuple[str, str, str, Any]
             field = fields[variable]
             try:
                 value = msgspec.convert(text, field.type, strict=False)
-            except UnicodeEncodeError:
-                raise ConfigError(f"The variable {variable} is {text!r}, which is not valid UTF-8.") from None
             except msgspec.ValidationError as error:
                 raise ConfigError(f"The variable {variable} is {text!r}: {_lower(str(error))}.") from None
             found.append((variable, section, field.name, value))

@@ -10,8 +10,9 @@ import datetime as dt
 import logging
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Protocol, TypeVar
@@ -19,11 +20,13 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from . import __version__, protocol
+from .config import LimitsSection
 from .credentials import Peer, utcnow
 from .hosts import expand
 from .joint import joined
 from .masks import Mask, find_parts
 from .native import native_name, native_pools, native_preview, native_swap
+from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
 from .protocol import OPERATIONS, Code, RequestRefused, Result, Role
 from .snapshot import Fences, Snapshot, SnapshotKeeper
@@ -47,31 +50,17 @@ class Later:
     writes: bool
 
 
-class Sender(Protocol):
-    """Who sent a request: an authenticated peer on one connection.
-
-    `connection` tells this connection from any other that is open; `address` is for log lines.
-    """
-
-    @property
-    def peer(self) -> Peer: ...
-    @property
-    def connection(self) -> Hashable: ...
-    @property
-    def address(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one peer may ask of the broker.
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a request.
 
     Args:
-        message_bytes: the largest request.
-        requests_per_second: on one connection.
+        peer: who it is, authenticated.
+        address: for log lines.
     """
 
-    message_bytes: int
-    requests_per_second: int
+    peer: Peer
+    address: str
 
 
 @dataclass(frozen=True)
@@ -142,7 +131,8 @@ class Service:
         keeper: the current snapshot, and the way to change it.
         store: for history, which is not part of the snapshot.
         health: answers `health`.
-        limits: what one peer may ask.
+        limits: how large a request may be, and how many; asked for anew each time, since they may change.
+        peer_log: for lines that a peer can cause.
         statistics: counts requests and errors.
         farm: how far the list of renders is trusted.
         clock: the time, with its zone.
@@ -155,7 +145,8 @@ class Service:
         keeper: SnapshotKeeper,
         store: PoolStore,
         health: HealthSource,
-        limits: Limits,
+        limits: Callable[[], LimitsSection],
+        peer_log: PeerLog,
         statistics: Statistics,
         farm: FarmPolicy,
         clock: Callable[[], dt.datetime] = utcnow,
@@ -165,11 +156,10 @@ class Service:
         self._store = store
         self._health = health
         self._limits = limits
+        self._peer_log = peer_log
         self._statistics = statistics
         self._farm = farm
         self._clock = clock
-        self._window = 0
-        self._asked: dict[Hashable, int] = {}
         # `mask` may say at once what it has said before; all others are either always quick or never.
         self._quick: dict[str, Callable[[Sender, protocol.Params], Result]] = {
             "hello": self._typed(protocol.Hello, self._hello),
@@ -192,12 +182,8 @@ class Service:
 
         Args:
             sender: who asks, already authenticated.
-            data: the request as it came, at most `Limits.message_bytes` long.
+            data: the request as it came, at most `[limits] message_bytes` long.
         """
-        try:
-            self._limit_rate(sender)
-        except RequestRefused as refusal:
-            return self._refuse("", "", refusal)
         request = operation = None
         try:
             request = protocol.decode_request(data)
@@ -210,8 +196,10 @@ class Service:
                 )
             self._statistics.request(operation.name)
             if operation.role is Role.MANAGER and sender.peer.role is not Role.MANAGER:
-                log.warning(
-                    "Refused: %r (%s) at %s asked for %s, which takes a manager's credential",
+                self._peer_log.say(
+                    f"{sender.peer.name} {host_of(sender.address)}",
+                    operation.name,
+                    "Refused: %r (%s) at %s asked for %s, which needs a manager profile",
                     sender.peer.name,
                     sender.peer.role,
                     sender.address,
@@ -226,8 +214,8 @@ class Service:
         except RequestRefused as refusal:
             request_id = request.id if request else protocol.guess_id(data)
             return self._refuse(request_id, operation.name if operation else "", refusal)
-        except Exception:
-            log.exception("Reading a request failed; it was %r", data[:2000])
+        except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the sender likes
+            self._log_defect(sender, "", "Reading a request failed", data)
             return self._failed(protocol.guess_id(data), "")
 
         def finish(handler: Callable[[Sender, protocol.Params], Result]) -> bytes:
@@ -237,8 +225,8 @@ class Service:
                 return self._refuse(request.id, operation.name, refusal)
             except StoreUnavailable as error:
                 return self._refuse(request.id, operation.name, RequestRefused(Code.STORE_UNAVAILABLE, str(error)))
-            except Exception:
-                log.exception("Answering %s failed; the request was %r", operation.name, data[:2000])
+            except Exception:  # noqa: BLE001 - as above
+                self._log_defect(sender, operation.name, f"Answering {operation.name} failed", data)
                 return self._failed(request.id, operation.name)
 
         began = time.monotonic()
@@ -287,25 +275,44 @@ class Service:
             "",
             RequestRefused(
                 Code.TOO_LARGE,
-                f"The request is {size:,} bytes; this broker takes {self._limits.message_bytes:,} at most. "
+                f"The request is {size:,} bytes; this broker takes {self._limits().message_bytes:,} at most. "
                 "Split the change into smaller ones.",
             ),
         )
 
-    def _limit_rate(self, sender: Sender) -> None:
-        # A fixed window of one second: no state outlives it, so nothing has to be cleaned up after a connection.
-        window = int(time.monotonic())
-        if window != self._window:
-            self._window, self._asked = window, {}
-        asked = self._asked.get(sender.connection, 0) + 1
-        self._asked[sender.connection] = asked
-        if asked > self._limits.requests_per_second:
-            if asked == self._limits.requests_per_second + 1:
-                log.warning("Rate limited: %r at %s", sender.peer.name, sender.address)
-            raise RequestRefused(
+    def rate_limited(self, data: bytes) -> bytes:
+        """The answer to a request of a client that asks too often."""
+        return self._refuse(
+            protocol.guess_id(data),
+            "",
+            RequestRefused(
                 Code.RATE_LIMITED,
-                f"More than {self._limits.requests_per_second:,} requests in one second on one connection. Slow down.",
-            )
+                f"More than {self._limits().requests_per_second:,} requests in one second from one client. Slow down.",
+            ),
+        )
+
+    def full(self, data: bytes, reason: str) -> bytes:
+        """The answer to the first request of a connection for which there is no room.
+
+        Args:
+            data: the request.
+            reason: a clause.
+        """
+        return self._refuse(
+            protocol.guess_id(data),
+            "",
+            RequestRefused(Code.RATE_LIMITED, f"There are too many connections: {reason}. Try again in a moment."),
+        )
+
+    def unread_answers(self, data: bytes) -> bytes:
+        """The answer to a request of a client that has not read what it was sent before."""
+        return self._refuse(
+            protocol.guess_id(data),
+            "",
+            RequestRefused(
+                Code.RATE_LIMITED, "Too many answers to you have not been read yet. Read them, then ask again."
+            ),
+        )
 
     def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
         """The answer to somebody whose credential was good when the connection was opened.
@@ -323,6 +330,18 @@ class Service:
     def _refuse(self, request_id: str, operation: str, refusal: RequestRefused) -> bytes:
         self._statistics.error(operation, refusal.code)
         return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
+
+    def _log_defect(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
+        """Logs the exception that is being handled. Whoever has found a defect can cause it as often as he likes."""
+        self._peer_log.say(
+            sender.peer.name,
+            f"defect {operation}",
+            "%s; the request was %r\n%s",
+            what,
+            data[:2000],
+            traceback.format_exc().rstrip(),
+            level=logging.ERROR,
+        )
 
     def _failed(self, request_id: str, operation: str) -> bytes:
         """The answer to a request that met a defect of ours; everything needed to find it is in the log."""
@@ -343,7 +362,7 @@ class Service:
             name=sender.peer.name,
             role=role,
             operations=[op.name for op in OPERATIONS.values() if role is Role.MANAGER or op.role is Role.READER],
-            message_bytes=self._limits.message_bytes,
+            message_bytes=self._limits().message_bytes,
         )
 
     def _pools_list(self, _sender: Sender, params: protocol.PoolsList) -> protocol.PoolsListResult:

@@ -221,6 +221,11 @@ class Connection:
         text = reason.encode("utf-8")[:255]
         self._queue(_COMMAND, b"\x05ERROR" + bytes((len(text),)) + text)
 
+    @property
+    def incomplete(self) -> int:
+        """Bytes from the peer that are kept because the message they belong to is not complete."""
+        return len(self._buffer) + self._frames_size
+
     def data_to_send(self) -> bytes:
         """Takes all bytes that wait to be sent to the peer."""
         data = b"".join(self._outgoing)

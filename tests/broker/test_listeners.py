@@ -24,9 +24,8 @@ from tests.studio import Studio, settings, studio
 from afpools import BrokerUnreachable, Client, zmtp
 from afpools.profile import Profile
 from afpools_broker.broker import Broker
-from afpools_broker.listeners import ListenError, Refusals
+from afpools_broker.listeners import ListenError
 from afpools_broker.protocol import Role
-from afpools_broker.service import Statistics
 from afpools_tools.authority import Authority
 
 FIVE = ["pc-[01-05]"]
@@ -170,7 +169,7 @@ def test_the_role_is_in_the_credential_on_both_ways_in(place: Studio, refusals: 
     with place.tls_socket(manager) as connection:
         assert TlsPeer(connection).ask("pools.create", pool="x", request_id="1")["ok"]
     lines = [r.getMessage() for r in caplog.records if "asked for pools.create" in r.getMessage()]
-    assert len(lines) == 2
+    assert len(lines) == 1  # the second within a minute, by the same client
     assert all("'blender' (reader) at 127.0.0.1" in line for line in lines)
 
 
@@ -262,11 +261,9 @@ def test_curve_key_revoked_while_connected(place: Studio, refusals: Any) -> None
     with place.curve_request(place.profile("leaver")) as sock:
         assert ask(sock, "hello")["ok"]
         place.authority.revoke("leaver")
-        deadline = time.monotonic() + 30
-        while (answer := ask(sock, "hello"))["ok"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    assert answer["error"]["code"] == "forbidden"
+        with place.tls_socket(place.profile("witness")) as connection:
+            peer = TlsPeer(connection)
+            wait_for(lambda: peer.ask("health")["result"]["connections"]["CURVE"] == 0)
     assert any("not one of those in clients/" in line for line in refusals())
     still_answers(place)
 
@@ -373,24 +370,6 @@ def test_rubbish_inside_tls_is_dropped(place: Studio, refusals: Any) -> None:
     still_answers(place)
 
 
-def test_a_peer_that_tries_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    now = [0.0]
-    statistics = Statistics()
-    refusals = Refusals(statistics, clock=lambda: now[0])
-    for number in range(100):
-        refusals.refuse("TLS", f"10.0.0.7:{40000 + number}", "it showed no client certificate")
-    refusals.refuse("TLS", "10.0.0.8:1", "it showed no client certificate")
-    now[0] = 61.0
-    refusals.refuse("TLS", "10.0.0.7:1", "it showed no client certificate")
-    assert [r.getMessage() for r in caplog.records] == [
-        "TLS: connection from 10.0.0.7:40000 refused: it showed no client certificate",
-        "TLS: connection from 10.0.0.8:1 refused: it showed no client certificate",
-        "TLS: connection from 10.0.0.7:1 refused: it showed no client certificate"
-        " (and 99 times more since it was last said)",
-    ]
-    assert statistics.refused_connections == 102
-
-
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
@@ -411,19 +390,6 @@ def test_a_request_a_little_too_large_is_told_so_and_a_huge_one_cut_off(tmp_path
             with pytest.raises((EOFError, OSError)):
                 peer.ask_raw(huge)
         still_answers(place)
-
-
-def test_more_connections_than_allowed_are_refused(tmp_path: Path, refusals: Any) -> None:
-    with studio(tmp_path, limits={"connections": 2}) as place, contextlib.ExitStack() as stack:
-        profile = place.profile("b")
-        for _ in range(2):
-            TlsPeer(stack.enter_context(place.tls_socket(profile))).ask("hello")
-            ask(stack.enter_context(place.curve_request(profile)), "hello")
-        with pytest.raises((ssl.SSLError, OSError)):
-            place.tls_socket(profile)
-        assert silent(place.curve_request(profile))
-        wait_for(lambda: len(refusals()) >= 2)
-        assert all("there are 2 connections already" in line for line in refusals())
 
 
 @pytest.mark.heavy
@@ -517,7 +483,8 @@ def test_stopping_finishes_a_write_under_way(tmp_path: Path) -> None:
         answers: list[dict[str, Any]] = []
 
         def write() -> None:
-            with place.tls_socket(manager) as connection, place.curve_request(manager) as sock:
+            other = place.profile("otto", Role.MANAGER)  # one client may not have all of the writers
+            with place.tls_socket(manager) as connection, place.curve_request(other) as sock:
                 sock.send(request("pools.create", pool="last but one", request_id="0"))
                 answers.append(TlsPeer(connection).ask("pools.create", pool="last", request_id="1"))
                 answers.append(json.loads(sock.recv()))

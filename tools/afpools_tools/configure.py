@@ -187,7 +187,7 @@ def init(
         and None in given.values()
         and typer.confirm(
             f"Other limits than {default.message_bytes:,} bytes a request, {default.connections:,} connections, "
-            f"{default.requests_per_second:,} requests a second each?",
+            f"{default.requests_per_second:,} requests a second of each client?",
             default=False,
         )
     )
@@ -411,11 +411,22 @@ folder = "certs"
 [limits]
 # The largest request, in bytes.
 {limit("message_bytes")}
-# At once, on each port.
+# Connections of clients at once, over both ways in, and how many of these are kept for managers.
 {limit("connections")}
-# On one connection.
+#connections_for_managers = {_LIMITS.connections_for_managers}
+# The same for one credential, and for one client: a credential used from one address.
+#connections_per_credential = {_LIMITS.connections_per_credential}
+#connections_per_client = {_LIMITS.connections_per_client}
+# Of one address: connections that have not shown a credential yet, on each port, and new ones in a second.
+#handshakes_per_address = {_LIMITS.handshakes_per_address}
+#new_connections_per_second = {_LIMITS.new_connections_per_second}
+# Of one client, and of one credential.
 {limit("requests_per_second")}
-# Seconds for encryption and greeting; between two signs of life; until a TLS connection without requests is closed.
+#requests_per_second_per_credential = {_LIMITS.requests_per_second_per_credential}
+# Bytes that wait in the broker's memory, in each direction: incomplete requests, answers that are not read.
+#waiting_bytes = {_LIMITS.waiting_bytes}
+#waiting_bytes_in_all = {_LIMITS.waiting_bytes_in_all}
+# Seconds for encryption and greeting; between two signs of life; until a connection without requests is closed.
 #handshake_seconds = {_LIMITS.handshake_seconds}
 #heartbeat_seconds = {_LIMITS.heartbeat_seconds}
 #idle_seconds = {_LIMITS.idle_seconds}

@@ -5,8 +5,17 @@ memory, hands the rest to workers, and is woken through a socket pair when they 
 (ZeroMQ RFC 27), so that a key list that changes is seen by the very next handshake, and it reads libzmq's own events,
 because a peer that never got as far as ZAP deserves a log line too.
 
-A key that is taken off the list while its connection is open: libzmq cannot close one peer of a ROUTER, so each
-request's key is looked up again; from then on it gets nothing but `forbidden`.
+libzmq does not say which credential a connection has before its first request, cannot close one peer of a ROUTER, and
+counts messages where bytes are wanted. So each connection is followed from outside (curve_connections.py).
+
+Three options of the ROUTER are what keeps peers away from libzmq's assertions and its memory (tested by
+tests/broker/test_curve_peers.py; sources of libzmq 4.3.5):
+
+- No high-water mark for what comes in. When it is reached, libzmq stops reading the peer; should that peer then hang
+  up, the next PING aborts the process (`Assertion failed: !_io_error`), be it our own heartbeat's or one that the peer
+  had sent before. Without a mark the peer is always read, and what it may send is watched here.
+- No heartbeats of ours. TCP keep-alive finds peers that are gone.
+- ROUTER_MANDATORY. Without it an answer for a peer that does not read is dropped in silence; with it we are told.
 """
 
 from __future__ import annotations
@@ -15,21 +24,25 @@ import contextlib
 import errno
 import ipaddress
 import logging
-import os
+import math
 import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from ..credentials import CredentialRefused, Peer
+from ..credentials import CredentialRefused
+from ..memory import give_back
+from ..peer_log import network_of
 from ..protocol import Code, encode_error
-from . import Listener, ListenError, Shared, address_text, cannot_listen
+from ..service import Sender
+from . import Listener, ListenError, Shared, cannot_listen
+from .curve_connections import Connections, CurveConnection
+from .shares import Full
 
 log = logging.getLogger("afpools.connections")
 
@@ -40,16 +53,38 @@ _ZAP_DOMAIN = b"afpools"
 # enough that nobody's handshake or worker's answer is held up.
 _BATCH_SECONDS = 0.005
 
+# How often the bytes of each connection are looked at. A peer can send what the network carries until the next look:
+# 12 MB over a gigabit.
+_WATCH_SECONDS = 0.1
+# And how often whether it is still allowed, and still asks for something. Five seconds are promised for revoking; the
+# list of keys itself is looked at once a second.
+_SWEEP_SECONDS = 1.0
+
 # What stands before a request: routing id and an empty frame, and one more for each proxy on its way.
 _MAX_ENVELOPE = 8
 
-_HANDSHAKE_FAILURES: dict[int, str] = {
-    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it does not encrypt with CURVE; that client lacks the broker's key",
-    zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it was encrypted for another broker; its server key is wrong",
-    zmq.PROTOCOL_ERROR_ZMTP_KEY_EXCHANGE: "its CURVE keys do not belong together",
-    zmq.PROTOCOL_ERROR_ZMTP_MALFORMED_COMMAND_HELLO: "it does not use CURVE as libzmq does",
+# Answers of one connection that libzmq keeps. Whoever has more of them unread is disconnected.
+_UNREAD_ANSWERS = 1000
+
+# As in tls.py.
+_SMALL_ANSWER = 4096
+
+# Bytes that peers held when they left, from which on the C library is asked to give memory back.
+_WORTH_GIVING_BACK = 8 * 1024 * 1024
+
+_HANDSHAKE_FAILURES: dict[int, tuple[str, str]] = {
+    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: (
+        "no CURVE",
+        "it does not encrypt with CURVE; that client lacks the broker's key",
+    ),
+    zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: (
+        "server key",
+        "it was encrypted for another broker; its server key is wrong",
+    ),
+    zmq.PROTOCOL_ERROR_ZMTP_KEY_EXCHANGE: ("keys", "its CURVE keys do not belong together"),
+    zmq.PROTOCOL_ERROR_ZMTP_MALFORMED_COMMAND_HELLO: ("HELLO", "it does not use CURVE as libzmq does"),
 }
-_NOT_ZEROMQ = "it does not speak ZeroMQ (a browser or a scanner?)"
+_NOT_ZEROMQ = "no ZeroMQ", "it does not speak ZeroMQ (a browser or a scanner?)"
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED
@@ -61,17 +96,6 @@ _EVENTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    peer: Peer
-    connection: bytes
-    frame: zmq.Frame
-
-    @property
-    def address(self) -> str:
-        return str(self.frame.get("Peer-Address"))
-
-
 class CurveListener(Listener):
     """Answers ZeroMQ clients over CURVE."""
 
@@ -79,15 +103,15 @@ class CurveListener(Listener):
 
     def __init__(self, address: str, port: int, shared: Shared) -> None:
         super().__init__(address, port, shared)
-        self._done: SimpleQueue[tuple[Sequence[bytes], bytes]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[CurveConnection, Sequence[bytes], bytes, bytes]] = SimpleQueue()
         self._wake_out, self._wake_in = socket.socketpair()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._stopping = False
         self._pending = 0
-        self._peers: dict[int, str] = {}
-        self._shaking_hands: dict[int, float] = {}
-        self._failure: str | None = None
-        self._said_forbidden: set[bytes] = set()
+        self._connections = Connections(shared.shares)
+        self._failure: tuple[str, str] | None = None
+        self._to_shut: list[CurveConnection] = []
+        self._freed = 0
         self._thread = threading.Thread(target=self._run, name="afpools-curve", daemon=True)
 
     def bind(self) -> None:
@@ -102,12 +126,17 @@ class CurveListener(Listener):
         router.curve_secretkey = self._credentials.curve_secret_key
         router.curve_publickey = self._credentials.curve_public_key
         router.zap_domain = _ZAP_DOMAIN
+        limits = self._shares.limits
         # Twice the limit: what is a little too large gets an answer that says so, what is far too large is cut off.
-        router.maxmsgsize = 2 * self._limits.message_bytes
-        router.handshake_ivl = int(self._limits.handshake_seconds * 1000)
-        router.heartbeat_ivl = int(self._limits.heartbeat_seconds * 1000)
-        router.heartbeat_timeout = router.heartbeat_ttl = int(self._limits.heartbeat_seconds * 3000)
-        router.rcvhwm = router.sndhwm = 1000
+        router.maxmsgsize = 2 * limits.message_bytes
+        router.handshake_ivl = int(limits.handshake_seconds * 1000)
+        # These three: see the strategy above.
+        router.rcvhwm = 0
+        router.sndhwm = _UNREAD_ANSWERS
+        router.router_mandatory = True
+        seconds = max(1, math.ceil(limits.heartbeat_seconds))
+        router.tcp_keepalive, router.tcp_keepalive_cnt = 1, 2
+        router.tcp_keepalive_idle = router.tcp_keepalive_intvl = seconds
         router.backlog = 512
         self._monitor = router.get_monitor_socket(_EVENTS)
         ipv6 = ipaddress.ip_address(self.address).version == 6
@@ -138,8 +167,9 @@ class CurveListener(Listener):
         for source in (self._router, self._zap, self._monitor, self._wake_out):
             poller.register(source, zmq.POLLIN)
         reading = True
+        watch_at = sweep_at = time.monotonic()
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(int(_WATCH_SECONDS * 1000) if self._connections else None))
             try:
                 if self._wake_out.fileno() in ready:
                     self._wake_out.recv(4096)
@@ -148,8 +178,14 @@ class CurveListener(Listener):
                     self._read_events()
                 if self._zap in ready:
                     self._authenticate()
-                if self._router in ready:
-                    self._answer_some()
+                drained = self._router not in ready or self._answer_some()
+                now = time.monotonic()
+                if now >= watch_at:
+                    watch_at = now + _WATCH_SECONDS
+                    self._watch(now, drained=drained)
+                if now >= sweep_at:
+                    sweep_at = now + _SWEEP_SECONDS
+                    self._sweep(now)
             except Exception:
                 # A defect must not take the listener down with it.
                 log.exception("CURVE: handling a message failed")
@@ -169,104 +205,226 @@ class CurveListener(Listener):
                 source.close()
             self._context.term()
             self._context = None
+            self._connections.close()
         self._wake_out.close()
         self._wake_in.close()
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def _answer_some(self) -> None:
+    def _answer_some(self) -> bool:
+        """Answers what has come.
+
+        Returns:
+            Whether that was all.
+        """
         enough = time.monotonic() + _BATCH_SECONDS
-        while time.monotonic() < enough:
+        while (now := time.monotonic()) < enough:
             try:
                 envelope = [self._router.recv(zmq.NOBLOCK)]
             except zmq.Again:
-                return
+                return True
             # Not `recv_multipart`: asking the last frame whether there are more is much cheaper than asking the socket.
             body = self._router.recv(copy=False)
             while body.more:
                 envelope.append(body.bytes)
                 body = self._router.recv(copy=False)
-            self._answer_one(envelope, body)
+            self._answer_one(envelope, body, now)
+        return False
 
-    def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame) -> None:
+    def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
+        key = str(body.get("User-Id"))
+        connection = self._connections.by_routing_id.get(envelope[0])
+        if connection is None or connection.key != key:
+            connection = self._introduce(envelope[0], key, body, now)
+            if connection is None:
+                return
         data = body.bytes
-        connection = envelope[0]
-        try:
-            peer = self._credentials.curve_peer(str(body.get("User-Id")))
-        except CredentialRefused as refused:
-            self._note_forbidden(connection, body, str(refused))
-            self._send(envelope, self._service.not_valid_any_more(data, str(refused)))
+        connection.note_request(envelope, len(data), now)
+        if connection.cut:
             return
-        if len(data) > self._limits.message_bytes:
-            self._send(envelope, self._service.too_large(len(data)))
+        try:
+            peer = self._credentials.curve_peer(key)
+        except CredentialRefused as refused:
+            # Answered once, and cut off at the next look: it may as well know why.
+            self._cut(connection, "credential", str(refused), refused=True)
+            self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
+            return
+        client = connection.client
+        if client is None:
+            # As above.
+            self._cut(connection, "full", connection.no_room, refused=True)
+            self._send(connection, envelope, self._service.full(data, connection.no_room), data)
+            return
+        if not self._shares.may_ask(client, now):
+            if self._shares.floods(client, now):
+                self._cut(connection, "flood", f"{peer.name!r} sends far more requests than it may")
+                return
+            self._peer_log.say(peer.name, "rate", "Rate limited: %r at %s", peer.name, connection.where)
+            self._send(connection, envelope, self._service.rate_limited(data), data)
+            return
+        if len(data) > self._shares.limits.message_bytes:
+            self._send(connection, envelope, self._service.too_large(len(data)), data)
             return
         if len(envelope) > _MAX_ENVELOPE:
-            self._send(
-                envelope[:2],
-                encode_error(
-                    "", Code.BAD_REQUEST, f"A request is one frame, not {len(envelope) - 1}. Send one object."
-                ),
-            )
+            message = f"A request is one frame, not {len(envelope) - 1}. Send one object."
+            self._send(connection, envelope[:2], encode_error("", Code.BAD_REQUEST, message), data)
             return
-        answer = self._service.answer(_Sender(peer, connection, body), data)
+        sender = connection.sender
+        if sender is None or sender.peer is not peer:  # its file may say another role than before
+            sender = connection.sender = Sender(peer, connection.where)
+        answer = self._service.answer(sender, data)
         if isinstance(answer, bytes):
-            self._send(envelope, answer)
+            self._send(connection, envelope, answer, data)
             return
+        asked = connection
 
         def done(result: bytes) -> None:
-            self._done.put((envelope, result))
+            self._done.put((asked, envelope, result, data))
             self._wake()
 
         self._pending += 1
-        if not self._workers.submit(answer, done):
+        connection.pending += 1
+        if not self._workers.submit(client, answer, done):
             self._pending -= 1
-            self._send(envelope, self._service.too_busy(data))
+            connection.pending -= 1
+            self._send(connection, envelope, self._service.too_busy(data), data)
 
-    def _note_forbidden(self, connection: bytes, frame: zmq.Frame, reason: str) -> None:
-        if connection not in self._said_forbidden:
-            if len(self._said_forbidden) > 1000:
-                self._said_forbidden.clear()
-            self._said_forbidden.add(connection)
-            self._refusals.refuse(self.name, str(frame.get("Peer-Address")), reason)
+    def _introduce(self, routing_id: bytes, key: str, body: zmq.Frame, now: float) -> CurveConnection | None:
+        """The connection that a first request came through; None where it is gone already.
 
-    def _send(self, envelope: Sequence[bytes], answer: bytes) -> None:
-        # A peer that has gone, or that does not read its answers, loses them: ROUTER drops, and never waits.
-        for frame in envelope:
-            self._router.send(frame, zmq.SNDMORE)
-        self._router.send(answer)
+        libzmq tells the descriptor of its socket, which may by now be another connection's. Then the one that sent
+        this cannot be answered any more, and what it asked for is dropped.
+        """
+        self._read_events()
+        connection = self._connections.introduce(routing_id, key, body.get(zmq.SRCFD))
+        if connection is None:
+            return None
+        with contextlib.suppress(CredentialRefused):  # `_answer_one` is about to find out
+            try:
+                connection.client = self._connections.enter(connection, self._credentials.curve_peer(key), now)
+            except Full as full:
+                connection.no_room = str(full)
+        return connection
+
+    def _send(self, connection: CurveConnection, envelope: Sequence[bytes], answer: bytes, request: bytes) -> None:
+        if len(answer) > _SMALL_ANSWER and not self._connections.may_send(connection, len(answer), time.monotonic()):
+            answer = self._service.unread_answers(request)
+        try:
+            for frame in envelope:
+                self._router.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
+            self._router.send(answer, zmq.NOBLOCK)
+        except zmq.Again:
+            self._cut(connection, "unread", f"it has not read {_UNREAD_ANSWERS:,} answers")
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:  # the peer has gone: nobody is left to be told
+                raise
+        else:
+            connection.note_answer(envelope, len(answer))
 
     def _send_done(self) -> None:
         with contextlib.suppress(Empty):
             while True:
-                envelope, answer = self._done.get_nowait()
+                connection, envelope, answer, request = self._done.get_nowait()
                 self._pending -= 1
-                self._send(envelope, answer)
+                connection.pending -= 1
+                self._send(connection, envelope, answer, request)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
+    def _cut(self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False) -> None:
+        """Ends a connection at the next look; what it sends until then is dropped.
+
+        Args:
+            connection: which.
+            what: as for `Refusals`; empty for what is nobody's fault and not worth a line.
+            reason: a clause.
+            refused: it was never let in.
+        """
+        if connection.cut:
+            return
+        connection.cut = True
+        self._to_shut.append(connection)
+        if what:
+            note = self._refusals.refuse if refused else self._refusals.close
+            note(self.name, connection.where, what, reason)
+
+    def _watch(self, now: float, *, drained: bool) -> None:
+        """Looks at the bytes that connections have sent and have not read, and ends those that are to be ended.
+
+        Args:
+            now: seconds, increasing.
+            drained: every request that libzmq had complete has been answered.
+        """
+        for connection, what, reason in self._connections.count_bytes(now, drained=drained):
+            self._cut(connection, what, reason)
+        for connection in self._to_shut:
+            connection.shut()
+        self._to_shut.clear()
+
+    def _sweep(self, now: float) -> None:
+        """Sees whether each peer is still allowed to be there, and still asks for something."""
+        limits = self._shares.limits
+        revoked = self._connections.hosts_of_revoked(self._is_listed)
+        for connection in self._connections:
+            if connection.cut:
+                continue
+            if connection.key:
+                try:
+                    self._credentials.curve_peer(connection.key)
+                except CredentialRefused as refused:
+                    self._cut(connection, "credential", str(refused))
+                    continue
+            elif connection.host in revoked:
+                # Whose it is libzmq does not say. It has asked for nothing yet, so it loses nothing by coming again.
+                self._cut(connection, "", "")
+                continue
+            if now > connection.stuck_since + 3 * limits.heartbeat_seconds:
+                self._cut(connection, "unread", "it does not read its answers")
+            elif connection.is_idle(now, limits):
+                self._cut(connection, "", "")
+        if self._freed > _WORTH_GIVING_BACK:
+            self._freed = 0
+            give_back()
+
+    def _is_listed(self, key: str) -> bool:
+        try:
+            self._credentials.curve_peer(key)
+        except CredentialRefused:
+            return False
+        return True
+
     def _authenticate(self) -> None:
-        """Answers one ZAP request: version, request id, domain, address, identity, mechanism, credentials."""
-        *envelope, version, request_id, _domain, address, _identity, mechanism, key = self._zap.recv_multipart()
-        where = address.decode(errors="replace")
-        status, text, user = b"400", b"refused", b""
+        """Answers ZAP requests: version, request id, domain, address, identity, mechanism, credentials."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                *envelope, version, request_id, _domain, address, _identity, mechanism, key = self._zap.recv_multipart(
+                    zmq.NOBLOCK
+                )
+                where = address.decode(errors="replace")
+                status, text, user = self._judge(where, mechanism, key)
+                self._zap.send_multipart([*envelope, version, request_id, status, text, user, b""])
+
+    def _judge(self, where: str, mechanism: bytes, key: bytes) -> tuple[bytes, bytes, bytes]:
+        """Status, its text and the name that libzmq attaches to each message, which is the key."""
         if mechanism != b"CURVE":
-            self._refusals.refuse(self.name, where, "it does not use CURVE")
-        elif self._stopping:
-            status, text = b"300", b"stopping"
-        elif self._statistics.connections[self.name] > self._limits.connections:
-            # 300 means "try again later" to libzmq.
-            status, text = b"300", b"too many connections"
-            self._refusals.refuse(
-                self.name, where, f"there are {self._limits.connections} connections already ([limits] connections)"
-            )
-        else:
-            user = z85.encode(key)
-            try:
-                self._credentials.curve_peer(user.decode())
-                status, text = b"200", b"OK"
-            except CredentialRefused as refused:
-                self._refusals.refuse(self.name, where, str(refused))
-        self._zap.send_multipart([*envelope, version, request_id, status, text, user, b""])
+            self._refusals.refuse(self.name, where, "no CURVE", "it does not use CURVE")
+            return b"400", b"refused", b""
+        # To libzmq 300 means "try again later": it says nothing to the peer, and lets go of it when the time for its
+        # handshake is over. Any other refusal makes libzmq's own client give up for good.
+        if self._stopping:
+            return b"300", b"stopping", b""
+        user = z85.encode(key)
+        try:
+            peer = self._credentials.curve_peer(user.decode())
+        except CredentialRefused as refused:
+            self._refusals.refuse(self.name, where, "credential", str(refused))
+            return b"400", b"refused", b""
+        if self._shares.is_barred(peer, where):
+            self._refusals.refuse(self.name, where, "flood", f"{peer.name!r} has just sent far too many requests")
+            return b"300", b"slow down", b""
+        # Whether there is room for it is seen with its first request, to which there can be an answer in words.
+        self._connections.note_admitted(network_of(where), user.decode())
+        return b"200", b"OK", user
 
     def _read_events(self) -> None:
         """Follows who comes and goes.
@@ -281,38 +439,56 @@ class CurveListener(Listener):
                 value = int(event["value"])
                 match event["event"]:
                     case zmq.EVENT_ACCEPTED:
-                        self._peers[value] = _peer_address(value)
-                        self._shaking_hands[value] = time.monotonic()
-                        self._statistics.connection(self.name, 1)
+                        self._note_accepted(value)
                     case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                        self._shaking_hands.pop(next(iter(self._shaking_hands), -1), None)
+                        self._connections.note_handshake()
                     case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                         self._failure = _HANDSHAKE_FAILURES.get(value, _NOT_ZEROMQ)
                     case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                        self._failure = ""  # said already, by the ZAP handler
+                        self._failure = "", ""  # said already, by the ZAP handler
                     case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                        self._failure = "it hung up during the handshake, as a client without the broker's key may"
-                        if value in (errno.ETIMEDOUT, errno.EAGAIN):
-                            self._failure = (
-                                f"it did not finish its handshake within {self._limits.handshake_seconds:g} seconds"
-                            )
+                        self._failure = self._unfinished(value)
                     case zmq.EVENT_DISCONNECTED:
                         self._note_disconnected(value)
 
+    def _unfinished(self, number: int) -> tuple[str, str]:
+        if number in (errno.ETIMEDOUT, errno.EAGAIN):
+            seconds = self._shares.limits.handshake_seconds
+            return "slow handshake", f"it did not finish its handshake within {seconds:g} seconds"
+        return "hung up", "it hung up during the handshake, as a client without the broker's key may"
+
+    def _note_accepted(self, descriptor: int) -> None:
+        connection, surplus = self._connections.add(descriptor, time.monotonic())
+        self._statistics.connection(self.name, 1)
+        if not self._shares.arrives(connection.host):
+            rate = self._shares.limits.new_connections_per_second
+            self._cut(
+                connection,
+                "arrivals",
+                f"more than {rate:,} new connections in a second from this address "
+                "([limits] new_connections_per_second)",
+                refused=True,
+            )
+            connection.shut()
+        if surplus is not None:
+            self._cut(
+                surplus,
+                "strangers",
+                "too many connections have not asked for anything yet ([limits] handshakes_per_address)",
+                refused=True,
+            )
+            surplus.shut()
+
     def _note_disconnected(self, descriptor: int) -> None:
-        where = self._peers.pop(descriptor, "an unknown address")
-        began = self._shaking_hands.pop(descriptor, float("-inf"))
         failure, self._failure = self._failure, None
+        connection = self._connections.remove(descriptor)
+        if connection is None:
+            return
         self._statistics.connection(self.name, -1)
-        if failure is None and time.monotonic() < began + self._limits.handshake_seconds:
+        self._freed += connection.waiting_in + connection.waiting_out
+        if connection.cut:
+            return  # said already
+        if failure is None and connection.shakes_hands:
             failure = _NOT_ZEROMQ
-        if failure:
-            self._refusals.refuse(self.name, where, failure)
-
-
-def _peer_address(descriptor: int) -> str:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            return address_text(*connection.getpeername()[:2])
-    except OSError:  # gone already
-        return "an unknown address"
+        if failure and failure[0]:
+            self._refusals.refuse(self.name, connection.where, *failure)

@@ -1,9 +1,13 @@
 """TLS: ZMTP inside TLS 1.3 with client certificates, for plug-ins that have nothing but Python's standard library.
 
-Strategy: one thread with an asyncio loop. Each connection is a coroutine that moves bytes between the socket and the
-ZMTP core (`afpools.zmtp`, which does no I/O); requests of one connection are answered in order, those of different
-ones do not wait for each other. Connections are accepted by hand rather than with `asyncio.start_server`, because
-that one keeps failed handshakes to itself, and they are what somebody who sets up a workstation has to be told about.
+Strategy: one thread with an event loop, which tells when a socket can be read or written. Each connection is a small
+state machine over a non-blocking `SSLSocket` and the ZMTP core (`afpools.zmtp`, which does no I/O). It reads on only
+when what it has read is answered and the answers are sent, so a peer that asks faster than its share, or does not read,
+is slowed down by TCP itself and costs nobody anything. asyncio's own TLS is not used: it keeps 256 KiB for each
+connection from the first byte on, and reads ahead whether or not anybody wants more.
+
+Whoever fails to get in leaves a line that says why: failed handshakes are what somebody who sets up a workstation has
+to be told about.
 """
 
 from __future__ import annotations
@@ -15,36 +19,50 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from enum import Enum, auto
 
 from afpools import zmtp
 
+from ..config import LimitsSection
 from ..credentials import CredentialRefused, Peer, TlsPeer
-from ..service import Later, Service
-from . import ConnectionLimits, Listener, ListenError, Shared, Workers, address_text, cannot_listen
+from ..memory import give_back
+from ..service import Sender
+from . import Listener, ListenError, Shared, address_text, cannot_listen
+from .shares import Client, Full, Strangers
 
 log = logging.getLogger("afpools.connections")
 
-# How often open connections are held against the list of revoked certificates. Five seconds are promised; the list
-# itself is looked at once a second.
-_SWEEP_SECONDS = 1.0
+# How often connections are looked over: deadlines, heartbeats, revoked certificates. Five seconds are promised for
+# revoking; the list itself is looked at once a second.
+_SWEEP_SECONDS = 0.5
 
+# Connections that are accepted before the others get a turn.
+_ACCEPTS_AT_ONCE = 16
 
 # A peer that sends many requests at once lets others pass after this many.
-_EVENTS_AT_ONCE = 20
+_REQUESTS_AT_ONCE = 20
 
-# Bytes. The list of a large farm's hosts has millions; given all at once, asyncio would keep four copies of it, and
-# nobody else would be served while it is encrypted.
+# Bytes. A TLS record has at most 16 KiB, and OpenSSL gives out one at a time.
+_READ_AT_ONCE = 16384
+
+# Bytes. The list of a large farm's hosts has millions; encrypted all at once, nobody else would be served meanwhile.
 _SENT_AT_ONCE = 256 * 1024
 
+# A small answer is sent to whoever has too many unread ones, too: it says why there is no large one.
+_SMALL_ANSWER = 4096
 
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    peer: Peer
-    connection: int
-    address: str
+# How long a peer may take to read why it is not let in.
+_FAREWELL_SECONDS = 1.0
+
+# A connection unused for so long makes room for a new one of the same client: our own clients do not use it any more
+# (`_TRUSTED_IDLE` in afpools/client.py).
+_REPLACEABLE_SECONDS = 15.0
+
+
+# What OpenSSL keeps for one, about, and the bytes of those that left from which on memory is given back.
+_BYTES_OF_A_CONNECTION = 32 * 1024
+_WORTH_GIVING_BACK = 8 * 1024 * 1024
 
 
 class TlsListener(Listener):
@@ -56,8 +74,9 @@ class TlsListener(Listener):
         super().__init__(address, port, shared)
         self._socket: socket.socket | None = None
         self._patience = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[_Connection] = set()
+        self._freed = 0
+        self._strangers: Strangers[_Connection] = Strangers(shared.shares)
         self._thread = threading.Thread(target=self._run, name="afpools-tls", daemon=True)
 
     def bind(self) -> None:
@@ -73,6 +92,7 @@ class TlsListener(Listener):
         self.port = listening.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
+        self._all_gone = asyncio.Event()
 
     def start(self) -> None:
         self._thread.start()
@@ -93,266 +113,497 @@ class TlsListener(Listener):
 
     async def _serve(self) -> None:
         assert self._socket is not None
-        accepting = self._loop.create_task(self._accept(self._socket))
+        self._loop.add_reader(self._socket, self._accept)
         sweeping = self._loop.create_task(self._sweep())
         await self._stopping.wait()
-        accepting.cancel()
-        sweeping.cancel()
+        self._loop.remove_reader(self._socket)
         self._socket.close()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.stop()
-        if self._tasks:
-            _, unfinished = await asyncio.wait(self._tasks, timeout=self._patience)
-            for task in unfinished:
-                task.cancel()
-        await asyncio.gather(accepting, sweeping, *self._tasks, return_exceptions=True)
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._all_gone.wait()
+        sweeping.cancel()
+        for connection in list(self._connections):
+            connection.close()
+        await asyncio.gather(sweeping, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _accept(self, listening: socket.socket) -> None:
-        while True:
+    def _accept(self) -> None:
+        assert self._socket is not None
+        for _ in range(_ACCEPTS_AT_ONCE):
             try:
-                connection, address = await self._loop.sock_accept(listening)
+                plain, address = self._socket.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
                 # Out of file descriptors, most likely; the connection stays in the queue until there is one.
-                log.error("TLS: cannot accept connections: %s", error.strerror or error)
-                await asyncio.sleep(0.2)
-                continue
-            where = address_text(*address[:2])
-            if self._statistics.connections[self.name] >= self._limits.connections:
-                connection.close()
-                self._refusals.refuse(
-                    self.name, where, f"there are {self._limits.connections} connections already ([limits] connections)"
+                self._peer_log.say(
+                    "", "TLS accept", "TLS: cannot accept connections: %s", error.strerror or error, level=logging.ERROR
                 )
-                continue
-            connection.setblocking(False)
-            self._statistics.connection(self.name, 1)
-            self._spawn(self._welcome(connection, where))
-
-    async def _welcome(self, connection: socket.socket, where: str) -> None:
-        try:
-            reader = asyncio.StreamReader(limit=self._limits.message_bytes)
-            protocol = asyncio.StreamReaderProtocol(reader)
-            try:
-                transport, _ = await self._loop.connect_accepted_socket(
-                    lambda: protocol,
-                    connection,
-                    ssl=self._context,
-                    ssl_handshake_timeout=self._limits.handshake_seconds,
-                    ssl_shutdown_timeout=1.0,
-                )
-            except (OSError, ssl.SSLError) as error:
-                connection.close()
-                self._refusals.refuse(self.name, where, self._explain(error))
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(0.2, self._accept_again)
                 return
-            writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-            try:
-                await self._converse(reader, writer, where)
-            finally:
-                writer.transport.abort()
-        finally:
-            self._statistics.connection(self.name, -1)
+            self._welcome(plain, *address[:2])
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
-        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        try:
-            peer = self._credentials.tls_peer(certificate)
-        except CredentialRefused as refused:
-            self._refusals.refuse(self.name, where, str(refused))
-            farewell = _framing(self._limits)
-            farewell.send_error(f"{refused}. Ask for a new profile.")
-            writer.write(farewell.data_to_send())
+    def _accept_again(self) -> None:
+        if not self._stopping.is_set():
+            assert self._socket is not None
+            self._loop.add_reader(self._socket, self._accept)
+
+    def _welcome(self, plain: socket.socket, host: str, port: int) -> None:
+        where = address_text(host, port)
+        if not self._shares.arrives(host):
+            plain.close()
+            self._refusals.refuse(
+                self.name,
+                where,
+                "arrivals",
+                f"more than {self._shares.limits.new_connections_per_second:,} new connections in a second from this "
+                "address ([limits] new_connections_per_second)",
+            )
             return
-        connection = _Connection(reader, writer, peer, where, self._service, self._workers, self._limits)
-        self._connections.add(connection)
         try:
-            await connection.run()
-        except zmtp.RemoteProtocolError as error:
-            self._refusals.close(self.name, where, f"{peer.peer.name!r} broke the protocol: {error}")
-        except TimeoutError:
-            if not connection.ready:
-                self._refusals.refuse(
-                    self.name,
-                    where,
-                    f"{peer.peer.name!r} sent no ZeroMQ greeting within {self._limits.handshake_seconds:g} seconds",
-                )
-        except OSError:
-            pass  # the peer is gone; nobody is left to be told
-        finally:
-            self._connections.discard(connection)
+            plain.setblocking(False)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            encrypted = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:  # gone already
+            plain.close()
+            self._refusals.refuse(self.name, where, "gone", f"it hung up ({error.strerror or error})")
+            return
+        connection = _Connection(self, self._loop, encrypted, host, where)
+        self._connections.add(connection)
+        self._statistics.connection(self.name, 1)
+        surplus = self._strangers.add(host, connection)
+        if surplus is not None:
+            surplus.refuse(
+                "strangers", "too many connections have not finished their handshake ([limits] handshakes_per_address)"
+            )
+        connection.begin()
+
+    def _forget(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        self._strangers.remove(connection.host, connection)
+        self._statistics.connection(self.name, -1)
+        self._freed += _BYTES_OF_A_CONNECTION + connection.held
+        if not self._connections and self._stopping.is_set():
+            self._all_gone.set()
+
+    def _enter(self, connection: _Connection, peer: Peer) -> Client:
+        """Counts a connection as a client's. Where the client has too many, one that it does not use makes room.
+
+        Raises:
+            Full: it has too many in use, or the broker has.
+        """
+        self._strangers.remove(connection.host, connection)
+        try:
+            return self._shares.enter(peer, connection.host)
+        except Full as full:
+            unused = self._longest_unused(connection.host, peer) if full.own else None
+            if unused is None:
+                raise
+            unused.close()
+            return self._shares.enter(peer, connection.host)
+
+    def _longest_unused(self, host: str, peer: Peer) -> _Connection | None:
+        before = self._loop.time() - _REPLACEABLE_SECONDS
+        unused = [
+            connection
+            for connection in self._connections
+            if connection.host == host and connection.peer == peer and connection.unused_since < before
+        ]
+        return min(unused, key=lambda connection: connection.unused_since, default=None)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
+            now = self._loop.time()
             for connection in list(self._connections):
-                reason = self._credentials.still_valid(connection.peer)
-                if reason is not None:
-                    self._refusals.close(self.name, connection.address, reason)
-                    connection.abort()
-
-    def _explain(self, error: OSError) -> str:
-        """Why a handshake failed, for whoever sets up the workstation at the other end."""
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {error.verify_message}"
-        if isinstance(error, ssl.SSLError):
-            reason = (error.reason or "").replace("_", " ").lower()
-            match error.reason:
-                case "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-                    return "it showed no client certificate"
-                case "HTTP_REQUEST" | "HTTPS_PROXY_REQUEST":
-                    return "it speaks plain HTTP (a browser or a scanner)"
-                case "WRONG_VERSION_NUMBER" | "UNEXPECTED_MESSAGE" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG":
-                    return "it does not speak TLS (an unencrypted client?)"
-                case "UNSUPPORTED_PROTOCOL" | "NO_PROTOCOLS_AVAILABLE":
-                    return "it offers no TLS 1.3"
-            if "ALERT" in (error.reason or ""):
-                return f"it does not accept the broker's certificate ({reason})"
-            return f"the TLS handshake failed ({reason or error})"
-        if isinstance(error, TimeoutError | ConnectionAbortedError):
-            return f"it did not finish its handshake within {self._limits.handshake_seconds:g} seconds"
-        return f"it hung up during the handshake ({error.strerror or error})"
+                try:
+                    connection.look(now)
+                except Exception:
+                    # A defect in one connection must not end the watch over all others.
+                    log.exception("TLS: looking over a connection failed")
+                    connection.close()
+            if self._freed > _WORTH_GIVING_BACK:
+                self._freed = 0
+                give_back()
 
 
-def _framing(limits: ConnectionLimits) -> zmtp.Connection:
-    return zmtp.Connection(
-        socket_type="ROUTER",
-        as_server=True,
-        accepts=frozenset({"REQ", "DEALER"}),
-        # What is a little too large gets an answer that says so, what is far too large is cut off.
-        max_message=2 * limits.message_bytes,
-    )
+class _Stage(Enum):
+    SHAKING_HANDS = auto()  # TLS's handshake
+    GREETING = auto()  # ZMTP's; the client is known
+    OPEN = auto()
+    LEAVING = auto()  # it is being told why it is not let in
 
 
 class _Connection:
-    """One authenticated connection."""
+    """One connection, from the moment it is accepted."""
 
     def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        peer: TlsPeer,
-        address: str,
-        service: Service,
-        workers: Workers,
-        limits: ConnectionLimits,
+        self, listener: TlsListener, loop: asyncio.AbstractEventLoop, encrypted: ssl.SSLSocket, host: str, address: str
     ) -> None:
-        self.peer = peer
+        self.host = host
         self.address = address
-        self._reader = reader
-        self._writer = writer
-        self._service = service
-        self._workers = workers
-        self._limits = limits
-        self._sender = _Sender(peer.peer, id(self), address)
-        self._loop = asyncio.get_running_loop()
-        self._stopping = False
-        self._busy = False
-        self._zmtp = _framing(limits)
+        self.peer: Peer | None = None
+        self._sender: Sender | None = None
+        self._listener = listener
+        self._loop = loop
+        self._socket = encrypted
+        self._descriptor = encrypted.fileno()
+        self._stage = _Stage.SHAKING_HANDS
+        self._began = self._heard_at = self._asked_at = self._pinged_at = loop.time()
+        self._credential: TlsPeer | None = None
+        self._client: Client | None = None
+        self._zmtp: zmtp.Connection | None = None
+        self._requests: deque[tuple[bytes, ...]] = deque()
+        self._outgoing = memoryview(b"")
+        self._stuck_since = float("inf")
+        self._held_in = self._held_out = 0
+        self._waits = False  # for a worker
+        self._scheduled: asyncio.Handle | None = None
+        self._reading = self._writing = self._closed = self._stopping = False
 
     @property
-    def ready(self) -> bool:
-        """Whether the peer has introduced itself as a ZeroMQ socket."""
-        return bool(self._zmtp.ready)
+    def _limits(self) -> LimitsSection:
+        return self._listener._shares.limits
 
-    def abort(self) -> None:
-        """Cuts the connection off, an answer under way included."""
-        self._writer.transport.abort()
+    @property
+    def unused_since(self) -> float:
+        """When it last asked for something; now while it waits for an answer."""
+        return self._loop.time() if self._busy else self._asked_at
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept for it, in both directions."""
+        return self._held_in + self._held_out
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._waits or self._requests or self._outgoing)
+
+    # --- beginning and end ----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Waits for the peer's first word."""
+        if not self._closed:
+            self._read(True)
 
     def stop(self) -> None:
-        """Ends the connection after the answer under way, if there is one."""
+        """Ends the connection after the answers under way, if there are any."""
         self._stopping = True
         if not self._busy:
-            self._writer.transport.abort()
+            self.close()
 
-    async def run(self) -> None:
-        """Answers until the peer leaves, is silent for too long, or asks for nothing any more.
+    def close(self) -> None:
+        """Ends the connection at once, an answer under way included."""
+        if self._closed:
+            return
+        self._closed = True
+        self._read(False)
+        self._write(False)
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+        self._socket.close()
+        shares, client = self._listener._shares, self._client
+        if client is not None:
+            shares.hold_in(client, -self._held_in)
+            shares.hold_out(client, -self._held_out)
+            shares.leave(client)
+        # What it held is the broker's again now, and not when the garbage collector finds this circle.
+        self._zmtp, self._outgoing = None, memoryview(b"")
+        self._requests.clear()
+        self._listener._forget(self)
 
-        Raises:
-            zmtp.RemoteProtocolError: what the peer sent is not ZMTP.
-            TimeoutError: nothing came, or nothing could be sent.
-            OSError: the connection broke.
-        """
-        await self._flush()
-        heartbeat = self._limits.heartbeat_seconds
-        asked_at = heard_at = self._loop.time()
-        deadline = heard_at + self._limits.handshake_seconds
-        while not self._stopping:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    data = await self._reader.read(65536)
-            except TimeoutError:
-                now = self._loop.time()
-                if not self.ready:
-                    raise
-                if now > heard_at + 3 * heartbeat or now > asked_at + self._limits.idle_seconds:
-                    return
-                self._zmtp.send_ping(ttl=3 * heartbeat)
-                await self._flush()
-                deadline = now + heartbeat
-                continue
-            if not data:
-                return
-            asked = await self._handle(data)
-            heard_at = self._loop.time()
-            if asked:
-                asked_at = heard_at
-            elif heard_at > asked_at + self._limits.idle_seconds:
-                return
-            if self.ready:
-                deadline = heard_at + heartbeat
+    def refuse(self, what: str, reason: str) -> None:
+        """Closes a connection that was not let in yet; arguments as for `Refusals.refuse`."""
+        self._listener._refusals.refuse(self._listener.name, self.address, what, reason)
+        self.close()
 
-    async def _handle(self, data: bytes) -> bool:
-        """Answers what is in the bytes that came.
+    def _end(self, what: str, reason: str) -> None:
+        """Closes a connection that had been let in, and says so."""
+        self._listener._refusals.close(self._listener.name, self.address, what, reason)
+        self.close()
 
-        Returns:
-            Whether there was a request among them.
-        """
-        asked = False
-        self._busy = True
+    def _dismiss(self, what: str, reason: str, *, farewell: str) -> None:
+        """Tells a peer that is known why it is not let in, in the place of our READY."""
+        self._listener._refusals.refuse(self._listener.name, self.address, what, reason)
+        self._stage = _Stage.LEAVING
+        self._began = self._loop.time()
+        framing = self._framing()
+        framing.send_error(farewell)
         try:
-            for number, event in enumerate(self._zmtp.receive_data(data), 1):
-                if isinstance(event, zmtp.Message):
-                    asked = True
-                    await self._answer(event.frames)
-                if number % _EVENTS_AT_ONCE == 0:
-                    await self._flush()
-                    await asyncio.sleep(0)
-            await self._flush()
-        finally:
-            self._busy = False
-        return asked
+            self._socket.send(framing.data_to_send())
+            # Until the peer hangs up what it sends is read and dropped: closing a socket with something unread in it
+            # would destroy what was said.
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
 
-    async def _answer(self, frames: tuple[bytes, ...]) -> None:
+    def look(self, now: float) -> None:
+        """Sees whether the peer is still there, is still allowed to be, and still asks for something."""
+        limits = self._limits
+        if self._stage is _Stage.LEAVING:
+            if now > self._began + _FAREWELL_SECONDS:
+                self.close()
+            return
+        late = now > self._began + limits.handshake_seconds
+        within = f"within {limits.handshake_seconds:g} seconds"
+        if self._stage is _Stage.SHAKING_HANDS:
+            if late:
+                self.refuse("slow handshake", f"it did not finish its handshake {within}")
+            return
+        assert self._credential is not None
+        reason = self._listener._credentials.still_valid(self._credential)
+        if reason is not None:
+            self._end("credential", reason)
+        elif self._stage is _Stage.GREETING:
+            if late:
+                self.refuse("slow greeting", f"{self._credential.peer.name!r} sent no ZeroMQ greeting {within}")
+        elif now > self._stuck_since + 3 * limits.heartbeat_seconds:
+            self._end("unread", f"{self._credential.peer.name!r} does not read its answers")
+        elif self._busy:
+            pass
+        elif now > self._heard_at + 3 * limits.heartbeat_seconds or now > self._asked_at + limits.idle_seconds:
+            self.close()
+        elif now > max(self._heard_at, self._pinged_at) + limits.heartbeat_seconds:
+            assert self._zmtp is not None
+            self._pinged_at = now
+            self._zmtp.send_ping(ttl=min(3 * limits.heartbeat_seconds, 6553.5))
+            self._flush()
+
+    # --- bytes in -------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            if self._stage is _Stage.SHAKING_HANDS:
+                self._shake_hands()
+                return
+            data = self._socket.recv(_READ_AT_ONCE)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:  # the peer is gone; nobody is left to be told
+            self.close()
+            return
+        if not data:
+            self.close()
+            return
+        if self._stage is not _Stage.LEAVING:
+            self._take(data)
+
+    def _shake_hands(self) -> None:
+        try:
+            self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self._write(False)
+            return
+        except ssl.SSLWantWriteError:
+            self._write(True)
+            return
+        except OSError as error:
+            self.refuse(*_explain(error))
+            return
+        self._write(False)
+        self._stage = _Stage.GREETING
+        certificate = self._socket.getpeercert(binary_form=True)
+        assert certificate is not None  # CERT_REQUIRED
+        try:
+            self._credential = self._listener._credentials.tls_peer(certificate)
+        except CredentialRefused as refused:
+            self._dismiss("credential", str(refused), farewell=f"{refused}. Ask for a new profile.")
+            return
+        try:
+            self._client = self._listener._enter(self, self._credential.peer)
+        except Full as full:
+            self._dismiss("full", str(full), farewell=f"too many connections: {full}. Try again in a moment.")
+            return
+        self.peer = self._credential.peer
+        self._sender = Sender(self.peer, self.address)
+        self._zmtp = self._framing()
+        self._flush()
+
+    def _framing(self) -> zmtp.Connection:
+        return zmtp.Connection(
+            socket_type="ROUTER",
+            as_server=True,
+            accepts=frozenset({"REQ", "DEALER"}),
+            # What is a little too large gets an answer that says so, what is far too large is cut off.
+            max_message=2 * self._limits.message_bytes,
+        )
+
+    def _take(self, data: bytes) -> None:
+        """Takes bytes from the peer apart."""
+        assert self._zmtp is not None
+        assert self._client is not None
+        self._heard_at = self._loop.time()
+        try:
+            events = self._zmtp.receive_data(data)
+        except zmtp.RemoteProtocolError as error:
+            self._end("protocol", f"{self._client.peer.name!r} broke the protocol: {error}")
+            return
+        for event in events:
+            if isinstance(event, zmtp.Message):
+                self._requests.append(event.frames)
+        if self._stage is _Stage.GREETING and self._zmtp.ready:
+            self._stage = _Stage.OPEN
+        held = self._zmtp.incomplete
+        if held != self._held_in:
+            change, self._held_in = held - self._held_in, held
+            too_much = self._listener._shares.hold_in(self._client, change)
+            if too_much is not None:
+                self._end("bytes", f"{self._client.peer.name!r} sends requests that it does not complete: {too_much}")
+                return
+        self._work()
+
+    # --- requests and answers -------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Answers what was asked, until there is nothing left or something has to be waited for. Reads on only then:
+        what the peer sends meanwhile waits in the network."""
+        if self._closed or self._waits or self._scheduled is not None:
+            return
+        left = _REQUESTS_AT_ONCE
+        while self._requests and not self._outgoing and not self._waits:
+            client, shares = self._client, self._listener._shares
+            assert client is not None
+            now = self._loop.time()
+            wait = shares.wait(client, now)
+            if wait or not left:
+                self._scheduled = self._loop.call_later(wait, self._work_on)
+                break
+            left -= 1
+            shares.may_ask(client, now)
+            self._asked_at = now
+            self._answer(self._requests.popleft())
+        self._flush()
+
+    def _work_on(self) -> None:
+        self._scheduled = None
+        self._work()
+
+    def _answer(self, frames: tuple[bytes, ...]) -> None:
         *envelope, data = frames
+        service = self._listener._service
         if len(data) > self._limits.message_bytes:
-            answer: bytes = self._service.too_large(len(data))
-        else:
-            made = self._service.answer(self._sender, data)
-            answer = made if isinstance(made, bytes) else await self._later(made, data)
-        self._zmtp.send_message([*envelope, answer])
-
-    async def _later(self, work: Later, data: bytes) -> bytes:
-        result: asyncio.Future[bytes] = self._loop.create_future()
+            self._queue(envelope, service.too_large(len(data)), b"")
+            return
+        assert self._sender is not None
+        made = service.answer(self._sender, data)
+        if isinstance(made, bytes):
+            self._queue(envelope, made, data)
+            return
 
         def hand_over(answer: bytes) -> None:
-            if not result.done():  # the connection may have been cut off meanwhile
-                result.set_result(answer)
+            self._waits = False
+            if not self._closed:  # it may have been cut off meanwhile
+                self._queue(envelope, answer, data)
+                self._work()
 
         def done(answer: bytes) -> None:
-            self._loop.call_soon_threadsafe(hand_over, answer)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(hand_over, answer)
 
-        if not self._workers.submit(work, done):
-            return self._service.too_busy(data)
-        return await result
+        self._waits = True
+        if not self._listener._workers.submit(self._client, made, done):
+            self._waits = False
+            self._queue(envelope, service.too_busy(data), data)
 
-    async def _flush(self) -> None:
-        data = self._zmtp.data_to_send()
-        if data:
-            # A peer that does not read its answers is as good as gone.
-            async with asyncio.timeout(3 * self._limits.heartbeat_seconds):
-                for start in range(0, len(data), _SENT_AT_ONCE):
-                    self._writer.write(data[start : start + _SENT_AT_ONCE])
-                    await self._writer.drain()
+    def _queue(self, envelope: list[bytes], answer: bytes, request: bytes) -> None:
+        assert self._zmtp is not None
+        assert self._client is not None
+        large = len(answer) > _SMALL_ANSWER
+        if large and not self._listener._shares.may_hold_out(self._client, len(answer)):
+            answer = self._listener._service.unread_answers(request)
+        self._zmtp.send_message([*envelope, answer])
+        if large:
+            self._flush()
+
+    # --- bytes out ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Sends what there is to send, as far as the peer takes it."""
+        if self._closed or self._zmtp is None:
+            return
+        if not self._outgoing:
+            data = self._zmtp.data_to_send()
+            if data:
+                self._outgoing = memoryview(data)
+        while self._outgoing:
+            try:
+                # Exactly the same bytes again after it could not be written: OpenSSL insists.
+                sent = self._socket.send(self._outgoing[:_SENT_AT_ONCE])
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                self._hold_out(len(self._outgoing))
+                if self._stuck_since == float("inf"):
+                    self._stuck_since = self._loop.time()
+                self._write(True)
+                self._read(False)
+                return
+            except OSError:
+                self.close()
+                return
+            self._outgoing = self._outgoing[sent:]
+            self._stuck_since = float("inf")
+            if self._outgoing and sent == _SENT_AT_ONCE:
+                # The others' turn.
+                self._hold_out(len(self._outgoing))
+                self._write(True)
+                self._read(False)
+                return
+        self._hold_out(0)
+        self._write(False)
+        if self._stopping and not self._busy:
+            self.close()
+            return
+        self._read(not (self._waits or self._requests))
+
+    def _writable(self) -> None:
+        if self._stage is _Stage.SHAKING_HANDS:
+            self._shake_hands()
+            return
+        self._flush()
+        if not self._outgoing:
+            self._work()
+
+    def _hold_out(self, waiting: int) -> None:
+        if waiting != self._held_out:
+            assert self._client is not None
+            change, self._held_out = waiting - self._held_out, waiting
+            self._listener._shares.hold_out(self._client, change)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._loop.add_reader(self._descriptor, self._readable)
+            else:
+                self._loop.remove_reader(self._descriptor)
+
+    def _write(self, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            if wanted:
+                self._loop.add_writer(self._descriptor, self._writable)
+            else:
+                self._loop.remove_writer(self._descriptor)
+
+
+def _explain(error: OSError) -> tuple[str, str]:
+    """Why a handshake failed, for whoever sets up the workstation at the other end: the kind, and a clause."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate {error.verify_code}", f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").replace("_", " ").lower()
+        match error.reason:
+            case "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                return "no certificate", "it showed no client certificate"
+            case "HTTP_REQUEST" | "HTTPS_PROXY_REQUEST":
+                return "HTTP", "it speaks plain HTTP (a browser or a scanner)"
+            case "WRONG_VERSION_NUMBER" | "UNEXPECTED_MESSAGE" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG":
+                return "no TLS", "it does not speak TLS (an unencrypted client?)"
+            case "UNSUPPORTED_PROTOCOL" | "NO_PROTOCOLS_AVAILABLE":
+                return "version", "it offers no TLS 1.3"
+        if "ALERT" in (error.reason or ""):
+            return "alert", f"it does not accept the broker's certificate ({reason})"
+        return "handshake", f"the TLS handshake failed ({reason or error})"
+    return "hung up", f"it hung up during the handshake ({error.strerror or error})"

@@ -1,0 +1,371 @@
+"""CURVE's connections, followed from outside of libzmq.
+
+Strategy: libzmq tells the descriptor of each socket it accepts and closes. A duplicate of that descriptor is all it
+takes to count a connection's bytes in the kernel (tcp_info.py) and to disconnect that one peer and no other
+(`shutdown`). With its first request a connection gets a face: the message says which descriptor it came through
+(`SRCFD`) and which key ZAP had let in.
+
+Until then nobody can say whose a connection is: ZAP knows key and address, the events know descriptor and address.
+Such connections have asked for nothing, so any of them may be closed without loss: libzmq connects again by itself.
+
+All of it belongs to the listener's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+from ..config import LimitsSection
+from ..credentials import Peer
+from ..peer_log import network_of
+from ..service import Sender
+from . import address_text
+from .shares import Client, Full, Shares, Strangers
+from .tcp_info import tcp_info
+
+# A connection that has shown a good key and asks for nothing is closed after so many seconds. Ours ask right away.
+_FIRST_REQUEST_SECONDS = 30.0
+
+# As in tls.py.
+_REPLACEABLE_SECONDS = 15.0
+
+# What encryption and framing add to a frame at least: a header of 2 bytes, and of a MESSAGE command the name, the
+# nonce, the authenticator and the flags (ZeroMQ RFC 26). An answer of 256 bytes and more has a header of 9.
+_OVERHEAD = 2 + 8 + 8 + 16 + 1
+
+# Connections that are looked at in one go, at least, and in how many goes all of them: with thousands, most of which
+# are idle, looking at all each time would take a tenth of a processor.
+_COUNTED_AT_ONCE, _GOES = 200, 5
+
+_UNKNOWN = "an unknown address"
+_KEYS_REMEMBERED = 10_000
+
+
+class CurveConnection:
+    """One connection.
+
+    Attributes:
+        host: its address, without the port, as it counts for shares (`network_of`).
+        where: with the port, for log lines.
+        began: when it was accepted.
+        routing_id: of its first request, None before.
+        key: that ZAP let in, as Z85; empty before the first request.
+        client: whose share it counts for; None before, and where there was no room.
+        no_room: why there was none, as a clause.
+        sender: the same, for the service.
+        shakes_hands: nothing has told us yet that its handshake succeeded.
+        asked_at: when its last request came.
+        pending: requests that are being worked on.
+        cut: it is to be closed, and what it still sends is dropped.
+        is_shut: that was done.
+        is_closed: libzmq has closed it.
+        waiting_in: bytes that it has sent and that are no complete request yet.
+        waiting_out: bytes of answers that it has not taken.
+        stuck_since: when it last took something of what waits for it; infinite while nothing waits.
+    """
+
+    def __init__(self, descriptor: int, now: float) -> None:
+        self.is_shut = self.is_closed = False
+        self.host, self.where = _UNKNOWN, _UNKNOWN
+        self._socket: socket.socket | None = None
+        self.cut = False
+        with contextlib.suppress(OSError):  # it is gone already
+            try:
+                self._socket = socket.socket(fileno=os.dup(descriptor))
+            except OSError:
+                # There are no descriptors left, most likely. What cannot be watched must go.
+                _shut_undoubled(descriptor)
+                self.cut = self.is_shut = True
+            else:
+                host, port = self._socket.getpeername()[:2]
+                self.host, self.where = network_of(host), address_text(host, port)
+        self.began = self.asked_at = now
+        self.routing_id: bytes | None = None
+        self.key = ""
+        self.client: Client | None = None
+        self.no_room = ""
+        self.sender: Sender | None = None
+        self.shakes_hands = True
+        self.pending = 0
+        self.waiting_in = self.waiting_out = 0
+        self.stuck_since = float("inf")
+        self._requests = 0
+        self._bytes_in = 0
+        self._received = 0
+        self._bytes_out = 0
+        self._acknowledged = 0
+
+    def note_request(self, envelope: Sequence[bytes], size: int, now: float) -> None:
+        """Counts a request that came through.
+
+        Args:
+            envelope: what stood before it, the routing id (which is not sent) first.
+            size: of the request itself.
+            now: seconds, increasing.
+        """
+        self.asked_at = now
+        self._requests += 1
+        self._bytes_in += size + _OVERHEAD
+        for frame in envelope[1:]:
+            self._bytes_in += len(frame) + _OVERHEAD
+
+    def note_answer(self, envelope: Sequence[bytes], size: int) -> None:
+        """Counts an answer that was sent; arguments as for `note_request`."""
+        self._bytes_out += size + len(envelope) * _OVERHEAD
+
+    def count(self, now: float, *, drained: bool) -> int:
+        """Asks the kernel what has come and what was taken; sets `waiting_out`.
+
+        Args:
+            now: seconds, increasing.
+            drained: nothing complete is left in libzmq.
+
+        Returns:
+            What `waiting_in` is now: bytes that libzmq has and that are no complete request yet. More than a few, for
+            a moment, where requests come faster than they are answered.
+        """
+        info = None if self._socket is None else tcp_info(self._socket)
+        if info is None:
+            return 0
+        if drained and self._requests:
+            # Whatever came before the last request is answered. PINGs, which nobody counts, are forgotten here too.
+            self._received, self._bytes_in, self._requests = info.received, 0, 0
+        taken, self._acknowledged = info.acknowledged - self._acknowledged, info.acknowledged
+        # What libzmq says by itself (PONGs, the handshake) is taken as well, and was not counted.
+        self._bytes_out = 0 if info.all_sent else max(0, self._bytes_out - taken)
+        if not self._bytes_out:
+            self.stuck_since = float("inf")
+        elif taken or self.stuck_since == float("inf"):
+            self.stuck_since = now
+        return max(0, info.received - self._received - self._bytes_in)
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that the peer had not taken when they were last counted, and of those sent since."""
+        return self._bytes_out
+
+    def is_idle(self, now: float, limits: LimitsSection) -> bool:
+        """Whether the peer has asked for nothing for too long."""
+        if self.pending:
+            return False
+        if not self.key:
+            return now > self.began + max(_FIRST_REQUEST_SECONDS, limits.handshake_seconds)
+        return now > self.asked_at + limits.idle_seconds
+
+    def shut(self) -> None:
+        """Disconnects the peer; libzmq notices, and tells when it has closed its own descriptor."""
+        self.is_shut = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # the peer was quicker
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Lets go of the duplicate."""
+        self.is_closed = True
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _shut_undoubled(descriptor: int) -> None:
+    """Disconnects a peer through libzmq's own descriptor."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        borrowed.shutdown(socket.SHUT_RDWR)
+    finally:
+        borrowed.detach()
+
+
+class Connections:
+    """All of them.
+
+    Args:
+        shares: what each client may take.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._by_descriptor: dict[int, CurveConnection] = {}
+        self._strangers: Strangers[CurveConnection] = Strangers(shares)
+        self._shaking_hands: dict[CurveConnection, None] = {}
+        self._admitted: OrderedDict[str, dict[str, None]] = OrderedDict()
+        self._to_count: list[CurveConnection] = []
+        self.by_routing_id: dict[bytes, CurveConnection] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_descriptor)
+
+    def __iter__(self) -> Iterator[CurveConnection]:
+        return iter(list(self._by_descriptor.values()))
+
+    def add(self, descriptor: int, now: float) -> tuple[CurveConnection, CurveConnection | None]:
+        """Notes a connection that libzmq has accepted.
+
+        Returns:
+            The connection, and another one that has to make room for it, if one has to.
+        """
+        # A new one under an old number: the old one's end has not been told, but it is over.
+        self.remove(descriptor)
+        connection = self._by_descriptor[descriptor] = CurveConnection(descriptor, now)
+        self._shaking_hands[connection] = None
+        return connection, self._strangers.add(connection.host, connection)
+
+    def remove(self, descriptor: int) -> CurveConnection | None:
+        """Notes that a connection is closed; None where there is none."""
+        connection = self._by_descriptor.pop(descriptor, None)
+        if connection is None:
+            return None
+        connection.close()
+        self._shaking_hands.pop(connection, None)
+        self._strangers.remove(connection.host, connection)
+        if connection.routing_id is not None and self.by_routing_id.get(connection.routing_id) is connection:
+            del self.by_routing_id[connection.routing_id]
+        self._leave(connection)
+        return connection
+
+    def close(self) -> None:
+        """Lets go of all."""
+        for descriptor in list(self._by_descriptor):
+            self.remove(descriptor)
+
+    def note_handshake(self) -> None:
+        """Notes that a handshake succeeded. libzmq does not say which; the oldest is likely."""
+        oldest = next(iter(self._shaking_hands), None)
+        if oldest is not None:
+            del self._shaking_hands[oldest]
+            oldest.shakes_hands = False
+
+    def introduce(self, routing_id: bytes, key: str, descriptor: int) -> CurveConnection | None:
+        """The connection that a first request came through.
+
+        Returns:
+            None where it is closed already, even if its descriptor is another one's by now.
+        """
+        connection = self._by_descriptor.get(descriptor)
+        if connection is None or connection.key:
+            return None
+        connection.routing_id, connection.key = routing_id, key
+        connection.shakes_hands = False
+        self._shaking_hands.pop(connection, None)
+        self._strangers.remove(connection.host, connection)
+        self.by_routing_id[routing_id] = connection
+        return connection
+
+    # --- shares ---------------------------------------------------------------------------------------------------
+
+    def enter(self, connection: CurveConnection, peer: Peer, now: float) -> Client:
+        """Counts a connection as a client's. Where the client has too many, an unused one of them makes room.
+
+        Raises:
+            Full: it has too many in use, or the broker has.
+        """
+        try:
+            client = self._shares.enter(peer, connection.host)
+        except Full as full:
+            if not full.own or not self._give_up_unused(peer, connection.host, now):
+                raise
+            client = self._shares.enter(peer, connection.host)
+        self._shares.hold_in(client, connection.waiting_in)
+        return client
+
+    def _give_up_unused(self, peer: Peer, host: str, now: float) -> bool:
+        before = now - _REPLACEABLE_SECONDS
+        unused = [
+            other
+            for other in self._by_descriptor.values()
+            if other.client is not None
+            and other.client.peer == peer
+            and other.host == host
+            and other.asked_at < before
+            and not (other.pending or other.cut)
+        ]
+        if not unused:
+            return False
+        oldest = min(unused, key=lambda other: other.asked_at)
+        oldest.cut = True
+        oldest.shut()
+        self._leave(oldest)
+        return True
+
+    def _leave(self, connection: CurveConnection) -> None:
+        client, connection.client = connection.client, None
+        if client is not None:
+            self._shares.hold_in(client, -connection.waiting_in)
+            self._shares.hold_out(client, -connection.waiting_out)
+            self._shares.leave(client)
+
+    # --- keys before the first request ----------------------------------------------------------------------------
+
+    def note_admitted(self, host: str, key: str) -> None:
+        """Notes that ZAP has let in this key from this address."""
+        keys = self._admitted.setdefault(host, {})
+        keys[key] = None
+        self._admitted.move_to_end(host)
+        while len(self._admitted) > _KEYS_REMEMBERED:
+            self._admitted.popitem(last=False)
+
+    def hosts_of_revoked(self, is_listed: Callable[[str], bool]) -> set[str]:
+        """The addresses from which keys were admitted that have been taken off the list since it was last asked.
+
+        Args:
+            is_listed: tells whether a key, as Z85, still counts.
+        """
+        hosts = set()
+        for host, keys in self._admitted.items():
+            gone = [key for key in keys if not is_listed(key)]
+            if gone:
+                hosts.add(host)
+                for key in gone:
+                    del keys[key]
+        return hosts
+
+    # --- bytes ----------------------------------------------------------------------------------------------------
+
+    def may_send(self, connection: CurveConnection, size: int, now: float) -> bool:
+        """Whether a large answer may be sent to a client that may not have read what it got before."""
+        client = connection.client
+        if client is None:
+            return True
+        self._count_one(connection, now, drained=False)
+        return self._shares.may_hold_out(client, size)
+
+    def count_bytes(self, now: float, *, drained: bool) -> Iterator[tuple[CurveConnection, str, str]]:
+        """Counts what waits in libzmq in both directions, for all connections where they are few, else for some of
+        them each time.
+
+        Args:
+            now: seconds, increasing.
+            drained: nothing complete is left in libzmq.
+
+        Returns:
+            The connections that have to be closed, each with the kind of reason and the reason.
+        """
+        if not self._to_count:
+            self._to_count = list(self._by_descriptor.values())
+        at_once = max(_COUNTED_AT_ONCE, len(self._by_descriptor) // _GOES)
+        now_counted, self._to_count = self._to_count[:at_once], self._to_count[at_once:]
+        for connection in now_counted:
+            if connection.cut or connection.is_closed:
+                continue
+            too_much = self._count_one(connection, now, drained=drained)
+            if too_much is not None:
+                yield connection, "bytes", f"it sends more than is read, or what it does not complete: {too_much}"
+
+    def _count_one(self, connection: CurveConnection, now: float, *, drained: bool) -> str | None:
+        limits, client = self._shares.limits, connection.client
+        waiting = connection.count(now, drained=drained)
+        if client is None:
+            connection.waiting_in = waiting
+            if waiting > 2 * limits.message_bytes:
+                return f"{waiting:,} bytes came before its first request"
+            return None
+        change, connection.waiting_in = waiting - connection.waiting_in, waiting
+        too_much = self._shares.hold_in(client, change) if change else None
+        change, connection.waiting_out = connection.unread - connection.waiting_out, connection.unread
+        if change:
+            self._shares.hold_out(client, change)
+        # One that has just begun to send a request is not the one to blame.
+        return too_much if waiting > limits.message_bytes // 16 else None

@@ -1,0 +1,46 @@
+"""Peers that were not let in, or are so no more: counted, and told to whoever sets up a workstation."""
+
+from __future__ import annotations
+
+from ..peer_log import PeerLog, host_of
+from ..service import Statistics
+
+
+class Refusals:
+    """Counts and logs.
+
+    Args:
+        statistics: counts every one.
+        peer_log: writes each kind of refusal once a minute for each address.
+    """
+
+    def __init__(self, statistics: Statistics, peer_log: PeerLog) -> None:
+        self._statistics = statistics
+        self._peer_log = peer_log
+
+    def refuse(self, listener: str, address: str, what: str, reason: str) -> None:
+        """Notes one peer that was not let in.
+
+        Args:
+            listener: `CURVE` or `TLS`.
+            address: the peer's, `host:port`.
+            what: the kind of refusal, from a fixed set.
+            reason: a clause that ends the sentence "connection from … refused:". May quote the peer.
+        """
+        self._statistics.refused()
+        self._say(listener, address, "refused", what, reason)
+
+    def close(self, listener: str, address: str, what: str, reason: str) -> None:
+        """Notes one peer that had been let in and is so no more; arguments as for `refuse`."""
+        self._say(listener, address, "closed", what, reason)
+
+    def _say(self, listener: str, address: str, how: str, what: str, reason: str) -> None:
+        self._peer_log.say(
+            host_of(address),
+            f"{listener} {how} {what}",
+            "%s: connection from %s %s: %s",
+            listener,
+            address,
+            how,
+            reason,
+        )

@@ -1,0 +1,408 @@
+"""What one peer does does not reach the others: real connections that never end, never read, never stop asking."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+import zmq.auth
+from tests.broker.test_listeners import TlsPeer, ask, closed, request, still_answers, wait_for
+from tests.command import environment, running
+from tests.curve_peer import CurvePeer
+from tests.studio import Studio, studio
+
+from afpools import BrokerUnreachable, Client, zmtp
+from afpools.errors import RateLimited
+from afpools.profile import Profile
+from afpools_broker.protocol import Role
+from afpools_tools.authority import Authority
+from afpools_tools.up import make_state
+
+READY = {"handshake_seconds": 30}
+
+
+def keys(profile: Path) -> tuple[bytes, bytes]:
+    public, secret = zmq.auth.load_certificate(profile / "client.key_secret")
+    assert secret is not None
+    return public, secret
+
+
+def by_hand(place: Studio, profile: Path) -> CurvePeer:
+    return CurvePeer(place.curve_port, place.broker.credentials.curve_public_key, keys(profile))
+
+
+def hangs_up(connection: socket.socket, seconds: float = 30) -> bool:
+    """Whether the broker closes a connection, whatever it says before."""
+    connection.settimeout(seconds)
+    return closed(connection)
+
+
+# --- libzmq's assertions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+def test_peers_that_ask_without_reading_and_leave_do_not_abort_the_broker(tmp_path: Path) -> None:
+    """An assertion in libzmq 4.3.5, `!_io_error`: where it has stopped reading a peer that then hangs up, the next PING
+    aborts the process. Heartbeats of the ROUTER's own lead there, and without them those of the peer."""
+    make_state(tmp_path, farm="", curve_port=0, tls_port=0)
+    limits = {
+        "AFPOOLS_LIMITS_REQUESTS_PER_SECOND": "1000000",
+        "AFPOOLS_LIMITS_REQUESTS_PER_SECOND_PER_CREDENTIAL": "1000000",
+        "AFPOOLS_LIMITS_NEW_CONNECTIONS_PER_SECOND": "1000000",
+        "AFPOOLS_LIMITS_HEARTBEAT_SECONDS": "0.1",
+    }
+    env = environment(tmp_path, **limits)
+    with running("serve", "-c", tmp_path / "broker.toml", env=env, folder=tmp_path) as broker:
+        broker.wait_for("serves; store")
+        port = int(broker.err.partition("CURVE: listening at 127.0.0.1 port ")[2].split()[0])
+        reader = tmp_path / "certs" / "profiles" / "reader"
+        server_key, _ = zmq.auth.load_certificate(tmp_path / "certs" / "brokers" / "broker.key_secret")
+        for _ in range(2):
+            with zmq.Context() as context:
+                sockets = []
+                for _ in range(60):
+                    sock = context.socket(zmq.DEALER)
+                    sock.linger, sock.sndhwm, sock.rcvhwm = 0, 0, 1
+                    sock.curve_publickey, sock.curve_secretkey = keys(reader)
+                    sock.curve_serverkey = server_key
+                    sock.heartbeat_ivl, sock.heartbeat_timeout = 1, 60_000
+                    sock.connect(f"tcp://127.0.0.1:{port}")
+                    sockets.append(sock)
+                for _ in range(1500):
+                    for sock in sockets:
+                        sock.send_multipart([b"", request("hello")])
+                # What was sent has to get out, which nothing tells.
+                time.sleep(1.0)
+                for sock in sockets:
+                    sock.close()
+        # Until the broker has seen all of them leave, their client may have too many connections.
+        wait_for(lambda: _answers(port, server_key, reader), 60)
+        assert broker.process.poll() is None
+        assert broker.stop() == 0
+
+
+def _answers(port: int, server_key: bytes, profile: Path) -> bool:
+    with zmq.Context() as context, context.socket(zmq.REQ) as sock:
+        sock.linger, sock.rcvtimeo = 0, 10_000
+        sock.curve_publickey, sock.curve_secretkey = keys(profile)
+        sock.curve_serverkey = server_key
+        sock.connect(f"tcp://127.0.0.1:{port}")
+        with contextlib.suppress(zmq.Again):
+            return bool(ask(sock, "hello")["ok"])
+    return False
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Studio]:
+    """A broker in which shares are used up quickly."""
+    limits = {
+        "connections": 20,
+        "connections_for_managers": 4,
+        "connections_per_client": 6,
+        "handshakes_per_address": 5,
+        "message_bytes": 64 * 1024,
+        "waiting_bytes": 256 * 1024,
+        "waiting_bytes_in_all": 1024 * 1024,
+    }
+    with studio(tmp_path, limits={**READY, **limits}) as made:
+        yield made
+
+
+def test_one_client_cannot_fill_the_broker_and_is_told_that_it_is_full(narrow: Studio) -> None:
+    greedy = narrow.profile("greedy")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            TlsPeer(stack.enter_context(narrow.tls_socket(greedy))).ask("hello")
+            ask(stack.enter_context(narrow.curve_request(greedy)), "hello")
+        with Client(_only(narrow, "TLS", "greedy")) as client, pytest.raises(BrokerUnreachable) as refused:
+            client.hello()
+        assert "too many connections: 'greedy' has 6 connections from this address" in str(refused.value)
+        with Client(_only(narrow, "CURVE", "greedy")) as client, pytest.raises(RateLimited) as told:
+            client.hello()
+        assert "too many connections: 'greedy' has 6 connections from this address" in str(told.value)
+        still_answers(narrow)
+    wait_for(lambda: not narrow.broker._shares.connections)
+
+
+def test_a_connection_that_is_not_used_any_more_makes_room(narrow: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afpools_broker.listeners.tls._REPLACEABLE_SECONDS", 0.0)
+    monkeypatch.setattr("afpools_broker.listeners.curve_connections._REPLACEABLE_SECONDS", 0.0)
+    leaky = narrow.profile("leaky")
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            TlsPeer(stack.enter_context(narrow.tls_socket(leaky))).ask("hello")
+    wait_for(lambda: not narrow.broker._shares.connections)
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            ask(stack.enter_context(narrow.curve_request(leaky)), "hello")
+
+
+def test_readers_leave_room_for_managers(narrow: Studio) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(16):
+            profile = narrow.profile(f"reader-{number}")
+            TlsPeer(stack.enter_context(narrow.tls_socket(profile))).ask("hello")
+        narrow.profile("late")
+        with Client(_only(narrow, "TLS", "late")) as client, pytest.raises(BrokerUnreachable) as refused:
+            client.hello()
+        assert "the broker is full, with 16 of 20 connections" in str(refused.value)
+        with Client(Profile.load(str(narrow.profile("anna", Role.MANAGER)))) as client:
+            assert client.hello().role == "manager"
+
+
+@pytest.mark.parametrize("listener", ["TLS", "CURVE"])
+def test_whoever_shows_no_credential_keeps_nobody_out(narrow: Studio, listener: str) -> None:
+    with contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", narrow.broker.port(listener)), timeout=30))
+            for _ in range(40)
+        ]
+        still_answers(narrow)
+        # The oldest made room, long before the time for a handshake was over.
+        assert all(hangs_up(connection) for connection in silent[:30])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("asks", [True, False])
+def test_an_idle_curve_connection_is_closed(tmp_path: Path, asks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afpools_broker.listeners.curve_connections._FIRST_REQUEST_SECONDS", 1.0)
+    limits = {"handshake_seconds": 1, "idle_seconds": 1}
+    with studio(tmp_path, limits=limits) as place, by_hand(place, place.profile("idle")) as peer:
+        peer.shake_hands()
+        if asks:
+            peer.send(peer.request(request("hello")))
+        assert hangs_up(peer.connection)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_revoked_key_is_disconnected_whether_or_not_it_asks(tmp_path: Path, asks: bool) -> None:
+    with studio(tmp_path, limits=READY) as place, by_hand(place, place.profile("leaver")) as peer:
+        peer.shake_hands()
+        if asks:
+            peer.send(peer.request(request("hello")))
+            peer.read_frame()
+        place.authority.revoke("leaver")
+        assert hangs_up(peer.connection)
+        still_answers(place)
+
+
+def test_a_flood_of_new_connections_from_one_address_is_cut_short(tmp_path: Path) -> None:
+    with studio(tmp_path, limits={**READY, "new_connections_per_second": 5}) as place, contextlib.ExitStack() as stack:
+        made = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", place.broker.port(listener)), timeout=30))
+            for listener in ("TLS", "CURVE")
+            for _ in range(40)
+        ]
+        # Eighty connections take far less than a second, in which five are allowed.
+        assert sum(hangs_up(connection, 0.5) for connection in made) >= 60
+        wait_for(lambda: place.broker._shares.arrives("127.0.0.1"))
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_are_never_completed_are_given_up_over_tls(narrow: Studio) -> None:
+    profile = narrow.profile("half")
+    half = b"\x02" + (60_000).to_bytes(8, "big") + bytes(50_000)
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for _ in range(6):
+            connection = stack.enter_context(narrow.tls_socket(profile))
+            TlsPeer(connection)
+            with contextlib.suppress(OSError):
+                connection.sendall(half)
+            connections.append(connection)
+        # Five times 50 kB are within its share of 256 KiB, the sixth is not.
+        wait_for(lambda: len(narrow.broker._listeners[1]._connections) < 6)  # type: ignore[attr-defined]
+        assert narrow.broker._shares.waiting_in <= 256 * 1024
+        still_answers(narrow)
+    wait_for(lambda: not narrow.broker._shares.waiting_in)
+
+
+def test_a_message_of_frames_without_end_is_given_up_over_curve(narrow: Studio) -> None:
+    """libzmq keeps all frames of a message until the last one comes, and has no limit for their number."""
+    with by_hand(narrow, narrow.profile("endless")) as peer:
+        peer.shake_hands()
+        peer.send(peer.request(request("hello")))
+        peer.read_frame()
+        peer.connection.settimeout(30)
+        sent = 0
+        with pytest.raises(OSError):  # noqa: PT012 - whichever part it is that finds the connection closed
+            while sent < 1 << 30:
+                part = peer.part(bytes(32_000))
+                peer.send(part)
+                sent += len(part)
+        still_answers(narrow)
+
+
+def test_a_peer_whose_messages_libzmq_does_not_read_out_is_given_up(narrow: Studio) -> None:
+    """Two peers of one identity: the ROUTER ignores the second, but libzmq goes on to collect what it sends."""
+    profile = narrow.profile("twin")
+    with by_hand(narrow, profile) as first, by_hand(narrow, profile) as second:
+        first.shake_hands(identity=b"twin")
+        first.send(first.request(request("hello")))
+        first.read_frame()
+        second.shake_hands(identity=b"twin")
+        second.connection.settimeout(30)
+        with pytest.raises(OSError):  # noqa: PT012 - as above
+            for _ in range(100_000):
+                second.send(second.request(bytes(32_000)))
+        first.send(first.request(request("hello")))
+        assert first.read_frame()
+
+
+@pytest.mark.heavy
+def test_answers_that_are_not_read_are_bounded_over_curve(tmp_path: Path) -> None:
+    limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 1_000_000}
+    with studio(tmp_path, limits=limits) as place:
+        with place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
+            ask(sock, "pools.create", pool="big", hosts=["pc-[00001-20000]"], request_id="1")
+        reader = place.profile("b")
+        with contextlib.ExitStack() as stack:
+            peers = []
+            for _ in range(10):
+                peer = stack.enter_context(by_hand(place, reader))
+                peer.shake_hands()
+                # Nothing is read of 40 answers of 250 kB each; on loopback the system takes a few MB of them.
+                for _ in range(40):
+                    peer.send(peer.request(request("pools.get", pool="big")))
+                peers.append(peer)
+            shares = place.broker._shares
+            wait_for(lambda: shares.waiting_out > 500_000)
+            still_answers(place)
+            # One answer each may be on its way whatever its size, and what the kernel's own buffers hold.
+            assert shares.waiting_out < 10 * 5_000_000
+            # Who reads again finds out why there was nothing more.
+            codes = set()
+            with contextlib.suppress(EOFError, OSError):
+                peers[-1].connection.settimeout(30)
+                for _ in range(80):
+                    frame = peers[-1].read_frame()
+                    codes.add(len(frame) < 1000)
+        assert codes
+        wait_for(lambda: not shares.waiting_out)
+
+
+def test_answers_that_are_not_read_are_bounded_over_tls(tmp_path: Path) -> None:
+    limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 1_000_000}
+    with studio(tmp_path, limits=limits) as place, contextlib.ExitStack() as stack:
+        with place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
+            ask(sock, "pools.create", pool="big", hosts=["pc-[00001-20000]"], request_id="1")
+        for _ in range(20):
+            connection = stack.enter_context(place.tls_socket(place.profile("b")))
+            peer = TlsPeer(connection)
+            for _ in range(40):
+                peer.zmtp.send_message([b"", request("pools.get", pool="big")])
+            connection.setblocking(False)
+            with contextlib.suppress(ssl.SSLWantWriteError, BlockingIOError):
+                connection.send(peer.zmtp.data_to_send())
+        shares = place.broker._shares
+        wait_for(lambda: shares.waiting_out > 500_000)
+        still_answers(place)
+        assert shares.waiting_out < 1_000_000 + 20 * 300_000
+    wait_for(lambda: not shares.waiting_out)
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_too_often_over_tls_waits_and_gets_every_answer(tmp_path: Path) -> None:
+    with (
+        studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place,
+        place.tls_socket(place.profile("b")) as connection,
+    ):
+        peer = TlsPeer(connection)
+        began = time.monotonic()
+        for number in range(100):
+            peer.zmtp.send_message([b"", json.dumps({"v": 1, "id": str(number), "op": "hello"}).encode()])
+        peer.flush()
+        answers: list[Any] = []
+        while len(answers) < 100:
+            peer.read()
+            answers += [json.loads(e.frames[-1]) for e in peer.events if isinstance(e, zmtp.Message)]
+            peer.events.clear()
+        # Fifty at once, the others at fifty a second. A slow machine can only make it longer.
+        assert time.monotonic() - began > 0.9
+        assert [answer["id"] for answer in answers if answer["ok"]] == [str(number) for number in range(100)]
+
+
+def test_who_asks_too_often_over_curve_is_told_and_then_disconnected(tmp_path: Path) -> None:
+    with studio(tmp_path, limits={"handshake_seconds": 3, "requests_per_second": 20}) as place:
+        with by_hand(place, place.profile("flood")) as peer:
+            peer.shake_hands()
+            with contextlib.suppress(OSError):
+                peer.send(b"".join(peer.request(request("hello")) for _ in range(3000)))
+            assert hangs_up(peer.connection)
+        still_answers(place)
+        # A moment later it may come back.
+        wait_for(lambda: _gets_in(place, "flood"))
+
+
+def _gets_in(place: Studio, name: str) -> bool:
+    with by_hand(place, place.profile(name)) as peer:
+        try:
+            peer.shake_hands()
+        except (EOFError, OSError, AssertionError):
+            return False
+        return True
+
+
+def test_what_a_peer_may_not_do_leaves_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with studio(tmp_path, limits=READY) as place:
+        for listener in ("TLS", "CURVE"):
+            with Client(_only(place, listener)) as client:
+                for number in range(50):
+                    with pytest.raises(Exception, match="manager"):
+                        client.create_pool(f"pool-{number}")
+    lines = [r.getMessage() for r in caplog.records if "asked for pools.create" in r.getMessage()]
+    assert len(lines) == 1
+
+
+def _only(place: Studio, listener: str, name: str = "b") -> Profile:
+    profile = Profile.load(str(place.profile(name)))
+    scheme = listener.lower()
+    return profile._replace(endpoints=tuple(e for e in profile.endpoints if e.scheme == scheme))
+
+
+# --- descriptors ----------------------------------------------------------------------------------------------------
+
+
+def test_requests_of_a_connection_that_is_gone_are_nobody_elses(tmp_path: Path) -> None:
+    """A descriptor is used again at once; what came through the old connection must not count for the new one."""
+    with studio(tmp_path, limits=READY) as place:
+        a, b = place.profile("a"), place.profile("b")
+        for turn in range(60):
+            with by_hand(place, (a, b)[turn % 2]) as peer:
+                peer.shake_hands()
+                peer.send(b"".join(peer.request(request("hello")) for _ in range(20)))
+                if turn % 3:
+                    peer.reset()
+        wait_for(lambda: not place.broker._shares.connections)
+        still_answers(place)
+
+
+def test_a_manager_who_takes_over_an_identity_gets_its_own_role(tmp_path: Path) -> None:
+    """A peer may choose its own routing id. The next one to choose it is somebody else."""
+    with studio(tmp_path, limits=READY) as place:
+        Authority.open(place.folder / "certs")
+        for name, role in (("anna", Role.MANAGER), ("artist", Role.READER), ("anna", Role.MANAGER)):
+            with by_hand(place, place.profile(name, role)) as peer:
+                peer.shake_hands(identity=b"same")
+                peer.send(peer.request(request("pools.list")))
+                peer.read_frame()
+                with pytest.raises(TimeoutError):  # noqa: PT012
+                    # Whatever is not answered within a moment would be an answer to somebody else.
+                    peer.connection.settimeout(0.2)
+                    peer.read_frame()
+                    peer.read_frame()

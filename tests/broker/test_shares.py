@@ -1,0 +1,350 @@
+"""What each client may take: pure accounting, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools_broker.config import ConfigError, LimitsSection, build
+from afpools_broker.credentials import Peer
+from afpools_broker.listeners.refusals import Refusals
+from afpools_broker.listeners.shares import BARRED_SECONDS, Bucket, Full, Shares, Strangers
+from afpools_broker.listeners.workers import Workers
+from afpools_broker.peer_log import PeerLog, host_of, network_of
+from afpools_broker.protocol import Role
+from afpools_broker.service import Later, Statistics
+
+BLENDER = Peer("blender", Role.READER)
+NATRON = Peer("natron", Role.READER)
+ANNA = Peer("anna", Role.MANAGER)
+
+
+def shares(**limits: int) -> tuple[Shares, list[float]]:
+    now = [0.0]
+    return Shares(LimitsSection(**limits), clock=lambda: now[0]), now
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+def test_one_client_that_opens_connections_without_end_leaves_room_for_all_others() -> None:
+    made, _ = shares(connections=100, connections_for_managers=10, connections_per_client=8)
+    for _ in range(8):
+        made.enter(BLENDER, "10.0.0.7")
+    with pytest.raises(Full, match=r"'blender' has 8 connections from this address.*connections_per_client") as full:
+        made.enter(BLENDER, "10.0.0.7")
+    assert full.value.own
+    made.enter(BLENDER, "10.0.0.8")  # the same profile on another workstation
+    made.enter(NATRON, "10.0.0.7")  # another one on the same
+
+
+def test_a_stolen_credential_gains_nothing_by_many_machines() -> None:
+    made, _ = shares(connections_per_credential=20, connections_per_client=8)
+    for number in range(20):
+        made.enter(BLENDER, f"10.0.0.{number}")
+    with pytest.raises(Full, match="connections_per_credential"):
+        made.enter(BLENDER, "10.0.0.99")
+    made.enter(NATRON, "10.0.0.99")
+
+
+def test_readers_cannot_take_the_room_that_is_kept_for_managers() -> None:
+    made, _ = shares(connections=20, connections_for_managers=5)
+    for number in range(15):
+        made.enter(Peer(f"reader-{number}", Role.READER), "10.0.0.7")
+    with pytest.raises(Full, match="the broker is full, with 15 of 20 connections; 5 are kept for managers"):
+        made.enter(NATRON, "10.0.0.8")
+    for number in range(5):
+        made.enter(Peer(f"manager-{number}", Role.MANAGER), "10.0.0.9")
+    with pytest.raises(Full, match="the broker is full, with 20 connections"):
+        made.enter(ANNA, "10.0.0.9")
+
+
+def test_a_connection_that_is_closed_makes_room() -> None:
+    made, _ = shares(connections_per_client=1)
+    client = made.enter(BLENDER, "10.0.0.7")
+    made.leave(client)
+    made.enter(BLENDER, "10.0.0.7")
+    assert made.connections == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), max_size=200))
+def test_whatever_comes_and_goes_no_bound_is_passed_and_every_place_is_given_back(
+    steps: list[tuple[bool, int, int]],
+) -> None:
+    made, _ = shares(connections=12, connections_for_managers=3, connections_per_credential=6, connections_per_client=3)
+    inside = []
+    for enters, who, where in steps:
+        if enters:
+            peer = Peer(f"p{who}", Role.MANAGER if who == 0 else Role.READER)
+            try:
+                inside.append(made.enter(peer, f"10.0.0.{where}"))
+            except Full:
+                continue
+        elif inside:
+            made.leave(inside.pop(who % len(inside)))
+        by_client = Counter(inside)
+        by_name = Counter(client.peer.name for client in inside)
+        assert made.connections == len(inside) <= 12
+        assert all(client.connections == count <= 3 for client, count in by_client.items())
+        assert all(count <= 6 for count in by_name.values())
+        assert sum(client.peer.role is Role.READER for client in inside) <= 12
+    for client in inside:
+        made.leave(client)
+    assert made.connections == 0
+
+
+def test_new_connections_of_an_address_are_limited_and_those_of_others_are_not() -> None:
+    made, now = shares(new_connections_per_second=10)
+    assert [made.arrives("10.0.0.7") for _ in range(11)] == [True] * 10 + [False]
+    assert made.arrives("10.0.0.8")
+    now[0] = 0.1
+    assert [made.arrives("10.0.0.7") for _ in range(2)] == [True, False]
+
+
+def test_a_machine_with_a_network_of_ipv6_addresses_is_one_machine() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:2%eth0") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:10.0.0.7") == network_of("10.0.0.7") == "10.0.0.7"
+    assert network_of("an unknown address") == "an unknown address"
+
+
+def test_an_address_is_known_again_whatever_its_port() -> None:
+    assert host_of("10.0.0.7:51234") == host_of("10.0.0.7") == "10.0.0.7"
+    assert host_of("[fe80::1]:51234") == "[fe80::1]"
+    assert host_of("fe80::1") == "fe80::1"
+
+
+# --- before a credential is shown -----------------------------------------------------------------------------------
+
+
+def test_who_says_nothing_makes_room_for_who_comes_later() -> None:
+    made, _ = shares(handshakes_per_address=3)
+    strangers: Strangers[str] = Strangers(made)
+    assert [strangers.add("10.0.0.7", name) for name in "abc"] == [None, None, None]
+    assert strangers.add("10.0.0.7", "d") == "a"
+    strangers.remove("10.0.0.7", "a")
+    strangers.remove("10.0.0.7", "b")  # has shown its credential
+    assert strangers.add("10.0.0.7", "e") is None
+    assert strangers.add("10.0.0.8", "f") is None
+    assert len(strangers) == 4
+
+
+def test_where_many_addresses_say_nothing_the_one_with_the_most_gives_way() -> None:
+    made, _ = shares(handshakes_per_address=4, connections=40)
+    strangers: Strangers[str] = Strangers(made)
+    for name in ("a1", "a2", "a3", "a4"):
+        assert strangers.add("10.0.0.1", name) is None
+    for number in range(6):
+        assert strangers.add(f"10.0.1.{number}", f"b{number}") is None
+    assert strangers.add("10.0.2.1", "new") == "a1"
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(1, 1000), st.lists(st.floats(0, 2), max_size=100))
+def test_a_bucket_never_gives_more_than_its_rate_and_one_seconds_worth(rate: float, pauses: list[float]) -> None:
+    bucket, now, taken = Bucket(rate, 0.0), 0.0, 0
+    for pause in pauses:
+        now += pause
+        assert (bucket.wait(rate, now) == 0.0) == bucket.take(rate, now) or bucket.wait(rate, now) < 1e-6
+        taken += 1
+        while bucket.take(rate, now):
+            taken += 1
+        assert taken <= rate * now + rate + len(pauses) + 1
+        assert bucket.wait(rate, now) <= 1.0 / rate + 1e-9
+
+
+def test_each_client_has_its_own_requests_and_a_credential_has_all_of_them_together() -> None:
+    made, now = shares(requests_per_second=10, requests_per_second_per_credential=25)
+    clients = [made.enter(BLENDER, f"10.0.0.{number}") for number in range(3)]
+    answered = [sum(made.may_ask(client, now[0]) for _ in range(50)) for client in clients]
+    assert answered == [10, 10, 5]
+    assert made.wait(clients[0], now[0]) > 0
+    other = made.enter(NATRON, "10.0.0.0")
+    assert made.wait(other, now[0]) == 0
+    assert made.may_ask(other, now[0])
+
+
+def test_leaving_and_coming_back_gives_no_new_share() -> None:
+    made, now = shares(requests_per_second=10)
+    client = made.enter(BLENDER, "10.0.0.7")
+    assert sum(made.may_ask(client, now[0]) for _ in range(50)) == 10
+    made.leave(client)
+    again = made.enter(BLENDER, "10.0.0.7")
+    assert not made.may_ask(again, now[0])
+
+
+def test_who_floods_is_kept_out_for_a_moment() -> None:
+    made, now = shares(requests_per_second=10)
+    client = made.enter(BLENDER, "10.0.0.7")
+    refused = 0
+    while not made.floods(client, now[0]):
+        refused += 1
+    assert refused == 40
+    with pytest.raises(Full, match="far too many requests"):
+        made.enter(BLENDER, "10.0.0.7")
+    made.enter(BLENDER, "10.0.0.8")
+    now[0] = BARRED_SECONDS
+    made.enter(BLENDER, "10.0.0.7")
+
+
+def test_limits_that_are_replaced_count_at_once() -> None:
+    made, now = shares(requests_per_second=10)
+    client = made.enter(BLENDER, "10.0.0.7")
+    assert sum(made.may_ask(client, now[0]) for _ in range(50)) == 10
+    made.limits = LimitsSection(requests_per_second=100, connections_per_client=1)
+    now[0] = 1.0
+    assert sum(made.may_ask(client, now[0]) for _ in range(500)) == 100
+    with pytest.raises(Full):
+        made.enter(BLENDER, "10.0.0.7")
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_that_wait_are_limited_for_a_client_and_in_all() -> None:
+    made, _ = shares(message_bytes=4096, waiting_bytes=10_000, waiting_bytes_in_all=15_000)
+    one, two = made.enter(BLENDER, "10.0.0.7"), made.enter(NATRON, "10.0.0.7")
+    assert made.hold_in(one, 10_000) is None
+    assert "waiting_bytes)" in str(made.hold_in(one, 1))
+    made.hold_in(one, -1)
+    assert "waiting_bytes_in_all)" in str(made.hold_in(two, 6000))
+    made.hold_in(one, -10_000)
+    made.hold_in(two, -6000)
+    assert (made.waiting_in, one.waiting_in, two.waiting_in) == (0, 0, 0)
+
+
+def test_an_answer_of_any_size_may_be_kept_for_who_has_read_all_others() -> None:
+    made, _ = shares(waiting_bytes=10_000_000)
+    client = made.enter(BLENDER, "10.0.0.7")
+    assert made.may_hold_out(client, 50_000_000)
+    made.hold_out(client, 1_000_000)
+    assert made.may_hold_out(client, 9_000_000)
+    assert not made.may_hold_out(client, 9_000_001)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"message_bytes": 16 * 1024 * 1024}, r"\[limits\] waiting_bytes = 16777216: it must be at least 33554432"),
+        ({"waiting_bytes_in_all": 8192}, r"\[limits\] waiting_bytes_in_all = 8192: it must be at least 16777216"),
+    ],
+)
+def test_limits_that_contradict_one_another_are_refused(section: dict[str, int], message: str, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(
+            {"store": {"uri": "sqlite:///a"}, "farm": {"server": ""}, "limits": section}, folder=tmp_path, where="test"
+        )
+
+
+# --- log lines ------------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_tries_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    statistics = Statistics()
+    refusals = Refusals(statistics, PeerLog(clock=lambda: now[0]))
+    for number in range(100):
+        # What a peer sends may be in the reason, and be new each time.
+        refusals.refuse("TLS", f"10.0.0.7:{40000 + number}", "protocol", f"it broke the protocol: {number}")
+    refusals.refuse("TLS", "10.0.0.7:1", "no certificate", "it showed no client certificate")
+    refusals.refuse("TLS", "10.0.0.8:1", "protocol", "it broke the protocol: x")
+    now[0] = 61.0
+    refusals.refuse("TLS", "10.0.0.7:2", "protocol", "it broke the protocol: y")
+    assert [record.getMessage() for record in caplog.records] == [
+        "TLS: connection from 10.0.0.7:40000 refused: it broke the protocol: 0",
+        "TLS: connection from 10.0.0.7:1 refused: it showed no client certificate",
+        "TLS: connection from 10.0.0.8:1 refused: it broke the protocol: x",
+        "TLS: connection from 10.0.0.7:2 refused: it broke the protocol: y"
+        " (and 99 more times since the last such line)",
+    ]
+    assert statistics.refused_connections == 103
+
+
+def test_many_addresses_together_fill_no_log_either(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    peer_log = PeerLog(clock=lambda: now[0])
+    for number in range(5000):
+        peer_log.say(f"10.0.{number // 256}.{number % 256}", "protocol", "line %d", number)
+    assert len(caplog.records) == 100
+    now[0] = 1.0
+    peer_log.say("10.1.0.0", "protocol", "line")
+    assert "4900 log lines about other peers were left out" in caplog.records[100].getMessage()
+
+
+def test_what_is_not_logged_anyway_uses_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="afpools.connections")
+    peer_log = PeerLog(clock=lambda: 0.0)
+    for number in range(1000):
+        peer_log.say(f"10.0.0.{number}", "idle", "line", level=logging.DEBUG)
+    peer_log.say("10.0.0.1", "idle", "line")
+    assert len(caplog.records) == 1
+
+
+# --- workers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workers():
+    made = Workers()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_work_of_one_client_does_not_keep_that_of_another_waiting(workers: Workers, writes: bool) -> None:
+    release, answered = threading.Event(), threading.Event()
+
+    def held() -> bytes:
+        release.wait(60)
+        return b""
+
+    accepted = 0
+    while workers.submit("greedy", Later(held, writes=writes), lambda _: None):
+        accepted += 1
+    assert 1 < accepted < 200
+    assert workers.submit("modest", Later(lambda: b"", writes=writes), lambda _: answered.set())
+    assert answered.wait(60)
+    release.set()
+
+
+def test_clients_take_turns(workers: Workers) -> None:
+    release, done = threading.Event(), threading.Semaphore(0)
+    order: list[str] = []
+
+    def held() -> bytes:
+        release.wait(60)
+        return b""
+
+    def work(name: str) -> Later:
+        return Later(lambda: name.encode(), writes=True)
+
+    def finish(answer: bytes) -> None:
+        order.append(answer.decode())
+        done.release()
+
+    # One writer is left, which makes the order of the rest certain.
+    workers.submit("holder", Later(held, writes=True), lambda _: None)
+    blocked = threading.Event()
+    workers.submit("first", Later(lambda: (blocked.set(), release.wait(60), b"")[2], writes=True), lambda _: None)
+    assert blocked.wait(60)
+    for _ in range(4):
+        workers.submit("a", work("a"), finish)
+    workers.submit("b", work("b"), finish)
+    workers.submit("c", work("c"), finish)
+    release.set()
+    for _ in range(6):
+        assert done.acquire(timeout=60)
+    assert order.index("b") < 4
+    assert order.index("c") < 5
+    assert Counter(order) == {"a": 4, "b": 1, "c": 1}
+
+
+def test_stopped_workers_take_nothing_more(workers: Workers) -> None:
+    workers.stop()
+    assert not workers.submit("a", Later(lambda: b"", writes=False), lambda _: None)
