@@ -6,15 +6,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-to-develop
+FUZZ   := $(VENV)/.ready-to-fuzz
 STATE  ?= .state
 # Workers for the tests; the machine's processors, and no more than a real mongod each likes.
 JOBS   ?= auto
 # Blenders as Python modules, for the tests of the add-on; each is for one version of Python only.
 BLENDER_PYTHON ?= python3.11
+# How long to fuzz, all targets together, and with which randomness (another each time if none is said).
+MINUTES ?= 10
+SEED   ?=
 BLENDERS := .venv-blender-4.2/.ready .venv-blender-5.0/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint blender bench clean
+.PHONY: help setup run test test-fast lint blender bench fuzz clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,5 +69,13 @@ bench: $(DEV)  ## the numbers the README quotes, each beside its reference
 	@echo
 	$(BIN)/python -m tests.bench_masks
 
+$(FUZZ): $(DEV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]' || \
+	  echo "atheris cannot be installed here: inputs are changed blindly, without a look at what they reach."
+	@touch $@
+
+fuzz: $(FUZZ)  ## bad input, millions of it, for all that reads what others wrote: MINUTES=10 SEED=
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 clean:  ## remove what `make` made; keys and pools in $(STATE) stay
-	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

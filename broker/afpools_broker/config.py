@@ -299,6 +299,8 @@ def _overrides(environment: Mapping[str, str]) -> list[tuple[str, str, str, Any]
             field = fields[variable]
             try:
                 value = msgspec.convert(text, field.type, strict=False)
+            except UnicodeEncodeError:
+                raise ConfigError(f"The variable {variable} is {text!r}, which is not valid UTF-8.") from None
             except msgspec.ValidationError as error:
                 raise ConfigError(f"The variable {variable} is {text!r}: {_lower(str(error))}.") from None
             found.append((variable, section, field.name, value))

@@ -146,11 +146,12 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
     """
     sections: dict[str, dict[str, str]] = {}
     section: dict[str, str] | None = None
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
+    # Not `splitlines`, which sees lines where ZPL and pyzmq see none.
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip(" \t\r")
         if not line or line.startswith("#"):
             continue
-        key, equals, value = (part.strip() for part in line.partition("="))
+        key, equals, value = (part.strip(" \t") for part in line.partition("="))
         if not equals:
             section = sections.setdefault(line, {})
             continue
@@ -161,7 +162,9 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
             raise ValueError(f"{key} is given twice")
         quote = value[:1]
         if quote and quote in "\"'" and quote in value[1:]:
-            value = value[1 : value.index(quote, 1)]
+            value, _, rest = value[1:].partition(quote)
+            if rest.lstrip(" \t")[:1] not in ("", "#"):
+                raise ValueError(f"in line {number}, there is more behind the value of {key} than a comment")
         else:
             value = re.split(r"\s#", value, maxsplit=1)[0].rstrip()
         section[key] = value

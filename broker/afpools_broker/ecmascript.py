@@ -22,6 +22,7 @@ _DEPTH_LIMIT = 100
 all, our caller's among them."""
 
 _REPEAT_LIMIT = 10_000
+_REPEAT_DIGITS = 9
 
 _EVERY = frozenset(map(chr, range(256)))
 # For a range within [ ] bytes are signed numbers: those of several-byte characters come first.
@@ -261,6 +262,9 @@ class _Parser:
         if not count:
             self._refuse("a { that is no {2}, {2,} or {2,4}")
         self._at = count.end()
+        # Python converts no number of thousands of digits; that one is too many shows long before.
+        if max(len(count[1]), len(count[3] or "")) > _REPEAT_DIGITS:
+            raise NotJudged(f"a repetition of more than {_REPEAT_LIMIT:,}")
         least = int(count[1])
         most = least if count[2] is None else int(count[3]) if count[3] else None
         if most is not None and most < least:

@@ -247,7 +247,11 @@ def unpack(data: bytes) -> tuple[Render, ...]:
         FarmError: the data is not what `pack` made.
     """
     try:
-        pieces = msgspec.msgpack.decode(zlib.decompress(data), type=list[msgspec.Raw])
+        unpacker = zlib.decompressobj()
+        packed = unpacker.decompress(data, MAX_ANSWER)
+        if unpacker.unconsumed_tail:
+            raise FarmError(f"The list of renders kept in the store is larger than {MAX_ANSWER:,} bytes.")
+        pieces = msgspec.msgpack.decode(packed, type=list[msgspec.Raw])
         states: dict[tuple[str, ...], tuple[str, ...]] = {}
         return tuple(
             Render(
@@ -259,7 +263,7 @@ def unpack(data: bytes) -> tuple[Render, ...]:
             )
             for render in map(_decode_kept, pieces)
         )
-    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FarmError(f"The list of renders kept in the store cannot be read: {error}.") from None
 
 

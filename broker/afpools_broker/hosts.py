@@ -16,7 +16,8 @@ from .pools import as_afrender_would, unique
 from .protocol import Code, RequestRefused
 
 MAX_HOSTS_PER_CHANGE = 100_000
-"""As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory."""
+"""As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory. Names that
+are written one by one are limited by what they are written in."""
 
 # Renders can be named anything with `afrender -hostname`, but a name with white space, a comma or a bracket in it is
 # far more often a list or a range that was mistyped.
@@ -24,7 +25,8 @@ _LONGEST_NAME = 253
 _NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{_LONGEST_NAME}}}")
 # What of ClusterShell's language is wanted here: numbers, and ranges of them with or without a step. It also knows
 # negative numbers, of which it makes millions where a digit stands in front of them (2[-100000]).
-_NUMBERS = r"[0-9]{1,15}(?:-[0-9]{1,15}(?:/[0-9]{1,15})?)?"
+_DIGITS = rf"[0-9]{{1,{_LONGEST_NAME}}}"
+_NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
 _RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
@@ -42,43 +44,42 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tupl
     """
     names: list[str] = []
     for pattern in patterns:
-        if pattern in known or _NAME.fullmatch(pattern):
-            names.append(pattern)
-        elif _RANGE.fullmatch(pattern):
-            if len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
-                raise RequestRefused(
-                    Code.TOO_LARGE,
-                    f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
-                    "Split it, or look for a mistyped digit.",
-                )
-            made = _expanded(pattern)
-            if (longest := max(map(len, made))) > _LONGEST_NAME:
-                raise RequestRefused(
-                    Code.BAD_REQUEST,
-                    f"{pattern!r} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
-                )
-            names.extend(made)
-        else:
+        is_name = pattern in known or _NAME.fullmatch(pattern)
+        if not is_name and not _RANGE.fullmatch(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
                 f"{pattern!r} is neither a host name nor a range of hosts. Give one host an item, "
                 "or a range like pc-[01-40]; names hold no spaces, commas or brackets.",
             )
+        if not is_name and len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
+            raise RequestRefused(
+                Code.TOO_LARGE,
+                f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
+                "Split it, or look for a mistyped digit.",
+            )
+        names += [pattern] if is_name else _expanded(pattern)
     return unique(names)
 
 
 def _expanded(pattern: str) -> list[str]:
     """
     Raises:
-        RequestRefused: `bad_request` for a range that ClusterShell does not take.
+        RequestRefused: `bad_request` for a range that ClusterShell does not take, or that makes too long names.
     """
     try:
-        return list(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
-    # Digits beside a bracket count as part of its numbers, which it asserts to be less than a billion apart.
-    except (NodeSetException, AssertionError) as error:
+        made = list(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
+    # Digits beside a bracket count as part of its numbers. It asserts that these are less than a billion apart, and
+    # Python converts no more than 4,300 digits.
+    except (NodeSetException, AssertionError, ValueError) as error:
         raise RequestRefused(
             Code.BAD_REQUEST, f"{pattern!r} is not a range of hosts: {error}. Write it like pc-[01-40,44]."
         ) from None
+    if (longest := max(map(len, made))) > _LONGEST_NAME:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"{pattern!r} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
+        )
+    return made
 
 
 def how_many(pattern: str) -> int:

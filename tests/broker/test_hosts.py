@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from afpools_broker import hosts
 from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, Spelling, expand, fold
 from afpools_broker.protocol import Code, RequestRefused
 
@@ -18,6 +19,8 @@ from afpools_broker.protocol import Code, RequestRefused
         (["r[1-2]n[1-2]"], ("r1n1", "r1n2", "r2n1", "r2n2")),
         (["pc-[1-2].studio.lan"], ("pc-1.studio.lan", "pc-2.studio.lan")),
         (["pc-2", "pc-[1-3]", "pc-2"], ("pc-2", "pc-1", "pc-3")),
+        (["pc-[1-9/4]"], ("pc-1", "pc-5", "pc-9")),
+        (["a" * 253], ("a" * 253,)),
         (["!&^@%"], ("!&^@%",)),
         ([], ()),
     ],
@@ -33,6 +36,15 @@ def test_names_and_ranges_are_expanded(patterns: list[str], names: tuple[str, ..
         " ",
         "pc 01",
         "pc-01,pc-02",
+        "pc 0[1-2]",
+        "a,pc-[1-2]",
+        "pc-[1-2],a",
+        "a![1-2]",
+        "a&b[1-2]",
+        "a^[1-2]",
+        "@a[1-2]",
+        "pc-[1-2]x!",
+        "a" * 254,
         "pc-[",
         "pc-[]",
         "pc-[3-1]",
@@ -50,6 +62,7 @@ def test_names_and_ranges_are_expanded(patterns: list[str], names: tuple[str, ..
         "pc-[01-1]",
         f"{'a' * 253}[1-2]",
         f"pc-[{'9' * 5000}]",
+        f"{'9' * 5000}[1-2]",
     ],
 )
 def test_what_is_neither_is_refused_with_its_value(pattern: str) -> None:
@@ -66,6 +79,34 @@ def test_a_range_of_millions_is_refused_before_it_is_made(pattern: str) -> None:
     assert refused.value.code == Code.TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    ("patterns", "count"),
+    [
+        (["pc-[1-10]"], 10),
+        (["pc-[0-10]"], 11),
+        (["pc-[1-9,20]"], 10),
+        (["pc-[1-9,20-21]"], 11),
+        (["r[1-2]n[1-5]"], 10),
+        (["r[1-2]n[1-5,7]"], 12),
+        (["pc-[1-5]", "pc-[6-10]"], 10),
+        (["a", "pc-[1-5]", "pc-[6-10]"], 11),
+        # Steps are not taken into account.
+        (["pc-[1-10/9]"], 10),
+        (["pc-[1-11/10]"], 11),
+    ],
+)
+def test_hosts_are_counted_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch, patterns: list[str], count: int
+) -> None:
+    monkeypatch.setattr(hosts, "MAX_HOSTS_PER_CHANGE", 10)
+    if count <= 10:
+        assert len(expand(patterns)) <= count
+        return
+    with pytest.raises(RequestRefused) as refused:
+        expand(patterns)
+    assert refused.value.code == Code.TOO_LARGE
+
+
 def test_many_ranges_together_are_bounded_too() -> None:
     with pytest.raises(RequestRefused):
         expand([f"pc{n}-[1-{MAX_HOSTS_PER_CHANGE // 2}]" for n in range(3)])
@@ -77,6 +118,7 @@ def test_a_render_with_an_odd_name_can_be_put_into_a_pool() -> None:
 
 def test_folding_is_what_people_read() -> None:
     assert fold(["pc-02", "pc-01", "pc-05", "gpu-9", "odd!name"]) == "gpu-9,pc-[01-02,05],odd!name"
+    assert fold(["b!", "two words", "a!", "pc-01"]) == "pc-01,a!,b!,two words"
     assert fold([]) == ""
 
 
@@ -101,6 +143,7 @@ def test_folding_loses_nothing(names: set[str]) -> None:
         ("LT-PC-01.studio.lan", "lt-pc-01"),
         ("mixedcase", "MixedCase"),
         ("fqdn.studio.lan", "fqdn.studio.lan"),
+        ("FQDN.Studio.lan", "fqdn.studio.lan"),
         ("New-Host.studio.lan", "new-host"),
     ],
 )

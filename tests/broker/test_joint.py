@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -133,6 +134,34 @@ def test_find_is_kept_where_both_can_be_said_in_it() -> None:
     mask = join({"pc-01", "pc-02", "pc-03"}, "pc-02, pc-05", "find", accept=("find",), style="compact")
     assert mask.type == "find"
     assert let_through(mask) == {"pc-01", "pc-03"}
+
+
+def test_a_host_of_the_pool_that_nobody_knows_yet_is_let_through() -> None:
+    mask = join({"pc-01", "pc-02", "new"}, "pc-02", "find")
+    assert let_through(mask, [*FARM, "new"]) == {"pc-01", "new"}
+    assert mask.pool_hosts == 2
+
+
+@pytest.mark.parametrize(("own", "mask_type"), [("pc-02", "find"), ("pc-0[2]", "regex")])
+def test_plain_names_on_a_job_without_a_type_can_be_said_as_find(own: str, mask_type: Dialect) -> None:
+    assert join({"pc-01", "pc-02"}, own, accept=("find", "regex"), style="list").type == mask_type
+    if mask_type == "regex":
+        assert "find only" in refused({"pc-01", "pc-02"}, own, accept=("find",), style="list").message
+
+
+@pytest.mark.parametrize("wrong", ["pc-03", "pc-0", "", ".*"])
+@pytest.mark.parametrize("dialect", ["find", "regex"])
+def test_a_joint_mask_that_is_wrong_does_not_leave(wrong: str, dialect: Dialect) -> None:
+    made = masks.exclude_mask({"pc-01", "pc-02"}, FARM, accept=[dialect], style="compact")
+    with pytest.raises(masks.MaskProofError, match=f"joint {dialect} mask .* wrong about"):
+        joined(
+            lambda _: replace(made, text=wrong),
+            "pc-02",
+            dialect,
+            inside={"pc-01", "pc-02"},
+            known=FARM,
+            accept=[dialect],
+        )
 
 
 NAMES = st.lists(st.text("ab1.-|(", min_size=1, max_size=5), min_size=1, max_size=12, unique=True)

@@ -6,7 +6,7 @@ The judge is `tests/oracle`: a program on the std::regex that afserver is built 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -150,6 +150,9 @@ def test_one_host_of_twenty_unpadded_ones(oracle: Oracle) -> None:
         (["a", "a\n"], r"a(?:\x0a)?"),
         (["Z", "[", "\\", "]", "^", "_"], r"[Z\[\\\]\^_]"),
         ([" ", "a", "b", "c"], "[ abc]"),
+        (["a\x01", "a\x02", "a\x7f"], r"a[\x01\x02\x7f]"),
+        (["a\u0085", "a\u200b"], "a(?:\u0085|\u200b)"),
+        (["a\U0010ffff", "a\U0010ffffb", "a\U0010ffffc"], "a\U0010ffff[bc]?"),
     ],
 )
 def test_a_compact_regex_shares_what_names_have_in_common(oracle: Oracle, names: list[str], text: str) -> None:
@@ -245,8 +248,9 @@ def test_a_complement_is_made_of_the_pool_alone() -> None:
 
 
 def test_a_complement_covers_a_name_of_two_lines(oracle: Oracle) -> None:
-    mask = exclude_mask(["a"], ["a", "a\n", "b\r\nc"], accept=BOTH, style="complement")
-    assert oracle.excludes(mask.text, "regex", ["a", "a\n", "b\r\nc"]) == {"a\n", "b\r\nc"}
+    for two_lines in ("a\n", "b\rc", "b\r\nc"):
+        mask = exclude_mask(["a"], ["a", two_lines], accept=BOTH, style="complement")
+        assert oracle.excludes(mask.text, "regex", ["a", two_lines]) == {two_lines}
 
 
 def test_a_pool_of_the_whole_farm_is_fenced_by_a_complement_only(oracle: Oracle) -> None:
@@ -311,7 +315,11 @@ def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
     known = [f"{noise.getrandbits(64):016x}" for _ in range(20_000)]
     for accept in (("regex",), ("find",), BOTH):
         for style in STYLES:
-            assert "command line" in refusal(known[::2], known, accept, style)
+            message = refusal(known[::2], known, accept, style)
+            assert "command line" in message
+            # Who can set a regex is not told to.
+            assert ("Accept regex as well" in message) == ("regex" not in accept)
+            assert ("A pool of fewer hosts" in message) == ("regex" in accept)
 
 
 def test_a_chain_of_names_that_begin_with_one_another_is_no_trouble(oracle: Oracle) -> None:
@@ -339,6 +347,24 @@ def test_nor_does_one_that_std_regex_would_not_compile_or_would_read_differently
     monkeypatch.setattr(masks.prefix_tree, "expression", lambda names: wrong)
     with pytest.raises(MaskProofError):
         exclude_mask(["pc-01", "pc-03"], FIVE, accept=["regex"], style="compact")
+
+
+def test_a_find_mask_is_proven_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks.prefix_tree, "prefix_cover", lambda outside, inside: ["pc-0"])
+    with pytest.raises(MaskProofError, match="as find it is wrong about 'pc-01', 'pc-03'"):
+        exclude_mask(["pc-01", "pc-03"], FIVE, accept=["find"], style="compact")
+
+
+@pytest.mark.parametrize(("escape", "dialect"), [(str, "regex"), (str.upper, "find")])
+def test_a_mask_for_both_dialects_is_proven_in_both(
+    monkeypatch: pytest.MonkeyPatch, escape: Callable[[str], str], dialect: str
+) -> None:
+    # What escapes nothing takes `a.1` for a text that both read alike; what writes A for a, for one that find does.
+    known = ["a.1", "ab1", "b"]
+    monkeypatch.setattr(masks.prefix_tree, "escape", escape)
+    monkeypatch.setattr(masks, "hosts_found", lambda mask, hosts: set() if dialect == "find" else {"a.1"})
+    with pytest.raises(MaskProofError, match=f"as {dialect}"):
+        exclude_mask(["ab1", "b"], known, accept=BOTH)
 
 
 def test_a_failed_proof_says_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

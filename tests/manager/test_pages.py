@@ -203,6 +203,98 @@ def test_what_somebody_else_changed_meanwhile_stays(page: Page, elsewhere: Clien
     assert (pool.description, pool.colour) == ("Fire only", "#d2554f")
 
 
+def meanwhile(page: Page) -> Any:
+    """What the dialog says that others have changed."""
+    return page.get_by_role("dialog").get_by_role("alert")
+
+
+def test_what_somebody_else_has_just_changed_is_deleted_after_a_second_look(page: Page, elsewhere: Client) -> None:
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    delete = dialog.get_by_role("button", name="Delete pool")
+    expect(delete).to_be_enabled()
+    elsewhere.add_hosts("fx", ["pc-19", "pc-20"])
+    elsewhere.update_pool("fx", description="Only fire")
+    expect(meanwhile(page)).to_contain_text("Added 2 hosts: pc-19, pc-20")
+    expect(meanwhile(page)).to_contain_text("Changed the description from Simulation and effects to Only fire")
+    expect(dialog).to_contain_text("12 hosts leave it")
+    expect(delete).to_be_disabled()
+    picture(page, "delete-changed")
+    dialog.get_by_role("button", name="Continue with fx as it is now").click()
+    expect(meanwhile(page)).to_have_count(0)
+    delete.click()
+    expect(page.get_by_text("Deleted fx")).to_be_visible()
+    assert "fx" not in [pool.name for pool in elsewhere.list_pools().pools]
+
+
+@pytest.mark.parametrize("button", ["Delete", "Edit"])
+def test_a_change_that_the_page_has_not_seen_yet_is_a_conflict_once(page: Page, elsewhere: Client, button: str) -> None:
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog")
+    if button == "Edit":
+        dialog.get_by_label("Name").fill("sim")
+    submit = dialog.get_by_role("button", name="Delete pool" if button == "Delete" else "Save")
+    path = "**/api/pools/delete" if button == "Delete" else "**/api/pools/rename"
+
+    def change(route: Route) -> None:
+        elsewhere.add_hosts("fx", ["pc-20"])  # the second time it is there already
+        route.continue_()
+
+    page.route(path, change)
+    with page.expect_response(path) as refused:
+        submit.click()
+    assert refused.value.status == 409
+    if button == "Delete":
+        expect(meanwhile(page)).to_contain_text("Added 1 host: pc-20")
+        dialog.get_by_role("button", name="Continue with fx as it is now").click()
+    else:
+        # A host more is nothing to a new name.
+        expect(row(page, "Pools", "fx").get_by_role("gridcell").nth(1)).to_have_text("11")
+    submit.click()
+    expect(dialog).to_have_count(0)
+    names = [pool.name for pool in elsewhere.list_pools().pools]
+    assert names == (["gpu", "night"] if button == "Delete" else ["gpu", "night", "sim"])
+
+
+@pytest.mark.parametrize("whose", ["Mine", "Theirs"])
+def test_a_field_that_two_people_change_is_decided_by_the_second(page: Page, elsewhere: Client, whose: str) -> None:
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Description").fill("Mine")
+    elsewhere.update_pool("fx", description="Theirs", colour="#8a63d2")
+    expect(meanwhile(page)).to_contain_text("Changed the description from Simulation and effects to Theirs")
+    # What was not touched here follows.
+    expect(meanwhile(page)).not_to_contain_text("colour")
+    expect(dialog.get_by_role("radio", name="#8a63d2")).to_be_checked()
+    expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
+    picture(page, "edit-changed")
+    dialog.get_by_role("button", name="Keep mine" if whose == "Mine" else "Take theirs").click()
+    expect(dialog.get_by_label("Description")).to_have_value(whose)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    pool = elsewhere.get_pool("fx")
+    assert (pool.description, pool.colour) == (whose, "#8a63d2")
+
+
+@pytest.mark.parametrize("button", ["Delete", "Edit"])
+def test_a_pool_that_goes_while_a_dialog_is_open_is_said(page: Page, elsewhere: Client, button: str) -> None:
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog")
+    if button == "Edit":
+        dialog.get_by_label("Description").fill("Typed for minutes")
+    elsewhere.rename_pool("fx", "sim")
+    expect(meanwhile(page)).to_contain_text("There is no pool fx any more")
+    expect(dialog.get_by_role("button", name="Delete pool" if button == "Delete" else "Save")).to_be_disabled()
+    if button == "Edit":
+        expect(dialog.get_by_label("Description")).to_have_value("Typed for minutes")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+
+
 def test_a_pool_without_hosts_is_deleted_with_the_right_words(page: Page, elsewhere: Client) -> None:
     elsewhere.create_pool("empty")
     row(page, "Pools", "empty").click()

@@ -1,9 +1,9 @@
 // Parts that pages share.
 
-import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
 import { write } from "./api.js";
-import { number } from "./format.js";
-import { isStale, may, waiting } from "./store.js";
+import { number, plural } from "./format.js";
+import { isStale, may, members as membersOf, poolByName, waiting } from "./store.js";
 
 // --- toasts: what was done, and its undo -----------------------------------------------------------------------------
 
@@ -55,14 +55,17 @@ export const failed = (error) => toast(error.message, { kind: "failed" });
 
 // --- dialogs ---------------------------------------------------------------------------------------------------------
 
-/** A modal dialog with a form. `onSubmit` may throw an error to be shown; the dialog closes when it has succeeded. */
-export function Dialog({ title, submit, danger = false, onSubmit, onClose, children }) {
+/** A modal dialog with a form. `onSubmit` may throw an error to be shown; the dialog closes when it has succeeded.
+ * `blocked`: there is something to be decided before. */
+export function Dialog({ title, submit, danger = false, blocked = false, onSubmit, onClose, children }) {
   const dialog = useRef(null);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
   useLayoutEffect(() => {
     dialog.current.showModal();
   }, []);
+  // A refusal was about what was shown then, whichever comes first: it, or what others have changed.
+  useEffect(() => setError(""), [blocked]);
   const send = async (event) => {
     event.preventDefault();
     setError("");
@@ -80,13 +83,60 @@ export function Dialog({ title, submit, danger = false, onSubmit, onClose, child
     <form onSubmit=${send}>
       <h2>${title}</h2>
       ${children}
-      ${error && html`<p class="error" role="alert">${error}</p>`}
+      ${error && !blocked && html`<p class="error" role="alert">${error}</p>`}
       <div class="buttons">
         <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
-        <button class=${danger ? "danger" : "primary"} disabled=${busy}>${submit}</button>
+        <button class=${danger ? "danger" : "primary"} disabled=${busy || blocked}>${submit}</button>
       </div>
     </form>
   </dialog>`;
+}
+
+const NAMED = 8; // hosts by name, in a list of differences
+
+function named(names) {
+  const more = names.length - NAMED;
+  return `${plural(names.length, "host")}: ${names.slice(0, NAMED).join(", ")}${more > 0 ? ` and ${number(more)} more` : ""}`;
+}
+
+/** What others have made of a pool, for people. */
+function differences(before, after) {
+  const found = [];
+  const [had, has] = [new Set(before.members), new Set(after.members)];
+  const won = after.members.filter((name) => !had.has(name));
+  const lost = before.members.filter((name) => !has.has(name));
+  if (won.length) found.push(["hosts", `Added ${named(won)}`]);
+  if (lost.length) found.push(["hosts", `Removed ${named(lost)}`]);
+  for (const key of ["description", "colour"]) {
+    if (before[key] !== after[key]) found.push([key, `Changed the ${key} from ${before[key] || "none"} to ${after[key] || "none"}`]);
+  }
+  return found;
+}
+
+/** A pool that somebody decides about, while others may change it.
+ *
+ * `now`: as it is, null where there is none of this name any more; `changes`: what others have made of it since it was
+ * last agreed on, as [what, sentence]; `agree`: go on with it as it is. Of what is decided about, `now.revision` is what
+ * to name: it is what was shown, or a conflict. */
+export function useDecision(name) {
+  const pool = poolByName.value.get(name);
+  const members = membersOf.value.get(name);
+  const now = useMemo(() => pool && { ...pool, members: (members ?? []).map((host) => host.name) }, [pool, members]);
+  const [seen, setSeen] = useState(now);
+  return { now: now ?? null, seen, changes: now ? differences(seen, now) : [], agree: () => setSeen(now) };
+}
+
+/** Says what others have changed while a dialog was open. `children`: buttons to decide with. */
+export function Meanwhile({ name, gone, changes, children }) {
+  if (gone) {
+    return html`<p class="warning" role="alert">There is no pool ${name} any more: somebody has deleted or renamed it.</p>`;
+  }
+  if (!changes.length) return null;
+  return html`<div class="warning" role="alert">
+    <p>Somebody has changed ${name} while this was open:</p>
+    <ul class="effects">${changes.map(([, sentence]) => html`<li key=${sentence}>${sentence}</li>`)}</ul>
+    <div class="buttons">${children}</div>
+  </div>`;
 }
 
 // --- lists -----------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { counted, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
-import { Dialog, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer } from "../ui.js";
+import { counted, hostByName, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
+import { Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer, useDecision } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
@@ -25,7 +25,9 @@ const ORDERS = {
 export function PoolsPage({ argument }) {
   const [text, setText] = useState("");
   const [order, setOrder] = useState("name");
-  const [creating, setCreating] = useState(false);
+  // Here and not in the pool's own part: that is gone when somebody deletes the pool, and what was typed stays.
+  const [dialog, setDialog] = useState(null);
+  const close = () => setDialog(null);
   const shown = useMemo(() => {
     const wanted = text.trim().toLowerCase();
     const found = pools.value.filter((pool) =>
@@ -48,7 +50,7 @@ export function PoolsPage({ argument }) {
       <header>
         <h2>Pools <small>${counted(pools.value.length)}</small></h2>
         <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search (press /)" />
-        <button class="primary" disabled=${!may("pools.create")} onClick=${() => setCreating(true)}>New pool</button>
+        <button class="primary" disabled=${!may("pools.create")} onClick=${() => setDialog({ kind: "create" })}>New pool</button>
       </header>
       <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1} tabindex="0" onKeyDown=${move}
           aria-activedescendant=${cursor >= 0 ? `pool-${cursor}` : undefined}>
@@ -72,16 +74,17 @@ export function PoolsPage({ argument }) {
           </div>`} />
       </div>
     </div>
-    ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} />`
+    ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} open=${(kind) => setDialog({ kind, name: selected.name })} />`
       : html`<aside class="detail none"><p class="muted">${argument && loaded.value
         ? `There is no pool ${argument} (any more).`
         : "Choose a pool to see its hosts, and to change it."}</p></aside>`}
-    ${creating && html`<${CreateDialog} onClose=${() => setCreating(false)} />`}
+    ${dialog?.kind === "create" && html`<${CreateDialog} onClose=${close} />`}
+    ${dialog?.kind === "edit" && html`<${EditDialog} name=${dialog.name} onClose=${close} />`}
+    ${dialog?.kind === "delete" && html`<${DeleteDialog} name=${dialog.name} onClose=${close} />`}
   </section>`;
 }
 
-function PoolDetail({ pool }) {
-  const [dialog, setDialog] = useState(null);
+function PoolDetail({ pool, open }) {
   const [typed, setTyped] = useState("");
   const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
   const { value: past, error: pastError } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
@@ -94,8 +97,8 @@ function PoolDetail({ pool }) {
     <header>
       <h2><${Swatch} colour=${pool.colour} /> ${pool.name}</h2>
       <div class="buttons">
-        <button disabled=${!may("pools.update")} onClick=${() => setDialog("edit")}>Edit</button>
-        <button disabled=${!may("pools.delete")} onClick=${() => setDialog("delete")}>Delete</button>
+        <button disabled=${!may("pools.update")} onClick=${() => open("edit")}>Edit</button>
+        <button disabled=${!may("pools.delete")} onClick=${() => open("delete")}>Delete</button>
       </div>
     </header>
     ${pool.description && html`<p class="description">${pool.description}</p>`}
@@ -128,8 +131,6 @@ function PoolDetail({ pool }) {
           onClick=${() => assign({ hosts: [host.name], remove: [pool.name] }, `Removed ${host.name} from ${pool.name}`)}
           >✕</button>
       </div>`} />
-    ${dialog === "edit" && html`<${EditDialog} pool=${pool} onClose=${() => setDialog(null)} />`}
-    ${dialog === "delete" && html`<${DeleteDialog} pool=${pool} onClose=${() => setDialog(null)} />`}
   </aside>`;
 }
 
@@ -179,54 +180,70 @@ function CreateDialog({ onClose }) {
   </${Dialog}>`;
 }
 
-function EditDialog({ pool, onClose }) {
-  // What others change meanwhile stays: only what was changed here is sent.
-  const [before] = useState(pool);
-  const [name, setName] = useState(pool.name);
-  const [description, setDescription] = useState(pool.description);
-  const [colour, setColour] = useState(pool.colour);
-  const save = async () => {
-    const changes = [];
-    const texts = {};
-    if (description !== before.description) texts.description = description;
-    if (colour !== before.colour) texts.colour = colour;
-    if (Object.keys(texts).length) changes.push((await write("pools/update", { pool: pool.name, ...texts })).change);
-    if (name !== pool.name) {
-      changes.push((await write("pools/rename", { pool: pool.name, new_name: name })).change);
-      go(poolAddress(name));
-    }
-    if (changes.length) done(name !== pool.name ? `Renamed ${pool.name} to ${name}` : `Changed ${name}`, changes);
+function EditDialog({ name, onClose }) {
+  // Only what was changed here is sent: whatever else others change meanwhile is shown, and stays.
+  const { now, seen, changes, agree } = useDecision(name);
+  const [typed, setTyped] = useState({});
+  const field = (key) => typed[key] ?? (now ?? seen)[key];
+  const set = (key) => (value) => setTyped((before) => ({ ...before, [key]: value }));
+  const text = (key) => (event) => set(key)(event.target.value);
+  const isMine = (key) => typed[key] !== undefined && typed[key] !== now?.[key];
+  const contested = changes.filter(([key]) => isMine(key));
+  const takeTheirs = () => {
+    setTyped((before) => ({ ...before, ...Object.fromEntries(contested.map(([key]) => [key, undefined])) }));
+    agree();
   };
-  return html`<${Dialog} title="Edit ${pool.name}" submit="Save" onSubmit=${save} onClose=${onClose}>
-    <label>Name<input value=${name} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setName(event.target.value)} /></label>
-    ${name !== pool.name && html`<p class="hint">Jobs on the farm keep their masks. A scene that was saved with ${pool.name}
-      asks for a pool that is not there any more, and is refused until somebody chooses again.</p>`}
-    <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
-    <${ColourField} colour=${colour} onChange=${setColour} />
+  const newName = field("name");
+  const save = async () => {
+    const made = [];
+    let { revision } = now;
+    const texts = Object.fromEntries(["description", "colour"].filter(isMine).map((key) => [key, typed[key]]));
+    if (Object.keys(texts).length) {
+      made.push(await write("pools/update", { pool: name, ...texts, if_revision: revision }));
+      ({ revision } = made[0]);
+    }
+    if (newName !== name) {
+      made.push(await write("pools/rename", { pool: name, new_name: newName, if_revision: revision }));
+      go(poolAddress(newName));
+    }
+    if (made.length) done(newName !== name ? `Renamed ${name} to ${newName}` : `Changed ${name}`, made.map(({ change }) => change));
+  };
+  return html`<${Dialog} title="Edit ${name}" submit="Save" blocked=${!now || contested.length > 0} onSubmit=${save} onClose=${onClose}>
+    <label>Name<input value=${newName} required maxlength="64" autofocus spellcheck=${false} onInput=${text("name")} /></label>
+    ${newName !== name && html`<p class="hint">Jobs on the farm keep their masks. A scene that was saved with ${name}
+      asks for a pool that no longer exists, and is refused until somebody chooses again.</p>`}
+    <label>Description<input value=${field("description")} maxlength="1000" onInput=${text("description")} /></label>
+    <${ColourField} colour=${field("colour")} onChange=${set("colour")} />
+    <${Meanwhile} name=${name} gone=${!now} changes=${contested}>
+      <button type="button" onClick=${agree}>Keep mine</button><button type="button" onClick=${takeTheirs}>Take theirs</button>
+    </${Meanwhile}>
   </${Dialog}>`;
 }
 
-function DeleteDialog({ pool, onClose }) {
-  const own = members.value.get(pool.name) ?? [];
-  const lonely = own.filter((host) => host.pools.length === 1).length;
-  // What was shown is what is deleted: somebody may change the pool while the question stands.
-  const [revision] = useState(pool.revision);
+function DeleteDialog({ name, onClose }) {
+  const { now, seen, changes, agree } = useDecision(name);
+  const pool = now ?? seen;
+  const count = pool.members.length;
+  const lonely = pool.members.filter((host) => hostByName.value.get(host)?.pools.length === 1).length;
   const remove = async () => {
-    const gone = await write("pools/delete", { pool: pool.name, if_revision: revision });
-    done(`Deleted ${pool.name}`, [gone.change]);
+    const gone = await write("pools/delete", { pool: name, if_revision: pool.revision });
+    done(`Deleted ${name}`, [gone.change]);
     go("#/pools");
   };
-  return html`<${Dialog} title="Delete ${pool.name}?" submit="Delete pool" danger onSubmit=${remove} onClose=${onClose}>
+  return html`<${Dialog} title="Delete ${name}?" submit="Delete pool" danger blocked=${!now || changes.length > 0}
+      onSubmit=${remove} onClose=${onClose}>
     <ul class="effects">
-      <li>${!own.length ? "It has no hosts." : `${plural(own.length, "host")} ${own.length === 1 ? "leaves" : "leave"} it; ${
+      <li>${!count ? "It has no hosts." : `${plural(count, "host")} ${count === 1 ? "leaves" : "leave"} it; ${
         !lonely ? "each is in another pool, too."
-        : lonely === own.length ? "none is in any other pool."
+        : lonely === count ? "none is in any other pool."
         : `${number(lonely)} ${lonely === 1 ? "is" : "are"} in no other pool.`}`}</li>
       <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks
-        and go on.</li>
-      <li>New jobs for ${pool.name} are refused.</li>
-      <li>It can be brought back: with Undo, right after, or from the history.</li>
+        and continue.</li>
+      <li>New jobs for ${name} are refused.</li>
+      <li>You can bring it back: with Undo right afterwards, or from the history.</li>
     </ul>
+    <${Meanwhile} name=${name} gone=${!now} changes=${changes}>
+      <button type="button" onClick=${agree}>Continue with ${name} as it is now</button>
+    </${Meanwhile}>
   </${Dialog}>`;
 }
-

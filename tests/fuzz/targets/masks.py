@@ -1,0 +1,114 @@
+"""Masks that people write: what they do is known or said to be unknown, within a bounded time."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from tests import oracle as judges
+from tests.fuzz.mutations import changed_text, edited
+from tests.fuzz.target import Check, Target, stateless
+
+from afpools_broker import ecmascript, masks
+from afpools_broker.joint import joined
+from afpools_broker.mask_check import check
+from afpools_broker.masks import Mask
+from afpools_broker.protocol import Code, Dialect, Reading, RequestRefused
+
+_FARM = sorted(
+    [*(f"pc-{n:02}" for n in range(1, 41)), "pc-1", "pc-10", "ws.one", "LT-07", "über-1", "a|b", "x y", "a" * 60]
+)
+_POOL = frozenset(_FARM[::3])
+_PARTS = (
+    "|", "(", ")", "(?:", "(?=", "(?!", "[", "]", "[^", "-", "*", "+", "?", "{2}", "{1,}", "{0,9999}", "\\", "\\d",
+    "\\b", "\\x41", "\\u0041", "\\1", "$", "^", ".", ".*", "(a+)+", "(a|aa)+", "[[:alpha:]]", "pc-0", "pc-[0-9]", ";",
+    " ", "\0",
+)  # fmt: skip
+_CODES = (Code.BAD_REQUEST, Code.EMPTY_POOL, Code.MASK_NOT_EXPRESSIBLE)
+
+
+def check_pattern(data: bytes) -> None:
+    """A mask that is checked, and joined with a pool's: the joint one holds both, or there is none."""
+    pattern = data.decode("utf-8", "replace")
+    read: dict[Dialect, frozenset[str] | None] = {}
+    for dialect in ("find", "regex"):
+        checked = check(pattern, dialect, _FARM)
+        assert (checked.excluded is None) == (checked.compiles is None)
+        read[dialect] = checked.excluded
+        assert all(len(warning) < 3 * len(pattern) + 2000 for warning in checked.warnings)
+    if not masks.find_parts(pattern):
+        return
+    readings: tuple[tuple[Reading, tuple[Dialect, ...]], ...] = (
+        ("find", ("find",)), ("regex", ("regex",)), ("either", ("find", "regex"))
+    )  # fmt: skip
+    for reading, dialects in readings:
+        try:
+            mask = joined(_mask_in, pattern, reading, inside=_POOL, known=_FARM, accept=("regex", "find"))
+        except RequestRefused as refusal:
+            assert refusal.code in _CODES
+            assert len(refusal.message) < 2000
+            continue
+        excluded = masks.hosts_found(mask.text, _FARM) if mask.type == "find" else masks.hosts_matched(mask.text, _FARM)
+        theirs = [read[dialect] for dialect in dialects]
+        assert excluded == set(_FARM).difference(_POOL).union(*(hosts or () for hosts in theirs))
+        assert len(mask.text.encode()) <= masks.LENGTH_LIMIT
+
+
+def _mask_in(accept: tuple[Dialect, ...]) -> Mask:
+    return masks.exclude_mask(_POOL, _FARM, accept=accept, style="complement")
+
+
+# std::regex may need a stack or a time without end for what these do to a long name.
+_SHORT_NAMES = ["", "a", "ab", "aab", "a-1", "pc-01", "pc-0", "1", "-", "é", "a\nb", "A"]
+
+
+@contextlib.contextmanager
+def _std_regex(folder: Path) -> Iterator[Check]:
+    """The other implementation: libstdc++'s own, which afserver is built with."""
+    compiler = shutil.which("g++")
+    assert compiler is not None, "There is no g++ to compile tests/oracle/oracle.cpp with."
+    with judges.Oracle(judges.build(compiler, folder)) as oracle:
+
+        def check(data: bytes) -> None:
+            pattern = data[:60].decode("utf-8", "replace")
+            if "\0" in pattern or not masks.find_parts(pattern):
+                return
+            try:
+                node = ecmascript.parse(pattern)
+                if ecmascript.may_explode(node) or ecmascript.states(node) > 2000:
+                    return
+                matched: set[str] | None = ecmascript.matching(pattern, _SHORT_NAMES)
+            except ecmascript.NotCompiled:
+                matched = None
+            except ecmascript.NotJudged:
+                return
+            verdict = oracle.ask(pattern, "regex", _SHORT_NAMES)
+            assert verdict.compiled == (matched is not None), (pattern, verdict.error)
+            if matched is not None:
+                assert verdict.excluded == matched, pattern
+                assert ecmascript.states(node) >= verdict.states, pattern
+
+        yield check
+
+
+def _changed_pattern(data: bytes, random: Random) -> bytes:
+    if not random.randint(0, 4):
+        return changed_text(data, random)
+    return edited(data.decode("utf-8", "replace"), random, _PARTS).encode("utf-8", "surrogatepass")
+
+
+_SEEDS = (
+    b"pc-02|pc-04|pc-05",
+    b"(?!(?:pc-01|pc-03)$).*",
+    b"pc-0[245]",
+    rb"(a|b)*?[^c-e]{2,3}\.\d+(?=x)$",
+    "[é-ü]+|[[:alpha:]_]\\B".encode(),
+)
+
+TARGETS = (
+    Target("patterns", stateless(check_pattern), lambda: _SEEDS, _changed_pattern),
+    Target("std-regex", _std_regex, lambda: _SEEDS, _changed_pattern),
+)
