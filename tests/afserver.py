@@ -34,10 +34,15 @@ class AfServer:
 
     Moods: `well`, `silent` (accepts, never answers), `cut` (hangs up in the middle), `rubbish`, `dribble` (a byte every
     50 ms), `endless` (announces more than it may).
+
+    Args:
+        renders: the answer from the first request on, which may come at once where a broker waits at `port`; the
+            recorded one by default.
+        port: to come back after a restart.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self.renders: dict[str, Any] = recording("renders_get")["answer"]
+    def __init__(self, renders: dict[str, Any] | None = None, port: int = 0) -> None:
+        self.renders: dict[str, Any] = recording("renders_get")["answer"] if renders is None else renders
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
         self.requests: list[dict[str, Any]] = []
@@ -109,8 +114,8 @@ class AfServer:
 
 
 @contextmanager
-def afserver() -> Iterator[AfServer]:
-    server = AfServer()
+def afserver(renders: dict[str, Any] | None = None) -> Iterator[AfServer]:
+    server = AfServer(renders)
     try:
         yield server
     finally:

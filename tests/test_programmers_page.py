@@ -26,9 +26,9 @@ pytestmark = pytest.mark.heavy
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[tuple[AfServer, Studio]]:
-    with afserver() as server:
-        server.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
-        with studio(tmp_path, farm={"server": f"127.0.0.1:{server.address[1]}"}) as place:
+    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 6)])) as server:
+        address = f"127.0.0.1:{server.address[1]}"
+        with studio(tmp_path, farm={"server": address}) as place:
             with Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30) as client:
                 client.create_pool("fx", ["pc-01", "pc-03"])
             yield server, place

@@ -224,8 +224,9 @@ class _TlsConnection(Connection):
             frames = self._parse(self._receive(until, doing))
             if frames is not None:
                 if len(frames) != 2 or frames[0]:
+                    sizes = " and ".join(f"{len(frame):,}" for frame in frames)
                     raise TransportError(
-                        f"it sent an answer of {len(frames)} frames, an empty one and the body are right"
+                        f"it sent an answer in frames of {sizes} bytes, an empty one and the body are right"
                     )
                 self.used_at = time.monotonic()
                 return frames[1]
@@ -299,6 +300,8 @@ def _tls_context(profile: Profile) -> ssl.SSLContext:
     """For TLS 1.3 with brokers that the studio's authority has certified, and no other authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host's name in it
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # The rules of RFC 5280, as Python 3.13 and the brokers keep them.
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
     # Names count in the subject alternative name only (RFC 6125): a common name is a person's or a broker's.
     if ssl.HAS_NEVER_CHECK_COMMON_NAME:
         context.hostname_checks_common_name = False

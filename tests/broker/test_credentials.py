@@ -85,8 +85,9 @@ def connect(credentials: Credentials, authority: Authority, certificate: Path | 
     return credentials.tls_peer(server.getpeercert(binary_form=True)), client
 
 
-def signed(authority: Authority, uris: list[str]) -> Path:
-    """A client certificate of the studio's with whatever roles a test wants."""
+def signed(authority: Authority, uris: list[str], *, names_key: bool = True) -> Path:
+    """A client certificate of the studio's with whatever roles a test wants; `names_key`: it says which of the
+    authority's keys signed it, as RFC 5280 demands."""
     ca = authority.certificate
     ca_key = load_pem_private_key((authority.folder / "ca" / "ca-key.pem").read_bytes(), None)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -97,8 +98,10 @@ def signed(authority: Authority, uris: list[str]) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()), critical=False)
     )
+    if names_key:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key())
+        builder = builder.add_extension(identifier, critical=False)
     names = [x509.UniformResourceIdentifier(uri) for uri in uris] or [x509.DNSName("eve")]
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     path = authority.folder / "eve.pem"
@@ -163,6 +166,12 @@ def test_a_broker_cannot_come_as_a_client(credentials, authority):
 def test_a_certificate_without_one_known_role_is_refused(credentials, authority, uris, reason):
     with pytest.raises(CredentialRefused, match=reason):
         connect(credentials, authority, signed(authority, uris))
+
+
+def test_a_certificate_that_breaks_the_rules_for_certificates_is_refused(credentials, authority):
+    connect(credentials, authority, signed(authority, ["urn:afpools:reader:eve"]))
+    with pytest.raises(ssl.SSLCertVerificationError, match="Authority Key Identifier"):
+        connect(credentials, authority, signed(authority, ["urn:afpools:reader:eve"], names_key=False))
 
 
 def test_a_revoked_certificate_is_refused_and_its_open_connection_found_out(credentials, authority):

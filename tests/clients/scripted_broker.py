@@ -25,6 +25,18 @@ from cryptography.x509.oid import NameOID
 from afpools import Endpoint, Profile
 from afpools.zmtp import Connection, Message
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Studio:
     """A certificate authority that issues whatever a test asks for."""
@@ -34,16 +46,23 @@ class Studio:
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Studio {folder.name}")])
-        builder = self._builder(self._name, self._key.public_key(), days=1).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        builder = self._builder(self._name, self._key.public_key(), days=1)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
         )
+        builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
-    def issue(self, name: str, *addresses: str, days: float = 1) -> Path:
-        """A certificate with its key. `days` from now it expires, and it began two days before that."""
+    def issue(self, name: str, *addresses: str, days: float = 1, names_key: bool = True) -> Path:
+        """A certificate with its key. `days` from now it expires, and it began two days before that. `names_key`: it
+        says which key signed it, as RFC 5280 demands."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), days=days)
+        if names_key:
+            identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(identifier, critical=False)
         if addresses:
             names = [_general_name(address) for address in addresses]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -89,10 +108,15 @@ class Talk:
 
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self.socket = connection
+        self._envelope = b""
         self.zmtp = Connection(
             socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=64 * 1024 * 1024
         )
         self.flush()
+
+    def envelope(self, frame: bytes) -> None:
+        """Puts this in front of all answers, where an empty frame belongs."""
+        self._envelope = frame
 
     def flush(self) -> None:
         self.socket.sendall(self.zmtp.data_to_send())
@@ -103,11 +127,13 @@ class Talk:
 
     def answer(self, request: dict[str, Any], result: Any, **changes: Any) -> None:
         """A right answer, but for the keys in `changes`."""
-        self.send(b"", json.dumps({"v": 1, "id": request["id"], "ok": True, "result": result, **changes}).encode())
+        self.send(
+            self._envelope, json.dumps({"v": 1, "id": request["id"], "ok": True, "result": result, **changes}).encode()
+        )
 
     def refuse(self, request: dict[str, Any], code: str, message: str = "No.", **more: Any) -> None:
         error = {"code": code, "message": message, **more}
-        self.send(b"", json.dumps({"v": 1, "id": request["id"], "ok": False, "error": error}).encode())
+        self.send(self._envelope, json.dumps({"v": 1, "id": request["id"], "ok": False, "error": error}).encode())
 
     def close(self) -> None:
         self.socket.close()
@@ -143,16 +169,23 @@ class ScriptedBroker:
         script: what to do with a request.
         certificate: the broker's; a good one of the studio's if none is given.
         port: to come back after a restart.
+        newest_tls: the only version it speaks.
     """
 
     def __init__(
-        self, studio: Studio, script: Script = say_hello, *, certificate: Path | None = None, port: int = 0
+        self,
+        studio: Studio,
+        script: Script = say_hello,
+        *,
+        certificate: Path | None = None,
+        port: int = 0,
+        newest_tls: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     ) -> None:
         self.script = script
         self.requests: list[dict[str, Any]] = []
         self.accepted = 0
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._context.minimum_version = self._context.maximum_version = newest_tls
         self._context.verify_mode = ssl.CERT_REQUIRED
         self._context.load_verify_locations(studio.ca)
         self._context.load_cert_chain(certificate or studio.issue("broker", "127.0.0.1", "localhost"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -256,8 +259,12 @@ def raw(data: bytes) -> Callable[[Talk, dict[str, Any]], None]:
         (lambda talk, request: talk.answer(request, {}, ok=False, error={}), "without code and message"),
         (result({**HELLO, "name": 3}), "a hello with 3 as 'name'"),
         (result({}), "a hello without 'broker'"),
-        (lambda talk, request: talk.send(b"", b"{}", b"{}"), "an answer of 3 frames"),
-        (lambda talk, request: talk.send(b"{}"), "an answer of 1 frames"),
+        (lambda talk, request: talk.send(b"", b"{}", b"{}"), "an answer in frames of 0 and 2 and 2 bytes"),
+        (lambda talk, request: talk.send(b"{}"), "an answer in frames of 2 bytes"),
+        (
+            lambda talk, request: (talk.envelope(b"not empty"), talk.answer(request, HELLO)),
+            "an answer in frames of 9 and",
+        ),
         (lambda talk, request: talk.socket.sendall(b"\xffrubbish, and more"), "does not speak our protocol"),
         (lambda talk, request: talk.socket.sendall(b"\x02" + b"\x7f" * 8), "does not speak our protocol: a message of"),
         (lambda talk, request: talk.close(), "closed the connection while we were waiting for the answer"),
@@ -341,6 +348,12 @@ def test_a_port_without_tls_is_recognised(studio: Studio) -> None:
         )
 
 
+def test_a_broker_that_speaks_no_tls_1_3_is_not_spoken_to(studio: Studio, start: StartBroker) -> None:
+    broker = start(newest_tls=ssl.TLSVersion.TLSv1_2)
+    assert "it does not speak TLS 1.3" in unreachable(Client(studio.profile(broker.url)))
+    assert not broker.requests
+
+
 # --- certificates
 
 
@@ -353,6 +366,15 @@ def test_a_broker_of_another_studio_is_not_trusted(studio: Studio, start: StartB
     foreign = Studio(tmp_path / "foreign").issue("broker", "127.0.0.1")
     broker = start(certificate=foreign)
     assert "not from the authority in our ca.pem" in unreachable(Client(studio.profile(broker.url)))
+
+
+def test_a_certificate_that_breaks_the_rules_for_certificates_is_not_trusted(
+    studio: Studio, start: StartBroker
+) -> None:
+    broker = start(certificate=studio.issue("broker", "127.0.0.1", names_key=False))
+    assert "certificate is not accepted: Missing Authority Key Identifier" in unreachable(
+        Client(studio.profile(broker.url))
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -478,6 +500,29 @@ def test_an_answer_that_nobody_asked_for_does_not_reach_the_next_call(studio: St
         assert re.search(r"two answers to one request|before it was asked|answered another request", text)
 
 
+def test_an_answer_before_it_was_asked_ends_the_connection_and_nothing_is_sent(
+    studio: Studio, start: StartBroker
+) -> None:
+    answered = threading.Event()
+
+    def script(talk: Talk, request: dict[str, Any]) -> None:
+        talk.answer(request, HELLO)
+        if len(broker.requests) == 1:
+            answered.wait(30)
+            talk.answer({"id": "unasked"}, HELLO)
+
+    broker = start(script)
+    with Client(studio.profile(broker.url), timeout=20) as client:
+        client.hello()
+        answered.set()
+        assert client._own.connection
+        # Not before it is here.
+        assert select.select([client._own.connection._socket], [], [], 30)[0]
+        assert "it sent an answer before it was asked" in unreachable(client)
+        assert len(broker.requests) == 1
+        client.hello()
+
+
 # --- more than one broker
 
 
@@ -555,6 +600,28 @@ def test_an_ordinary_refusal_is_final(studio: Studio, start: StartBroker) -> Non
 
 
 # --- names
+
+
+@pytest.mark.heavy
+def test_an_address_that_swallows_everything_leaves_time_for_the_next_address(
+    studio: Studio, start: StartBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = start()
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # Linux drops what is more than one connection waiting to be accepted.
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+            for port in (full.getsockname()[1], broker.port)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        with Client(studio.profile(f"tls://localhost:{broker.port}"), timeout=4.0) as client:
+            client.hello()
 
 
 def test_a_name_server_that_hangs_costs_no_more_than_the_timeout(

@@ -53,8 +53,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def server() -> Iterator[AfServer]:
-    with afserver() as made:
-        made.renders = farm(RENDERS)
+    with afserver(farm(RENDERS)) as made:
         yield made
 
 

@@ -373,9 +373,9 @@ def farm(tmp_path: Path, afpools, monkeypatch: pytest.MonkeyPatch):
     answer = renders_answer([f"gpu-{number}" for number in range(1, 4)] + ["pc-01"])
     for render in answer["renders"]:
         render["pool"] = "/local/gpu" if render["name"].startswith("gpu") else "/"
-    with afserver() as server:
-        server.renders = answer
-        with studio(tmp_path / "farm", farm={"server": f"127.0.0.1:{server.address[1]}"}) as place:
+    with afserver(answer) as server:
+        address = f"127.0.0.1:{server.address[1]}"
+        with studio(tmp_path / "farm", farm={"server": address}) as place:
             monkeypatch.setenv("AFPOOLS_PROFILE", str(place.profile("anna", Role.MANAGER)))
             until = time.monotonic() + 20
             while "gpu-3" not in afpools("host", "list").out:

@@ -103,9 +103,9 @@ def make(cgru: Path, folder: Path) -> Iterator[Workstation]:
     scene = folder / "shot.nk"
     scene.touch()
     (folder / "home/.cgru").mkdir(parents=True)
-    with afserver() as farm:
-        farm.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
-        with studio(folder / "studio", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place:
+    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 6)])) as farm:
+        address = f"127.0.0.1:{farm.address[1]}"
+        with studio(folder / "studio", farm={"server": address}) as place:
             profile = place.profile("anna", Role.MANAGER)
             with Client(Profile.load(str(profile)), timeout=30) as client:
                 client.create_pool("fx", ["pc-01", "pc-03"])

@@ -75,9 +75,9 @@ def fusion(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstati
     ours = HERE / "Comp" / "Afanasy.py"
     shutil.copy(Path(STOCK or "") / "plugins/fusion/Comp/Afanasy.py" if stock else ours, plugin / "Comp")
     (tmp_path / "home").mkdir()
-    with afserver() as farm:
-        farm.renders = renders_answer([f"pc-0{n}" for n in range(1, 6)])
-        with studio(tmp_path / "studio", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place:
+    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 6)])) as farm:
+        address = f"127.0.0.1:{farm.address[1]}"
+        with studio(tmp_path / "studio", farm={"server": address}) as place:
             profile = place.profile("anna", Role.MANAGER)
             with Client(Profile.load(str(profile)), timeout=30) as client:
                 client.create_pool("fx", ["pc-01", "pc-03"])
