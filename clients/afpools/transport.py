@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # 100,000 hosts with their states and pools are about 20 MB of JSON.
 MAX_ANSWER = 64 * 1024 * 1024
 
+_SWALLOWED = " (is the address right, does a firewall swallow it?)"
+
 # Milliseconds, eleven days.
 _NEVER = 1_000_000_000
 
@@ -354,7 +356,7 @@ def _connect_tcp(addresses: List[Address], until: float) -> socket.socket:
 
 def _connect_error(error: OSError, doing: str) -> TransportError:
     if isinstance(error, socket.timeout):
-        return TransportError(f"timed out while {doing} (is the address right, does a firewall swallow it?)")
+        return TransportError(f"timed out while {doing}{_SWALLOWED}")
     if isinstance(error, ConnectionRefusedError):
         return TransportError("the connection was refused (is the broker running, is the port right?)")
     return TransportError(f"{doing} failed: {error.strerror or error}")
@@ -449,7 +451,8 @@ class _CurveConnection(Connection):
             # One connection, whose fate is certain: a new one is the caller's to make. Libzmq has no number for never.
             self._socket.reconnect_ivl = _NEVER
             self._events = self._socket.get_monitor_socket(
-                zmq.EVENT_HANDSHAKE_SUCCEEDED
+                zmq.EVENT_CONNECTED
+                | zmq.EVENT_HANDSHAKE_SUCCEEDED
                 | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
                 | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -462,10 +465,17 @@ class _CurveConnection(Connection):
             raise ProfileError(
                 f"The keys in {profile.curve_file} and the server_key of {endpoint.url} cannot be used: {error}."
             ) from None
+        doing = f"connecting to {host}{_SWALLOWED}"
         try:
             # Libzmq would queue a request at once, and nobody could tell later whether it had gone out.
-            while not self._check_event():
-                self._events.poll(int(_left(until, "connecting and shaking hands in CURVE") * 1000) + 1)
+            event = 0
+            while event != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                if event == zmq.EVENT_CONNECTED:
+                    # Where the broker's ZAP says 300, try again later, libzmq says nothing, and lets us wait.
+                    doing = "shaking hands in CURVE (is the broker full or stopping? Over CURVE it does not say so)"
+                if not event:
+                    self._events.poll(int(_left(until, doing) * 1000) + 1)
+                event = self._check_event()
         except BaseException:
             self.close()
             raise
@@ -505,8 +515,8 @@ class _CurveConnection(Connection):
         # not close what another process has made.
         pass
 
-    def _check_event(self) -> bool:
-        """Looks at what libzmq has to say, if there is something; True once hands are shaken.
+    def _check_event(self) -> int:
+        """What libzmq has to say, 0 for nothing.
 
         Raises:
             ConnectionLost: the connection has ended.
@@ -514,7 +524,7 @@ class _CurveConnection(Connection):
         """
         zmq = self._zmq
         if not self._events.poll(0):
-            return False
+            return 0
         event = self._read_event(self._events)
         kind = event["event"]
         if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
@@ -531,7 +541,7 @@ class _CurveConnection(Connection):
             raise TransportError("the connection was refused (is the broker running, is the port right?)")
         if kind == zmq.EVENT_DISCONNECTED:
             raise ConnectionLost("the broker closed the connection")
-        return bool(kind == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        return int(kind)
 
 
 def _refused_key(status: int) -> str:

@@ -379,7 +379,7 @@ class Connection:
 
 
 def _words(value: bytes) -> str:
-    """A sentence of the peer's, as it may stand in one of ours; without the period that ends it."""
+    """What the peer says to people, as it may stand in a sentence of ours; without the period that ends it."""
     text = str(value, "utf-8", "replace")
     return "".join(letter if letter.isprintable() else " " for letter in text).strip(" .") or "it gives no reason"
 

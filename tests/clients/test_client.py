@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from tests.clients.scripted_broker import HELLO, ScriptedBroker, Studio, Talk, r
 from zmq.auth.thread import ThreadAuthenticator
 
 import afpools
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Endpoint, Mask, ProfileError
+from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Endpoint, Mask, ProfileError, zmtp
+from afpools.transport import _refused_key
 
 MASK: dict[str, Any] = {
     "pool": "fx",
@@ -405,7 +406,49 @@ def test_a_broker_that_hangs_up_after_the_handshake_gives_a_hint(studio: Studio,
             connection.close()
 
     with Hanging(studio) as broker:
-        assert "may not accept our certificate (revoked?)" in unreachable(Client(studio.profile(broker.url)))
+        text = unreachable(Client(studio.profile(broker.url)))
+        assert "may not accept our certificate (revoked?), or be full or stopping" in text
+
+
+def error_command(reason: bytes) -> bytes:
+    body = b"\x05ERROR" + bytes((len(reason),)) + reason
+    return bytes((4, len(body))) + body
+
+
+@pytest.mark.parametrize("in_handshake", [True, False])
+def test_a_broker_that_says_why_it_does_not_talk_to_us_is_quoted_and_the_next_is_asked(
+    studio: Studio, start: StartBroker, in_handshake: bool
+) -> None:
+    reason = "It has 40 connections of 'anna' already, which is its share. Close some."
+
+    class Full(ScriptedBroker):
+        def _talk(self, connection: Any) -> None:
+            ours = zmtp.Connection(socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=99)
+            greeting = ours.data_to_send()
+            connection.sendall((greeting[:64] if in_handshake else greeting) + error_command(reason.encode()))
+            while connection.recv(100):
+                pass
+
+    other = start()
+    with Full(studio) as full:
+        text = unreachable(Client(studio.profile(full.url)))
+        assert text == f"No broker answered. {full.url}: the broker refused the connection: {reason}"
+        with Client(studio.profile(full.url, other.url)) as client:
+            client.hello()
+
+
+def test_a_connection_ended_with_a_reason_while_it_was_idle_is_replaced(studio: Studio, start: StartBroker) -> None:
+    def script(talk: Talk, request: dict[str, Any]) -> None:
+        talk.answer(request, HELLO)
+        if len(broker.requests) == 1:
+            talk.socket.sendall(error_command(b"idle for too long"))
+            talk.close()
+
+    broker = start(script)
+    with Client(studio.profile(broker.url)) as client:
+        client.hello()
+        client.hello()
+    assert broker.accepted == 2
 
 
 def test_a_renewed_certificate_counts_at_the_next_connection(studio: Studio, start: StartBroker) -> None:
@@ -746,6 +789,68 @@ def test_a_curve_key_that_is_not_listed_is_named(studio: Studio, curve: tuple[En
     shutil.copy(zmq.auth.create_certificates(tmp_path, "other")[1], profile.curve_file)
     with within(3):
         assert "does not accept our CURVE key" in unreachable(Client(profile, timeout=3))
+
+
+@contextmanager
+def answering(status: bytes) -> Iterator[Endpoint]:
+    """A libzmq ROUTER whose ZAP handler says the same of every key."""
+    with zmq.Context() as context, context.socket(zmq.REP) as zap, context.socket(zmq.ROUTER) as router:
+        zap.linger = router.linger = 0
+        zap.bind("inproc://zeromq.zap.01")
+        stop = threading.Event()
+
+        def answer() -> None:
+            while not stop.is_set():
+                if zap.poll(20):
+                    version, request_id, *_ = zap.recv_multipart()
+                    zap.send_multipart([version, request_id, status, b"", b"", b""])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        public, router.curve_secretkey = zmq.curve_keypair()
+        router.curve_server = True
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        try:
+            yield Endpoint(f"curve://127.0.0.1:{port}", public.decode())
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (b"400", "the broker does not accept our CURVE key (answer 400); is it listed there?"),
+        (b"500", "the broker could not check our CURVE key (answer 500); its log says why"),
+    ],
+)
+def test_what_a_broker_says_of_a_curve_key_is_told_and_the_next_is_asked(
+    studio: Studio, start: StartBroker, status: bytes, text: str
+) -> None:
+    with answering(status) as refusing:
+        profile = studio.profile(refusing)
+        zmq.auth.create_certificates(profile.folder, "client")
+        with within(0.5):
+            assert text in unreachable(Client(profile, timeout=20))
+        with Client(studio.profile(refusing, start().url), timeout=20) as client:
+            client.hello()
+
+
+@pytest.mark.heavy
+def test_a_full_broker_over_curve_is_not_said_to_refuse_our_key(studio: Studio, start: StartBroker) -> None:
+    with answering(b"300") as full:
+        profile = studio.profile(full)
+        zmq.auth.create_certificates(profile.folder, "client")
+        with within(2.0):
+            told = unreachable(Client(profile, timeout=2.0))
+        assert "is the broker full or stopping?" in told or "the broker may be full or stopping" in told
+        assert "does not accept" not in told
+        with Client(studio.profile(full, start().url), timeout=8.0) as client:
+            client.hello()
+
+
+def test_the_number_for_a_full_broker_is_no_refusal_of_the_key() -> None:
+    assert _refused_key(300) == "the broker is full or stopping (answer 300); try again shortly"
 
 
 def test_a_wrong_server_key_is_named(studio: Studio, curve: tuple[Endpoint, Path]) -> None:
