@@ -12,13 +12,13 @@ STATE  ?= .state
 JOBS   ?= auto
 # Blenders as Python modules, for the tests of the add-on; each is for one version of Python only.
 BLENDER_PYTHON ?= python3.11
-# How long to fuzz, all targets together, and with which randomness (another each time if none is said).
+# How long to fuzz (all targets together) or to make chaos, and with which randomness (another each time if none is said).
 MINUTES ?= 10
 SEED   ?=
 BLENDERS := .venv-blender-4.2/.ready .venv-blender-5.0/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint blender bench fuzz clean
+.PHONY: help setup run test test-fast lint blender bench fuzz chaos clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ $(FUZZ): $(DEV)
 
 fuzz: $(FUZZ)  ## bad input, millions of it, for all that reads what others wrote: MINUTES=10 SEED=
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+chaos: $(DEV)  ## real brokers under faults and attacks: MINUTES=10 SEED= FAULTS=, and what docs/testing.md has
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(STORE),--store $(STORE)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SCALE),--scale $(SCALE)) \
+	  $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(KEEP),--keep $(KEEP))
 
 clean:  ## remove what `make` made; keys and pools in $(STATE) stay
 	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

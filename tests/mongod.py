@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,10 @@ class Server:
             *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"),
             *self._arguments,
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Ctrl-C is for whoever started it, who decides what ends and when.
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         deadline = time.monotonic() + _START_SECONDS
         with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
             while time.monotonic() < deadline and self._process.poll() is None:
@@ -233,12 +236,17 @@ def single_server(folder: Path, *arguments: str) -> Iterator[Server]:
 
 
 @contextmanager
-def three_members(folder: Path) -> Iterator[ReplicaSet]:
-    """A replica set, until the context ends."""
+def three_members(folder: Path, make: Callable[..., Server] = Server) -> Iterator[ReplicaSet]:
+    """A replica set, until the context ends.
+
+    Args:
+        folder: for its files; has to exist.
+        make: what makes a member, with the arguments of `Server`.
+    """
     members = []
     for number in range(3):
         (folder / str(number)).mkdir()
-        members.append(Server(folder / str(number), "--replSet", _REPLICA_SET, "--oplogSize", "50"))
+        members.append(make(folder / str(number), "--replSet", _REPLICA_SET, "--oplogSize", "50"))
     try:
         for member in members:
             member.start()

@@ -20,9 +20,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
-from .history import MEMBER, NOTHING, Final, History, Line, Listing, Operation, Outcome
+from .conduct import check_conduct
+from .findings import Finding, Kind
+from .history import MEMBER, NOTHING, Final, History, Line, Operation, Outcome
 from .registers import Register, Registers, build, end_of, is_sure, overlap, untouched
 
 ALLOWANCE = 2.0
@@ -30,39 +31,6 @@ ALLOWANCE = 2.0
 
 ROUNDING = 0.05
 """Ages are rounded to a tenth of a second on the wire."""
-
-REVOKED_WITHIN = 5.0
-"""Seconds after which a revoked credential gets no answer any more (docs/operating.md, "Credentials")."""
-
-
-class Kind(StrEnum):
-    """What is wrong. The text is what a table of results shows."""
-
-    LOST = "acknowledged and lost"
-    TWICE = "applied twice"
-    FALSE_NO = '"not made" was false'
-    UNASKED = "in the store, asked by nobody"
-    STALE = "old, shown as fresh"
-    INVENTED = "shown, asked by nobody"
-    FALSE_REASON = "refused for a false reason"
-    UNRECORDED = "history and pools disagree"
-    REVOKED = "revoked and still answered"
-    EXIT = "a broker ended by itself"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was false.
-
-    Args:
-        kind: what is wrong.
-        at: when it shows.
-        text: who was told what, and why it cannot be.
-    """
-
-    kind: Kind
-    at: float
-    text: str
 
 
 def check(history: History, *, allowance: float = ALLOWANCE) -> list[Finding]:
@@ -78,11 +46,7 @@ def check(history: History, *, allowance: float = ALLOWANCE) -> list[Finding]:
         *_reads(history.operations, registers, replacements, allowance),
         *_reasons(history.operations, registers, replacements),
         *_made_twice(history.operations, registers, replacements),
-        *_revoked(history),
-        *(
-            Finding(Kind.EXIT, e.at, f"The broker {e.broker} ended with status {e.status}. " + " / ".join(e.log))
-            for e in history.exits
-        ),
+        *check_conduct(history),
     ]
     if history.final is not None:
         findings += _final(history.final, registers)
@@ -93,56 +57,65 @@ def check(history: History, *, allowance: float = ALLOWANCE) -> list[Finding]:
 # --- reads ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What a read said of one scope: all of it, or something of these keys."""
+
+    scope: str
+    whole: bool
+    items: frozenset[tuple[str, str]]
+
+
 @dataclass
-class _Shown:
-    """All reads that showed the same of one scope: those whose windows begin last and end first are the strictest."""
+class _Reads:
+    """All reads that said the same of one scope: those whose windows begin last and end first are the strictest."""
 
     begin: float
     latest: Operation
     end: float
     earliest: Operation
 
+    def add(self, begin: float, read: Operation) -> None:
+        if begin > self.begin:
+            self.begin, self.latest = begin, read
+        if end_of(read) < self.end:
+            self.end, self.earliest = end_of(read), read
+
 
 def _reads(
     operations: tuple[Operation, ...], registers: Registers, replacements: list[Operation], allowance: float
 ) -> Iterator[Finding]:
-    shown: dict[tuple[str, frozenset[tuple[str, str]]], _Shown] = {}
+    shown: dict[_Said, _Reads] = {}
     for read in operations:
         if read.outcome is not Outcome.OK or read.end is None:
             continue
         begin = read.start - read.age - ROUNDING - allowance
-        for scope, listing in read.shows.items():
-            if any(scope in r.overwrites and begin <= end_of(r) and r.start <= read.end for r in replacements):
-                continue  # While a collection is replaced, it is empty for a moment.
-            same = (scope, frozenset(listing.items()))
-            known = shown.get(same)
-            if known is None:
-                shown[same] = _Shown(begin, read, read.end, read)
-                continue
-            if begin > known.begin:
-                known.begin, known.latest = begin, read
-            if read.end < known.end:
-                known.end, known.earliest = read.end, read
-    for (scope, items), reads in shown.items():
-        yield from _one_listing(scope, dict(items), reads, registers.get(scope, {}))
+        for whole, listings in ((True, read.shows), (False, read.tells)):
+            for scope, listing in listings.items():
+                if any(scope in r.overwrites and begin <= end_of(r) and r.start <= read.end for r in replacements):
+                    continue  # While a collection is replaced, it is empty for a moment.
+                same = _Said(scope, whole, frozenset(listing.items()))
+                shown.setdefault(same, _Reads(begin, read, read.end, read)).add(begin, read)
+    for said, reads in shown.items():
+        known, listing = registers.get(said.scope, {}), dict(said.items)
+        for key in {**listing, **known} if said.whole else listing:
+            register = known.get(key) or untouched()
+            yield from _one_value(said.scope, key, listing.get(key, NOTHING), reads, register)
 
 
-def _one_listing(scope: str, listing: Listing, reads: _Shown, registers: dict[str, Register]) -> Iterator[Finding]:
-    for key in {**listing, **registers}:
-        value = listing.get(key, NOTHING)
-        register = registers.get(key) or untouched()
-        if not register.asked_for(value, reads.end):
-            yield _unheard_of(scope, key, value, reads.earliest, register)
-        elif not register.may_hold(value, reads.begin, math.inf):
-            read = reads.latest
-            late = reads.begin - register.gone_since(value)
-            yield Finding(
-                Kind.STALE,
-                read.start,
-                f"{read.actor} asked for {read.op} over {read.transport} ({read.endpoint}) and was shown "
-                f"{_described(scope, key, value)} with an age of {read.age:.1f} s. That had been over for "
-                f"{late:.1f} s more than the age and the two seconds allow.",
-            )
+def _one_value(scope: str, key: str, value: str, reads: _Reads, register: Register) -> Iterator[Finding]:
+    if not register.asked_for(value, reads.end):
+        yield _unheard_of(scope, key, value, reads.earliest, register)
+    elif not register.may_hold(value, reads.begin, math.inf):
+        read = reads.latest
+        late = reads.begin - register.gone_since(value)
+        yield Finding(
+            Kind.STALE,
+            read.start,
+            f"{read.actor} asked for {read.op} over {read.transport} ({read.endpoint}) and was shown "
+            f"{_described(scope, key, value)} with an age of {read.age:.1f} s. That had been over for "
+            f"{late:.1f} s more than the age and the two seconds allow.",
+        )
 
 
 def _unheard_of(scope: str, key: str, value: str, read: Operation, register: Register) -> Finding:
@@ -205,19 +178,6 @@ def _made_twice(
             asked = ", ".join(f"{m.actor} ({m.request_id})" for m in makers)
             yield Finding(
                 Kind.TWICE, makers[0].start, f"{scope}/{key} was made more than once, as {asked} were told: created."
-            )
-
-
-def _revoked(history: History) -> Iterator[Finding]:
-    revoked = {r.who: r.at for r in history.revocations}
-    for operation in history.operations:
-        at = revoked.get(operation.who, math.inf)
-        if operation.outcome is Outcome.OK and operation.start > at + REVOKED_WITHIN:
-            yield Finding(
-                Kind.REVOKED,
-                operation.start,
-                f"{operation.who} was answered {operation.op} over {operation.transport} "
-                f"{operation.start - at:.1f} s after its credential was revoked.",
             )
 
 

@@ -9,7 +9,7 @@ holds a text; the empty text is "nothing there":
     ("description:fx", "")           the description
     ("registered", "pc-01")          MEMBER while the host is registered by hand
 
-A write sets registers, whatever they held before. A read shows whole scopes: a key that it does not list is empty.
+A write sets registers, whatever they held before. A read shows whole scopes, or tells of single keys.
 All times are seconds on CLOCK_MONOTONIC, which the processes of one machine share.
 """
 
@@ -69,7 +69,8 @@ class Operation(Struct, frozen=True, kw_only=True, omit_defaults=True):
         needs: what registers have to hold just before a write, or it is refused.
         claims: what a refusal claims of registers: that they hold this.
         overwrites: scopes that an operator replaced as a whole: other writes to them at the same time may be lost.
-        shows: what a read showed.
+        shows: what a read showed, as a whole: what a scope does not list is not there.
+        tells: what a read said of these keys, and of no others of their scopes.
         age: of a read: since when, in seconds, the store has not confirmed it.
     """
 
@@ -91,6 +92,7 @@ class Operation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     claims: tuple[Cell, ...] = ()
     overwrites: tuple[str, ...] = ()
     shows: dict[str, Listing] = {}
+    tells: dict[str, Listing] = {}
     age: float = 0.0
 
     @property
@@ -149,13 +151,34 @@ class Exit(Struct, frozen=True):
     log: tuple[str, ...] = ()
 
 
+class Attack(Struct, frozen=True):
+    """A time during which a peer did its worst to the first broker."""
+
+    name: str
+    start: float
+    end: float
+
+
 class History(Struct, frozen=True):
-    """Everything that the checker looks at."""
+    """Everything that the checker looks at.
+
+    Args:
+        operations: of all clients and of the operator.
+        final: None where it was not read.
+        revocations: in the order of time.
+        exits: of brokers, in the order of time.
+        attacks: in the order of time.
+        healthy: actors that nobody's attack may keep from being answered.
+        healed: since when nothing is broken any more; None where that was not waited for.
+    """
 
     operations: tuple[Operation, ...]
     final: Final | None = None
     revocations: tuple[Revocation, ...] = ()
     exits: tuple[Exit, ...] = ()
+    attacks: tuple[Attack, ...] = ()
+    healthy: tuple[str, ...] = ()
+    healed: float | None = None
 
 
 _encoder = msgspec.json.Encoder()

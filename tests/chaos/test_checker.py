@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .checker import ALLOWANCE, Kind, check
-from .history import MEMBER, NOTHING, Cell, Exit, Final, History, Line, Operation, Outcome, Revocation
+from .checker import ALLOWANCE, check
+from .findings import Kind
+from .history import MEMBER, NOTHING, Attack, Cell, Exit, Final, History, Line, Operation, Outcome, Revocation
 
 HOST = ("hosts:fx", "pc-01")
 POOL = ("pools", "fx")
@@ -180,6 +181,18 @@ def test_a_pool_that_lacks_what_was_put_into_it_long_ago_is_old_as_well() -> Non
     assert kinds(ADD, read(9, 10, hosts_fx={})) == [Kind.STALE]
 
 
+def test_a_mask_tells_of_the_hosts_it_was_tried_on_and_of_no_others() -> None:
+    lets_in, keeps_out = ({"pc-01": value} for value in (MEMBER, NOTHING))
+
+    def mask(tried: dict[str, str]) -> Operation:
+        return Operation(actor="reader-1", op="mask", start=9, end=10, outcome=Outcome.OK, tells={"hosts:fx": tried})
+
+    assert kinds(ADD, mask(lets_in)) == []
+    assert kinds(ADD, mask(keeps_out)) == [Kind.STALE]
+    assert kinds(ADD, mask({})) == []
+    assert kinds(ADD, TAKE_OUT, mask(lets_in)) == [Kind.STALE]
+
+
 def test_what_is_shown_before_it_was_asked_for_is_invented() -> None:
     assert kinds(read(0, 0.5, hosts_fx={"pc-01": MEMBER}), ADD) == [Kind.INVENTED]
 
@@ -212,6 +225,21 @@ def test_who_was_revoked_gets_five_seconds_and_no_answer_after_them() -> None:
 
 def test_a_broker_that_ended_by_itself_is_found() -> None:
     assert kinds(exits=(Exit("alpha", 3.0, -6, ("Assertion failed",)),)) == [Kind.EXIT]
+
+
+def test_a_healthy_reader_that_an_attack_keeps_from_its_answers_is_shut_out() -> None:
+    attacks = (Attack("idle", 10, 20),)
+    answered = [read(moment, moment + 0.1) for moment in range(9, 20, 3)]
+    healthy = {"attacks": attacks, "healthy": ("reader-1",)}
+    assert kinds(*answered, **healthy) == []
+    assert kinds(*answered[:2], **healthy) == [Kind.SHUT_OUT]
+
+
+def test_whoever_is_not_answered_after_all_was_repaired_is_found() -> None:
+    assert kinds(read(3, 4), read(11, 12), healed=10.0) == []
+    assert kinds(read(3, 4), healed=10.0) == [Kind.STUCK]
+    revoked = (Revocation("blender", 3.0),)
+    assert kinds(read(3, 4), healed=10.0, revocations=revoked) == []
 
 
 # --- quiet where everything was true, loud where no order explains it ---

@@ -1,0 +1,65 @@
+"""What is done to a run: one class a fault.
+
+Strategy: a fault is begun, holds for a while, and is ended; `end` must take back whatever `begin` did, also where only
+a part of it happened. What it has to choose comes from the dice it is given, never from anywhere else.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from ..world import World
+
+
+class Fault(ABC):
+    """Something that goes wrong.
+
+    Args:
+        world: what it is done to.
+        dice: for its choices.
+    """
+
+    name: ClassVar[str]
+    """As the command line and the table of results have it."""
+
+    about: ClassVar[str]
+    """What it does, for people."""
+
+    stores: ClassVar[frozenset[str]] = frozenset({"replica-set", "sqlite"})
+    """The kinds of store that it can be done to."""
+
+    is_attack: ClassVar[bool] = False
+    """Whether it is a peer's doing: then nobody else may notice."""
+
+    least: ClassVar[float] = 0.0
+    """Seconds that it has to hold, to show anything."""
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        self.world = world
+        self.dice = dice
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Why this machine cannot do it; empty where it can."""
+        return ""
+
+    @abstractmethod
+    def begin(self) -> str:
+        """Does it.
+
+        Returns:
+            To what or whom, for the line that a person watches; may be empty.
+        """
+
+    def end(self) -> None:  # noqa: B027  (what does not hold needs no end)
+        """Takes it back."""
+
+
+def every() -> dict[str, type[Fault]]:
+    """All faults there are, by name."""
+    from . import attacks, disks, networks, processes, replacements, signals
+
+    modules = (processes, signals, networks, disks, replacements, attacks)
+    return {fault.name: fault for module in modules for fault in module.FAULTS}

@@ -1,0 +1,121 @@
+"""Peers that do their worst to the first broker, each as a fault. What they do is in peers.py."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+
+import msgspec
+from tests.afserver import renders_answer
+
+from afpools_broker.protocol import Role
+
+from ..history import Outcome, Revocation, read
+from ..peers import PEERS, PeerSpec
+from ..world import World
+from . import Fault
+
+_ANSWERED_WITHIN = 10.0
+
+
+class _Attack(Fault):
+    """One peer, with a reader's credential of its own."""
+
+    is_attack = True
+    least = 12.0
+
+    def begin(self) -> str:
+        broker = self.world.brokers[0]
+        self._name = f"{self.name}-{self.dice.randrange(10**9)}"
+        endpoints = [(broker, "tls"), (broker, "curve")]
+        self._profile = self.world.profile(self._name, Role.READER, endpoints, direct=True)
+        # Brokers look at the list of keys once a second.
+        time.sleep(1.5)
+        document = msgspec.json.decode((self._profile / "profile.json").read_bytes())
+        spec = PeerSpec(
+            profile=str(self._profile),
+            server_key=next(e["server_key"] for e in document["endpoints"] if "server_key" in e),
+            tls=broker.ports["tls"],
+            curve=broker.ports["curve"],
+            scale=self.world.size.scale,
+            seed=self.dice.randrange(2**32),
+        )
+        file = self.world.folder / "history" / f"{self._name}.peer.json"
+        file.write_bytes(msgspec.json.encode(spec))
+        self._process: subprocess.Popen[bytes] | None = self.world.run(
+            "tests.chaos.peers", self.name, str(file), log=f"peer-{self.name}"
+        )
+        return self._name
+
+    def end(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is not None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def _about(peer: str) -> str:
+    return (PEERS[peer].__doc__ or "").removesuffix(".")
+
+
+class Unread(_Attack):
+    """The farm is a large one meanwhile."""
+
+    name = "unread"
+    about = _about("unread")
+
+    def begin(self) -> str:
+        self._renders = self.world.farm.renders
+        count = max(200, int(6000 * self.world.size.scale))
+        self.world.farm.renders = renders_answer([f"pc-{number:04d}" for number in range(1, count + 1)])
+        # afserver is asked every five seconds.
+        time.sleep(6)
+        return super().begin()
+
+    def end(self) -> None:
+        super().end()
+        self.world.farm.renders = self._renders
+
+
+class Revoked(_Attack):
+    """Two ordinary readers have the same credential: they write down what they are told."""
+
+    name = "revoked"
+    about = "a credential is revoked while its connections are open, and asks on over all of them"
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        super().__init__(world, dice)
+        self._before = len(world.actors)
+
+    def begin(self) -> str:
+        name = super().begin()
+        for transport in ("tls", "curve"):
+            self.world.start_actor("reader", f"{name}-{transport}", self._profile, seed=self.dice.randrange(2**32))
+        self._wait_for_answers(name)
+        self.world.authority.revoke(name)
+        self.world.revocations.append(Revocation(name, time.monotonic()))
+        return name
+
+    def _wait_for_answers(self, name: str) -> None:
+        files = [self.world.folder / "history" / f"{name}-{transport}.jsonl" for transport in ("tls", "curve")]
+        until = time.monotonic() + _ANSWERED_WITHIN
+        while time.monotonic() < until:
+            if all(file.exists() and any(o.outcome is Outcome.OK for o in read([file])) for file in files):
+                return
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        super().end()
+        for actor in self.world.actors[self._before :]:
+            actor.process.kill()
+            actor.process.wait()
+        del self.world.actors[self._before :]
+
+
+_OWN = {fault.name: fault for fault in (Unread, Revoked)}
+
+FAULTS: list[type[Fault]] = [
+    _OWN.get(peer) or type(peer, (_Attack,), {"name": peer, "about": _about(peer)}) for peer in PEERS
+]

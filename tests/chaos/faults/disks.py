@@ -1,0 +1,71 @@
+"""Disks without room. They are small file systems in memory, which only the processes of the run see."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from pathlib import Path
+
+from ..stores import MongoSet, SqliteFile
+from . import Fault
+
+_CLONE_NEWNS = 0x00020000
+
+# What a mongod takes at first (two journal files of 100 MB) and a run's changes, or an SQLite file of some minutes.
+MEMBER_BYTES = 700_000_000
+FILE_BYTES = 64_000_000
+
+
+_own_mounts = False
+
+
+def own_mounts() -> None:
+    """Gives this process and its children a view of mounts of their own, so that what they mount ends with them. Only
+    root may; for everybody else, nothing happens."""
+    global _own_mounts
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
+        made = subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True)
+        _own_mounts = made.returncode == 0
+
+
+def small_disk(folder: Path, size: int) -> None:
+    """Makes `folder` a disk of its own, of so many bytes, where this process may."""
+    if _own_mounts:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+
+
+class FullDisk(Fault):
+    name = "disk-full"
+    about = "the disk under the SQLite file, or under one member of the replica set, is full"
+
+    @classmethod
+    def unavailable(cls) -> str:
+        return "" if _own_mounts else "it needs root, and `make chaos`, for a small disk of its own"
+
+    def begin(self) -> str:
+        store = self.world.store
+        if isinstance(store, SqliteFile):
+            folder, where = store.folder, "the file's"
+        else:
+            folder, where = store.members[0].folder, "a member's"
+        self._ballast = folder / "ballast"
+        with self._ballast.open("wb") as file:
+            try:
+                while True:
+                    file.write(b"\0" * 65536)
+                    file.flush()
+            except OSError:
+                return where
+
+    def end(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+        store = self.world.store
+        # A mongod that cannot write its journal ends itself, as its manual says.
+        if isinstance(store, MongoSet) and not store.members[0].running:
+            store.members[0].kill()
+            store.members[0].start()
+
+
+FAULTS: list[type[Fault]] = [FullDisk]

@@ -1,0 +1,102 @@
+"""Processes that die, or stop as a machine does that swaps or sleeps."""
+
+from __future__ import annotations
+
+import signal
+
+from ..stores import Member, MongoSet
+from . import Fault
+
+_REPLICA_SET = frozenset({"replica-set"})
+
+
+class KillBroker(Fault):
+    name = "kill-broker"
+    about = "a broker is killed and started again"
+
+    def begin(self) -> str:
+        self._broker = self.dice.choice(self.world.brokers)
+        self._broker.kill()
+        return self._broker.name
+
+    def end(self) -> None:
+        if not self._broker.running:
+            self._broker.start()
+
+
+class StopBroker(Fault):
+    name = "stop-broker"
+    about = "a broker stops (SIGSTOP) and goes on"
+
+    def begin(self) -> str:
+        self._broker = self.dice.choice(self.world.brokers)
+        self._broker.signal(signal.SIGSTOP)
+        return self._broker.name
+
+    def end(self) -> None:
+        self._broker.signal(signal.SIGCONT)
+
+
+class _OnMember(Fault):
+    """Something that happens to the primary in one half of all cases, and to any member in the other."""
+
+    stores = _REPLICA_SET
+
+    def choose(self) -> Member:
+        store = self.world.store
+        assert isinstance(store, MongoSet)
+        primary = store.replica_set.primary
+        chosen = self.dice.choice(store.members)
+        if self.dice.random() < 0.5:
+            chosen = next(member for member in store.members if member is primary)
+        self.role = "primary" if chosen is primary else "secondary"
+        return chosen
+
+
+class KillMongod(_OnMember):
+    name = "kill-mongod"
+    about = "a member of the replica set is killed and started again"
+
+    def begin(self) -> str:
+        self._member = self.choose()
+        self._member.kill()
+        return self.role
+
+    def end(self) -> None:
+        if not self._member.running:
+            self._member.start()
+
+
+class StopMongod(_OnMember):
+    name = "stop-mongod"
+    about = "a member of the replica set stops (SIGSTOP) and goes on, perhaps as a primary that is none any more"
+
+    def begin(self) -> str:
+        self._member = self.choose()
+        self._member.pause()
+        return self.role
+
+    def end(self) -> None:
+        self._member.resume()
+
+
+class NoMajority(Fault):
+    name = "no-majority"
+    about = "two of three members are killed and started again"
+    stores = _REPLICA_SET
+
+    def begin(self) -> str:
+        store = self.world.store
+        assert isinstance(store, MongoSet)
+        self._members = self.dice.sample(store.members, 2)
+        for member in self._members:
+            member.kill()
+        return ""
+
+    def end(self) -> None:
+        for member in self._members:
+            if not member.running:
+                member.start()
+
+
+FAULTS: list[type[Fault]] = [KillBroker, StopBroker, KillMongod, StopMongod, NoMajority]

@@ -1,0 +1,38 @@
+"""What can be wrong in a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What is wrong. The text is what a table of results shows."""
+
+    LOST = "acknowledged and lost"
+    TWICE = "applied twice"
+    FALSE_NO = '"not made" was false'
+    UNASKED = "in the store, asked by nobody"
+    STALE = "old, shown as fresh"
+    INVENTED = "shown, asked by nobody"
+    FALSE_REASON = "refused for a false reason"
+    UNRECORDED = "history and pools disagree"
+    REVOKED = "revoked and still answered"
+    EXIT = "a broker ended by itself"
+    SHUT_OUT = "one peer shut out another"
+    STUCK = "not answered after everything was repaired"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was false.
+
+    Args:
+        kind: what is wrong.
+        at: when it shows.
+        text: who was told what, and why it cannot be.
+    """
+
+    kind: Kind
+    at: float
+    text: str

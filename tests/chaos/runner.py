@@ -1,0 +1,189 @@
+"""One run: a world, its clients, the faults of a schedule one after the other, and a judgement in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from pymongo.errors import PyMongoError
+from tests.command import AFPOOLS
+
+from .checker import ALLOWANCE, check
+from .clock import Clock
+from .faults import Fault, every
+from .faults.disks import FILE_BYTES, MEMBER_BYTES, small_disk
+from .findings import Finding
+from .history import Attack, History, Operation, Outcome
+from .measures import Period, Row, Watch, rows
+from .proxy import Network
+from .schedule import Step, plan
+from .stores import MongoSet, SqliteFile, mongo_set
+from .world import POOLS, Size, World, world
+
+_SAY_SECONDS = 5.0
+_RECOVERED_WITHIN = 45.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of.
+
+    Args:
+        seed: of everything that chance decides.
+        seconds: how long faults go on.
+        store: `replica-set` or `sqlite`.
+        faults: names of those that may come.
+        size: how much of everything.
+        allowance: see `checker.check`.
+        pace: see `schedule.plan`.
+        command: what starts a broker.
+    """
+
+    seed: int
+    seconds: float
+    store: str
+    faults: Sequence[str]
+    size: Size = field(default_factory=Size)
+    allowance: float = ALLOWANCE
+    pace: float = 1.0
+    command: Sequence[str] = (str(AFPOOLS), "serve")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run. `undone` are the faults that could not be carried out, and why."""
+
+    history: History
+    findings: list[Finding]
+    table: list[Row]
+    undone: list[str]
+    interrupted: bool
+
+
+def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
+    """Runs it. Ctrl-C ends the faults, and what was seen so far is judged; another one ends everything.
+
+    Args:
+        folder: for everything; has to exist.
+        options: what is wanted.
+        say: gets a line now and then.
+
+    Raises:
+        RuntimeError: something of the run itself cannot be started.
+    """
+    known = every()
+    least = {name: known[name].least for name in options.faults}
+    steps = plan(options.seed, options.seconds, least, options.pace)
+    with world(
+        folder,
+        partial(_store, folder, options.store),
+        brokers=2 if options.store == "replica-set" else 1,
+        size=options.size,
+        command=options.command,
+        clock=Clock(folder) if "clock" in options.faults else None,
+    ) as place:
+        place.start_actors(options.seed)
+        with Watch(place.brokers) as watch:
+            faults = _Faults(place, watch, say)
+            interrupted = False
+            try:
+                faults.carry_out(steps, known, until=options.seconds)
+            except KeyboardInterrupt:
+                interrupted = True
+                say("Interrupted: repairing, and judging what was seen so far. Ctrl-C again to leave at once.")
+            place.heal()
+            healed = time.monotonic()
+            _wait_until_answered(place, healed)
+            place.stop_actors()
+            final = place.store.final(POOLS)
+        say("Judging…")
+        history = place.history(final, faults.attacks, healed)
+        findings = check(history, allowance=options.allowance)
+        table = rows(faults.periods, history.operations, watch.samples, findings)
+    return Result(history, findings, table, faults.undone, interrupted)
+
+
+def _store(folder: Path, kind: str, network: Network) -> contextlib.AbstractContextManager[MongoSet | SqliteFile]:
+    if kind == "sqlite":
+        return contextlib.nullcontext(SqliteFile(folder / "store", lambda place: small_disk(place, FILE_BYTES)))
+    first = folder / "store" / "0"
+
+    def prepare(place: Path) -> None:
+        if place == first:
+            small_disk(place, MEMBER_BYTES)
+
+    return mongo_set(folder / "store", network, prepare)
+
+
+class _Faults:
+    """Begins and ends faults, and says what it does."""
+
+    def __init__(self, place: World, watch: Watch, say: Callable[[str], None]) -> None:
+        self.periods: list[Period] = []
+        self.attacks: list[Attack] = []
+        self.undone: list[str] = []
+        self._place, self._watch, self._say = place, watch, say
+        self._start = time.monotonic()
+        self._said = 0.0
+        self._doing = "all is well"
+
+    def carry_out(self, steps: Sequence[Step], known: dict[str, type[Fault]], *, until: float) -> None:
+        """All of them, one after the other."""
+        for step in steps:
+            self._wait(self._start + step.at)
+            self._one(step, known[step.fault](self._place, random.Random(step.seed)))
+        self._wait(self._start + until)
+        self._close_period()
+
+    def _one(self, step: Step, fault: Fault) -> None:
+        self._close_period()
+        begun = time.monotonic()
+        try:
+            what = fault.begin()
+            self._doing = f"{fault.name} ({what})" if what else fault.name
+            self._tell()
+            self._wait(time.monotonic() + step.seconds)
+        except PyMongoError as error:
+            # The database may be too busy for its operator as well; a fault that was not there found nothing.
+            self.undone.append(f"{fault.name}: {error}")
+        finally:
+            ended = time.monotonic()
+            fault.end()
+            self._doing = f"after {fault.name}"
+            self.periods.append(Period(fault.name, fault.is_attack, begun, ended, float("inf")))
+            if fault.is_attack:
+                self.attacks.append(Attack(fault.name, begun, ended))
+
+    def _close_period(self) -> None:
+        if self.periods:
+            last = self.periods.pop()
+            self.periods.append(Period(last.fault, last.attack, last.begun, last.ended, time.monotonic()))
+
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            if time.monotonic() > self._said + _SAY_SECONDS:
+                self._tell()
+            time.sleep(min(left, 0.2))
+
+    def _tell(self) -> None:
+        self._said = time.monotonic()
+        ends = f", a broker ended {len(self._watch.ends)} times" if self._watch.ends else ""
+        self._say(f"{self._said - self._start:5.0f} s  {self._watch.now():5.0f} MB  {self._doing}{ends}")
+
+
+def _wait_until_answered(place: World, since: float) -> None:
+    """Waits until everybody was answered again, or long enough: who was not, the checker says."""
+    until = time.monotonic() + _RECOVERED_WITHIN
+    waiting = {actor.spec.actor for actor in place.actors}
+    while waiting and time.monotonic() < until:
+        time.sleep(0.5)
+        waiting -= {o.actor for o in place.operations() if _is_answer(o, since)}
+
+
+def _is_answer(operation: Operation, since: float) -> bool:
+    return operation.outcome is Outcome.OK and operation.start >= since

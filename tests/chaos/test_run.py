@@ -1,0 +1,69 @@
+"""Short runs with real processes: nothing is found where brokers keep their word, and every lie where one does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.conftest import need_mongod
+
+from .findings import Finding, Kind
+from .history import Outcome
+from .runner import Options, Result, run
+from .world import ROOT, Size
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+
+SMALL = Size(scale=0.05)
+
+# How soon a change is seen is measured elsewhere, on a quiet machine: here, one that is never seen has to be found.
+PATIENT = 30.0
+
+
+def told(result: Result) -> list[Finding]:
+    """What was found in a run in which enough happened."""
+    assert result.undone == []
+    assert sum(o.outcome is Outcome.OK and bool(o.request_id) for o in result.history.operations) > 20
+    return result.findings
+
+
+def test_brokers_and_members_of_a_replica_set_that_die_cost_nothing_that_was_promised(tmp_path: Path) -> None:
+    need_mongod()
+    options = Options(1, 12, "replica-set", ("kill-broker", "kill-mongod"), SMALL, allowance=PATIENT, pace=0.4)
+    assert told(run(tmp_path, options, print)) == []
+
+
+def test_a_broker_on_sqlite_that_is_killed_and_peers_that_leave_half_way_cost_nothing_either(tmp_path: Path) -> None:
+    options = Options(1, 9, "sqlite", ("kill-broker", "leave"), SMALL, allowance=PATIENT, pace=0.25)
+    assert told(run(tmp_path, options, print)) == []
+
+
+def test_a_store_that_lies_is_found_out(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "tests.chaos.sabotage", "serve")
+    options = Options(1, 8, "sqlite", (), SMALL, command=command)
+    found = {finding.kind for finding in told(run(tmp_path, options, print))}
+    assert {Kind.LOST, Kind.UNASKED, Kind.FALSE_NO, Kind.STALE} <= found
+
+
+def test_ctrl_c_judges_what_was_seen_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--store=sqlite", "--faults=kill-broker", "--seed=5"]
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command, f"--keep={folder}", "--scale=0.05"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "all is well" in line:
+            break
+    process.send_signal(2)
+    rest = process.stdout.read()
+    assert process.wait(120) == 130, rest
+    assert "Nothing was wrong." in rest
+    assert rest.splitlines()[-1].startswith("Again: make chaos SEED=5 ")
+    assert [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or ())] == []
