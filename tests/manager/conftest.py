@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.studio import Studio, studio
 
-from afpools import Client
+from afpools import Client, OutcomeUnknown
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
 from afpools_tools.manager.command import Serving
@@ -192,3 +192,24 @@ class Gate:
             return call(*arguments, **options)
 
         monkeypatch.setattr(Client, method, wait)
+
+
+class Lost:
+    """Lets the answer to a client's first call get lost: what was asked for is done, and nobody knows.
+
+    Attributes:
+        request_ids: of each call.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.request_ids: list[str] = []
+        call = getattr(Client, method)
+
+        def lose(*arguments: Any, request_id: str, **options: Any) -> Any:
+            self.request_ids.append(request_id)
+            made = call(*arguments, request_id=request_id, **options)
+            if len(self.request_ids) == 1:
+                raise OutcomeUnknown([("tls://broker", "it did not answer in time")], request_id)
+            return made
+
+        monkeypatch.setattr(Client, method, lose)

@@ -16,7 +16,7 @@ from afpools import BrokerUnreachable, Client
 from afpools_broker.protocol import Role
 from afpools_tools.manager.api import WRITES
 
-from .conftest import Answer, Gate, Manager, running, until
+from .conftest import Answer, Gate, Lost, Manager, running, until
 
 
 def test_every_pool_is_a_change_of_its_own(manager: Manager, elsewhere: Client) -> None:
@@ -143,6 +143,33 @@ def test_when_the_broker_leaves_in_the_middle_what_was_done_is_said(
     assert answer.status == 200
     assert len(answer.json[done]) == 1
     assert "it is gone" in str(answer.json["failed"])
+
+
+def test_a_change_of_unknown_outcome_is_repeated_under_its_name(
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.create_pool("fx")
+    elsewhere.create_pool("night", ["pc-01"])
+    lost = Lost(monkeypatch, "remove_hosts")
+    wanted = {"hosts": ["pc-01"], "add": ["fx"], "remove": ["night"], "request_id": "one"}
+    unknown = manager.write("hosts/assign", **wanted)
+    assert (unknown.status, unknown.code) == (503, "outcome_unknown")
+    assert "not known whether the change was made" in unknown.json["error"]["message"]
+    assert len(manager.write("hosts/assign", **wanted).json["done"]) == 2
+    assert lost.request_ids == ["one-1", "one-1"]
+    made = [entry.op for entry in elsewhere.history()]
+    assert (made.count("pools.add_hosts"), made.count("pools.remove_hosts")) == (1, 1)
+
+
+def test_undoing_of_unknown_outcome_is_repeated_under_its_name(
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [elsewhere.create_pool("fx").change, elsewhere.create_pool("night").change]
+    lost = Lost(monkeypatch, "undo")
+    assert manager.write("undo", entries=entries, request_id="one").code == "outcome_unknown"
+    assert len(manager.write("undo", entries=entries, request_id="one").json["done"]) == 2
+    assert lost.request_ids == ["one-0", "one-0", "one-1"]
+    assert elsewhere.list_pools().pools == ()
 
 
 def test_what_is_wrong_in_a_file_is_said_with_its_place(manager: Manager) -> None:

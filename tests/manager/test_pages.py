@@ -24,7 +24,7 @@ from afpools_tools.manager import command, scan_job
 from afpools_tools.networks import ThisMachine
 
 from .browser import Watched, chromium, picture
-from .conftest import Gate, Manager, running, token_in, until
+from .conftest import Gate, Lost, Manager, running, token_in, until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mark.timeout(180)]
 
@@ -187,6 +187,69 @@ def test_what_the_broker_refuses_is_said_in_the_dialog(page: Page) -> None:
     expect(dialog.get_by_role("alert")).to_contain_text("pc-[1-")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_a_dialog_whose_change_may_have_been_made_makes_it_once(
+    page: Page, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Lost(monkeypatch, "create_pool")
+    page.get_by_role("button", name="New pool").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("comp")
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It is not known whether the change was made.")
+    # It was, and no "the name is taken" follows.
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Created comp with 0 hosts")).to_be_visible()
+    assert len(set(lost.request_ids)) == 1
+
+
+def test_a_click_whose_change_may_have_been_made_can_be_repeated(
+    page: Page, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Lost(monkeypatch, "add_hosts")
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-3").click()
+    page.get_by_role("button", name="Add gpu-3 to night").click()
+    toast = page.locator(".toast").filter(has_text="It is not known whether the change was made.")
+    expect(toast).to_be_visible()
+    picture(page, "outcome-unknown")
+    toast.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Added gpu-3 to night")).to_be_visible()
+    expect(toast).to_have_count(0)
+    assert len(lost.request_ids) == 2
+    assert len(set(lost.request_ids)) == 1
+    assert [entry.op for entry in elsewhere.history("night")] == ["pools.add_hosts", "pools.create"]
+
+
+def test_a_refusal_of_the_second_attempt_says_nothing_of_the_first(page: Page) -> None:
+    unknown = "It is not known whether the change was made."
+    answers = iter([("outcome_unknown", 503, unknown), ("conflict", 409, "Moved on.")])
+
+    def answer(route: Route) -> None:
+        code, status, message = next(answers)
+        route.fulfill(status=status, json={"error": {"code": code, "message": message}})
+
+    page.route("**/api/hosts/assign", answer)
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-3").click()
+    page.get_by_role("button", name="Add gpu-3 to night").click()
+    page.get_by_role("button", name="Try again").click()
+    toast = page.locator(".toast").filter(has_text=f"{unknown} Moved on.")
+    expect(toast.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_where_the_manager_goes_in_the_middle_of_a_change_its_outcome_is_unknown(page: Page) -> None:
+    go(page, "Hosts")
+    row(page, "Hosts", "gpu-3").click()
+    page.route("**/api/hosts/assign", lambda route: route.abort())
+    page.get_by_role("button", name="Add gpu-3 to night").click()
+    toast = page.locator(".toast").filter(has_text="It is not known whether the change was made.")
+    expect(toast).to_contain_text("The Pool Manager does not answer")
+    page.unroute("**/api/hosts/assign")
+    toast.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("Added gpu-3 to night")).to_be_visible()
 
 
 def test_what_somebody_else_changed_meanwhile_stays(page: Page, elsewhere: Client) -> None:

@@ -21,7 +21,7 @@ import typer
 from cryptography import x509
 from msgspec import Struct
 
-from afpools import AfpoolsError, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool
+from afpools import AfpoolsError, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool, OutcomeUnknown
 from afpools.profile import Endpoint, Profile
 from afpools_broker.hosts import Spelling, fold
 from afpools_broker.mask_check import check
@@ -48,6 +48,17 @@ class Params(Struct, forbid_unknown_fields=True):
     """Base of all parameters; what their values may be, the broker says."""
 
 
+class Change(Params):
+    """Base of the parameters of a change. `request_id` names it: the same change again under the same name, where the
+    outcome of the first is not known, is made once."""
+
+    request_id: str | None = None
+
+    def part(self, number: int) -> str | None:
+        """The name of one of several changes that this one consists of."""
+        return self.request_id and f"{self.request_id}-{number}"
+
+
 class Nothing(Params):
     """No parameters."""
 
@@ -62,7 +73,7 @@ class MaybePool(Params):
     pool: str | None = None
 
 
-class CreatePool(Params):
+class CreatePool(Change, kw_only=True):
     """`hosts` is text as people type it: names and ranges, parted by blanks or commas."""
 
     pool: str
@@ -71,25 +82,25 @@ class CreatePool(Params):
     colour: str = ""
 
 
-class RenamePool(Params):
+class RenamePool(Change, kw_only=True):
     pool: str
     new_name: str
     if_revision: str | None = None
 
 
-class UpdatePool(Params):
+class UpdatePool(Change, kw_only=True):
     pool: str
     description: str | None = None
     colour: str | None = None
     if_revision: str | None = None
 
 
-class DeletePool(Params):
+class DeletePool(Change, kw_only=True):
     pool: str
     if_revision: str | None = None
 
 
-class Assign(Params):
+class Assign(Change, kw_only=True):
     """`hosts` in the farm's spelling, into all pools of `add` and out of all pools of `remove`; `typed` is more of them
     as people type them."""
 
@@ -99,11 +110,11 @@ class Assign(Params):
     remove: list[str] = []
 
 
-class Register(Params):
+class Register(Change, kw_only=True):
     typed: str
 
 
-class Forget(Params):
+class Forget(Change, kw_only=True):
     hosts: list[str]
 
 
@@ -113,7 +124,7 @@ class CheckPattern(Params):
     pool: str | None = None
 
 
-class Undo(Params):
+class Undo(Change, kw_only=True):
     """`entries` are ids of lines of history, taken back one after the other."""
 
     entries: list[str]
@@ -142,7 +153,7 @@ class Job(Params):
     job: str
 
 
-class ImportNative(Params):
+class ImportNative(Change, kw_only=True):
     """`paths` are Afanasy's names of its pools."""
 
     paths: list[str]
@@ -158,7 +169,7 @@ class HistoryPage(Params):
     limit: int = 100
 
 
-class Change(Protocol):
+class Made(Protocol):
     """What the history says of a change that was just made."""
 
     @property
@@ -269,63 +280,86 @@ class Api:
     # --- writing ---
 
     def create_pool(self, params: CreatePool) -> dict[str, Any]:
-        done = self.client.create_pool(params.pool, _typed(params.hosts), params.description, params.colour)
+        hosts, request_id = _typed(params.hosts), params.request_id
+        done = self.client.create_pool(params.pool, hosts, params.description, params.colour, request_id=request_id)
         return done._asdict()
 
     def rename_pool(self, params: RenamePool) -> dict[str, Any]:
-        return self.client.rename_pool(params.pool, params.new_name, if_revision=params.if_revision)._asdict()
+        done = self.client.rename_pool(
+            params.pool, params.new_name, if_revision=params.if_revision, request_id=params.request_id
+        )
+        return done._asdict()
 
     def update_pool(self, params: UpdatePool) -> dict[str, Any]:
-        done = self.client.update_pool(params.pool, params.description, params.colour, if_revision=params.if_revision)
+        done = self.client.update_pool(
+            params.pool,
+            params.description,
+            params.colour,
+            if_revision=params.if_revision,
+            request_id=params.request_id,
+        )
         return done._asdict()
 
     def delete_pool(self, params: DeletePool) -> dict[str, Any]:
-        return self.client.delete_pool(params.pool, if_revision=params.if_revision)._asdict()
+        done = self.client.delete_pool(params.pool, if_revision=params.if_revision, request_id=params.request_id)
+        return done._asdict()
 
     def assign(self, params: Assign) -> dict[str, Any]:
         """Puts hosts into pools and takes them out of others. Each pool is a change of its own: what could not be done
-        is said, what could be is done."""
+        is said, what could be is done.
+
+        Raises:
+            OutcomeUnknown: of one of them it is not known. The same again does what is missing.
+        """
         hosts = params.hosts + _typed(params.typed)
         done: list[dict[str, Any]] = []
         failed: list[dict[str, str]] = []
 
-        def change(pool: str, make: Callable[[], Change]) -> None:
+        def change(pool: str, make: Callable[[str | None], Made]) -> None:
             if self.stopping.is_set():
                 failed.append({"pool": pool, "message": STOPPED})
                 return
             try:
-                made: Any = make()
+                made: Any = make(params.part(len(done) + len(failed)))
                 done.append(made._asdict())
+            except OutcomeUnknown:
+                raise
             except AfpoolsError as error:
                 failed.append({"pool": pool, "message": str(error)})
 
         for pool in params.add:
-            change(pool, lambda pool=pool: self.client.add_hosts(pool, hosts))  # type: ignore[misc]
+            change(pool, lambda name, pool=pool: self.client.add_hosts(pool, hosts, request_id=name))  # type: ignore[misc]
         for pool in params.remove:
-            change(pool, lambda pool=pool: self._remove(pool, hosts))  # type: ignore[misc]
+            change(pool, lambda name, pool=pool: self._remove(pool, hosts, name))  # type: ignore[misc]
         return {"done": done, "failed": failed}
 
-    def _remove(self, pool: str, hosts: Sequence[str]) -> Change:
+    def _remove(self, pool: str, hosts: Sequence[str], request_id: str | None) -> Made:
         """Takes hosts out of a pool, however they are spelled there."""
         spelling = Spelling(self.live.view.hosts)
         leaving = frozenset(hosts)
         entered = [name for name in self.client.get_pool(pool).hosts if spelling.of(name) in leaving]
-        return self.client.remove_hosts(pool, entered or hosts)
+        return self.client.remove_hosts(pool, entered or hosts, request_id=request_id)
 
     def register_hosts(self, params: Register) -> dict[str, Any]:
-        return self.client.register_hosts(_typed(params.typed))._asdict()
+        return self.client.register_hosts(_typed(params.typed), request_id=params.request_id)._asdict()
 
     def forget_hosts(self, params: Forget) -> dict[str, Any]:
-        return self.client.forget_hosts(params.hosts)._asdict()
+        return self.client.forget_hosts(params.hosts, request_id=params.request_id)._asdict()
 
     def undo(self, params: Undo) -> dict[str, Any]:
-        """Takes changes back, in the order given; stops at the first that cannot be, and says why."""
+        """Takes changes back, in the order given; stops at the first that cannot be, and says why.
+
+        Raises:
+            OutcomeUnknown: of one of them it is not known. The same again does what is missing.
+        """
         done: list[dict[str, Any]] = []
-        for entry in params.entries:
+        for number, entry in enumerate(params.entries):
             if self.stopping.is_set():
                 return {"done": done, "failed": STOPPED}
             try:
-                done.append(self.client.undo(entry)._asdict())
+                done.append(self.client.undo(entry, request_id=params.part(number))._asdict())
+            except OutcomeUnknown:
+                raise
             except AfpoolsError as error:
                 return {"done": done, "failed": str(error)}
         return {"done": done, "failed": ""}
@@ -357,7 +391,9 @@ class Api:
         self._imports.discard(params.job)
 
     def import_native(self, params: ImportNative) -> dict[str, Any]:
-        return {"pools": [_native(pool) for pool in self.client.import_native(params.paths)]}
+        return {
+            "pools": [_native(pool) for pool in self.client.import_native(params.paths, request_id=params.request_id)]
+        }
 
     def start_scan(self, params: StartScan) -> None:
         self.scan.start(params.network)

@@ -57,13 +57,22 @@ export async function readLong(name, params, signal = undefined) {
   return whole((await ask(name, { method: "POST", signal, headers, body: JSON.stringify(params) })).json());
 }
 
-/** Changes something. */
-export async function write(name, params) {
+/** Does something that changes no pools: there is no harm in doing it twice. */
+export const act = (name, params) => readLong(name, params);
+
+/** Changes something. Where it is not known whether the change was made, the error has a `repeat`: it makes the same
+ * change under the same name, which is made once however often it is asked for. */
+export const write = (name, params) => change(name, { ...params, request_id: crypto.randomUUID() });
+
+async function change(name, params, again = false) {
   try {
     return await readLong(name, params);
   } catch (error) {
-    if (error.code !== "manager_gone") throw error;
-    throw new ApiError(error.code, `${error.message} It is not known whether the change was made.`);
+    if (!again && error.code !== "outcome_unknown" && error.code !== "manager_gone") throw error;
+    // A refusal now is about now: the first attempt may have succeeded, or still be under way.
+    const unknown = "It is not known whether the change was made.";
+    const message = error.code === "outcome_unknown" ? error.message : `${unknown} ${error.message}`;
+    throw Object.assign(new ApiError("outcome_unknown", message), { repeat: () => change(name, params, true) });
   }
 }
 

@@ -14,7 +14,8 @@ let lastToast = 0;
 export function toast(text, { kind = "done", action = null } = {}) {
   const id = ++lastToast;
   toasts.value = [...toasts.value.slice(-3), { id, text, kind, action }];
-  setTimeout(() => dismiss(id), kind === "failed" ? 12000 : 8000);
+  // What has to be settled stays until somebody has.
+  if (kind !== "failed" || !action) setTimeout(() => dismiss(id), kind === "failed" ? 12000 : 8000);
 }
 
 const dismiss = (id) => (toasts.value = toasts.value.filter((shown) => shown.id !== id));
@@ -38,32 +39,52 @@ export function done(text, changes) {
 }
 
 /** Takes changes back. */
-export async function undo(entries, text) {
-  try {
-    const { done: undone, failed: refusal } = await write("undo", { entries });
-    if (undone.length) {
-      const part = refusal ? `, ${number(undone.length)} of ${number(entries.length)} changes` : "";
-      done(`Undone: ${text}${part}`, undone.map((one) => one.change));
-    }
-    if (refusal) failed(new Error(refusal));
-  } catch (error) {
-    failed(error);
+export const undo = (entries, text) => make(() => write("undo", { entries }), ({ done: undone, failed: refusal }) => {
+  if (undone.length) {
+    const part = refusal ? `, ${number(undone.length)} of ${number(entries.length)} changes` : "";
+    done(`Undone: ${text}${part}`, undone.map((one) => one.change));
   }
-}
+  if (refusal) failed(new Error(refusal));
+});
 
 export const failed = (error) => toast(error.message, { kind: "failed" });
 
+/** Makes a change, and says so where that failed. Where it is not known whether it was made, it offers to repeat it.
+ * Tells whether it was made and `then`, which gets the answer, did not return false. */
+export async function make(change, then) {
+  try {
+    return then(await change()) !== false;
+  } catch (error) {
+    const action = error.repeat && { label: "Try again", run: () => make(error.repeat, then) };
+    toast(error.message, { kind: "failed", action });
+    return false;
+  }
+}
+
 // --- dialogs ---------------------------------------------------------------------------------------------------------
 
-/** A modal dialog with a form. `onSubmit` may throw an error to be shown; the dialog closes when it has succeeded.
- * `blocked`: there is something to be decided before. */
+/** A modal dialog with a form. `onSubmit` gets what to make changes with, and may throw an error to be shown; the dialog
+ * closes when it has succeeded. `blocked`: there is something to be decided before. */
 export function Dialog({ title, submit, danger = false, blocked = false, onSubmit, onClose, children }) {
   const dialog = useRef(null);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
+  // Changes of which it is not known whether they were made. To send the same form again is to repeat them.
+  const unsettled = useRef(new Map());
   useLayoutEffect(() => {
     dialog.current.showModal();
   }, []);
+  const change = async (name, params) => {
+    const key = JSON.stringify([name, params]);
+    try {
+      const answer = await (unsettled.current.get(key) ?? write)(name, params);
+      unsettled.current.delete(key);
+      return answer;
+    } catch (problem) {
+      if (problem.repeat) unsettled.current.set(key, problem.repeat);
+      throw problem;
+    }
+  };
   // A refusal was about what was shown then, whichever comes first: it, or what others have changed.
   useEffect(() => setError(""), [blocked]);
   const send = async (event) => {
@@ -71,7 +92,7 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
     setError("");
     setBusy(true);
     try {
-      await onSubmit();
+      await onSubmit(change);
       dialog.current?.close();
     } catch (problem) {
       setError(problem.message);
@@ -129,11 +150,11 @@ export function useDecision(name) {
 /** Says what others have changed while a dialog was open. `children`: buttons to decide with. */
 export function Meanwhile({ name, gone, changes, children }) {
   if (gone) {
-    return html`<p class="warning" role="alert">There is no pool ${name} any more: somebody has deleted or renamed it.</p>`;
+    return html`<p class="warning" role="alert">There is no pool ${name} any more: it has been deleted or renamed.</p>`;
   }
   if (!changes.length) return null;
   return html`<div class="warning" role="alert">
-    <p>Somebody has changed ${name} while this was open:</p>
+    <p>${name} has changed while this was open:</p>
     <ul class="effects">${changes.map(([, sentence]) => html`<li key=${sentence}>${sentence}</li>`)}</ul>
     <div class="buttons">${children}</div>
   </div>`;

@@ -1,10 +1,10 @@
 // Import and export: pools to a file and back, and Afanasy's own pools.
 
 import { html, useRef, useState } from "../html.js";
-import { read, readFile, readLong, write } from "../api.js";
+import { act, read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
-import { Choice, Loading, done, failed } from "../ui.js";
+import { Choice, Loading, done, failed, make } from "../ui.js";
 
 export function ExchangePage() {
   return html`<section class="page">
@@ -89,7 +89,7 @@ function ImportFile() {
     job.current = crypto.randomUUID();
     let refusal;
     try {
-      const made = await write("import/apply", {
+      const made = await act("import/apply", {
         name, text, replace: mode === "replace", shown: plan.shown, job: job.current,
       });
       refusal = made.failed;
@@ -97,7 +97,7 @@ function ImportFile() {
       if (made.changes.length) done(refusal ? `Imported a part of ${name}: ${count}` : `Imported ${name}: ${count}`, made.changes);
       if (refusal) refusal = `${number(made.changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`;
     } catch (problem) {
-      refusal = problem.message;
+      refusal = problem.code === "manager_gone" ? `${problem.message} It is not known how much was imported.` : problem.message;
     }
     setBusy("");
     if (refusal) {
@@ -109,7 +109,7 @@ function ImportFile() {
     setName("");
     setText("");
   };
-  const cancel = () => write("import/cancel", { job: job.current }).catch(failed);
+  const cancel = () => act("import/cancel", { job: job.current }).catch(failed);
   const drop = (event) => {
     event.preventDefault();
     setOver(false);
@@ -159,15 +159,8 @@ function ImportNative() {
   };
   const wanted = (found ?? []).filter(({ path, created, added }) => !left.has(path) && (created || added.count));
   const apply = async () => {
-    setError("");
-    try {
-      const made = await write("native/import", { paths: wanted.map(({ path }) => path) });
-      done(`Imported ${plural(made.pools.length, "pool")} of Afanasy`, made.pools.map(({ change }) => change));
-    } catch (problem) {
-      await look();
-      setError(problem.message);
-      return;
-    }
+    await make(() => write("native/import", { paths: wanted.map(({ path }) => path) }), (made) =>
+      done(`Imported ${plural(made.pools.length, "pool")} of Afanasy`, made.pools.map(({ change }) => change)));
     await look();
   };
   const toggle = (path) => {

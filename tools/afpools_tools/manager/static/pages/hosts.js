@@ -5,7 +5,7 @@ import { write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
 import { counted, hostByName, hosts, loaded, may, nothing, poolByName, pools } from "../store.js";
-import { Choice, Dialog, Search, Swatch, VirtualList, done, failed } from "../ui.js";
+import { Choice, Dialog, Search, Swatch, VirtualList, done, make } from "../ui.js";
 import { assign } from "./pools.js";
 
 const STATE_FILTERS = [
@@ -39,14 +39,8 @@ export function HostsPage({ argument }) {
     return chosen.reduce((sum, name) => sum + !here.has(name), 0);
   }, [chosen, shown]);
   const registered = chosen.filter((name) => hostByName.value.get(name)?.registered);
-  const forget = async () => {
-    try {
-      const gone = await write("hosts/forget", { hosts: registered });
-      done(`Forgot ${plural(gone.removed.length, "host")}`, [gone.change]);
-    } catch (error) {
-      failed(error);
-    }
-  };
+  const forget = () => make(() => write("hosts/forget", { hosts: registered }), (gone) =>
+    done(`Forgot ${plural(gone.removed.length, "host")}`, [gone.change]));
   return html`<section class="page split hosts-page">
     <div class="list">
       <header>
@@ -224,14 +218,14 @@ function useSelection(shown) {
 function AddDialog({ onClose, pool }) {
   const [typed, setTyped] = useState("");
   const [target, setTarget] = useState(pool);
-  const add = async () => {
+  const add = async (change) => {
     if (target) {
-      const answer = await write("hosts/assign", { typed, add: [target] });
+      const answer = await change("hosts/assign", { typed, add: [target] });
       if (answer.failed.length) throw new Error(answer.failed[0].message);
       const [made] = answer.done;
       done(made.change ? `Added ${plural(made.added.length, "host")} to ${target}` : `Nothing to do: ${target} has them already.`, [made.change]);
     } else {
-      const made = await write("hosts/register", { typed });
+      const made = await change("hosts/register", { typed });
       done(made.change ? `Registered ${plural(made.added.length, "host")}` : "Nothing to do: they are registered already.", [made.change]);
     }
   };

@@ -5,7 +5,7 @@ import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
 import { counted, hostByName, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
-import { Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, useAnswer, useDecision } from "../ui.js";
+import { Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, useAnswer, useDecision } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
@@ -135,20 +135,14 @@ function PoolDetail({ pool, open }) {
 }
 
 /** Puts hosts into pools or takes them out, and says how it went. */
-export async function assign(params, text) {
-  try {
-    const answer = await write("hosts/assign", params);
-    for (const { message } of answer.failed) failed(new Error(message));
-    if (answer.done.length) {
-      const changed = answer.done.some((one) => one.change);
-      done(changed ? text : "Nothing to do: it is so already.", answer.done.map((one) => one.change));
-    }
-    return !answer.failed.length;
-  } catch (error) {
-    failed(error);
-    return false;
+export const assign = (params, text) => make(() => write("hosts/assign", params), (answer) => {
+  for (const { message } of answer.failed) failed(new Error(message));
+  if (answer.done.length) {
+    const changed = answer.done.some((one) => one.change);
+    done(changed ? text : "Nothing to do: it is so already.", answer.done.map((one) => one.change));
   }
-}
+  return !answer.failed.length;
+});
 
 function ColourField({ colour, onChange }) {
   return html`<fieldset class="colours"><legend>Colour</legend>
@@ -166,8 +160,8 @@ function CreateDialog({ onClose }) {
   const [hosts, setHosts] = useState("");
   const [description, setDescription] = useState("");
   const [colour, setColour] = useState("");
-  const create = async () => {
-    const made = await write("pools/create", { pool, hosts, description, colour });
+  const create = async (change) => {
+    const made = await change("pools/create", { pool, hosts, description, colour });
     done(`Created ${pool} with ${plural(made.hosts, "host")}`, [made.change]);
     go(poolAddress(pool));
   };
@@ -194,19 +188,19 @@ function EditDialog({ name, onClose }) {
     agree();
   };
   const newName = field("name");
-  const save = async () => {
+  const save = async (change) => {
     const made = [];
     let { revision } = now;
     const texts = Object.fromEntries(["description", "colour"].filter(isMine).map((key) => [key, typed[key]]));
     if (Object.keys(texts).length) {
-      made.push(await write("pools/update", { pool: name, ...texts, if_revision: revision }));
+      made.push(await change("pools/update", { pool: name, ...texts, if_revision: revision }));
       ({ revision } = made[0]);
     }
     if (newName !== name) {
-      made.push(await write("pools/rename", { pool: name, new_name: newName, if_revision: revision }));
+      made.push(await change("pools/rename", { pool: name, new_name: newName, if_revision: revision }));
       go(poolAddress(newName));
     }
-    if (made.length) done(newName !== name ? `Renamed ${name} to ${newName}` : `Changed ${name}`, made.map(({ change }) => change));
+    if (made.length) done(newName !== name ? `Renamed ${name} to ${newName}` : `Changed ${name}`, made.map((one) => one.change));
   };
   return html`<${Dialog} title="Edit ${name}" submit="Save" blocked=${!now || contested.length > 0} onSubmit=${save} onClose=${onClose}>
     <label>Name<input value=${newName} required maxlength="64" autofocus spellcheck=${false} onInput=${text("name")} /></label>
@@ -225,8 +219,8 @@ function DeleteDialog({ name, onClose }) {
   const pool = now ?? seen;
   const count = pool.members.length;
   const lonely = pool.members.filter((host) => hostByName.value.get(host)?.pools.length === 1).length;
-  const remove = async () => {
-    const gone = await write("pools/delete", { pool: name, if_revision: pool.revision });
+  const remove = async (change) => {
+    const gone = await change("pools/delete", { pool: name, if_revision: pool.revision });
     done(`Deleted ${name}`, [gone.change]);
     go("#/pools");
   };

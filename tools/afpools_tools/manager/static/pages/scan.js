@@ -1,10 +1,10 @@
 // Scan: machines in the network that are no renders yet, and into a pool with them.
 
 import { html, useEffect, useMemo, useState } from "../html.js";
-import { read, write } from "../api.js";
+import { act, read, write } from "../api.js";
 import { date, duration, number, plural, time } from "../format.js";
 import { may, poolByName, pools } from "../store.js";
-import { Choice, Pending, Swatch, VirtualList, done, failed } from "../ui.js";
+import { Choice, Pending, Swatch, VirtualList, done, make } from "../ui.js";
 import { assign } from "./pools.js";
 
 const KINDS = [["new", "New"], ["all", "All"], ["render", "Renders"], ["pool", "In a pool"]];
@@ -32,11 +32,11 @@ export function ScanPage() {
     return () => clearInterval(timer);
   }, [running]);
 
-  const act = (name, params) => async (event) => {
+  const press = (name, params) => async (event) => {
     event?.preventDefault();
     setError("");
     try {
-      await write(name, params);
+      await act(name, params);
     } catch (problem) {
       setError(problem.message);
     }
@@ -57,12 +57,8 @@ export function ScanPage() {
     if (target) {
       await assign({ hosts: named, add: [target] }, `Added ${plural(named.length, "host")} to ${target}`);
     } else {
-      try {
-        const made = await write("hosts/register", { typed: named.join(" ") });
-        done(`Registered ${plural(made.added.length, "host")}`, [made.change]);
-      } catch (problem) {
-        failed(problem);
-      }
+      await make(() => write("hosts/register", { typed: named.join(" ") }), (made) =>
+        done(`Registered ${plural(made.added.length, "host")}`, [made.change]));
     }
     setChosen(new Set());
     await load();
@@ -72,11 +68,11 @@ export function ScanPage() {
   return html`<section class="page">
     <header>
       <h2>Scan</h2>
-      <form class="inline" onSubmit=${act("scan/start", { network: network ?? state?.own ?? "" })}>
+      <form class="inline" onSubmit=${press("scan/start", { network: network ?? state?.own ?? "" })}>
         <label class="pool-filter"><span class="muted">Network</span>
           <input class="mono" value=${network ?? state?.own ?? ""} aria-label="Network" placeholder="10.0.0.0/24" spellcheck=${false}
             disabled=${running || !state} onInput=${(event) => setNetwork(event.target.value)} /></label>
-        ${running ? html`<button type="button" class="danger" onClick=${act("scan/cancel", {})}>Cancel</button>`
+        ${running ? html`<button type="button" class="danger" onClick=${press("scan/cancel", {})}>Cancel</button>`
           : html`<button class="primary" disabled=${!(network ?? state?.own)}>Scan</button>`}
       </form>
     </header>
