@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.studio import Studio
 
-from afpools import BrokerUnreachable, Client
+from afpools import BrokerUnreachable, Client, OutcomeUnknown
 from afpools_broker.protocol import Role
 from afpools_tools.manager.api import WRITES
 
@@ -273,3 +273,15 @@ def test_an_endpoint_that_is_down_is_said(place: Studio) -> None:
         )
     assert answer["endpoints"][0]["error"]
     assert "health" not in answer["endpoints"][0]
+
+
+def test_a_change_whose_outcome_is_unknown_is_not_said_to_have_failed(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: Any, **__: Any) -> Any:
+        raise OutcomeUnknown([("tls://broker", "timed out while waiting for the answer")], "r1")
+
+    monkeypatch.setattr(Client, "create_pool", lose)
+    answer = manager.write("pools/create", pool="fx")
+    assert (answer.status, answer.json["error"]["code"]) == (503, "outcome_unknown")
+    assert answer.json["error"]["message"].startswith("It is not known whether the change was made. tls://broker: ")

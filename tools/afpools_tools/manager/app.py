@@ -210,7 +210,7 @@ async def _answer(work: Callable[[], Any]) -> Response:
     except BrokerUnreachable as error:
         return _error(503, "unreachable", str(error))
     except OutcomeUnknown as error:
-        return _error(503, "outcome_unknown", str(error))
+        return _error(503, "outcome_unknown", f"{error}\nLook at what is there before you make it again.")
     except AfpoolsError as error:
         return _error(500, "profile", str(error))
     return result if isinstance(result, Response) else _json(result)
