@@ -20,6 +20,8 @@ _COMMANDS = {
     "up": "up:up",
     "init": "configure:init",
     "serve": "serve:serve",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
     "pool": "pool:app",
     "mask": "mask:mask",
     "host": "host:app",
@@ -86,13 +88,24 @@ def _expected() -> tuple[type[Exception], ...]:
     from afpools_broker.config import ConfigError
     from afpools_broker.credentials import CredentialError
     from afpools_broker.listeners import ListenError
-    from afpools_broker.store import StoreUnavailable
+    from afpools_broker.store import Irreconcilable, StoreUnavailable
+    from afpools_broker.store.archive import ArchiveError
 
     from .credential_files import AuthorityError
     from .networks import ScanError
     from .output import CommandError
 
-    return (AuthorityError, CommandError, ConfigError, CredentialError, ListenError, ScanError, StoreUnavailable)
+    return (
+        ArchiveError,
+        AuthorityError,
+        CommandError,
+        ConfigError,
+        CredentialError,
+        Irreconcilable,
+        ListenError,
+        ScanError,
+        StoreUnavailable,
+    )
 
 
 def main() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..pools import Change, Contents, Entry, Step
+from .archive import Record
 
 
 class StoreUnavailable(Exception):
@@ -17,6 +18,14 @@ class StoreUnavailable(Exception):
 
     The message says which store, without its password, and what to look at.
     """
+
+
+class RestoreUnfinished(StoreUnavailable):
+    """A restore is under way, or was interrupted. Which one is not known."""
+
+
+class Irreconcilable(Exception):
+    """A backup holds what this kind of store cannot. The message says what."""
 
 
 class Sign(NamedTuple):
@@ -92,6 +101,23 @@ class PoolStore(Protocol):
 
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         """What `save_farm` kept last, None where nothing was."""
+
+    def export(self) -> Iterator[Record]:
+        """Everything, as it is at one moment, for a backup. Others may change what they like meanwhile."""
+
+    def restore(self, records: Iterable[Record], *, writes_end: float) -> None:
+        """Puts `records` in the place of everything there is.
+
+        It happens at one moment, or not at all; where the store cannot do that, a restore that was not finished is
+        recognised: `load` and `apply` raise `RestoreUnfinished` until it was begun again and finished.
+
+        Args:
+            records: what `export` gave, of whatever kind of store. Ends with an exception where that is not complete.
+            writes_end: seconds within which a change that a broker has begun is made or given up.
+
+        Raises:
+            Irreconcilable: the records are not what this kind of store can hold. Nothing was changed.
+        """
 
     def close(self) -> None:
         """Lets go of connections and files. Nothing may be called after it."""

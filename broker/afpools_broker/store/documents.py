@@ -22,6 +22,7 @@ from bson.raw_bson import RawBSONDocument
 from ..pools import Contents, Entry, Pool, Step
 from ..protocol import Colour, Description, PoolName
 from . import StoreUnavailable
+from .archive import DocumentRecord, EntryRecord, PoolRecord, Record
 from .records import names
 
 REGISTERED = "registered"
@@ -163,12 +164,16 @@ def _short(value: object) -> str:
 
 def new_document(pool: Pool, entry: Entry) -> dict[str, Any]:
     """The document of a pool that there was not before."""
+    return {**pool_document(pool), "change": entry_document(entry)}
+
+
+def pool_document(pool: Pool) -> dict[str, Any]:
+    """The document of a pool, without the change that made it."""
     return {
         **({"name": pool.name} if pool.name else {"_id": REGISTERED}),
         "clients": [_client(host) for host in pool.hosts],
         "description": pool.description,
         "colour": pool.colour,
-        "change": entry_document(entry),
     }
 
 
@@ -250,6 +255,57 @@ def _read_entry(document: RawBSONDocument, kind: type[T]) -> T | None:
         return msgspec.convert({**fields, "id": fields.get("_id")}, kind)
     except (msgspec.ValidationError, ValueError):
         return None
+
+
+# --- backups --------------------------------------------------------------------------------------------------------
+
+
+def pool_record(document: RawBSONDocument, collection: str) -> Record:
+    """A document of the collection `pools` or `hosts` as a backup keeps it."""
+    problems: list[str] = []
+    as_it_is = DocumentRecord(collection=collection, document=bytes(document.raw))
+    try:
+        if collection == "hosts" and document["_id"] != REGISTERED:
+            return as_it_is
+        pool = read_registered(document, problems) if collection == "hosts" else read_pool(document, problems)
+    except ValueError:
+        return as_it_is
+    fields = {"description": "", "colour": "", **_decode(document)}
+    fields.pop("change", None)
+    plain = pool_document(pool)
+    if pool.name and isinstance(fields.get("_id"), bson.ObjectId):
+        del fields["_id"]
+    whole = not problems and fields == plain
+    return PoolRecord(
+        name=pool.name,
+        hosts=pool.hosts,
+        description=pool.description,
+        colour=pool.colour,
+        document=b"" if whole else bytes(document.raw),
+    )
+
+
+def history_record(document: RawBSONDocument) -> Record:
+    """A document of the collection `history` as a backup keeps it."""
+    entry = read_history(document)
+    return (
+        DocumentRecord(collection="history", document=bytes(document.raw))
+        if entry is None
+        else EntryRecord(entry=entry)
+    )
+
+
+def restored(record: PoolRecord | DocumentRecord | EntryRecord) -> tuple[str, Mapping[str, Any]]:
+    """The collection that a record of a backup belongs to, and its document there."""
+    match record:
+        case PoolRecord():
+            document = record.document and RawBSONDocument(record.document)
+            pool = Pool(record.name, record.hosts, record.description, record.colour)
+            return "pools" if record.name else "hosts", document or pool_document(pool)
+        case EntryRecord():
+            return "history", history_document(record.entry)
+        case DocumentRecord():
+            return record.collection, RawBSONDocument(record.document)
 
 
 def _client(host: str) -> dict[str, str]:

@@ -19,14 +19,16 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 
 import bson
 import pymongo
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -41,19 +43,23 @@ from pymongo.uri_parser import parse_uri
 
 from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, pool_exists
 from ..protocol import Code, RequestRefused
-from . import Sign, StoreUnavailable, redacted
+from . import RestoreUnfinished, Sign, StoreUnavailable, redacted
+from .archive import EntryRecord, FarmRecord, Record
 from .documents import (
     REGISTERED,
     exactly,
     history_document,
+    history_record,
     is_tombstone,
     new_document,
+    pool_record,
     read_change,
     read_contents,
     read_history,
     read_pool,
     read_registered,
     read_step,
+    restored,
     tombstone,
     update,
 )
@@ -93,6 +99,16 @@ _HISTORY_INDEXES = [
     IndexModel([("key", ASCENDING)], unique=True),
     IndexModel([("names", ASCENDING), ("_id", DESCENDING)]),
 ]
+
+# Where a restore collects what it puts in the place of the collections. The last of them is also the sign that a
+# restore has begun and not ended: it is made first, and renamed last.
+_STAGED = {name: f"restoring_{name}" for name in ("pools", "history", "farm", "hosts")}
+_STAGED_AT_A_TIME = 200
+# `_id` of the document in `hosts` that says which restore this is, or which one was the last.
+_RESTORE = "restore"
+# The version of the server's protocol that can read several collections as they were at one moment: MongoDB 5.0.
+_SNAPSHOTS = 13
+_UNCHANGED_TRIES = 20
 
 # What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
@@ -162,6 +178,7 @@ class MongoStore:
 
     def load(self) -> Contents:
         with self._asking():
+            self._list_collections()
             # Only what a majority has: a picture that readers got is never rolled back. The last change's lists of
             # hosts are not needed here, and can be as long as the pool.
             found = list(
@@ -411,12 +428,10 @@ class MongoStore:
         Raises:
             StoreUnavailable: there are two already.
         """
-        if self._quorum is None:
-            # A member that is down must not keep the others from building an index. A single server knows no quorum.
-            self._quorum = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
+        quorum = self._index_quorum()
         for collection, indexes in ((self._pools, _POOL_INDEXES), (self._history, _HISTORY_INDEXES)):
             try:
-                collection.create_indexes(indexes, **self._quorum)
+                collection.create_indexes(indexes, **quorum)
             except DuplicateKeyError as error:
                 raise StoreUnavailable(self._say_twice(collection.name, error)) from error
             except OperationFailure as error:
@@ -428,8 +443,28 @@ class MongoStore:
                     ) from error
                 raise
         # In this order: an index was seen in the collection that is named here, or in one that it has replaced since.
-        found = self._database.list_collections(filter={"name": {"$in": ["pools", "hosts", "history"]}})
+        found = self._list_collections("pools", "hosts", "history")
         return {each["name"]: each["info"]["uuid"] for each in found if each["type"] == "collection"}
+
+    def _list_collections(self, *names: str) -> list[Any]:
+        """Those of these that there are.
+
+        Raises:
+            RestoreUnfinished: what is in them is about to be replaced, or is so in part.
+        """
+        found = list(self._database.list_collections(filter={"name": {"$in": [*names, _STAGED["hosts"]]}}))
+        if any(each["name"] == _STAGED["hosts"] for each in found):
+            raise RestoreUnfinished(
+                f"The pools in {self._uri} are being restored from a backup. If that was interrupted, run `afpools "
+                "restore` again: until it has finished, nobody knows what is in them."
+            )
+        return found
+
+    def _index_quorum(self) -> dict[str, Any]:
+        if self._quorum is None:
+            # A member that is down must not keep the others from building an index. A single server knows no quorum.
+            self._quorum = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
+        return self._quorum
 
     def _say_twice(self, collection: str, error: DuplicateKeyError) -> str:
         value = next(iter((error.details or {}).get("keyValue", {}).values()), None)
@@ -533,20 +568,128 @@ class MongoStore:
         with self._asking():
             self._check_collections()
 
+    # --- backups --------------------------------------------------------------------------------------------------
+
+    def export(self) -> Iterator[Record]:
+        self.load()  # refuses what was restored in part
+        with self._asking():
+            hello = self._database.command("hello")
+        if "setName" in hello and hello["maxWireVersion"] >= _SNAPSHOTS:
+            with self._client.start_session(snapshot=True) as session:
+                yield from self._read_everything(session)
+            return
+        # A single server cannot show a moment. What was read is kept until it is certain that nothing came between.
+        for _turn in range(_UNCHANGED_TRIES):
+            before = self._state()
+            records = list(self._read_everything(None))
+            if self._state() == before:
+                yield from records
+                return
+        raise StoreUnavailable(f"The pools in {self._uri} are changed faster than they are read. Try again later.")
+
+    def _state(self) -> object:
+        with self._asking():
+            newest = self._history.find_one({}, {"_id": True}, sort=[("_id", DESCENDING)])
+            return self._digest(), self._history.count_documents({}), newest and newest["_id"]
+
+    def _read_everything(self, session: ClientSession | None) -> Iterator[Record]:
+        # What is not in history at this moment: an entry gets there after the change.
+        carried: dict[str, Entry] = {}
+        for collection in (self._pools, self._hosts):
+            for document in self._read_all(collection, session):
+                if (entry := read_change(document)) is not None:
+                    carried[entry.id] = entry
+                if not is_tombstone(document) and document["_id"] != _RESTORE:
+                    yield pool_record(document, collection.name)
+        for document in self._read_all(self._history, session):
+            carried.pop(str(document["_id"]), None)
+            yield history_record(document)
+        for entry in carried.values():
+            yield EntryRecord(entry=entry)
+        for document in self._read_all(self._farm, session):
+            if document["_id"] == "renders":
+                data, seen = self._unpack(document)
+                yield FarmRecord(data=data, seen=seen)
+
+    def _read_all(self, collection: _Documents, session: ClientSession | None) -> Iterator[RawBSONDocument]:
+        cursor = collection.find({}, session=session)
+        while True:
+            with self._asking():
+                documents = list(islice(cursor, _STAGED_AT_A_TIME))
+            if not documents:
+                return
+            yield from documents
+
+    def restore(self, records: Iterable[Record], *, writes_end: float) -> None:
+        token = secrets.token_hex(8)
+        began = time.monotonic()
+        with self._asking():
+            interrupted = _STAGED["hosts"] in self._database.list_collection_names()
+            if not interrupted:
+                self._database.create_collection(_STAGED["hosts"])
+            staged = {name: self._database[temporary] for name, temporary in _STAGED.items()}
+            # From now on no broker begins a change.
+            staged["hosts"].delete_many({})
+            staged["hosts"].insert_one({"_id": _RESTORE, "token": token, "when": dt.datetime.now(dt.UTC)})  # type: ignore[arg-type]
+        try:
+            self._stage(staged, records)
+            # One that was begun before is in what is replaced, and its line in history as well.
+            time.sleep(max(0.0, began + writes_end - time.monotonic()))
+            with self._asking():
+                mark = staged["hosts"].find_one({"_id": _RESTORE})
+            if mark is None or mark["token"] != token:
+                interrupted = True
+                raise StoreUnavailable(f"Another restore into {self._uri} has begun meanwhile. This one was given up.")
+        except BaseException:
+            if not interrupted:
+                # Nothing was replaced yet, and nothing is.
+                with suppress(StoreUnavailable), self._asking():
+                    for collection in staged.values():
+                        collection.drop()
+            raise
+        for name, collection in staged.items():
+            with self._asking():
+                collection.rename(name, dropTarget=True)
+
+    def _stage(self, staged: Mapping[str, _Documents], records: Iterable[Record]) -> None:
+        with self._asking():
+            for name in ("pools", "history", "farm"):
+                staged[name].drop()
+                self._database.create_collection(_STAGED[name])
+        waiting: dict[str, list[Any]] = {name: [] for name in staged}
+
+        def insert(name: str) -> None:
+            if waiting[name]:
+                with self._asking():
+                    staged[name].insert_many(waiting[name])
+                waiting[name].clear()
+
+        for record in records:
+            name, document = (
+                ("farm", _packed(record.data, record.seen)) if isinstance(record, FarmRecord) else restored(record)
+            )
+            waiting[name].append(document)
+            if len(waiting[name]) >= _STAGED_AT_A_TIME:
+                insert(name)
+        for name in waiting:
+            insert(name)
+        for name, indexes in (("pools", _POOL_INDEXES), ("history", _HISTORY_INDEXES)):
+            # A backup may hold names or requests twice, as the database did that it was made of. Brokers will say so.
+            with self._asking(), suppress(DuplicateKeyError):
+                staged[name].create_indexes(indexes, **self._index_quorum())
+
     # --- the list of renders --------------------------------------------------------------------------------------
 
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
-        when = to_milliseconds(seen)
-        # 16 MB is also what a whole document may have; a list of renders packs to a tenth.
-        packed = zlib.compress(data, 1)
+        packed = _packed(data, seen)
         with self._asking():
             # Where a newer list is kept, nothing matches, and the insertion that MongoDB tries instead fails. It fails
             # as well when two brokers save the very first list at once; the second turn then decides.
             for _turn in range(2):
                 try:
                     self._farm.update_one(
-                        {"_id": "renders", "when": {"$lte": when}},
-                        {"$set": {"when": when, "data": packed}},
+                        {"_id": packed["_id"], "when": {"$lte": packed["when"]}},
+                        {"$set": packed},
                         upsert=True,
                     )
                 except DuplicateKeyError:
@@ -556,8 +699,9 @@ class MongoStore:
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         with self._asking():
             kept = self._farm.with_options(read_concern=_MAJORITY).find_one({"_id": "renders"})
-        if kept is None:
-            return None
+        return None if kept is None else self._unpack(kept)
+
+    def _unpack(self, kept: RawBSONDocument) -> tuple[bytes, dt.datetime]:
         try:
             return zlib.decompress(kept["data"]), kept["when"]
         except (zlib.error, KeyError, TypeError, bson.errors.BSONError) as error:
@@ -742,6 +886,12 @@ class MongoStore:
                 "It is busy, or too few members of the replica set are there to confirm a write."
             )
         return f"{where} failed: {_first_line(error)}. See mongod's log if it stays."
+
+
+def _packed(data: bytes, seen: dt.datetime) -> dict[str, Any]:
+    """The document of a list of renders."""
+    # 16 MB is also what a whole document may have; a list of renders packs to a tenth.
+    return {"_id": "renders", "when": to_milliseconds(seen), "data": zlib.compress(data, 1)}
 
 
 def _check_size(change: Change, settled: Settled, document: RawBSONDocument | None) -> None:

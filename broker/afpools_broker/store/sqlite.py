@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,11 @@ from typing import TypeVar
 import msgspec
 
 from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
-from . import Sign, StoreUnavailable
+from . import Irreconcilable, Sign, StoreUnavailable
+from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .records import names, settle, to_milliseconds
+
+log = logging.getLogger("afpools.store")
 
 SCHEMA_VERSION = 2
 """Kept in the file as `PRAGMA user_version`; 0 is a file that SQLite has just made."""
@@ -149,17 +153,8 @@ class SqliteStore:
             if entry.changed:
                 db.execute("DELETE FROM pools WHERE name = ?", (change.pool,))
                 if after is not None:
-                    db.execute(
-                        "INSERT INTO pools (name, hosts, description, colour) VALUES (?, ?, ?, ?)",
-                        (after.name, msgspec.json.encode(after.hosts).decode(), after.description, after.colour),
-                    )
-            db.execute(
-                "INSERT INTO history (id, key, changed, entry) VALUES (?, ?, ?, ?)",
-                (entry.id, entry.key, entry.changed, msgspec.json.encode(entry).decode()),
-            )
-            db.executemany(
-                "INSERT INTO history_names (name, id) VALUES (?, ?)", [(name, entry.id) for name in names(entry)]
-            )
+                    self._insert_pool(db, after)
+            self._insert_entry(db, entry)
         return entry
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
@@ -226,17 +221,53 @@ class SqliteStore:
 
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
         with self._transaction(write=True) as db:
-            db.execute(
-                "INSERT INTO farm (only, data, seen) VALUES (1, ?, ?) "
-                "ON CONFLICT (only) DO UPDATE SET data = excluded.data, seen = excluded.seen "
-                "WHERE excluded.seen >= farm.seen",
-                (data, (to_milliseconds(seen) - _EPOCH) // dt.timedelta(milliseconds=1)),
-            )
+            self._insert_farm(db, data, seen)
 
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         with self._transaction() as db:
             row = db.execute("SELECT data, seen FROM farm").fetchone()
-        return None if row is None else (row[0], _EPOCH + dt.timedelta(milliseconds=row[1]))
+        return None if row is None else (row[0], _when(row[1]))
+
+    def export(self) -> Iterator[Record]:
+        with self._transaction() as db:
+            for name, *rest in db.execute("SELECT name, hosts, description, colour FROM pools ORDER BY name"):
+                try:
+                    pool = _pool(name, *rest)
+                except msgspec.MsgspecError as error:
+                    raise self._unreadable(name, error) from None
+                yield PoolRecord(name=pool.name, hosts=pool.hosts, description=pool.description, colour=pool.colour)
+            for (text,) in db.execute("SELECT entry FROM history ORDER BY id"):
+                yield EntryRecord(entry=self._entry(text))
+            for data, seen in db.execute("SELECT data, seen FROM farm"):
+                yield FarmRecord(data=data, seen=_when(seen))
+
+    def restore(self, records: Iterable[Record], *, writes_end: float) -> None:  # noqa: ARG002 - one transaction
+        with self._transaction(write=True) as db:
+            for table in ("history_names", "history", "pools", "farm"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are these
+            for record in records:
+                try:
+                    self._restore(db, record)
+                except sqlite3.IntegrityError as error:
+                    raise Irreconcilable(
+                        f"An SQLite file cannot hold this backup: {_label(record)} is in it twice ({error}). Restore "
+                        "it into MongoDB, run `afpools pool repair` there, and make another backup."
+                    ) from None
+
+    def _restore(self, db: sqlite3.Connection, record: Record) -> None:
+        match record:
+            case PoolRecord():
+                self._insert_pool(db, Pool(record.name, record.hosts, record.description, record.colour))
+            case EntryRecord():
+                self._insert_entry(db, record.entry)
+            case FarmRecord():
+                self._insert_farm(db, record.data, record.seen)
+            case DocumentRecord():
+                log.warning(
+                    "A document of the collection %s could not be read when the backup was made. It is left out: only "
+                    "MongoDB can hold it.",
+                    record.collection,
+                )
 
     def close(self) -> None:
         with self._lock:
@@ -253,10 +284,35 @@ class SqliteStore:
         try:
             return _pool(*row)
         except msgspec.MsgspecError as error:
-            raise StoreUnavailable(
-                f"The pool {name!r} in {self._path} cannot be read: {error}. "
-                "Restore a backup, or fix or delete that row."
-            ) from None
+            raise self._unreadable(name, error) from None
+
+    def _unreadable(self, name: str, error: msgspec.MsgspecError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"The pool {name!r} in {self._path} cannot be read: {error}. Restore a backup, or fix or delete that row."
+        )
+
+    def _insert_pool(self, db: sqlite3.Connection, pool: Pool) -> None:
+        db.execute(
+            "INSERT INTO pools (name, hosts, description, colour) VALUES (?, ?, ?, ?)",
+            (pool.name, msgspec.json.encode(pool.hosts).decode(), pool.description, pool.colour),
+        )
+
+    def _insert_entry(self, db: sqlite3.Connection, entry: Entry) -> None:
+        db.execute(
+            "INSERT INTO history (id, key, changed, entry) VALUES (?, ?, ?, ?)",
+            (entry.id, entry.key, entry.changed, msgspec.json.encode(entry).decode()),
+        )
+        db.executemany(
+            "INSERT INTO history_names (name, id) VALUES (?, ?)", [(name, entry.id) for name in names(entry)]
+        )
+
+    def _insert_farm(self, db: sqlite3.Connection, data: bytes, seen: dt.datetime) -> None:
+        db.execute(
+            "INSERT INTO farm (only, data, seen) VALUES (1, ?, ?) "
+            "ON CONFLICT (only) DO UPDATE SET data = excluded.data, seen = excluded.seen "
+            "WHERE excluded.seen >= farm.seen",
+            (data, (to_milliseconds(seen) - _EPOCH) // dt.timedelta(milliseconds=1)),
+        )
 
     def _entry(self, text: str) -> Entry:
         return self._decode(text, Entry)
@@ -469,6 +525,19 @@ class SqliteStore:
                 f"The store {self._path} is not available: {error.strerror or error}. "
                 "See that its folder exists and that this user may write there."
             ) from error
+
+
+def _when(milliseconds: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(milliseconds=milliseconds)
+
+
+def _label(record: Record) -> str:
+    match record:
+        case PoolRecord():
+            return f"the pool {record.name!r}"
+        case EntryRecord():
+            return f"the request {record.entry.key!r}"
+    return "a record"
 
 
 def _pool(name: str, hosts: str, description: str, colour: str) -> Pool:
