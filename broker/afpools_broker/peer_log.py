@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -76,6 +77,11 @@ class PeerLog:
             log.warning("%d log lines about other peers were left out: too many peers caused too many lines.", dropped)
         again = f" (and {suppressed:,} more times since the last such line)" if suppressed else ""
         log.log(level, "%s%s", text % args, again)
+
+    def defect(self, who: str, what: str, text: str) -> None:
+        """Writes an exception that is being handled, with its traceback. Whoever has found a defect of ours can cause
+        it as often as he likes. Arguments as for `say`."""
+        self.say(who, f"defect {what}", "%s\n%s", text, traceback.format_exc().rstrip(), level=logging.ERROR)
 
 
 def host_of(address: str) -> str:

@@ -10,7 +10,6 @@ import datetime as dt
 import logging
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -332,16 +331,7 @@ class Service:
         return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
 
     def _log_defect(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
-        """Logs the exception that is being handled. Whoever has found a defect can cause it as often as he likes."""
-        self._peer_log.say(
-            sender.peer.name,
-            f"defect {operation}",
-            "%s; the request was %r\n%s",
-            what,
-            data[:2000],
-            traceback.format_exc().rstrip(),
-            level=logging.ERROR,
-        )
+        self._peer_log.defect(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
 
     def _failed(self, request_id: str, operation: str) -> bytes:
         """The answer to a request that met a defect of ours; everything needed to find it is in the log."""

@@ -105,10 +105,12 @@ class Connection:
 
     Attributes:
         ready: whether messages can be sent.
+        frames_read: how many frames and commands of the peer's were taken apart so far.
     """
 
     def __init__(self, *, socket_type: str, as_server: bool, accepts: FrozenSet[str], max_message: int) -> None:
         self.ready = False
+        self.frames_read = 0
         self._socket_type = socket_type
         self._accepts = accepts
         self._max_message = max_message
@@ -275,6 +277,7 @@ class Connection:
                 return offset
             body = bytes(source[start:stop])
             offset = stop
+            self.frames_read += 1
             if flags & _COMMAND:
                 self._read_command(body, events)
             elif flags & _MORE:

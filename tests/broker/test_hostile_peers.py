@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zmq
 import zmq.auth
@@ -335,6 +336,31 @@ def test_who_asks_too_often_over_tls_waits_and_gets_every_answer(tmp_path: Path)
         # Fifty at once, the others at fifty a second. A slow machine can only make it longer.
         assert time.monotonic() - began > 0.9
         assert [answer["id"] for answer in answers if answer["ok"]] == [str(number) for number in range(100)]
+
+
+def test_what_asks_for_nothing_but_takes_time_counts_as_well(tmp_path: Path) -> None:
+    with (
+        studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place,
+        place.tls_socket(place.profile("b")) as connection,
+    ):
+        peer = TlsPeer(connection)
+        began = time.monotonic()
+        for _ in range(200):
+            peer.zmtp.send_ping(ttl=0)
+        assert peer.ask("hello")["ok"]
+        # Two hundred commands are the work of a hundred requests. A slow machine can only make it longer.
+        assert time.monotonic() - began > 0.9
+
+
+def test_requests_of_no_bytes_are_bounded_too(narrow: Studio) -> None:
+    """Eight thousand of them fit into one record of TLS."""
+    narrow.broker._shares.limits = msgspec.structs.replace(narrow.broker._shares.limits, requests_per_second=1)
+    with narrow.tls_socket(narrow.profile("b")) as connection:
+        peer = TlsPeer(connection)
+        with contextlib.suppress(OSError):
+            peer.connection.sendall(b"\0\0" * 8000)
+        assert hangs_up(connection)
+    still_answers(narrow)
 
 
 def test_who_asks_too_often_over_curve_is_told_and_then_disconnected(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ class CurveListener(Listener):
             if connection is None:
                 return
         data = body.bytes
-        connection.note_request(envelope, len(data), now)
+        connection.note_request(len(data), len(envelope), now)
         if connection.cut:
             return
         try:
@@ -319,7 +319,7 @@ class CurveListener(Listener):
             if error.errno != errno.EHOSTUNREACH:  # the peer has gone: nobody is left to be told
                 raise
         else:
-            connection.note_answer(envelope, len(answer))
+            connection.note_answer(len(answer), len(envelope))
 
     def _send_done(self) -> None:
         with contextlib.suppress(Empty):

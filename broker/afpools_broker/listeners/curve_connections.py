@@ -17,7 +17,7 @@ import contextlib
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from ..config import LimitsSection
 from ..credentials import Peer
@@ -99,23 +99,21 @@ class CurveConnection:
         self._bytes_out = 0
         self._acknowledged = 0
 
-    def note_request(self, envelope: Sequence[bytes], size: int, now: float) -> None:
+    def note_request(self, size: int, frames: int, now: float) -> None:
         """Counts a request that came through.
 
         Args:
-            envelope: what stood before it, the routing id (which is not sent) first.
-            size: of the request itself.
+            size: of the request itself. What stands before it is small, and not known to the byte.
+            frames: that it had, the routing id (which is not sent) for the request itself.
             now: seconds, increasing.
         """
         self.asked_at = now
         self._requests += 1
-        self._bytes_in += size + _OVERHEAD
-        for frame in envelope[1:]:
-            self._bytes_in += len(frame) + _OVERHEAD
+        self._bytes_in += size + frames * _OVERHEAD
 
-    def note_answer(self, envelope: Sequence[bytes], size: int) -> None:
+    def note_answer(self, size: int, frames: int) -> None:
         """Counts an answer that was sent; arguments as for `note_request`."""
-        self._bytes_out += size + len(envelope) * _OVERHEAD
+        self._bytes_out += size + frames * _OVERHEAD
 
     def count(self, now: float, *, drained: bool) -> int:
         """Asks the kernel what has come and what was taken; sets `waiting_out`.

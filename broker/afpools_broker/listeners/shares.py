@@ -61,13 +61,19 @@ class Bucket:
             rate: tokens a second, which is also how many it holds.
             now: seconds, increasing.
         """
-        tokens = min(rate, self._tokens + (now - self._at) * rate)
-        self._at = now
+        tokens = self._tokens
+        if now > self._at:  # a listener reads the clock once for many requests
+            tokens = min(rate, tokens + (now - self._at) * rate)
+            self._at = now
         if tokens < 1.0:
             self._tokens = tokens
             return False
         self._tokens = tokens - 1.0
         return True
+
+    def owe(self, tokens: float) -> None:
+        """Takes tokens that are not there yet: whoever takes next waits for them."""
+        self._tokens -= tokens
 
     def wait(self, rate: float, now: float) -> float:
         """Seconds until there is a token, 0 if there is one."""
@@ -250,6 +256,10 @@ class Shares:
         return client._asked.take(limits.requests_per_second, now) and client._credential.asked.take(
             limits.requests_per_second_per_credential, now
         )
+
+    def owe(self, client: Client, requests: float) -> None:
+        """Counts work that was done for a client already, as so many requests."""
+        client._asked.owe(requests)
 
     def floods(self, client: Client, now: float) -> bool:
         """Counts a request that `may_ask` refused. True where there are so many that telling the client each time

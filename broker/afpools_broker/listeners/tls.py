@@ -20,6 +20,7 @@ import socket
 import ssl
 import threading
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 
 from afpools import zmtp
@@ -42,6 +43,12 @@ _ACCEPTS_AT_ONCE = 16
 
 # A peer that sends many requests at once lets others pass after this many.
 _REQUESTS_AT_ONCE = 20
+
+# A request is an empty frame and its body. What takes apart more frames than that counts as more requests.
+_FRAMES_OF_A_REQUEST = 2
+
+# What one that waits for its turn takes besides its own bytes, which are at most those of one read.
+_BYTES_OF_A_REQUEST = 512
 
 # Bytes. A TLS record has at most 16 KiB, and OpenSSL gives out one at a time.
 _READ_AT_ONCE = 16384
@@ -259,7 +266,7 @@ class _Connection:
         self._requests: deque[tuple[bytes, ...]] = deque()
         self._outgoing = memoryview(b"")
         self._stuck_since = float("inf")
-        self._held_in = self._held_out = 0
+        self._held_in = self._held_out = self._frames_read = 0
         self._waits = False  # for a worker
         self._scheduled: asyncio.Handle | None = None
         self._reading = self._writing = self._closed = self._stopping = False
@@ -372,6 +379,15 @@ class _Connection:
             self._zmtp.send_ping(ttl=min(3 * limits.heartbeat_seconds, 6553.5))
             self._flush()
 
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Does one step; a defect in it ends this connection and no other."""
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the peer likes
+            name = self.peer.name if self.peer else self.host
+            self._listener._peer_log.defect(name, "TLS connection", "TLS: handling a connection failed")
+            self.close()
+
     # --- bytes in -------------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
@@ -441,18 +457,16 @@ class _Connection:
         except zmtp.RemoteProtocolError as error:
             self._end("protocol", f"{self._client.peer.name!r} broke the protocol: {error}")
             return
+        read, self._frames_read = self._zmtp.frames_read - self._frames_read, self._zmtp.frames_read
         for event in events:
             if isinstance(event, zmtp.Message):
                 self._requests.append(event.frames)
+                read -= _FRAMES_OF_A_REQUEST
+        if read > 0:
+            # Commands, and frames that are no request yet. They ask for nothing, but take time as well.
+            self._listener._shares.owe(self._client, read / _FRAMES_OF_A_REQUEST)
         if self._stage is _Stage.GREETING and self._zmtp.ready:
             self._stage = _Stage.OPEN
-        held = self._zmtp.incomplete
-        if held != self._held_in:
-            change, self._held_in = held - self._held_in, held
-            too_much = self._listener._shares.hold_in(self._client, change)
-            if too_much is not None:
-                self._end("bytes", f"{self._client.peer.name!r} sends requests that it does not complete: {too_much}")
-                return
         self._work()
 
     # --- requests and answers -------------------------------------------------------------------------------------
@@ -462,24 +476,38 @@ class _Connection:
         what the peer sends meanwhile waits in the network."""
         if self._closed or self._waits or self._scheduled is not None:
             return
+        client, shares = self._client, self._listener._shares
+        assert client is not None
         left = _REQUESTS_AT_ONCE
-        while self._requests and not self._outgoing and not self._waits:
-            client, shares = self._client, self._listener._shares
-            assert client is not None
+        while not self._outgoing and not self._waits:
             now = self._loop.time()
             wait = shares.wait(client, now)
             if wait or not left:
-                self._scheduled = self._loop.call_later(wait, self._work_on)
+                self._scheduled = self._loop.call_later(wait, self._guard, self._work_on)
+                break
+            if not self._requests:
                 break
             left -= 1
             shares.may_ask(client, now)
             self._asked_at = now
             self._answer(self._requests.popleft())
         self._flush()
+        self._hold_in(client)
 
     def _work_on(self) -> None:
         self._scheduled = None
         self._work()
+
+    def _hold_in(self, client: Client) -> None:
+        if self._closed:
+            return
+        assert self._zmtp is not None
+        held = self._zmtp.incomplete + _BYTES_OF_A_REQUEST * len(self._requests)
+        if held != self._held_in:
+            change, self._held_in = held - self._held_in, held
+            too_much = self._listener._shares.hold_in(client, change)
+            if too_much is not None:
+                self._end("bytes", f"{client.peer.name!r} sends requests that it does not complete: {too_much}")
 
     def _answer(self, frames: tuple[bytes, ...]) -> None:
         *envelope, data = frames
@@ -501,7 +529,7 @@ class _Connection:
 
         def done(answer: bytes) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(hand_over, answer)
+                self._loop.call_soon_threadsafe(self._guard, lambda: hand_over(answer))
 
         self._waits = True
         if not self._listener._workers.submit(self._client, made, done):
@@ -555,7 +583,7 @@ class _Connection:
         if self._stopping and not self._busy:
             self.close()
             return
-        self._read(not (self._waits or self._requests))
+        self._read(not (self._waits or self._requests or self._scheduled))
 
     def _writable(self) -> None:
         if self._stage is _Stage.SHAKING_HANDS:
@@ -575,7 +603,7 @@ class _Connection:
         if wanted != self._reading:
             self._reading = wanted
             if wanted:
-                self._loop.add_reader(self._descriptor, self._readable)
+                self._loop.add_reader(self._descriptor, self._guard, self._readable)
             else:
                 self._loop.remove_reader(self._descriptor)
 
@@ -583,7 +611,7 @@ class _Connection:
         if wanted != self._writing:
             self._writing = wanted
             if wanted:
-                self._loop.add_writer(self._descriptor, self._writable)
+                self._loop.add_writer(self._descriptor, self._guard, self._writable)
             else:
                 self._loop.remove_writer(self._descriptor)
 

@@ -24,10 +24,14 @@ class Workers:
     _READING, _READS_WAITING = 6, 256
     _WRITING, _WRITES_WAITING = 2, 32
 
+    # Of one client at a time. Two reads, so that one that waits for the database does not hold up its masks. Each more
+    # would be one more thread that the listeners compete with for Python's lock.
+    _READS_OF_ONE, _WRITES_OF_ONE = 2, 1
+
     def __init__(self) -> None:
         self._turns = {
-            False: _Turns("afpools-reader", self._READING, self._READS_WAITING),
-            True: _Turns("afpools-writer", self._WRITING, self._WRITES_WAITING),
+            False: _Turns("afpools-reader", self._READING, self._READS_WAITING, self._READS_OF_ONE),
+            True: _Turns("afpools-writer", self._WRITING, self._WRITES_WAITING, self._WRITES_OF_ONE),
         }
 
     def submit(self, client: Hashable, later: Later, done: Callable[[bytes], None]) -> bool:
@@ -63,13 +67,13 @@ class _Turns:
         name: of the threads.
         threads: how many.
         waiting: how many pieces of work may wait, a quarter of them for one client.
+        at_once: how many threads one client may have.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
+    def __init__(self, name: str, threads: int, waiting: int, at_once: int) -> None:
         self._waiting = waiting
         self._of_one = waiting // 4
-        # At least one thread is always left for somebody else.
-        self._at_once = max(1, threads // 2)
+        self._at_once = at_once
         self._changed = threading.Condition()
         self._queues: dict[Hashable, deque[Callable[[], None]]] = {}
         self._next: deque[Hashable] = deque()  # clients with something to do that may have a thread now
