@@ -9,9 +9,8 @@ import json
 import secrets
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ import bson
 import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
-from tests.broker.store.places import PATIENT, add, change, create, delete, register, rename
+from tests.broker.store.places import PATIENT, add, change, create, delete, following, register, rename, wait_until
 from tests.broker.store.test_contract import replayed
 from tests.command import Result
 from tests.mongod import with_database
 
 from afpools_broker.pools import Contents, Pool
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import (
     Irreconcilable,
     PoolStore,
@@ -187,24 +185,6 @@ def test_a_running_broker_shows_what_was_restored(
         assert afpools("restore", file, "-c", here.config, given="y\n").status == 0
         wait_until(lambda: keeper.current.contents == contents and not keeper.trouble)
         keeper.apply(add("fx", "pc-07"))
-
-
-@contextmanager
-def following(store: PoolStore) -> Iterator[SnapshotKeeper]:
-    """A broker's picture of a store, until the context ends."""
-    keeper = SnapshotKeeper(store, by_hand=False)
-    keeper.start(wait=PATIENT)
-    try:
-        yield keeper
-    finally:
-        keeper.stop(wait=PATIENT)
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # --- files that cannot be restored from -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ this process take in turns; other processes are kept apart by SQLite's locks. Wr
 while somebody writes, `synchronous=FULL` makes an acknowledged change survive a power cut.
 
 After every change the log is written into the main file and emptied, so that a copy of the main file has everything,
-and no old log is left to spoil a file that is put in its place. This costs a change about four milliseconds.
+and no old log is left to spoil a file that is put in its place. This costs a change a few milliseconds.
 
 People copy, move and delete files while a broker has them open, which SQLite does not expect. Whenever the main file
 was written, and not by a commit that SQLite knows of, all connections are closed and what is there is opened anew.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from afpools_broker.pools import Change, Pool, Swap
+from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 
 # Long enough for a busy machine: how soon a store gives up is tested where that is the subject.
@@ -48,6 +50,25 @@ def opened(place: Place) -> Iterator[Place]:
         yield place
     finally:
         place.close()
+
+
+@contextmanager
+def following(store: PoolStore) -> Iterator[SnapshotKeeper]:
+    """A broker's picture of a store, until the context ends."""
+    keeper = SnapshotKeeper(store, by_hand=False)
+    keeper.start(wait=PATIENT)
+    try:
+        yield keeper
+    finally:
+        keeper.stop(wait=PATIENT)
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for a condition; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def change(op: str, pool: str = "", *hosts: str, by: str = "anna", request: str | None = None, **more: Any) -> Change:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,20 @@ import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
-from tests.broker.store.places import PATIENT, add, change, create, delete, register, remove, rename, undo
+from pymongo.errors import ExecutionTimeout
+from tests.broker.store.places import (
+    PATIENT,
+    add,
+    change,
+    create,
+    delete,
+    following,
+    register,
+    remove,
+    rename,
+    undo,
+    wait_until,
+)
 from tests.conftest import need_mongod
 from tests.mongod import ReplicaSet, single_server, with_database
 
@@ -675,6 +687,23 @@ def test_a_change_that_no_event_tells_of_is_noticed(replica_set: ReplicaSet, mon
     store.close()
 
 
+def test_where_no_digest_can_be_made_in_time_everything_is_read_again(
+    replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MongoStore(with_database(replica_set.uri, f"test_{secrets.token_hex(6)}"), timeout=PATIENT)
+    store.apply(create("fx", "pc-01"))
+    monkeypatch.setattr(mongo, "_DIGEST_SECONDS", 0.1)
+
+    def too_slow() -> bytes:
+        raise ExecutionTimeout("operation exceeded time limit", 50)
+
+    monkeypatch.setattr(store, "_digest", too_slow)
+    signs = store.watch(threading.Event())
+    assert all(next(signs).changed for _ in range(3))
+    signs.close()
+    store.close()
+
+
 @pytest.mark.parametrize("kind", ["mongod", "replica_set"])
 def test_a_quiet_store_is_not_loaded_again(kind: str, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue(kind)
@@ -711,17 +740,6 @@ def test_a_primary_without_a_majority_confirms_nothing(replica_set: ReplicaSet) 
     store.close()
 
 
-@contextmanager
-def following(store: MongoStore) -> Iterator[SnapshotKeeper]:
-    """A broker's picture of a store, until the context ends."""
-    keeper = SnapshotKeeper(store, by_hand=False)
-    keeper.start(wait=PATIENT)
-    try:
-        yield keeper
-    finally:
-        keeper.stop(wait=PATIENT)
-
-
 def _hosts(keeper: SnapshotKeeper, pool: str) -> tuple[str, ...]:
     found = keeper.current.contents.pools.get(pool)
     return found.hosts if found else ()
@@ -729,14 +747,6 @@ def _hosts(keeper: SnapshotKeeper, pool: str) -> tuple[str, ...]:
 
 # How much longer than promised something may take on a machine that is busy with other tests.
 SLACK = 15
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits for a condition; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.broker.store.places import PATIENT, add, create, delete, register
+from tests.broker.store.places import PATIENT, add, create, delete, following, register, wait_until
 
 from afpools_broker.pools import Pool
 from afpools_broker.snapshot import SnapshotKeeper
@@ -280,28 +280,9 @@ def test_a_file_that_was_deleted_is_not_written_into_the_void(path: Path) -> Non
         store.apply(add("fx", "a"))
 
 
-@contextmanager
-def following(store: SqliteStore) -> Iterator[SnapshotKeeper]:
-    """A broker's picture of a store, until the context ends."""
-    keeper = SnapshotKeeper(store, by_hand=False)
-    keeper.start(wait=PATIENT)
-    try:
-        yield keeper
-    finally:
-        keeper.stop(wait=PATIENT)
-
-
 def hosts(keeper: SnapshotKeeper) -> tuple[str, ...]:
     """Those of the pool fx, as the broker shows it."""
     return keeper.current.contents.pools.get("fx", Pool("fx")).hosts
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits for a condition; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_replaced_file_is_noticed_and_its_old_picture_grows_old(path: Path) -> None:
