@@ -373,7 +373,7 @@ def test_ranges_can_be_typed_in_again_as_they_are_shown(page: Page, elsewhere: C
 def test_an_address_typed_by_hand_shows_a_page(page: Page, manager: Manager) -> None:
     page.goto(f"{manager.origin}/#/pools/100%")
     page.reload()
-    expect(page.get_by_text("There is no pool 100% (any more).")).to_be_visible()
+    expect(page.get_by_text("There is no pool 100%.")).to_be_visible()
 
 
 def test_counts_are_those_of_the_farm(page: Page) -> None:
@@ -768,12 +768,12 @@ def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path,
         page = open_page(started.__enter__())
         expect(row(page, "Pools", "fx")).to_be_visible()
     try:
-        expect(page.get_by_text("The broker has been away")).to_be_visible()
+        expect(page.get_by_text("The broker has been unreachable")).to_be_visible()
         expect(row(page, "Pools", "fx")).to_be_visible()
         expect(page.get_by_role("button", name="New pool")).to_be_disabled()
         picture(page, "broker-away")
         with studio(tmp_path, **ports):
-            expect(page.get_by_text("The broker has been away")).to_have_count(0)
+            expect(page.get_by_text("The broker has been unreachable")).to_have_count(0)
             expect(page.get_by_role("button", name="New pool")).to_be_enabled()
     finally:
         started.__exit__(None, None, None)
@@ -784,7 +784,7 @@ def test_before_a_broker_has_answered_nothing_is_said_of_pools(tmp_path: Path, o
         profile = gone.profile("anna", Role.MANAGER)
     with running(profile) as manager:
         page = open_page(manager)
-        expect(page.get_by_text("The broker has been away")).to_be_visible()
+        expect(page.get_by_text("The broker has been unreachable")).to_be_visible()
         for name in ("Pools", "Hosts", "Masks", "Map", "Import, export"):
             go(page, name)
             expect(page.get_by_text("Waiting for the broker.").first).to_be_visible()
@@ -1126,7 +1126,7 @@ def test_a_reader_sees_everything_and_changes_nothing(start: Callable[..., Manag
     row(page, "Hosts", "gpu-3").click()
     expect(page.get_by_role("button", name="Add gpu-3 to night")).to_be_disabled()
     go(page, "History")
-    expect(page.get_by_text("for managers to see")).to_be_visible()
+    expect(page.get_by_text("The history needs a manager profile")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
 

@@ -74,7 +74,7 @@ class MaybePool(Params):
 
 
 class CreatePool(Change, kw_only=True):
-    """`hosts` is text as people type it: names and ranges, parted by blanks or commas."""
+    """`hosts` is text as people type it: names and ranges, separated by spaces or commas."""
 
     pool: str
     hosts: str = ""

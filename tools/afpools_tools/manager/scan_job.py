@@ -1,6 +1,6 @@
 """The one scan that a manager runs at a time, in a thread of its own.
 
-Strategy: pages start it, ask how far it is, and cancel it; none of them owns it, so that it goes on when a page is
+Strategy: pages start it, ask how far it is, and cancel it; none of them owns it, so that it continues when a page is
 reloaded. What it found is kept in the same file as `afpools scan` keeps it in.
 """
 

@@ -74,7 +74,7 @@ function Connection() {
   </div>`;
 }
 
-/** How many things the broker has to say of itself, beside the page that has them. */
+/** How many problems the broker reports, beside the page that lists them. */
 function Problems() {
   const { problems } = status.value;
   return problems.length > 0 && html`<span class="badge" title=${problems.join("\n")}>${problems.length}<span
@@ -91,13 +91,13 @@ function Banner() {
     lines.push(["bad", `The Pool Manager does not answer. Is afpools manager still running?${
       loaded.value ? " Showing the last known state." : ""}`]);
   } else if (!reachable && since) {
-    lines.push(["bad", `The broker has been away since ${time(since * 1000)}. ${
-      loaded.value ? "Shown is the last known state; nothing can be changed until it is back. " : ""}${error}`]);
+    lines.push(["bad", `The broker has been unreachable since ${time(since * 1000)}. ${
+      loaded.value ? "Showing the last known state. Nothing can be changed until it is back. " : ""}${error}`]);
   }
-  if (store_age) lines.push(["warn", `The broker's database has been away since ${ago(store_age)}: shown is how things were before.`]);
-  if (farm_age) lines.push(["warn", `afserver has been away since ${ago(farm_age)}: shown is the farm as it was before.`]);
+  if (store_age) lines.push(["warn", `The broker's database has been unreachable since ${ago(store_age)}. Showing the pools as they were then.`]);
+  if (farm_age) lines.push(["warn", `afserver has been unreachable since ${ago(farm_age)}. Showing the farm as it was then.`]);
   if (reachable && isReader.value) {
-    lines.push(["info", "Read only: your profile is a reader's. Ask whoever runs the broker for a manager's to make changes."]);
+    lines.push(["info", "Read only: you have a reader profile. To make changes, ask whoever runs the broker for a manager profile."]);
   }
   return html`<div role="status" aria-live="polite">
     ${lines.map(([kind, text]) => html`<p key=${text} class="banner ${kind}">${text}</p>`)}
@@ -130,7 +130,7 @@ function Closed({ code, message }) {
 
 /** A copy of this tab: it gets the secret, too, which a tab that is opened by itself does not. */
 function openTab(address) {
-  if (!window.open(address)) failed(new Error("The browser does not let a tab be opened. Allow it for this page."));
+  if (!window.open(address)) failed(new Error("The browser blocked the new tab. Allow pop-ups for this page."));
 }
 
 // Links of ours that are to be opened in a tab of their own.

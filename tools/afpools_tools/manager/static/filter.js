@@ -1,6 +1,6 @@
 // Which hosts a typed filter means. Pure functions.
 //
-// Words parted by blanks must all fit; parted by commas, any. A word with brackets is a range, as ClusterShell writes
+// Words separated by spaces must all fit; separated by commas, any. A word with brackets is a range, as ClusterShell writes
 // it, and must fit the whole name: gpu-[1-8,12], pc-[01-40]. Any other word may be anywhere in name, address, engine
 // or native pool.
 

@@ -253,7 +253,7 @@ export function Copy({ text, label }) {
     try {
       await navigator.clipboard.writeText(text);
     } catch (error) {
-      failed(new Error(`The browser does not let it be copied: ${error.message}`));
+      failed(new Error(`The browser did not allow copying: ${error.message}`));
       return;
     }
     setCopied(true);

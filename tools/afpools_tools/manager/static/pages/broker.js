@@ -25,7 +25,7 @@ function Endpoint({ endpoint }) {
   return html`<article class="card">
     <header><h3>${hello?.broker || endpoint.broker || "Broker"}</h3><span class="tag ${state[0]}">${state[1]}</span></header>
     <p class="muted"><span class="mono">${url}</span>, ${url.startsWith("tls:") ? "for plug-ins and commands" : "for programs with pyzmq"}</p>
-    ${error ? html`<p class="error">It does not answer: ${error}. Plug-ins with this profile go on to the next endpoint, if there is one.</p>`
+    ${error ? html`<p class="error">It does not answer: ${error}. Plug-ins with this profile try the next endpoint, if there is one.</p>`
       : html`<${Facts} endpoint=${endpoint} />`}
   </article>`;
 }
@@ -42,16 +42,16 @@ function Facts({ endpoint: { hello, health, connected_ms } }) {
         : `${store.kind} does not answer. Pools are as of ${duration(store.snapshot_age)} ago, and cannot be changed until it is back.`}</dd>
       <dt>Farm</dt><dd>${farm.source === "registered" ? "No afserver is set: the hosts registered by hand are the farm."
         : farm.reachable ? `afserver at ${farm.server} answers; ${plural(farm.renders, "render")}, as of ${duration(farm.age ?? 0)} ago`
-        : farm.age === null ? `afserver at ${farm.server} was never reached: there are no masks, and jobs with a pool are refused.`
+        : farm.age === null ? `afserver at ${farm.server} has never answered: there are no masks, and jobs with a pool are refused.`
         : `afserver at ${farm.server} does not answer; its ${plural(farm.renders, "render")} are as of ${duration(farm.age)} ago.`}</dd>
-      <dt>Connections</dt><dd>${counts(health.connections)}${health.refused_connections ? `; ${number(health.refused_connections)} not let in` : ""}</dd>
+      <dt>Connections</dt><dd>${counts(health.connections)}${health.refused_connections ? `; ${number(health.refused_connections)} refused` : ""}</dd>
       <dt>Requests</dt><dd><details><summary>${number(total(health.requests))} since it started</summary>${counts(health.requests)}</details></dd>
       ${Object.keys(health.errors).length > 0 && html`<dt>Refusals</dt><dd>${Object.entries(health.errors)
         .map(([operation, codes]) => `${operation}: ${typeof codes === "number" ? number(codes) : counts(codes)}`).join("; ")}</dd>`}
       <dt>Expiring</dt><dd>${health.credentials.length
         ? html`<ul>${health.credentials.map(({ name, kind, expires, days_left }) => html`<li key=${`${kind} ${name}`}>${name} (${kind}): ${
           days_left < 0 ? "expired" : `in ${plural(days_left, "day")}`}, ${date(expires)}</li>`)}</ul>`
-        : "no credential of anybody within 30 days"}</dd>
+        : "no credential within 30 days"}</dd>
     </dl>`;
 }
 

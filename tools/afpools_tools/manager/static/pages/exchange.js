@@ -170,13 +170,13 @@ function ImportNative() {
   };
   return html`<article class="card" aria-label="Afanasy's own pools">
     <header><h3>Afanasy's own pools</h3></header>
-    <p class="muted">Makes a pool of each that has renders, or adds the hosts that ours lack. No host is taken out of a pool.</p>
-    ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This takes a manager's profile." : "This broker is too old for it."}</p>`}
+    <p class="muted">Makes a pool from each that has renders (render nodes), or adds the hosts that ours lack. No host is removed from a pool.</p>
+    ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This needs a manager profile." : "This broker does not offer it. Update the broker."}</p>`}
     <div class="buttons"><button disabled=${!may("pools.import_native") || busy} onClick=${look}>Look at them</button></div>
     ${busy && html`<${Loading}>Asking the broker for Afanasy's own pools…</${Loading}>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">
-      ${!found.length && html`<p class="muted">No render is in one.</p>`}
+      ${!found.length && html`<p class="muted">No render node is in one of them.</p>`}
       <ul class="steps">${found.map(({ path, pool, created, hosts, added }) => html`<li key=${path}><label class="check">
         <input type="checkbox" checked=${!left.has(path) && (created || added.count > 0)} disabled=${!created && !added.count}
           onChange=${() => toggle(path)} />

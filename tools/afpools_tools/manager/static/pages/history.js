@@ -59,7 +59,7 @@ export function HistoryPage({ argument }) {
   }, [argument, revisions, registered, membership.value, status.value.reachable, loaded.value, isReader.value]);
   if (isReader.value) {
     return html`<section class="page"><header><h2>History</h2></header>
-      <p class="pad muted">Who changed what is for managers to see, and your profile is a reader's.</p></section>`;
+      <p class="pad muted">The history needs a manager profile, and you have a reader profile.</p></section>`;
   }
   const take = async (entry) => {
     await undo([entry.id], describe(entry));

@@ -9,7 +9,7 @@ import { Choice, Copy, Pending, Search, Swatch, VirtualList, useAnswer } from ".
 const STYLES = {
   complement: ["Complement", "Names the pool's own hosts: right for hosts that register later. What the plug-ins ask for."],
   compact: ["Compact", "Names the hosts to keep out, through their common beginnings."],
-  list: ["List", "Names the hosts to keep out, one by one, as everybody writes it."],
+  list: ["List", "Names the hosts to keep out, one by one."],
 };
 const TYPE_WORDS = {
   any: "Either mask type reads it alike",
@@ -32,7 +32,7 @@ export function MasksPage({ argument }) {
     </aside>
     <div class="reading">
       ${pool ? html`<${PoolMasks} pool=${pool} />` : html`<p class="muted">${argument && loaded.value
-        ? `There is no pool ${argument} (any more).` : "Choose a pool to see its masks."}</p>`}
+        ? `There is no pool ${argument}.` : "Choose a pool to see its masks."}</p>`}
       <${PatternBox} pool=${pool} />
     </div>
   </section>`;
@@ -105,7 +105,7 @@ function PatternBox({ pool }) {
     ${settled && html`<${Pending} value=${value} error=${error}>Testing the mask…</${Pending}>`}
     ${value && html`<div aria-live="polite" class="stack tight">
       ${value.warnings.map((warning) => html`<p key=${warning} class="warning">${warning}</p>`)}
-      ${!value.warnings.length && html`<p class="good">Nothing to say against it.</p>`}
+      ${!value.warnings.length && html`<p class="good">No problems found.</p>`}
       ${value.runs && html`<dl class="facts">
         <${Counted} word="Runs on" names=${value.runs} /><${Counted} word="Kept out" names=${value.kept_out} />
       </dl>`}

@@ -76,7 +76,7 @@ export function PoolsPage({ argument }) {
     </div>
     ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} open=${(kind) => setDialog({ kind, name: selected.name })} />`
       : html`<aside class="detail none"><p class="muted">${argument && loaded.value
-        ? `There is no pool ${argument} (any more).`
+        ? `There is no pool ${argument}.`
         : "Choose a pool to see its hosts, and to change it."}</p></aside>`}
     ${dialog?.kind === "create" && html`<${CreateDialog} onClose=${close} />`}
     ${dialog?.kind === "edit" && html`<${EditDialog} name=${dialog.name} onClose=${close} />`}
@@ -139,7 +139,7 @@ export const assign = (params, text) => make(() => write("hosts/assign", params)
   for (const { message } of answer.failed) failed(new Error(message));
   if (answer.done.length) {
     const changed = answer.done.some((one) => one.change);
-    done(changed ? text : "Nothing to do: it is so already.", answer.done.map((one) => one.change));
+    done(changed ? text : "Nothing to do: nothing would change.", answer.done.map((one) => one.change));
   }
   return !answer.failed.length;
 });
@@ -167,7 +167,7 @@ function CreateDialog({ onClose }) {
   };
   return html`<${Dialog} title="New pool" submit="Create pool" onSubmit=${create} onClose=${onClose}>
     <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
-    <label>Hosts <small>may be added later, too</small>
+    <label>Hosts <small>optional</small>
       <input value=${hosts} placeholder="gpu-[1-8], pc-12" spellcheck=${false} onInput=${(event) => setHosts(event.target.value)} /></label>
     <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
     <${ColourField} colour=${colour} onChange=${setColour} />
@@ -228,7 +228,7 @@ function DeleteDialog({ name, onClose }) {
       onSubmit=${remove} onClose=${onClose}>
     <ul class="effects">
       <li>${!count ? "It has no hosts." : `${plural(count, "host")} ${count === 1 ? "leaves" : "leave"} it; ${
-        !lonely ? "each is in another pool, too."
+        !lonely ? "each is also in another pool."
         : lonely === count ? "none is in any other pool."
         : `${number(lonely)} ${lonely === 1 ? "is" : "are"} in no other pool.`}`}</li>
       <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks

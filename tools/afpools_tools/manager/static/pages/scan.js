@@ -1,4 +1,4 @@
-// Scan: machines in the network that are no renders yet, and into a pool with them.
+// Scan: find machines in the network that are not render nodes yet, and add them to a pool.
 
 import { html, useEffect, useMemo, useState } from "../html.js";
 import { act, read, write } from "../api.js";
@@ -91,7 +91,7 @@ export function ScanPage() {
         ? `; cancelled after ${number(result.tried)} of ${number(result.addresses)} addresses` : ""}</span>`}
     </div>
     ${state?.warning && html`<p class="warning pad-x" role="alert">${state.warning}</p>`}
-    ${result?.trouble && html`<p class="warning pad-x">Connections could not be begun: ${result.trouble}. Machines may be missing.</p>`}
+    ${result?.trouble && html`<p class="warning pad-x">Some connections could not be opened: ${result.trouble}. Machines may be missing.</p>`}
     <div class="table scan" role="grid" aria-label="Machines" aria-rowcount=${shown.length + 1}>
       <div class="row head" role="row">
         <span role="columnheader"><input type="checkbox" aria-label="Select all" checked=${all} disabled=${!selectable.length}
@@ -107,7 +107,7 @@ export function ScanPage() {
           <span role="gridcell" class="cut ${machine.name ? "strong" : ""}">${machine.name || html`<span class="muted">no name</span>`}${
             machine.resolved && machine.resolved !== machine.name && html` <span class="muted">${machine.resolved}</span>`}</span>
           <span role="gridcell" class="muted">${machine.address}</span>
-          <span role="gridcell" class="cut">${machine.this_machine ? "This machine: " : ""}${machine.render ? "Render" : machine.known ? "Known, no render" : "New"}</span>
+          <span role="gridcell" class="cut">${machine.this_machine ? "This machine: " : ""}${machine.render ? "Render" : machine.known ? "Known, not a render node" : "New"}</span>
           <span role="gridcell" class="chips">${machine.pools.map((name) => html`<span key=${name} class="chip">
             <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
         </div>`} />
