@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from tests.studio import Studio, studio
 from afpools import Client, OutcomeUnknown
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
-from afpools_tools.manager.command import Serving
+from afpools_tools.manager.command import Serving, listen
 
 
 def token_in(address: str) -> str:
@@ -55,14 +54,15 @@ class Manager:
         self.new_address = new_address
         self.stop = stop
         self.address = new_address()
-        self.port = urlsplit(self.address).port or 0
-        self.origin = f"http://127.0.0.1:{self.port}"
+        parts = urlsplit(self.address)
+        self.host, self.port = parts.hostname or "", parts.port or 0
+        self.origin = f"http://{parts.netloc}"
         self.token = token_in(self.address)
         self.secret = ""
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
         """One request with exactly these headers; `_` in their names means `-`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         connection.request(method, path, data, sent)
@@ -100,7 +100,7 @@ class Manager:
     @contextmanager
     def stream(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The messages of the live stream."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         connection.request("GET", "/api/live", headers=self.authorization)
         response = connection.getresponse()
 
@@ -119,11 +119,9 @@ class Manager:
 
 
 @contextmanager
-def running(profile: Path, port: int = 0) -> Iterator[Manager]:
-    """A manager with a profile, in a thread of this process."""
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
+def running(profile: Path, port: int | None = 0) -> Iterator[Manager]:
+    """A manager with a profile, in a thread of this process. `port`: as `--port`, None for without."""
+    with listen(port) as listening:
         answering = threading.Event()
         serving = Serving(Profile.load(str(profile)), listening, answering.set)
         thread = threading.Thread(target=serving.run, name="manager")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import signal
@@ -98,15 +99,39 @@ def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:
     assert "--port" in result.err
 
 
-def test_two_managers_that_start_together_do_not_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setattr(command, "DEFAULT_PORT", port)
-    with command._listen(None) as first, command._listen(None) as second:
-        assert first.getsockname()[1] == port
-        assert second.getsockname()[1] != port
-        with pytest.raises(CommandError, match=f"Port {port}"), command._listen(port):
+def test_each_manager_has_an_address_that_nobody_can_foresee() -> None:
+    with command.listen(None) as first, command.listen(None) as second:
+        hosts = [listening.getsockname()[0] for listening in (first, second)]
+        assert all(host.startswith("127.") for host in hosts)
+        assert len({*hosts, "127.0.0.1"}) == 3
+
+
+def test_where_its_port_is_taken_everywhere_it_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        monkeypatch.setattr(command, "DEFAULT_PORT", other.getsockname()[1])
+        with command.listen(None) as listening:
+            assert listening.getsockname()[1] != command.DEFAULT_PORT
+
+
+def test_where_there_is_127_0_0_1_only_it_takes_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_at = command._listen_at
+
+    def as_on_macos(host: str, port: int) -> socket.socket:
+        if host != "127.0.0.1":
+            raise OSError(errno.EADDRNOTAVAIL, "Can't assign requested address")
+        return listen_at(host, port)
+
+    monkeypatch.setattr(command, "_listen_at", as_on_macos)
+    with command.listen(None) as listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
+def test_two_managers_do_not_get_one_port() -> None:
+    with command.listen(0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(CommandError, match=f"Port {port}"), command.listen(port):
             pass
 
 

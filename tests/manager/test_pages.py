@@ -1220,6 +1220,57 @@ def test_another_account_s_web_server_gets_nothing(page: Page, manager: Manager,
     expect(row(page, "Pools", "after")).to_be_visible()
 
 
+# Stays in the browser when the page that has registered it is gone, and answers whatever is asked of its origin.
+SERVICE_WORKER = """
+self.addEventListener("install", () => self.skipWaiting());
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("fetch", (event) => event.respondWith(
+  new Response("<!doctype html><h1>Stolen</h1>", { headers: { "Content-Type": "text/html" } })));
+"""
+REGISTERS = """<!doctype html><script>
+const workers = navigator.serviceWorker;
+workers.register("/worker.js").then(() => workers.ready).then(() => { window.ready = true; });
+</script>"""
+
+
+def test_who_had_the_usual_address_before_gets_no_token(
+    browser: Browser, place: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            script = self.path == "/worker.js"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/javascript" if script else "text/html")
+            self.end_headers()
+            self.wfile.write((SERVICE_WORKER if script else REGISTERS).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with browser.new_context() as context:
+        page = context.new_page()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+            port = server.server_address[1]
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.wait_for_function("window.ready")
+            server.shutdown()
+        monkeypatch.setattr(command, "DEFAULT_PORT", port)
+        with running(place.profile("anna", Role.MANAGER), None) as manager:
+            assert manager.port == port
+            page.goto(manager.address)
+            expect(row(page, "Pools", "fx")).to_be_visible()
+            # And all that takes a page that the browser trusts works here, too.
+            page.get_by_role("button", name="New pool").click()
+            page.get_by_role("dialog").get_by_label("Name").fill("comp")
+            page.get_by_role("dialog").get_by_role("button", name="Create pool").click()
+            expect(row(page, "Pools", "comp")).to_be_visible()
+            assert page.evaluate("isSecureContext")
+        # What the fixed address would have given away.
+        page.goto(f"http://127.0.0.1:{port}/#token=secret")
+        expect(page.get_by_role("heading", name="Stolen")).to_be_visible()
+
+
 def test_the_theme_is_chosen_and_kept(page: Page) -> None:
     page.get_by_role("button", name="Theme: system").click()
     page.get_by_role("button", name="Theme: light").click()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import html
 import logging
+import secrets
 import signal
 import socket
 import tempfile
@@ -49,8 +49,8 @@ def manager(
             metavar="PORT",
             min=0,
             max=65535,
-            help=f"Where to listen on this machine; 0 lets the system choose. Without it {DEFAULT_PORT}, or any other "
-            "if that is taken.",
+            help="Listen on this port of 127.0.0.1, for one that is forwarded; 0 lets the system choose. Without it, "
+            "on an address of this machine that is new each time.",
         ),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
@@ -58,7 +58,7 @@ def manager(
     """Edit pools in the browser. Listens on this machine only, until Ctrl-C."""
     open_log("warning", line="%(levelname)s %(message)s")
     opened = open_profile(profile)
-    with _listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
+    with listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
 
         def ready() -> None:
             _welcome(opened)
@@ -89,7 +89,7 @@ class Serving:
 
     Args:
         profile: whose broker, and with which rights.
-        listening: bound to 127.0.0.1.
+        listening: bound to an address of this machine that no other machine can reach.
         ready: called in a thread of its own once requests are answered.
     """
 
@@ -159,31 +159,45 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listen(port: int | None) -> Iterator[socket.socket]:
+def listen(port: int | None) -> Iterator[socket.socket]:
     """A socket that listens at a port of this machine, which nobody else can reach.
+
+    Args:
+        port: of 127.0.0.1, 0 for any that is free. Without it, at an address of this machine that nobody can have
+            foreseen: whoever had the address before could have left a service worker or a cached page there, which the
+            browser would run in the place of ours, and give it the token.
 
     Raises:
         CommandError: the port is taken.
     """
-    wanted = DEFAULT_PORT if port is None else port
     try:
-        listening = _listen_at(wanted)
+        listening = _listen_somewhere() if port is None else _listen_at("127.0.0.1", port)
     except OSError as error:
-        if port is not None or error.errno != errno.EADDRINUSE:
-            raise CommandError(
-                f"Port {wanted} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, or leave "
-                "it out."
-            ) from None
-        listening = _listen_at(0)
+        raise CommandError(
+            f"Port {port or DEFAULT_PORT} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, "
+            "or leave it out."
+        ) from None
     with listening:
         yield listening
 
 
-def _listen_at(port: int) -> socket.socket:
+def _listen_somewhere() -> socket.socket:
+    # All of 127.0.0.0/8 is this machine, to Linux and Windows and to browsers.
+    host = ".".join(map(str, (127, *(1 + secrets.randbelow(254) for _ in range(3)))))
+    for address in ((host, DEFAULT_PORT), (host, 0)):
+        try:
+            return _listen_at(*address)
+        except OSError:
+            # Somebody listens at this port of every address; or, on macOS, there is 127.0.0.1 only.
+            continue
+    return _listen_at("127.0.0.1", 0)
+
+
+def _listen_at(host: str, port: int) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
+        listening.bind((host, port))
         # Here and now: until then Linux would let a second manager have the same port.
         listening.listen()
     except OSError:

@@ -1,9 +1,10 @@
 """Who may use the running manager.
 
-Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. Nothing that a browser
-sends by itself is a credential: browsers send a cookie to every port of 127.0.0.1, and another port may belong to
-somebody else's web server. The secret goes in a header that only the script of our own page sets. The page gets it in
-exchange for a token that works once, and the token comes after the # of the address, which browsers keep to themselves.
+Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. It has not been at our
+address before us, because that is a new one each time (command.py). Nothing that a browser sends by itself is a
+credential: browsers send a cookie to every port of an address, and another port may belong to somebody else's web
+server. The secret goes in a header that only the script of our own page sets. The page gets it in exchange for a token
+that works once, and the token comes after the # of the address, which browsers keep to themselves.
 
 A token that is used twice was known to two parties, and nobody can tell which of them was meant. So the session that it
 opened ends, and the terminal, which only its owner reads, shows another address.

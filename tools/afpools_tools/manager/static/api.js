@@ -57,12 +57,15 @@ export async function readLong(name, params, signal = undefined) {
   return whole((await ask(name, { method: "POST", signal, headers, body: JSON.stringify(params) })).json());
 }
 
+/** A name that nothing else has. Not `randomUUID`, which some browsers keep for 127.0.0.1 and https. */
+export const newName = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Does something that changes no pools: there is no harm in doing it twice. */
 export const act = (name, params) => readLong(name, params);
 
 /** Changes something. Where it is not known whether the change was made, the error has a `repeat`: it makes the same
  * change under the same name, which is made once however often it is asked for. */
-export const write = (name, params) => change(name, { ...params, request_id: crypto.randomUUID() });
+export const write = (name, params) => change(name, { ...params, request_id: newName() });
 
 async function change(name, params, again = false) {
   try {

@@ -1,7 +1,7 @@
 // Import and export: pools to a file and back, and Afanasy's own pools.
 
 import { html, useRef, useState } from "../html.js";
-import { act, read, readFile, readLong, write } from "../api.js";
+import { act, newName, read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
 import { Choice, Loading, done, failed, make } from "../ui.js";
@@ -86,7 +86,7 @@ function ImportFile() {
   const apply = async () => {
     setError("");
     setBusy("import");
-    job.current = crypto.randomUUID();
+    job.current = newName();
     let refusal;
     try {
       const made = await act("import/apply", {
