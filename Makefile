@@ -68,6 +68,8 @@ bench: $(DEV)  ## the numbers the README quotes, each beside its reference
 	$(BIN)/python -m tests.bench_clients
 	@echo
 	$(BIN)/python -m tests.bench_masks
+	@echo
+	$(BIN)/python -m tests.bench_attacks
 
 $(FUZZ): $(DEV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]' || \
