@@ -45,6 +45,9 @@ class Full(Exception):
 class Bucket:
     """A token bucket that holds one second's worth.
 
+    It is filled up only when it is empty, because it is asked for each request: what is left of one second and what
+    came in since can be taken at once, two seconds' worth at the most.
+
     Not locked: two threads that take at the same moment may count one token instead of two, which harms nobody.
     """
 
@@ -61,14 +64,13 @@ class Bucket:
             rate: tokens a second, which is also how many it holds.
             now: seconds, increasing.
         """
-        tokens = self._tokens
-        if now > self._at:  # a listener reads the clock once for many requests
-            tokens = min(rate, tokens + (now - self._at) * rate)
-            self._at = now
-        if tokens < 1.0:
-            self._tokens = tokens
-            return False
-        self._tokens = tokens - 1.0
+        if self._tokens < 1.0:
+            if now > self._at:  # a listener reads the clock once for many requests
+                self._tokens = min(rate, self._tokens + (now - self._at) * rate)
+                self._at = now
+            if self._tokens < 1.0:
+                return False
+        self._tokens -= 1.0
         return True
 
     def owe(self, tokens: float) -> None:
@@ -77,6 +79,8 @@ class Bucket:
 
     def wait(self, rate: float, now: float) -> float:
         """Seconds until there is a token, 0 if there is one."""
+        if self._tokens >= 1.0:
+            return 0.0
         return max(0.0, (1.0 - self._tokens) / rate - (now - self._at))
 
 
@@ -272,9 +276,8 @@ class Shares:
     def wait(self, client: Client, now: float) -> float:
         """Seconds until a client may ask again, 0 if it may now. Counts nothing."""
         limits = self.limits
-        return max(
-            client._asked.wait(limits.requests_per_second, now),
-            client._credential.asked.wait(limits.requests_per_second_per_credential, now),
+        return client._asked.wait(limits.requests_per_second, now) or client._credential.asked.wait(
+            limits.requests_per_second_per_credential, now
         )
 
     # --- bytes ----------------------------------------------------------------------------------------------------
