@@ -2,8 +2,8 @@
 
 Strategy: everything is read from files that `afpools certs` writes, checked while it is read, and kept as values that
 are swapped whole, so that the listeners' threads ask without a lock. A file that goes wrong while the broker runs never
-lets anybody in: of the revoked certificates the last good list goes on to count, a CURVE key whose file is missing or
-wrong is out.
+lets anybody in: the authorities and what each has revoked stay as they last were, an authority without a list of what
+it has revoked counts for nothing, a CURVE key whose file is missing or wrong is out.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ import os
 import re
 import ssl
 import stat
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import zmq
 import zmq.auth
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509.oid import NameOID
 from zmq.utils import z85
 
+from .authorities import Authorities, Issuer, common_name, issuer_of
+from .files import UNREADABLE, CredentialError, Watched, explain, wrong_file
 from .protocol import ExpiringCredential, Role
 
 log = logging.getLogger("afpools.credentials")
@@ -39,37 +37,12 @@ ROLE_URN = "urn:afpools:"
 # Names become file names, URIs and log lines.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
-# A file changed this recently is read again at the next look even if its time stamp is the same: file systems count
-# in steps of some milliseconds, on a network share of up to two seconds, and two writes may fall into one.
-_SETTLED_SECONDS = 3.0
-
-# What cryptography, zmq and the file system raise for a file that is not what it should be.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    InvalidSignature,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-T = TypeVar("T")
-
-
 # How long the list of keys counts when its folder cannot be read. Five seconds are promised for revoking.
 _LISTING_LASTS = dt.timedelta(seconds=4)
 
 
 class CredentialRefused(Exception):
     """A peer that may not connect. The message is a clause for the end of a log line."""
-
-
-class CredentialError(Exception):
-    """A file the broker needs is missing or wrong. The message says which, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +64,13 @@ class TlsPeer:
 
     Args:
         peer: who it is.
-        serial: of its certificate.
+        issuer: the id of the authority that has signed its certificate.
+        serial: of its certificate; two authorities may have given the same.
         not_after: when its certificate expires.
     """
 
     peer: Peer
+    issuer: bytes
     serial: int
     not_after: dt.datetime
 
@@ -113,21 +88,6 @@ class CurveKey:
     peer: Peer
     public_key: str
     expires: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RevocationList:
-    """The certificates that the studio has taken back.
-
-    Args:
-        number: increases with each list.
-        next_update: when its signer promised a newer one.
-        revoked: when each was taken back, by serial.
-    """
-
-    number: int
-    next_update: dt.datetime
-    revoked: Mapping[int, dt.datetime]
 
 
 def utcnow() -> dt.datetime:
@@ -247,29 +207,6 @@ def certificate_role(certificate: x509.Certificate) -> tuple[str, str]:
     return role, name
 
 
-def common_name(certificate: x509.Certificate) -> str:
-    """The name in a certificate's subject."""
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
-
-
-def parse_revocation_list(data: bytes, ca: x509.Certificate) -> RevocationList:
-    """Reads a list of revoked certificates, and makes sure that it is the studio's.
-
-    Raises:
-        ValueError: it is not, or it is damaged. (So may anything else of `UNREADABLE`.)
-    """
-    crl = x509.load_pem_x509_crl(data)
-    if crl.issuer != ca.subject or not crl.is_signature_valid(ca.public_key()):  # type: ignore[arg-type]
-        raise ValueError("it is not signed by the authority in ca.pem")
-    if crl.next_update_utc is None:
-        raise ValueError("it does not say until when it counts")
-    number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    return RevocationList(
-        number, crl.next_update_utc, {entry.serial_number: entry.revocation_date_utc for entry in crl}
-    )
-
-
 def same_key(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
     """Whether a certificate and a private key belong together."""
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
@@ -290,7 +227,7 @@ def read_curve_secret(path: Path) -> tuple[bytes, bytes]:
         if not _is_z85_key(secret.decode("ascii")) or zmq.curve_public(secret) != public:
             raise ValueError("its public and its secret key do not belong together")
     except UNREADABLE as error:
-        raise _error(path, error, "afpools certs broker") from None
+        raise wrong_file(path, error, "afpools certs broker") from None
     return public, secret
 
 
@@ -308,61 +245,8 @@ def too_open(path: Path) -> str | None:
     )
 
 
-def explain(error: BaseException) -> str:
-    """What is wrong with a file, as a clause."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, OSError):
-        return f"it cannot be read: {error.strerror or error}"
-    return str(error) or type(error).__name__
-
-
-def _error(path: Path, error: BaseException, command: str) -> CredentialError:
-    what = "makes it" if isinstance(error, FileNotFoundError) else "makes a right one; `afpools certs check` tells more"
-    return CredentialError(f"{path}: {explain(error)}. `{command}` {what}.")
-
-
-class _Watched(Generic[T]):
-    """One file that may change: its last good value, and what is wrong with it now.
-
-    Args:
-        path: the file.
-        read: its contents to a value; raises something of `UNREADABLE`.
-    """
-
-    def __init__(self, path: Path, read: Callable[[bytes], T]) -> None:
-        self.path = path
-        self.value: T | None = None
-        self.error: Exception | None = None
-        self._read = read
-        self._stamp: tuple[int, int, int] | None = None
-
-    def forget(self) -> None:
-        """Makes the next look read the file in any case."""
-        self._stamp = None
-
-    def look(self) -> None:
-        """Reads the file if it may have changed. A bad one is tried again at each look."""
-        try:
-            status = self.path.stat()
-            stamp = status.st_mtime_ns, status.st_size, status.st_ino
-            if stamp == self._stamp:
-                return
-            self._stamp = None
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
-                raise ValueError("it is not a regular file")
-            self.value = self._read(self.path.read_bytes())
-        except UNREADABLE as error:
-            self._stamp = None
-            self.error = error
-        else:
-            self.error = None
-            if time.time_ns() - status.st_mtime_ns > _SETTLED_SECONDS * 1e9:
-                self._stamp = stamp
-
-
-def _watched_key(path: Path) -> _Watched[CurveKey]:
-    return _Watched(path, lambda data: parse_curve_key(data, path.stem))
+def _watched_key(path: Path) -> Watched[CurveKey]:
+    return Watched(path, lambda data: parse_curve_key(data, path.stem))
 
 
 # --- the broker's view ----------------------------------------------------------------------------------------------
@@ -399,31 +283,23 @@ class Credentials:
         self._secrets = (certificate, curve_secret, ca.with_name("ca-key.pem"))
         self._clients = clients
         self._ca_path = ca
-        try:
-            self._ca = x509.load_pem_x509_certificate(ca.read_bytes())
-        except UNREADABLE as error:
-            raise _error(ca, error, "afpools certs ca") from None
         self.curve_public_key, self.curve_secret_key = read_curve_secret(curve_secret)
 
-        self._crl = _Watched(crl, self._read_crl)
-        self._own = _Watched(certificate, self._read_own)
-        for watched, command in ((self._crl, "afpools certs check --fix"), (self._own, "afpools certs broker")):
-            watched.look()
-            if watched.error is not None:
-                raise _error(watched.path, watched.error, command)
-        for path, what in ((ca, self._ca), (certificate, self._own_certificate)):
-            if what.not_valid_after_utc <= clock():
-                raise CredentialError(
-                    f"{path}: it has expired on {what.not_valid_after_utc:%Y-%m-%d}. "
-                    + ("Make a new authority." if what is self._ca else "Run `afpools certs renew`.")
-                )
+        self._authorities = Authorities(ca, crl, clock)
+        self._own = Watched(certificate, self._read_own)
+        self._own.look_or_raise("afpools certs broker")
+        if self._own_certificate.not_valid_after_utc <= clock():
+            raise CredentialError(
+                f"{certificate}: it expired on {self._own_certificate.not_valid_after_utc:%Y-%m-%d}. "
+                "Run `afpools certs renew`."
+            )
         if not clients.is_dir():
             raise CredentialError(f"{clients}: there is no such folder. `afpools certs profile` makes it.")
-        self._context, self._shown = self._make_context(), self._own_certificate
+        self._context, self._shown = self._make_context(), self._to_show
 
         self._listed_at = clock()
-        self._key_files: dict[Path, _Watched[CurveKey]] = {}
-        self._certificate_files: dict[Path, _Watched[x509.Certificate]] = {}
+        self._key_files: dict[Path, Watched[CurveKey]] = {}
+        self._certificate_files: dict[Path, Watched[x509.Certificate]] = {}
         self._curve_keys: dict[str, CurveKey] = {}
         self._problems: tuple[str, ...] = ()
         self._look()
@@ -462,7 +338,10 @@ class Credentials:
             raise CredentialRefused(explain(error)) from None
         if role not in list(Role):
             raise CredentialRefused(f"certificate of {name!r} has the role {role!r}, not one of {', '.join(Role)}")
-        peer = TlsPeer(Peer(name, Role(role)), certificate.serial_number, certificate.not_valid_after_utc)
+        issuer = issuer_of(certificate, self._authorities.trust.issuers.values())
+        if issuer is None:
+            raise CredentialRefused(f"certificate of {name!r} was not issued by an authority that is trusted here")
+        peer = TlsPeer(Peer(name, Role(role)), issuer.id, certificate.serial_number, certificate.not_valid_after_utc)
         reason = self.still_valid(peer)
         if reason is not None:
             raise CredentialRefused(reason)
@@ -470,7 +349,10 @@ class Credentials:
 
     def still_valid(self, peer: TlsPeer) -> str | None:
         """Why a certificate that was good is good no more, as a clause; None while it is."""
-        revoked = self._revocations.revoked.get(peer.serial)
+        trust = self._authorities.trust
+        if peer.issuer not in trust.issuers:
+            return f"the authority that issued the certificate of {peer.peer.name!r} is not trusted any more"
+        revoked = trust.lists[peer.issuer].revoked.get(peer.serial)
         if revoked is not None:
             return f"certificate of {peer.peer.name!r} was revoked on {revoked:%Y-%m-%d}"
         if peer.not_after <= self._clock():
@@ -480,8 +362,9 @@ class Credentials:
     # --- what serves TLS ------------------------------------------------------------------------------------------
 
     def server_context(self) -> ssl.SSLContext:
-        """For TLS 1.3 with client certificates of the studio's authority, and of no other. Connections that begin
-        after the broker's certificate was renewed show the new one."""
+        """For TLS 1.3 with client certificates of the studio's authorities, and of no other. Connections that begin
+        after the broker's certificate was renewed show the new one, and those that begin after an authority came or
+        went accept accordingly."""
         context = self._make_context()
 
         def show_newest(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
@@ -499,7 +382,10 @@ class Credentials:
         # A resumed session would never show its certificate again: revoking must bite at the next connection.
         context.num_tickets = 0
         try:
-            context.load_verify_locations(cafile=self._ca_path)
+            # From memory: what is trusted is what was checked, not what the file holds by now.
+            authorities = [issuer.certificate for issuer in self._authorities.trust.issuers.values()]
+            if authorities:
+                context.load_verify_locations(cadata=b"".join(one.public_bytes(Encoding.DER) for one in authorities))
             context.load_cert_chain(self._own.path)
         except OSError as error:  # ssl.SSLError is one
             raise CredentialError(f"{self._own.path}: TLS does not take it: {error}.") from None
@@ -517,23 +403,22 @@ class Credentials:
             Whether something changed.
         """
         if anew:
-            self._crl.forget()
             self._own.forget()
             for key in self._key_files.values():
                 key.forget()
             for certificate in self._certificate_files.values():
                 certificate.forget()
-        before = self._crl.value, self._curve_keys, self._own.value, self._problems
-        self._look()
-        if self._own_certificate != self._shown:
+        before = self._authorities.trust, self._curve_keys, self._own.value, self._problems
+        self._look(anew=anew)
+        if self._to_show != self._shown:
             try:
-                self._context, self._shown = self._make_context(), self._own_certificate
+                self._context, self._shown = self._make_context(), self._to_show
             except CredentialError as error:
                 log.warning("%s The one before stays in use.", error)
         for problem in self._problems:
             if problem not in before[3]:
                 log.warning("%s", problem)
-        return before != (self._crl.value, self._curve_keys, self._own.value, self._problems)
+        return before != (self._authorities.trust, self._curve_keys, self._own.value, self._problems)
 
     @property
     def outdated(self) -> list[str]:
@@ -548,14 +433,7 @@ class Credentials:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the files now, a sentence each."""
-        next_update = self._revocations.next_update
-        if next_update > self._clock():
-            return self._problems
-        return (
-            *self._problems,
-            f"{self._crl.path}: it should have been replaced by {next_update:%Y-%m-%d}. It goes on to count; "
-            "`afpools certs check --fix` writes a new one.",
-        )
+        return (*self._problems, *self._authorities.overdue)
 
     def expiring(self, within: dt.timedelta) -> list[ExpiringCredential]:
         """What expires soon or has expired, the soonest first.
@@ -563,7 +441,6 @@ class Credentials:
         Args:
             within: how soon.
         """
-        authority = common_name(self._ca)
         own = self._own_certificate
         found: list[ExpiringCredential] = []
         now = self._clock()
@@ -574,8 +451,11 @@ class Credentials:
                     ExpiringCredential(name=name, kind=kind, expires=expires, days_left=(expires - now).days)  # type: ignore[arg-type]
                 )
 
-        note(authority, "ca", self._ca.not_valid_after_utc)
-        note(authority, "crl", self._revocations.next_update)
+        trust = self._authorities.trust
+        for issuer in self._authorities.listed:
+            note(common_name(issuer.certificate), "ca", issuer.expires)
+            if issuer.id in trust.issuers:
+                note(common_name(issuer.certificate), "crl", trust.lists[issuer.id].next_update)
         note(common_name(own), "broker", own.not_valid_after_utc)
         for path, file in list(self._certificate_files.items()):
             if file.value is not None:
@@ -586,28 +466,20 @@ class Credentials:
         return sorted(found, key=lambda credential: credential.expires)
 
     @property
-    def _revocations(self) -> RevocationList:
-        assert self._crl.value is not None
-        return self._crl.value
-
-    @property
     def _own_certificate(self) -> x509.Certificate:
         assert self._own.value is not None
         return self._own.value
 
-    def _read_crl(self, data: bytes) -> RevocationList:
-        new = parse_revocation_list(data, self._ca)
-        if self._crl.value is not None and new.number < self._crl.value.number:
-            # A backup or a slow copy must not let a revoked client in again.
-            raise ValueError(f"it is older (number {new.number}) than the one before (number {self._crl.value.number})")
-        return new
+    @property
+    def _to_show(self) -> tuple[x509.Certificate, list[Issuer]]:
+        """What a TLS context is made of."""
+        return self._own_certificate, list(self._authorities.trust.issuers.values())
 
     def _read_own(self, data: bytes) -> x509.Certificate:
         certificate = x509.load_pem_x509_certificate(data)
-        try:
-            certificate.verify_directly_issued_by(self._ca)
-        except (ValueError, TypeError, InvalidSignature):
-            raise ValueError(f"it was not issued by the authority in {self._ca_path}") from None
+        # One that is in use stays in use when its authority goes; `_look` says so.
+        if certificate != self._own.value and issuer_of(certificate, self._authorities.listed) is None:
+            raise ValueError(f"it was not issued by an authority in {self._ca_path}")
         try:
             key = load_pem_private_key(data, None)
         except TypeError:
@@ -616,12 +488,16 @@ class Credentials:
             raise ValueError("its certificate and its private key do not belong together")
         return certificate
 
-    def _look(self) -> None:
-        problems = []
-        for watched in (self._crl, self._own):
-            watched.look()
-            if watched.error is not None:
-                problems.append(f"{watched.path}: {explain(watched.error)}. What it held before goes on to count.")
+    def _look(self, *, anew: bool = False) -> None:
+        problems = self._authorities.look(anew=anew)
+        self._own.look()
+        if self._own.error is not None:
+            problems.append(f"{self._own.path}: {explain(self._own.error)}. What it held before still counts.")
+        elif issuer_of(self._own_certificate, self._authorities.listed) is None:
+            problems.append(
+                f"{self._own.path}: it was not issued by an authority in {self._ca_path}, and clients that have that "
+                f"file refuse it. Run `afpools certs renew {self._own.path.stem}`."
+            )
         try:
             names = sorted(entry.name for entry in os.scandir(self._clients) if not entry.name.startswith("."))
             self._listed_at = self._clock()
@@ -637,7 +513,7 @@ class Credentials:
         self._key_files = {path: self._key_files.get(path) or _watched_key(path) for path in keys}
         certificates = [self._clients / name for name in names if name.endswith(".pem")]
         self._certificate_files = {
-            path: self._certificate_files.get(path) or _Watched(path, x509.load_pem_x509_certificate)
+            path: self._certificate_files.get(path) or Watched(path, x509.load_pem_x509_certificate)
             for path in certificates
         }
         listed: dict[str, CurveKey] = {}

@@ -13,7 +13,7 @@ import zmq.auth
 from cryptography import x509
 from tests.handshake import client_context, shake_hands
 
-from afpools_broker.credentials import parse_revocation_list, utcnow
+from afpools_broker.credentials import utcnow
 from afpools_broker.protocol import Role
 from afpools_tools import inspection
 from afpools_tools.authority import Authority, AuthorityError
@@ -31,7 +31,7 @@ def certificate(path):
 
 
 def revoked(authority):
-    return set(parse_revocation_list((authority.folder / "ca" / "crl.pem").read_bytes(), authority.certificate).revoked)
+    return set(authority.read_crl()[authority.signer.id].revoked)
 
 
 def mode(path):
@@ -383,8 +383,7 @@ def test_nobody_unknown_and_no_broker_is_revoked(authority):
 
 def test_each_list_of_the_revoked_has_a_larger_number(authority):
     def number():
-        data = (authority.folder / "ca" / "crl.pem").read_bytes()
-        return parse_revocation_list(data, authority.certificate).number
+        return authority.read_crl()[authority.signer.id].number
 
     numbers = [number()]
     for name in ("anna", "tom"):

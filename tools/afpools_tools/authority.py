@@ -3,6 +3,9 @@
 Strategy: a folder (see certs/README.md) is all the state there is. A client is registered as long as its two public
 halves are in `clients/`; every certificate ever issued is kept in `ca/issued/`. Of these, the ones with another key
 than the registered one must stand in `crl.pem`: renewing keeps the key, everything else revokes.
+
+While one authority takes over from another (`succession.py`), `ca.pem` and `crl.pem` hold both. The one whose key is
+`ca-key.pem` signs; what another has issued is revoked with the key kept in `ca/former/`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,20 +32,26 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from afpools_broker.authorities import (
+    Issuer,
+    RevocationList,
+    common_name,
+    issuer_of,
+    match_revocation_lists,
+    parse_issuers,
+    parse_revocation_lists,
+    pem_blocks,
+)
 from afpools_broker.credentials import (
     ROLE_URN,
-    UNREADABLE,
     CurveKey,
-    RevocationList,
     check_name,
-    common_name,
-    explain,
     parse_curve_key,
     parse_key_file,
-    parse_revocation_list,
     same_key,
     utcnow,
 )
+from afpools_broker.files import UNREADABLE, explain
 from afpools_broker.protocol import Role
 
 from .credential_files import (
@@ -113,6 +122,7 @@ class Credential:
         role: `reader`, `manager`, `broker` or `ca`.
         expires: None for a key that does not.
         state: at the time of asking.
+        authority: who has issued a certificate; empty for a CURVE key.
     """
 
     name: str
@@ -120,6 +130,7 @@ class Credential:
     role: str
     expires: dt.datetime | None
     state: Literal["valid", "expired", "revoked"]
+    authority: str = ""
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------
@@ -144,6 +155,38 @@ def _addresses(certificate: x509.Certificate) -> list[str]:
     """Host names and IP addresses in a broker's certificate, in the order they were given."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
+
+
+def make_authority(
+    name: str, lifetime: dt.timedelta, now: dt.datetime
+) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """The key and the certificate of a new authority.
+
+    Args:
+        name: the studio's; shown wherever a certificate is.
+        lifetime: of everything that it will issue, too.
+        now: the time, with its zone.
+
+    Raises:
+        AuthorityError: the name is too long, or there is none.
+    """
+    if not 1 <= len(name) <= 64:
+        raise AuthorityError(f"The authority's name {name!r} must have 1 to 64 characters.")
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder(issuer_name=subject, subject_name=subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + lifetime)
+        # No authorities below this one.
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
 
 
 def _url(scheme: str, host: str, port: int) -> str:
@@ -176,7 +219,7 @@ class _Broker:
 
 
 class Authority:
-    """A studio's certificate authority, and the folder with everything it has issued.
+    """A studio's certificate authority, and the folder with everything it and those before it have issued.
 
     Make one with `Authority.create` or `Authority.open`. The private key is read when something must be signed, so
     that everything else works where it is not.
@@ -185,13 +228,22 @@ class Authority:
         folder: see certs/README.md.
         passphrase: of the authority's private key.
         clock: the time, with its zone. A certificate issued with last year's clock is one that has expired.
+
+    Attributes:
+        issuers: all authorities in ca.pem.
+        certificate: that of the authority that signs.
     """
 
     def __init__(self, folder: Path, *, passphrase: str | None, clock: Callable[[], dt.datetime]) -> None:
         self.folder = folder
-        self.certificate = read_certificate(folder / "ca" / "ca.pem")
         self._passphrase = passphrase
         self._clock = clock
+        path = folder / "ca" / "ca.pem"
+        try:
+            self.issuers = parse_issuers(read(path))
+        except UNREADABLE as error:
+            raise AuthorityError(f"{path}: {explain(error)}. Restore it from a backup.") from None
+        self.certificate = self._signer().certificate
 
     @classmethod
     def create(
@@ -219,33 +271,17 @@ class Authority:
         for path in (ca / "ca.pem", ca / "ca-key.pem", ca / "crl.pem"):
             if path.exists():
                 raise AuthorityError(
-                    f"{path} exists: this folder has an authority. It is never replaced, since all that it has issued "
-                    "would be worthless. Name another --dir for a new one."
+                    f"{path} exists: this folder has an authority. `afpools certs new-ca` makes a second one that "
+                    "takes over from it. For a studio of its own, name another --dir."
                 )
-        if not 1 <= len(name) <= 64:
-            raise AuthorityError(f"The authority's name {name!r} must have 1 to 64 characters.")
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = clock()
-        certificate = (
-            x509.CertificateBuilder(issuer_name=subject, subject_name=subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATE)
-            .not_valid_after(now + lifetime)
-            # No authorities below this one.
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
+        key, certificate = make_authority(name, lifetime, clock())
         make_folder(folder)
         for sub in ("ca", "brokers", "clients", "profiles"):
             make_folder(folder / sub)
         write(ca / "ca-key.pem", key_to_pem(key, passphrase), secret=True)
         write(ca / "ca.pem", to_pem(certificate))
         made = cls(folder, passphrase=passphrase, clock=clock)
-        made._write_crl({})
+        made.write_crl(made.issuers[0], {})
         return made
 
     @classmethod
@@ -325,9 +361,11 @@ class Authority:
         for port in (tls_port, curve_port):
             if not 0 < port < 65536:
                 raise AuthorityError(f"{port} is no port: 1 to 65535 are.")
-        with self._locked():
+        with self.locked():
             key = ec.generate_private_key(ec.SECP256R1())
-            certificate = self._issue(name, "broker", key.public_key(), lifetime, alternatives)
+            certificate = self._issue(
+                name, "broker", key.public_key(), lifetime, alternatives, issuer=self._broker_issuer()
+            )
             public, secret = zmq.curve_keypair()
             metadata = {
                 "name": name,
@@ -379,7 +417,7 @@ class Authority:
         self.ca_key()  # whatever keeps it from signing must show before anything is revoked
         if taken:
             self.revoke(name)
-        with self._locked():
+        with self.locked():
             key = ec.generate_private_key(ec.SECP256R1())
             certificate = self._issue(name, role, key.public_key(), lifetime)
             public, secret = zmq.curve_keypair()
@@ -417,9 +455,11 @@ class Authority:
         if pem.exists():
             old = read_certificate(pem)
             alternatives = [_general_name(address) for address in _addresses(old)]
-            with self._locked():
+            with self.locked():
                 key = load_key(pem)
-                certificate = self._issue(name, "broker", old.public_key(), lifetime, alternatives)
+                certificate = self._issue(
+                    name, "broker", old.public_key(), lifetime, alternatives, issuer=self._broker_issuer()
+                )
                 write(pem, to_pem(certificate) + key_to_pem(key), secret=True)
             return pem
         client_pem, client_key = self.client_paths(name)
@@ -440,7 +480,7 @@ class Authority:
             if public_bytes(key.public_key()) != public_bytes(public_key):
                 raise AuthorityError(f"{profile / 'client.pem'} holds another key than {client_pem}. {MAKE_ANEW}")
             entries = self._resolve(self.urls(profile))
-        with self._locked():
+        with self.locked():
             certificate = self._issue(name, role, public_key, lifetime)
             self._register(name, role, certificate, listed.public_key.encode())
             if entries is None:
@@ -473,7 +513,7 @@ class Authority:
             )
         pem, key = self.client_paths(name)
         profile = self.profile_path(name)
-        with self._locked():
+        with self.locked():
             if not any(path.exists() for path in (pem, key, profile)) and not self._issued_to(name):
                 raise AuthorityError(f"There is no client {name!r} here. `afpools certs list` shows those there are.")
             # The stamp keeps apart what one name was issued and lost more than once.
@@ -486,35 +526,56 @@ class Authority:
                 if not issued and not self.ca_key_path.exists():
                     # A broker's copy of the folder, which does not know what was issued: nothing to rely on.
                     raise AuthorityError(f"{self.ca_key_path.parent} is not where certificates were issued.")
-                revoked = dict(self.read_crl().revoked)
-                now = self._clock()
-                missing = {one.serial_number for one in issued if one.not_valid_after_utc > now} - revoked.keys()
-                if missing:
-                    self._write_crl(revoked | dict.fromkeys(missing, now))
+                self._revoke_certificates(issued)
             except AuthorityError as error:
                 raise AuthorityError(
                     f"{error} The CURVE key of {name!r} is out"
                     + (", " if had_key else " already, ")
-                    + f"but its certificate is NOT revoked: run `afpools certs revoke {name}` again where "
-                    "ca/ca-key.pem is, and copy ca/crl.pem from there to the brokers."
+                    + f"but its certificate is NOT revoked: run `afpools certs revoke {name}` again where the "
+                    "authority's key is, and copy ca/crl.pem from there to the brokers."
                 ) from None
             for path in (pem, profile):
                 if path.exists():
                     move(path, attic / ("profile" if path == profile else path.name))
         return attic
 
-    def rewrite_crl(self) -> None:
-        """Signs the list of revoked certificates anew: what is on it, or if it is lost or damaged, what must be.
+    def _revoke_certificates(self, certificates: list[x509.Certificate]) -> None:
+        """Puts certificates that have not expired on the lists of those who issued them: on each that can be signed,
+        before it says which cannot."""
+        now = self._clock()
+        lists = self.read_crl()
+        missing: dict[bytes, dict[int, dt.datetime]] = {}
+        for certificate in certificates:
+            issuer = issuer_of(certificate, self.issuers)
+            # Nobody accepts what an authority has issued that is not in ca.pem any more.
+            if issuer is not None and certificate.not_valid_after_utc > now:
+                if issuer.id not in lists:
+                    raise AuthorityError(self.no_list(issuer))
+                if certificate.serial_number not in lists[issuer.id].revoked:
+                    missing.setdefault(issuer.id, {})[certificate.serial_number] = now
+        failed: list[str] = []
+        for issuer in self.issuers:
+            if issuer.id in missing:
+                try:
+                    self.write_crl(issuer, {**lists[issuer.id].revoked, **missing[issuer.id]})
+                except AuthorityError as error:
+                    failed.append(str(error))
+        if failed:
+            raise AuthorityError(" ".join(failed))
+
+    def rewrite_crl(self, issuer: Issuer) -> None:
+        """Signs an authority's list of revoked certificates anew: what is on it, or if it is lost or damaged, what must
+        be.
 
         Raises:
             AuthorityError: the authority's key cannot be used.
         """
-        with self._locked():
+        with self.locked():
             try:
-                revoked = dict(self.read_crl().revoked)
-            except AuthorityError:
-                revoked = dict.fromkeys(self.superseded(), self._clock())
-            self._write_crl(revoked)
+                revoked = dict(self.read_crl()[issuer.id].revoked)
+            except (AuthorityError, KeyError):
+                revoked = {serial: self._clock() for by, serial in self.superseded() if by == issuer.id}
+            self.write_crl(issuer, revoked)
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -533,17 +594,22 @@ class Authority:
     def credentials(self) -> list[Credential]:
         """Everything there is: the authority's, the brokers', the clients', and what is revoked but not expired."""
         now = self._clock()
-        revoked = self.read_crl().revoked
+        lists = self.read_crl()
         found = []
+
+        def is_revoked(certificate: x509.Certificate, issuer: Issuer | None) -> bool:
+            return issuer is not None and issuer.id in lists and certificate.serial_number in lists[issuer.id].revoked
 
         def tls(certificate: x509.Certificate, name: str, role: str) -> None:
             expires = certificate.not_valid_after_utc
             state: Literal["valid", "expired", "revoked"] = "expired" if expires <= now else "valid"
-            if certificate.serial_number in revoked:
+            issuer = issuer_of(certificate, self.issuers)
+            if is_revoked(certificate, issuer):
                 state = "revoked"
-            found.append(Credential(name, "TLS", role, expires, state))
+            found.append(Credential(name, "TLS", role, expires, state, issuer.name if issuer else "not in ca.pem"))
 
-        tls(self.certificate, common_name(self.certificate), "ca")
+        for issuer in self.issuers:
+            tls(issuer.certificate, common_name(issuer.certificate), "ca")
         for broker in self.brokers():
             tls(read_certificate(self.broker_paths(broker.name)[0]), broker.name, "broker")
             found.append(Credential(broker.name, "CURVE", "broker", None, "valid"))
@@ -560,7 +626,7 @@ class Authority:
                     Credential(key.peer.name, "CURVE", key.peer.role, key.expires, "expired" if expired else "valid")
                 )
         for path, certificate in self._issued():
-            if certificate.serial_number in revoked and certificate.not_valid_after_utc > now:
+            if certificate.not_valid_after_utc > now and is_revoked(certificate, issuer_of(certificate, self.issuers)):
                 role, name = role_and_name(certificate, path)
                 tls(certificate, name, role)
         return found
@@ -570,6 +636,26 @@ class Authority:
     @property
     def ca_key_path(self) -> Path:
         return self.folder / "ca" / "ca-key.pem"
+
+    @property
+    def signer(self) -> Issuer:
+        """The authority that signs."""
+        return next(issuer for issuer in self.issuers if issuer.certificate == self.certificate)
+
+    def former_key_path(self, issuer: Issuer) -> Path:
+        """Where the key of an authority is kept that another has taken over from."""
+        return self.folder / "ca" / "former" / f"{issuer.id.hex()[:8]}-key.pem"
+
+    def _signer(self) -> Issuer:
+        if len(self.issuers) == 1:
+            return self.issuers[0]
+        with contextlib.suppress(AuthorityError, TypeError):
+            key = load_key(self.ca_key_path, self._passphrase if self.needs_passphrase else None)
+            for issuer in self.issuers:
+                if same_key(issuer.certificate, key):
+                    return issuer
+        # `ca_key` says what is wrong, once something is to be signed.
+        return self.issuers[0]
 
     def broker_paths(self, name: str) -> tuple[Path, Path, Path]:
         """Certificate with key, public CURVE key, secret CURVE key."""
@@ -596,7 +682,7 @@ class Authority:
             raise AuthorityError(f"There is a {kind} {name!r} already; brokers and clients cannot share a name.")
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """One at a time: of two people who revoke at the same moment, neither may undo the other's."""
         path = self.folder / "ca" / ".lock"
         try:
@@ -607,20 +693,44 @@ class Authority:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def ca_key(self) -> ec.EllipticCurvePrivateKey:
-        path = self.ca_key_path
+    def ca_key(self, issuer: Issuer | None = None) -> ec.EllipticCurvePrivateKey:
+        """The key of an authority, of the one that signs if no other is named.
+
+        Raises:
+            AuthorityError: it is not here, cannot be read, or is another's.
+        """
+        issuer = issuer or self.signer
+        path = self.ca_key_path if issuer == self.signer else self.former_key_path(issuer)
         if not path.exists():
             raise AuthorityError(
-                f"{path} is not here, and nothing can be signed without it. Do this where the authority's key is kept, "
-                "or put it back for a moment."
+                f"{path} is not here, and nothing can be signed by the authority {issuer.name} without it. Do this "
+                "where the key is kept, or put it back for a moment."
             )
-        if self.needs_passphrase and not self._passphrase:
+        encrypted = b"ENCRYPTED" in read(path)
+        if encrypted and not self._passphrase:
             raise AuthorityError(f"{path} has a passphrase. Give it with --passphrase-file or AFPOOLS_CA_PASSPHRASE.")
-        key = load_key(path, self._passphrase if self.needs_passphrase else None)
-        if not same_key(self.certificate, key):
-            raise AuthorityError(f"{path} is not the key of {self.folder / 'ca' / 'ca.pem'}.")
+        key = load_key(path, self._passphrase if encrypted else None)
+        if not same_key(issuer.certificate, key):
+            raise AuthorityError(
+                f"{path} is not the key of the authority {issuer.name} in {self.folder / 'ca' / 'ca.pem'}."
+            )
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return key
+
+    def _broker_issuer(self) -> Issuer:
+        """Who signs a broker's certificate: an authority that every registered client knows. One that was registered
+        before the authority that signs now was made has only the one before in its profile."""
+        now = self._clock()
+        for path in files_in(self.folder / "clients", ".pem"):
+            certificate = read_certificate(path)
+            issuer = issuer_of(certificate, self.issuers)
+            if (
+                issuer is not None
+                and issuer != self.signer
+                and now < min(certificate.not_valid_after_utc, issuer.expires)
+            ):
+                return issuer
+        return self.signer
 
     def _issue(
         self,
@@ -629,20 +739,24 @@ class Authority:
         public_key: CertificatePublicKeyTypes,
         lifetime: dt.timedelta,
         addresses: Iterable[x509.GeneralName] = (),
+        *,
+        issuer: Issuer | None = None,
     ) -> x509.Certificate:
         """Signs a certificate, and keeps a copy before anybody gets it: what is not known cannot be revoked."""
         now = self._clock()
+        issuer = issuer or self.signer
+        authority = issuer.certificate
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if role == "broker" else ExtendedKeyUsageOID.CLIENT_AUTH
-        authority_key = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        not_after = min(now + lifetime, self.certificate.not_valid_after_utc)
+        authority_key = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        not_after = min(now + lifetime, authority.not_valid_after_utc)
         if not_after <= now - _BACKDATE:
             raise AuthorityError(
-                f"The authority has expired on {self.certificate.not_valid_after_utc:%Y-%m-%d}. Make a new one in "
-                "another --dir."
+                f"The authority {issuer.name} expired on {authority.not_valid_after_utc:%Y-%m-%d}. Make another with "
+                "`afpools certs new-ca`."
             )
         certificate = (
             x509.CertificateBuilder(
-                issuer_name=self.certificate.subject,
+                issuer_name=authority.subject,
                 subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
             )
             .public_key(public_key)
@@ -661,7 +775,7 @@ class Authority:
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_key), critical=False
             )
-            .sign(self.ca_key(), hashes.SHA256())
+            .sign(self.ca_key(issuer), hashes.SHA256())
         )
         write(self.folder / "ca" / "issued" / f"{certificate.serial_number:040x}.pem", to_pem(certificate))
         return certificate
@@ -680,9 +794,13 @@ class Authority:
         write(key, curve_file("Public CURVE key of a client", metadata, public))
 
     def _write_profile(self, folder: Path, name: str, role: Role, entries: list[dict[str, str]]) -> None:
-        write(folder / "ca.pem", to_pem(self.certificate))
+        write(folder / "ca.pem", self.ca_pem())
         described = {"name": name, "role": str(role), "endpoints": entries}
         write(folder / "profile.json", json.dumps(described, indent=2) + "\n")
+
+    def ca_pem(self) -> bytes:
+        """All authorities, as clients and brokers have them."""
+        return b"".join(to_pem(issuer.certificate) for issuer in self.issuers)
 
     def _resolve(self, endpoints: Sequence[str]) -> list[dict[str, str]]:
         """The endpoints as a profile has them: TLS first, which every client can use, and CURVE with the broker's
@@ -758,59 +876,91 @@ class Authority:
         registered = self.client_paths(name)[0]
         return [*found, read_certificate(registered)] if registered.exists() else found
 
-    def read_crl(self) -> RevocationList:
+    def read_crl(self) -> dict[bytes, RevocationList]:
+        """What each authority has revoked, by its id.
+
+        Raises:
+            AuthorityError: the file is missing or wrong.
+        """
         path = self.folder / "ca" / "crl.pem"
         try:
-            return parse_revocation_list(read(path), self.certificate)
+            return match_revocation_lists(parse_revocation_lists(read(path)), self.issuers)
         except UNREADABLE as error:
             raise AuthorityError(f"{path}: {explain(error)}. `afpools certs check --fix` writes a new one.") from None
 
-    def _write_crl(self, revoked: dict[int, dt.datetime]) -> None:
-        """Signs a list of revoked certificates.
+    def no_list(self, issuer: Issuer) -> str:
+        """The sentence for an authority without a list."""
+        return (
+            f"{self.folder / 'ca' / 'crl.pem'}: it has no list of the authority {issuer.name}, and brokers trust none "
+            "without its list. `afpools certs check --fix` writes it where that authority's key is."
+        )
+
+    def write_crl(self, issuer: Issuer, revoked: Mapping[int, dt.datetime]) -> None:
+        """Signs an authority's list of revoked certificates, and puts it in place of its last one.
 
         It counts for as long as the authority does. A shorter term, as public authorities have, would oblige the
         studio to sign a new list every few days for nothing: brokers read the file itself, not an old copy of it.
         """
+        crl = self.make_crl(issuer, revoked, self.ca_key(issuer))
+        self.put_crl([crl, *self.lists_of(other for other in self.issuers if other != issuer)])
+
+    def make_crl(self, issuer: Issuer, revoked: Mapping[int, dt.datetime], key: ec.EllipticCurvePrivateKey) -> bytes:
+        """A list of revoked certificates, signed with the authority's key."""
         now = self._clock()
-        key = self.ca_key()
         builder = (
             x509.CertificateRevocationListBuilder()
-            .issuer_name(self.certificate.subject)
-            .last_update(min(now, self.certificate.not_valid_after_utc - dt.timedelta(seconds=1)))
-            .next_update(self.certificate.not_valid_after_utc)
+            .issuer_name(issuer.certificate.subject)
+            .last_update(min(now, issuer.expires - dt.timedelta(seconds=1)))
+            .next_update(issuer.expires)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()),
                 critical=False,
             )
-            .add_extension(x509.CRLNumber(self._next_crl_number()), critical=False)
+            .add_extension(x509.CRLNumber(self._next_crl_number(issuer)), critical=False)
         )
         for serial, when in sorted(revoked.items()):
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build()
             )
-        crl = builder.sign(key, hashes.SHA256())
-        write(self.folder / "ca" / "crl.pem", crl.public_bytes(Encoding.PEM))
+        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
-    def _next_crl_number(self) -> int:
+    def lists_of(self, issuers: Iterable[Issuer]) -> list[bytes]:
+        """The lists of these authorities in crl.pem that can be read, as they stand there."""
+        path = self.folder / "ca" / "crl.pem"
+        found: list[bytes] = []
+        with contextlib.suppress(*UNREADABLE, AuthorityError):
+            wanted = tuple(issuers)
+            for block in pem_blocks(read(path), b"X509 CRL", damaged=True):
+                with contextlib.suppress(*UNREADABLE):
+                    if match_revocation_lists(parse_revocation_lists(block), wanted):
+                        found.append(block + b"\n")
+        return found
+
+    def put_crl(self, lists: Sequence[bytes]) -> None:
+        write(self.folder / "ca" / "crl.pem", b"".join(lists))
+
+    def _next_crl_number(self, issuer: Issuer) -> int:
         """Larger than all before, even where the file with the last one is lost: seconds since 1970, or one more."""
         seconds = int(self._clock().timestamp())
         try:
-            return max(seconds, self.read_crl().number + 1)
-        except AuthorityError:
+            return max(seconds, self.read_crl()[issuer.id].number + 1)
+        except (AuthorityError, KeyError):
             return seconds
 
-    def superseded(self) -> dict[int, str]:
-        """Client certificates that must not be accepted any more, with their names: see the strategy above."""
-        found: dict[int, str] = {}
+    def superseded(self) -> dict[tuple[bytes, int], str]:
+        """Client certificates that must not be accepted any more, by their issuer's id and their serial, with their
+        names: see the strategy above."""
+        found: dict[tuple[bytes, int], str] = {}
         for path, certificate in self._issued():
             role, name = role_and_name(certificate, path)
-            if role == "broker" or certificate.not_valid_after_utc <= self._clock():
+            issuer = issuer_of(certificate, self.issuers)
+            if role == "broker" or issuer is None or certificate.not_valid_after_utc <= self._clock():
                 continue
             registered = self.client_paths(name)[0]
             if not registered.exists() or public_bytes(read_certificate(registered).public_key()) != public_bytes(
                 certificate.public_key()
             ):
-                found[certificate.serial_number] = name
+                found[issuer.id, certificate.serial_number] = name
         return found
 
 

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools_broker.credentials import CredentialError
+from afpools_broker.files import CredentialError
 from afpools_broker.protocol import Role
 
-from . import inspection
+from . import inspection, succession
 from .authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError, own_addresses
 from .output import JsonOption, console, fail, plural, print_json, print_table, printable, say, table, warn
 
@@ -99,6 +99,48 @@ def ca(
     say("Next: afpools certs broker NAME -a ADDRESS")
 
 
+@app.command("new-ca")
+def new_ca(
+    folder: FolderOption = _FOLDER,
+    name: Annotated[str | None, typer.Option(help="Your studio's; without it as before.")] = None,
+    days: DaysOption = CA_LIFETIME.days,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make a second authority that takes over from the first. What the first has issued stays good until retire-ca."""
+    secret = _given_passphrase(passphrase_file)
+    if passphrase and secret is None:
+        secret = typer.prompt("Passphrase for the new key", hide_input=True, confirmation_prompt=True, err=True)
+    before = _open_to_read(folder)
+    after = succession.new_authority(before, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
+    _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
+    say(f"The authority {after.signer.name} signs from now on, and {before.signer.name} is still trusted.")
+    say(
+        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. Then run "
+        "`afpools certs renew NAME` for every client, and copy the profiles."
+    )
+
+
+@app.command("retire-ca")
+def retire_ca(
+    folder: FolderOption = _FOLDER,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where brokers and clients have certificates of it, and are put out.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Stop trusting the authority that another has taken over from."""
+    authority = _open(folder, passphrase_file)
+    retired = succession.retire(authority, force=force)
+    say(f"Not trusted any more: {', '.join(issuer.name for issuer in retired)}.")
+    say(
+        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. The profiles here "
+        "trust the remaining authority only: copy them once more, so that no workstation trusts the old one."
+    )
+
+
 @app.command()
 def broker(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in [broker] name of broker.toml.")] = "broker",
@@ -179,6 +221,13 @@ def renew(
     _wrote(made)
     if made == authority.broker_paths(name)[0]:
         say("A broker on this machine shows it within a second; for any other, copy the file there.")
+        if len(authority.issuers) > 1 and name in succession.still_needed(authority):
+            say(
+                "The authority before has signed it: some clients know no other. Renew these first (`afpools certs "
+                f"list`), copy their profiles, and then renew {name!r} again."
+            )
+        elif len(authority.issuers) > 1:
+            warn("The new authority has signed it. Workstations with a profile from before that authority refuse it.")
     elif made == authority.profile_path(name):
         say("Next: copy the profile to the workstation again. Its CURVE key has more time already.")
     else:
@@ -186,6 +235,8 @@ def renew(
             f"The profile of {name!r} is not here. Next: put {made} in place of the certificate in the workstation's "
             "client.pem. Its CURVE key has more time already."
         )
+        if len(authority.issuers) > 1:
+            say(f"And put {folder / 'ca' / 'ca.pem'} in place of its ca.pem: there is a new authority.")
 
 
 @app.command()
@@ -221,12 +272,15 @@ def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False
                     "expires": row.expires.isoformat() if row.expires else None,
                     "days_left": (row.expires - now).days if row.expires else None,
                     "state": row.state,
+                    "authority": row.authority,
                 }
                 for row in rows
             ]
         )
         return
-    made = table("Name", "Kind", "Role", "Expires", "Days left", "State", right=("Days left",))
+    # Worth a column only while one authority takes over from another.
+    several = ("Authority",) if len(authority.issuers) > 1 else ()
+    made = table("Name", "Kind", "Role", "Expires", "Days left", "State", *several, right=("Days left",))
     for row in rows:
         expires, days = "never", Text()
         if row.expires is not None:
@@ -234,7 +288,8 @@ def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False
             soon = row.state == "valid" and row.expires - now < dt.timedelta(days=_WARN_DAYS)
             days = Text(str((row.expires - now).days), "yellow" if soon else "")
         state = Text(row.state, "" if row.state == "valid" else "red")
-        made.add_row(printable(row.name), row.kind, row.role, expires, days, state)
+        issuer = (printable(row.authority),) if several else ()
+        made.add_row(printable(row.name), row.kind, row.role, expires, days, state, *issuer)
     print_table(made)
 
 

@@ -86,7 +86,7 @@ def _root(
 def _expected() -> tuple[type[Exception], ...]:
     """What a command may raise that is nobody's defect, besides the client library's errors; imported when needed."""
     from afpools_broker.config import ConfigError
-    from afpools_broker.credentials import CredentialError
+    from afpools_broker.files import CredentialError
     from afpools_broker.listeners import ListenError
     from afpools_broker.store import Irreconcilable, StoreUnavailable
     from afpools_broker.store.archive import ArchiveError

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from afpools_broker.credentials import UNREADABLE, certificate_role, explain
+from afpools_broker.credentials import certificate_role
+from afpools_broker.files import UNREADABLE, explain
 
 MAKE_ANEW = "Make the client's keys anew: `afpools certs profile NAME --role ROLE --force`."
 

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-
-from afpools_broker.credentials import (
-    CredentialError,
-    explain,
-    parse_key_file,
-    read_curve_secret,
-    same_key,
-    too_open,
-)
+from afpools_broker.authorities import Issuer, issuer_of, parse_issuers, parse_revocation_lists
+from afpools_broker.credentials import parse_key_file, read_curve_secret, same_key, too_open
+from afpools_broker.files import UNREADABLE, CredentialError, explain
 
 from .authority import Authority
 from .credential_files import (
@@ -30,7 +23,6 @@ from .credential_files import (
     read,
     read_certificate,
     role_and_name,
-    to_pem,
 )
 
 
@@ -68,14 +60,16 @@ class _Inspection:
 
     def _check_ca(self) -> Iterator[Problem]:
         path = self._folder / "ca" / "ca.pem"
-        try:
-            self._authority.certificate.verify_directly_issued_by(self._authority.certificate)
-        except (ValueError, TypeError, InvalidSignature):
-            yield Problem(f"{path}: it is damaged: its signature is wrong. Restore it from a backup.")
-        if self._authority.certificate.not_valid_after_utc <= self._now:
-            yield Problem(
-                f"{path}: it has expired on {self._authority.certificate.not_valid_after_utc:%Y-%m-%d}. Make a new one."
-            )
+        for issuer in self._authority.issuers:
+            if issuer.expires <= self._now:
+                yield Problem(
+                    f"{path}: the authority {issuer.name} expired on {issuer.expires:%Y-%m-%d}. "
+                    + (
+                        "Make another with `afpools certs new-ca`."
+                        if issuer == self._authority.signer
+                        else "Run `afpools certs retire-ca`."
+                    )
+                )
         if self._authority.can_sign:
             try:
                 self._authority.ca_key()
@@ -88,22 +82,43 @@ class _Inspection:
         except AuthorityError as error:
             yield Problem(f"{error} Restore it from a backup: what is not known cannot be revoked.")
             return
+        path = self._folder / "ca" / "crl.pem"
+        good = [issuer for issuer in self._authority.issuers if issuer.expires > self._now]
         try:
-            crl = self._authority.read_crl()
+            lists = self._authority.read_crl()
         except AuthorityError as error:
-            yield Problem(str(error), self._authority.rewrite_crl)
+            yield Problem(str(error), partial(self._rewrite_lists, good))
             return
-        if crl.next_update <= self._now:
+        ours = self._authority.lists_of(self._authority.issuers)
+        if len(parse_revocation_lists(read(path))) != len(ours):
             yield Problem(
-                f"{self._folder / 'ca' / 'crl.pem'}: it should have been replaced by {crl.next_update:%Y-%m-%d}.",
-                self._authority.rewrite_crl,
+                f"{path}: it holds a list of an authority that is not in ca/ca.pem.",
+                partial(self._authority.put_crl, ours),
             )
-        for serial in superseded.keys() - crl.revoked.keys():
-            name = superseded[serial]
+        for issuer in good:
+            if issuer.id not in lists:
+                yield Problem(self._authority.no_list(issuer), partial(self._authority.rewrite_crl, issuer))
+            elif lists[issuer.id].next_update <= self._now:
+                yield Problem(
+                    f"{path}: the list of the authority {issuer.name} should have been replaced by "
+                    f"{lists[issuer.id].next_update:%Y-%m-%d}.",
+                    partial(self._authority.rewrite_crl, issuer),
+                )
+        # Several certificates of one name are revoked together.
+        accepted = {
+            name
+            for (issuer_id, serial), name in superseded.items()
+            if issuer_id in lists and serial not in lists[issuer_id].revoked
+        }
+        for name in sorted(accepted):
             yield Problem(
                 f"A certificate of {name!r} is still accepted, but its key is not registered in clients/ any more. "
                 f"Run `afpools certs revoke {name}`."
             )
+
+    def _rewrite_lists(self, issuers: list[Issuer]) -> None:
+        for issuer in issuers:
+            self._authority.rewrite_crl(issuer)
 
     def _check_certificate(self, path: Path, role: str, command: str) -> Iterator[Problem]:
         """Chain, dates, role and name of one certificate, and its key if that is in the same file."""
@@ -113,10 +128,8 @@ class _Inspection:
         except AuthorityError as error:
             yield Problem(f"{error} Run `{command}`.")
             return
-        try:
-            certificate.verify_directly_issued_by(self._authority.certificate)
-        except (ValueError, TypeError, InvalidSignature):
-            yield Problem(f"{path}: it was not issued by the authority in ca/ca.pem. Run `{command}`.")
+        if issuer_of(certificate, self._authority.issuers) is None:
+            yield Problem(f"{path}: it was not issued by an authority in ca/ca.pem. Run `{command}`.")
         if certificate.not_valid_after_utc <= self._now:
             yield Problem(
                 f"{path}: it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}. "
@@ -203,8 +216,11 @@ class _Inspection:
                     key.peer.role,
                     f"afpools certs profile {name} --role {key.peer.role} --force",
                 )
-                if read(profile / "ca.pem") != to_pem(self._authority.certificate):
-                    yield Problem(f"{profile / 'ca.pem'}: it is not ca/ca.pem. Run `afpools certs renew {name}`.")
+                if set(parse_issuers(read(profile / "ca.pem"))) != set(self._authority.issuers):
+                    yield Problem(
+                        f"{profile / 'ca.pem'}: it does not hold the same authorities as ca/ca.pem. Run "
+                        f"`afpools certs renew {name}`, and copy the profile."
+                    )
                 self._authority.urls(profile)
                 for entry in json.loads(read(profile / "profile.json"))["endpoints"]:
                     if entry["url"].startswith("curve:") and entry.get("server_key") not in server_keys:
@@ -214,9 +230,11 @@ class _Inspection:
                         )
             except (AuthorityError, CredentialError) as error:
                 yield Problem(str(error))
+            except UNREADABLE as error:
+                yield Problem(f"{profile / 'ca.pem'}: {explain(error)}. Run `afpools certs renew {name}`.")
 
     def _check_permissions(self) -> Iterator[Problem]:
-        secrets_found = [self._authority.ca_key_path]
+        secrets_found = [self._authority.ca_key_path, *files_in(self._folder / "ca" / "former", ".pem")]
         secrets_found += files_in(self._folder / "brokers", ".pem") + files_in(self._folder / "brokers", ".key_secret")
         for folder in ("profiles", "revoked"):
             for pattern in ("client.pem", "client.key_secret"):
