@@ -49,9 +49,12 @@ class Desk:
     def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
         return json.loads(self.answer(data, peer))
 
-    def see(self, *names: str) -> None:
+    def see(self, *names: str, engine: str = "3.4.1") -> None:
         """The farm has these renders now."""
-        renders = tuple(Render(name, ("online",)) for name in names)
+        self.see_renders(*(Render(name, ("online",), engine=engine) for name in names))
+
+    def see_renders(self, *renders: Render) -> None:
+        """The farm is this now."""
         self.keeper.see_farm(Farm(renders, self.now[0], known_since=time.monotonic() + 3600))
 
     def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from . import ecmascript
 from .mask_check import LOOKS_LIKE_REGEX
-from .masks import LENGTH_LIMIT, Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
+from .masks import ACCEPT_REGEX, LENGTH_LIMIT, Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
 from .prefix_tree import escape
 from .protocol import Code, Dialect, Reading, RequestRefused
 
@@ -40,6 +40,7 @@ def joined(
     inside: Collection[str],
     known: Collection[str],
     accept: Sequence[Dialect],
+    no_find: str = "",
 ) -> Mask:
     """The exclude mask that keeps a job off every host outside the pool, and off those that its own mask excludes.
 
@@ -51,6 +52,7 @@ def joined(
         inside: the pool's hosts, as the farm spells them.
         known: all known hosts.
         accept: the mask types the caller can set.
+        no_find: as `masks.exclude_mask`.
 
     Raises:
         RequestRefused: `bad_request` for a mask that afserver would not compile, or not read to its end; `empty_pool`
@@ -76,8 +78,12 @@ def joined(
     # The pool's own dialect first; the other where the job's mask cannot be said in it.
     dialects: list[Dialect] = [mask.type] if mask.type != "any" else ["find", "regex"]
     dialects += [dialect for dialect in accept if dialect not in dialects]
-    why = "its own exclude mask is a regex, and the caller can set find only"
+    why, advice = "its own exclude mask is a regex, and the caller can set find only", "Shorten that mask."
     for dialect in dialects:
+        if dialect == "find" and no_find:
+            if "regex" not in accept:
+                why, advice = no_find, ACCEPT_REGEX
+            continue
         if dialect not in accept or (dialect == "find" and theirs.as_find is None):
             continue
         try:
@@ -95,7 +101,7 @@ def joined(
             why = f"what the two masks do together is not known here ({error})"
     raise RequestRefused(
         Code.MASK_NOT_EXPRESSIBLE,
-        f"The pool's mask cannot be joined with the job's own exclude mask, {_cut(own)}: {why}. Shorten that mask.",
+        f"The pool's mask cannot be joined with the job's own exclude mask, {_cut(own)}: {why}. {advice}",
     )
 
 

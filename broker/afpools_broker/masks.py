@@ -37,6 +37,10 @@ SHORT = 4 * 1024
 """What a `list` or `compact` may take, in bytes, where another style would take less. That is 340 names of 12
 characters, which take afserver some 50 µs for each name matched (measured), for every waiting job and every render."""
 
+ACCEPT_REGEX = "Accept regex as well, and set the job's hosts_mask_type to it."
+"""What to do about a refusal where only `find` was accepted. Afanasy before 3.4.0 ignores the type, and reads the mask
+as regex anyway."""
+
 _FALL_BACK: dict[Style, tuple[Style, ...]] = {
     "list": ("list", "compact", "complement"),
     "compact": ("compact", "complement"),
@@ -85,7 +89,12 @@ class _Draft:
 
 
 def exclude_mask(
-    inside: Collection[str], known: Collection[str], *, accept: Sequence[Dialect], style: Style = "list"
+    inside: Collection[str],
+    known: Collection[str],
+    *,
+    accept: Sequence[Dialect],
+    style: Style = "list",
+    no_find: str = "",
 ) -> Mask:
     """The mask that excludes every known host but those of the pool, in the asked style or the next that is right.
 
@@ -95,6 +104,8 @@ def exclude_mask(
         accept: the mask types the caller can set on a job.
         style: `list`: the names. `compact`: the same through a prefix tree, whichever of the accepted dialects makes it
             shorter. `complement`: everything but the pool, which is made of the pool's names alone.
+        no_find: a clause that says why this farm must not be given a mask that is right as `find` only; empty where it
+            may.
 
     Raises:
         RequestRefused: `empty_pool`, or `mask_not_expressible`, naming what clashes.
@@ -104,7 +115,7 @@ def exclude_mask(
         raise RequestRefused(
             Code.EMPTY_POOL, "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
         )
-    drawing = _Drawing(inside, known, accept)
+    drawing = _Drawing(inside, known, accept, no_find)
     drafts: dict[Style, _Draft] = {}
     why_not: dict[Style, str] = {}
     for candidate in _FALL_BACK[style]:
@@ -119,7 +130,7 @@ def exclude_mask(
         why_not[candidate] = f"it would take {draft.size:,} bytes, and more than {SHORT:,} slow the farm down"
     else:
         if not drafts:
-            raise RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept))
+            raise RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept, no_find))
         # None is short, so the least long.
         chosen = min(drafts, key=lambda name: drafts[name].size)
     draft = drafts[chosen]
@@ -187,8 +198,11 @@ class _Drawing:
     Args: as `exclude_mask`.
     """
 
-    def __init__(self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect]) -> None:
+    def __init__(
+        self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect], no_find: str
+    ) -> None:
         self._accept = accept
+        self._no_find = no_find
         pool = frozenset(inside)
         self.known = sorted([*known, *pool.difference(known)])
         self.inside = sorted(pool)
@@ -232,6 +246,8 @@ class _Drawing:
         regex = _guarded("|".join(map(prefix_tree.escape, self.outside)), self.outside)
         if not reason and regex == plain:
             return _Draft(plain, "any")
+        # What both dialects read alike is right on any farm; what only one does is not.
+        reason = reason or self._no_find
         if not reason and "find" in self._accept:
             return _Draft(plain, "find")
         return _Draft(regex, "regex") if "regex" in self._accept else reason
@@ -247,7 +263,10 @@ class _Drawing:
             else:
                 text = "|".join(self._cover)
                 both = self._cover == self.outside and all(prefix_tree.escape(name) == name for name in self.outside)
-                drafts.append(_Draft(text, "any" if both else "find"))
+                if both or not self._no_find:
+                    drafts.append(_Draft(text, "any" if both else "find"))
+                else:
+                    reason = self._no_find
         if "regex" in self._accept:
             drafts.append(_Draft(_guarded(prefix_tree.expression(self.outside), self.outside), "regex"))
         return min(drafts, key=lambda draft: draft.size) if drafts else reason
@@ -282,7 +301,7 @@ class _Drawing:
         )
 
 
-def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect]) -> str:
+def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect], no_find: str) -> str:
     """Why there is no mask in any style, each reason once, and what to do about it."""
     styles: dict[str, list[str]] = {}
     for style, reason in why_not.items():
@@ -290,8 +309,10 @@ def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect]) -> str:
     reasons = " ".join(f"As {' or '.join(names)}: {reason}." for reason, names in styles.items())
     if "regex" in accept:
         advice = "A pool of fewer hosts, or of neighbours in their numbering, takes a shorter mask."
+    elif no_find in styles:
+        advice = f"{ACCEPT_REGEX} Or update that render, or delete it in Afanasy if the machine is gone."
     else:
-        advice = "Accept regex as well, and set the job's hosts_mask_type to it."
+        advice = ACCEPT_REGEX
     return f"The farm would read no mask rightly that can be given here. {reasons} {advice}"
 
 

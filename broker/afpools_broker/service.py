@@ -439,6 +439,7 @@ class Service:
             inside=fences.members[params.pool],
             known=fences.known,
             accept=params.accept,
+            no_find=fences.engines.no_find,
         )
 
     def _refuse_unknown_hosts(self, snapshot: Snapshot, farm_age: float | None) -> None:

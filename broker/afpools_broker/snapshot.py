@@ -3,8 +3,8 @@
 Strategy: a `Snapshot` never changes; a new one replaces it in one assignment, so that a reader needs no lock, and no
 lock is ever held while the store is asked. A load that began earlier than the one already shown is thrown away, so
 that an older picture can never replace a newer one. What is costly to derive (the farm's spelling of each pool,
-masks) lives in `Fences`, which outlives a snapshot as long as neither the pools nor the names on the farm change:
-renders go busy and free every second, and masks do not care.
+masks) lives in `Fences`, which outlives a snapshot as long as neither the pools nor the names and versions on the farm
+change: renders go busy and free every second, and masks do not care.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import cached_property
 
 import msgspec
 
+from .engines import ANY_ENGINE, Engines, engines_of
 from .farm import Farm, Render
 from .hosts import Spelling
 from .masks import Mask, exclude_mask
@@ -36,10 +37,12 @@ class Fences:
     Args:
         contents: what the store holds.
         farm: the names of the farm's renders.
+        engines: what their versions allow.
     """
 
-    def __init__(self, contents: Contents, farm: frozenset[str]) -> None:
+    def __init__(self, contents: Contents, farm: frozenset[str], engines: Engines = ANY_ENGINE) -> None:
         self.farm = farm
+        self.engines = engines
         self._contents = contents
         self._masks: dict[MaskKey, Mask | RequestRefused] = {}
 
@@ -91,7 +94,9 @@ class Fences:
         if name not in self.members:
             raise unknown_pool(name)
         try:
-            made = exclude_mask(self.members[name], self.known, accept=accept, style=style)
+            made = exclude_mask(
+                self.members[name], self.known, accept=accept, style=style, no_find=self.engines.no_find
+            )
         except RequestRefused as refusal:
             self._masks[key] = refusal
             raise
@@ -129,14 +134,18 @@ class Snapshot:
             names = last.fences.farm
         else:
             names = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
+        # Of a farm that is kept by hand, no version is known: what the callers accept is what they know of it.
+        engines = ANY_ENGINE
+        if farm is not None and not by_hand:
+            engines = last.fences.engines if last is not None and farm is last.farm else engines_of(farm.renders)
         if last is not None and contents == last.contents:
             contents = last.contents
         if last is not None and names == last.fences.farm:
             # The same names, kept once; and what follows from them, where it follows from the same pools.
             names = last.fences.farm
-            if contents is last.contents:
+            if contents is last.contents and engines == last.fences.engines:
                 return cls(contents, farm, last.fences)
-        return cls(contents, farm, Fences(contents, names))
+        return cls(contents, farm, Fences(contents, names, engines))
 
     def pool(self, name: str) -> Pool:
         """The pool of that name.

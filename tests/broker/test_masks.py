@@ -378,6 +378,28 @@ def test_a_failed_proof_says_what_is_needed_and_no_more(monkeypatch: pytest.Monk
 # Against the oracle
 
 
+@given(
+    known=big_farms,
+    random=st.randoms(use_true_random=False),
+    style=st.sampled_from(STYLES),
+    accept=st.sampled_from([("find",), ("find", "regex")]),
+)
+@against_the_oracle
+def test_a_mask_for_an_old_engine_is_right_as_regex_whatever_is_accepted(
+    oracle: Oracle, known: list[str], random: random.Random, style: Style, accept: tuple[Dialect, ...]
+) -> None:
+    pool = set(random.sample(known, random.randint(1, len(known))))
+    try:
+        mask = exclude_mask(pool, known, accept=accept, style=style, no_find="an old one")
+    except RequestRefused as refused:
+        assert refused.code == Code.MASK_NOT_EXPRESSIBLE
+        assert "regex" not in accept
+        return
+    assert mask.type != "find"
+    assert mask.type == "any" or mask.type in accept
+    assert oracle.ask(mask.text, "regex", known).excluded == set(known) - pool
+
+
 @given(known=big_farms, random=st.randoms(use_true_random=False), style=st.sampled_from(STYLES))
 @against_the_oracle
 def test_the_proof_sees_in_a_damaged_mask_what_afserver_would_see(

@@ -125,7 +125,7 @@ def test_registered_hosts_count_as_known(desk: Desk) -> None:
     assert desk.ok("mask", pool="fx")["mask"] == "new-1|new-2|pc-02|pc-04|pc-05"
     hosts = {host["name"]: host for host in desk.ok("hosts.list")["hosts"]}
     assert hosts["new-1"] == {"name": "new-1", "registered": True}
-    assert hosts["pc-01"] == {"name": "pc-01", "states": ["online"], "pools": ["fx"]}
+    assert hosts["pc-01"] == {"name": "pc-01", "states": ["online"], "engine": "3.4.1", "pools": ["fx"]}
     desk.ok("hosts.forget", hosts=["new-1"])
     assert desk.ok("mask", pool="fx")["mask"] == "new-2|pc-02|pc-04|pc-05"
 
@@ -365,6 +365,40 @@ def test_an_import_that_ends_in_the_middle_says_what_is_imported(desk: Desk, mon
     desk.keeper.refuse_writes("")
     assert [pool["created"] for pool in desk.ok("pools.import_native", request_id="once")["pools"]] == [True] * 3
     assert len(desk.ok("history.list")["entries"]) == 3
+
+
+def test_a_farm_with_an_old_engine_is_given_no_find_mask_whatever_is_accepted(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-10", "node.2"])
+    names = ["pc-10", "pc-2", "node.1", "node.2", "w"]
+    desk.see(*names)
+    find = desk.ok("mask", pool="fx", accept=["find"], style="compact")
+    assert (find["mask"], find["mask_type"]) == ("node.1|pc-2|w", "find")
+    # One that is off may come back.
+    old = Render("pc-2", ("offline",), engine="3.3.1")
+    desk.see_renders(*(old if name == "pc-2" else Render(name, ("online",), engine="3.4.1") for name in names))
+    for style in ("list", "compact", "complement"):
+        assert desk.ok("mask", pool="fx", style=style)["mask_type"] == "regex"
+        error = desk.ask("mask", pool="fx", style=style, accept=["find"])["error"]
+        assert error["code"] == Code.MASK_NOT_EXPRESSIBLE
+        assert "the render 'pc-2' runs Afanasy 3.3.1" in error["message"]
+        assert (
+            "Accept regex as well, and set the job's hosts_mask_type to it. Or update that render" in error["message"]
+        )
+    joint = desk.ok("mask", pool="fx", exclude="pc", exclude_type="find")
+    assert joint["mask_type"] == "regex"
+    error = desk.ask("mask", pool="fx", exclude="pc", exclude_type="find", accept=["find"])["error"]
+    assert (error["code"], "3.3.1" in error["message"]) == (Code.MASK_NOT_EXPRESSIBLE, True)
+
+
+def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
+    desk.see(*FARM, engine="3.3.1")
+    for style in ("list", "compact"):
+        result = desk.ok("mask", pool="fx", style=style, accept=["find"])
+        assert (result["mask"], result["mask_type"]) == ("pc-02|pc-04|pc-05", "any")
+    assert "3.3.1" in desk.ask("mask", pool="fx", accept=["find"], exclude="pc-01")["error"]["message"]
+    desk.see(*FARM)
+    assert desk.ok("mask", pool="fx", accept=["find"], exclude="pc-01")["mask_type"] == "find"
 
 
 def test_each_refusal_has_its_code(desk: Desk) -> None:
