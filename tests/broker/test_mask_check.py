@@ -114,3 +114,45 @@ def test_other_traps_are_noticed() -> None:
         assert "'PC-01' would exclude hosts in lower case only" in warned("PC-01|pc-02", dialect)
     assert warned("PC-0[13]|pc-02", "regex").count("case") == 0
     assert "command line" in warned("pc-01|" * 10_000, "find")
+
+
+def test_what_looks_like_a_regex_is_told_by_its_characters() -> None:
+    for character in r"\^$*+?()[]{}":
+        assert "looks like a regex" in warned(f"pc{character}01", "find")
+    assert "looks like a regex" in warned("pc-01.", "find")
+    # Names may hold a dot, and what else is there separates them.
+    for plain in ("pc-01.studio.lan", "pc-01|pc-02", "pc-01, pc-02", "pc_01"):
+        assert "looks like a regex" not in warned(plain, "find")
+
+
+def test_what_find_would_miss_is_named() -> None:
+    assert "As find, Afanasy's default since 3.4.0, it does not exclude 'pc-02', 'pc-03'." in warned(
+        "pc-0[23]", "regex"
+    )
+    both = warned("pc-1|pc-0[23]", "regex")
+    assert "it excludes 'pc-10' too and does not exclude 'pc-02', 'pc-03'." in both
+
+
+def test_a_mask_of_which_nothing_is_left_is_said_to_be_empty_and_nothing_more() -> None:
+    for dialect in ("find", "regex"):
+        assert len(check(" ;", dialect, FARM).warnings) == 1
+    assert len(check("pc-0[", "regex", FARM).warnings) == 1
+    assert len(check(r"(pc)-\1", "regex", FARM).warnings) == 1
+
+
+def test_on_a_farm_without_hosts_nothing_is_said_of_hosts() -> None:
+    assert check("pc-01", "find", []).warnings == ()
+
+
+def test_only_what_lower_case_would_cure_is_blamed_on_it() -> None:
+    farm = [*FARM, "LT-07"]
+    assert "case" not in warned("LT-07|pc-02", "find", farm)
+    assert "case" not in warned("WS-99|pc-02", "find", farm)
+    assert "case" not in warned("ws-99", "find", farm)
+    assert "case" not in warned("WS-99", "find", farm)
+    # \\D is not \\d in capitals.
+    assert "case" not in warned(r"pc\D\D01", "regex", farm)
+    assert "'PC-01' would" in warned("PC-01, pc-02", "find", farm)
+    assert "'PC-01,x'" not in warned("PC-01,x|pc-02", "regex", farm)
+    # In lower case, lt-07 would be excluded if it were spelled so.
+    assert "'Lt-07' would exclude hosts in lower case only" in warned("Lt-07|pc-02", "find", farm)
