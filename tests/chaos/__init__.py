@@ -12,7 +12,7 @@ brokers.py   a broker's process
 clock.py     its wall clock, with clock.cpp
 stores.py    the databases, and the way past the brokers
 asking.py    a client that writes down what it is told; writer.py and reader.py are its processes
-peers.py     processes that attack
+peers/       processes that attack
 world.py     all of it together
 faults/      what is done to it
 runner.py    a run; __main__.py is the command

@@ -15,7 +15,7 @@ from tests.command import AFPOOLS
 
 from .checker import ALLOWANCE, check
 from .clock import Clock
-from .faults import Fault, every
+from .faults import Fault, NotCarriedOut, every
 from .faults.disks import FILE_BYTES, MEMBER_BYTES, small_disk
 from .findings import Finding
 from .history import Attack, History, Operation, Outcome
@@ -144,20 +144,21 @@ class _Faults:
         self._close_period()
         begun = time.monotonic()
         try:
-            what = fault.begin()
-            self._doing = f"{fault.name} ({what})" if what else fault.name
-            self._tell()
-            self._wait(time.monotonic() + step.seconds)
-        except PyMongoError as error:
+            try:
+                what = fault.begin()
+                self._doing = f"{fault.name} ({what})" if what else fault.name
+                self._tell()
+                self._wait(time.monotonic() + step.seconds)
+            finally:
+                ended = time.monotonic()
+                self._doing = f"after {fault.name}"
+                self.periods.append(Period(fault.name, fault.is_attack, begun, ended, float("inf")))
+                if fault.is_attack:
+                    self.attacks.append(Attack(fault.name, begun, ended))
+                fault.end()
+        except (PyMongoError, NotCarriedOut) as error:
             # The database may be too busy for its operator as well; a fault that was not there found nothing.
             self.undone.append(f"{fault.name}: {error}")
-        finally:
-            ended = time.monotonic()
-            fault.end()
-            self._doing = f"after {fault.name}"
-            self.periods.append(Period(fault.name, fault.is_attack, begun, ended, float("inf")))
-            if fault.is_attack:
-                self.attacks.append(Attack(fault.name, begun, ended))
 
     def _close_period(self) -> None:
         if self.periods:

@@ -13,6 +13,10 @@ from typing import ClassVar
 from ..world import World
 
 
+class NotCarriedOut(Exception):
+    """A fault was not what it should have been, so nothing that was seen says anything. The message says why."""
+
+
 class Fault(ABC):
     """Something that goes wrong.
 
@@ -54,7 +58,11 @@ class Fault(ABC):
         """
 
     def end(self) -> None:  # noqa: B027  (what does not hold needs no end)
-        """Takes it back."""
+        """Takes it back.
+
+        Raises:
+            NotCarriedOut: it was not what it should have been.
+        """
 
 
 def every() -> dict[str, type[Fault]]:

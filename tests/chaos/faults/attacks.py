@@ -1,9 +1,8 @@
-"""Peers that do their worst to the first broker, each as a fault. What they do is in peers.py."""
+"""Peers that do their worst to the first broker, each as a fault. What they do is in peers/."""
 
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import time
 
@@ -13,9 +12,10 @@ from tests.afserver import renders_answer
 from afpools_broker.protocol import Role
 
 from ..history import Outcome, Revocation, read
-from ..peers import PEERS, PeerSpec
+from ..peers import PeerSpec
+from ..peers.catalogue import PEERS
 from ..world import World
-from . import Fault
+from . import Fault, NotCarriedOut
 
 _ANSWERED_WITHIN = 10.0
 
@@ -25,6 +25,10 @@ class _Attack(Fault):
 
     is_attack = True
     least = 12.0
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        super().__init__(world, dice)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> str:
         broker = self.world.brokers[0]
@@ -44,16 +48,19 @@ class _Attack(Fault):
         )
         file = self.world.folder / "history" / f"{self._name}.peer.json"
         file.write_bytes(msgspec.json.encode(spec))
-        self._process: subprocess.Popen[bytes] | None = self.world.run(
-            "tests.chaos.peers", self.name, str(file), log=f"peer-{self.name}"
-        )
+        self._process = self.world.run("tests.chaos.peers", self.name, str(file), log=f"peer-{self.name}")
         return self._name
 
     def end(self) -> None:
-        process = getattr(self, "_process", None)
-        if process is not None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        process = self._process
+        if process is None:
+            return
+        ended = process.poll()
+        process.kill()
+        process.wait()
+        if ended is not None:
+            log = (self.world.folder / "logs" / f"peer-{self.name}.log").read_text()
+            raise NotCarriedOut(f"the peer ended by itself ({ended}): {log.strip().rpartition(chr(10))[2]}")
 
 
 def _about(peer: str) -> str:
@@ -75,8 +82,8 @@ class Unread(_Attack):
         return super().begin()
 
     def end(self) -> None:
-        super().end()
         self.world.farm.renders = self._renders
+        super().end()
 
 
 class Revoked(_Attack):
@@ -107,11 +114,11 @@ class Revoked(_Attack):
             time.sleep(0.1)
 
     def end(self) -> None:
-        super().end()
         for actor in self.world.actors[self._before :]:
             actor.process.kill()
             actor.process.wait()
         del self.world.actors[self._before :]
+        super().end()
 
 
 _OWN = {fault.name: fault for fault in (Unread, Revoked)}
