@@ -82,7 +82,7 @@ fuzz: $(FUZZ)  ## bad input, millions of it, for all that reads what others wrot
 chaos: $(DEV)  ## real brokers under faults and attacks: MINUTES=10 SEED= FAULTS=, and what docs/testing.md has
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(STORE),--store $(STORE)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SCALE),--scale $(SCALE)) \
-	  $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(KEEP),--keep $(KEEP))
+	  $(if $(MEMORY),--memory $(MEMORY)) $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(KEEP),--keep $(KEEP))
 
 clean:  ## remove what `make` made; keys and pools in $(STATE) stay
 	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -13,7 +13,7 @@ clock.py     its wall clock, with clock.cpp
 stores.py    the databases, and the way past the brokers
 asking.py    a client that writes down what it is told; writer.py and reader.py are its processes
 peers/       processes that attack
-world.py     all of it together
+world.py     all of it together; founding.py is how it begins
 faults/      what is done to it
 runner.py    a run; __main__.py is the command
 sabotage.py  a broker that lies, for the tests

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from .faults import every
 from .faults.disks import own_mounts
-from .measures import HEADS, cells, markdown
+from .measures import CLIENT_HEADS, HEADS, cells, clients, markdown
 from .runner import Options, Result, run
 from .world import Size
 
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", choices=("replica-set", "sqlite"), default="replica-set")
     parser.add_argument("--faults", default="all", help="names, separated by commas; `attacks`, `faults` or `all`")
     parser.add_argument("--scale", type=float, default=1.0, help="of the attacks; 1 is what was seen to do harm")
+    parser.add_argument("--memory", type=float, default=600.0, help="MB that a broker may take (%(default)g)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep histories and logs there; must not exist")
     parser.add_argument("--list", action="store_true", help="list the faults there are")
@@ -100,7 +101,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         else:
             chosen.append(name)
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
-    return Options(seed, arguments.minutes * 60, arguments.store, chosen, Size(scale=arguments.scale))
+    return Options(
+        seed, arguments.minutes * 60, arguments.store, chosen, Size(scale=arguments.scale), memory=arguments.memory
+    )
 
 
 def _but(why: str) -> str:
@@ -114,13 +117,14 @@ def _report(console: Console, result: Result) -> None:
         if counts[finding.kind] <= _SHOWN_OF_A_KIND:
             console.print(f"\n{finding.kind}: {finding.text}", markup=False)
     table = Table(*HEADS, title="Healthy readers of the attacked broker for attacks, of both brokers for faults")
-    for row in result.table:
-        table.add_row(*cells(row))
+    for fault in result.table:
+        table.add_row(*cells(fault))
+    each = Table(*CLIENT_HEADS)
+    for row in clients(result.history.operations):
+        each.add_row(*row)
     console.print()
     console.print(table)
-    outcomes = Counter(o.outcome for o in result.history.operations if o.request_id and o.who)
-    reads = sum(not o.request_id for o in result.history.operations)
-    console.print(f"\n{reads:,} reads; writes: {', '.join(f'{count:,} {name}' for name, count in outcomes.items())}")
+    console.print(each)
     for undone in result.undone:
         console.print(f"Not carried out: {undone}", markup=False)
     if not result.findings:

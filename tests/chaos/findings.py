@@ -19,6 +19,7 @@ class Kind(StrEnum):
     UNRECORDED = "history and pools disagree"
     REVOKED = "revoked and still answered"
     EXIT = "a broker ended by itself"
+    MEMORY = "a broker took too much memory"
     SHUT_OUT = "one peer shut out another"
     STUCK = "not answered after everything was repaired"
 

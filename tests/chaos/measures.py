@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -179,17 +179,26 @@ def longest_gap(reads: Sequence[Operation], begin: float, end: float) -> float:
     return max(gaps)
 
 
+def too_much(samples: Sequence[Sample], limit: float) -> Iterator[Finding]:
+    """A finding for each time that a broker went over `limit` MB."""
+    over = False
+    for sample in samples:
+        if sample.memory > limit and not over:
+            yield Finding(Kind.MEMORY, sample.at, f"A broker had {sample.memory:.0f} MB; {limit:.0f} are allowed.")
+        over = sample.memory > limit
+
+
 def _count(row: Row, kind: Kind) -> None:
     row.lost += kind is Kind.LOST
     row.twice += kind is Kind.TWICE
     row.false += kind in _FALSE
     row.ends += kind is Kind.EXIT
-    row.other += kind in (Kind.SHUT_OUT, Kind.STUCK)
+    row.other += kind in (Kind.SHUT_OUT, Kind.STUCK, Kind.MEMORY)
 
 
 HEADS = (
     *("fault", "times", "memory MB: before, peak, after", "p50 / p99 ms before", "p50 / p99 ms during", "failed"),
-    *("longest gap s", "log lines", "lost", "twice", "false", "shut out", "broker"),
+    *("longest gap s", "log lines", "lost", "twice", "false", "other", "broker"),
 )
 
 
@@ -207,6 +216,30 @@ def _quantiles(seconds: Sequence[float]) -> str:
         return "-"
     ordered = sorted(seconds)
     return f"{ordered[len(ordered) // 2] * 1000:.1f} / {ordered[len(ordered) * 99 // 100] * 1000:.0f}"
+
+
+CLIENT_HEADS = ("client", "answered", "refused", "unknown", "p50 / p99 ms", "longest gap s")
+
+
+def clients(operations: Sequence[Operation]) -> list[tuple[str, ...]]:
+    """A row for each client, in the order of `CLIENT_HEADS`. The gap is the longest between two answers."""
+    asked: dict[str, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        if operation.who:
+            asked[operation.actor].append(operation)
+    return [_client(actor, asked[actor]) for actor in sorted(asked)]
+
+
+def _client(actor: str, asked: Sequence[Operation]) -> tuple[str, ...]:
+    counts = Counter(operation.outcome for operation in asked)
+    answered = [o for o in asked if o.outcome is Outcome.OK and o.end is not None]
+    gap = longest_gap(asked, min(o.start for o in asked) - 1e-6, max(o.end or o.start for o in asked))
+    return (
+        actor,
+        *(f"{counts[outcome]:,}" for outcome in (Outcome.OK, Outcome.REFUSED, Outcome.UNKNOWN)),
+        _quantiles([o.end - o.start for o in answered if o.end is not None]),
+        f"{gap:.1f}",
+    )
 
 
 def markdown(table: Sequence[Row]) -> str:

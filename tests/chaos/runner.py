@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,17 @@ from .clock import Clock
 from .faults import Fault, NotCarriedOut, every
 from .faults.disks import FILE_BYTES, MEMBER_BYTES, small_disk
 from .findings import Finding
+from .founding import founded
 from .history import Attack, History, Operation, Outcome
-from .measures import Period, Row, Watch, rows
+from .measures import Period, Row, Watch, rows, too_much
 from .proxy import Network
 from .schedule import Step, plan
 from .stores import MongoSet, SqliteFile, mongo_set
-from .world import POOLS, Size, World, world
+from .world import POOLS, Size, World
 
 _SAY_SECONDS = 5.0
 _RECOVERED_WITHIN = 45.0
+_ENOUGH_WITHIN = 90.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Options:
         size: how much of everything.
         allowance: see `checker.check`.
         pace: see `schedule.plan`.
+        memory: MB that a broker may take.
+        writes: so many have to be acknowledged, or it goes on for longer.
         command: what starts a broker.
     """
 
@@ -51,6 +55,8 @@ class Options:
     size: Size = field(default_factory=Size)
     allowance: float = ALLOWANCE
     pace: float = 1.0
+    memory: float = 600.0
+    writes: int = 0
     command: Sequence[str] = (str(AFPOOLS), "serve")
 
 
@@ -79,7 +85,7 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
     known = every()
     least = {name: known[name].least for name in options.faults}
     steps = plan(options.seed, options.seconds, least, options.pace)
-    with world(
+    with founded(
         folder,
         partial(_store, folder, options.store),
         brokers=2 if options.store == "replica-set" else 1,
@@ -93,6 +99,7 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
             interrupted = False
             try:
                 faults.carry_out(steps, known, until=options.seconds)
+                _wait_for_writes(place, options.writes)
             except KeyboardInterrupt:
                 interrupted = True
                 say("Interrupted: repairing, and judging what was seen so far. Ctrl-C again to leave at once.")
@@ -103,7 +110,10 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
             final = place.store.final(POOLS)
         say("Judging…")
         history = place.history(final, faults.attacks, healed)
-        findings = check(history, allowance=options.allowance)
+        findings = [
+            *check(history, allowance=options.allowance),
+            *too_much(watch.samples, options.memory),
+        ]
         table = rows(faults.periods, history.operations, watch.samples, findings)
     return Result(history, findings, table, faults.undone, interrupted)
 
@@ -175,6 +185,18 @@ class _Faults:
         self._said = time.monotonic()
         ends = f", a broker ended {len(self._watch.ends)} times" if self._watch.ends else ""
         self._say(f"{self._said - self._start:5.0f} s  {self._watch.now():5.0f} MB  {self._doing}{ends}")
+
+
+def _wait_for_writes(place: World, count: int) -> None:
+    """On a busy machine, a short run may be over before anything has happened."""
+    until = time.monotonic() + _ENOUGH_WITHIN
+    while count and acknowledged(place.operations()) < count and time.monotonic() < until:
+        time.sleep(0.5)
+
+
+def acknowledged(operations: Iterable[Operation]) -> int:
+    """How many writes their clients were told to be made."""
+    return sum(o.outcome is Outcome.OK and bool(o.request_id and o.who) for o in operations)
 
 
 def _wait_until_answered(place: World, since: float) -> None:

@@ -1,8 +1,8 @@
 """A broker whose store lies, to show that the judge notices: `python -m tests.chaos.sabotage -c broker.toml`.
 
-Everything else about it is the real broker. Of the changes that add hosts, every third one is acknowledged and dropped,
-or applied again some changes later, or made and reported as not made; and what was read first is shown ever after, with
-the age that the store's own silence confirms.
+Everything else about it is the real broker. Of the changes that add hosts, one in four is acknowledged and dropped, one
+is made and reported as not made, and one is made again as soon as somebody has taken it back. What was read first is
+shown ever after, with the age that the store itself confirms.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from afpools_broker.store import PoolStore, open_store
 from afpools_broker.store.records import settle
 from afpools_tools.cli import main
 
-# Changes that pass before one is applied again: long enough that its host may have been taken out.
-_AGAIN_AFTER = 25
-
 
 class LyingStore:
     """A store that does not keep its word.
@@ -31,9 +28,8 @@ class LyingStore:
 
     def __init__(self, store: PoolStore) -> None:
         self._store = store
-        self._lies = itertools.cycle(("drop", "again", "deny"))
-        self._turns = itertools.count()
-        self._again: list[tuple[int, Change]] = []
+        self._lies = itertools.cycle(("drop", "keep", "deny", "again"))
+        self._again: dict[tuple[str, ...], Change] = {}
         self._first: Contents | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -48,21 +44,18 @@ class LyingStore:
 
     def apply(self, change: Change) -> Entry:
         """Applies one change, or says so."""
-        turn = next(self._turns)
-        while self._again and self._again[0][0] < turn:
-            _, old = self._again.pop(0)
+        lie = next(self._lies) if change.op == "pools.add_hosts" else "keep"
+        if lie == "drop":
+            return settle(change, self._store.load().pools.get(change.pool)).entry
+        entry = self._store.apply(change)
+        if lie == "deny":
+            raise RequestRefused(Code.STORE_UNAVAILABLE, "The change was not made: no.", made=False)
+        if lie == "again":
+            self._again[change.hosts] = change
+        elif change.op == "pools.remove_hosts" and change.hosts in self._again:
+            old = self._again.pop(change.hosts)
             self._store.apply(replace(old, request_id=f"{old.request_id}-again"))
-        if change.op != "pools.add_hosts" or turn % 3:
-            return self._store.apply(change)
-        match next(self._lies):
-            case "drop":
-                return settle(change, self._store.load().pools.get(change.pool)).entry
-            case "again":
-                self._again.append((turn + _AGAIN_AFTER, change))
-                return self._store.apply(change)
-            case _:
-                self._store.apply(change)
-                raise RequestRefused(Code.STORE_UNAVAILABLE, "The change was not made: no.", made=False)
+        return entry
 
 
 def _open(*arguments: Any, **options: Any) -> Any:

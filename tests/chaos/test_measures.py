@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .findings import Finding, Kind
 from .history import Operation, Outcome
-from .measures import Period, Sample, cells, longest_gap, markdown, rows
+from .measures import Period, Sample, cells, clients, longest_gap, markdown, rows, too_much
 
 
 def answer(actor: str, start: float, took: float = 0.01, outcome: Outcome = Outcome.OK) -> Operation:
@@ -57,6 +57,21 @@ def test_the_longest_gap_is_that_of_whoever_waited_longest() -> None:
         answer("healthy-curve", 12, outcome=Outcome.UNKNOWN),
     ]
     assert round(longest_gap(reads, 10, 15), 2) == 3.0
+
+
+def test_each_client_has_its_own_row() -> None:
+    asked = [
+        Operation(actor="writer-0", who="w", op="pools.create", start=start, end=start + 1, outcome=outcome)
+        for start, outcome in ((1, Outcome.OK), (2, Outcome.REFUSED), (6, Outcome.OK))
+    ]
+    asked.append(Operation(actor="operator", op="swap", start=1, end=2, outcome=Outcome.OK))
+    assert clients(asked) == [("writer-0", "2", "1", "0", "1000.0 / 1000", "5.0")]
+
+
+def test_each_time_that_a_broker_takes_too_much_is_found_once() -> None:
+    assert [finding.at for finding in too_much(SAMPLES, 65)] == [21]
+    assert [finding.at for finding in too_much([*SAMPLES, Sample(31, 10, 0), Sample(32, 99, 0)], 65)] == [21, 32]
+    assert list(too_much(SAMPLES, 500)) == []
 
 
 def test_the_table_is_markdown() -> None:

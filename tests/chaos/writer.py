@@ -16,8 +16,8 @@ from afpools import WriteResult
 from .asking import Asker, asker
 from .history import MEMBER, NOTHING, Cell, Operation, Outcome
 
-# So many hosts of this writer stay in a pool.
-_HOSTS = 8
+# A pool never has more hosts of one writer, and has half as many as a rule.
+_HOSTS = 12
 # Every so many seconds, there is a new name to race for.
 _RACE_SECONDS = 2.0
 
@@ -62,7 +62,7 @@ class Writer:
     # --- the pools that stay ---
 
     def _hosts(self, pool: str) -> None:
-        if len(self._mine[pool]) > _HOSTS:
+        if self._dice.randrange(_HOSTS) < len(self._mine[pool]):
             self._take_out(pool, self._dice.choice(list(self._mine[pool])))
             return
         host = self._new()
@@ -107,7 +107,7 @@ class Writer:
         self._asker.write("pools.update", ask, (Cell(f"description:{pool}", "", text),), there=(_pool(pool, NOTHING),))
 
     def _register(self, _pool: str) -> None:
-        if len(self._registered) > _HOSTS:
+        if self._dice.randrange(_HOSTS) < len(self._registered):
             host = self._registered.pop(0)
             self._asker.write(
                 "hosts.forget",

@@ -90,7 +90,11 @@ class Peer:
         return dealer
 
     def tls(self) -> ssl.SSLSocket:
-        """A TLS connection with our certificate, greeted as ZMTP wants it."""
+        """A TLS connection with our certificate, greeted as ZMTP wants it.
+
+        Raises:
+            OSError: the broker does not let us in; the limits that it has for a client may be the reason.
+        """
         context = ssl.create_default_context(cafile=str(Path(self.spec.profile, "ca.pem")))
         context.load_cert_chain(Path(self.spec.profile, "client.pem"))
         connection = context.wrap_socket(connect(self.spec.tls), server_hostname="127.0.0.1")
@@ -102,7 +106,10 @@ class Peer:
             data = connection.recv(65536)
             if not data:
                 raise ConnectionResetError
-            greeting.receive_data(data)
+            try:
+                greeting.receive_data(data)
+            except zmtp.PeerRefused as error:
+                raise ConnectionRefusedError(str(error)) from None
             connection.sendall(greeting.data_to_send())
         return connection
 
