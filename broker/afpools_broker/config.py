@@ -226,7 +226,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file. `afpools init` writes one.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    # ValueError: no TOML, no UTF-8, or a number of thousands of digits.
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
     overrides = _overrides(os.environ if environment is None else environment)
     for _, section, key, value in overrides:

@@ -30,6 +30,8 @@ _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
 _RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
+# As much of a pattern, in characters, and of what ClusterShell says of it goes into an error.
+_SHOWN = 300
 
 
 def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -48,13 +50,13 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tupl
         if not is_name and not _RANGE.fullmatch(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
-                f"{pattern!r} is neither a host name nor a range of hosts. Give one host an item, "
+                f"{_shown(pattern)} is neither a host name nor a range of hosts. Give one host an item, "
                 "or a range like pc-[01-40]; names hold no spaces, commas or brackets.",
             )
         if not is_name and len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
             raise RequestRefused(
                 Code.TOO_LARGE,
-                f"{pattern!r} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
+                f"{_shown(pattern)} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
                 "Split it, or look for a mistyped digit.",
             )
         names += [pattern] if is_name else _expanded(pattern)
@@ -72,14 +74,19 @@ def _expanded(pattern: str) -> list[str]:
     # Python converts no more than 4,300 digits.
     except (NodeSetException, AssertionError, ValueError) as error:
         raise RequestRefused(
-            Code.BAD_REQUEST, f"{pattern!r} is not a range of hosts: {error}. Write it like pc-[01-40,44]."
+            Code.BAD_REQUEST,
+            f"{_shown(pattern)} is not a range of hosts: {str(error)[:_SHOWN]}. Write it like pc-[01-40,44].",
         ) from None
     if (longest := max(map(len, made))) > _LONGEST_NAME:
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"{pattern!r} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
+            f"{_shown(pattern)} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
         )
     return made
+
+
+def _shown(pattern: str) -> str:
+    return repr(pattern if len(pattern) <= _SHOWN else f"{pattern[:_SHOWN]}…")
 
 
 def how_many(pattern: str) -> int:

@@ -507,6 +507,9 @@ def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
     """
     try:
         answer = json.loads(data.decode("utf-8"))
+        if b"\\u" in data:
+            # JSON can spell half a character, which no interface can show. Our brokers spell none at all.
+            json.dumps(answer, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise BadAnswer(f"it sent what is not JSON: {data[:40]!r}") from None
     if not isinstance(answer, dict):

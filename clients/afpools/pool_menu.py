@@ -232,7 +232,10 @@ def _remembered(file: str) -> Menu:
             )
             for pool in kept["pools"]
         )
-        return Menu(pools, float(kept["fetched"]))
+        fetched = float(kept["fetched"])
+        # Python's json reads infinity and half characters, and no interface can show either.
+        "".join(text for pool in pools for text in (pool.name, pool.description)).encode("utf-8")
+        return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return Menu((), None)
 

@@ -191,7 +191,8 @@ class _Fields:
 
     def seconds(self, key: str, default: float = _REQUIRED) -> float:
         value = self._value.get(key, default)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # Python's json reads NaN and Infinity, which nobody can say in minutes.
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf"):
             return value
         raise self._wrong(key, value)
 

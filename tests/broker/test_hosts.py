@@ -69,7 +69,8 @@ def test_what_is_neither_is_refused_with_its_value(pattern: str) -> None:
     with pytest.raises(RequestRefused) as refused:
         expand([pattern])
     assert refused.value.code == Code.BAD_REQUEST
-    assert repr(pattern) in refused.value.message
+    assert repr(pattern)[:200] in refused.value.message
+    assert len(refused.value.message) < 1000
 
 
 @pytest.mark.parametrize("pattern", ["pc-[1-99999999999]", "r[1-1000]n[1-1000]", "p[1-999][1-999][1-999][1-999]"])

@@ -258,6 +258,7 @@ def raw(data: bytes) -> Callable[[Talk, dict[str, Any]], None]:
         (lambda talk, request: talk.answer(request, HELLO, ok=1), "neither a result nor an error"),
         (lambda talk, request: talk.answer(request, None), "neither a result nor an error"),
         (lambda talk, request: talk.answer(request, {}, ok=False, error={}), "without code and message"),
+        (lambda talk, request: talk.answer(request, {"name": "\ud800"}), "what is not JSON"),
         (result({**HELLO, "name": 3}), "a hello with 3 as 'name'"),
         (result({}), "a hello without 'broker'"),
         (lambda talk, request: talk.send(b"", b"{}", b"{}"), "an answer in frames of 0 and 2 and 2 bytes"),

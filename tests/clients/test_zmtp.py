@@ -172,6 +172,8 @@ def test_unknown_commands_are_skipped() -> None:
         (b"\x01\x00", "ZMTP 1 "),
         (GREETING[:10] + b"\x00", "ZMTP 1 "),
         (GREETING[:10] + b"\x01\x03", "ZMTP 2 "),
+        (GREETING[:10] + b"\x02", "ZMTP 2 "),
+        (GREETING[:12] + b"NULL" + bytes(15) + b"X", r"mechanism 'NULL\\x00.*X', only NULL"),
         (GREETING[:12] + b"CURVE" + bytes(15), "mechanism 'CURVE', only NULL"),
         (GREETING[:12] + b"PLAIN\n".ljust(20, b"\0"), r"mechanism 'PLAIN\\n', only NULL"),
         (GREETING + b"\x00\x02hi", "a message before READY"),
@@ -192,6 +194,7 @@ def test_unknown_commands_are_skipped() -> None:
         (HELLO + b"\x04\x18\x04PING\x00\x00" + b"x" * 17, "PING of 19 bytes"),
         (HELLO + b"\x06" + (zmtp.MAX_COMMAND + 1).to_bytes(8, "big"), "command of 8193 bytes"),
         (HELLO + b"\x04\x0d\x05ERROR\x06no way", "refused the connection: no way"),
+        (HELLO + b"\x04\x0d\x05ERROR\x02no way", "refused the connection: no$"),
         (HELLO + b"\x02" + (1001).to_bytes(8, "big"), "message of 1001 bytes or more, at most 1000"),
         (HELLO + b"\x02" + b"\xff" * 8, "message of 18446744073709551615 bytes"),
         (HELLO + b"\x03" + (999).to_bytes(8, "big") + b"x" * 999 + b"\x00\x02", "message of 1001 bytes"),
@@ -207,6 +210,12 @@ def test_a_peer_is_refused(data: bytes, text: str) -> None:
         connection.receive_data(b"\x00\x00")
     with pytest.raises(LocalProtocolError, match="broke the protocol"):
         connection.send_message([b"hi"])
+
+
+def test_a_command_may_be_as_long_as_allowed_and_its_name_one_letter() -> None:
+    body = b"\x01x" + bytes(zmtp.MAX_COMMAND - 2)
+    command = b"\x06" + len(body).to_bytes(8, "big") + body
+    assert ready_server().receive_data(command + b"\x00\x02hi") == [Message((b"hi",))]
 
 
 def test_as_many_frames_as_allowed_are_received() -> None:
@@ -230,7 +239,21 @@ def test_nothing_is_sent_before_the_peer_is_ready() -> None:
         connection.send_ping(1)
 
 
-@pytest.mark.parametrize(("ttl", "context"), [(-1, b""), (6554, b""), (1, b"x" * 17)])
+@pytest.mark.parametrize(("ttl", "context", "data"), [(0, b"", b"\0\0"), (6553.5, b"x" * 16, b"\xff\xff" + b"x" * 16)])
+def test_a_ping_goes_to_the_ends_of_its_range(ttl: float, context: bytes, data: bytes) -> None:
+    connection = ready_server()
+    connection.send_ping(ttl, context)
+    assert connection.data_to_send() == bytes([4, 5 + len(data)]) + b"\x04PING" + data
+
+
+def test_no_error_is_sent_to_a_peer_that_is_let_in() -> None:
+    connection = ready_server()
+    with pytest.raises(LocalProtocolError, match="the handshake"):
+        connection.send_error("too late")
+    assert connection.data_to_send() == b""
+
+
+@pytest.mark.parametrize(("ttl", "context"), [(-1, b""), (6553.6, b""), (1, b"x" * 17)])
 def test_a_ping_out_of_range_is_refused(ttl: float, context: bytes) -> None:
     with pytest.raises(LocalProtocolError, match="PING"):
         ready_server().send_ping(ttl, context)

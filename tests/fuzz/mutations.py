@@ -129,7 +129,7 @@ def changed(value: Value, random: Random, leaf: Callable[[Random], Value] | None
 
 
 def json_leaf(random: Random) -> Value:
-    return random.choice((None, True, False, random.choice(NUMBERS), random.choice(TEXTS), [], {}))
+    return random.choice((None, True, False, random.choice(STRANGE_NUMBERS), random.choice(TEXTS), [], {}))
 
 
 def as_json(value: Value) -> bytes:

@@ -65,6 +65,9 @@ class _Heard:
             self.failure = str(error)
             assert self.failure
             assert not end.ready
+            # Nor for a peer that is lost.
+            assert not end._buffer
+            assert not end._frames
             assert _fails(end), "It keeps listening after a failure."
         self.sent = end.data_to_send()
 
@@ -302,9 +305,10 @@ def check_answer(data: bytes) -> None:
             assert len(str(error)) < 300
         else:
             # What plug-ins do with it: sort it, write it into a menu, remember it.
-            repr(value)
+            str(value).encode()
             if isinstance(value, results.PoolList):
                 sorted(value.pools)
+                "".join(pool.name for pool in value.pools).encode()
             for seconds in (getattr(value, "age", 0.0), getattr(value, "farm_age", 0.0) or 0.0):
                 assert 0 <= seconds < float("inf"), seconds
 
