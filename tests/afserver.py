@@ -30,7 +30,7 @@ def renders_answer(names: list[str]) -> dict[str, Any]:
 
 
 class AfServer:
-    """Answers every request for renders with `renders`, takes every job, or misbehaves as `mood` says.
+    """Says `renders` and `users` when it is asked for them, takes every job, or misbehaves as `mood` says.
 
     Moods: `well`, `silent` (accepts, never answers), `cut` (hangs up in the middle), `rubbish`, `dribble` (a byte every
     50 ms), `endless` (announces more than it may).
@@ -43,6 +43,7 @@ class AfServer:
 
     def __init__(self, renders: dict[str, Any] | None = None, port: int = 0) -> None:
         self.renders: dict[str, Any] = recording("renders_get")["answer"] if renders is None else renders
+        self.users: dict[str, Any] = recording("users_get")["answer"]
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
         self.requests: list[dict[str, Any]] = []
@@ -89,9 +90,11 @@ class AfServer:
         if "job" in request:
             answer = recording("job_send")["answer"]
         else:
-            answer = {"renders": self.renders, "pools": recording("pools_get")["answer"]}.get(
-                wanted, recording("unknown_request")["answer"]
-            )
+            answer = {
+                "renders": self.renders,
+                "users": self.users,
+                "pools": recording("pools_get")["answer"],
+            }.get(wanted, recording("unknown_request")["answer"])
         reply = framed(json.dumps(answer).encode() if self.body is None else self.body)
         match self.mood:
             case "well":

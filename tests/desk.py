@@ -49,13 +49,14 @@ class Desk:
     def raw(self, data: bytes, peer: Peer = MANAGER) -> dict[str, Any]:
         return json.loads(self.answer(data, peer))
 
-    def see(self, *names: str, engine: str = "3.4.1") -> None:
+    def see(self, *names: str, engine: str = "3.4.1", regex_users: frozenset[str] | None = None) -> None:
         """The farm has these renders now."""
-        self.see_renders(*(Render(name, ("online",), engine=engine) for name in names))
+        renders = (Render(name, ("online",), engine=engine) for name in names)
+        self.see_renders(*renders, regex_users=regex_users)
 
-    def see_renders(self, *renders: Render) -> None:
+    def see_renders(self, *renders: Render, regex_users: frozenset[str] | None = None) -> None:
         """The farm is this now."""
-        self.keeper.see_farm(Farm(renders, self.now[0], known_since=time.monotonic() + 3600))
+        self.keeper.see_farm(Farm(renders, self.now[0], time.monotonic() + 3600, regex_users))
 
     def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
         if issubclass(OPERATIONS[op].params, protocol.Write):

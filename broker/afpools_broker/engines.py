@@ -1,4 +1,4 @@
-"""Which mask types the farm reads, told from the versions that its renders say: pure functions.
+"""How the farm reads masks, told from the versions that its renders say and from its users: pure functions.
 
 Strategy: fail closed. Afanasy reads `find` masks since 3.4.0; before, it reads every mask as regex, and a `find` mask
 lets other renders in (measured on 3.3.1). So one render that is older, or whose version cannot be read, is enough for
@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .farm import Render
+from .farm import Farm, Render
+from .protocol import Reading
 
 _FIRST_WITH_TYPES = (3, 4, 0)
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}")
@@ -59,6 +60,27 @@ def engines_of(renders: Sequence[Render]) -> Engines:
     if silent is not None:
         return Engines(f"the render {silent!r} does not say its version, which may be older than 3.4.0")
     return ANY_ENGINE
+
+
+def untyped_as(farm: Farm | None, engines: Engines, user: str) -> Reading:
+    """How the masks of a job are read that says no type; `either` where nobody can say.
+
+    Args:
+        farm: renders and users; None where there is no afserver.
+        engines: of these renders.
+        user: whose job it is; empty where that is not known.
+    """
+    if engines.all_old:
+        return "regex"
+    if farm is None or farm.regex_users is None:
+        return "either"
+    if user in farm.regex_users:
+        return "regex"
+    if engines.no_find:
+        return "either"
+    # Whether afserver takes these for one user is not known here.
+    may_be_one = user.casefold() in farm.regex_users_folded if user else bool(farm.regex_users)
+    return "either" if may_be_one else "find"
 
 
 def _version(engine: str) -> _Version:

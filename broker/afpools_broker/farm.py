@@ -1,4 +1,4 @@
-"""What the farm looks like: asks afserver for its renders.
+"""What the farm looks like: asks afserver for its renders and its users.
 
 Strategy: one short TCP connection for each question, as afserver's JSON protocol wants it (request and answer both
 framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline on the whole of it. Anything unexpected is
@@ -17,8 +17,8 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,8 @@ from .protocol import RequestRefused
 from .store import PoolStore, StoreUnavailable
 
 log = logging.getLogger("afpools.farm")
+
+_T = TypeVar("_T")
 
 MAX_ANSWER = 256 * 1024 * 1024
 """afserver describes a render in about 600 bytes: room for 400,000, and an end to a server that never stops sending."""
@@ -82,11 +84,19 @@ class Farm:
         renders: as afserver lists them.
         seen: when afserver said so.
         known_since: since when this process has the list; seconds of `time.monotonic`.
+        regex_users: the users whose jobs' masks are read as regex where the job says no type; None where afserver has
+            never listed its users. Everybody else's are read as find.
     """
 
     renders: tuple[Render, ...]
     seen: dt.datetime
     known_since: float = field(default_factory=time.monotonic)
+    regex_users: frozenset[str] | None = None
+
+    @cached_property
+    def regex_users_folded(self) -> frozenset[str]:
+        """The same, without regard to case."""
+        return frozenset(map(str.casefold, self.regex_users or ()))
 
     def age(self, now: dt.datetime) -> float:
         """Seconds since it was true. A clock that is set back makes no list younger."""
@@ -110,9 +120,21 @@ class _Renders(Struct):
     renders: list[msgspec.Raw]
 
 
+class _User(Struct, gc=False):
+    name: str
+    # Listed only where somebody has set it (measured on 3.4.1); older versions know none.
+    hosts_mask_type: Literal["", "find", "regex"] = ""
+
+
+class _Users(Struct):
+    users: list[_User]
+
+
 _decode_renders = msgspec.json.Decoder(_Renders, strict=False).decode
 _decode_render = msgspec.json.Decoder(_Render, strict=False).decode
+_decode_users = msgspec.json.Decoder(_Users, strict=False).decode
 _decode_kept = msgspec.msgpack.Decoder(Render).decode
+_decode_kept_users = msgspec.msgpack.Decoder(frozenset[str]).decode
 
 
 def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) -> memoryview:
@@ -185,13 +207,34 @@ def parse_renders(body: bytes | memoryview, last: tuple[Render, ...] = ()) -> tu
     Raises:
         FarmError: the answer is not a list of renders.
     """
+    return _escaped_if_need_be(body, lambda text: _parse(text, last))
+
+
+def parse_regex_users(body: bytes | memoryview) -> frozenset[str]:
+    """The users whose jobs' masks are read as regex, in afserver's answer to `{"get": {"type": "users"}}`.
+
+    Raises:
+        FarmError: the answer is not a list of users.
+    """
+    return _escaped_if_need_be(body, _parse_users)
+
+
+def _escaped_if_need_be(body: bytes | memoryview, parse: Callable[[bytes | memoryview], _T]) -> _T:
     try:
-        return _parse(body, last)
+        return parse(body)
     except FarmError:
         escaped = _ESCAPED_OR_CONTROL.sub(_escape_control, body)
         if escaped == body:
             raise
-    return _parse(escaped, last)
+    return parse(escaped)
+
+
+def _parse_users(body: bytes | memoryview) -> frozenset[str]:
+    try:
+        return frozenset(user.name for user in _decode_users(body).users if user.hosts_mask_type == "regex")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        shown = bytes(memoryview(body)[: 2 * _SHOWN])
+        raise FarmError(f"afserver's list of users makes no sense ({error}): {shown!r}.") from None
 
 
 def _parse(body: bytes | memoryview, last: tuple[Render, ...]) -> tuple[Render, ...]:
@@ -235,25 +278,27 @@ def _states(text: str) -> tuple[str, ...]:
     return unique(state for word, state in _STATES.items() if word in words)
 
 
-def pack(renders: tuple[Render, ...]) -> bytes:
-    """The renders as a store keeps them: a list of 100,000 is about 2 MB, well within MongoDB's 16."""
-    return zlib.compress(msgspec.msgpack.encode(renders))
+def pack(renders: tuple[Render, ...], regex_users: frozenset[str] | None = None) -> bytes:
+    """The renders as a store keeps them: a list of 100,000 is about 2 MB, well within MongoDB's 16.
+
+    The users come after them, as something apart: a broker of an older version does not look there.
+    """
+    users = b"" if regex_users is None else zlib.compress(msgspec.msgpack.encode(sorted(regex_users)))
+    return zlib.compress(msgspec.msgpack.encode(renders)) + users
 
 
-def unpack(data: bytes) -> tuple[Render, ...]:
+def unpack(data: bytes) -> tuple[tuple[Render, ...], frozenset[str] | None]:
     """The opposite of `pack`.
 
     Raises:
         FarmError: the data is not what `pack` made.
     """
     try:
-        unpacker = zlib.decompressobj()
-        packed = unpacker.decompress(data, MAX_ANSWER)
-        if unpacker.unconsumed_tail:
-            raise FarmError(f"The list of renders kept in the store is larger than {MAX_ANSWER:,} bytes.")
+        packed, rest = _decompressed(data)
+        regex_users = _decode_kept_users(_decompressed(rest)[0]) if rest else None
         pieces = msgspec.msgpack.decode(packed, type=list[msgspec.Raw])
         states: dict[tuple[str, ...], tuple[str, ...]] = {}
-        return tuple(
+        renders = tuple(
             Render(
                 name=render.name,
                 states=states.setdefault(render.states, render.states),
@@ -265,10 +310,25 @@ def unpack(data: bytes) -> tuple[Render, ...]:
         )
     except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FarmError(f"The list of renders kept in the store cannot be read: {error}.") from None
+    return renders, regex_users
+
+
+def _decompressed(data: bytes) -> tuple[bytes, bytes]:
+    """What the first part was before it was packed, and the parts that follow it, as they are.
+
+    Raises:
+        zlib.error: it is not packed.
+        FarmError: it is too large.
+    """
+    unpacker = zlib.decompressobj()
+    packed = unpacker.decompress(data, MAX_ANSWER)
+    if unpacker.unconsumed_tail:
+        raise FarmError(f"The list of renders kept in the store is larger than {MAX_ANSWER:,} bytes.")
+    return packed, unpacker.unused_data
 
 
 class FarmWatch:
-    """Keeps the last good list of renders, asked for again and again on a thread of its own.
+    """Keeps the last good lists of renders and users, asked for again and again on a thread of its own.
 
     Args:
         address: afserver's host and port.
@@ -291,9 +351,10 @@ class FarmWatch:
         self.error = "afserver was not asked yet."
         self.farm: Farm | None = None
         self._said = ""
+        self._said_of_users = ""
         self._address, self._interval, self._timeout = address, interval, timeout
         self._store, self._changed = store, changed
-        self._saved: tuple[Render, ...] = ()
+        self._saved: tuple[tuple[Render, ...], frozenset[str] | None] = ((), None)
         self._saved_at = float("-inf")
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -334,8 +395,8 @@ class FarmWatch:
             last = self.farm.renders if self.farm else ()
             # The answer is let go of as soon as it is read.
             renders = parse_renders(ask(self._address, {"get": {"type": "renders"}}, timeout=self._timeout), last)
-            farm = Farm(renders, dt.datetime.now(dt.UTC))
-            if not farm.renders:
+            seen = dt.datetime.now(dt.UTC)
+            if not renders:
                 # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
                 raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")
         except FarmError as error:
@@ -345,11 +406,25 @@ class FarmWatch:
                 self._said = self.error
             return
         if self.error:
-            log.info("afserver at %s answers: %d renders.", self.server, len(farm.renders))
+            log.info("afserver at %s answers: %d renders.", self.server, len(renders))
         self._said = ""
         self.error = ""
+        farm = Farm(renders, seen, regex_users=self._regex_users())
         self._accept(farm)
         self._save(farm)
+
+    def _regex_users(self) -> frozenset[str] | None:
+        """Asks for the users. Where that fails, those seen last: renders are what a fence is made of, and do not wait
+        for users."""
+        try:
+            users = parse_regex_users(ask(self._address, {"get": {"type": "users"}}, timeout=self._timeout))
+        except FarmError as error:
+            if str(error) != self._said_of_users:
+                log.warning("%s The last good list of users stays in use, if there is one.", error)
+            self._said_of_users = str(error)
+            return self.farm.regex_users if self.farm else None
+        self._said_of_users = ""
+        return users
 
     def _accept(self, farm: Farm) -> None:
         self.farm = farm
@@ -362,17 +437,19 @@ class FarmWatch:
             if kept is not None and self.farm is None:
                 now = dt.datetime.now(dt.UTC)
                 # A list from the future was kept under a clock that was wrong: as old as it is ahead, at least.
-                self._accept(Farm(unpack(kept[0]), now - abs(now - kept[1])))
+                renders, regex_users = unpack(kept[0])
+                self._accept(Farm(renders, now - abs(now - kept[1]), regex_users=regex_users))
         except (StoreUnavailable, FarmError) as error:
             log.warning("The list of renders that was kept cannot be had: %s", error)
 
     def _save(self, farm: Farm) -> None:
         # Without a change once a minute is enough: it is the age that would be lost, not a host.
-        if farm.renders == self._saved and time.monotonic() < self._saved_at + 60:
+        kept = (farm.renders, farm.regex_users)
+        if kept == self._saved and time.monotonic() < self._saved_at + 60:
             return
         try:
-            self._store.save_farm(pack(farm.renders), farm.seen)
+            self._store.save_farm(pack(*kept), farm.seen)
         except (StoreUnavailable, RequestRefused) as error:
             log.warning("The list of renders could not be kept: %s", error)
             return
-        self._saved, self._saved_at = farm.renders, time.monotonic()
+        self._saved, self._saved_at = kept, time.monotonic()

@@ -267,8 +267,9 @@ class MaskParams(Params):
     """`mask`: the exclude mask that keeps a job on this pool's hosts.
 
     `accept` says which mask types the caller is able to set on a job. `exclude` is an exclude mask that the job has
-    already, to be joined with the pool's, and `exclude_type` says how it is read: `either` excludes what one of the two
-    readings excludes.
+    already, to be joined with the pool's, and `exclude_type` says how it is read: `either` is for a job that says no
+    type. `user` is whose job it is: afserver reads the masks of some users as regex where the job says no type. Where
+    that is not known, `either` excludes what one of the two readings excludes.
     """
 
     pool: PoolName
@@ -278,6 +279,7 @@ class MaskParams(Params):
     )
     exclude: Annotated[str, Meta(max_length=_LONGEST_EXCLUDE)] = ""
     exclude_type: Reading = "either"
+    user: Annotated[str, Meta(max_length=256)] = ""
 
     def __post_init__(self) -> None:
         # msgspec counts characters.
@@ -288,7 +290,8 @@ class MaskParams(Params):
 class MaskResult(Result):
     """`mask_type` is what the job's `hosts_mask_type` must say; `any` where both dialects read the mask alike. `style`
     is what was given, and `why` says why it is not what was asked for; empty when it is. `farm_age` is in seconds;
-    `farm_is_stale` is set on a mask that depends on a list of renders older than the studio wants it."""
+    `farm_is_stale` is set on a mask that depends on a list of renders older than the studio wants it. `untyped_as` is
+    how this farm reads the masks of this user's job where the job says no type; `either` where that is not known."""
 
     pool: str
     revision: str
@@ -303,6 +306,7 @@ class MaskResult(Result):
     age: float
     farm_age: float | None
     farm_is_stale: bool
+    untyped_as: Reading
 
 
 class HistoryList(Params):
@@ -592,6 +596,7 @@ _MEANT = {
     "accept": "a list of regex, find, or both",
     "exclude": "a mask of at most 24 KiB",
     "exclude_type": "regex, find or either",
+    "user": "the name of a user, of at most 256 characters",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
     "entry": "the id of an entry of history.list",

@@ -21,13 +21,14 @@ import msgspec
 from . import __version__, protocol
 from .config import LimitsSection
 from .credentials import Peer, utcnow
+from .engines import untyped_as
 from .hosts import expand
 from .joint import joined
 from .masks import Mask, find_parts
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
-from .protocol import OPERATIONS, Code, RequestRefused, Result, Role
+from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result, Role
 from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 from .undo import REACH, Undoing
@@ -394,7 +395,8 @@ class Service:
         if params.exclude:
             return False
         try:
-            return snapshot.fences.mask_at_hand((params.pool, params.style, tuple(params.accept))) is not None
+            accept = self._accepted(params, self._untyped_as(snapshot, params))
+            return snapshot.fences.mask_at_hand((params.pool, params.style, accept)) is not None
         except RequestRefused:
             return True
 
@@ -407,7 +409,8 @@ class Service:
                 "The broker has never seen the farm's list of renders, so it cannot say which hosts a job must not "
                 "run on. See that afserver runs and that [farm] server in broker.toml names it.",
             )
-        mask = self._made(snapshot.fences, params)
+        untyped = self._untyped_as(snapshot, params)
+        mask = self._made(snapshot.fences, params, untyped)
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
             self._refuse_unknown_hosts(snapshot, farm_age)
@@ -425,20 +428,33 @@ class Service:
             age=self._age(),
             farm_age=_rounded(farm_age),
             farm_is_stale=mask.style != "complement" and (farm_age or 0.0) > self._farm.flag_after,
+            untyped_as=untyped,
         )
 
-    def _made(self, fences: Fences, params: protocol.MaskParams) -> Mask:
+    def _untyped_as(self, snapshot: Snapshot, params: protocol.MaskParams) -> Reading:
+        return untyped_as(None if self._farm.by_hand else snapshot.farm, snapshot.fences.engines, params.user)
+
+    @staticmethod
+    def _accepted(params: protocol.MaskParams, untyped: Reading) -> tuple[Dialect, ...]:
+        """What the caller can set, less what would give the job's other masks another meaning."""
+        becomes_regex = params.exclude_type == "either" and untyped == "regex" and "regex" in params.accept
+        return ("regex",) if becomes_regex else tuple(params.accept)
+
+    def _made(self, fences: Fences, params: protocol.MaskParams, untyped: Reading) -> Mask:
         """The mask as it was asked for. One that is joined with the job's own is not kept: each job has another."""
+        accept = self._accepted(params, untyped)
         # Most have none, and this is what a broker does all day.
         if not params.exclude or not find_parts(params.exclude):
-            return fences.mask((params.pool, params.style, tuple(params.accept)))
+            return fences.mask((params.pool, params.style, accept))
         return joined(
             lambda accept: fences.mask((params.pool, params.style, accept)),
             params.exclude,
-            params.exclude_type,
+            # Where such a job's masks are read as find, both readings count all the same: a regex would exclude
+            # nothing then, which nobody means.
+            "regex" if untyped == "regex" and params.exclude_type == "either" else params.exclude_type,
             inside=fences.members[params.pool],
             known=fences.known,
-            accept=params.accept,
+            accept=accept,
             no_find=fences.engines.no_find,
         )
 

@@ -142,6 +142,7 @@ class Client:
         accept: Sequence[str] = ("regex", "find"),
         exclude: str = "",
         exclude_type: str = "either",
+        user: str = "",
     ) -> Mask:
         """The exclude mask that keeps a job on a pool. When this raises, the job must not be sent.
 
@@ -151,8 +152,10 @@ class Client:
                 another where this one would be wrong, and says so in the answer.
             accept: the mask types that the caller can set on a job.
             exclude: an exclude mask that the job has already, to be joined with the pool's.
-            exclude_type: how it is read: `find`, `regex`, or `either`, where a host that is excluded by one of the two
-                readings is excluded.
+            exclude_type: what the job's `hosts_mask_type` says, or `either` where it says nothing: then the mask is
+                read as this farm reads it for this user, and where that is not known to be regex, a host that is
+                excluded by one of the two readings is excluded.
+            user: whose job it is; without, the broker cannot know how a mask without a type is read.
         """
 
         def read(result: Any) -> Mask:
@@ -165,7 +168,11 @@ class Client:
 
         params: Dict[str, Any] = {"pool": pool, "style": style, "accept": _names("accept", accept)}
         if exclude:
-            params.update(exclude=exclude, exclude_type=exclude_type)
+            params.update(exclude=exclude)
+        if exclude or exclude_type != "either":
+            params.update(exclude_type=exclude_type)
+        if user:
+            params.update(user=user)
         return self._call("mask", params, read)
 
     def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:

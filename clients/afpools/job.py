@@ -37,16 +37,15 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
     """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
 
     Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
-    which reads it as the job's `hosts_mask_type` says; if that is not set, as either type the farm understands. Where
-    the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as `find` are
-    rewritten to mean the same. `find` is what afserver takes for the type of a job that says none, unless its user was
-    given `regex` there, which is not known here: the jobs of such a user should say so themselves.
+    which reads it as the job's `hosts_mask_type` says; if that is not set, as this farm reads the masks of the job's
+    user, and where that is not known to be regex, as either type. Where the pool's mask is a regex, other masks of the
+    job and its blocks that afserver would have read as `find` are rewritten to mean the same.
 
     Args:
         job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.
         pool: the pool's name; empty for no pool, which leaves the job untouched.
         client: asked for the mask; waits as long as its timeout says.
-        accept: the mask types that the farm understands. Afanasy before 3.4.0 knows `regex` only.
+        accept: the mask types that may be set on the job. What the farm understands, the broker knows.
 
     Returns:
         What was put on the job, None for no pool.
@@ -58,9 +57,10 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
         return None
     applied: List[_Applied] = getattr(job, _NOTE, [])
     was = _own(job.data, applied)
-    # A farm that knows no types reads everything as regex, whatever the job says.
+    # Where nothing but regex may be set, all of the job's masks must be that.
     own_type = (was.get("hosts_mask_type") or "") if "find" in accept else "regex"
     own_exclude = was.get("hosts_mask_exclude") or ""
+    user = str(was.get("user_name") or "")
     try:
         if own_type not in ("", "find", "regex"):
             raise AfpoolsError(f"Its hosts_mask_type is {own_type!r}, and only 'find' and 'regex' are known.")
@@ -70,15 +70,21 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
             accept=("regex",) if own_type == "regex" else accept,
             exclude=own_exclude if _SEPARATORS.sub("", own_exclude) else "",
             exclude_type=own_type or "either",
+            user=user,
         )
-        mask_type = (own_type or "find") if mask.mask_type == "any" else mask.mask_type
-        settings = {"hosts_mask_exclude": mask.mask, "hosts_mask_type": mask_type}
+        reading = own_type or mask.untyped_as
+        mask_type = (reading or "find") if mask.mask_type == "any" else mask.mask_type
+        settings = {"hosts_mask_exclude": mask.mask}
+        # Where both types read the pool's mask alike and nobody knows which one the job's others are, they stay that.
+        if mask_type != "either":
+            settings["hosts_mask_type"] = mask_type
         settings.update(_with_pool(was.get("custom_data"), mask))
         changes: List[Tuple[_Data, _Data]] = [(job.data, settings)]
-        if mask_type == "regex" and own_type != "regex":
+        if mask_type == "regex" and reading != "regex":
+            rewrite = _Rewrite(own_type, mask.untyped_as, user)
             if was.get("hosts_mask"):
-                settings["hosts_mask"] = _as_regex("hosts mask", was["hosts_mask"], own_type)
-            changes += [(block.data, _block_masks(_own(block.data, applied), own_type)) for block in job.blocks]
+                settings["hosts_mask"] = rewrite.mask("hosts mask", was["hosts_mask"])
+            changes += [(block.data, rewrite.block(_own(block.data, applied))) for block in job.blocks]
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error) from error
     for data, before, after in applied:
@@ -161,35 +167,58 @@ def _with_pool(custom_data: Any, mask: Mask) -> _Data:
     return {"custom_data": json.dumps(merged)}
 
 
-def _block_masks(data: Dict[str, Any], own_type: str) -> _Data:
-    """A block's masks, where the job's type, which holds for blocks too, changes from find to regex."""
-    masks = {}
-    for key, words in (("hosts_mask", "hosts mask"), ("hosts_mask_exclude", "exclude mask")):
-        if data.get(key):
-            name = f"{words} of the block {data.get('name', '')!r}"
-            masks[key] = _as_regex(name, data[key], own_type)
-            if "\\" in masks[key]:
-                # afserver writes them into its database without escaping them, and cannot read the job back.
-                raise AfpoolsError(f"The {name}, {data[key]!r}, cannot be kept beside a pool. Leave it empty.")
-    return masks
+class _Rewrite:
+    """What becomes of the job's other masks where its type, which holds for blocks too, changes to regex.
 
-
-def _as_regex(what: str, mask: str, own_type: str) -> str:
-    """A mask of the type `find` as a regex: names that begin with one of its parts.
-
-    Raises:
-        AfpoolsError: nobody said which type it is, and it looks like a regex.
+    Args:
+        own_type: what the job says, empty for nothing.
+        untyped_as: how the farm reads a job that says nothing, as `Mask.untyped_as`.
+        user: whose job it is.
     """
-    if not own_type and _SPECIAL_IN_REGEX.search(mask):
-        raise AfpoolsError(
-            f"The {what}, {mask!r}, looks like a regex, but the job does not say so, and most farms would read it as "
-            "the beginnings of names. Beside a pool, write beginnings of names (pc-0|pc-11), or leave it empty."
-        )
-    parts = [part for part in _SEPARATORS.split(mask) if part]
-    return "(?:{}).*".format("|".join(re.sub(r"[^\w-]", _literally, part) for part in parts)) if parts else mask
+
+    def __init__(self, own_type: str, untyped_as: str, user: str) -> None:
+        self._own_type = own_type
+        self._untyped_as = untyped_as
+        self._user = user
+
+    def block(self, data: _Data) -> _Data:
+        """The masks of a block that change."""
+        masks = {}
+        for key, words in (("hosts_mask", "hosts mask"), ("hosts_mask_exclude", "exclude mask")):
+            if data.get(key):
+                name = f"{words} of the block {data.get('name', '')!r}"
+                masks[key] = self.mask(name, data[key])
+                if "\\" in masks[key]:
+                    # afserver writes them into its database without escaping them, and cannot read the job back.
+                    raise AfpoolsError(f"The {name}, {data[key]!r}, cannot be kept beside a pool. Leave it empty.")
+        return masks
+
+    def mask(self, what: str, mask: str) -> str:
+        """A mask as a regex: names that begin with one of its parts, unless it is a regex already.
+
+        Raises:
+            AfpoolsError: it looks like a regex, on a job that the farm reads as `find`.
+        """
+        if not self._own_type and _SPECIAL_IN_REGEX.search(mask):
+            if self._untyped_as == "either":
+                # As find it would mean no host at all, so nobody meant that.
+                return mask
+            raise AfpoolsError(
+                f"The {what}, {mask!r}, looks like a regex, but the job does not say so, and {self._farm_reads()}. "
+                "Beside a pool, write beginnings of names (pc-0|pc-11), or set the job's hosts_mask_type, or leave it "
+                "empty."
+            )
+        parts = [part for part in _SEPARATORS.split(mask) if part]
+        return "(?:{}).*".format("|".join(re.sub(r"[^\w-]", _literally, part) for part in parts)) if parts else mask
+
+    def _farm_reads(self) -> str:
+        if not self._untyped_as:
+            return "this broker is too old to say how the farm reads it"
+        whose = f"the masks of jobs of {self._user!r}" if self._user else "such masks"
+        return f"this farm reads {whose} as the beginnings of names"
 
 
 def _literally(match: Any) -> str:
-    # A class rather than a backslash where that will do, see `_block_masks`.
+    # A class rather than a backslash where that will do, see `_Rewrite.block`.
     character = match.group()
     return "\\" + character if character in "^\\[]" else f"[{character}]"

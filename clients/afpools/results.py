@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 MASK_TYPES = ("regex", "find", "any")
+READINGS = ("regex", "find", "either")
 
 
 class BadAnswer(Exception):
@@ -98,7 +99,8 @@ class Mask(Record):
     `mask_type` is what the job's `hosts_mask_type` must say, `any` where both types read the mask alike. `why` says why
     `style` is not the one asked for; empty when it is. Ages: see `HostList`; `farm_is_stale` is
     set where the mask depends on a list of renders older than the studio wants it. An empty `mask` is right for a
-    pool that has every known host.
+    pool that has every known host. `untyped_as` is how this farm reads the masks of this user's job where the job says
+    no type (`regex`, `find`, or `either` where the broker cannot know); empty from a broker older than this library.
     """
 
     pool: str
@@ -114,6 +116,7 @@ class Mask(Record):
     farm_age: Optional[float] = None
     why: str = ""
     farm_is_stale: bool = False
+    untyped_as: str = ""
 
 
 class WriteResult(Record):
@@ -300,6 +303,9 @@ def read_mask(result: Any) -> Mask:
     mask_type = f.text("mask_type")
     if mask_type not in MASK_TYPES:
         raise BadAnswer(f"it sent a mask of the type {_short(mask_type)}, which this library does not know")
+    untyped_as = f.text("untyped_as", "")
+    if untyped_as and untyped_as not in READINGS:
+        raise BadAnswer(f"it says that masks are read as {_short(untyped_as)}, which this library does not know")
     return Mask(
         f.text("pool"),
         f.text("revision"),
@@ -314,6 +320,7 @@ def read_mask(result: Any) -> Mask:
         f.optional_seconds("farm_age"),
         f.text("why", ""),
         f.flag("farm_is_stale", False),
+        untyped_as,
     )
 
 

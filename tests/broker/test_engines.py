@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pytest
 from tests.afserver import recording
 
-from afpools_broker.engines import Engines, engines_of
-from afpools_broker.farm import Render, parse_renders
+from afpools_broker.engines import Engines, engines_of, untyped_as
+from afpools_broker.farm import Farm, Render, parse_renders
 
 
 def farm(*engines: str, state: str = "online") -> list[Render]:
@@ -61,3 +62,33 @@ def test_a_farm_that_says_no_version_at_all_is_given_no_find(state: str) -> None
 
 def test_the_oldest_is_named() -> None:
     assert "'pc-3' runs Afanasy 3.2.9" in engines_of(farm("3.4.1", "3.3.1", "3.2.9", "3.2.9")).no_find
+
+
+NEW, OLD, MIXED = farm("3.4.1"), farm("3.3.1"), farm("3.4.1", "3.3.1")
+
+
+@pytest.mark.parametrize(
+    ("renders", "regex_users", "user", "reading"),
+    [
+        (NEW, {"rex"}, "rex", "regex"),
+        (NEW, {"rex"}, "anna", "find"),
+        (NEW, {"rex"}, "Rex", "either"),
+        (NEW, {"rex"}, "", "either"),
+        (NEW, set(), "", "find"),
+        (NEW, None, "anna", "either"),
+        (OLD, None, "", "regex"),
+        (OLD, set(), "anna", "regex"),
+        (MIXED, {"rex"}, "rex", "regex"),
+        (MIXED, {"rex"}, "anna", "either"),
+    ],
+)
+def test_a_job_without_a_type_is_read_as_its_user_is_or_as_an_old_farm_does(
+    renders: list[Render], regex_users: set[str] | None, user: str, reading: str
+) -> None:
+    users = None if regex_users is None else frozenset(regex_users)
+    seen = Farm(tuple(renders), dt.datetime.now(dt.UTC), regex_users=users)
+    assert untyped_as(seen, engines_of(renders), user) == reading
+
+
+def test_without_afserver_nobody_can_say_how_a_job_is_read() -> None:
+    assert untyped_as(None, Engines(), "anna") == "either"

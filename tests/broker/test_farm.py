@@ -4,12 +4,14 @@ import datetime as dt
 import json
 import socket
 import time
+import zlib
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from tests.afserver import AfServer, afserver, framed, recording, renders_answer
 
-from afpools_broker.farm import Farm, FarmError, FarmWatch, Render, ask, pack, parse_renders, unpack
+from afpools_broker.farm import Farm, FarmError, FarmWatch, Render, ask, pack, parse_regex_users, parse_renders, unpack
 from afpools_broker.store import PoolStore, StoreUnavailable, open_store
 
 GET = {"get": {"type": "renders"}}
@@ -225,14 +227,72 @@ def test_another_interval_counts_at_once(server: AfServer, store: PoolStore) -> 
     farm.start()
     wait_for(lambda: farm.farm)
     farm.set_pace(interval=0.02, timeout=2)
-    wait_for(lambda: len(server.requests) > 5)
+    wait_for(lambda: len(server.requests) > 10)
     farm.set_pace(interval=3600, timeout=2)
     farm.stop(wait=2)
 
 
+def test_the_users_whose_masks_are_read_as_regex_are_those_that_afserver_says(server: AfServer) -> None:
+    server.users = recording("users_get_with_types")["answer"]
+    request = recording("users_get_with_types")["request"]
+    assert parse_regex_users(ask(server.address, request, timeout=2)) == {"rexuser"}
+    assert parse_regex_users(json.dumps(recording("users_get")["answer"]).encode()) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"error": "x"}', b'{"users": [{}]}', b'{"users": [{"name": "a", "hosts_mask_type": "glob"}]}', b"[", b"\xfc"],
+)
+def test_a_list_of_users_that_makes_no_sense_is_none(body: bytes) -> None:
+    with pytest.raises(FarmError, match="list of users makes no sense"):
+        parse_regex_users(body)
+
+
+def test_users_are_asked_for_with_the_renders_and_kept_for_a_broker_that_is_restarted(
+    server: AfServer, store: PoolStore
+) -> None:
+    server.users = recording("users_get_with_types")["answer"]
+    farm = watch(server, store, [])
+    farm.poll()
+    assert farm.farm.regex_users == {"rexuser"}
+    server.mood = "cut"
+    seen: list[Farm] = []
+    second = watch(server, store, seen)
+    second.start()
+    wait_for(lambda: seen)
+    second.stop(wait=2)
+    assert seen[0].regex_users == {"rexuser"}
+
+
+def test_without_its_users_the_farm_is_seen_all_the_same(
+    server: AfServer, store: PoolStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Farm] = []
+    farm = watch(server, store, seen)
+    server.users = {"error": "unknown"}
+    farm.poll()
+    assert (seen[-1].regex_users, farm.error) == (None, "")
+    server.users = recording("users_get_with_types")["answer"]
+    farm.poll()
+    server.users = {"error": "unknown"}
+    farm.poll()
+    farm.poll()
+    assert (seen[-1].regex_users, farm.error) == ({"rexuser"}, "")
+    assert caplog.text.count("list of users makes no sense") == 2
+
+
+def test_a_list_that_an_older_version_kept_knows_no_users() -> None:
+    renders = (Render("pc-01", ("online",)),)
+    kept = zlib.compress(msgspec.msgpack.encode(renders))
+    assert unpack(kept) == (renders, None)
+    # And the other way round: an older version reads the first part alone.
+    assert zlib.decompressobj().decompress(pack(renders, frozenset({"anna"}))) == zlib.decompress(kept)
+
+
 def test_packing_keeps_everything() -> None:
     renders = tuple(Render(f"pc-{n}", ("online",), "10.0.0.1", "3.4.1", "/fx") for n in range(1000))
-    assert unpack(pack(renders)) == renders
+    for users in (None, frozenset[str](), frozenset({"anna", "é"})):
+        assert unpack(pack(renders, users)) == (renders, users)
     with pytest.raises(FarmError):
         unpack(b"rubbish")
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.desk import FARM, MANAGER, NOW, READER, Desk, open_desk
 
 from afpools_broker.farm import Farm, Render
+from afpools_broker.masks import hosts_matched
 from afpools_broker.pools import Change, Contents, Entry
 from afpools_broker.protocol import OPERATIONS, Code, Role
 from afpools_broker.service import Later, Sender
@@ -401,6 +402,41 @@ def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) ->
     assert desk.ok("mask", pool="fx", accept=["find"], exclude="pc-01")["mask_type"] == "find"
 
 
+PREFIXED = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-1", "pc-10"]
+
+
+def test_an_own_mask_of_a_user_whose_type_is_regex_means_exactly_what_it_says(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"])
+    desk.see(*PREFIXED, regex_users=frozenset({"rex"}))
+    one = desk.ok("mask", pool="fx", exclude="pc-1", user="rex")
+    assert (one["untyped_as"], one["mask_type"], one["pool_hosts"]) == ("regex", "regex", 4)
+    assert hosts_matched(one["mask"], PREFIXED) == {"pc-02", "pc-1"}
+    some = desk.ok("mask", pool="fx", exclude="pc-0[34]", user="rex")
+    assert hosts_matched(some["mask"], PREFIXED) == {"pc-02", "pc-03", "pc-04"}
+    assert "could not compile" in desk.ask("mask", pool="fx", exclude="pc-0[", user="rex")["error"]["message"]
+    # Everybody else's begins with it, and a type that the job says counts before its user's.
+    assert desk.ok("mask", pool="fx", exclude="pc-1", user="anna")["pool_hosts"] == 3
+    assert desk.ok("mask", pool="fx", exclude="pc-1", user="rex", exclude_type="find")["pool_hosts"] == 3
+    assert desk.ok("mask", pool="fx", user="anna")["untyped_as"] == "find"
+
+
+def test_a_mask_for_a_regex_user_is_no_find_which_would_change_the_jobs_other_masks(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-10"])
+    desk.see("pc-10", "node.1", regex_users=frozenset({"rex"}))
+    for style in ("list", "compact"):
+        assert desk.ok("mask", pool="fx", style=style, user="anna")["mask_type"] == "find"
+        assert desk.ok("mask", pool="fx", style=style, user="rex")["mask_type"] == "regex"
+
+
+def test_on_a_farm_of_old_engines_every_own_mask_is_a_regex(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"])
+    desk.see(*PREFIXED, engine="3.3.1")
+    for user in ({}, {"user": "anna"}):
+        result = desk.ok("mask", pool="fx", exclude="pc-1", **user)
+        assert result["untyped_as"] == "regex"
+        assert hosts_matched(result["mask"], PREFIXED) == {"pc-02", "pc-1"}
+
+
 def test_each_refusal_has_its_code(desk: Desk) -> None:
     desk.ok("pools.create", pool="empty")
     desk.ok("pools.create", pool="p", hosts=["pc-01"])
@@ -467,7 +503,10 @@ def test_malformed_requests_are_answered(desk: Desk, data: bytes, code: str) -> 
             "its style must be list, compact or complement (Invalid enum value 'short')",
         ),
         ({"pool": "fx", "accept": ["glob"]}, "its accept must be a list of regex, find, or both"),
-        ({"pol": "fx"}, "Object contains unknown field `pol`. It takes: pool, style, accept, exclude, exclude_type."),
+        (
+            {"pol": "fx"},
+            "Object contains unknown field `pol`. It takes: pool, style, accept, exclude, exclude_type, user.",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_named_with_what_it_must_be(desk: Desk, params: dict[str, Any], sentence: str) -> None:

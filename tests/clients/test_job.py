@@ -93,7 +93,40 @@ def test_the_type_is_always_set_and_stays_the_jobs_own_where_both_read_the_mask_
     ],
 )
 def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any, asked: dict[str, Any]) -> None:
-    assert put(Job(data)).asked == [{"pool": "fx", **asked}]
+    assert put(Job(data)).asked == [{"pool": "fx", "user": "", **asked}]
+
+
+def test_the_broker_is_told_whose_job_it_is() -> None:
+    assert put(Job({"user_name": "anna"})).asked[0]["user"] == "anna"
+
+
+def test_the_masks_of_a_regex_users_job_stay_as_they_are() -> None:
+    for answer in (REGEX, ANY):
+        job = Job(
+            {"hosts_mask": "pc-0[1-5]", "user_name": "rex"}, {"hosts_mask": "pc.*"}, {"hosts_mask_exclude": "pc-1"}
+        )
+        put(job, answer._replace(untyped_as="regex"))
+        assert (job.data["hosts_mask"], job.data["hosts_mask_type"]) == ("pc-0[1-5]", "regex")
+        assert [block.data for block in job.blocks] == [{"hosts_mask": "pc.*"}, {"hosts_mask_exclude": "pc-1"}]
+
+
+def test_where_nobody_knows_how_a_mask_is_read_a_regex_is_one_and_names_are_beginnings() -> None:
+    job = Job({"hosts_mask": "pc-0[1-5]"}, {"hosts_mask": "pc-0, pc-1"})
+    put(job, REGEX._replace(untyped_as="either"))
+    assert (job.data["hosts_mask"], job.blocks[0].data["hosts_mask"]) == ("pc-0[1-5]", "(?:pc-0|pc-1).*")
+
+
+def test_where_nobody_knows_a_mask_that_both_types_read_alike_changes_no_other() -> None:
+    job = Job({"hosts_mask": "pc-0[1-5]"})
+    put(job, ANY._replace(untyped_as="either"))
+    assert (job.data["hosts_mask_exclude"], "hosts_mask_type" in job.data) == ("pc-02|pc-04", False)
+
+
+def test_a_refusal_names_the_farm_that_is_there() -> None:
+    with pytest.raises(PoolNotApplied, match="this farm reads the masks of jobs of 'anna' as the beginnings of names"):
+        put(Job({"hosts_mask": "pc-0[12]", "user_name": "anna"}), REGEX._replace(untyped_as="find"))
+    with pytest.raises(PoolNotApplied, match="this broker is too old to say"):
+        put(Job({"hosts_mask": "pc-0[12]"}))
 
 
 @pytest.mark.parametrize("own", [{}, {"hosts_mask_type": "find"}])

@@ -69,7 +69,7 @@ def check_renders(body: bytes) -> None:
     assert again == renders
     if len({render.name for render in renders}) == len(renders):
         assert all(one is other for one, other in zip(renders, again, strict=True))
-    assert farm.unpack(farm.pack(renders)) == renders
+    assert farm.unpack(farm.pack(renders)) == (renders, None)
     try:
         plain = json.loads(body)
     except (ValueError, RecursionError):
@@ -80,11 +80,25 @@ def check_renders(body: bytes) -> None:
 def check_kept(data: bytes) -> None:
     """What a store gives back is read or refused, and never fills the memory."""
     try:
-        renders = farm.unpack(data)
+        renders, regex_users = farm.unpack(data)
     except FarmError as error:
         assert len(str(error)) < 1000
         return
-    assert farm.unpack(farm.pack(renders)) == renders
+    assert farm.unpack(farm.pack(renders, regex_users)) == (renders, regex_users)
+
+
+def check_users(body: bytes) -> None:
+    """A list of users is read, or refused as a whole."""
+    try:
+        users = farm.parse_regex_users(body)
+    except FarmError as error:
+        assert len(str(error)) < 1000
+        return
+    try:
+        plain = json.loads(body)
+    except (ValueError, RecursionError):
+        return  # control characters, as afserver writes them
+    assert users == {user["name"] for user in plain["users"] if user.get("hosts_mask_type") == "regex"}
 
 
 def _changed_framing(data: bytes, random: Random) -> bytes:
@@ -110,12 +124,14 @@ def _changed_kept(data: bytes, random: Random) -> bytes:
 TARGETS = (
     Target("afserver-framing", stateless(check_framing), lambda: tuple(map(framed, _ANSWERS)), _changed_framing),
     Target("afserver-renders", stateless(check_renders), lambda: (_RENDERS, *_ANSWERS), changed_json),
+    Target("afserver-users", stateless(check_users), lambda: _ANSWERS, changed_json),
     Target(
         "kept-renders",
         stateless(check_kept),
         lambda: (
             farm.pack(farm.parse_renders(_RENDERS)),
             farm.pack((Render("pc-01", ("online", "busy"), "10.0.0.1", "3.4.1"),)),
+            farm.pack((Render("pc-01"),), frozenset({"anna"})),
         ),
         _changed_kept,
     ),

@@ -130,7 +130,14 @@ def _changed_zmtp(data: bytes, random: Random) -> bytes:
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
-_MASK = {"pool": "fx", "style": "compact", "accept": ["regex", "find"], "exclude": "pc-0[45]", "exclude_type": "either"}
+_MASK = {
+    "pool": "fx",
+    "style": "compact",
+    "accept": ["regex", "find"],
+    "exclude": "pc-0[45]",
+    "exclude_type": "either",
+    "user": "anna",
+}
 
 # Every operation with every parameter it has.
 REQUESTS: dict[str, dict[str, Any]] = {
