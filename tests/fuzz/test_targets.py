@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -21,14 +22,15 @@ FINDINGS = Path(__file__).with_name("findings")
 @pytest.mark.parametrize("name", TARGETS)
 def test_bad_input_is_refused_and_nothing_else_happens(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
-    if name == "std-regex" and shutil.which("g++") is None:
+    if name == "std-regex" and shutil.which("g++") is None and os.environ.get("CI") != "true":
         pytest.skip("There is no g++ to compile tests/oracle/oracle.cpp with.")
     with target.open(tmp_path) as opened:
         check = bounded(opened)
         for seed in target.seeds():
             check(seed)
 
-        @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+        # The same inputs each time: a test that fails is somebody's change. `make fuzz` looks for new ones.
+        @settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
         @given(st.randoms(use_true_random=False))
         def try_one(random: Random) -> None:
             check(target.draw(random))
