@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.oracle import Oracle
 
-from afpools_broker.ecmascript import NotCompiled, NotJudged, matching, parse, states
+from afpools_broker.ecmascript import _NAMED_CLASSES, NotCompiled, NotJudged, matching, parse, states
 
 NAMES = [
     *"ab120x-_]^$\\{é \n\x01",
@@ -72,6 +72,175 @@ def test_every_expression_is_read_as_std_regex_reads_it(oracle: Oracle, pattern:
         return  # nothing but separators, which afserver takes for empty
     assert matched == verdict.excluded
     assert states(parse(pattern)) >= verdict.states
+
+
+# Every byte of one byte, and what the expressions below are about.
+ODD_NAMES = [
+    *map(chr, range(1, 0x80)),
+    *(
+        "",
+        "é",
+        "\u0080",
+        "ÿ",
+        "\U0010ffff",
+        "aa",
+        "aaa",
+        "a1",
+        "a4",
+        "ab",
+        "ba",
+        "a-",
+        "A0",
+        "aé",
+        "\r\n",
+        "a{",
+        "a{2",
+        "a}",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(rf"\{letter}" for letter in "dDsSwW"),
+        *(f"[[:{name}:]]" for name in _NAMED_CLASSES),
+        *(rf"[^\{letter}]" for letter in "dDsSwW"),
+        *("[[:ALPHA:]]", "[[:foo:]]", "[[::]]", "[[:alpha:", "[[:alpha:]", "[:alpha:]", "[[:", "[^[:alpha:][:digit:]]"),
+        # Bytes are signed: those of characters of several bytes come before the others.
+        *(
+            r"[\x80-\xff]+",
+            r"[\x80-\x7f]+",
+            r"[\x7f-\x80]",
+            r"[\x00-\x7f]",
+            r"[\x00-\x20]",
+            r"[\xfe-\xff]",
+            r"[a-\xff]",
+        ),
+        *(r"[\x80-\x80]+", r"[\xbf\xc3]*", r"[^\x80-\xff]", r"[\x7f-\x7f]", ".", "..", "....", "[^]", "[]", "[^a]+"),
+        *(
+            "[a--]",
+            "[--a]",
+            "[--]",
+            "[-]",
+            "[a-]",
+            "[-a]",
+            "[a-b-c]",
+            "[a-a]",
+            "[b-a]",
+            "[]a]",
+            "[a",
+            "[",
+            "[^",
+            "[a-",
+            "[a-b",
+        ),
+        *(
+            r"[\d-z]",
+            r"[a-\d]",
+            "[[:alpha:]-z]",
+            "[a-[:alpha:]]",
+            "[\\",
+            r"[\b]",
+            r"[\B]",
+            r"[\1]",
+            r"[\-a]",
+            r"[a\]]",
+            "[.]",
+        ),
+        *(r"\x4", r"\x41", r"\x410", r"\xg0", r"\u004", r"\u0041", r"\u00410", r"\u0141", r"\u00é1", r"\x6A", r"\x6a"),
+        *(r"\ca", r"\c", r"a\c1", r"\cA0", r"\0", r"\_", r"\-", r"\/", r"\é", "\\", r"\f", r"\n", r"\r", r"\t", r"\v"),
+        *(
+            "a{2}",
+            "a{1,}",
+            "a{1,2}",
+            "a{2,1}",
+            "a{1,1}",
+            "a{0}",
+            "a{,2}",
+            "a{",
+            "a{2",
+            "a{x}",
+            "a{2}{2}",
+            "{2}",
+            "}",
+            "a}",
+            "]",
+        ),
+        *(
+            "a**",
+            "a+?*",
+            "a??",
+            "*",
+            "a|*",
+            "(*)",
+            "^*",
+            r"\b*",
+            "(?=a)*",
+            "$+",
+            "(?!a)?",
+            "^",
+            "$",
+            "^$",
+            "^a$",
+            "a^",
+            "$a",
+        ),
+        *(
+            "(?:a)",
+            "(?=a)a",
+            "(?!b)a",
+            "(?a)",
+            "(?",
+            "(?<a>a)",
+            "(?:",
+            "(",
+            ")",
+            "a)",
+            "((a)",
+            "()",
+            "(|a)",
+            "a|",
+            "|a",
+            "a||b",
+        ),
+        *(r"\ba\b", r"a\Ba", r"\B", r"\b", r"a\b-", r"(?=\b)a", "(?=^a)a", "a(?=^a)a", "(?=a$)a", "(?=a(?=1))a1"),
+    ],
+)
+def test_each_part_of_the_language_is_read_as_std_regex_reads_it(oracle: Oracle, pattern: str) -> None:
+    verdict = oracle.ask(pattern, "regex", ODD_NAMES)
+    try:
+        matched = matching(pattern, ODD_NAMES)
+    except NotCompiled:
+        assert not verdict.compiled
+    else:
+        assert verdict.compiled, verdict.error
+        assert matched == verdict.excluded or not verdict.states
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r"(a)\1", "a back-reference"),
+        (r"\9", "a back-reference"),
+        ("[[.a.]]", "a collating element"),
+        ("[[=a=]]", "a collating element"),
+        ("a{10001}", "a repetition of more than 10,000"),
+        ("a{1,10001}", "a repetition of more than 10,000"),
+        ("a{10001,}", "a repetition of more than 10,000"),
+        (f"a{{{'9' * 5000}}}", "a repetition of more than 10,000"),
+        ("(" * 101 + ")" * 101, "more than 100 groups within each other"),
+    ],
+)
+def test_what_is_not_worked_out_is_said(pattern: str, reason: str) -> None:
+    with pytest.raises(NotJudged, match=reason):
+        parse(pattern)
+
+
+def test_what_is_just_within_is_worked_out() -> None:
+    assert matching("a{0,10000}", ["aaa", "b"]) == {"aaa"}
+    # One after the other is not within each other.
+    assert matching("(" * 100 + "a" + ")" * 100 + "(b)" * 101, ["a" + "b" * 101]) == {"a" + "b" * 101}
 
 
 @pytest.mark.parametrize("pattern", ["[ab]" * 12 + "x" * 20_000, "([ab]?" * 12 + "(x)" * 4000 + ")" * 12])
