@@ -235,8 +235,10 @@ class CurveListener(Listener):
         return False
 
     def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
-        key = str(body.get("User-Id"))
         connection = self._connections.by_routing_id.get(envelope[0])
+        if connection is not None and connection.cut:
+            return  # as quickly as can be: of a flood there are many
+        key = str(body.get("User-Id"))
         if connection is None or connection.key != key:
             connection = self._introduce(envelope[0], key, body, now)
             if connection is None:
@@ -248,14 +250,12 @@ class CurveListener(Listener):
         try:
             peer = self._credentials.curve_peer(key)
         except CredentialRefused as refused:
-            # Answered once, and cut off at the next look: it may as well know why.
-            self._cut(connection, "credential", str(refused), refused=True)
+            self._cut(connection, "credential", str(refused), refused=True, answered=True)
             self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
             return
         client = connection.client
         if client is None:
-            # As above.
-            self._cut(connection, "full", connection.no_room, refused=True)
+            self._cut(connection, "full", connection.no_room, refused=True, answered=True)
             self._send(connection, envelope, self._service.full(data, connection.no_room), data)
             return
         if not self._shares.may_ask(client, now):
@@ -334,19 +334,25 @@ class CurveListener(Listener):
 
     # --- connections ----------------------------------------------------------------------------------------------
 
-    def _cut(self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False) -> None:
-        """Ends a connection at the next look; what it sends until then is dropped.
+    def _cut(
+        self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False, answered: bool = False
+    ) -> None:
+        """Ends a connection. What still comes from it is dropped.
 
         Args:
             connection: which.
             what: as for `Refusals`; empty for what is nobody's fault and not worth a line.
             reason: a clause.
             refused: it was never let in.
+            answered: an answer is about to be sent that says why; it ends at the next look only.
         """
         if connection.cut:
             return
         connection.cut = True
-        self._to_shut.append(connection)
+        if answered:
+            self._to_shut.append(connection)
+        else:
+            connection.shut()
         if what:
             note = self._refusals.refuse if refused else self._refusals.close
             note(self.name, connection.where, what, reason)
@@ -472,7 +478,6 @@ class CurveListener(Listener):
                 "([limits] new_connections_per_second)",
                 refused=True,
             )
-            connection.shut()
         if surplus is not None:
             self._cut(
                 surplus,
@@ -480,7 +485,6 @@ class CurveListener(Listener):
                 "too many connections have not asked for anything yet ([limits] handshakes_per_address)",
                 refused=True,
             )
-            surplus.shut()
 
     def _note_disconnected(self, descriptor: int) -> None:
         failure, self._failure = self._failure, None
