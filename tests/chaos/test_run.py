@@ -29,7 +29,8 @@ def told(result: Result) -> list[Finding]:
     """What was found in a run in which enough happened."""
     assert result.undone == []
     assert acknowledged(result.history.operations) >= ENOUGH
-    return result.findings
+    # How long one has to wait says nothing on a machine that does other things as well.
+    return [finding for finding in result.findings if finding.kind is not Kind.SHUT_OUT]
 
 
 def test_brokers_and_members_of_a_replica_set_that_die_cost_nothing_that_was_promised(tmp_path: Path) -> None:
