@@ -72,6 +72,7 @@ class Unread(_Attack):
 
     name = "unread"
     about = _about("unread")
+    least = 20.0
 
     def begin(self) -> str:
         self._renders = self.world.farm.renders
@@ -121,8 +122,13 @@ class Revoked(_Attack):
         super().end()
 
 
+# Hundreds of handshakes come first, or what nobody reads has to pile up.
+_SLOW = ("idle", "half-message", "no-certificate")
+
 _OWN = {fault.name: fault for fault in (Unread, Revoked)}
 
 FAULTS: list[type[Fault]] = [
-    _OWN.get(peer) or type(peer, (_Attack,), {"name": peer, "about": _about(peer)}) for peer in PEERS
+    _OWN.get(peer)
+    or type(peer, (_Attack,), {"name": peer, "about": _about(peer), "least": 20.0 if peer in _SLOW else 12.0})
+    for peer in PEERS
 ]
