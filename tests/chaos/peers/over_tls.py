@@ -43,14 +43,26 @@ def asking(peer: Peer) -> None:
 
 
 def half_message(peer: Peer) -> None:
-    """500 TLS connections that send half of a message of 2 MiB, wait, and leave."""
-    head = b"\x01\x00" + b"\x02" + struct.pack(">Q", 2 * MIB)
-    connections = several(peer.count(500), peer.tls)
+    """500 TLS connections that send half of a message of 2 MiB and a byte now and then, and leave."""
+    half = b"\x01\x00" + b"\x02" + struct.pack(">Q", 2 * MIB) + b" " * MIB
+    connections: list[socket.socket] = []
+    for _ in range(10):
+        for connection in several(peer.count(50), peer.tls):
+            connections.append(connection)
+            with contextlib.suppress(OSError):
+                connection.sendall(half)
+        _one_byte_more(connections)
+    for _ in range(5):
+        time.sleep(1)
+        _one_byte_more(connections)
+    close_all(connections)
+
+
+def _one_byte_more(connections: list[socket.socket]) -> None:
+    """A sign of life: whoever is silent is asked for one, and does not read that."""
     for connection in connections:
         with contextlib.suppress(OSError):
-            connection.sendall(head + b" " * MIB)
-    time.sleep(3)
-    close_all(connections)
+            connection.sendall(b" ")
 
 
 # ZMTP 3.1's greeting of a CURVE client, and the beginning of its HELLO command (200 bytes and what names it).
