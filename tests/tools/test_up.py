@@ -58,8 +58,11 @@ def test_the_printed_commands_work_in_a_second_terminal(tmp_path, state):
         script = f"{printed[0]}; exec {printed[4]} --no-browser"
         with subprocess.Popen(["sh", "-c", script], env=env, stdout=subprocess.PIPE, text=True) as manager:
             assert manager.stdout is not None
-            assert any("http://127.0.0.1:" in line for line in manager.stdout)
-            manager.terminate()
+            try:
+                # Which of this machine's own addresses it takes is not foreseeable.
+                assert any("http://127." in line for line in manager.stdout)
+            finally:
+                manager.terminate()
 
 
 @heavy
