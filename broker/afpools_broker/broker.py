@@ -78,7 +78,7 @@ class Broker:
             raise ConfigError(f"[store] uri: {error}") from None
         self._statistics = Statistics()
         address = config.farm_address
-        self._keeper = SnapshotKeeper(self.store, by_hand=address is None)
+        self._keeper = SnapshotKeeper(self.store, by_hand=address is None, names=config.farm.names)
         self._farm = address and FarmWatch(
             address,
             interval=config.farm.interval,
@@ -202,6 +202,7 @@ class Broker:
             _allow_files(now.limits)
             self._shares.limits = now.limits
         self._service.set_farm_policy(_farm_policy(now))
+        self._keeper.set_names(now.farm.names)
         if self._farm:
             self._farm.set_pace(interval=now.farm.interval, timeout=now.farm.timeout)
         return changed, restart

@@ -26,6 +26,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 """From the one that says most to the one that says least."""
 
+Names = Literal["auto", "cut", "whole"]
+
 AFSERVER_PORT = 51000
 
 
@@ -64,6 +66,7 @@ class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Seconds = 3.0
     flag_after: Seconds = 60.0
     refuse_after: Seconds = 3600.0
+    names: Names = "auto"
 
 
 class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +135,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 # What a running broker takes over when broker.toml is read again; everything else needs a restart.
 _AT_RUN_TIME = {
     "broker": ("log_level",),
-    "farm": ("interval", "timeout", "flag_after", "refuse_after"),
+    "farm": ("interval", "timeout", "flag_after", "refuse_after", "names"),
     # Those that are missing are options of CURVE's socket, which libzmq reads when the port is opened.
     "limits": (
         "connections",

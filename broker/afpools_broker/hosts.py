@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 
-from .pools import as_afrender_would, unique
+from .config import Names
+from .pools import as_afrender_would, has_domain, unique
 from .protocol import Code, RequestRefused
 
 MAX_HOSTS_PER_CHANGE = 100_000
@@ -118,10 +119,22 @@ class Spelling:
 
     Args:
         farm: the renders' names, as the farm has them.
+        entered: all that was entered. Of two names with a domain that would become one without, neither is cut.
+        names: whether this farm's renders cut their names at the first dot. `auto`: as its own names show, which must
+            all be without a domain.
     """
 
-    def __init__(self, farm: Iterable[str]) -> None:
+    def __init__(self, farm: Iterable[str], entered: Iterable[str] = (), names: Names = "auto") -> None:
         self._exact = frozenset(farm)
+        self._cuts = names == "cut" or (names == "auto" and _shows_that_it_cuts(self._exact))
+        # Cut, these would be one host; which one it is that the farm has, nobody knows.
+        self._unsure: set[str] = set()
+        whole: dict[str, str] = {}
+        for name in entered if self._cuts else ():
+            if has_domain(name):
+                short, fold = as_afrender_would(name), name.casefold().rstrip(".")
+                if whole.setdefault(short, fold) != fold:
+                    self._unsure.add(short)
         # Without those that are their own: on most farms all are, and there are many.
         by_fold: dict[str, str | None] = {}
         for name in self._exact:
@@ -132,17 +145,32 @@ class Spelling:
         self._by_fold = by_fold
 
     def of(self, entered: str) -> str:
-        """The farm's spelling: the very same name, else the same in another case, else the same without its domain.
+        """The farm's spelling: the very same name, else the same in another case, else the same without its domain
+        where renders here are cut.
 
         For a host that the farm does not know: the name it would register with. Two renders that differ only in
         case are only ever meant by their exact names: a host is never let into a pool on a guess.
         """
         if entered in self._exact:
             return entered
-        for candidate in (entered.casefold(), as_afrender_would(entered).casefold()):
+        registers = as_afrender_would(entered)
+        if not self._cuts or registers in self._unsure:
+            registers = entered.lower()
+        for candidate in (entered.casefold(), registers.casefold()):
             found = self._by_fold.get(candidate, candidate if candidate in self._exact else "")
             if found:
                 return found
             if found is None:
                 return entered
-        return as_afrender_would(entered)
+        return registers
+
+
+def _shows_that_it_cuts(farm: Iterable[str]) -> bool:
+    """Whether a farm has names, addresses apart, and none of them has a dot."""
+    shown = False
+    for name in farm:
+        if ":" not in name and not name.replace(".", "").isdecimal():
+            if "." in name:
+                return False
+            shown = True
+    return shown

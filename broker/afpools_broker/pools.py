@@ -332,11 +332,22 @@ def difference(before: Pool | None, after: Pool | None) -> Diff:
 
 
 def as_afrender_would(name: str) -> str:
-    """The name a render gives itself when nobody says otherwise: lower case, cut at the first dot.
+    """The name a render gives itself when nobody says otherwise: lower case, cut at the first dot. An address stays
+    one.
 
     Source: CGRU's documentation of afrender; a name given with `-hostname` is taken as it is.
     """
-    return name.lower().split(".", 1)[0] or name
+    lowered = name.lower()
+    return (lowered.split(".", 1)[0] or name) if has_domain(name) else lowered
+
+
+def has_domain(name: str) -> bool:
+    """Whether what follows the first dot may be a domain: not in an IPv4 or IPv6 address, nor in what begins like one.
+    No domain ends in a number (RFC 3696, section 2)."""
+    if "." not in name or ":" in name:
+        return False
+    last = name.rstrip(".").rpartition(".")[2]
+    return not (last.isascii() and last.isdigit())
 
 
 def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:

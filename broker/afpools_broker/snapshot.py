@@ -18,6 +18,7 @@ from functools import cached_property
 
 import msgspec
 
+from .config import Names
 from .engines import ANY_ENGINE, Engines, engines_of
 from .farm import Farm, Render
 from .hosts import Spelling
@@ -38,17 +39,22 @@ class Fences:
         contents: what the store holds.
         farm: the names of the farm's renders.
         engines: what their versions allow.
+        names: whether these renders cut their names, as `Spelling`.
     """
 
-    def __init__(self, contents: Contents, farm: frozenset[str], engines: Engines = ANY_ENGINE) -> None:
+    def __init__(
+        self, contents: Contents, farm: frozenset[str], engines: Engines = ANY_ENGINE, names: Names = "auto"
+    ) -> None:
         self.farm = farm
         self.engines = engines
+        self.names = names
         self._contents = contents
         self._masks: dict[MaskKey, Mask | RequestRefused] = {}
 
     @cached_property
     def _spelling(self) -> Spelling:
-        return Spelling(self.farm)
+        pools = (*self._contents.pools.values(), self._contents.registered)
+        return Spelling(self.farm, (host for pool in pools for host in pool.hosts), self.names)
 
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
@@ -119,7 +125,9 @@ class Snapshot:
     fences: Fences
 
     @classmethod
-    def of(cls, contents: Contents, farm: Farm | None, last: Snapshot | None, *, by_hand: bool) -> Snapshot:
+    def of(
+        cls, contents: Contents, farm: Farm | None, last: Snapshot | None, *, by_hand: bool, names: Names = "auto"
+    ) -> Snapshot:
         """A snapshot that keeps what can be kept of the last one.
 
         Args:
@@ -127,25 +135,26 @@ class Snapshot:
             farm: the renders, None for a farm never seen.
             last: the snapshot before.
             by_hand: there is no afserver: the registered hosts, as they are spelled, are the farm.
+            names: whether renders here cut their names, as `Spelling`.
         """
         if by_hand:
-            names = frozenset(contents.registered.hosts)
+            hosts = frozenset(contents.registered.hosts)
         elif last is not None and farm is last.farm:
-            names = last.fences.farm
+            hosts = last.fences.farm
         else:
-            names = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
+            hosts = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
         # Of a farm that is kept by hand, no version is known: what the callers accept is what they know of it.
         engines = ANY_ENGINE
         if farm is not None and not by_hand:
             engines = last.fences.engines if last is not None and farm is last.farm else engines_of(farm.renders)
         if last is not None and contents == last.contents:
             contents = last.contents
-        if last is not None and names == last.fences.farm:
+        if last is not None and hosts == last.fences.farm:
             # The same names, kept once; and what follows from them, where it follows from the same pools.
-            names = last.fences.farm
-            if contents is last.contents and engines == last.fences.engines:
+            hosts = last.fences.farm
+            if contents is last.contents and (engines, names) == (last.fences.engines, last.fences.names):
                 return cls(contents, farm, last.fences)
-        return cls(contents, farm, Fences(contents, names, engines))
+        return cls(contents, farm, Fences(contents, hosts, engines, names))
 
     def pool(self, name: str) -> Pool:
         """The pool of that name.
@@ -212,14 +221,16 @@ class SnapshotKeeper:
     Args:
         store: where pools are kept; closed by its owner, not here.
         by_hand: there is no afserver: the hosts registered by hand are the farm.
+        names: whether renders here cut their names, as `Spelling`.
     """
 
     # After the store went away, try again this often; well within the second that a change may take to be seen.
     _RETRY_SECONDS = 0.5
 
-    def __init__(self, store: PoolStore, *, by_hand: bool) -> None:
+    def __init__(self, store: PoolStore, *, by_hand: bool, names: Names = "auto") -> None:
         self._store = store
         self._by_hand = by_hand
+        self._names: Names = names
         self._lock = threading.Lock()  # never held while the store is asked
         self._stop = threading.Event()
         self._loaded = threading.Event()
@@ -306,6 +317,13 @@ class SnapshotKeeper:
             if self._snapshot is not None:
                 self._show(self._snapshot.contents)
 
+    def set_names(self, names: Names) -> None:
+        """Changes whether renders are taken to cut their names."""
+        with self._lock:
+            self._names = names
+            if self._snapshot is not None:
+                self._show(self._snapshot.contents)
+
     def _load(self) -> None:
         with self._lock:
             self._loads_begun += 1
@@ -321,7 +339,7 @@ class SnapshotKeeper:
             self._show(contents)
 
     def _show(self, contents: Contents) -> None:
-        snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand)
+        snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand, names=self._names)
         # Made now, or the listener's thread would have to.
         _ = snapshot.revision, snapshot.pools_json
         self._snapshot = snapshot

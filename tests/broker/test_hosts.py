@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools_broker import hosts
+from afpools_broker.config import Names
 from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, Spelling, expand, fold
+from afpools_broker.pools import as_afrender_would, has_domain
 from afpools_broker.protocol import Code, RequestRefused
 
 
@@ -143,13 +145,41 @@ def test_folding_loses_nothing(names: set[str]) -> None:
         ("LT-PC-01", "lt-pc-01"),
         ("LT-PC-01.studio.lan", "lt-pc-01"),
         ("mixedcase", "MixedCase"),
-        ("fqdn.studio.lan", "fqdn.studio.lan"),
-        ("FQDN.Studio.lan", "fqdn.studio.lan"),
         ("New-Host.studio.lan", "new-host"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("10.1.2", "10.1.2"),
+        ("FE80::1", "fe80::1"),
+        ("::ffff:10.1.2.3", "::ffff:10.1.2.3"),
     ],
 )
 def test_a_name_is_spelled_as_the_farm_does(entered: str, spelled: str) -> None:
-    assert Spelling(["lt-pc-01", "MixedCase", "fqdn.studio.lan"]).of(entered) == spelled
+    assert Spelling(["lt-pc-01", "MixedCase", "10.0.0.9"]).of(entered) == spelled
+
+
+@pytest.mark.parametrize(
+    "farm", [["ws", "ws.one"], ["fqdn.studio.lan"], ["ws", "node.1"], ["10.0.0.1", "fe80::1", "10.2"], []]
+)
+def test_no_name_is_cut_unless_the_farms_own_names_show_that_they_are(farm: list[str]) -> None:
+    assert Spelling(farm).of("WS.two") == "ws.two"
+    assert Spelling(farm, names="cut").of("WS.two") == "ws"
+    assert [Spelling(farm).of(name.upper()) for name in farm] == farm
+
+
+def test_names_are_never_cut_where_the_studio_says_so() -> None:
+    assert Spelling(["ws", "pc-01"], names="whole").of("WS.two") == "ws.two"
+
+
+@pytest.mark.parametrize("names", ["auto", "cut"])
+def test_names_that_would_become_one_are_not_cut(names: Names) -> None:
+    entered = ["ws.one", "WS.two", "pc-01.lan", "PC-01.lan.", "pc-01", "new.a", "new.b"]
+    spelling = Spelling(["ws", "pc-01"], entered, names)
+    assert list(map(spelling.of, entered)) == ["ws.one", "ws.two", "pc-01", "pc-01", "pc-01", "new.a", "new.b"]
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "10.1.2.3.", "fe80::1", "::ffff:1.2.3.4", "10.1.2"])
+def test_an_address_is_no_name_with_a_domain(address: str) -> None:
+    assert not has_domain(address)
+    assert as_afrender_would(address) == address
 
 
 @pytest.mark.parametrize("farm", [["PC-01", "pc-01"], ["PC-01", "pC-01"], ["PC-01", "pC-01", "pc-01"]])

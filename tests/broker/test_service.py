@@ -402,6 +402,34 @@ def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) ->
     assert desk.ok("mask", pool="fx", accept=["find"], exclude="pc-01")["mask_type"] == "find"
 
 
+def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["ws.two"])
+    desk.ok("pools.create", pool="ip", hosts=["10.1.2.3"])
+    desk.see("ws", "ws.one", "10", "10.1.2.3")
+    assert hosts_matched(desk.ok("mask", pool="fx")["mask"], ["ws", "ws.one", "ws.two"]) == {"ws", "ws.one"}
+    mask = desk.ok("mask", pool="ip", style="complement")
+    assert hosts_matched(mask["mask"], ["10", "10.1.2.3", "ws"]) == {"10", "ws"}
+    desk.ok("pools.create", pool="pc", hosts=["PC-01.studio.lan"])
+    assert desk.ok("mask", pool="pc")["known_hosts"] == 6
+    # Told so, it is the render without its domain; and where the farm's names say it themselves.
+    desk.keeper.set_names("cut")
+    assert desk.ok("mask", pool="fx")["known_hosts"] == 5
+    desk.keeper.set_names("auto")
+    desk.see(*FARM)
+    assert desk.ok("mask", pool="pc", style="complement")["mask"] == "(?!pc-01$).*"
+    desk.keeper.set_names("whole")
+    assert desk.ok("mask", pool="pc", style="complement")["mask"] != "(?!pc-01$).*"
+
+
+def test_two_entries_of_different_pools_never_become_one_render(desk: Desk) -> None:
+    desk.ok("pools.create", pool="a", hosts=["pc-01.site-a"])
+    assert desk.ok("mask", pool="a", style="complement")["mask"] == "(?!pc-01$).*"
+    desk.ok("pools.create", pool="b", hosts=["pc-01.site-b"])
+    for pool in "ab":
+        mask = desk.ok("mask", pool=pool, style="complement")["mask"]
+        assert hosts_matched(mask, FARM) == set(FARM)
+
+
 PREFIXED = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-1", "pc-10"]
 
 

@@ -403,6 +403,9 @@ server = {quote(answers.farm)}
 # Seconds: masks that depend on a list of renders older than this say so, and older than that are refused.
 #flag_after = 60.0
 #refuse_after = 3600.0
+# Whether renders cut their names at the first dot, so that pc-01.studio.lan in a pool means the render pc-01: "cut",
+# "whole", or "auto", as the farm's names show.
+#names = "auto"
 
 [credentials]
 # Made by `afpools certs`.

@@ -407,7 +407,8 @@ def mark(findings: Iterable[Finding], hosts: Sequence[HostSummary]) -> list[Mach
     """
     from afpools_broker.hosts import Spelling
 
-    spelling = Spelling(host.name for host in hosts)
+    # What a name service says has a domain, and `farm_name` cuts it as well.
+    spelling = Spelling((host.name for host in hosts), names="cut")
     by_name = {host.name: host for host in hosts}
     by_address: dict[str, HostSummary] = {}
     # Two renders on one machine: the one that is online, else the first by name.
