@@ -39,6 +39,7 @@ Dialect = Literal["regex", "find"]
 MaskType = Literal["regex", "find", "any"]
 Style = Literal["list", "compact", "complement"]
 Reading = Literal["regex", "find", "either"]
+FutureHosts = Literal["required", "wanted"]
 
 
 class Role(enum.StrEnum):
@@ -269,7 +270,8 @@ class MaskParams(Params):
     `accept` says which mask types the caller is able to set on a job. `exclude` is an exclude mask that the job has
     already, to be joined with the pool's, and `exclude_type` says how it is read: `either` is for a job that says no
     type. `user` is whose job it is: afserver reads the masks of some users as regex where the job says no type. Where
-    that is not known, `either` excludes what one of the two readings excludes.
+    that is not known, `either` excludes what one of the two readings excludes. With `future_hosts` `required`, no mask
+    is given that lets hosts through that register later.
     """
 
     pool: PoolName
@@ -280,6 +282,7 @@ class MaskParams(Params):
     exclude: Annotated[str, Meta(max_length=_LONGEST_EXCLUDE)] = ""
     exclude_type: Reading = "either"
     user: Annotated[str, Meta(max_length=256)] = ""
+    future_hosts: FutureHosts = "wanted"
 
     def __post_init__(self) -> None:
         # msgspec counts characters.
@@ -596,6 +599,7 @@ _MEANT = {
     "accept": "a list of regex, find, or both",
     "exclude": "a mask of at most 24 KiB",
     "exclude_type": "regex, find or either",
+    "future_hosts": "required or wanted",
     "user": "the name of a user, of at most 256 characters",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",

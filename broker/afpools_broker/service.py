@@ -24,7 +24,7 @@ from .credentials import Peer, utcnow
 from .engines import untyped_as
 from .hosts import expand
 from .joint import joined
-from .masks import Mask, find_parts
+from .masks import ACCEPT_REGEX, Mask, find_parts
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
@@ -411,6 +411,8 @@ class Service:
             )
         untyped = self._untyped_as(snapshot, params)
         mask = self._made(snapshot.fences, params, untyped)
+        if params.future_hosts == "required" and not mask.covers_future_hosts:
+            raise _lets_later_hosts_in(mask, params)
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
             self._refuse_unknown_hosts(snapshot, farm_age)
@@ -696,6 +698,23 @@ def _after(pools: Sequence[protocol.NativePool], wanted: int, refusal: RequestRe
         refusal.code,
         f"{len(pools):,} of {wanted:,} pools of Afanasy are imported; then: {refusal.message} "
         "Sending it again with the same request_id imports the rest.",
+    )
+
+
+def _lets_later_hosts_in(mask: Mask, params: protocol.MaskParams) -> RequestRefused:
+    """The refusal of a mask that names the hosts to keep out, where it must keep out those to come as well."""
+    if params.style != "complement":
+        advice = "Ask for style complement."
+    elif "regex" not in params.accept:
+        advice = ACCEPT_REGEX
+    elif params.exclude:
+        advice = "Shorten the job's own exclude mask, or take a pool of fewer hosts."
+    else:
+        advice = "Take a pool of fewer hosts, or of neighbours in their numbering."
+    return RequestRefused(
+        Code.MASK_NOT_EXPRESSIBLE,
+        f"The mask of the pool {params.pool!r} would be a {mask.style}, which lets in every host that registers after "
+        f"the job was sent. {mask.why} {advice} Or accept that: future_hosts wanted.".replace("  ", " "),
     )
 
 

@@ -143,6 +143,7 @@ class Client:
         exclude: str = "",
         exclude_type: str = "either",
         user: str = "",
+        future_hosts: str = "wanted",
     ) -> Mask:
         """The exclude mask that keeps a job on a pool. When this raises, the job must not be sent.
 
@@ -156,6 +157,8 @@ class Client:
                 read as this farm reads it for this user, and where that is not known to be regex, a host that is
                 excluded by one of the two readings is excluded.
             user: whose job it is; without, the broker cannot know how a mask without a type is read.
+            future_hosts: `required`: raise `MaskNotExpressible` rather than take a mask that lets hosts in that
+                register later. `wanted`: take it, and see `covers_future_hosts`.
         """
 
         def read(result: Any) -> Mask:
@@ -164,6 +167,8 @@ class Client:
                 raise BadAnswer(f"it sent the mask of {mask.pool!r} when asked for {pool!r}")
             if mask.mask_type != "any" and mask.mask_type not in accept:
                 raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not asked for")
+            if future_hosts == "required" and not mask.covers_future_hosts:
+                raise BadAnswer("it sent a mask that lets hosts in that register later, which was not asked for")
             return mask
 
         params: Dict[str, Any] = {"pool": pool, "style": style, "accept": _names("accept", accept)}
@@ -173,6 +178,8 @@ class Client:
             params.update(exclude_type=exclude_type)
         if user:
             params.update(user=user)
+        if future_hosts != "wanted":
+            params.update(future_hosts=future_hosts)
         return self._call("mask", params, read)
 
     def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:

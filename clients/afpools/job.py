@@ -33,7 +33,13 @@ _Data = Dict[str, Any]
 _Applied = Tuple[_Data, _Data, _Data]
 
 
-def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("regex", "find")) -> Optional[Mask]:
+def apply_pool(
+    job: Any,
+    pool: str,
+    client: Client,
+    accept: Sequence[str] = ("regex", "find"),
+    future_hosts: str = "required",
+) -> Optional[Mask]:
     """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
 
     Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
@@ -46,6 +52,8 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
         pool: the pool's name; empty for no pool, which leaves the job untouched.
         client: asked for the mask; waits as long as its timeout says.
         accept: the mask types that may be set on the job. What the farm understands, the broker knows.
+        future_hosts: `required`: the job is not sent where its mask would let in hosts that register later. `wanted`:
+            it is sent all the same.
 
     Returns:
         What was put on the job, None for no pool.
@@ -71,6 +79,7 @@ def apply_pool(job: Any, pool: str, client: Client, accept: Sequence[str] = ("re
             exclude=own_exclude if _SEPARATORS.sub("", own_exclude) else "",
             exclude_type=own_type or "either",
             user=user,
+            future_hosts=future_hosts,
         )
         reading = own_type or mask.untyped_as
         mask_type = (reading or "find") if mask.mask_type == "any" else mask.mask_type

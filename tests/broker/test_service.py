@@ -402,6 +402,25 @@ def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) ->
     assert desk.ok("mask", pool="fx", accept=["find"], exclude="pc-01")["mask_type"] == "find"
 
 
+def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Desk) -> None:
+    names = [f"n{n * 7919 % 1_000_003:06d}x{n * 104729 % 99_991:05d}" for n in range(6000)]
+    desk.ok("pools.create", pool="most", hosts=names[:5500])
+    desk.ok("pools.create", pool="few", hosts=names[:3])
+    desk.see(*names)
+    given = desk.ok("mask", pool="most", style="complement")
+    assert (given["style"], given["covers_future_hosts"]) == ("compact", False)
+    for params, advice in (
+        ({"pool": "most", "style": "complement"}, "Take a pool of fewer hosts"),
+        ({"pool": "few", "style": "list"}, "Ask for style complement"),
+        ({"pool": "few", "style": "complement", "accept": ["find"]}, "Accept regex as well"),
+    ):
+        error = desk.ask("mask", future_hosts="required", **params)["error"]
+        assert (error["code"], advice in error["message"]) == (Code.MASK_NOT_EXPRESSIBLE, True), error
+    assert desk.ok("mask", pool="few", style="complement", future_hosts="required")["covers_future_hosts"]
+    joint = desk.ok("mask", pool="few", style="complement", exclude=names[0], future_hosts="required")
+    assert (joint["covers_future_hosts"], joint["pool_hosts"]) == (True, 2)
+
+
 def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["ws.two"])
     desk.ok("pools.create", pool="ip", hosts=["10.1.2.3"])
@@ -533,7 +552,7 @@ def test_malformed_requests_are_answered(desk: Desk, data: bytes, code: str) -> 
         ({"pool": "fx", "accept": ["glob"]}, "its accept must be a list of regex, find, or both"),
         (
             {"pol": "fx"},
-            "Object contains unknown field `pol`. It takes: pool, style, accept, exclude, exclude_type, user.",
+            "Object contains unknown field `pol`. It takes: pool, style, accept, exclude, exclude_type, user, ",
         ),
     ],
 )

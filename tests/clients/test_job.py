@@ -93,7 +93,11 @@ def test_the_type_is_always_set_and_stays_the_jobs_own_where_both_read_the_mask_
     ],
 )
 def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any, asked: dict[str, Any]) -> None:
-    assert put(Job(data)).asked == [{"pool": "fx", "user": "", **asked}]
+    assert put(Job(data)).asked == [{"pool": "fx", "user": "", "future_hosts": "required", **asked}]
+
+
+def test_a_job_may_be_let_onto_later_hosts_only_where_somebody_says_so() -> None:
+    assert put(Job(), future_hosts="wanted").asked[0]["future_hosts"] == "wanted"
 
 
 def test_the_broker_is_told_whose_job_it_is() -> None:

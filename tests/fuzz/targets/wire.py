@@ -137,6 +137,7 @@ _MASK = {
     "exclude": "pc-0[45]",
     "exclude_type": "either",
     "user": "anna",
+    "future_hosts": "wanted",
 }
 
 # Every operation with every parameter it has.
