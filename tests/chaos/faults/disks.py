@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pymongo
+from pymongo.errors import PyMongoError
 
 from ..stores import MongoSet, SqliteFile
 from . import Fault
@@ -47,17 +52,25 @@ class FullDisk(Fault):
     def begin(self) -> str:
         store = self.world.store
         if isinstance(store, SqliteFile):
-            folder, where = store.folder, "the file's"
-        else:
-            folder, where = store.members[0].folder, "a member's"
+            self._fill(store.folder)
+            return "the file's"
+        member = store.members[0]
+        was = "primary" if store.replica_set.primary is member else "secondary"
+        self._fill(member.folder)
+        # Journal files lie ready, and would do for minutes: a checkpoint needs room at once.
+        with (
+            contextlib.suppress(PyMongoError),
+            pymongo.MongoClient[dict[str, Any]](member.uri) as client,
+            pymongo.timeout(5),
+        ):
+            client.admin.command("fsync")
+        return f"a member's, {was}{'' if member.running else ', which ended'}"
+
+    def _fill(self, folder: Path) -> None:
         self._ballast = folder / "ballast"
-        with self._ballast.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            except OSError:
-                return where
+        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 4096)
 
     def end(self) -> None:
         self._ballast.unlink(missing_ok=True)
