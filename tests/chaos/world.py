@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ POOLS = ("fx", "gpu", "night")
 
 ANCHOR = "anchor"
 """A host that is in every pool from beginning to end: an empty one would have no mask."""
+
+KEYS_SECONDS = 1.5
+"""After so long, brokers know a key that was made: they look once a second."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,22 +167,25 @@ class World:
 
     def start_actors(self, seed: int) -> None:
         """Starts writers and readers, those of each transport with the brokers in another order."""
+        wanted: list[tuple[str, str, Path, int, int]] = []
         for number in range(self.size.writers):
-            transport = ("tls", "curve")[number % 2]
+            name, transport = f"writer-{number}", ("tls", "curve")[number % 2]
             first = self.brokers[number % len(self.brokers) :] + self.brokers[: number % len(self.brokers)]
-            endpoints = [(broker, transport) for broker in first]
-            profile = self.profile(f"writer-{number}", Role.MANAGER, endpoints, direct=False)
-            self.start_actor("writer", f"writer-{number}", profile, seed=seed + number)
+            profile = self.profile(name, Role.MANAGER, [(broker, transport) for broker in first], direct=False)
+            wanted.append(("writer", name, profile, seed + number, 0))
         for transport in ("tls", "curve"):
             for number in range(self.size.readers):
                 name = f"reader-{transport}-{number}"
                 endpoints = [(broker, transport) for broker in reversed(self.brokers)]
                 profile = self.profile(name, Role.READER, endpoints, direct=False)
-                self.start_actor("reader", name, profile, seed=seed + 100 + number)
+                wanted.append(("reader", name, profile, seed + 100 + number, 0))
             name = f"healthy-{transport}"
             profile = self.profile(name, Role.READER, [(self.brokers[0], transport)], direct=True)
             # New connections as well: a port that is full shows to nobody who is in already.
-            self.start_actor("reader", name, profile, seed=seed + 200, reconnects=10)
+            wanted.append(("reader", name, profile, seed + 200, 10))
+        time.sleep(KEYS_SECONDS)
+        for kind, name, profile, number, reconnects in wanted:
+            self.start_actor(kind, name, profile, seed=number, reconnects=reconnects)
 
     def stop_actors(self) -> None:
         """Lets everybody finish the request under way, and waits for it."""

@@ -14,7 +14,7 @@ from afpools_broker.protocol import Role
 from ..history import Outcome, Revocation, read
 from ..peers import PeerSpec
 from ..peers.catalogue import PEERS
-from ..world import World
+from ..world import KEYS_SECONDS, World
 from . import Fault, NotCarriedOut
 
 _ANSWERED_WITHIN = 10.0
@@ -35,8 +35,7 @@ class _Attack(Fault):
         self._name = f"{self.name}-{self.dice.randrange(10**9)}"
         endpoints = [(broker, "tls"), (broker, "curve")]
         self._profile = self.world.profile(self._name, Role.READER, endpoints, direct=True)
-        # Brokers look at the list of keys once a second.
-        time.sleep(1.5)
+        time.sleep(KEYS_SECONDS)
         document = msgspec.json.decode((self._profile / "profile.json").read_bytes())
         spec = PeerSpec(
             profile=str(self._profile),
