@@ -184,7 +184,7 @@ def _submit() -> None:
                 if pool:
                     # Before the composition is saved and savers are switched over, for nothing.
                     with Client() as asked:
-                        asked.exclude_mask(pool)
+                        asked.exclude_mask(pool, future_hosts="required")
                 super().dispatch(job_data)
             except AfpoolsError as error:
                 # The one kind that the stock script shows.
