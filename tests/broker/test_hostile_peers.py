@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _ssl
 import contextlib
+import ctypes
 import json
 import socket
 import ssl
@@ -25,7 +27,10 @@ from tests.studio import Studio, studio
 from afpools import BrokerUnreachable, Client, zmtp
 from afpools.errors import RateLimited
 from afpools.profile import Profile
+from afpools_broker.listeners.refusals import Refusals
+from afpools_broker.peer_log import PeerLog
 from afpools_broker.protocol import Role
+from afpools_broker.service import Statistics
 from afpools_tools.authority import Authority
 from afpools_tools.up import make_state
 
@@ -446,3 +451,57 @@ def test_a_manager_who_takes_over_an_identity_gets_its_own_role(tmp_path: Path) 
                     peer.connection.settimeout(0.2)
                     peer.read_frame()
                     peer.read_frame()
+
+
+def test_what_a_peer_sent_before_it_left_does_not_cost_the_next_one_its_answer(tmp_path: Path) -> None:
+    """Its requests are read long after the next one has got its descriptor."""
+    with studio(tmp_path, limits=READY) as place:
+        leaver, stays = place.profile("a"), place.profile("b")
+        for _ in range(10):
+            with by_hand(place, leaver) as peer:
+                peer.shake_hands()
+                peer.send(b"".join(peer.request(request("hello")) for _ in range(1500)))
+                peer.reset()
+            with by_hand(place, stays) as peer:
+                peer.shake_hands()
+                peer.send(peer.request(request("hello")))
+                assert peer.read_frame()
+        wait_for(lambda: not place.broker._shares.connections)
+        assert not place.broker._shares.waiting_in
+        assert not place.broker._shares.waiting_out
+
+
+def test_where_the_system_does_not_count_bytes_large_answers_are_still_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afpools_broker.listeners.curve_connections.tcp_info", lambda _: None)
+    limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 200_000}
+    with studio(tmp_path, limits=limits) as place, place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
+        ask(sock, "pools.create", pool="big", hosts=["pc-[00001-05000]"], request_id="1")
+        assert all(ask(sock, "pools.get", pool="big")["ok"] for _ in range(10))
+
+
+@pytest.mark.heavy
+def test_key_updates_count_as_work(tmp_path: Path) -> None:
+    """OpenSSL by itself reads on as long as they come, and nobody else is answered meanwhile."""
+    libssl = ctypes.CDLL(_ssl.__file__)  # and with it the library that it is linked with
+    with studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place:
+        with place.tls_socket(place.profile("b")) as connection:
+            peer = TlsPeer(connection)
+            # `PySSLSocket` of Modules/_ssl.c: after the object's head and the socket comes OpenSSL's own.
+            handle = ctypes.c_void_p.from_address(id(connection._sslobj) + object.__basicsize__ + 8)  # type: ignore[attr-defined]
+            began = time.monotonic()
+            for _ in range(2000):
+                assert libssl.SSL_key_update(handle, 0) == 1
+                assert libssl.SSL_do_handshake(handle) == 1
+            assert peer.ask("hello")["ok"]
+            # 54,000 bytes that carry nothing; all but a record of them are the work of 500 requests.
+            assert time.monotonic() - began > 5
+        still_answers(place)
+
+
+def test_a_machine_with_many_addresses_of_one_network_leaves_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals(Statistics(), PeerLog())
+    for number in range(1, 50):
+        refusals.refuse("TLS", f"[2001:db8::{number:x}]:40000", "no TLS", "it does not speak TLS")
+    assert len(caplog.records) == 1

@@ -296,7 +296,8 @@ class CurveListener(Listener):
         """The connection that a first request came through; None where it is gone already.
 
         libzmq tells the descriptor of its socket, which may by now be another connection's. Then the one that sent
-        this cannot be answered any more, and what it asked for is dropped.
+        this cannot be answered any more, and what it asked for is dropped: here where the other is
+        known, else when the answer cannot be sent.
         """
         self._read_events()
         connection = self._connections.introduce(routing_id, key, body.get(zmq.SRCFD))
@@ -319,8 +320,10 @@ class CurveListener(Listener):
         except zmq.Again:
             self._cut(connection, "unread", f"it has not read {_UNREAD_ANSWERS:,} answers")
         except zmq.ZMQError as error:
-            if error.errno != errno.EHOSTUNREACH:  # the peer has gone: nobody is left to be told
+            if error.errno != errno.EHOSTUNREACH:
                 raise
+            # The peer has gone: nobody is left to be told. Its descriptor may be another peer's by now.
+            self._connections.forget_peer(connection, envelope[0])
         else:
             connection.note_answer(len(answer), len(envelope))
 
@@ -367,7 +370,8 @@ class CurveListener(Listener):
         for connection, what, reason in self._connections.count_bytes(now, drained=drained):
             self._cut(connection, what, reason)
         for connection in self._to_shut:
-            connection.shut()
+            if connection.cut:
+                connection.shut()
         self._to_shut.clear()
 
     def _sweep(self, now: float) -> None:

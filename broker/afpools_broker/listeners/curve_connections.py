@@ -128,6 +128,7 @@ class CurveConnection:
         """
         info = None if self._socket is None else tcp_info(self._socket)
         if info is None:
+            self._bytes_out = 0  # what nothing is known of is not held against anybody
             return 0
         if drained and self._requests:
             # Whatever came before the last request is answered. PINGs, which nobody counts, are forgotten here too.
@@ -140,6 +141,15 @@ class CurveConnection:
         elif taken or self.stuck_since == float("inf"):
             self.stuck_since = now
         return max(0, info.received - self._received - self._bytes_in)
+
+    def forget_peer(self) -> None:
+        """Makes it a connection again that has not asked for anything."""
+        self.routing_id, self.key, self.no_room, self.sender = None, "", "", None
+        self.asked_at = self.began
+        self.cut = self.is_shut
+        self.stuck_since = float("inf")
+        self.waiting_in = self.waiting_out = 0
+        self._requests = self._bytes_in = self._bytes_out = 0
 
     @property
     def unread(self) -> int:
@@ -240,7 +250,8 @@ class Connections:
         """The connection that a first request came through.
 
         Returns:
-            None where it is closed already, even if its descriptor is another one's by now.
+            None where it is closed already and its descriptor is that of a known one by now. Where the new one is not
+            known yet, nothing tells them apart; see `forget_peer`.
         """
         connection = self._by_descriptor.get(descriptor)
         if connection is None or connection.key:
@@ -251,6 +262,20 @@ class Connections:
         self._strangers.remove(connection.host, connection)
         self.by_routing_id[routing_id] = connection
         return connection
+
+    def forget_peer(self, connection: CurveConnection, routing_id: bytes) -> None:
+        """Takes back an introduction: there is no peer of this routing id.
+
+        What it had sent before it left can be read long after another one got its descriptor, which would then count
+        as the old one's, and never be answered.
+        """
+        if connection.routing_id != routing_id or connection.is_closed:
+            return
+        if self.by_routing_id.get(routing_id) is connection:
+            del self.by_routing_id[routing_id]
+        self._leave(connection)
+        connection.forget_peer()
+        self._strangers.add(connection.host, connection)
 
     # --- shares ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..peer_log import PeerLog, host_of
+from ..peer_log import PeerLog, host_of, network_of
 from ..service import Statistics
 
 
@@ -36,7 +36,8 @@ class Refusals:
 
     def _say(self, listener: str, address: str, how: str, what: str, reason: str) -> None:
         self._peer_log.say(
-            host_of(address),
+            # Whoever has an IPv6 network has more addresses than lines can be counted for.
+            network_of(host_of(address).strip("[]")),
             f"{listener} {how} {what}",
             "%s: connection from %s %s: %s",
             listener,

@@ -1,7 +1,7 @@
 """TLS: ZMTP inside TLS 1.3 with client certificates, for plug-ins that have nothing but Python's standard library.
 
 Strategy: one thread with an event loop, which tells when a socket can be read or written. Each connection is a small
-state machine over a non-blocking `SSLSocket` and the ZMTP core (`afpools.zmtp`, which does no I/O). It reads on only
+state machine over TLS (encrypted.py) and the ZMTP core (`afpools.zmtp`, which does no I/O). It reads on only
 when what it has read is answered and the answers are sent, so a peer that asks faster than its share, or does not read,
 is slowed down by TCP itself and costs nobody anything. asyncio's own TLS is not used: it keeps 256 KiB for each
 connection from the first byte on, and reads ahead whether or not anybody wants more.
@@ -30,6 +30,7 @@ from ..credentials import CredentialRefused, Peer, TlsPeer
 from ..memory import give_back
 from ..service import Sender
 from . import Listener, ListenError, Shared, address_text, cannot_listen
+from .encrypted import Encrypted
 from .shares import Client, Full, Strangers
 
 log = logging.getLogger("afpools.connections")
@@ -50,8 +51,8 @@ _FRAMES_OF_A_REQUEST = 2
 # What one that waits for its turn takes besides its own bytes, which are at most those of one read.
 _BYTES_OF_A_REQUEST = 512
 
-# Bytes. A TLS record has at most 16 KiB, and OpenSSL gives out one at a time.
-_READ_AT_ONCE = 16384
+# Bytes that carry nothing, as KeyUpdates do or the frames of records of one byte, which take as long as one request.
+_BYTES_OF_NOTHING = 64
 
 # Bytes. The list of a large farm's hosts has millions; encrypted all at once, nobody else would be served meanwhile.
 _SENT_AT_ONCE = 256 * 1024
@@ -173,7 +174,7 @@ class TlsListener(Listener):
         try:
             plain.setblocking(False)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            encrypted = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            encrypted = Encrypted(plain, self._context)
         except OSError as error:  # gone already
             plain.close()
             self._refusals.refuse(self.name, where, "gone", f"it hung up ({error.strerror or error})")
@@ -248,7 +249,7 @@ class _Connection:
     """One connection, from the moment it is accepted."""
 
     def __init__(
-        self, listener: TlsListener, loop: asyncio.AbstractEventLoop, encrypted: ssl.SSLSocket, host: str, address: str
+        self, listener: TlsListener, loop: asyncio.AbstractEventLoop, encrypted: Encrypted, host: str, address: str
     ) -> None:
         self.host = host
         self.address = address
@@ -395,8 +396,17 @@ class _Connection:
             if self._stage is _Stage.SHAKING_HANDS:
                 self._shake_hands()
                 return
-            data = self._socket.recv(_READ_AT_ONCE)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            data = self._socket.recv()
+        except ssl.SSLWantReadError:
+            self._charge_for_nothing()
+            return
+        except ssl.SSLWantWriteError:
+            # It asked for KeyUpdates and does not read them: read on when it does.
+            if self._stage is _Stage.LEAVING:
+                self.close()
+            else:
+                self._read(False)
+                self._write(True)
             return
         except OSError:  # the peer is gone; nobody is left to be told
             self.close()
@@ -406,6 +416,13 @@ class _Connection:
             return
         if self._stage is not _Stage.LEAVING:
             self._take(data)
+            self._charge_for_nothing()
+
+    def _charge_for_nothing(self) -> None:
+        surplus = self._socket.take_carried_nothing()
+        if surplus and self._client is not None and not self._closed:
+            self._listener._shares.owe(self._client, surplus / _BYTES_OF_NOTHING)
+            self._work()
 
     def _shake_hands(self) -> None:
         try:
@@ -421,7 +438,7 @@ class _Connection:
             return
         self._write(False)
         self._stage = _Stage.GREETING
-        certificate = self._socket.getpeercert(binary_form=True)
+        certificate = self._socket.getpeercert()
         assert certificate is not None  # CERT_REQUIRED
         try:
             self._credential = self._listener._credentials.tls_peer(certificate)
@@ -437,6 +454,12 @@ class _Connection:
         self._sender = Sender(self.peer, self.address)
         self._zmtp = self._framing()
         self._flush()
+        # What came together with the end of the handshake is here already, and nothing would tell of it.
+        self._loop.call_soon(self._guard, self._read_rest)
+
+    def _read_rest(self) -> None:
+        if self._reading:
+            self._readable()
 
     def _framing(self) -> zmtp.Connection:
         return zmtp.Connection(

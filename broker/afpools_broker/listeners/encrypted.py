@@ -1,0 +1,127 @@
+"""TLS over a non-blocking socket, a bounded piece at a time.
+
+Strategy: the methods are those of `ssl.SSLSocket` and raise what it raises, but the socket is read here and what came
+is handed to OpenSSL. When OpenSSL reads by itself it does not return before it has data for us or the network has
+nothing more: a peer that sends nothing but KeyUpdates (RFC 8446, 4.6.3) would keep the thread for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+
+# Bytes that are read from the network before the others get a turn.
+_READ_AT_ONCE = 16384
+
+# A record of TLS has at most as many bytes of ours, and of its own, about 256 more.
+_RECORD = 16384
+_LARGEST_RECORD = _RECORD + 256
+
+
+class Encrypted:
+    """The broker's side of one TLS connection.
+
+    Args:
+        plain: connected and non-blocking; belongs to this object from now on.
+        context: the broker's.
+    """
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._unsent = memoryview(b"")
+        self._half_sent = 0
+        self._carried_nothing = 0
+
+    def fileno(self) -> int:
+        return self._plain.fileno()
+
+    def close(self) -> None:
+        self._plain.close()
+
+    def getpeercert(self) -> bytes | None:
+        """The peer's certificate, DER."""
+        return self._tls.getpeercert(binary_form=True)
+
+    def shutdown(self, how: int) -> None:
+        self._plain.shutdown(how)
+
+    def do_handshake(self) -> None:
+        """As `SSLSocket.do_handshake`. Data may have come with its last message: call `recv` after it."""
+        self._send_all()
+        self._receive()
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLError:
+            self._try_to_send()  # the reason why it failed, for the peer
+            raise
+        self._try_to_send()
+
+    def recv(self) -> bytes:
+        """As `SSLSocket.recv`, but all that came with one read of the network."""
+        self._send_all()
+        is_open = self._receive()
+        chunks: list[bytes] = []
+        try:
+            while chunk := self._tls.read(_RECORD):
+                chunks.append(chunk)
+            is_open = False
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            is_open = False
+        self._try_to_send()
+        data = b"".join(chunks)
+        self._carried_nothing = max(0, self._carried_nothing - 2 * len(data))
+        if not data and is_open:
+            raise ssl.SSLWantReadError
+        return data
+
+    def send(self, data: memoryview | bytes) -> int:
+        """As `SSLSocket.send`: after `SSLWantWriteError` it wants the same bytes again."""
+        sent = 0
+        while True:
+            try:
+                self._send_all()
+            except ssl.SSLWantWriteError:
+                if sent:
+                    return sent
+                raise
+            sent, self._half_sent = sent + self._half_sent, 0
+            if sent == len(data):
+                return sent
+            self._half_sent = self._tls.write(data[sent : sent + _RECORD])
+
+    def take_carried_nothing(self) -> int:
+        """Bytes from the network since this was last asked that were more than what they carried, and more than one
+        record that is not complete."""
+        surplus = max(0, self._carried_nothing - _LARGEST_RECORD)
+        self._carried_nothing -= surplus
+        return surplus
+
+    def _receive(self) -> bool:
+        try:
+            data = self._plain.recv(_READ_AT_ONCE)
+        except BlockingIOError:
+            return True
+        if not data:
+            self._incoming.write_eof()
+            return False
+        self._carried_nothing += len(data)
+        self._incoming.write(data)
+        return True
+
+    def _try_to_send(self) -> None:
+        with contextlib.suppress(OSError):  # whoever sends or receives next finds out
+            self._send_all()
+
+    def _send_all(self) -> None:
+        while self._unsent or self._outgoing.pending:
+            if not self._unsent:
+                self._unsent = memoryview(self._outgoing.read())
+            try:
+                self._unsent = self._unsent[self._plain.send(self._unsent) :]
+            except BlockingIOError:
+                raise ssl.SSLWantWriteError from None
