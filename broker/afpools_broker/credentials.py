@@ -102,7 +102,7 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
     """Reads `zmq.auth`'s file format (ZPL, ZeroMQ RFC 4): its sections, each with its keys and values.
 
     Raises:
-        ValueError: a key stands there twice, or outside of a section.
+        ValueError: a key stands there twice or outside of a section, or there is more behind a value than a comment.
     """
     sections: dict[str, dict[str, str]] = {}
     section: dict[str, str] | None = None
