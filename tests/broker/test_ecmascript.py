@@ -229,7 +229,9 @@ def test_each_part_of_the_language_is_read_as_std_regex_reads_it(oracle: Oracle,
         ("a{1,10001}", "a repetition of more than 10,000"),
         ("a{10001,}", "a repetition of more than 10,000"),
         (f"a{{{'9' * 5000}}}", "a repetition of more than 10,000"),
+        (f"a{{1,{'9' * 5000}}}", "a repetition of more than 10,000"),
         ("(" * 101 + ")" * 101, "more than 100 groups within each other"),
+        ("(a)" * 50 + "(" * 101 + ")" * 101, "more than 100 groups within each other"),
     ],
 )
 def test_what_is_not_worked_out_is_said(pattern: str, reason: str) -> None:
