@@ -26,7 +26,8 @@ import msgspec
 import psutil
 import zmq.auth
 from rich.console import Console
-from tests.chaos.peers import PEERS, PeerSpec
+from tests.chaos.peers import PeerSpec
+from tests.chaos.peers.catalogue import PEERS
 from tests.command import AFPOOLS, environment
 
 from afpools import AfpoolsError, Client
