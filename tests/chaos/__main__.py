@@ -67,8 +67,8 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").partition(":")[2])
-    parser.add_argument("--seed", type=int, help="of a run that is to be had again; without it, a new one")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults go on (%(default)g)")
+    parser.add_argument("--seed", type=int, help="repeats the run that had it; without it, a new one")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults keep coming (%(default)g)")
     parser.add_argument("--store", choices=("replica-set", "sqlite"), default="replica-set")
     parser.add_argument("--faults", default="all", help="names, separated by commas; `attacks`, `faults` or `all`")
     parser.add_argument("--scale", type=float, default=1.0, help="of the attacks; 1 is what was seen to do harm")

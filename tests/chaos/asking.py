@@ -190,7 +190,7 @@ def lets_in(mask: Mask, hosts: Iterable[str]) -> Listing:
 
 @contextlib.contextmanager
 def asker() -> Iterator[tuple[Asker, Callable[[], bool]]]:
-    """The client that this process's first argument describes, and whether it is to go on."""
+    """The client that this process's first argument describes, and whether it should keep asking."""
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Spec)
     leave = False
 

@@ -16,7 +16,7 @@ from tests.command import AFPOOLS
 from .checker import ALLOWANCE, check
 from .clock import Clock
 from .faults import Fault, NotCarriedOut, every
-from .faults.disks import FILE_BYTES, MEMBER_BYTES, small_disk
+from .faults.disks import FILE_BYTES, MEMBER_BYTES, small_disks
 from .findings import Finding
 from .founding import founded
 from .history import Attack, History, Operation, Outcome
@@ -37,14 +37,14 @@ class Options:
 
     Args:
         seed: of everything that chance decides.
-        seconds: how long faults go on.
+        seconds: how long faults keep coming.
         store: `replica-set` or `sqlite`.
         faults: names of those that may come.
         size: how much of everything.
         allowance: see `checker.check`.
         pace: see `schedule.plan`.
         memory: MB that a broker may take.
-        writes: so many have to be acknowledged, or it goes on for longer.
+        writes: so many have to be acknowledged, or the run takes longer.
         command: what starts a broker.
     """
 
@@ -85,14 +85,17 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
     known = every()
     least = {name: known[name].least for name in options.faults}
     steps = plan(options.seed, options.seconds, least, options.pace)
-    with founded(
-        folder,
-        partial(_store, folder, options.store),
-        brokers=2 if options.store == "replica-set" else 1,
-        size=options.size,
-        command=options.command,
-        clock=Clock(folder) if "clock" in options.faults else None,
-    ) as place:
+    with (
+        small_disks() as disk,
+        founded(
+            folder,
+            partial(_store, folder, options.store, disk),
+            brokers=2 if options.store == "replica-set" else 1,
+            size=options.size,
+            command=options.command,
+            clock=Clock(folder) if "clock" in options.faults else None,
+        ) as place,
+    ):
         place.start_actors(options.seed)
         with Watch(place.brokers) as watch:
             faults = _Faults(place, watch, say)
@@ -118,14 +121,16 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
     return Result(history, findings, table, faults.undone, interrupted)
 
 
-def _store(folder: Path, kind: str, network: Network) -> contextlib.AbstractContextManager[MongoSet | SqliteFile]:
+def _store(
+    folder: Path, kind: str, disk: Callable[[Path, int], None], network: Network
+) -> contextlib.AbstractContextManager[MongoSet | SqliteFile]:
     if kind == "sqlite":
-        return contextlib.nullcontext(SqliteFile(folder / "store", lambda place: small_disk(place, FILE_BYTES)))
+        return contextlib.nullcontext(SqliteFile(folder / "store", lambda place: disk(place, FILE_BYTES)))
     first = folder / "store" / "0"
 
     def prepare(place: Path) -> None:
         if place == first:
-            small_disk(place, MEMBER_BYTES)
+            disk(place, MEMBER_BYTES)
 
     return mongo_set(folder / "store", network, prepare)
 

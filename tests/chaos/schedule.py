@@ -1,4 +1,4 @@
-"""Which fault when: from a seed, so that a run that found something can be had again. Pure.
+"""Which fault when: from a seed, so that a run that found something can be repeated. Pure.
 
 Strategy: the faults are dealt like cards: each of them comes once before any comes twice, in an order that the seed
 decides. What a fault has to choose (which broker, which member) it draws from a number that is dealt with it.

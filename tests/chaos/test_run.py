@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,21 +54,23 @@ def test_a_store_that_lies_is_found_out(tmp_path: Path) -> None:
     assert {Kind.LOST, Kind.UNASKED, Kind.FALSE_NO, Kind.STALE} <= found
 
 
-def test_ctrl_c_judges_what_was_seen_and_leaves_no_process_behind(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.chaos", "--store=sqlite", "--faults=kill-broker", "--seed=5"]
-    folder = tmp_path / "run"
+def test_ctrl_c_judges_what_was_seen_and_leaves_neither_a_process_nor_a_file_behind(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*command, f"--keep={folder}", "--scale=0.05"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "tests.chaos", "--store=sqlite", "--faults=kill-broker", "--seed=5", "--scale=0.05"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
-    said = []
     for line in process.stdout:
-        said.append(line)
         if "all is well" in line:
             break
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait(120) == 130, rest
     assert "Nothing was wrong." in rest
     assert rest.splitlines()[-1].startswith("Again: make chaos SEED=5 ")
-    assert [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or ())] == []
+    assert list(tmp_path.iterdir()) == []
+    assert [p.pid for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())] == []

@@ -90,7 +90,7 @@ class Revoked(_Attack):
     """Two ordinary readers have the same credential: they write down what they are told."""
 
     name = "revoked"
-    about = "a credential is revoked while its connections are open, and asks on over all of them"
+    about = "a credential is revoked while its connections are open, and keeps asking over all of them"
 
     def __init__(self, world: World, dice: random.Random) -> None:
         super().__init__(world, dice)

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import os
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,23 @@ def own_mounts() -> None:
         _own_mounts = made.returncode == 0
 
 
-def small_disk(folder: Path, size: int) -> None:
-    """Makes `folder` a disk of its own, of so many bytes, where this process may."""
-    if _own_mounts:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+@contextmanager
+def small_disks() -> Iterator[Callable[[Path, int], None]]:
+    """What makes a folder a disk of its own, of so many bytes, until the block ends; nothing where this process may
+    not."""
+    made: list[Path] = []
+
+    def make(folder: Path, size: int) -> None:
+        if _own_mounts:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+            made.append(folder)
+
+    try:
+        yield make
+    finally:
+        for folder in made:
+            # Lazily: a process that was killed just now may not have let go of it.
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class FullDisk(Fault):

@@ -26,7 +26,7 @@ class KillBroker(Fault):
 
 class StopBroker(Fault):
     name = "stop-broker"
-    about = "a broker stops (SIGSTOP) and goes on"
+    about = "a broker stops (SIGSTOP) and continues"
 
     def begin(self) -> str:
         self._broker = self.dice.choice(self.world.brokers)
@@ -69,7 +69,7 @@ class KillMongod(_OnMember):
 
 class StopMongod(_OnMember):
     name = "stop-mongod"
-    about = "a member of the replica set stops (SIGSTOP) and goes on, perhaps as a primary that is none any more"
+    about = "a member of the replica set stops (SIGSTOP) and continues, perhaps believing that it is still the primary"
 
     def begin(self) -> str:
         self._member = self.choose()

@@ -120,7 +120,7 @@ def connect(port: int) -> socket.socket:
 
 
 def several(count: int, make: Callable[[], socket.socket]) -> list[socket.socket]:
-    """So many connections, or as many as one is let in with."""
+    """So many connections, or as many as the broker accepts."""
     made: list[socket.socket] = []
     for _ in range(count):
         with contextlib.suppress(OSError):
