@@ -10,7 +10,7 @@ _WAYS = {"both ways": Way.BOTH, "one way there": Way.THERE, "one way back": Way.
 
 
 class _Partition(Fault):
-    """Nothing passes some proxies, in both directions or in one; afterwards their connections continue, or are reset."""
+    """Nothing passes some proxies, in both directions or in one; afterwards connections continue, or are reset."""
 
     stores = frozenset({"replica-set"})
 
