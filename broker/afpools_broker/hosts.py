@@ -1,4 +1,4 @@
-"""Host names: ranges as ClusterShell writes them, and the farm's spelling.
+"""Host names: ranges as people write them, and the farm's spelling.
 
 Strategy: people write `LT-PC-[01-40]`, DNS says `lt-pc-01.studio.lan`, the farm says `lt-pc-01`. Ranges are expanded
 where a request comes in; a name is turned into the farm's spelling where a mask is made, and only there, so that what
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain, product
 
-from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 
 from .config import Names
 from .pools import as_afrender_would, has_domain, unique
@@ -24,66 +25,109 @@ are written one by one are limited by what they are written in."""
 # far more often a list or a range that was mistyped.
 _LONGEST_NAME = 253
 _NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{_LONGEST_NAME}}}")
-# What of ClusterShell's language is wanted here: numbers, and ranges of them with or without a step. It also knows
-# negative numbers, of which it makes millions where a digit stands in front of them (2[-100000]).
+# A range is N, N-M or N-M/S, and lists of them. ClusterShell, which folds our names, is not asked to expand them: it
+# takes digits beside a bracket for a part of its numbers, so that 1[9-10] are the 92 names from 19 to 110 there.
 _DIGITS = rf"[0-9]{{1,{_LONGEST_NAME}}}"
 _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
 _RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
-# As much of a pattern, in characters, and of what ClusterShell says of it goes into an error.
+# As much of a pattern, in characters, goes into an error.
 _SHOWN = 300
+_WILDCARDS = re.compile(r"[*?]")
 
 
-def expand(patterns: Iterable[str], known: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leaving: bool = False) -> tuple[str, ...]:
     """Host names from names and ranges (`pc-[01-40]`, `gpu-[1-8,12]`, `r[1-2]n[1-4]`), each once, in their order.
 
     Args:
         patterns: names or ranges.
         known: names to be taken as they are, whatever characters they hold.
+        leaving: the hosts are to be taken out: their names may be what could be entered once, and no longer can.
 
     Raises:
         RequestRefused: `bad_request` for something that is neither, `too_large` for too many hosts.
     """
     names: list[str] = []
     for pattern in patterns:
-        is_name = pattern in known or _NAME.fullmatch(pattern)
-        if not is_name and not _RANGE.fullmatch(pattern):
+        if pattern in known:
+            names.append(pattern)
+            continue
+        if not leaving and _WILDCARDS.search(pattern):
+            raise RequestRefused(
+                Code.BAD_REQUEST,
+                f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To take every host of today's farm "
+                f"that fits, use: afpools pool add POOL --match {_shown(pattern)}",
+            )
+        if _NAME.fullmatch(pattern):
+            names.append(pattern)
+            continue
+        if not _RANGE.fullmatch(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
                 f"{_shown(pattern)} is neither a host name nor a range of hosts. Give one host an item, "
                 "or a range like pc-[01-40]; names hold no spaces, commas or brackets.",
             )
-        if not is_name and len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
+        if len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
             raise RequestRefused(
                 Code.TOO_LARGE,
                 f"{_shown(pattern)} would make more than {MAX_HOSTS_PER_CHANGE:,} hosts in one change. "
                 "Split it, or look for a mistyped digit.",
             )
-        names += [pattern] if is_name else _expanded(pattern)
+        names += _expanded(pattern)
     return unique(names)
 
 
 def _expanded(pattern: str) -> list[str]:
     """
+    Args:
+        pattern: fits `_RANGE`.
+
     Raises:
-        RequestRefused: `bad_request` for a range that ClusterShell does not take, or that makes too long names.
+        RequestRefused: `bad_request` for a range that cannot be right, or that makes too long names.
     """
-    try:
-        made = list(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
-    # Digits beside a bracket count as part of its numbers. It asserts that these are less than a billion apart, and
-    # Python converts no more than 4,300 digits.
-    except (NodeSetException, AssertionError, ValueError) as error:
-        raise RequestRefused(
-            Code.BAD_REQUEST,
-            f"{_shown(pattern)} is not a range of hosts: {str(error)[:_SHOWN]}. Write it like pc-[01-40,44].",
-        ) from None
-    if (longest := max(map(len, made))) > _LONGEST_NAME:
+    if "][" in pattern:
+        raise _bad_range(pattern, "there must be something between two brackets")
+    # The pieces outside of brackets and those inside, in turns.
+    pieces = _BRACKETS.split(pattern)
+    choices = [
+        list(chain.from_iterable(_numbers(pattern, part) for part in piece.split(","))) if inside else [piece]
+        for inside, piece in ((number % 2, piece) for number, piece in enumerate(pieces))
+    ]
+    if (longest := sum(max(map(len, choice)) for choice in choices)) > _LONGEST_NAME:
         raise RequestRefused(
             Code.BAD_REQUEST,
             f"{_shown(pattern)} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
         )
-    return made
+    return ["".join(name) for name in product(*choices)]
+
+
+def _numbers(pattern: str, part: str) -> list[str]:
+    """The numbers of `N`, `N-M` or `N-M/S`, with the zeros in front that N has."""
+    first, last, numbers = _range_of(part)
+    if not numbers:
+        why = "the steps must be 1 or more" if int(first) <= int(last) else f"{first} is more than {last}"
+        raise _bad_range(pattern, f"in {_shown(part)}, {why}")
+    if len(first) != len(last) and any(end[0] == "0" and len(end) > 1 for end in (first, last)):
+        raise _bad_range(
+            pattern, f"in {_shown(part)}, numbers with zeros in front must have as many digits on both sides"
+        )
+    return [f"{number:0{len(first)}}" for number in numbers]
+
+
+def _range_of(part: str) -> tuple[str, str, range]:
+    """Both ends of `N`, `N-M` or `N-M/S`, and its numbers; none where it cannot be right."""
+    ends, _, step = part.partition("/")
+    first, _, last = ends.partition("-")
+    last = last or first
+    every = int(step or 1)
+    return first, last, range(int(first), int(last) + 1, every) if every else range(0)
+
+
+def _bad_range(pattern: str, why: str) -> RequestRefused:
+    return RequestRefused(
+        Code.BAD_REQUEST, f"{_shown(pattern)} is not a range of hosts: {why}. Write it like pc-[01-40,44]."
+    )
 
 
 def _shown(pattern: str) -> str:
@@ -96,11 +140,12 @@ def how_many(pattern: str) -> int:
         return 1
     total = 1
     for inside in _BRACKETS.findall(pattern):
-        count = 0
-        for part in inside.split(","):
-            first, _, last = part.partition("/")[0].partition("-")
-            count += max(0, int(last) - int(first) + 1) if last else 1
-        total *= count
+        # Not len(): it counts no further than the machine's word.
+        counts = (
+            max(0, (numbers.stop - numbers.start + numbers.step - 1) // numbers.step)
+            for _, _, numbers in map(_range_of, inside.split(","))
+        )
+        total *= sum(counts)
     return total
 
 

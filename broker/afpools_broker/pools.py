@@ -21,6 +21,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from .nearest import listed, nearest
 from .protocol import Code, RequestRefused
 
 REPAIR = "pools.repair"
@@ -211,7 +212,8 @@ class Change:
             The new pool, equal to `current` where nothing had to change; None for a deletion.
 
         Raises:
-            RequestRefused: `unknown_pool`, `pool_exists` or `conflict`.
+            RequestRefused: `unknown_pool`, `pool_exists`, `conflict`, or `bad_request` for a host that is to be taken
+                out and is not in.
             PlanOutdated: the plan was made for another revision of the pool.
         """
         if isinstance(self.plan, RequestRefused):
@@ -240,6 +242,7 @@ class Change:
             case "pools.add_hosts" | "hosts.register":
                 return replace(current, hosts=unique((*current.hosts, *self.hosts)))
             case "pools.remove_hosts" | "hosts.forget":
+                self._check_members(current)
                 gone = _same_hosts(current.hosts, self.hosts)
                 return replace(current, hosts=tuple(host for host in current.hosts if host not in gone))
             case "pools.update":
@@ -258,6 +261,20 @@ class Change:
             Code.CONFLICT,
             f"The pool {self.pool!r} has changed since you read it ({now}, you named {self.if_revision}). "
             "Read it again and decide whether your change still fits.",
+        )
+
+    def _check_members(self, current: Pool) -> None:
+        """Refuses to take out what is not in: it is a mistyped name, and its author believes that the host is out. With
+        one such name in a list nothing is taken out."""
+        missing = _not_among(current.hosts, self.hosts)
+        if not missing:
+            return
+        near = nearest(missing[0], current.hosts)
+        hint = f"Did you mean {near!r}? " if near else ""
+        are = "is" if len(missing) == 1 else "are"
+        where = f"in the pool {self.pool!r}" if self.pool else "registered by hand"
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"{listed(missing)} {are} not {where}, so nothing was taken out. {hint}".rstrip()
         )
 
     def entry(self, before: Pool | None, after: Pool | None, *, when: dt.datetime, follows: str = "") -> Entry:
@@ -300,11 +317,11 @@ class Change:
         return entry
 
 
-def unknown_pool(name: str) -> RequestRefused:
-    """The refusal for a pool that is not there."""
-    return RequestRefused(
-        Code.UNKNOWN_POOL, f"There is no pool {name!r}. Ask for the list of pools; it may have been renamed or deleted."
-    )
+def unknown_pool(name: str, pools: Iterable[str] = ()) -> RequestRefused:
+    """The refusal for a pool that is not there; `pools` are the names of those that are."""
+    near = nearest(name, pools)
+    hint = f"Did you mean {near!r}?" if near else "It may have been renamed or deleted: look at the list of pools."
+    return RequestRefused(Code.UNKNOWN_POOL, f"There is no pool {name!r}. {hint}")
 
 
 def pool_exists(name: str) -> RequestRefused:
@@ -362,6 +379,17 @@ def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
         for name in present
         if name.casefold() in whole or as_afrender_would(name) in whole or name.casefold() in short
     )
+
+
+def _not_among(present: Iterable[str], named: Iterable[str]) -> list[str]:
+    """Which of the named hosts mean none of the present ones; the opposite view of `_same_hosts`."""
+    whole = {name.casefold() for name in present}
+    short = {as_afrender_would(name) for name in whole}
+    return [
+        name
+        for name in named
+        if not (name.casefold() in whole or as_afrender_would(name) in whole or name.casefold() in short)
+    ]
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -601,10 +601,14 @@ class Service:
                 return replace(change, pool=params.pool, description=params.description, colour=params.colour)
             case protocol.PoolsDelete():
                 return replace(change, pool=params.pool)
-            case protocol.PoolsAddHosts() | protocol.PoolsRemoveHosts():
+            case protocol.PoolsAddHosts():
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
-            case protocol.HostsRegister() | protocol.HostsForget():
+            case protocol.PoolsRemoveHosts():
+                return replace(change, pool=params.pool, hosts=expand(params.hosts, known, leaving=True))
+            case protocol.HostsRegister():
                 return replace(change, hosts=expand(params.hosts, known))
+            case protocol.HostsForget():
+                return replace(change, hosts=expand(params.hosts, known, leaving=True))
             case protocol.HistoryUndo():
                 return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")

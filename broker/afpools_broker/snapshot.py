@@ -98,7 +98,7 @@ class Fences:
             return made
         name, style, accept = key
         if name not in self.members:
-            raise unknown_pool(name)
+            raise unknown_pool(name, self.members)
         try:
             made = exclude_mask(
                 self.members[name], self.known, accept=accept, style=style, no_find=self.engines.no_find
@@ -165,7 +165,7 @@ class Snapshot:
         try:
             return self.contents.pools[name]
         except KeyError:
-            raise unknown_pool(name) from None
+            raise unknown_pool(name, self.contents.pools) from None
 
     @cached_property
     def revision(self) -> str:
@@ -297,6 +297,11 @@ class SnapshotKeeper:
             raise RequestRefused(Code.STORE_UNAVAILABLE, f"This broker cannot make changes now: {why}", made=False)
         try:
             entry = self._store.apply(change)
+        except RequestRefused as refusal:
+            if refusal.code is not Code.UNKNOWN_POOL:
+                raise
+            # The store looks at one pool; what else there is, is known here.
+            raise unknown_pool(change.pool, self.current.contents.pools) from None
         except StoreUnavailable as error:
             raise RequestRefused(
                 Code.STORE_UNAVAILABLE,

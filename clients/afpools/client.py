@@ -240,7 +240,7 @@ class Client:
     def remove_hosts(
         self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Takes hosts (names and ranges) out of a pool, as far as they are in it."""
+        """Takes hosts (names and ranges) out of a pool. `BadRequest` where one of them is not in it; none is then."""
         return self._write(
             "pools.remove_hosts", {"pool": name, "hosts": _names("hosts", hosts)}, if_revision, request_id
         )

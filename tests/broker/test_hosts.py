@@ -1,6 +1,7 @@
 """Ranges are expanded as ClusterShell does, and names are spelled as the farm does."""
 
 import pytest
+from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from afpools_broker.protocol import Code, RequestRefused
         (["pc-[1-2].studio.lan"], ("pc-1.studio.lan", "pc-2.studio.lan")),
         (["pc-2", "pc-[1-3]", "pc-2"], ("pc-2", "pc-1", "pc-3")),
         (["pc-[1-9/4]"], ("pc-1", "pc-5", "pc-9")),
+        (["1[9-10]"], ("19", "110")),
+        (["pc2[1-2]x[08-10]9"], ("pc21x089", "pc21x099", "pc21x109", "pc22x089", "pc22x099", "pc22x109")),
         (["a" * 253], ("a" * 253,)),
         (["!&^@%"], ("!&^@%",)),
         ([], ()),
@@ -55,7 +58,12 @@ def test_names_and_ranges_are_expanded(patterns: list[str], names: tuple[str, ..
         "a\x00[1-2]",
         "pc-[1-2][3-4]",
         "pc-[1-2,]",
-        "[1-10]000000000",
+        "pc-[2-3,36-40-44]",
+        "pc-[5-1-200000]",
+        "pc-[1-010]",
+        "pc-*",
+        "pc-0?",
+        "pc-*[1-2]",
         "2[-100000]",
         "pc-[-5]",
         "pc-[1--3]",
@@ -93,9 +101,9 @@ def test_a_range_of_millions_is_refused_before_it_is_made(pattern: str) -> None:
         (["r[1-2]n[1-5,7]"], 12),
         (["pc-[1-5]", "pc-[6-10]"], 10),
         (["a", "pc-[1-5]", "pc-[6-10]"], 11),
-        # Steps are not taken into account.
-        (["pc-[1-10/9]"], 10),
-        (["pc-[1-11/10]"], 11),
+        (["pc-[1-100/10]"], 10),
+        (["pc-[1-101/10]"], 11),
+        (["1[9-10]"], 2),
     ],
 )
 def test_hosts_are_counted_before_they_are_made(
@@ -108,6 +116,37 @@ def test_hosts_are_counted_before_they_are_made(
     with pytest.raises(RequestRefused) as refused:
         expand(patterns)
     assert refused.value.code == Code.TOO_LARGE
+
+
+@pytest.mark.parametrize("pattern", ["9[9-1000000]", "pc-[1-900/0]", "pc-[7-3]"])
+def test_no_range_goes_round_the_limit(pattern: str) -> None:
+    with pytest.raises(RequestRefused):
+        expand([pattern])
+
+
+def test_a_pattern_points_to_the_option_that_takes_it() -> None:
+    with pytest.raises(RequestRefused, match=r"--match 'gpu-\*'"):
+        expand(["gpu-*"])
+
+
+def test_what_was_entered_once_can_be_taken_out() -> None:
+    assert expand(["gpu-*"], leaving=True) == ("gpu-*",)
+
+
+_NUMBER = st.integers(0, 120).map(str) | st.integers(0, 99).map("{:02}".format)
+_PART = st.builds("{}-{}".format, _NUMBER, _NUMBER) | _NUMBER | st.builds("{}-{}/3".format, _NUMBER, _NUMBER)
+
+
+@given(st.lists(_PART, min_size=1, max_size=4), st.lists(_PART, min_size=1, max_size=2))
+def test_away_from_other_digits_a_range_means_what_clustershell_says(first: list[str], second: list[str]) -> None:
+    pattern = f"r[{','.join(first)}]n[{','.join(second)}]x"
+    try:
+        theirs = set(NodeSet(pattern, resolver=RESOLVER_NOGROUP))
+    except NodeSetException:
+        with pytest.raises(RequestRefused):
+            expand([pattern])
+    else:
+        assert set(expand([pattern])) == theirs
 
 
 def test_many_ranges_together_are_bounded_too() -> None:

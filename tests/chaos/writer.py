@@ -79,7 +79,8 @@ class Writer:
             return self._asker.client.remove_hosts(pool, [host], request_id=request_id)
 
         taken = self._asker.write("pools.remove_hosts", ask, (_in(pool, host, NOTHING),), there=(_pool(pool, NOTHING),))
-        if taken.outcome is Outcome.OK:
+        # Refused so, it was not in the pool: an undo whose outcome was unknown had taken it out.
+        if taken.outcome is Outcome.OK or taken.code == "bad_request":
             del self._mine[pool][host]
 
     def _undo(self, pool: str) -> None:

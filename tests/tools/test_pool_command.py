@@ -71,11 +71,56 @@ def test_hosts_are_added_and_removed_once(manager):
     assert manager("pool", "add", "fx", "pc-[01-03]", "a,gpu-[1,3]").out == (
         "Added a,gpu-[1,3],pc-[02-03] to fx, which has 6 hosts now.\n"
     )
-    assert manager("pool", "add", "fx", "a").out == "Nothing to do: fx has 6 hosts, as you asked.\n"
+    assert manager("pool", "add", "fx", "a").out == "Nothing to do: fx has them already, and 6 hosts in all.\n"
     assert manager("pool", "remove", "fx", "a pc-[02-03]").out == (
         "Removed a,pc-[02-03] from fx, which has 3 hosts now.\n"
     )
-    assert manager("pool", "remove", "fx", "a").out == "Nothing to do: fx has 3 hosts, as you asked.\n"
+
+
+def test_taking_out_what_is_not_in_is_a_mistake_and_takes_out_nothing(manager):
+    manager("pool", "create", "fx", FIVE)
+    refused = manager("pool", "remove", "fx", "pc-01", "pc-1")
+    assert refused.status == 1
+    assert refused.err == ("afpools: pc-1 is not in the pool 'fx', so nothing was taken out. Did you mean 'pc-01'?\n")
+    assert "pc-[01-05]" in manager("pool", "show", "fx").out
+
+
+def test_a_removal_that_is_repeated_under_its_id_is_answered_as_before(manager):
+    manager("pool", "create", "fx", FIVE)
+    first = manager("pool", "remove", "fx", "pc-01", "--request-id", "r")
+    assert manager("pool", "remove", "fx", "pc-01", "--request-id", "r") == first
+    assert first.status == 0
+    assert manager("pool", "remove", "fx", "pc-01").status == 1
+
+
+def test_a_mistyped_pool_is_answered_with_the_one_that_was_meant(manager):
+    manager("pool", "create", "fx", FIVE)
+    for command in (
+        ("pool", "show"),
+        ("mask",),
+        ("pool", "add", "HOST"),
+        ("pool", "delete", "-y"),
+        ("pool", "remove", "HOST"),
+    ):
+        words = [word for word in command if word != "HOST"]
+        refused = manager(*words, "fz", *(["pc-01"] if "HOST" in command else []))
+        assert (refused.status, refused.err) == (1, "afpools: There is no pool 'fz'. Did you mean 'fx'?\n")
+    assert "look at the list of pools" in manager("pool", "show", "lighting").err
+
+
+def test_a_pattern_takes_what_fits_now(manager):
+    manager("host", "register", FIVE, "gpu-[1-2]")
+    assert manager("pool", "create", "fx", "--match", "GPU-*").out == "Created fx with 2 hosts.\n"
+    assert manager("pool", "add", "fx", "gpu-9", "--match", "pc-0[12]", "--match", "*-05").out.startswith(
+        "Added gpu-9,pc-[01-02,05] to fx"
+    )
+    assert manager("pool", "remove", "fx", "--match", "gpu-?").out.startswith("Removed gpu-[1-2,9] from fx")
+    assert manager("pool", "remove", "fx", "--match", "gpu-?").err == (
+        "afpools: No host of the pool 'fx' fits 'gpu-?'.\n"
+    )
+    assert "No host of the farm fits 'ws-*'" in manager("pool", "add", "fx", "--match", "ws-*").err
+    assert "--match 'gpu-*'" in " ".join(manager("pool", "add", "fx", "gpu-*").err.split())
+    assert manager("pool", "add", "fx").status == 2
 
 
 def test_a_pool_is_renamed_updated_and_deleted(manager):
@@ -182,7 +227,7 @@ def test_hosts_say_what_they_are_and_are_sorted_as_people_count(manager):
     ]
     assert manager("host", "register", "pc-2").out == "Nothing to do: already registered.\n"
     assert manager("host", "forget", "pc-[2,10]").out == "Forgot pc-[2,10].\n"
-    assert manager("host", "forget", "pc-10").out == "Nothing to do: not registered.\n"
+    assert "pc-10 is not registered by hand" in manager("host", "forget", "pc-10").err
 
 
 @pytest.mark.parametrize(("option", "choices"), [("--style", "complement"), ("--type", "regex")])

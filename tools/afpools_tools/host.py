@@ -84,4 +84,4 @@ def forget(
     hosts = split_hosts(names)
     with connect(profile, timeout) as client, change(request_id) as request:
         done = client.forget_hosts(hosts, request_id=request)
-    say(f"Forgot {ranges(done.removed)}." if done.removed else "Nothing to do: not registered.")
+    say(f"Forgot {ranges(done.removed)}.")

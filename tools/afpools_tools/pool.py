@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import re
+import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +19,6 @@ from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, WriteRes
 from . import exchange
 from .output import (
     CommandError,
-    HostsArgument,
     JsonOption,
     ProfileOption,
     RequestIdOption,
@@ -68,6 +70,64 @@ def split_hosts(arguments: list[str]) -> list[str]:
     return hosts
 
 
+MatchOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match",
+        metavar="PATTERN",
+        help="Hosts whose names fit, 'gpu-*' or 'pc-0?', of those that the farm (for `remove`: the pool) has now; "
+        "repeatable.",
+    ),
+]
+MaybeHostsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]' 'gpu-[1-8,12]'."),
+]
+
+
+def _given_hosts(hosts: list[str] | None, match: list[str] | None, request_id: str | None) -> list[str]:
+    """What stands on the command line as names and ranges.
+
+    Raises:
+        typer.BadParameter: neither hosts nor a pattern are given, or a pattern with a request id.
+    """
+    if not hosts and not match:
+        raise typer.BadParameter("name hosts, or give --match PATTERN.", param_hint="HOST")
+    if match and request_id is not None:
+        # The hosts that fit may be others by now, and then it would be another change.
+        raise typer.BadParameter("name the hosts, as the error message does.", param_hint="--match")
+    return split_hosts(hosts or [])
+
+
+def _fitting(patterns: list[str] | None, names: Iterable[str], where: str) -> list[str]:
+    """The names that fit one of the patterns, whatever their case.
+
+    Raises:
+        CommandError: none fits one of them.
+    """
+    there = list(names)
+    found: dict[str, None] = {}
+    for pattern in patterns or ():
+        fit = [name for name in there if fnmatch.fnmatchcase(name.casefold(), pattern.casefold())]
+        if not fit:
+            raise CommandError(f"No host {where} fits {pattern!r}.")
+        found.update(dict.fromkeys(fit))
+    return list(found)
+
+
+def _fitting_farm(client: Client, patterns: list[str] | None) -> list[str]:
+    """The hosts of today's farm that fit: renders, and hosts registered by hand."""
+    if not patterns:
+        return []
+    there = (host.name for host in client.list_hosts().hosts if host.states or host.registered)
+    return _fitting(patterns, there, "of the farm")
+
+
+def _besides(matched: list[str]) -> str:
+    """What a command with patterns is to be repeated with in their place."""
+    return f"{shlex.quote(ranges(matched))} in place of --match, and" if matched else ""
+
+
 @app.command("list")
 def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
     """All pools and how many hosts each has."""
@@ -117,6 +177,7 @@ def create(
     hosts: Annotated[
         list[str] | None, typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]'.")
     ] = None,
+    match: MatchOption = None,
     description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
     colour: Annotated[str, typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name.")] = "",
     profile: ProfileOption = None,
@@ -124,9 +185,11 @@ def create(
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Make a pool."""
-    members = split_hosts(hosts or [])
-    with connect(profile, timeout) as client, change(request_id) as request:
-        done = client.create_pool(name, members, description=description, colour=colour, request_id=request)
+    members = _given_hosts(hosts, match, request_id) if hosts or match else []
+    with connect(profile, timeout) as client:
+        matched = _fitting_farm(client, match)
+        with change(request_id, besides=_besides(matched)) as request:
+            done = client.create_pool(name, members + matched, description, colour, request_id=request)
     if done.hosts:
         say(f"Created {name} with {plural(done.hosts, 'host')}.")
     else:
@@ -201,29 +264,35 @@ def delete(
 @app.command()
 def add(
     name: NameArgument,
-    hosts: HostsArgument,
+    hosts: MaybeHostsArgument = None,
+    match: MatchOption = None,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Add hosts to a pool."""
-    members = split_hosts(hosts)
-    with connect(profile, timeout) as client, change(request_id) as request:
-        _report(client.add_hosts(name, members, request_id=request), name)
+    members = _given_hosts(hosts, match, request_id)
+    with connect(profile, timeout) as client:
+        matched = _fitting_farm(client, match)
+        with change(request_id, besides=_besides(matched)) as request:
+            _report(client.add_hosts(name, members + matched, request_id=request), name)
 
 
 @app.command()
 def remove(
     name: NameArgument,
-    hosts: HostsArgument,
+    hosts: MaybeHostsArgument = None,
+    match: MatchOption = None,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Take hosts out of a pool."""
-    members = split_hosts(hosts)
-    with connect(profile, timeout) as client, change(request_id) as request:
-        _report(client.remove_hosts(name, members, request_id=request), name)
+    members = _given_hosts(hosts, match, request_id)
+    with connect(profile, timeout) as client:
+        matched = _fitting(match, client.get_pool(name).hosts, f"of the pool {name!r}") if match else []
+        with change(request_id, besides=_besides(matched)) as request:
+            _report(client.remove_hosts(name, members + matched, request_id=request), name)
 
 
 def _report(done: WriteResult, name: str) -> None:
@@ -232,7 +301,7 @@ def _report(done: WriteResult, name: str) -> None:
     elif done.removed:
         say(f"Removed {ranges(done.removed)} from {name}, which has {plural(done.hosts, 'host')} now.")
     else:
-        say(f"Nothing to do: {name} has {plural(done.hosts, 'host')}, as you asked.")
+        say(f"Nothing to do: {name} has them already, and {plural(done.hosts, 'host')} in all.")
 
 
 @app.command()
