@@ -56,8 +56,8 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
         if not leaving and _WILDCARDS.search(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
-                f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To take every host of today's farm "
-                f"that fits, use: afpools pool add POOL --match {_shown(pattern)}",
+                f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To take every host that "
+                f"fits of today's farm, write: afpools pool add POOL --match {_shown(pattern)}",
             )
         if _NAME.fullmatch(pattern):
             names.append(pattern)
