@@ -56,6 +56,9 @@ def main() -> int:
             result = run(folder.absolute(), options, console.print)
         except KeyboardInterrupt:
             return 130
+        except RuntimeError as error:
+            console.print(f"{error}", markup=False)
+            return 2
     _report(console, result)
     if arguments.markdown:
         arguments.markdown.write_text(markdown(result.table))

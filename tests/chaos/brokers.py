@@ -48,6 +48,7 @@ class BrokerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         # One thread does things to it while another one sees what became of it.
         self._lock = threading.RLock()
+        self._retired = False
 
     def start(self) -> None:
         """Starts it if it is not there, and waits until it serves. One that waits for its store serves, too.
@@ -72,7 +73,7 @@ class BrokerProcess:
             )
         deadline = time.monotonic() + _START_SECONDS
         while b" serves; store: " not in self.log.read_bytes()[begun:]:
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._retired or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"The broker {self.name} does not start:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
@@ -86,13 +87,15 @@ class BrokerProcess:
                 self._process = None
 
     def stop(self) -> None:
-        """Ends it as an administrator would; kills it where that takes more than it may."""
-        if self._process is not None:
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
-            self.kill()
+        """Ends it for good, as an administrator would; kills it where that takes more than it may."""
+        self._retired = True
+        with self._lock:
+            if self._process is not None:
+                self.signal(signal.SIGCONT)
+                self.signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(10)
+                self.kill()
 
     def signal(self, number: int) -> None:
         """Sends a signal, if it is there."""
@@ -112,7 +115,7 @@ class BrokerProcess:
     def noticed_end(self) -> Exit | None:
         """The end of a process that nobody asked to end, the first time this is asked after it."""
         with self._lock:
-            if self._process is None or self._process.poll() is None:
+            if self._retired or self._process is None or self._process.poll() is None:
                 return None
             lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
             found = Exit(self.name, time.monotonic(), self._process.returncode, tuple(lines))
