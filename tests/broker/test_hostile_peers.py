@@ -266,20 +266,33 @@ def test_a_message_of_frames_without_end_is_given_up_over_curve(narrow: Studio) 
         still_answers(narrow)
 
 
-def test_a_peer_whose_messages_libzmq_does_not_read_out_is_given_up(narrow: Studio) -> None:
-    """Two peers of one identity: the ROUTER ignores the second, but libzmq goes on to collect what it sends."""
+def test_a_peer_cannot_choose_its_routing_id(narrow: Studio) -> None:
+    """libzmq ignores the second peer of an identity, but keeps collecting what it sends; and it aborts when a peer has
+    chosen the id that it would give out next by itself, a NUL and four bytes that it counts up."""
     profile = narrow.profile("twin")
-    with by_hand(narrow, profile) as first, by_hand(narrow, profile) as second:
-        first.shake_hands(identity=b"twin")
-        first.send(first.request(request("hello")))
-        first.read_frame()
-        second.shake_hands(identity=b"twin")
-        second.connection.settimeout(30)
-        with pytest.raises(OSError):  # noqa: PT012 - as above
-            for _ in range(100_000):
-                second.send(second.request(bytes(32_000)))
-        first.send(first.request(request("hello")))
-        assert first.read_frame()
+    for identity in (b"twin", b"\0abcd"):
+        with by_hand(narrow, profile) as first, by_hand(narrow, profile) as second:
+            for peer in (first, second):
+                peer.shake_hands(identity=identity)
+                peer.send(peer.request(request("hello")))
+                peer.read_frame()
+                answer = peer.read_frame()
+                assert len(answer) > 100
+            known = narrow.broker._listeners[0]._connections.by_routing_id  # type: ignore[attr-defined]
+            assert len(known) >= 2
+            assert all(routing_id.startswith(b"\1") and len(routing_id) == 13 for routing_id in known)
+
+
+def test_parts_of_an_endless_message_behind_a_request_count_as_well(narrow: Studio) -> None:
+    with by_hand(narrow, narrow.profile("endless")) as peer:
+        peer.shake_hands()
+        peer.connection.settimeout(30)
+        with pytest.raises(OSError):  # noqa: PT012 - whichever part it is that finds the connection closed
+            sent = peer.request(request("hello")) + b"".join(peer.part(bytes(30_000)) for _ in range(20))
+            for _ in range(1000):
+                peer.send(sent)
+                sent = peer.part(bytes(1000))
+                time.sleep(0.01)
 
 
 @pytest.mark.heavy

@@ -8,6 +8,11 @@ because a peer that never got as far as ZAP deserves a log line too.
 libzmq does not say which credential a connection has before its first request, cannot close one peer of a ROUTER, and
 counts messages where bytes are wanted. So each connection is followed from outside (curve_connections.py).
 
+Every connection gets a routing id from us, in ZAP's answer, which libzmq takes for the peer's own. Of two peers that
+chose the same, libzmq ignores the second and collects what it sends; and one that guessed the number that libzmq would
+give out next could abort the process (`Assertion failed: ok (src/socket_base.cpp)`). What is read last counts, so the
+answer must not come before libzmq has read what the peer itself says: see `_hold_until_read`.
+
 Three options of the ROUTER are what keeps peers away from libzmq's assertions and its memory (tested by
 tests/broker/test_curve_peers.py; sources of libzmq 4.3.5):
 
@@ -25,7 +30,9 @@ import errno
 import ipaddress
 import logging
 import math
+import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -99,6 +106,12 @@ _EVENTS = (
 )
 
 
+def _own_routing_id() -> bytes:
+    """ZMTP metadata (ZeroMQ RFC 37) with a routing id that nobody can guess. Those of libzmq itself begin with NUL."""
+    routing_id = b"\1" + os.urandom(12)
+    return b"\x08Identity" + len(routing_id).to_bytes(4, "big") + routing_id
+
+
 class CurveListener(Listener):
     """Answers ZeroMQ clients over CURVE."""
 
@@ -114,6 +127,8 @@ class CurveListener(Listener):
         self._connections = Connections(shared.shares)
         self._failure: tuple[str, str] | None = None
         self._to_shut: list[CurveConnection] = []
+        self._held: list[list[bytes]] = []
+        self._echoes = 0
         self._freed = 0
         self._thread = threading.Thread(target=self._run, name="afpools-curve", daemon=True)
 
@@ -123,6 +138,12 @@ class CurveListener(Listener):
         self._zap = context.socket(zmq.ROUTER)
         self._zap.linger = 0
         self._zap.bind(_ZAP_ENDPOINT)
+        self._echo_folder = tempfile.TemporaryDirectory(prefix="afpools-")
+        self._echo, self._echoed = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        self._echo.linger = self._echoed.linger = 0
+        # In this order: what is sent at the end that connects waits for the other.
+        self._echoed.bind(f"ipc://{self._echo_folder.name}/echo")
+        self._echo.connect(f"ipc://{self._echo_folder.name}/echo")
         router = self._router = context.socket(zmq.ROUTER)
         router.linger = 200
         router.curve_server = True
@@ -167,7 +188,7 @@ class CurveListener(Listener):
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for source in (self._router, self._zap, self._monitor, self._wake_out):
+        for source in (self._router, self._zap, self._echoed, self._monitor, self._wake_out):
             poller.register(source, zmq.POLLIN)
         reading = True
         watch_at = sweep_at = time.monotonic()
@@ -180,6 +201,8 @@ class CurveListener(Listener):
                 if self._monitor in ready:
                     self._read_events()
                 if self._zap in ready:
+                    self._hold_until_read()
+                if self._echoed in ready:
                     self._authenticate()
                 drained = self._router not in ready or self._answer_some()
                 now = time.monotonic()
@@ -189,9 +212,9 @@ class CurveListener(Listener):
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep(now)
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as a peer likes
                 # A defect must not take the listener down with it.
-                log.exception("CURVE: handling a message failed")
+                self._peer_log.defect("", "CURVE", "CURVE: handling a message failed")
             if self._stopping:
                 if reading:
                     # Not `unbind`: libzmq would end the connections that are there, and answers under way be lost.
@@ -204,10 +227,11 @@ class CurveListener(Listener):
     def _close(self) -> None:
         if self._context is not None:
             self._router.disable_monitor()
-            for source in (self._router, self._zap, self._monitor):
+            for source in (self._router, self._zap, self._echo, self._echoed, self._monitor):
                 source.close()
             self._context.term()
             self._context = None
+            self._echo_folder.cleanup()
             self._connections.close()
         self._wake_out.close()
         self._wake_in.close()
@@ -406,16 +430,28 @@ class CurveListener(Listener):
             return False
         return True
 
-    def _authenticate(self) -> None:
-        """Answers ZAP requests: version, request id, domain, address, identity, mechanism, credentials."""
+    def _hold_until_read(self) -> None:
+        """Takes ZAP requests, to be answered when libzmq's own thread is done with what it had read by then.
+
+        That thread asks, and then reads the rest of what the peer has sent. A message that it has to carry from one
+        end of a local connection to the other comes after that.
+        """
         with contextlib.suppress(zmq.Again):
             while True:
-                *envelope, version, request_id, _domain, address, _identity, mechanism, key = self._zap.recv_multipart(
-                    zmq.NOBLOCK
-                )
-                where = address.decode(errors="replace")
-                status, text, user = self._judge(where, mechanism, key)
-                self._zap.send_multipart([*envelope, version, request_id, status, text, user, b""])
+                self._held.append(self._zap.recv_multipart(_NOT_WAITING))
+        if self._held and not self._echoes:
+            self._echo.send(b"", _NOT_WAITING)
+            self._echoes = len(self._held)
+
+    def _authenticate(self) -> None:
+        """Answers ZAP requests: version, request id, domain, address, identity, mechanism, credentials."""
+        self._echoed.recv(_NOT_WAITING)
+        due, self._held, self._echoes = self._held[: self._echoes], self._held[self._echoes :], 0
+        for *envelope, version, request_id, _domain, address, _identity, mechanism, key in due:
+            status, text, user = self._judge(address.decode(errors="replace"), mechanism, key)
+            metadata = _own_routing_id() if user else b""
+            self._zap.send_multipart([*envelope, version, request_id, status, text, user, metadata])
+        self._hold_until_read()
 
     def _judge(self, where: str, mechanism: bytes, key: bytes) -> tuple[bytes, bytes, bytes]:
         """Status, its text and the name that libzmq attaches to each message, which is the key."""

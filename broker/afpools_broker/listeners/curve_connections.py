@@ -33,9 +33,13 @@ _FIRST_REQUEST_SECONDS = 30.0
 # As in tls.py.
 _REPLACEABLE_SECONDS = 15.0
 
-# What encryption and framing add to a frame at least: a header of 2 bytes, and of a MESSAGE command the name, the
-# nonce, the authenticator and the flags (ZeroMQ RFC 26). An answer of 256 bytes and more has a header of 9.
+# What encryption and framing add to a frame: a header of 2 bytes, and of a MESSAGE command the name, the nonce, the
+# authenticator and the flags (ZeroMQ RFC 26). A frame that is longer than 255 with these has a header of 9.
 _OVERHEAD = 2 + 8 + 8 + 16 + 1
+_LONG_HEADER, _SHORT = 7, 255 - (_OVERHEAD - 2)
+
+# Bytes between two looks that may be what nobody counts.
+_FORGOTTEN = 64 * 1024
 
 # Connections that are looked at in one go, at least, and in how many goes all of them: with thousands, most of which
 # are idle, looking at all each time would take a tenth of a processor.
@@ -109,11 +113,11 @@ class CurveConnection:
         """
         self.asked_at = now
         self._requests += 1
-        self._bytes_in += size + frames * _OVERHEAD
+        self._bytes_in += size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
 
     def note_answer(self, size: int, frames: int) -> None:
         """Counts an answer that was sent; arguments as for `note_request`."""
-        self._bytes_out += size + frames * _OVERHEAD
+        self._bytes_out += size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
 
     def count(self, now: float, *, drained: bool) -> int:
         """Asks the kernel what has come and what was taken; sets `waiting_out`.
@@ -130,17 +134,21 @@ class CurveConnection:
         if info is None:
             self._bytes_out = 0  # what nothing is known of is not held against anybody
             return 0
+        waiting = max(0, info.received - self._received - self._bytes_in)
         if drained and self._requests:
-            # Whatever came before the last request is answered. PINGs, which nobody counts, are forgotten here too.
-            self._received, self._bytes_in, self._requests = info.received, 0, 0
+            # Whatever came before the last request is answered. What nobody counted (PINGs, the frames before requests)
+            # is forgotten, as far as it can be that; the beginning of a message that never ends is more.
+            waiting = max(0, waiting - _FORGOTTEN)
+            self._received, self._bytes_in, self._requests = info.received - waiting, 0, 0
         taken, self._acknowledged = info.acknowledged - self._acknowledged, info.acknowledged
         # What libzmq says by itself (PONGs, the handshake) is taken as well, and was not counted.
-        self._bytes_out = 0 if info.all_sent else max(0, self._bytes_out - taken)
+        # It has taken all when nothing is left in the kernel and libzmq has not written more since the last look.
+        self._bytes_out = 0 if info.all_sent and not taken else max(0, self._bytes_out - taken)
         if not self._bytes_out:
             self.stuck_since = float("inf")
         elif taken or self.stuck_since == float("inf"):
             self.stuck_since = now
-        return max(0, info.received - self._received - self._bytes_in)
+        return waiting
 
     def forget_peer(self) -> None:
         """Makes it a connection again that has not asked for anything."""

@@ -66,13 +66,13 @@ class _Turns:
     Args:
         name: of the threads.
         threads: how many.
-        waiting: how many pieces of work may wait, a quarter of them for one client.
+        waiting: how many pieces of work may wait, an eighth of them for one client.
         at_once: how many threads one client may have.
     """
 
     def __init__(self, name: str, threads: int, waiting: int, at_once: int) -> None:
         self._waiting = waiting
-        self._of_one = waiting // 4
+        self._of_one = waiting // 8
         self._at_once = at_once
         self._changed = threading.Condition()
         self._queues: dict[Hashable, deque[Callable[[], None]]] = {}
