@@ -119,7 +119,7 @@ class Broker:
             self._listeners.append(CurveListener(config.curve.address, config.curve.port, shared))
         if config.tls.enabled:
             self._listeners.append(TlsListener(config.tls.address, config.tls.port, shared))
-        self._serves = False
+        self._serves = self._called_off = False
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
 
@@ -134,7 +134,10 @@ class Broker:
             for problem in self.credentials.problems:
                 log.warning("%s", problem)
             # Ports are opened last: a client that finds none goes to the next broker at once.
-            self._keeper.start(wait=_FIRST_SNAPSHOT_SECONDS)
+            self._keeper.start(wait=0)
+            until = time.monotonic() + _FIRST_SNAPSHOT_SECONDS
+            while self._keeper.trouble and not self._called_off and time.monotonic() < until:
+                time.sleep(0.02)
             if self._farm:
                 self._farm.start()
             for listener in self._listeners:
@@ -149,6 +152,10 @@ class Broker:
             raise
         self._serves = True
         log.info("Broker %r %s serves; store: %s", self.config.broker.name, __version__, self.store.kind)
+
+    def call_off(self) -> None:
+        """Makes a start wait for nothing any more, since it is to be stopped. Safe in a signal's handler."""
+        self._called_off = True
 
     def stop(self) -> None:
         """Lets nobody new in, finishes what is under way, and lets go of everything, within two seconds. May be called

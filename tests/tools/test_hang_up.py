@@ -95,6 +95,19 @@ def test_what_can_change_at_run_time_does_and_the_log_says_from_what_to_what(con
     assert "changed: nothing\n" in hang_up()
 
 
+def test_limits_count_from_then_on_and_open_connections_stay(config, broker, hang_up):
+    with client(config, broker) as first, client(config, broker) as second:
+        first.hello()
+        edit(config, "limits", "connections_per_client = 1")
+        assert "[limits] connections_per_client: 64 -> 1\n" in hang_up()
+        with pytest.raises(AfpoolsError):
+            second.hello()
+        first.hello()
+        config.write_text(config.read_text().replace("connections_per_client = 1", "connections_per_client = 2"))
+        assert "[limits] connections_per_client: 1 -> 2\n" in hang_up()
+        second.hello()
+
+
 def test_what_needs_a_restart_is_named_each_time_and_without_its_value(config, broker, hang_up):
     edit(config, "limits", "")
     config.write_text(config.read_text().replace("sqlite:///pools.sqlite", "mongodb://anna:pa55word@db/afpools"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 from tests.command import Running, environment, run, running
+from tests.studio import settings
 
 from afpools import Client, Profile
+from afpools_broker import broker
+from afpools_tools.authority import Authority
 
 pytestmark = pytest.mark.heavy
 
@@ -146,3 +150,16 @@ def test_files_with_secrets_are_for_their_owner_only(config, tmp_path):
     }
     assert {mode(path) for path in (*secret, config)} == {0o600}
     assert {mode(path) for path in (config.parent, *config.parent.rglob("*")) if path.is_dir()} == {0o700}
+
+
+def test_a_signal_while_it_waits_for_a_store_that_is_away_is_not_kept_waiting(monkeypatch, tmp_path):
+    monkeypatch.setattr(broker, "_FIRST_SNAPSHOT_SECONDS", float("inf"))
+    authority = Authority.create(tmp_path / "certs")
+    authority.issue_broker("broker", ["127.0.0.1"])
+    waiting = broker.Broker(settings(tmp_path, {"store": {"uri": "mongodb://127.0.0.1:1/afpools"}}))
+    started = threading.Thread(target=waiting.start)
+    started.start()
+    waiting.call_off()
+    started.join(30)
+    assert not started.is_alive()
+    waiting.stop()

@@ -52,6 +52,7 @@ def run(broker: Broker, *, ready: Callable[[], None] = lambda: None, hang_up: Ca
         if number != signal.SIGHUP:
             # A second Ctrl-C means it.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            broker.call_off()
         asked.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
