@@ -196,7 +196,7 @@ def _signer(crl: x509.CertificateRevocationList, issuers: Iterable[Issuer]) -> I
     named = [
         issuer
         for issuer in issuers
-        if issuer.certificate.subject == crl.issuer and (key is None or key == _key_identifier(issuer.certificate))
+        if issuer.certificate.subject == crl.issuer and key in (None, _key_identifier(issuer.certificate) or key)
     ]
     for issuer in named:
         if crl.is_signature_valid(issuer.certificate.public_key()):  # type: ignore[arg-type]
@@ -206,8 +206,11 @@ def _signer(crl: x509.CertificateRevocationList, issuers: Iterable[Issuer]) -> I
     return None
 
 
-def _key_identifier(authority: x509.Certificate) -> bytes:
-    return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
+def _key_identifier(authority: x509.Certificate) -> bytes | None:
+    try:
+        return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _check_complete(crl: x509.CertificateRevocationList) -> None:

@@ -31,7 +31,7 @@ def certificate(path):
 
 
 def revoked(authority):
-    return set(authority.read_crl()[authority.signer.id].revoked)
+    return set(authority.crl.read()[authority.signer.id].revoked)
 
 
 def mode(path):
@@ -383,7 +383,7 @@ def test_nobody_unknown_and_no_broker_is_revoked(authority):
 
 def test_each_list_of_the_revoked_has_a_larger_number(authority):
     def number():
-        return authority.read_crl()[authority.signer.id].number
+        return authority.crl.read()[authority.signer.id].number
 
     numbers = [number()]
     for name in ("anna", "tom"):

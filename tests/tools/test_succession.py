@@ -186,7 +186,7 @@ def test_each_key_may_have_its_passphrase_or_none(tmp_path):
     with pytest.raises(AuthorityError, match=r"former/.*-key\.pem: the passphrase is wrong"):
         second.revoke("anna")
     Authority.open(first.folder, passphrase="correct horse").revoke("anna")
-    lists = second.read_crl()
+    lists = second.crl.read()
     assert [len(lists[issuer.id].revoked) for issuer in second.issuers] == [1, 1]
 
 
@@ -235,7 +235,7 @@ def test_interrupted_half_way_there_is_an_authority_that_signs_and_nobody_is_put
         really(path, data, secret=secret)
 
     really = succession.write
-    for module in ("succession", "authority"):
+    for module in ("succession", "revocation"):
         monkeypatch.setattr(f"afpools_tools.{module}.write", write)
     with pytest.raises(KeyboardInterrupt):
         succession.new_authority(authority)
@@ -244,7 +244,7 @@ def test_interrupted_half_way_there_is_an_authority_that_signs_and_nobody_is_put
     assert after.signer == authority.signer
     after.revoke("anna")
     after.issue_profile("anna", Role.READER)
-    lists = after.read_crl()
+    lists = after.crl.read()
     assert all(issuer.id in lists for issuer in after.issuers)
     if len(after.issuers) > 1:
         succession.retire(after)
@@ -269,7 +269,7 @@ def joined(authority: Authority, tmp_path: Path) -> Authority:
 def test_check_looks_at_every_entry_of_both_files(joined, authority):
     profile = "profiles/anna/ca.pem: it does not hold the same authorities as ca/ca.pem"
     assert [profile in sentence for sentence in sentences(joined.folder)] == [True]
-    authority.write_crl(authority.signer, {})  # knows one authority only, and drops what is not of it
+    authority.crl.put(authority.signer, {}, authority.ca_key())  # knows one authority only, and drops what is not of it
     (_, second) = joined.issuers
     found = sentences(joined.folder)
     assert any(f"crl.pem: it has no list of the authority {second.name}" in sentence for sentence in found)
@@ -290,7 +290,7 @@ def test_check_finds_what_one_of_two_has_not_revoked(joined, tmp_path):
 
 def test_check_finds_a_list_of_nobody_and_fix_takes_it_out(authority, tmp_path):
     other = Authority.create(tmp_path / "other", name="Studio")
-    own = authority.read_crl()
+    own = authority.crl.read()
     with (authority.folder / "ca" / "crl.pem").open("ab") as file:
         file.write((other.folder / "ca" / "crl.pem").read_bytes())
     (problem,) = inspection.check(authority)
@@ -298,7 +298,7 @@ def test_check_finds_a_list_of_nobody_and_fix_takes_it_out(authority, tmp_path):
     assert problem.fix is not None
     problem.fix()
     assert sentences(authority.folder) == []
-    assert authority.read_crl() == own
+    assert authority.crl.read() == own
 
 
 def test_one_that_has_expired_is_found(authority):
@@ -323,4 +323,4 @@ def test_whichever_stands_first_the_one_whose_key_is_there_signs(joined):
     assert turned.issuers == (second, first)
     assert turned.signer == first
     turned.revoke("anna")
-    assert {len(turned.read_crl()[issuer.id].revoked) for issuer in (first,)} == {1}
+    assert {len(turned.crl.read()[issuer.id].revoked) for issuer in (first,)} == {1}

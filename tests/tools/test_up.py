@@ -232,7 +232,7 @@ def test_a_profile_that_was_deleted_is_made_again_and_the_old_one_revoked(state)
     make_state(state)
     assert (profile / "client.pem").exists()
     authority = Authority.open(state / "certs")
-    assert len(authority.read_crl()[authority.signer.id].revoked) == 1
+    assert len(authority.crl.read()[authority.signer.id].revoked) == 1
 
 
 def test_what_is_there_is_left_alone(state):

@@ -18,7 +18,7 @@ import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,18 +29,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from afpools_broker.authorities import (
     Issuer,
-    RevocationList,
     common_name,
     issuer_of,
-    match_revocation_lists,
     parse_issuers,
-    parse_revocation_lists,
-    pem_blocks,
 )
 from afpools_broker.credentials import (
     ROLE_URN,
@@ -70,6 +65,7 @@ from .credential_files import (
     to_pem,
     write,
 )
+from .revocation import RevocationFile
 
 __all__ = [
     "CA_LIFETIME",
@@ -231,6 +227,7 @@ class Authority:
 
     Attributes:
         issuers: all authorities in ca.pem.
+        crl: what they have revoked.
         certificate: that of the authority that signs.
     """
 
@@ -244,6 +241,7 @@ class Authority:
         except UNREADABLE as error:
             raise AuthorityError(f"{path}: {explain(error)}. Restore it from a backup.") from None
         self.certificate = self._signer().certificate
+        self.crl = RevocationFile(folder / "ca" / "crl.pem", self.issuers, clock)
 
     @classmethod
     def create(
@@ -281,7 +279,7 @@ class Authority:
         write(ca / "ca-key.pem", key_to_pem(key, passphrase), secret=True)
         write(ca / "ca.pem", to_pem(certificate))
         made = cls(folder, passphrase=passphrase, clock=clock)
-        made.write_crl(made.issuers[0], {})
+        made.crl.put(made.signer, {}, key)
         return made
 
     @classmethod
@@ -543,21 +541,21 @@ class Authority:
         """Puts certificates that have not expired on the lists of those who issued them: on each that can be signed,
         before it says which cannot."""
         now = self._clock()
-        lists = self.read_crl()
+        lists = self.crl.read()
         missing: dict[bytes, dict[int, dt.datetime]] = {}
         for certificate in certificates:
             issuer = issuer_of(certificate, self.issuers)
             # Nobody accepts what an authority has issued that is not in ca.pem any more.
             if issuer is not None and certificate.not_valid_after_utc > now:
                 if issuer.id not in lists:
-                    raise AuthorityError(self.no_list(issuer))
+                    raise AuthorityError(self.crl.missing(issuer))
                 if certificate.serial_number not in lists[issuer.id].revoked:
                     missing.setdefault(issuer.id, {})[certificate.serial_number] = now
         failed: list[str] = []
         for issuer in self.issuers:
             if issuer.id in missing:
                 try:
-                    self.write_crl(issuer, {**lists[issuer.id].revoked, **missing[issuer.id]})
+                    self.crl.put(issuer, {**lists[issuer.id].revoked, **missing[issuer.id]}, self.ca_key(issuer))
                 except AuthorityError as error:
                     failed.append(str(error))
         if failed:
@@ -572,10 +570,10 @@ class Authority:
         """
         with self.locked():
             try:
-                revoked = dict(self.read_crl()[issuer.id].revoked)
+                revoked = dict(self.crl.read()[issuer.id].revoked)
             except (AuthorityError, KeyError):
                 revoked = {serial: self._clock() for by, serial in self.superseded() if by == issuer.id}
-            self.write_crl(issuer, revoked)
+            self.crl.put(issuer, revoked, self.ca_key(issuer))
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -594,7 +592,7 @@ class Authority:
     def credentials(self) -> list[Credential]:
         """Everything there is: the authority's, the brokers', the clients', and what is revoked but not expired."""
         now = self._clock()
-        lists = self.read_crl()
+        lists = self.crl.read()
         found = []
 
         def is_revoked(certificate: x509.Certificate, issuer: Issuer | None) -> bool:
@@ -875,77 +873,6 @@ class Authority:
         found = [certificate for path, certificate in self._issued() if role_and_name(certificate, path)[1] == name]
         registered = self.client_paths(name)[0]
         return [*found, read_certificate(registered)] if registered.exists() else found
-
-    def read_crl(self) -> dict[bytes, RevocationList]:
-        """What each authority has revoked, by its id.
-
-        Raises:
-            AuthorityError: the file is missing or wrong.
-        """
-        path = self.folder / "ca" / "crl.pem"
-        try:
-            return match_revocation_lists(parse_revocation_lists(read(path)), self.issuers)
-        except UNREADABLE as error:
-            raise AuthorityError(f"{path}: {explain(error)}. `afpools certs check --fix` writes a new one.") from None
-
-    def no_list(self, issuer: Issuer) -> str:
-        """The sentence for an authority without a list."""
-        return (
-            f"{self.folder / 'ca' / 'crl.pem'}: it has no list of the authority {issuer.name}, and brokers trust none "
-            "without its list. `afpools certs check --fix` writes it where that authority's key is."
-        )
-
-    def write_crl(self, issuer: Issuer, revoked: Mapping[int, dt.datetime]) -> None:
-        """Signs an authority's list of revoked certificates, and puts it in place of its last one.
-
-        It counts for as long as the authority does. A shorter term, as public authorities have, would oblige the
-        studio to sign a new list every few days for nothing: brokers read the file itself, not an old copy of it.
-        """
-        crl = self.make_crl(issuer, revoked, self.ca_key(issuer))
-        self.put_crl([crl, *self.lists_of(other for other in self.issuers if other != issuer)])
-
-    def make_crl(self, issuer: Issuer, revoked: Mapping[int, dt.datetime], key: ec.EllipticCurvePrivateKey) -> bytes:
-        """A list of revoked certificates, signed with the authority's key."""
-        now = self._clock()
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(issuer.certificate.subject)
-            .last_update(min(now, issuer.expires - dt.timedelta(seconds=1)))
-            .next_update(issuer.expires)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()),
-                critical=False,
-            )
-            .add_extension(x509.CRLNumber(self._next_crl_number(issuer)), critical=False)
-        )
-        for serial, when in sorted(revoked.items()):
-            builder = builder.add_revoked_certificate(
-                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build()
-            )
-        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-    def lists_of(self, issuers: Iterable[Issuer]) -> list[bytes]:
-        """The lists of these authorities in crl.pem that can be read, as they stand there."""
-        path = self.folder / "ca" / "crl.pem"
-        found: list[bytes] = []
-        with contextlib.suppress(*UNREADABLE, AuthorityError):
-            wanted = tuple(issuers)
-            for block in pem_blocks(read(path), b"X509 CRL", damaged=True):
-                with contextlib.suppress(*UNREADABLE):
-                    if match_revocation_lists(parse_revocation_lists(block), wanted):
-                        found.append(block + b"\n")
-        return found
-
-    def put_crl(self, lists: Sequence[bytes]) -> None:
-        write(self.folder / "ca" / "crl.pem", b"".join(lists))
-
-    def _next_crl_number(self, issuer: Issuer) -> int:
-        """Larger than all before, even where the file with the last one is lost: seconds since 1970, or one more."""
-        seconds = int(self._clock().timestamp())
-        try:
-            return max(seconds, self.read_crl()[issuer.id].number + 1)
-        except (AuthorityError, KeyError):
-            return seconds
 
     def superseded(self) -> dict[tuple[bytes, int], str]:
         """Client certificates that must not be accepted any more, by their issuer's id and their serial, with their

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from afpools_broker.authorities import Issuer, issuer_of, parse_issuers, parse_revocation_lists
+from afpools_broker.authorities import Issuer, issuer_of, parse_issuers
 from afpools_broker.credentials import parse_key_file, read_curve_secret, same_key, too_open
 from afpools_broker.files import UNREADABLE, CredentialError, explain
 
@@ -82,22 +82,21 @@ class _Inspection:
         except AuthorityError as error:
             yield Problem(f"{error} Restore it from a backup: what is not known cannot be revoked.")
             return
-        path = self._folder / "ca" / "crl.pem"
+        path = self._authority.crl.path
         good = [issuer for issuer in self._authority.issuers if issuer.expires > self._now]
         try:
-            lists = self._authority.read_crl()
+            lists = self._authority.crl.read()
         except AuthorityError as error:
             yield Problem(str(error), partial(self._rewrite_lists, good))
             return
-        ours = self._authority.lists_of(self._authority.issuers)
-        if len(parse_revocation_lists(read(path))) != len(ours):
+        if self._authority.crl.holds_others():
             yield Problem(
                 f"{path}: it holds a list of an authority that is not in ca/ca.pem.",
-                partial(self._authority.put_crl, ours),
+                partial(self._authority.crl.keep, self._authority.issuers),
             )
         for issuer in good:
             if issuer.id not in lists:
-                yield Problem(self._authority.no_list(issuer), partial(self._authority.rewrite_crl, issuer))
+                yield Problem(self._authority.crl.missing(issuer), partial(self._authority.rewrite_crl, issuer))
             elif lists[issuer.id].next_update <= self._now:
                 yield Problem(
                     f"{path}: the list of the authority {issuer.name} should have been replaced by "

@@ -44,7 +44,7 @@ def new_authority(
         # Whoever looks meanwhile, or after this was interrupted, finds an authority with its list, and its key last:
         # until then the one before signs.
         issuer = Issuer(certificate, issuer_id(certificate))
-        before.put_crl([before.make_crl(issuer, {}, key), *before.lists_of(before.issuers)])
+        before.crl.put(issuer, {}, key)
         write(ca / "ca.pem", to_pem(certificate) + before.ca_pem())
         write(before.ca_key_path, key_to_pem(key, passphrase), secret=True)
     return Authority.open(before.folder, passphrase=passphrase, clock=before.now)
@@ -88,10 +88,9 @@ def retire(authority: Authority, *, force: bool = False) -> list[Issuer]:
             "Run `afpools certs renew NAME` for each, and copy what it wrote. --force puts them out."
         )
     with authority.locked():
-        keep = [authority.signer]
         pem = to_pem(authority.certificate)
         write(authority.folder / "ca" / "ca.pem", pem)
-        authority.put_crl(authority.lists_of(keep))
+        authority.crl.keep([authority.signer])
         for profile in sorted((authority.folder / "profiles").glob("*/ca.pem")):
             write(profile, pem)
     return retired
