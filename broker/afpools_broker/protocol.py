@@ -287,7 +287,7 @@ class MaskParams(Params):
     def __post_init__(self) -> None:
         # msgspec counts characters.
         if not self.exclude.isascii() and (size := len(self.exclude.encode())) > _LONGEST_EXCLUDE:
-            raise ValueError(f"its exclude is {size:,} bytes long, and {_LONGEST_EXCLUDE:,} are allowed")
+            raise ValueError(f"the job's own exclude mask is {size:,} bytes long, and {_LONGEST_EXCLUDE:,} are allowed")
 
 
 class MaskResult(Result):
@@ -479,11 +479,13 @@ class PoolsImportNativeResult(Result):
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: the type of its parameters, and who may call it. It changes the store if they are a `Write`."""
+    """One operation: the type of its parameters, who may call it, and what people call it: "to `purpose` you need a
+    manager profile". It changes the store if the parameters are a `Write`."""
 
     name: str
     params: type[Params]
     role: Role
+    purpose: str = ""
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -495,17 +497,17 @@ OPERATIONS: dict[str, Operation] = {
         Operation("pools.get", PoolsGet, Role.READER),
         Operation("hosts.list", HostsList, Role.READER),
         Operation("mask", MaskParams, Role.READER),
-        Operation("history.list", HistoryList, Role.MANAGER),
-        Operation("pools.create", PoolsCreate, Role.MANAGER),
-        Operation("pools.rename", PoolsRename, Role.MANAGER),
-        Operation("pools.delete", PoolsDelete, Role.MANAGER),
-        Operation("pools.add_hosts", PoolsAddHosts, Role.MANAGER),
-        Operation("pools.remove_hosts", PoolsRemoveHosts, Role.MANAGER),
-        Operation("pools.update", PoolsUpdate, Role.MANAGER),
-        Operation("pools.import_native", PoolsImportNative, Role.MANAGER),
-        Operation("history.undo", HistoryUndo, Role.MANAGER),
-        Operation("hosts.register", HostsRegister, Role.MANAGER),
-        Operation("hosts.forget", HostsForget, Role.MANAGER),
+        Operation("history.list", HistoryList, Role.MANAGER, "see who changed what"),
+        Operation("pools.create", PoolsCreate, Role.MANAGER, "make pools"),
+        Operation("pools.rename", PoolsRename, Role.MANAGER, "rename pools"),
+        Operation("pools.delete", PoolsDelete, Role.MANAGER, "delete pools"),
+        Operation("pools.add_hosts", PoolsAddHosts, Role.MANAGER, "add hosts to pools"),
+        Operation("pools.remove_hosts", PoolsRemoveHosts, Role.MANAGER, "take hosts out of pools"),
+        Operation("pools.update", PoolsUpdate, Role.MANAGER, "change pools"),
+        Operation("pools.import_native", PoolsImportNative, Role.MANAGER, "import Afanasy's own pools"),
+        Operation("history.undo", HistoryUndo, Role.MANAGER, "take back changes"),
+        Operation("hosts.register", HostsRegister, Role.MANAGER, "register hosts"),
+        Operation("hosts.forget", HostsForget, Role.MANAGER, "forget hosts"),
     )
 }
 
@@ -578,21 +580,41 @@ def decode_params(operation: Operation, raw: msgspec.Raw) -> Params:
     try:
         params: Params = _params_decoders[operation.name].decode(raw)
     except _UNREADABLE as error:
-        fields = ", ".join(field.name for field in msgspec.structs.fields(operation.params)) or "none"
-        what, _, path = str(error).partition(" - at `$.")
-        key = path.partition("`")[0].partition("[")[0]
-        wrong = f"its {key} must be {_MEANT[key]} ({what})" if key in _MEANT else str(error)
-        raise RequestRefused(
-            Code.BAD_REQUEST, f"The parameters of {operation.name} are wrong: {wrong}. It takes: {fields}."
-        ) from None
+        raise RequestRefused(Code.BAD_REQUEST, _what_is_wrong(operation, error)) from None
     return params
 
 
+def _what_is_wrong(operation: Operation, error: Exception) -> str:
+    """What people can put right is said in their words; what only a program can be the cause of, in the protocol's."""
+    what, _, path = str(error).partition(" - at `$.")
+    key = path.partition("`")[0].partition("[")[0]
+    if isinstance(error.__cause__, ValueError):
+        # One of the checks above, which are whole clauses.
+        return f"{what[0].upper()}{what[1:].removesuffix('.')}."
+    if key in _TYPED:
+        return f"The {_TYPED[key]} must be {_MEANT[key]}."
+    fields = ", ".join(field.name for field in msgspec.structs.fields(operation.params)) or "none"
+    wrong = f"its {key} must be {_MEANT[key]} ({what})" if key in _MEANT else str(error)
+    return f"The parameters of {operation.name} are wrong: {wrong}. It takes: {fields}."
+
+
+# Parameters that people type, and what they call them.
+_TYPED = {
+    "pool": "pool's name",
+    "new_name": "new name",
+    "hosts": "hosts",
+    "description": "description",
+    "colour": "colour",
+    "exclude": "job's own exclude mask",
+    "entry": "change",
+    "limit": "number of changes",
+}
+
 # What a parameter must be, for people; the types above say it for programs.
 _MEANT = {
-    "pool": "a name of 1 to 64 characters that can be seen, without blanks at its ends",
-    "new_name": "a name of 1 to 64 characters that can be seen, without blanks at its ends",
-    "hosts": "a list of host names and ranges",
+    "pool": "1 to 64 characters long, all of them visible, with no spaces at either end",
+    "new_name": "1 to 64 characters long, all of them visible, with no spaces at either end",
+    "hosts": "a list of names and ranges, each at most 1,024 characters long",
     "description": "a text of at most 1,000 characters",
     "colour": "#rrggbb, or empty",
     "style": "list, compact or complement",
@@ -603,7 +625,7 @@ _MEANT = {
     "user": "the name of a user, of at most 256 characters",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
-    "entry": "the id of an entry of history.list",
+    "entry": "one that the history shows",
     "paths": "a list of Afanasy's names of pools, like /local/farm",
 }
 

@@ -207,8 +207,8 @@ class Service:
                 )
                 raise RequestRefused(
                     Code.FORBIDDEN,
-                    f"{operation.name} takes a manager's credential; {sender.peer.name!r} is a {sender.peer.role}. "
-                    "Ask whoever runs the farm for a manager's profile.",
+                    f"To {operation.purpose} you need a manager profile; {sender.peer.name!r} is a "
+                    f"{sender.peer.role}. Ask whoever runs the farm for one.",
                 )
             params = protocol.decode_params(operation, request.params)
         except RequestRefused as refusal:
@@ -621,7 +621,7 @@ class Service:
         entry = self._store.entry(entry_id)
         if entry is None:
             raise RequestRefused(
-                Code.BAD_REQUEST, f"The history has no entry {entry_id!r}. Take the id of one that history.list gives."
+                Code.BAD_REQUEST, f"There is no change {entry_id!r} in the history. Take one that the history shows."
             )
         # In this order: of a change that is made meanwhile the trail may lack a step, never the pools its effect.
         undoing = self._undoing(entry.id, lambda: self._keeper.reload().contents)

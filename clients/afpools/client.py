@@ -13,7 +13,7 @@ import time
 from _thread import allocate_lock  # threading.Lock, without all that threading imports
 
 from . import results
-from .errors import BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
+from .errors import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
 from .process import PerProcess, importing
 from .profile import Endpoint, Profile, find_profile
 from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
@@ -323,8 +323,15 @@ class Client:
     def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T]) -> _T:
         until = time.monotonic() + self.timeout
         # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
-        with importing:
-            from . import transport  # noqa: F401
+        try:
+            with importing:
+                from . import transport  # noqa: F401
+        except ImportError as error:
+            raise AfpoolsError(
+                "The Python of this program cannot make encrypted connections: {}. Often another Python's modules "
+                "come first (PYTHONPATH, PYTHONHOME, a Blender started with --python-use-system-env): start the "
+                "program without them, or have its ssl module fixed.".format(error)
+            ) from None
         own = self._own
         if not own.lock.acquire(timeout=self.timeout):
             raise BrokerUnreachable([("this client", f"other threads kept it busy for {self.timeout:g} seconds")])

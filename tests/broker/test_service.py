@@ -547,7 +547,10 @@ def test_malformed_requests_are_answered(desk: Desk, data: bytes, code: str) -> 
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"pool": " fx"}, "its pool must be a name of 1 to 64 characters that can be seen"),
+        (
+            {"pool": " fx"},
+            "The pool's name must be 1 to 64 characters long, all of them visible, with no spaces at either end.",
+        ),
         (
             {"pool": "fx", "style": "short"},
             "its style must be list, compact or complement (Invalid enum value 'short')",
@@ -635,3 +638,33 @@ def test_requests_and_errors_are_counted(desk: Desk) -> None:
     desk.raw(b'{"v":1,"op":"' + b"x" * 60 + b'"}')
     assert desk.statistics.requests == {"hello": 1, "mask": 1}
     assert desk.statistics.errors == {"mask": {"unknown_pool": 1}, "unreadable": {"unknown_op": 1}}
+
+
+def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
+    for op, purpose in (("pools.delete", "delete pools"), ("history.list", "see who changed what")):
+        message = desk.ask(op, READER, pool="fx")["error"]["message"]
+        assert message == (
+            f"To {purpose} you need a manager profile; 'blender' is a reader. Ask whoever runs the farm for one."
+        )
+    assert desk.ask("pools.create", pool="fx\u200b")["error"]["message"] == (
+        "The name 'fx\\u200b' has characters in it that cannot be seen."
+    )
+    answers = [
+        desk.ask("pools.create", pool="x" * 65),
+        desk.ask("pools.create", pool="fx", colour="red"),
+        desk.ask("pools.create", pool="fx", hosts=["a,b"]),
+        desk.ask("pools.create", pool="fx", description="x" * 1001),
+        desk.ask("history.undo", entry="nonsense"),
+        desk.ask("history.list", limit=0),
+    ]
+    for answer in answers:
+        message = answer["error"]["message"]
+        assert answer["error"]["code"] == Code.BAD_REQUEST
+        assert not any(
+            word in message for word in ("pools.", "history.list", "history.undo", "It takes", "regex", "parameters")
+        ), message
+
+
+def test_every_operation_for_managers_has_a_name_that_people_use() -> None:
+    for operation in OPERATIONS.values():
+        assert bool(operation.purpose) == (operation.role is Role.MANAGER), operation.name

@@ -956,3 +956,18 @@ def test_errors_are_of_one_family() -> None:
     assert issubclass(ProfileError, AfpoolsError)
     assert issubclass(BrokerUnreachable, AfpoolsError)
     assert issubclass(BrokerRefused, AfpoolsError)
+
+
+def test_a_python_whose_ssl_cannot_be_imported_is_said_to_be_one(studio: Studio, tmp_path: Path) -> None:
+    # As where another Python's modules come first.
+    (tmp_path / "_ssl.py").write_text("raise ImportError('undefined symbol: SSL_new')")
+    profile = studio.profile("tls://127.0.0.1:1").folder
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from afpools import AfpoolsError, Client\n"
+        f"try: Client({profile!r}).hello()\n"
+        "except AfpoolsError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "cannot make encrypted connections: undefined symbol: SSL_new" in done.stdout
+    assert "PYTHONPATH" in done.stdout

@@ -16,6 +16,7 @@ from afpools_broker.broker import Broker
 from afpools_broker.config import load
 from afpools_tools.authority import Authority
 from afpools_tools.configure import Answers, render
+from afpools_tools.networks import own_names
 
 HERE = ("--yes", "--address", "127.0.0.1")
 
@@ -266,3 +267,26 @@ def test_ctrl_c_leaves_no_broker_toml(tmp_path, folder):
         assert asked.finish() != 0
     assert "Traceback" not in asked.shown
     assert not (folder / "broker.toml").exists()
+
+
+def test_a_name_that_cannot_be_one_is_refused_before_anything_is_made(init, folder):
+    assert "--reachable-as: 'a..b' is neither a host's name nor an IP address" in refused(
+        init("--reachable-as", "a..b")
+    )
+    assert not folder.exists()
+
+
+def test_profiles_of_a_broker_for_others_do_not_lead_to_localhost(afpools, folder, monkeypatch):
+    done = afpools("init", folder, "--yes", "--no-checks", "--address", "0.0.0.0")
+    first = json.loads((folder / "certs" / "profiles" / "manager" / "profile.json").read_text())["endpoints"][0]["url"]
+    # Where the machine has no other address than loopback ones, it says so.
+    assert ("localhost" in first) == ("Profiles will lead to localhost" in done.err)
+    assert ("localhost" in first) == (own_names()[0] == "localhost")
+
+
+def test_a_profile_that_only_its_own_machine_can_use_is_said_to_be_one(afpools, folder):
+    done = afpools("init", folder, "--yes", "--no-checks", "--address", "0.0.0.0", "--reachable-as", "localhost")
+    assert "Profiles will lead to localhost, which is this machine for itself and no other." in done.err
+    made = afpools("certs", "profile", "anna", "--role", "reader", "--dir", folder / "certs")
+    assert "The profile leads to tls://localhost:5571 first" in made.err
+    assert "afpools certs broker broker -a HOST --force" in made.err

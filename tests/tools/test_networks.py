@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from afpools_tools.networks import ScanError, ThisMachine, own_target, parse_target, this_machine
+from afpools_tools.networks import (
+    ScanError,
+    ThisMachine,
+    is_loopback,
+    own_target,
+    parse_target,
+    sorted_names,
+    this_machine,
+)
 
 addresses = st.integers(0x0A000000, 0xDFFFFFFF).map(IPv4Address)  # 10.0.0.0 to 223.255.255.255
 
@@ -103,3 +111,36 @@ def test_where_it_cannot_be_known_which_network_is_meant_nothing_is_scanned(inte
 
 def test_this_machine_has_its_loopback_address():
     assert IPv4Interface("127.0.0.1/8") in this_machine().interfaces
+
+
+# --- what this machine is called ------------------------------------------------------------------------------------
+
+HOSTS_FILE = {"vm": ["127.0.1.1"], "vm.studio.lan": ["10.1.2.3"], "odd": ["127.0.0.1", "10.1.2.3"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "addresses", "sorted_for_others"),
+    [
+        (["vm.studio.lan", "vm"], ["10.1.2.3"], ["vm.studio.lan", "10.1.2.3", "vm", "localhost", "127.0.0.1"]),
+        (["localhost", "vm"], ["127.0.0.1", "10.1.2.3"], ["10.1.2.3", "vm", "localhost", "127.0.0.1"]),
+        (["unknown", "odd"], ["10.1.2.3"], ["10.1.2.3", "unknown", "odd", "localhost", "127.0.0.1"]),
+        (["localhost.localdomain"], ["127.0.0.1"], ["localhost", "127.0.0.1"]),
+    ],
+)
+def test_what_means_every_machine_itself_is_never_said_before_what_leads_here(names, addresses, sorted_for_others):
+    assert sorted_names(names, addresses, lambda name: HOSTS_FILE.get(name, [])) == sorted_for_others
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.1.1", True),
+        ("[::1]", True),
+        ("LOCALHOST", True),
+        ("10.1.2.3", False),
+        ("vm", False),
+        ("localhosted", False),
+    ],
+)
+def test_what_means_the_machine_itself_is_known(host, loopback):
+    assert is_loopback(host) == loopback

@@ -192,7 +192,7 @@ def test_what_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
     assert "pc-[01-06]" in manager("pool", "show", "fx").out
     unknown = manager("pool", "undo", "nonsense")
     assert unknown.status == 1
-    assert "no entry 'nonsense'" in unknown.err
+    assert "There is no change 'nonsense' in the history" in unknown.err
 
 
 def test_a_whole_id_will_do_and_an_end_that_several_have_does_not(manager, monkeypatch):

@@ -17,7 +17,6 @@ import ipaddress
 import json
 import re
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +64,7 @@ from .credential_files import (
     to_pem,
     write,
 )
+from .networks import own_names
 from .revocation import RevocationFile
 
 __all__ = [
@@ -75,7 +75,7 @@ __all__ = [
     "Authority",
     "AuthorityError",
     "Credential",
-    "own_addresses",
+    "check_address",
 ]
 
 # Replacing the authority means a visit to every workstation.
@@ -132,9 +132,12 @@ class Credential:
 # --- addresses ------------------------------------------------------------------------------------------------------
 
 
-def own_addresses() -> list[str]:
-    """What a broker on this machine is called: by others, then by itself."""
-    return list(dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1"]))
+def check_address(address: str) -> None:
+    """
+    Raises:
+        AuthorityError: it is neither a host's name nor an IP address.
+    """
+    _general_name(address)
 
 
 def _general_name(address: str) -> x509.GeneralName:
@@ -297,7 +300,11 @@ class Authority:
             AuthorityError: there is none.
         """
         if not (folder / "ca" / "ca.pem").exists():
-            raise AuthorityError(f"{folder} has no authority (ca/ca.pem). Make one with `afpools certs ca`.")
+            raise AuthorityError(
+                f"{folder} has no certificate authority (ca/ca.pem). If your studio has one already, name its folder: "
+                "--dir DIR, or $AFPOOLS_CERTS. `afpools init` made it as certs beside broker.toml. Only if there is "
+                "none yet: afpools certs ca."
+            )
         return cls(folder, passphrase=passphrase, clock=clock)
 
     @property
@@ -355,7 +362,7 @@ class Authority:
                         f"{path} exists. Renew the broker's certificate with `afpools certs renew {name}`; --force "
                         "makes new keys, and then every profile must be renewed and copied again."
                     )
-        alternatives = [_general_name(address) for address in addresses or own_addresses()]
+        alternatives = [_general_name(address) for address in addresses or own_names()]
         for port in (tls_port, curve_port):
             if not 0 < port < 65536:
                 raise AuthorityError(f"{port} is no port: 1 to 65535 are.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
@@ -15,7 +17,8 @@ from afpools_broker.files import CredentialError
 from afpools_broker.protocol import Role
 
 from . import inspection, succession
-from .authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError, own_addresses
+from .authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError
+from .networks import is_loopback, own_names
 from .output import JsonOption, console, fail, plural, print_json, print_table, printable, say, table, warn
 
 # `health` warns as early.
@@ -151,7 +154,7 @@ def broker(
             "-a",
             metavar="HOST",
             help="Name or IP address that clients use for it, the best first; may be repeated. Without it: this "
-            "machine's name, localhost and 127.0.0.1.",
+            "machine's names and addresses, localhost last.",
         ),
     ] = None,
     tls_port: Annotated[int, typer.Option(min=1, max=65535, help="Goes into profiles.")] = TLS_PORT,
@@ -164,7 +167,7 @@ def broker(
     """Make a broker's TLS certificate and CURVE keys."""
     authority = _open(folder, passphrase_file)
     replaced = authority.broker_paths(name)[0].exists()
-    chosen = addresses or own_addresses()
+    chosen = addresses or own_names()
     authority.issue_broker(
         name, chosen, tls_port=tls_port, curve_port=curve_port, lifetime=dt.timedelta(days=days), force=force
     )
@@ -205,7 +208,22 @@ def profile(
     _wrote(*authority.client_paths(name), made)
     if replaced:
         warn(f"What {name!r} had is revoked, and kept in {folder / 'revoked'}: copy the new profile.")
+    _warn_of_loopback(authority, endpoints or authority.default_endpoints())
     say(f"Next: copy {made} to the workstation, for its user only, and set AFPOOLS_PROFILE to where it is there.")
+
+
+def _warn_of_loopback(authority: Authority, endpoints: Iterable[str]) -> None:
+    """Says so where the first broker of a profile is whatever machine the profile is on."""
+    first = next(iter(endpoints), "")
+    host = urlsplit(first).hostname or ""
+    if not is_loopback(host):
+        return
+    name = next((broker.name for broker in authority.brokers() if host in broker.addresses), "NAME")
+    warn(
+        f"The profile leads to {first} first: it works on the broker's own machine and on no other. If clients on "
+        "other machines are to use it, make the broker's certificate for a name that they know "
+        f"(afpools certs broker {name} -a HOST --force), then the profile again."
+    )
 
 
 @app.command()

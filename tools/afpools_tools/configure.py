@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import shlex
 import socket
 import sys
@@ -30,15 +29,15 @@ from afpools_broker.listeners import ListenError, cannot_listen
 from afpools_broker.protocol import Role
 from afpools_broker.store import StoreUnavailable, open_store, redacted
 
-from .authority import Authority
-from .credential_files import make_folder, write
+from .authority import Authority, check_address
+from .credential_files import AuthorityError, make_folder, write
+from .networks import is_loopback, own_names
 from .output import CommandError, say, warn
 
 PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
 
 _LIMITS = broker_config.LimitsSection()
 _PASSWORD_FILE = "store-password"  # noqa: S105 - where it is, not what it is
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,10 @@ class Answers:
         }
         settings = broker_config.build(values, folder=folder, where="your answers")
         for name in self.names:
-            if not _HOST.fullmatch(name):
-                raise ConfigError(f"{name!r} is neither a host's name nor an IP address; no port and no scheme here.")
+            try:
+                check_address(name)
+            except AuthorityError as error:
+                raise ConfigError(str(error)) from None
         try:
             # Whether there is a password is found out later.
             open_store(_with_password(self.store) if _needs_password(self.store) else self.store).close()
@@ -155,6 +156,11 @@ def init(
         check_name(manager)
     except ValueError as error:
         raise CommandError(f"--manager: {error}.") from None
+    for given_name in names or ():
+        try:
+            check_address(given_name)
+        except AuthorityError as error:
+            raise CommandError(f"--reachable-as: {error}") from None
     if not yes and not sys.stdin.isatty():
         raise CommandError("There is no terminal to ask questions at: say --yes to go by flags and defaults.")
     make_folder(folder)
@@ -168,6 +174,7 @@ def init(
     talk.settle("address", "Listen at (0.0.0.0: all addresses of this machine)", address)
     talk.answers = talk.answers.but(names=_own_names(talk.answers.address))
     talk.settle("names", "Names and addresses that clients will use for it", tuple(names) if names else None)
+    _warn_of_loopback(talk.answers)
     talk.settle("curve_port", "Port for CURVE", curve_port, check_port("CURVE"))
     talk.settle("tls_port", "Port for TLS", tls_port, check_port("TLS"), _two_ports)
     if password_file is not None:
@@ -511,10 +518,19 @@ def refuse_password(uri: str) -> None:
 def _own_names(address: str) -> tuple[str, ...]:
     """What clients are likely to call a broker that listens at an address."""
     if address in ("0.0.0.0", "::"):  # noqa: S104
-        return tuple(dict.fromkeys((socket.getfqdn(), socket.gethostname(), "localhost", "127.0.0.1")))
-    if address in ("127.0.0.1", "::1"):
+        return tuple(own_names())
+    if is_loopback(address):
         return (address, "localhost")
-    return tuple(dict.fromkeys((address, socket.getfqdn(), socket.gethostname())))
+    return tuple(dict.fromkeys((address, *(name for name in own_names() if not is_loopback(name)))))
+
+
+def _warn_of_loopback(answers: Answers) -> None:
+    """Says so where clients on other machines would look for the broker on their own."""
+    if is_loopback(answers.names[0]) and not is_loopback(answers.address):
+        warn(
+            f"Profiles will lead to {answers.names[0]}, which is this machine for itself and no other. If clients on "
+            "other machines are to use this broker, say what they call it: --reachable-as HOST."
+        )
 
 
 def _prompt(question: str, default: Any) -> Any:

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Network, NetmaskValueError
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Network,
+    NetmaskValueError,
+    ip_address,
+)
 from typing import NamedTuple
 
 WIDEST = 20
@@ -129,6 +137,44 @@ def this_machine() -> ThisMachine:
         if entry.family == socket.AF_INET and entry.netmask
     ]
     return ThisMachine(socket.gethostname(), _each_once(interfaces), _way_out())
+
+
+def own_names() -> list[str]:
+    """What a broker on this machine is called, the best first: names that lead here from elsewhere, its addresses, and
+    last what leads here only from itself."""
+    machine = this_machine()
+    addresses = [interface.ip for interface in machine.interfaces if not interface.ip.is_link_local]
+    # The one with the default route first: others may belong to containers.
+    addresses.sort(key=lambda address: address != machine.way_out)
+    return sorted_names((socket.getfqdn(), machine.name), map(str, addresses), _addresses_of)
+
+
+def sorted_names(names: Iterable[str], addresses: Iterable[str], resolve: Callable[[str], Sequence[str]]) -> list[str]:
+    """Names and addresses of a machine, the best for others first.
+
+    Args:
+        names: it has; /etc/hosts of many systems gives 127.0.1.1 for them.
+        addresses: it has, loopback among them or not.
+        resolve: the addresses of a name, none for a name that is not known.
+    """
+    own = [name for name in names if not name.casefold().startswith("localhost")]
+    good = [name for name in own if (found := resolve(name)) and not any(map(is_loopback, found))]
+    reachable = [*good, *(address for address in addresses if not is_loopback(address))]
+    return list(dict.fromkeys([*reachable, *own, "localhost", "127.0.0.1"]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means the machine itself, wherever it is said."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host.casefold().partition(".")[0] == "localhost"
+
+
+def _addresses_of(name: str) -> list[str]:
+    try:
+        return [str(found[4][0]).partition("%")[0] for found in socket.getaddrinfo(name, None)]
+    except OSError:
+        return []
 
 
 def _each_once(interfaces: Sequence[IPv4Interface]) -> tuple[IPv4Interface, ...]:
