@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,10 @@ class Verdict:
     error: str
 
 
+class OracleDied(AssertionError):
+    """The program has ended while it was asked; so would afserver."""
+
+
 class Oracle:
     """The running program.
 
@@ -51,8 +56,14 @@ class Oracle:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        # What it was asked when it died may still wait to be written.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait(10)
+
+    def kill(self) -> None:
+        """Ends it at once, from any thread; whoever waits for its answer is told."""
+        self._process.kill()
 
     def ask(self, mask: str, dialect: str, names: Iterable[str], *, rounds: int = 1) -> Verdict:
         """What afserver makes of the mask, as `find` or as `regex`. With more rounds the measured time is truer."""
@@ -63,7 +74,8 @@ class Oracle:
         self._process.stdin.write(" ".join(words) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, f"the oracle died of {mask!r}: {self._process.wait(10)}"
+        if not answer:
+            raise OracleDied(f"the oracle died of {mask!r}: {self._process.wait(10)}")
         compiled, states, compile_ns, match_ns, bits, error = answer.rstrip("\n").split(" ", 5)
         return Verdict(
             compiled=compiled == "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -61,37 +62,58 @@ def _mask_in(accept: tuple[Dialect, ...]) -> Mask:
     return masks.exclude_mask(_POOL, _FARM, accept=accept, style="complement")
 
 
-# std::regex may need a stack or a time without end for what these do to a long name.
+# std::regex tries one way after the other, and there may be more ways than time, or than its stack has room for.
 _SHORT_NAMES = ["", "a", "ab", "aab", "a-1", "pc-01", "pc-0", "1", "-", "é", "a\nb", "A"]
+_PATIENCE = 2.0
+
+
+class _StdRegex:
+    """The other implementation: libstdc++'s own, which afserver is built with."""
+
+    def __init__(self, binary: Path, running: contextlib.ExitStack) -> None:
+        self._binary, self._running = binary, running
+        self._oracle = running.enter_context(judges.Oracle(binary))
+
+    def check(self, data: bytes) -> None:
+        pattern = data[:60].decode("utf-8", "replace")
+        if "\0" in pattern or not masks.find_parts(pattern):
+            return
+        try:
+            node = ecmascript.parse(pattern)
+            if ecmascript.may_explode(node) or ecmascript.states(node) > 2000:
+                return
+            matched: set[str] | None = ecmascript.matching(pattern, _SHORT_NAMES)
+        except ecmascript.NotCompiled:
+            matched = None
+        except ecmascript.NotJudged:
+            return
+        verdict = self._ask(pattern)
+        if verdict is None:
+            return
+        assert verdict.compiled == (matched is not None), (pattern, verdict.error)
+        if matched is not None:
+            assert verdict.excluded == matched, pattern
+            assert ecmascript.states(node) >= verdict.states, pattern
+
+    def _ask(self, pattern: str) -> judges.Verdict | None:
+        """None where it would take for ever, or where it dies of it; then another one takes its place."""
+        watch = threading.Timer(_PATIENCE, self._oracle.kill)
+        watch.start()
+        try:
+            return self._oracle.ask(pattern, "regex", _SHORT_NAMES)
+        except judges.OracleDied:
+            self._oracle = self._running.enter_context(judges.Oracle(self._binary))
+            return None
+        finally:
+            watch.cancel()
 
 
 @contextlib.contextmanager
 def _std_regex(folder: Path) -> Iterator[Check]:
-    """The other implementation: libstdc++'s own, which afserver is built with."""
     compiler = shutil.which("g++")
     assert compiler is not None, "There is no g++ to compile tests/oracle/oracle.cpp with."
-    with judges.Oracle(judges.build(compiler, folder)) as oracle:
-
-        def check(data: bytes) -> None:
-            pattern = data[:60].decode("utf-8", "replace")
-            if "\0" in pattern or not masks.find_parts(pattern):
-                return
-            try:
-                node = ecmascript.parse(pattern)
-                if ecmascript.may_explode(node) or ecmascript.states(node) > 2000:
-                    return
-                matched: set[str] | None = ecmascript.matching(pattern, _SHORT_NAMES)
-            except ecmascript.NotCompiled:
-                matched = None
-            except ecmascript.NotJudged:
-                return
-            verdict = oracle.ask(pattern, "regex", _SHORT_NAMES)
-            assert verdict.compiled == (matched is not None), (pattern, verdict.error)
-            if matched is not None:
-                assert verdict.excluded == matched, pattern
-                assert ecmascript.states(node) >= verdict.states, pattern
-
-        yield check
+    with contextlib.ExitStack() as running:
+        yield _StdRegex(judges.build(compiler, folder), running).check
 
 
 def _changed_pattern(data: bytes, random: Random) -> bytes:
