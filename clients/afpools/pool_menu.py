@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from .client import Client
 from .errors import AfpoolsError
-from .process import PerProcess
+from .process import PerProcess, importing
 from .profile import Profile, find_profile
 from .results import PoolSummary
 
@@ -37,22 +37,29 @@ class Menu:
         fetched: when the list was true, in seconds since 1970; None where there has never been one.
         refreshing: whether the broker is being asked at this moment.
         error: why the last try failed, in a sentence; empty when it did not.
+        notice: a sentence that warns of what will go wrong before long; empty when nothing will.
     """
 
     def __init__(
-        self, pools: Tuple[PoolSummary, ...], fetched: Optional[float], refreshing: bool = False, error: str = ""
+        self,
+        pools: Tuple[PoolSummary, ...],
+        fetched: Optional[float],
+        refreshing: bool = False,
+        error: str = "",
+        notice: str = "",
     ) -> None:
         self.pools = pools
         self.fetched = fetched
         self.refreshing = refreshing
         self.error = error
+        self.notice = notice
 
     def find(self, name: str) -> Optional[PoolSummary]:
         """The pool of this name, None where the list has none."""
         return next((pool for pool in self.pools if pool.name == name), None)
 
     def status(self, now: Optional[float] = None) -> str:
-        """What to write beneath the list: empty when it is fresh, else its age and what is wrong.
+        """What to write beneath the list: what is soon to go wrong when it is fresh, else its age and what is wrong.
 
         Args:
             now: seconds since 1970, the present if None.
@@ -62,7 +69,7 @@ class Menu:
                 return "Asking the broker for pools…"
             return self.error or "Pools have not been asked for yet."
         if not self.error:
-            return ""
+            return self.notice
         return f"Pools of {_ago((time.time() if now is None else now) - self.fetched)} ago. {self.error}"
 
 
@@ -139,7 +146,7 @@ class PoolMenu:
                 return
             asking.at = time.monotonic()
             last = self._last
-            asking.menu = Menu(last.pools, last.fetched, True, last.error)
+            asking.menu = Menu(last.pools, last.fetched, True, last.error, last.notice)
             asking.done.clear()
             # Not threading.Thread: its `start` waits until the thread runs, which then keeps Python to itself for its
             # first turn, 5 ms, while an interface is in the middle of drawing. Like a daemon, this one ends with the
@@ -170,7 +177,10 @@ class PoolMenu:
         except Exception as error:  # noqa: BLE001 - it must end up before the user's eyes, there is no other way out
             menu = Menu(last.pools, last.fetched, False, f"The pools could not be read: {error!r}")
         else:
-            menu = Menu(pools, time.time())
+            now = time.time()
+            with importing:
+                from .certificate import expires_soon
+            menu = Menu(pools, now, notice=expires_soon(profile.client_file, now))
             _remember(self._file, menu)
         self._end(asking, menu)
         self._changed()

@@ -173,6 +173,7 @@ class _TlsConnection(Connection):
     def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
         super().__init__(endpoint)
         context = _tls_context(profile)
+        self._profile = profile
         self._zmtp = zmtp.Connection(
             socket_type="REQ", as_server=False, accepts=frozenset({"REP", "ROUTER"}), max_message=MAX_ANSWER
         )
@@ -186,7 +187,7 @@ class _TlsConnection(Connection):
                 host = endpoint.host
                 self._socket = context.wrap_socket(plain, server_hostname=host.encode() if host.isascii() else host)
             except (OSError, ValueError) as error:
-                raise _explain(error, doing, endpoint) from None
+                raise self._or_expired(_explain(error, doing, endpoint)) from None
         except BaseException:
             plain.close()
             raise
@@ -204,14 +205,26 @@ class _TlsConnection(Connection):
         try:
             data = self._receive(until, doing)
         except ConnectionLost:
-            raise ConnectionLost(
-                "the broker closed the connection right after the TLS handshake: it may not accept our certificate "
-                "(revoked?), or be full or stopping; its log says why"
+            raise self._or_expired(
+                ConnectionLost(
+                    "the broker closed the connection right after the TLS handshake: it may not accept our "
+                    "certificate (revoked?), or be full or stopping; its log says why"
+                )
             ) from None
+        except TransportError as error:
+            raise self._or_expired(error) from None
         self._parse(data)
         while not self._zmtp.ready:
             self._send(until, doing)
             self._parse(self._receive(until, doing))
+
+    def _or_expired(self, error: TransportError) -> TransportError:
+        """The error; or the likelier reason, where a broker has turned us away and our certificate has expired."""
+        with importing:
+            from .certificate import expired
+        turned_away = isinstance(error, ConnectionLost) or "our certificate" in str(error)
+        why = expired(self._profile.client_file, time.time()) if turned_away else ""
+        return type(error)(f"the broker turned us away, and {why}") if why else error
 
     def _send_request(self, request: bytes, until: float) -> None:
         self._read_waiting()

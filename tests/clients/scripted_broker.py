@@ -56,8 +56,8 @@ class Studio:
         self.ca.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def issue(self, name: str, *addresses: str, days: float = 1, names_key: bool = True) -> Path:
-        """A certificate with its key. `days` from now it expires, and it began two days before that. `names_key`: it
-        says which key signed it, as RFC 5280 demands."""
+        """A certificate with its key. It expires `days` from now, and began two days before that or before now.
+        `names_key`: it says which key signed it, as RFC 5280 demands."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), days=days)
         if names_key:
@@ -78,20 +78,21 @@ class Studio:
         folder = self.folder / "profile"
         folder.mkdir(exist_ok=True)
         (folder / "ca.pem").write_bytes(self.ca.read_bytes())
-        (folder / "client.pem").write_bytes((client or self.issue("anna")).read_bytes())
+        (folder / "client.pem").write_bytes((client or self.issue("anna", days=60)).read_bytes())
         entries = [Endpoint(endpoint) if isinstance(endpoint, str) else endpoint for endpoint in endpoints]
         described = {"name": "anna", "role": "reader", "endpoints": [entry._asdict() for entry in entries]}
         (folder / "profile.json").write_text(json.dumps(described))
         return Profile.load(str(folder))
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: float) -> x509.CertificateBuilder:
-        expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+        now = dt.datetime.now(dt.UTC)
+        expires = now + dt.timedelta(days=days)
         return x509.CertificateBuilder(
             issuer_name=self._name,
             subject_name=subject,
             public_key=key,
             serial_number=x509.random_serial_number(),
-            not_valid_before=expires - dt.timedelta(days=2),
+            not_valid_before=min(now, expires) - dt.timedelta(days=2),
             not_valid_after=expires,
         )
 

@@ -391,13 +391,13 @@ def test_a_common_name_does_not_stand_in_for_a_name(studio: Studio, start: Start
     assert "is not for 'localhost'" in unreachable(Client(studio.profile(f"tls://localhost:{broker.port}")))
 
 
-@pytest.mark.parametrize(("days", "text"), [(-1, "client.pem: certificate expired"), (1, "client.pem: unknown ca")])
+@pytest.mark.parametrize(("days", "text"), [(-1, "our certificate expired on 20"), (1, "client.pem: unknown ca")])
 def test_a_refused_client_certificate_is_named(
     studio: Studio, start: StartBroker, tmp_path: Path, days: int, text: str
 ) -> None:
     issuer = studio if days < 0 else Studio(tmp_path / "foreign")
     profile = studio.profile(start().url, client=issuer.issue("client", days=days))
-    assert f"does not accept our certificate {text}" in unreachable(Client(profile))
+    assert text in unreachable(Client(profile))
 
 
 def test_a_broker_that_hangs_up_after_the_handshake_gives_a_hint(studio: Studio, start: StartBroker) -> None:

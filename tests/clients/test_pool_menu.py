@@ -52,6 +52,17 @@ def test_the_list_comes_in_the_background(start: StartBroker, studio: Studio, ca
     assert now.find("gone") is None
 
 
+def test_a_certificate_that_expires_before_long_is_said_under_the_list(
+    start: StartBroker, studio: Studio, cache: str
+) -> None:
+    profile = studio.profile(start(answer).url, client=studio.issue("anna", days=10.5))
+    menu = PoolMenu(profile.folder, folder=cache)
+    menu.refresh()
+    now = menu.wait(30)
+    assert names(now) == ["fx", "gpu"]
+    assert now.status().startswith("Your certificate expires in 10 days, on 20")
+
+
 def test_a_drawing_is_not_held_up_by_the_thread_it_starts(
     studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,107 @@
+"""Until when our certificate is valid, read with the standard library, whose `ssl` has no public way to it.
+
+Strategy: of DER (ITU-T X.690) only what leads to the validity of an X.509 certificate (RFC 5280, 4.1) is read. Whatever
+cannot be read gives None: this is for warnings, and what counts is the broker's word.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from binascii import a2b_base64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+WARN_DAYS = 30
+"""Days before it expires; `health` warns as early."""
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+
+_SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
+
+
+def valid_until(path: str) -> Optional[float]:
+    """When the first certificate in a PEM file expires, in seconds since 1970; None where that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            found = _PEM.search(file.read())
+        return _not_after(a2b_base64(found.group(1))) if found else None
+    except (OSError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def expired(path: str, now: float) -> str:
+    """A clause that says that the certificate in a file has expired and what to do; empty where it has not.
+
+    Args:
+        path: of the file.
+        now: seconds since 1970.
+    """
+    until = valid_until(path)
+    if until is None or now <= until:
+        return ""
+    return (
+        f"our certificate expired on {_day(until)} by this machine's clock; ask whoever runs the broker for a renewed "
+        "profile (afpools certs renew)"
+    )
+
+
+def expires_soon(path: str, now: float) -> str:
+    """A sentence that warns of a certificate that expires within `WARN_DAYS`; arguments as for `expired`."""
+    until = valid_until(path)
+    if until is None or not 0 <= until - now < WARN_DAYS * 86400:
+        return ""
+    days = int((until - now) / 86400)
+    left = "in less than a day" if days < 1 else "in 1 day" if days == 1 else f"in {days} days"
+    return f"Your certificate expires {left}, on {_day(until)}: ask whoever runs the broker for a renewed profile."
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def _not_after(der: bytes) -> float:
+    """
+    Raises:
+        ValueError: it is not a certificate.
+        IndexError: it ends too early.
+    """
+    at, _ = _enter(der, 0, _SEQUENCE)  # Certificate
+    at, _ = _enter(der, at, _SEQUENCE)  # tbsCertificate
+    if der[at] == _VERSION:
+        at = _skip(der, at)
+    for _field in ("serialNumber", "signature", "issuer"):
+        at = _skip(der, at)
+    at, _ = _enter(der, at, _SEQUENCE)  # validity
+    at = _skip(der, at)  # notBefore
+    tag = der[at]
+    start, end = _enter(der, at, tag)
+    text = der[start:end].decode("ascii")
+    if tag == _UTC_TIME:
+        # Two digits of the year: 50 to 99 are of the last century (RFC 5280, 4.1.2.5.1).
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif tag != _GENERALIZED_TIME:
+        raise ValueError("no time")
+    return float(calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ")))
+
+
+def _enter(der: bytes, at: int, tag: int) -> Tuple[int, int]:
+    """Where the contents of the element at `at` begin and end."""
+    if der[at] != tag:
+        raise ValueError("another element")
+    length, start = der[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(der[start : start + size], "big")
+        start += size
+    if start + length > len(der):
+        raise IndexError("it ends too early")
+    return start, start + length
+
+
+def _skip(der: bytes, at: int) -> int:
+    """Where the element after the one at `at` begins."""
+    return _enter(der, at, der[at])[1]
