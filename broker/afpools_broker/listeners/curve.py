@@ -67,6 +67,9 @@ _WATCH_SECONDS = 0.1
 # list of keys itself is looked at once a second.
 _SWEEP_SECONDS = 1.0
 
+# Connections that come and go before the others get a turn: thousands at once are an attack.
+_EVENTS_AT_ONCE, _ALL_EVENTS = 50, 1_000_000
+
 # What stands before a request: routing id and an empty frame, and one more for each proxy on its way.
 _MAX_ENVELOPE = 8
 
@@ -323,8 +326,12 @@ class CurveListener(Listener):
         this cannot be answered any more, and what it asked for is dropped: here where the other is
         known, else when the answer cannot be sent.
         """
-        self._read_events()
-        connection = self._connections.introduce(routing_id, key, body.get(zmq.SRCFD))
+        descriptor = body.get(zmq.SRCFD)
+        connection = self._connections.introduce(routing_id, key, descriptor)
+        if connection is None:
+            # It may be newer than what was read of the events.
+            self._read_events(_ALL_EVENTS)
+            connection = self._connections.introduce(routing_id, key, descriptor)
         if connection is None:
             return None
         with contextlib.suppress(CredentialRefused):  # `_answer_one` is about to find out
@@ -475,7 +482,7 @@ class CurveListener(Listener):
         self._connections.note_admitted(network_of(where), user.decode())
         return b"200", b"OK", user
 
-    def _read_events(self) -> None:
+    def _read_events(self, most: int = _EVENTS_AT_ONCE) -> None:
         """Follows who comes and goes.
 
         libzmq's events do not tell all: a failed handshake carries no address, but the event right after it has the
@@ -483,7 +490,7 @@ class CurveListener(Listener):
         not say which, so the oldest is taken, which at worst swaps two peers that arrived within the same milliseconds.
         """
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(most):
                 event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
                 value = int(event["value"])
                 match event["event"]:
