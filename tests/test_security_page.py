@@ -21,7 +21,9 @@ from afpools_broker.protocol import OPERATIONS, Role
 PAGE = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
 PROVEN, NOT_PROTECTED = PAGE.split("## What is not protected")
 ROWS = [
-    row for row in re.findall(r"^\| (.+) \|$", PROVEN, re.MULTILINE) if not re.fullmatch(r"[-| ]+|.* \| shown by", row)
+    row
+    for row in re.findall(r"^\| (.+) \|$", PROVEN.partition("\n## Attacks")[0], re.MULTILINE)
+    if not re.fullmatch(r"[-| ]+|.* \| shown by", row)
 ]
 TEST = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
