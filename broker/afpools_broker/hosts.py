@@ -140,9 +140,10 @@ def how_many(pattern: str) -> int:
         return 1
     total = 1
     for inside in _BRACKETS.findall(pattern):
-        # Not len(): it counts no further than the machine's word.
+        # Not len(): it counts no further than the machine's word. At least one: a range that ends before it begins is
+        # refused when its turn comes to be made, and until then the others would have counted as none.
         counts = (
-            max(0, (numbers.stop - numbers.start + numbers.step - 1) // numbers.step)
+            max(1, (numbers.stop - numbers.start + numbers.step - 1) // numbers.step)
             for _, _, numbers in map(_range_of, inside.split(","))
         )
         total *= sum(counts)

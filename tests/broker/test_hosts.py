@@ -83,7 +83,16 @@ def test_what_is_neither_is_refused_with_its_value(pattern: str) -> None:
     assert len(refused.value.message) < 1000
 
 
-@pytest.mark.parametrize("pattern", ["pc-[1-99999999999]", "r[1-1000]n[1-1000]", "p[1-999][1-999][1-999][1-999]"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "pc-[1-99999999999]",
+        "r[1-1000]n[1-1000]",
+        "p[1-999][1-999][1-999][1-999]",
+        "x[1-99999999]y[3-1]",
+        "x[1-99999999]y[3-1,2-1]",
+    ],
+)
 def test_a_range_of_millions_is_refused_before_it_is_made(pattern: str) -> None:
     with pytest.raises(RequestRefused) as refused:
         expand([pattern])
