@@ -1,13 +1,15 @@
 """What is done to a run: one class a fault.
 
-Strategy: a fault is begun, holds for a while, and is ended; `end` must take back whatever `begin` did, also where only
-a part of it happened. What it has to choose comes from the dice it is given, never from anywhere else.
+Strategy: a fault is begun, holds for a while, and is ended. For whatever `begin` does, it puts on `undo` what takes it
+back, so that a fault of which only a part happened is ended like any other. What it has to choose comes from the dice
+it is given, never from anywhere else.
 """
 
 from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from typing import ClassVar
 
 from ..world import World
@@ -43,6 +45,7 @@ class Fault(ABC):
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
         self.dice = dice
+        self.undo = ExitStack()
 
     @classmethod
     def unavailable(cls) -> str:
@@ -57,12 +60,13 @@ class Fault(ABC):
             To what or whom, for the line that a person watches; may be empty.
         """
 
-    def end(self) -> None:  # noqa: B027  (what does not hold needs no end)
-        """Takes it back.
+    def end(self) -> None:
+        """Takes back what was done.
 
         Raises:
             NotCarriedOut: it was not what it should have been.
         """
+        self.undo.close()
 
 
 def every() -> dict[str, type[Fault]]:

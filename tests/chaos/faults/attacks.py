@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import time
 
@@ -14,7 +13,7 @@ from afpools_broker.protocol import Role
 from ..history import Outcome, Revocation, read
 from ..peers import PeerSpec
 from ..peers.catalogue import PEERS
-from ..world import KEYS_SECONDS, World
+from ..world import KEYS_SECONDS
 from . import Fault, NotCarriedOut
 
 _ANSWERED_WITHIN = 10.0
@@ -25,10 +24,6 @@ class _Attack(Fault):
 
     is_attack = True
     least = 12.0
-
-    def __init__(self, world: World, dice: random.Random) -> None:
-        super().__init__(world, dice)
-        self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> str:
         broker = self.world.brokers[0]
@@ -47,13 +42,12 @@ class _Attack(Fault):
         )
         file = self.world.folder / "history" / f"{self._name}.peer.json"
         file.write_bytes(msgspec.json.encode(spec))
-        self._process = self.world.run("tests.chaos.peers", self.name, str(file), log=f"peer-{self.name}")
+        self.undo.callback(
+            self._end_peer, self.world.run("tests.chaos.peers", self.name, str(file), log=f"peer-{self.name}")
+        )
         return self._name
 
-    def end(self) -> None:
-        process = self._process
-        if process is None:
-            return
+    def _end_peer(self, process: subprocess.Popen[bytes]) -> None:
         ended = process.poll()
         process.kill()
         process.wait()
@@ -74,16 +68,12 @@ class Unread(_Attack):
     least = 20.0
 
     def begin(self) -> str:
-        self._renders = self.world.farm.renders
+        self.undo.callback(setattr, self.world.farm, "renders", self.world.farm.renders)
         count = max(200, int(6000 * self.world.size.scale))
         self.world.farm.renders = renders_answer([f"pc-{number:04d}" for number in range(1, count + 1)])
         # afserver is asked every five seconds.
         time.sleep(6)
         return super().begin()
-
-    def end(self) -> None:
-        self.world.farm.renders = self._renders
-        super().end()
 
 
 class Revoked(_Attack):
@@ -92,12 +82,9 @@ class Revoked(_Attack):
     name = "revoked"
     about = "a credential is revoked while its connections are open, and keeps asking over all of them"
 
-    def __init__(self, world: World, dice: random.Random) -> None:
-        super().__init__(world, dice)
-        self._before = len(world.actors)
-
     def begin(self) -> str:
         name = super().begin()
+        self.undo.callback(self._end_readers, len(self.world.actors))
         for transport in ("tls", "curve"):
             self.world.start_actor("reader", f"{name}-{transport}", self._profile, seed=self.dice.randrange(2**32))
         self._wait_for_answers(name)
@@ -113,12 +100,11 @@ class Revoked(_Attack):
                 return
             time.sleep(0.1)
 
-    def end(self) -> None:
-        for actor in self.world.actors[self._before :]:
+    def _end_readers(self, first: int) -> None:
+        for actor in self.world.actors[first:]:
             actor.process.kill()
             actor.process.wait()
-        del self.world.actors[self._before :]
-        super().end()
+        del self.world.actors[first:]
 
 
 # Hundreds of handshakes come first, or what nobody reads has to pile up.

@@ -14,7 +14,7 @@ from typing import Any
 import pymongo
 from pymongo.errors import PyMongoError
 
-from ..stores import MongoSet, SqliteFile
+from ..stores import Member, SqliteFile
 from . import Fault
 
 _CLONE_NEWNS = 0x00020000
@@ -71,6 +71,7 @@ class FullDisk(Fault):
             return "the file's"
         member = store.members[0]
         was = "primary" if store.replica_set.primary is member else "secondary"
+        self.undo.callback(_start_again, member)
         self._fill(member.folder)
         # Journal files lie ready, and would do for minutes: a checkpoint needs room at once.
         with (
@@ -82,18 +83,18 @@ class FullDisk(Fault):
         return f"a member's, {was}{'' if member.running else ', which ended'}"
 
     def _fill(self, folder: Path) -> None:
-        self._ballast = folder / "ballast"
-        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+        ballast = folder / "ballast"
+        self.undo.callback(ballast.unlink, missing_ok=True)
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(b"\0" * 4096)
 
-    def end(self) -> None:
-        self._ballast.unlink(missing_ok=True)
-        store = self.world.store
-        # A mongod that cannot write its journal ends itself, as its manual says.
-        if isinstance(store, MongoSet) and not store.members[0].running:
-            store.members[0].kill()
-            store.members[0].start()
+
+def _start_again(member: Member) -> None:
+    """A mongod that cannot write its journal ends itself, as its manual says."""
+    if not member.running:
+        member.kill()
+        member.start()
 
 
 FAULTS: list[type[Fault]] = [FullDisk]

@@ -15,16 +15,12 @@ class _Partition(Fault):
     stores = frozenset({"replica-set"})
 
     def hold(self, proxies: list[Proxy], pids: frozenset[int] = frozenset()) -> str:
-        self._proxies = proxies
         way = self.dice.choice(list(_WAYS))
+        reset = self.dice.random() < 0.5
         for proxy in proxies:
+            self.undo.callback(proxy.heal, reset=reset)
             proxy.obey(Rule(stops=_WAYS[way], pids=pids))
         return way
-
-    def end(self) -> None:
-        reset = self.dice.random() < 0.5
-        for proxy in self._proxies:
-            proxy.heal(reset=reset)
 
 
 class PartitionMember(_Partition):
@@ -67,12 +63,9 @@ class Slow(Fault):
     def begin(self) -> str:
         delay = self.dice.choice((0.1, 0.25, 0.5))
         for proxy in self.world.network.proxies:
+            self.undo.callback(proxy.heal)
             proxy.obey(Rule(delay=delay))
         return f"{delay} s"
-
-    def end(self) -> None:
-        for proxy in self.world.network.proxies:
-            proxy.heal()
 
 
 class Reset(Fault):
@@ -81,14 +74,11 @@ class Reset(Fault):
 
     def begin(self) -> str:
         broker = self.dice.choice(self.world.brokers)
-        self._proxies = [self.world.fronts[broker.name, transport] for transport in ("tls", "curve")]
-        for proxy in self._proxies:
+        for transport in ("tls", "curve"):
+            proxy = self.world.fronts[broker.name, transport]
+            self.undo.callback(proxy.heal)
             proxy.obey(Rule(refuses=True))
         return broker.name
-
-    def end(self) -> None:
-        for proxy in self._proxies:
-            proxy.heal()
 
 
 FAULTS: list[type[Fault]] = [PartitionMember, PartitionBroker, PartitionClients, Slow, Reset]

@@ -15,13 +15,10 @@ class KillBroker(Fault):
     about = "a broker is killed and started again"
 
     def begin(self) -> str:
-        self._broker = self.dice.choice(self.world.brokers)
-        self._broker.kill()
-        return self._broker.name
-
-    def end(self) -> None:
-        if not self._broker.running:
-            self._broker.start()
+        broker = self.dice.choice(self.world.brokers)
+        self.undo.callback(broker.start)
+        broker.kill()
+        return broker.name
 
 
 class StopBroker(Fault):
@@ -29,12 +26,10 @@ class StopBroker(Fault):
     about = "a broker stops (SIGSTOP) and continues"
 
     def begin(self) -> str:
-        self._broker = self.dice.choice(self.world.brokers)
-        self._broker.signal(signal.SIGSTOP)
-        return self._broker.name
-
-    def end(self) -> None:
-        self._broker.signal(signal.SIGCONT)
+        broker = self.dice.choice(self.world.brokers)
+        self.undo.callback(broker.signal, signal.SIGCONT)
+        broker.signal(signal.SIGSTOP)
+        return broker.name
 
 
 class _OnMember(Fault):
@@ -58,13 +53,10 @@ class KillMongod(_OnMember):
     about = "a member of the replica set is killed and started again"
 
     def begin(self) -> str:
-        self._member = self.choose()
-        self._member.kill()
+        member = self.choose()
+        self.undo.callback(_start_again, member)
+        member.kill()
         return self.role
-
-    def end(self) -> None:
-        if not self._member.running:
-            self._member.start()
 
 
 class StopMongod(_OnMember):
@@ -72,12 +64,10 @@ class StopMongod(_OnMember):
     about = "a member of the replica set stops (SIGSTOP) and continues, perhaps believing that it is still the primary"
 
     def begin(self) -> str:
-        self._member = self.choose()
-        self._member.pause()
+        member = self.choose()
+        self.undo.callback(member.resume)
+        member.pause()
         return self.role
-
-    def end(self) -> None:
-        self._member.resume()
 
 
 class NoMajority(Fault):
@@ -88,15 +78,15 @@ class NoMajority(Fault):
     def begin(self) -> str:
         store = self.world.store
         assert isinstance(store, MongoSet)
-        self._members = self.dice.sample(store.members, 2)
-        for member in self._members:
+        for member in self.dice.sample(store.members, 2):
+            self.undo.callback(_start_again, member)
             member.kill()
         return ""
 
-    def end(self) -> None:
-        for member in self._members:
-            if not member.running:
-                member.start()
+
+def _start_again(member: Member) -> None:
+    if not member.running:
+        member.start()
 
 
 FAULTS: list[type[Fault]] = [KillBroker, StopBroker, KillMongod, StopMongod, NoMajority]

@@ -39,6 +39,7 @@ class _Replace(Fault):
         mark = f"operator-{time.monotonic_ns()}"
         sets: list[Cell] = []
         if self.quiet:
+            self.undo.callback(self.world.quiet.unlink, missing_ok=True)
             self.world.quiet.touch()
             time.sleep(_LAST_CHANGE_SECONDS)
         start = time.monotonic()
@@ -51,9 +52,6 @@ class _Replace(Fault):
             self.put(database, documents)
         self._record(mark, start, time.monotonic(), Outcome.OK, sets)
         return f"{len(documents)} pools"
-
-    def end(self) -> None:
-        self.world.quiet.unlink(missing_ok=True)
 
     def _record(self, mark: str, start: float, end: float | None, outcome: Outcome, sets: list[Cell]) -> None:
         scopes = ("pools", *(f"{scope}:{pool}" for pool in POOLS for scope in ("hosts", "description")))

@@ -23,12 +23,10 @@ class Descriptors(Fault):
     about = "a broker may not open a single file or connection more (prlimit)"
 
     def begin(self) -> str:
-        self._broker = self.world.brokers[0]
-        self._broker.limit_descriptors(0)
-        return self._broker.name
-
-    def end(self) -> None:
-        self._broker.limit_descriptors(None)
+        broker = self.world.brokers[0]
+        self.undo.callback(broker.limit_descriptors, None)
+        broker.limit_descriptors(0)
+        return broker.name
 
 
 class Clock(Fault):
@@ -41,15 +39,10 @@ class Clock(Fault):
 
     def begin(self) -> str:
         seconds = self.dice.choice((3600, -50))
-        self._step(seconds)
-        return f"{seconds:+} s"
-
-    def end(self) -> None:
-        self._step(0)
-
-    def _step(self, seconds: int) -> None:
         assert self.world.clock is not None
+        self.undo.callback(self.world.clock.step, 0)
         self.world.clock.step(seconds)
+        return f"{seconds:+} s"
 
 
 FAULTS: list[type[Fault]] = [Hangup, Descriptors, Clock]
