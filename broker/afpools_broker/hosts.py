@@ -172,7 +172,9 @@ class Spelling:
 
     def __init__(self, farm: Iterable[str], entered: Iterable[str] = (), names: Names = "auto") -> None:
         self._exact = frozenset(farm)
-        self._cuts = names == "cut" or (names == "auto" and _shows_that_it_cuts(self._exact))
+        shown = _shown_by(self._exact) if names == "auto" else names
+        self._cuts = shown == "cut"
+        self._undecided = shown == "auto"
         # Cut, these would be one host; which one it is that the farm has, nobody knows.
         self._unsure: set[str] = set()
         whole: dict[str, str] = {}
@@ -189,6 +191,13 @@ class Spelling:
                 # Two renders that differ only in case: which one was meant cannot be known, so neither is.
                 by_fold[fold] = None if fold in by_fold or fold in self._exact else name
         self._by_fold = by_fold
+
+    def also(self, names: Iterable[str]) -> frozenset[str]:
+        """What these hosts may call themselves besides, where nothing shows whether renders cut their names. To be kept
+        out with them, and never let in for them."""
+        if not self._undecided:
+            return frozenset()
+        return frozenset(as_afrender_would(name) for name in names if has_domain(name))
 
     def of(self, entered: str) -> str:
         """The farm's spelling: the very same name, else the same in another case, else the same without its domain
@@ -211,12 +220,13 @@ class Spelling:
         return registers
 
 
-def _shows_that_it_cuts(farm: Iterable[str]) -> bool:
-    """Whether a farm has names, addresses apart, and none of them has a dot."""
-    shown = False
+def _shown_by(farm: Iterable[str]) -> Names:
+    """Whether a farm's names, addresses apart, show that renders cut theirs: all are without a dot. `auto` where there
+    is no name to show it."""
+    shown: Names = "auto"
     for name in farm:
         if ":" not in name and not name.replace(".", "").isdecimal():
             if "." in name:
-                return False
-            shown = True
+                return "whole"
+            shown = "cut"
     return shown

@@ -455,7 +455,7 @@ class Service:
             # nothing then, which nobody means.
             "regex" if untyped == "regex" and params.exclude_type == "either" else params.exclude_type,
             inside=fences.members[params.pool],
-            known=fences.known,
+            known=fences.nameable(params.pool),
             accept=accept,
             no_find=fences.engines.no_find,
         )

@@ -76,6 +76,17 @@ class Fences:
         others = frozenset[str]().union(self.registered, *self.members.values())
         return sorted([*self.farm, *(others - self.farm)])
 
+    @cached_property
+    def _also(self) -> frozenset[str]:
+        return self._spelling.also(self.known)
+
+    def nameable(self, pool: str) -> list[str]:
+        """What a pool's mask is made for: every known host, and what those of others may call themselves besides where
+        nothing shows whether this farm's renders cut their names. Sorted, each once."""
+        if not self._also:
+            return self.known
+        return sorted({*self.known, *(self._also - self._spelling.also(self.members[pool]))})
+
     def mask_at_hand(self, key: MaskKey) -> Mask | None:
         """The mask, if it has been made already.
 
@@ -101,7 +112,7 @@ class Fences:
             raise unknown_pool(name, self.members)
         try:
             made = exclude_mask(
-                self.members[name], self.known, accept=accept, style=style, no_find=self.engines.no_find
+                self.members[name], self.nameable(name), accept=accept, style=style, no_find=self.engines.no_find
             )
         except RequestRefused as refusal:
             self._masks[key] = refusal

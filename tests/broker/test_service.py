@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -169,6 +170,24 @@ def test_without_afserver_the_registered_hosts_are_the_farm(make: Callable[..., 
     # Spelled as it was registered, since nobody else can tell.
     desk.ok("pools.remove_hosts", pool="fx", hosts=["LT-09"])
     assert desk.ok("mask", pool="fx")["mask"] == "LT-09|pc-02|pc-04|pc-05"
+
+
+def test_where_nothing_shows_whether_names_are_cut_both_forms_are_kept_out(make: Callable[..., Desk]) -> None:
+    desk = make(by_hand=True)
+    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
+    desk.ok("pools.create", pool="night", hosts=["PC-05.studio.lan"])
+    assert desk.ok("mask", pool="fx", accept=["regex"])["mask"] == r"pc-05|pc-05\.studio\.lan"
+    assert desk.ok("mask", pool="night")["mask"] == "pc-01"
+    joint = desk.ok("mask", pool="fx", accept=["regex"], exclude="x", exclude_type="regex")["mask"]
+    assert [name for name in ("pc-05", "pc-05.studio.lan", "pc-01") if re.fullmatch(joint, name)] == [
+        "pc-05",
+        "pc-05.studio.lan",
+    ]
+    # A form that may not be any machine's is not shown as one.
+    assert [host["name"] for host in desk.ok("hosts.list")["hosts"]] == ["pc-01", "pc-05.studio.lan"]
+    # Registered names show it.
+    desk.ok("hosts.register", hosts=["pc-05"])
+    assert desk.ok("mask", pool="fx", accept=["regex"])["mask"] == "pc-05"
 
 
 def test_without_afserver_a_host_that_leaves_its_pool_is_kept_out(make: Callable[..., Desk]) -> None:
