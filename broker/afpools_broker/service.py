@@ -260,72 +260,41 @@ class Service:
         """Changes how far the list of renders is trusted."""
         self._farm = farm
 
-    def too_busy(self, data: bytes) -> bytes:
-        """The answer to a request for which no worker is free."""
-        return self._refuse(
-            protocol.guess_id(data),
-            "",
-            RequestRefused(Code.RATE_LIMITED, "The broker has too many requests to work on. Try again in a moment."),
-        )
+    # What a listener answers by itself, to requests that the service does not get to see. `data` is the request.
 
-    def too_large(self, size: int) -> bytes:
-        """The answer to a request over the limit, which was not read."""
-        return self._refuse(
-            "",
-            "",
-            RequestRefused(
-                Code.TOO_LARGE,
-                f"The request is {size:,} bytes; this broker takes {self._limits().message_bytes:,} at most. "
-                "Split the change into smaller ones.",
-            ),
-        )
+    def too_busy(self, data: bytes) -> bytes:
+        """No worker is free."""
+        return self._turn_away(data, "The broker has too many requests to work on. Try again in a moment.")
 
     def rate_limited(self, data: bytes) -> bytes:
-        """The answer to a request of a client that asks too often."""
-        return self._refuse(
-            protocol.guess_id(data),
-            "",
-            RequestRefused(
-                Code.RATE_LIMITED,
-                f"More than {self._limits().requests_per_second:,} requests in one second from one client. Slow down.",
-            ),
+        """The client, or its credential from all addresses together, asks too often."""
+        return self._turn_away(
+            data, "You ask more often than this broker allows ([limits] requests_per_second). Slow down."
         )
 
     def full(self, data: bytes, reason: str) -> bytes:
-        """The answer to the first request of a connection for which there is no room.
-
-        Args:
-            data: the request.
-            reason: a clause.
-        """
-        return self._refuse(
-            protocol.guess_id(data),
-            "",
-            RequestRefused(Code.RATE_LIMITED, f"There are too many connections: {reason}. Try again in a moment."),
-        )
+        """There is no room for one more connection; `reason` is a clause."""
+        return self._turn_away(data, f"There are too many connections: {reason}. Try again in a moment.")
 
     def unread_answers(self, data: bytes) -> bytes:
-        """The answer to a request of a client that has not read what it was sent before."""
-        return self._refuse(
-            protocol.guess_id(data),
-            "",
-            RequestRefused(
-                Code.RATE_LIMITED, "Too many answers to you have not been read yet. Read them, then ask again."
-            ),
-        )
+        """The client has not read what it was sent before."""
+        return self._turn_away(data, "Too many answers to you have not been read yet. Read them, then ask again.")
 
     def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
-        """The answer to somebody whose credential was good when the connection was opened.
+        """The credential was good when the connection was opened; `reason` is a clause."""
+        message = f"Your credential is not valid any more: {reason}. Ask for a new profile."
+        return self._turn_away(data, message, Code.FORBIDDEN)
 
-        Args:
-            data: the request.
-            reason: a clause.
-        """
-        return self._refuse(
-            protocol.guess_id(data),
-            "",
-            RequestRefused(Code.FORBIDDEN, f"Your credential is not valid any more: {reason}. Ask for a new profile."),
+    def too_large(self, size: int) -> bytes:
+        """The request is over the limit, and was not read."""
+        message = (
+            f"The request is {size:,} bytes; this broker takes {self._limits().message_bytes:,} at most. "
+            "Split the change into smaller ones."
         )
+        return self._turn_away(b"", message, Code.TOO_LARGE)
+
+    def _turn_away(self, data: bytes, message: str, code: Code = Code.RATE_LIMITED) -> bytes:
+        return self._refuse(protocol.guess_id(data), "", RequestRefused(code, message))
 
     def _refuse(self, request_id: str, operation: str, refusal: RequestRefused) -> bytes:
         self._statistics.error(operation, refusal.code)

@@ -48,13 +48,12 @@ from ..peer_log import network_of
 from ..protocol import Code, encode_error
 from ..service import Sender
 from . import Listener, ListenError, Shared, cannot_listen
-from .curve_connections import Connections, CurveConnection
+from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
 from .shares import Full
-
-log = logging.getLogger("afpools.connections")
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"afpools"
+_MONITOR_ENDPOINT = "inproc://afpools-curve-events"
 
 # Requests are answered for so long between two looks at the other sockets: long enough to pay for the look, short
 # enough that nobody's handshake or worker's answer is held up.
@@ -165,7 +164,12 @@ class CurveListener(Listener):
         router.tcp_keepalive, router.tcp_keepalive_cnt = 1, 2
         router.tcp_keepalive_idle = router.tcp_keepalive_intvl = seconds
         router.backlog = 512
-        self._monitor = router.get_monitor_socket(_EVENTS)
+        router.monitor(_MONITOR_ENDPOINT, _EVENTS)
+        self._monitor = context.socket(zmq.PAIR)
+        self._monitor.linger = 0
+        # With a mark, libzmq's own thread would wait here for us, and all peers for it.
+        self._monitor.rcvhwm = 0
+        self._monitor.connect(_MONITOR_ENDPOINT)
         ipv6 = ipaddress.ip_address(self.address).version == 6
         router.ipv6 = ipv6
         try:
@@ -514,17 +518,30 @@ class CurveListener(Listener):
         return "hung up", "it hung up during the handshake, as a client without the broker's key may"
 
     def _note_accepted(self, descriptor: int) -> None:
-        connection, surplus = self._connections.add(descriptor, time.monotonic())
-        self._statistics.connection(self.name, 1)
-        if not self._shares.arrives(connection.host):
+        try:
+            watch = Watch.of(descriptor, self.port)
+        except OSError as error:
+            # There are no descriptors left, most likely. What cannot be watched must go.
+            self._peer_log.say(
+                "", "CURVE accept", "CURVE: cannot watch a connection: %s", error.strerror, level=logging.ERROR
+            )
+            shut_unwatched(descriptor, self.port)
+            return
+        if watch is not None and not self._shares.arrives(watch.host):
+            # Before anything is made for it: where one comes too many, thousands do.
+            watch.shut()
+            watch.close()
             rate = self._shares.limits.new_connections_per_second
-            self._cut(
-                connection,
+            self._refusals.refuse(
+                self.name,
+                watch.where,
                 "arrivals",
                 f"more than {rate:,} new connections in a second from this address "
                 "([limits] new_connections_per_second)",
-                refused=True,
             )
+            return
+        surplus = self._connections.add(descriptor, watch, time.monotonic())
+        self._statistics.connection(self.name, 1)
         if surplus is not None:
             self._cut(
                 surplus,

@@ -14,6 +14,7 @@ All of it belongs to the listener's thread.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections import OrderedDict
@@ -25,7 +26,7 @@ from ..peer_log import network_of
 from ..service import Sender
 from . import address_text
 from .shares import Client, Full, Shares, Strangers
-from .tcp_info import tcp_info
+from .tcp_info import TcpInfo, tcp_info
 
 # A connection that has shown a good key and asks for nothing is closed after so many seconds. Ours ask right away.
 _FIRST_REQUEST_SECONDS = 30.0
@@ -47,6 +48,83 @@ _COUNTED_AT_ONCE, _GOES = 200, 5
 
 _UNKNOWN = "an unknown address"
 _KEYS_REMEMBERED = 10_000
+
+
+class Watch:
+    """A duplicate of the descriptor that libzmq has for a connection.
+
+    Attributes:
+        host: the peer's address, without the port, as it counts for shares (`network_of`).
+        where: with the port, for log lines.
+    """
+
+    __slots__ = ("_socket", "host", "where")
+
+    def __init__(self, duplicate: socket.socket) -> None:
+        host, port = duplicate.getpeername()[:2]
+        self._socket = duplicate
+        self.host, self.where = network_of(host), address_text(host, port)
+
+    @classmethod
+    def of(cls, descriptor: int, port: int) -> Watch | None:
+        """A watch on a connection.
+
+        Args:
+            descriptor: libzmq's. By the time that this is called it may be closed, or something else of this process.
+            port: the listener's, by which its connections are told from whatever else has the number now.
+
+        Returns:
+            None where it is gone.
+
+        Raises:
+            OSError: there are no descriptors left.
+        """
+        try:
+            duplicate = os.dup(descriptor)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return None
+            raise
+        try:
+            connection = socket.socket(fileno=duplicate)
+        except OSError:
+            os.close(duplicate)
+            return None
+        try:
+            if _is_of(connection, port):
+                return cls(connection)
+        except OSError:
+            pass
+        connection.close()
+        return None
+
+    def counts(self) -> TcpInfo | None:
+        """As `tcp_info`."""
+        return tcp_info(self._socket)
+
+    def shut(self) -> None:
+        """Disconnects the peer; libzmq notices, and tells when it has closed its own descriptor."""
+        with contextlib.suppress(OSError):  # the peer was quicker
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Lets go of the duplicate, which the peer would otherwise take for the open connection."""
+        self._socket.close()
+
+
+def shut_unwatched(descriptor: int, port: int) -> None:
+    """Disconnects a peer through libzmq's own descriptor; arguments as for `Watch.of`."""
+    with contextlib.suppress(OSError):
+        borrowed = socket.socket(fileno=descriptor)
+        try:
+            if _is_of(borrowed, port):
+                borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()
+
+
+def _is_of(connection: socket.socket, port: int) -> bool:
+    return connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
 
 
 class CurveConnection:
@@ -72,21 +150,11 @@ class CurveConnection:
         stuck_since: when it last took something of what waits for it; infinite while nothing waits.
     """
 
-    def __init__(self, descriptor: int, now: float) -> None:
+    def __init__(self, watch: Watch | None, now: float) -> None:
         self.is_shut = self.is_closed = False
-        self.host, self.where = _UNKNOWN, _UNKNOWN
-        self._socket: socket.socket | None = None
+        self.host, self.where = (watch.host, watch.where) if watch else (_UNKNOWN, _UNKNOWN)
+        self._watch = watch
         self.cut = False
-        with contextlib.suppress(OSError):  # it is gone already
-            try:
-                self._socket = socket.socket(fileno=os.dup(descriptor))
-            except OSError:
-                # There are no descriptors left, most likely. What cannot be watched must go.
-                _shut_undoubled(descriptor)
-                self.cut = self.is_shut = True
-            else:
-                host, port = self._socket.getpeername()[:2]
-                self.host, self.where = network_of(host), address_text(host, port)
         self.began = self.asked_at = now
         self.routing_id: bytes | None = None
         self.key = ""
@@ -130,7 +198,7 @@ class CurveConnection:
             What `waiting_in` is now: bytes that libzmq has and that are no complete request yet. More than a few, for
             a moment, where requests come faster than they are answered.
         """
-        info = None if self._socket is None else tcp_info(self._socket)
+        info = self._watch.counts() if self._watch else None
         if info is None:
             self._bytes_out = 0  # what nothing is known of is not held against anybody
             return 0
@@ -175,24 +243,14 @@ class CurveConnection:
     def shut(self) -> None:
         """Disconnects the peer; libzmq notices, and tells when it has closed its own descriptor."""
         self.is_shut = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # the peer was quicker
-                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._watch is not None:
+            self._watch.shut()
 
     def close(self) -> None:
         """Lets go of the duplicate."""
         self.is_closed = True
-        if self._socket is not None:
-            self._socket.close()
-
-
-def _shut_undoubled(descriptor: int) -> None:
-    """Disconnects a peer through libzmq's own descriptor."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        borrowed.shutdown(socket.SHUT_RDWR)
-    finally:
-        borrowed.detach()
+        if self._watch is not None:
+            self._watch.close()
 
 
 class Connections:
@@ -217,17 +275,22 @@ class Connections:
     def __iter__(self) -> Iterator[CurveConnection]:
         return iter(list(self._by_descriptor.values()))
 
-    def add(self, descriptor: int, now: float) -> tuple[CurveConnection, CurveConnection | None]:
+    def add(self, descriptor: int, watch: Watch | None, now: float) -> CurveConnection | None:
         """Notes a connection that libzmq has accepted.
 
+        Args:
+            descriptor: libzmq's own.
+            watch: on it; None where it is gone already.
+            now: seconds, increasing.
+
         Returns:
-            The connection, and another one that has to make room for it, if one has to.
+            The connection that has to make room for it, if one has to.
         """
         # A new one under an old number: the old one's end has not been told, but it is over.
         self.remove(descriptor)
-        connection = self._by_descriptor[descriptor] = CurveConnection(descriptor, now)
+        connection = self._by_descriptor[descriptor] = CurveConnection(watch, now)
         self._shaking_hands[connection] = None
-        return connection, self._strangers.add(connection.host, connection)
+        return self._strangers.add(connection.host, connection)
 
     def remove(self, descriptor: int) -> CurveConnection | None:
         """Notes that a connection is closed; None where there is none."""

@@ -33,8 +33,6 @@ from . import Listener, ListenError, Shared, address_text, cannot_listen
 from .encrypted import Encrypted
 from .shares import Client, Full, Strangers
 
-log = logging.getLogger("afpools.connections")
-
 # How often connections are looked over: deadlines, heartbeats, revoked certificates. Five seconds are promised for
 # revoking; the list itself is looked at once a second.
 _SWEEP_SECONDS = 0.5
@@ -229,9 +227,9 @@ class TlsListener(Listener):
             for connection in list(self._connections):
                 try:
                     connection.look(now)
-                except Exception:
+                except Exception:  # noqa: BLE001 - logged with its traceback, but not once for each look
                     # A defect in one connection must not end the watch over all others.
-                    log.exception("TLS: looking over a connection failed")
+                    self._peer_log.defect(connection.host, "TLS look", "TLS: looking over a connection failed")
                     connection.close()
             if self._freed > _WORTH_GIVING_BACK:
                 self._freed = 0

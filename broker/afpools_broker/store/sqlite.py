@@ -120,7 +120,7 @@ class SqliteStore:
         self._identity: _Identity | None = None
         self._files = threading.Lock()  # of everything below
         self._all_opened: set[_Opened] = set()
-        self._suspect = False  # the files are not what SQLite takes them for: whoever has them open must let go
+        self._suspect = ""  # why the files are not what SQLite takes them for: whoever has them open must let go
         self._written = (0, 0)  # the main file as somebody was last seen to have written it
         self._log_has_commits = False
 
@@ -388,7 +388,7 @@ class SqliteStore:
                 if self._identity is None:
                     self._identity = _identity(self._path)
                 if not self._all_opened:
-                    self._suspect = False
+                    self._suspect = ""
                     self._written = self._when_written()
                 self._all_opened.add(opened)
         except BaseException:
@@ -487,8 +487,10 @@ class SqliteStore:
             written, last_written = self._when_written(), self._written
             # The main file is written after a commit that SQLite tells of, or after one that was still in the log.
             explained = opened.has_news() or self._log_has_commits
-            if self._side_files() != opened.side_files or (written != last_written and not explained):
-                self._suspect = True
+            if self._side_files() != opened.side_files:
+                self._suspect = "its -wal or -shm file is another one than before"
+            elif written != last_written and not explained:
+                self._suspect = "the file was written, and SQLite does not know of it"
             if self._suspect:
                 raise StoreUnavailable(self._overwritten())
             self._written, self._log_has_commits = written, self._log_size() > 0
@@ -496,7 +498,7 @@ class SqliteStore:
     def _overwritten(self) -> str:
         return (
             f"The files of the store {self._path} were changed by something other than SQLite while the broker had "
-            "them open. It opens them again. To replace what is in them, use `afpools restore`."
+            f"them open ({self._suspect}). It opens them again. To replace what is in them, use `afpools restore`."
         )
 
     def _side_files(self) -> tuple[_Identity | None, ...]:
