@@ -9,7 +9,8 @@ look at the others: whatever thread comes first in a child, it is the child's ow
 from __future__ import annotations
 
 import os
-from _thread import RLock
+import time
+from _thread import RLock, get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,47 @@ importing = RLock()
 """Held while one of our modules imports another in the middle of a call; a fork waits for it. Of an import that is cut
 in two, the child would wait for the end for ever, because the thread that was at it is not there."""
 
+# Seconds. Shaking hands takes some milliseconds; one that waits for the network for longer holds no lock meanwhile.
+_LONGEST_WAIT = 0.25
+
+_uncut: Dict[int, int] = {}
+
+
+class Uncut:
+    """For `with`: what a fork of another thread should not cut in two, since libraries hold locks of their own in it
+    (OpenSSL while it makes a context and shakes hands, libzmq while it starts its threads). A fork waits for it, for a
+    moment; nobody else does."""
+
+    def __enter__(self) -> None:
+        with importing:  # held by a fork, which nothing new begins in
+            thread = get_ident()
+            _uncut[thread] = _uncut.get(thread, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        thread = get_ident()
+        left = _uncut.get(thread, 1) - 1
+        if left:
+            _uncut[thread] = left
+        else:
+            _uncut.pop(thread, None)
+
+
+def _before_fork() -> None:
+    importing.acquire()
+    until, ours = time.monotonic() + _LONGEST_WAIT, get_ident()
+    while time.monotonic() < until and any(thread != ours for thread in list(_uncut)):
+        time.sleep(0.001)
+
+
+def _in_child() -> None:
+    for thread in list(_uncut):
+        if thread != get_ident():
+            del _uncut[thread]
+    importing.release()
+
+
 if hasattr(os, "register_at_fork"):  # everywhere but on Windows, which does not fork
-    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=importing.release, after_in_child=_in_child)
 
 
 class PerProcess:

@@ -17,7 +17,7 @@ import time
 
 from . import zmtp
 from .errors import ProfileError
-from .process import importing
+from .process import Uncut, importing
 from .profile import Endpoint, Profile
 
 TYPE_CHECKING = False
@@ -172,7 +172,8 @@ class _TlsConnection(Connection):
 
     def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
         super().__init__(endpoint)
-        context = _tls_context(profile)
+        with Uncut():
+            context = _tls_context(profile)
         self._profile = profile
         self._zmtp = zmtp.Connection(
             socket_type="REQ", as_server=False, accepts=frozenset({"REP", "ROUTER"}), max_message=MAX_ANSWER
@@ -185,7 +186,8 @@ class _TlsConnection(Connection):
                 plain.settimeout(_left(until, doing))
                 # Bytes where they will do: for a text, ssl imports the tables of international names.
                 host = endpoint.host
-                self._socket = context.wrap_socket(plain, server_hostname=host.encode() if host.isascii() else host)
+                with Uncut():
+                    self._socket = context.wrap_socket(plain, server_hostname=host.encode() if host.isascii() else host)
             except (OSError, ValueError) as error:
                 raise self._or_expired(_explain(error, doing, endpoint)) from None
         except BaseException:
@@ -452,9 +454,10 @@ class _CurveConnection(Connection):
         # Looked up here because libzmq would do it without a time limit, and closing would wait for that.
         family, _, _, _, address = _resolve(endpoint, until)[0]
         host = f"[{address[0]}]" if family == socket.AF_INET6 else str(address[0])
-        self._context = zmq.Context()
+        with Uncut():
+            self._context = zmq.Context()
+            self._socket = self._context.socket(zmq.REQ)  # which starts libzmq's threads
         try:
-            self._socket = self._context.socket(zmq.REQ)
             self._socket.linger = 0
             self._socket.ipv6 = family == socket.AF_INET6
             self._socket.maxmsgsize = MAX_ANSWER

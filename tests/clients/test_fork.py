@@ -159,6 +159,35 @@ print(json.dumps([ends, wrong]))
     assert found == [[0] * 10, []]
 
 
+def test_a_fork_waits_for_what_it_must_not_cut_in_two_but_only_for_a_moment(place: Studio) -> None:
+    found = run(
+        place,
+        "tls",
+        """
+from afpools import process
+
+def child_sees(seconds, hold):
+    process._LONGEST_WAIT = seconds
+    inside, left = threading.Event(), []
+
+    def work():
+        with process.Uncut():
+            inside.set()
+            hold()
+        left.append(1)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    inside.wait()
+    return ended(in_child(lambda: sys.exit(len(left) + 2 * len(process._uncut)))) >> 8
+
+print(json.dumps([child_sees(60, lambda: time.sleep(0.2)), child_sees(0.05, lambda: time.sleep(600))]))
+sys.stdout.flush(); os._exit(0)
+""",
+    )
+    assert found == [1, 0]
+
+
 @both
 def test_multiprocessing_forks_too(place: Studio, scheme: str) -> None:
     found = run(
