@@ -8,6 +8,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def renders_answer(names: list[str]) -> dict[str, Any]:
 
 
 class AfServer:
-    """Says `renders` and `users` when it is asked for them, takes every job, or misbehaves as `mood` says.
+    """Says `renders` and `users` when it is asked for them, takes every job, or misbehaves as `mood` says. Monitors are
+    told which renders came, went or changed, however `renders` was changed.
 
     Moods: `well`, `silent` (accepts, never answers), `cut` (hangs up in the middle), `rubbish`, `dribble` (a byte every
     50 ms), `endless` (announces more than it may).
@@ -46,7 +48,9 @@ class AfServer:
         self.users: dict[str, Any] = recording("users_get")["answer"]
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
+        self.monitors: dict[int, dict[str, Any]] | None = {}  # by number; None: it knows no monitors
         self.requests: list[dict[str, Any]] = []
+        self._told: dict[int, dict[int, str]] = {}  # what each monitor knows of each render
         self._leave = threading.Event()
         outer = self
 
@@ -86,16 +90,7 @@ class AfServer:
             body += connection.recv(65536)
         request = json.loads(body)
         self.requests.append(request)
-        wanted = request.get("get", {}).get("type")
-        if "job" in request:
-            answer = recording("job_send")["answer"]
-        else:
-            answer = {
-                "renders": self.renders,
-                "users": self.users,
-                "pools": recording("pools_get")["answer"],
-            }.get(wanted, recording("unknown_request")["answer"])
-        reply = framed(json.dumps(answer).encode() if self.body is None else self.body)
+        reply = framed(json.dumps(self._answer(request)).encode() if self.body is None else self.body)
         match self.mood:
             case "well":
                 connection.sendall(reply)
@@ -114,6 +109,58 @@ class AfServer:
                     if self._leave.wait(0.05):
                         return
                     connection.sendall(bytes([byte]))
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "job" in request:
+            return recording("job_send")["answer"]
+        if self.monitors is not None:
+            if "monitor" in request:
+                return self._register(request["monitor"])
+            if request.get("action", {}).get("operation", {}).get("class") == "renders":
+                return self._watch(request["action"]["ids"])
+        match request.get("get"):
+            case {"type": "monitors", "ids": [number], "mode": "events"} if self.monitors is not None:
+                return self._events(number)
+            case {"type": "monitors", "ids": ids} if self.monitors is not None:
+                return {"monitors": [self.monitors[number] for number in ids if number in self.monitors]}
+            case {"type": "renders", "ids": ids}:
+                return {"renders": [render for render in self.renders["renders"] if render["id"] in ids]}
+            case {"type": "renders"}:
+                return self.renders
+            case {"type": "users"}:
+                return self.users
+            case {"type": "pools"}:
+                return recording("pools_get")["answer"]
+        return recording("unknown_request")["answer"]
+
+    def _register(self, about: dict[str, Any]) -> dict[str, Any]:
+        assert self.monitors is not None
+        number = next(number for number in count(1) if number not in self.monitors)
+        told = {"name": f"{about['user_name']}@{about['host_name']}", "id": number, "engine": about["engine"]}
+        self.monitors[number] = recording("live_monitor_register")["answer"]["monitor"] | told
+        return {"monitor": self.monitors[number]}
+
+    def _watch(self, ids: list[int]) -> dict[str, Any]:
+        for number in ids:
+            self._told[number] = self._renders_by_id()
+        return recording("live_monitor_watch_renders")["answer"]
+
+    def _events(self, number: int) -> dict[str, Any]:
+        if number not in (self.monitors or {}):
+            return recording("live_monitor_events_zombie")["answer"]
+        before = self._told.get(number)
+        if before is None:  # it watches nothing
+            return {"events": {}}
+        now = self._told[number] = self._renders_by_id()
+        events = {
+            "renders_add": [render for render in now if render not in before],
+            "renders_change": [render for render in now if render in before and now[render] != before[render]],
+            "renders_del": [render for render in before if render not in now],
+        }
+        return {"events": {kind: ids for kind, ids in events.items() if ids}}
+
+    def _renders_by_id(self) -> dict[int, str]:
+        return {render["id"]: json.dumps(render) for render in self.renders.get("renders", ())}
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from afpools.profile import Profile
 from afpools_broker import protocol
 from afpools_broker.config import LimitsSection
 from afpools_broker.credentials import Peer
-from afpools_broker.farm import Farm, Render
+from afpools_broker.farm import Farm, FarmWatch, Render
 from afpools_broker.masks import exclude_mask
 from afpools_broker.peer_log import PeerLog
 from afpools_broker.pools import Contents, Pool
@@ -284,6 +284,44 @@ def _memory(pid: int) -> tuple[float, float]:
     return int(now[1]) * 1024 / 1e6, int(peak[1]) * 1024 / 1e6
 
 
+def following_the_farm(hosts: int, folder: Path, console: Console) -> None:
+    """What it costs the broker to know which renders there are, and what they do."""
+    rows = table(f"Asking afserver about {hosts:,} renders", "target", "CPU", right=("target", "CPU"))
+    known = json.loads(_renders_body(studio(hosts), " ONL"))
+    store = open_store(f"sqlite:///{folder}/farm.sqlite", timeout=5)
+    keeper = SnapshotKeeper(store, by_hand=False)
+    keeper.start(wait=5)
+    with afserver(known) as server:
+        # Within the interval, and without waiting for it.
+        watch = FarmWatch(server.address, interval=5, timeout=60, store=store, changed=keeper.see_farm)
+
+        def poll() -> float:
+            began = time.thread_time()
+            watch.poll()
+            assert not watch.error, watch.error
+            return time.thread_time() - began
+
+        def poll_after_changes(renders: int) -> float:
+            for render in known["renders"][:renders]:
+                render["state"] = " ONL" if "RUN" in render["state"] else " ONL RUN"
+            return poll()
+
+        server.monitors = None
+        poll()
+        whole = statistics.median(poll() for _ in range(3))
+        rows.add_row("the whole list, as from an afserver without events", "", f"{whole * 1000:.0f} ms")
+        server.monitors = {}
+        watch = FarmWatch(server.address, interval=5, timeout=60, store=store, changed=keeper.see_farm)
+        poll()
+        for renders, most in ((0, 0.1), (hosts // 100, 0.25)):
+            took = statistics.median(poll_after_changes(renders) for _ in range(3))
+            name = f"{renders:,} renders changed" if renders else "nothing changed"
+            rows.add_row(name, f"< {most:g} of it", verdict(took, f"{took * 1000:.1f} ms", most=most * whole))
+    keeper.stop(wait=5)
+    store.close()
+    console.print(rows)
+
+
 def _renders_body(known: list[str], state: str) -> bytes:
     """afserver's answer for these renders, all in one state, each at an address of its own."""
     answer = renders_answer(known)
@@ -371,6 +409,8 @@ def main() -> None:
             console.print("There is no g++ here, so what std::regex makes of a mask is not measured.")
         console.print()
         first_mask(100_000, 0.5, console)
+        console.print()
+        following_the_farm(100_000, folder, console)
         console.print()
         whole_broker(100_000, folder, console)
 

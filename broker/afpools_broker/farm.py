@@ -2,7 +2,9 @@
 
 Strategy: one short TCP connection for each question, as afserver's JSON protocol wants it (request and answer both
 framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline on the whole of it. Anything unexpected is
-an error that leaves the last good list as it was; no answer is ever half believed.
+an error that leaves the last good list as it was; no answer is ever half believed. Where afserver reports events, only
+the renders that changed are asked for, and all of them when one came or went, when anything is in doubt, and once a
+minute.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from .monitor import DELAY, LONGEST_SILENCE, Monitor
 from .pools import unique
 from .protocol import RequestRefused
 from .store import PoolStore, StoreUnavailable
@@ -109,10 +113,18 @@ class _Address(Struct, gc=False):
 
 class _Render(Struct, gc=False):
     name: str
+    id: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     state: str = ""
     engine: str = ""
     pool: str = ""
     address: _Address = msgspec.field(default_factory=_Address)
+
+
+class _List(NamedTuple):
+    """Renders, and the number that afserver has for each, in the same order."""
+
+    renders: tuple[Render, ...]
+    ids: array[int]
 
 
 class _Renders(Struct):
@@ -207,7 +219,12 @@ def parse_renders(body: bytes | memoryview, last: tuple[Render, ...] = ()) -> tu
     Raises:
         FarmError: the answer is not a list of renders.
     """
-    return _escaped_if_need_be(body, lambda text: _parse(text, last))
+    return _parse_list(body, last).renders
+
+
+def _parse_list(body: bytes | memoryview, last: Iterable[Render]) -> _List:
+    before = {render.name: render for render in last}
+    return _escaped_if_need_be(body, lambda text: _parse(text, before))
 
 
 def parse_regex_users(body: bytes | memoryview) -> frozenset[str]:
@@ -237,22 +254,23 @@ def _parse_users(body: bytes | memoryview) -> frozenset[str]:
         raise FarmError(f"afserver's list of users makes no sense ({error}): {shown!r}.") from None
 
 
-def _parse(body: bytes | memoryview, last: tuple[Render, ...]) -> tuple[Render, ...]:
-    before = {render.name: render for render in last}
+def _parse(body: bytes | memoryview, before: dict[str, Render]) -> _List:
     renders: list[Render] = []
+    ids = array("i")
     piece = body
     try:
         for piece in _decode_renders(body).renders:
             render = _decode_render(piece)
             if render.name:
                 renders.append(_render(render, before.get(render.name)))
+                ids.append(render.id)
     except UnicodeDecodeError as error:
         around = error.object[max(0, error.start - _SHOWN) : error.start + _SHOWN]
         raise FarmError(f"afserver's list of renders is not UTF-8 ({error.reason}), near {around!r}.") from None
     except (msgspec.DecodeError, RecursionError) as error:
         shown = bytes(memoryview(piece)[: 2 * _SHOWN])
         raise FarmError(f"afserver's list of renders makes no sense ({error}): {shown!r}.") from None
-    return tuple(renders)
+    return _List(tuple(renders), ids)
 
 
 def _escape_control(found: re.Match[bytes]) -> bytes:
@@ -276,6 +294,17 @@ def _render(read: _Render, before: Render | None) -> Render:
 def _states(text: str) -> tuple[str, ...]:
     words = frozenset(text.split())
     return unique(state for word, state in _STATES.items() if word in words)
+
+
+def _same_hosts(first: tuple[Render, ...], second: tuple[Render, ...]) -> bool:
+    """Whether both are the same hosts, whatever their states."""
+    return first is second or (
+        len(first) == len(second)
+        and all(
+            one is other or msgspec.structs.replace(one, states=other.states) == other
+            for one, other in zip(first, second, strict=True)
+        )
+    )
 
 
 def pack(renders: tuple[Render, ...], regex_users: frozenset[str] | None = None) -> bytes:
@@ -327,6 +356,18 @@ def _decompressed(data: bytes) -> tuple[bytes, bytes]:
     return packed, unpacker.unused_data
 
 
+# Seconds between two questions for all renders where events say which ones changed: should afserver ever change one
+# without an event, we know it after this time.
+_WHOLE = 60
+
+# Seconds between two times that the list is kept in the store, as long as only states have changed: a broker that
+# starts while afserver is down finds states, and the age of the list, that much older.
+_SAVE = 60
+
+# Beyond this share of all renders, asking for all of them costs less than picking out those that changed.
+_FEW = 0.1
+
+
 class FarmWatch:
     """Keeps the last good lists of renders and users, asked for again and again on a thread of its own.
 
@@ -356,6 +397,11 @@ class FarmWatch:
         self._store, self._changed = store, changed
         self._saved: tuple[tuple[Render, ...], frozenset[str] | None] = ((), None)
         self._saved_at = float("-inf")
+        self._monitor: Monitor | None = None
+        self._no_monitor_until = float("-inf")
+        self._list = _List((), array("i"))
+        self._list_seen = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._list_due = float("-inf")
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-farm", daemon=True)
@@ -392,13 +438,7 @@ class FarmWatch:
     def poll(self) -> None:
         """Asks once. Whatever goes wrong is kept in `error` and logged when it begins and ends, not each time."""
         try:
-            last = self.farm.renders if self.farm else ()
-            # The answer is let go of as soon as it is read.
-            renders = parse_renders(ask(self._address, {"get": {"type": "renders"}}, timeout=self._timeout), last)
-            seen = dt.datetime.now(dt.UTC)
-            if not renders:
-                # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
-                raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")
+            renders, seen = self._renders()
         except FarmError as error:
             self.error = str(error)
             if self.error != self._said:
@@ -413,11 +453,89 @@ class FarmWatch:
         self._accept(farm)
         self._save(farm)
 
+    def _renders(self) -> tuple[tuple[Render, ...], dt.datetime]:
+        """The renders, and when afserver said so: the very tuple of the last time where nothing has changed.
+
+        Raises:
+            FarmError: afserver does not say.
+        """
+        # Ours again once all that it told is read: afserver tells each event once, also where the answer never arrived.
+        monitor, self._monitor = self._monitor, None
+        if monitor:
+            seen = max(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=DELAY), self._list_seen)
+            # Fetched also where the whole list is due: a monitor that is silent is forgotten.
+            events = monitor.fetch()
+            if events is None:
+                monitor = None
+            elif (
+                time.monotonic() < self._list_due
+                and not events.added
+                and not events.deleted
+                and self._update(set(events.changed))
+            ):
+                self._monitor = monitor
+                return self._list.renders, seen
+        # Before the list, or what happens between the two would go unnoticed.
+        monitor = monitor or self._register()
+        last = self.farm.renders if self.farm else ()
+        # The answer is let go of as soon as it is read.
+        listed = _parse_list(self._ask({"get": {"type": "renders"}}), last)
+        if not listed.renders:
+            # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
+            raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")
+        self._list, self._list_seen = listed, dt.datetime.now(dt.UTC)
+        self._list_due = time.monotonic() + _WHOLE
+        self._monitor = monitor
+        return listed.renders, self._list_seen
+
+    def _ask(self, request: dict[str, Any]) -> memoryview:
+        return ask(self._address, request, timeout=self._timeout)
+
+    def _register(self) -> Monitor | None:
+        if self._interval > LONGEST_SILENCE or time.monotonic() < self._no_monitor_until:
+            return None
+        try:
+            monitor = Monitor.register(self._ask)
+        except FarmError:
+            # The list does not depend on it, and says itself what is wrong.
+            monitor = None
+        if monitor is None:
+            self._no_monitor_until = time.monotonic() + _WHOLE
+        return monitor
+
+    def _update(self, changed: set[int]) -> bool:
+        """Reads the renders of these numbers anew; False where that is no answer, so that all have to be read.
+
+        Raises:
+            FarmError: afserver does not answer.
+        """
+        if not changed:
+            return True
+        renders, ids = self._list
+        places = {number: place for place, number in enumerate(ids) if number in changed}
+        if len(places) < len(changed) or len(changed) > max(1, _FEW * len(renders)):
+            return False
+        read = _parse_list(
+            self._ask({"get": {"type": "renders", "ids": sorted(changed)}}),
+            [renders[place] for place in places.values()],
+        )
+        if sorted(read.ids) != sorted(changed):
+            return False
+        new = list(renders)
+        for number, render in zip(read.ids, read.renders, strict=True):
+            place = places[number]
+            if render.name != renders[place].name:
+                return False
+            new[place] = render
+        if any(new[place] is not renders[place] for place in places.values()):
+            self._list = _List(tuple(new), ids)
+        return True
+
     def _regex_users(self) -> frozenset[str] | None:
         """Asks for the users. Where that fails, those seen last: renders are what a fence is made of, and do not wait
         for users."""
         try:
-            users = parse_regex_users(ask(self._address, {"get": {"type": "users"}}, timeout=self._timeout))
+            users = parse_regex_users(self._ask({"get": {"type": "users"}}))
         except FarmError as error:
             if str(error) != self._said_of_users:
                 log.warning("%s The last good list of users stays in use, if there is one.", error)
@@ -443,9 +561,12 @@ class FarmWatch:
             log.warning("The list of renders that was kept cannot be had: %s", error)
 
     def _save(self, farm: Farm) -> None:
-        # Without a change once a minute is enough: it is the age that would be lost, not a host.
         kept = (farm.renders, farm.regex_users)
-        if kept == self._saved and time.monotonic() < self._saved_at + 60:
+        if (
+            time.monotonic() < self._saved_at + _SAVE
+            and farm.regex_users == self._saved[1]
+            and _same_hosts(farm.renders, self._saved[0])
+        ):
             return
         try:
             self._store.save_farm(pack(*kept), farm.seen)

@@ -150,17 +150,21 @@ class Snapshot:
         """
         if by_hand:
             hosts = frozenset(contents.registered.hosts)
-        elif last is not None and farm is last.farm:
+        elif last is not None and _same_renders(farm, last.farm):
             hosts = last.fences.farm
         else:
             hosts = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
         # Of a farm that is kept by hand, no version is known: what the callers accept is what they know of it.
         engines = ANY_ENGINE
         if farm is not None and not by_hand:
-            engines = last.fences.engines if last is not None and farm is last.farm else engines_of(farm.renders)
+            if last is not None and _same_renders(farm, last.farm):
+                engines = last.fences.engines
+            else:
+                engines = engines_of(farm.renders)
         if last is not None and contents == last.contents:
             contents = last.contents
-        if last is not None and hosts == last.fences.farm:
+        # Sets are compared name by name, also a set with itself.
+        if last is not None and (hosts is last.fences.farm or hosts == last.fences.farm):
             # The same names, kept once; and what follows from them, where it follows from the same pools.
             hosts = last.fences.farm
             if contents is last.contents and (engines, names) == (last.fences.engines, last.fences.names):
@@ -224,6 +228,11 @@ class Snapshot:
             encoder.encode_into(summary, text, -1)
         text += b"]"
         return msgspec.Raw(text)
+
+
+def _same_renders(farm: Farm | None, last: Farm | None) -> bool:
+    """Whether these are the same renders: where nothing has changed, a newer `Farm` holds the last one's tuple."""
+    return farm is last or (farm is not None and last is not None and farm.renders is last.renders)
 
 
 class SnapshotKeeper:

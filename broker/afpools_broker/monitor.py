@@ -1,0 +1,120 @@
+"""Which renders changed: a monitor at afserver, which is told of events instead of asking for every render again.
+
+Strategy: afserver keeps the events of each monitor until they are fetched. It forgets a monitor that is silent for 16
+seconds, and all of them when it restarts; their numbers are then used again. So each monitor carries a mark of its own,
+and is looked for under its number before its events are fetched and again afterwards: before, so as not to take the
+events of another program that has the number now, and afterwards, because only then are the events known to be ours.
+(The protocol as recorded from CGRU 3.4.1, and its server/monitorcontainer.cpp and server/threadrun.cpp.)
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+_T = TypeVar("_T")
+
+Ask = Callable[[dict[str, Any]], memoryview]
+"""Sends one request to afserver and returns the body of its answer."""
+
+LONGEST_SILENCE = 10.0
+"""Seconds between two fetches that leave time to spare before afserver forgets a monitor (`af_monitor_zombietime`)."""
+
+DELAY = 1.0
+"""Seconds after which afserver hands out an event at the latest: its main loop sleeps that long between two rounds."""
+
+_USER = "afpools"
+
+
+class RenderEvents(Struct):
+    """The numbers of the renders that something happened to since the last fetch."""
+
+    added: list[int] = msgspec.field(name="renders_add", default_factory=list)
+    changed: list[int] = msgspec.field(name="renders_change", default_factory=list)
+    deleted: list[int] = msgspec.field(name="renders_del", default_factory=list)
+
+
+class _Answer(Struct):
+    events: RenderEvents
+
+
+class _Listed(Struct):
+    id: int
+    engine: str = ""
+
+
+class _Registered(Struct):
+    monitor: _Listed
+
+
+class _Monitors(Struct):
+    monitors: list[_Listed]
+
+
+class _Info(Struct):
+    kind: str
+    text: str
+
+
+class _Done(Struct):
+    info: _Info
+
+
+class Monitor:
+    """One registration at afserver, watching its renders. Make one with `register`."""
+
+    def __init__(self, ask: Ask, number: int, mark: str) -> None:
+        self._ask, self._number, self._mark = ask, number, mark
+
+    @classmethod
+    def register(cls, ask: Ask) -> Monitor | None:
+        """Registers a monitor that watches renders; None where afserver does not answer that as 3.4.1 does.
+
+        Raises:
+            FarmError: what `ask` raises.
+        """
+        host = socket.gethostname() or "localhost"
+        # A monitor's engine is free text that afserver shows and returns.
+        mark = f"afpools {uuid.uuid4().hex[:12]}"
+        about = {"gui": False, "user_name": _USER, "host_name": host, "engine": mark}
+        registered = _decoded(ask({"monitor": about}), _Registered)
+        if registered is None or registered.monitor.id <= 0 or registered.monitor.engine != mark:
+            return None
+        number = registered.monitor.id
+        watch = {"type": "watch", "class": "renders", "status": "subscribe"}
+        action = {"user_name": _USER, "host_name": host, "type": "monitors", "ids": [number], "operation": watch}
+        done = _decoded(ask({"action": action}), _Done)
+        if done is None or done.info.kind != "log" or not done.info.text.startswith("Subscribed"):
+            return None
+        return cls(ask, number, mark)
+
+    def fetch(self) -> RenderEvents | None:
+        """The events since the last fetch, or since the registration; None where afserver has forgotten this monitor,
+        or answers anything else. Then nothing is known of what happened meanwhile.
+
+        Raises:
+            FarmError: what `ask` raises. Events may be lost then, too.
+        """
+        if not self._is_known():
+            return None
+        request = {"get": {"type": "monitors", "ids": [self._number], "mode": "events"}}
+        answer = _decoded(self._ask(request), _Answer)
+        return answer.events if answer and self._is_known() else None
+
+    def _is_known(self) -> bool:
+        listed = _decoded(self._ask({"get": {"type": "monitors", "ids": [self._number]}}), _Monitors)
+        return listed is not None and any(
+            monitor.id == self._number and monitor.engine == self._mark for monitor in listed.monitors
+        )
+
+
+def _decoded(body: memoryview, kind: type[_T]) -> _T | None:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
