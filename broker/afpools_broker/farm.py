@@ -102,6 +102,11 @@ class Farm:
         """The same, without regard to case."""
         return frozenset(map(str.casefold, self.regex_users or ()))
 
+    @cached_property
+    def online(self) -> frozenset[str]:
+        """The names of the renders that are online."""
+        return frozenset(render.name for render in self.renders if "online" in render.states)
+
     def age(self, now: dt.datetime) -> float:
         """Seconds since it was true. A clock that is set back makes no list younger."""
         return max(0.0, (now - self.seen).total_seconds(), time.monotonic() - self.known_since)

@@ -21,6 +21,9 @@ WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 # Renders come and go within seconds; a list older than this is worth a word.
 _FARM_IS_OLD = 60.0
 
+# A report is read by people: it names so many pools of one kind, and counts the rest.
+_NAMED_POOLS = 10
+
 # A report must be there well before its reader's deadline, the store's own timeout notwithstanding.
 _ANSWER_SECONDS = 0.5
 
@@ -115,6 +118,7 @@ class Health:
             problems.append(farm.error)
         if farm.age is not None and farm.age > _FARM_IS_OLD:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
+        problems += self._pools_without_renders(farm)
         problems += self._credentials.problems
         problems += [
             f"The {credential.kind} credential of {credential.name!r} "
@@ -143,6 +147,26 @@ class Health:
             return len(self._keeper.current.contents.pools)
         except RequestRefused:
             return 0
+
+    def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
+        """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a
+        host that was registered, which is how a manager says that it is yet to come."""
+        if farm.age is None or farm.age > _FARM_IS_OLD:
+            return []
+        try:
+            snapshot = self._keeper.current
+        except RequestRefused:
+            return []
+        tally = snapshot.tally
+        pools = [] if tally is None else tally.without_renders(snapshot.fences.registered)
+        if not pools:
+            return []
+        more = f" and {len(pools) - _NAMED_POOLS:,} more" if len(pools) > _NAMED_POOLS else ""
+        whose = "of the pool" if len(pools) == 1 else "of each of the pools"
+        return [
+            f"No host {whose} {', '.join(map(repr, pools[:_NAMED_POOLS]))}{more} is a render of this farm, so a job "
+            "there waits forever. Check how the names of its hosts are spelled."
+        ]
 
     def _store_health(self) -> protocol.StoreHealth:
         trouble = self._keeper.trouble

@@ -193,21 +193,28 @@ class HealthResult(Result):
 
 
 class PoolsList(Params):
-    """`pools.list`: names and sizes of all pools, sorted by name."""
+    """`pools.list`: names and sizes of all pools, sorted by name, and how many of their hosts are renders."""
 
     if_revision: Revision | None = None
 
 
 class PoolSummary(Result, omit_defaults=True):
+    """`renders` says how many of the pool's hosts are renders of the farm, `online` how many of those are online. Each
+    is absent where that is not known: without afserver, where the list of renders is older than the studio wants it,
+    and `online` while no render of the whole farm is."""
+
     name: str
     hosts: int
     revision: str
     description: str = ""
     colour: str = ""
+    renders: int | None = None
+    online: int | None = None
 
 
 class PoolsListResult(Result, omit_defaults=True):
-    """`age` is in seconds: since when the store has not confirmed this picture. `pools` is absent when `unchanged`."""
+    """`revision` differs when any pool does, or how many of its hosts are renders or online. `age` is in seconds: since
+    when the store has not confirmed this picture. `pools` is absent when `unchanged`."""
 
     revision: str
     age: float
@@ -294,7 +301,9 @@ class MaskResult(Result):
     """`mask_type` is what the job's `hosts_mask_type` must say; `any` where both dialects read the mask alike. `style`
     is what was given, and `why` says why it is not what was asked for; empty when it is. `farm_age` is in seconds;
     `farm_is_stale` is set on a mask that depends on a list of renders older than the studio wants it. `untyped_as` is
-    how this farm reads the masks of this user's job where the job says no type; `either` where that is not known."""
+    how this farm reads the masks of this user's job where the job says no type; `either` where that is not known.
+    `pool_renders` and `pool_online` are how many of the pool's hosts are renders, and online; null where that is not
+    known, see `PoolSummary`."""
 
     pool: str
     revision: str
@@ -310,6 +319,8 @@ class MaskResult(Result):
     farm_age: float | None
     farm_is_stale: bool
     untyped_as: Reading
+    pool_renders: int | None
+    pool_online: int | None
 
 
 class HistoryList(Params):

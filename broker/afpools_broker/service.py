@@ -31,6 +31,7 @@ from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
 from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result, Role
 from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
+from .tally import UNKNOWN
 from .undo import REACH, Undoing
 
 log = logging.getLogger("afpools.service")
@@ -160,10 +161,10 @@ class Service:
         self._statistics = statistics
         self._farm = farm
         self._clock = clock
-        # `mask` may say at once what it has said before; all others are either always quick or never.
+        # `mask` and `pools.list` may say at once what they have said before; all others are either always quick or
+        # never.
         self._quick: dict[str, Callable[[Sender, protocol.Params], Result]] = {
             "hello": self._typed(protocol.Hello, self._hello),
-            "pools.list": self._typed(protocol.PoolsList, self._pools_list),
             "pools.get": self._typed(protocol.PoolsGet, self._pools_get),
         }
         self._slow: dict[str, Callable[[Sender, protocol.Params], Result]] = {
@@ -243,16 +244,16 @@ class Service:
             )
         if (quick := self._quick.get(operation.name)) is not None:
             return finish(quick)
-        if isinstance(params, protocol.MaskParams):
+        if isinstance(params, protocol.MaskParams | protocol.PoolsList):
             asked = params
             try:
-                # One snapshot for the question and the answer: a newer one may not have the mask yet.
+                # One snapshot for the question and the answer: a newer one may not have the answer yet.
                 snapshot = self._keeper.current
             except RequestRefused as refusal:
                 return self._refuse(request.id, operation.name, refusal)
-            if self._mask_is_at_hand(snapshot, asked):
-                return finish(lambda _sender, _params: self._mask(snapshot, asked))
-            return Later(lambda: finish(lambda _sender, _params: self._mask(snapshot, asked)), writes=False)
+            if self._is_at_hand(snapshot, asked):
+                return finish(lambda _sender, _params: self._from(snapshot, asked))
+            return Later(lambda: finish(lambda _sender, _params: self._from(snapshot, asked)), writes=False)
         slow = self._slow[operation.name]
         return Later(lambda: finish(slow), writes=False)
 
@@ -325,11 +326,17 @@ class Service:
             message_bytes=self._limits().message_bytes,
         )
 
-    def _pools_list(self, _sender: Sender, params: protocol.PoolsList) -> protocol.PoolsListResult:
-        snapshot = self._keeper.current
-        if params.if_revision == snapshot.revision:
-            return protocol.PoolsListResult(revision=snapshot.revision, age=self._age(), unchanged=True)
-        return protocol.PoolsListResult(revision=snapshot.revision, age=self._age(), pools=snapshot.pools_json)
+    def _pools_list(self, snapshot: Snapshot, params: protocol.PoolsList) -> protocol.PoolsListResult:
+        tally = snapshot.tally if self._can_count(snapshot) else None
+        listing = snapshot.listing if tally is None else tally.listing
+        if params.if_revision == listing.revision:
+            return protocol.PoolsListResult(revision=listing.revision, age=self._age(), unchanged=True)
+        return protocol.PoolsListResult(revision=listing.revision, age=self._age(), pools=listing.pools)
+
+    def _can_count(self, snapshot: Snapshot) -> bool:
+        """Whether the list of renders is there, and true enough to say how many of a pool's hosts are in it."""
+        farm_age = self._farm_age(snapshot)
+        return not self._farm.by_hand and farm_age is not None and farm_age <= self._farm.flag_after
 
     def _pools_get(self, _sender: Sender, params: protocol.PoolsGet) -> protocol.PoolsGetResult:
         pool = self._keeper.current.pool(params.pool)
@@ -360,6 +367,19 @@ class Service:
             return None
         return snapshot.farm.age(self._clock())
 
+    def _from(self, snapshot: Snapshot, params: protocol.MaskParams | protocol.PoolsList) -> Result:
+        if isinstance(params, protocol.MaskParams):
+            return self._mask(snapshot, params)
+        return self._pools_list(snapshot, params)
+
+    def _is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams | protocol.PoolsList) -> bool:
+        if isinstance(params, protocol.MaskParams):
+            return self._mask_is_at_hand(snapshot, params)
+        if not self._can_count(snapshot):
+            return True
+        tally = snapshot.tally_at_hand
+        return tally is not None and tally.at_hand
+
     def _mask_is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams) -> bool:
         if params.exclude:
             return False
@@ -385,6 +405,8 @@ class Service:
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
             self._refuse_unknown_hosts(snapshot, farm_age)
+        tally = snapshot.tally if self._can_count(snapshot) else None
+        counts = UNKNOWN if tally is None else tally.of(pool.name)
         return protocol.MaskResult(
             pool=pool.name,
             revision=pool.revision,
@@ -400,6 +422,8 @@ class Service:
             farm_age=_rounded(farm_age),
             farm_is_stale=mask.style != "complement" and (farm_age or 0.0) > self._farm.flag_after,
             untyped_as=untyped,
+            pool_renders=counts.renders,
+            pool_online=counts.online,
         )
 
     def _untyped_as(self, snapshot: Snapshot, params: protocol.MaskParams) -> Reading:

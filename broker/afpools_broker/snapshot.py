@@ -23,9 +23,10 @@ from .engines import ANY_ENGINE, Engines, engines_of
 from .farm import Farm, Render
 from .hosts import Spelling
 from .masks import Mask, exclude_mask
-from .pools import Change, Contents, Entry, Pool, fingerprint, unknown_pool
-from .protocol import Code, Dialect, HostSummary, PoolSummary, RequestRefused, Style
+from .pools import Change, Contents, Entry, Pool, unknown_pool
+from .protocol import Code, Dialect, HostSummary, RequestRefused, Style
 from .store import PoolStore, StoreUnavailable
+from .tally import Listing, Tally, listing
 
 log = logging.getLogger("afpools.store")
 
@@ -50,6 +51,7 @@ class Fences:
         self.names = names
         self._contents = contents
         self._masks: dict[MaskKey, Mask | RequestRefused] = {}
+        self._tally: tuple[Farm, Tally] | None = None
 
     @cached_property
     def _spelling(self) -> Spelling:
@@ -86,6 +88,32 @@ class Fences:
         if not self._also:
             return self.known
         return sorted({*self.known, *(self._also - self._spelling.also(self.members[pool]))})
+
+    def tally(self, farm: Farm) -> Tally:
+        """How many hosts of each pool are renders, and online, made now if need be.
+
+        Args:
+            farm: has the names that these fences are made for.
+        """
+        kept = self._tally
+        if kept is None:
+            tally = Tally(self._contents.pools, self.members, self.farm, farm.online)
+        elif kept[0] is farm or kept[1].online == farm.online:
+            tally = kept[1]
+        else:
+            tally = Tally(self._contents.pools, self.members, self.farm, farm.online, kept[1])
+        self._tally = farm, tally
+        return tally
+
+    @property
+    def counted(self) -> bool:
+        """Whether somebody has asked for a tally."""
+        return self._tally is not None
+
+    def tally_at_hand(self, farm: Farm) -> Tally | None:
+        """The same as `tally`, if it has been made already."""
+        kept = self._tally
+        return kept[1] if kept is not None and kept[0] is farm else None
 
     def mask_at_hand(self, key: MaskKey) -> Mask | None:
         """The mask, if it has been made already.
@@ -183,24 +211,20 @@ class Snapshot:
             raise unknown_pool(name, self.contents.pools) from None
 
     @cached_property
-    def revision(self) -> str:
-        """Differs when any pool does; all brokers of a studio agree on it."""
-        return fingerprint(*sorted((pool.name, pool.revision) for pool in self.contents.pools.values()))
+    def listing(self) -> Listing:
+        """The list of pools, with nothing said about renders."""
+        return listing(self.contents.pools.values())
 
-    @cached_property
-    def pools_json(self) -> msgspec.Raw:
-        """The list of pools, ready to be sent."""
-        summaries = [
-            PoolSummary(
-                name=pool.name,
-                hosts=len(pool.hosts),
-                revision=pool.revision,
-                description=pool.description,
-                colour=pool.colour,
-            )
-            for pool in sorted(self.contents.pools.values(), key=lambda pool: pool.name.casefold())
-        ]
-        return msgspec.Raw(msgspec.json.encode(summaries))
+    @property
+    def tally(self) -> Tally | None:
+        """How many hosts of each pool are renders, and online, made now if need be. None where there is no list of
+        renders."""
+        return None if self.farm is None else self.fences.tally(self.farm)
+
+    @property
+    def tally_at_hand(self) -> Tally | None:
+        """The same, if it has been made already."""
+        return None if self.farm is None else self.fences.tally_at_hand(self.farm)
 
     def hosts_json(self) -> msgspec.Raw:
         """Every known host with what is known of it, sorted by name: a list of `HostSummary`, ready to be sent."""
@@ -365,8 +389,12 @@ class SnapshotKeeper:
 
     def _show(self, contents: Contents) -> None:
         snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand, names=self._names)
-        # Made now, or the listener's thread would have to.
-        _ = snapshot.revision, snapshot.pools_json
+        # Made now, or the listener's thread would have to. What nobody has asked for yet is made by a worker.
+        _ = snapshot.listing
+        if snapshot.farm is not None:
+            _ = snapshot.farm.online
+        if snapshot.fences.counted:
+            _ = snapshot.tally
         self._snapshot = snapshot
 
     def _run(self) -> None:

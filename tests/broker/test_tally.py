@@ -1,0 +1,55 @@
+"""Counting what changed comes to the same as counting everything."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools_broker.pools import Pool
+from afpools_broker.tally import Counts, Tally
+
+HOSTS = [f"pc-{number}" for number in range(8)]
+hosts = st.frozensets(st.sampled_from(HOSTS))
+
+
+@given(
+    members=st.dictionaries(st.text("abc", min_size=1), hosts),
+    renders=hosts,
+    moments=st.lists(hosts, min_size=2, max_size=4),
+    asked=st.lists(st.integers(0, 2)),
+)
+def test_a_tally_taken_over_from_the_last_is_one_counted_anew(
+    members: dict[str, frozenset[str]], renders: frozenset[str], moments: list[frozenset[str]], asked: list[int]
+) -> None:
+    pools = {name: Pool(name, tuple(hosts)) for name, hosts in members.items()}
+    tally = None
+    for online in moments:
+        tally = Tally(pools, members, renders, online & renders, tally)
+        for name, how in zip(pools, asked, strict=False):
+            if how == 1:
+                tally.of(name)
+            elif how == 2:
+                _ = tally.listing
+    anew = Tally(pools, members, renders, moments[-1] & renders)
+    assert {name: tally.of(name) for name in pools} == {name: anew.of(name) for name in pools}
+    assert tally.listing == anew.listing
+    for name in pools:
+        online = [host for host in members[name] if host in renders & moments[-1]]
+        nobody = not renders & moments[-1]
+        assert tally.of(name) == Counts(
+            len([host for host in members[name] if host in renders]), None if nobody else len(online)
+        )
+
+
+def test_the_list_says_nothing_of_what_is_not_known() -> None:
+    pools = {"fx": Pool("fx", ("pc-1",))}
+    renders = frozenset({"pc-1", "pc-2"})
+    all_off, one_on = (
+        Tally(pools, {"fx": frozenset({"pc-1"})}, renders, frozenset(online)) for online in ((), ["pc-2"])
+    )
+    (listed,) = msgspec.json.decode(all_off.listing.pools)
+    assert (listed["renders"], "online" in listed) == (1, False)
+    (listed,) = msgspec.json.decode(one_on.listing.pools)
+    assert (listed["renders"], listed["online"]) == (1, 0)
+    assert all_off.listing.revision != one_on.listing.revision
