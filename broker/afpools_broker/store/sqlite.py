@@ -382,14 +382,14 @@ class SqliteStore:
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(db)
+            # Its first look counts as news: what another connection saw last may be older than this one.
             opened = _Opened(db, self._side_files())
-            opened.has_news()
             with self._files:
                 if self._identity is None:
                     self._identity = _identity(self._path)
                 if not self._all_opened:
                     self._suspect = ""
-                    self._written = self._when_written()
+                    self._note_files()
                 self._all_opened.add(opened)
         except BaseException:
             db.close()
@@ -417,13 +417,13 @@ class SqliteStore:
         The commits are safe in the log, and the next one who passes tries again: no trouble here is anybody's.
         """
         with self._files, suppress(sqlite3.Error, OSError):
-            self._log_has_commits = self._log_size() > 0
-            if self._log_has_commits:
+            # Whoever else writes what is in the log into the main file, also at this moment: it is explained by this.
+            self._log_has_commits = True
+            if self._log_size() > 0:
                 db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 db.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
-                self._written = self._when_written()
-                self._log_has_commits = self._log_size() > 0
+                self._note_files()
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         self._check_version(db)
@@ -484,16 +484,23 @@ class SqliteStore:
         """
         self._check_identity()
         with self._files:
-            written, last_written = self._when_written(), self._written
-            # The main file is written after a commit that SQLite tells of, or after one that was still in the log.
-            explained = opened.has_news() or self._log_has_commits
+            last_written, explained = self._written, self._log_has_commits
+            self._note_files()
+            # The main file is written after a commit that SQLite tells of, or after one that was still in the log. What
+            # it tells of now may be written after the file was looked at: it explains the next look as well.
+            if opened.has_news():
+                explained = self._log_has_commits = True
             if self._side_files() != opened.side_files:
                 self._suspect = "its -wal or -shm file is another one than before"
-            elif written != last_written and not explained:
+            elif self._written != last_written and not explained:
                 self._suspect = "the file was written, and SQLite does not know of it"
             if self._suspect:
                 raise StoreUnavailable(self._overwritten())
-            self._written, self._log_has_commits = written, self._log_size() > 0
+
+    def _note_files(self) -> None:
+        """Notes how the files are, in this order: what is not in the log any more is in the main file by now."""
+        self._log_has_commits = self._log_size() > 0
+        self._written = self._when_written()
 
     def _overwritten(self) -> str:
         return (

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -427,6 +427,79 @@ def test_many_threads_share_one_store(path: Path) -> None:
         for thread in threads:
             thread.join()
         assert len(store.load().pools["fx"].hosts) == 160
+
+
+class Interleaved(SqliteStore):
+    """A store that lets somebody else act just before it looks at the files or asks SQLite for news."""
+
+    def __init__(self, path: Path, before_look: Callable[[int], None]) -> None:
+        super().__init__(path, timeout=PATIENT)
+        self._looks = 0
+        self._before_look = before_look
+
+    @property
+    def looks(self) -> int:
+        return self._looks
+
+    def _count(self) -> None:
+        self._looks += 1
+        self._before_look(self._looks)
+
+    def _log_size(self) -> int:
+        self._count()
+        return super()._log_size()
+
+    def _when_written(self) -> tuple[int, int]:
+        self._count()
+        return super()._when_written()
+
+    def _side_files(self) -> tuple[tuple[int, int] | None, ...]:
+        self._count()
+        return super()._side_files()
+
+
+# As SQLite does it: the pages first, and only when all are written, the log is emptied, which others see as news.
+@pytest.mark.parametrize("how", ["PASSIVE", "TRUNCATE"])
+def test_whenever_another_broker_commits_and_writes_the_log_into_the_file_it_is_told_from_a_foreign_write(
+    path: Path, how: str
+) -> None:
+    with opened(path) as first:
+        first.apply(create("fx"))
+
+    class Other(SqliteStore):
+        """Commits, and writes its log into the main file when it is told to."""
+
+        def _empty_log(self, db: sqlite3.Connection) -> None:
+            self.left = db
+
+        def write_the_log_into_the_file(self) -> None:
+            self.left.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+
+    def run(commit_at: int, write_at: int, number: int) -> int:
+        other = Other(path, timeout=PATIENT)
+
+        def act(look: int) -> None:
+            if look == commit_at:
+                other.apply(add("fx", f"pc-{number}-{commit_at}-{write_at}"))
+            if look == write_at:
+                other.write_the_log_into_the_file()
+
+        store = Interleaved(path, act)
+        try:
+            store.load()
+            store.apply(add("fx", f"gpu-{number}"))
+            store.load()
+            store.load()
+            return store.looks
+        finally:
+            store.close()
+            other.close()
+
+    looks = run(0, 0, 0)
+    moments = [(commit, write) for commit in range(1, looks + 1) for write in range(commit, looks + 1)]
+    assert len(moments) > 50
+    for number, (commit_at, write_at) in enumerate(moments, 1):
+        run(commit_at, write_at, number)
 
 
 def test_brokers_that_make_the_file_at_the_same_moment_agree(path: Path) -> None:
