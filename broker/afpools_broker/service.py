@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from .credentials import Peer, utcnow
 from .engines import untyped_as
 from .hosts import expand
 from .joint import joined
+from .kept_answers import KeptAnswers, part, with_id
 from .masks import ACCEPT_REGEX, Mask, find_parts
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
@@ -77,6 +78,31 @@ class FarmPolicy:
     by_hand: bool
     flag_after: float
     refuse_after: float
+
+
+class Moment(NamedTuple):
+    """What reads are answered from: all that an answer depends on besides the request.
+
+    Args:
+        snapshot: pools and farm.
+        farm: how far the list of renders is trusted.
+        age: seconds since the store has confirmed the snapshot, to a tenth.
+        farm_age: seconds since the list of renders was true, to a tenth; None where there is none.
+        farm_is_stale: it is older than the studio wants it.
+        farm_is_too_old: so old that no mask that depends on it is given.
+    """
+
+    snapshot: Snapshot
+    farm: FarmPolicy
+    age: float
+    farm_age: float | None
+    farm_is_stale: bool
+    farm_is_too_old: bool
+
+    @property
+    def can_count(self) -> bool:
+        """Whether the list of renders is there, and true enough to say how many of a pool's hosts are in it."""
+        return not self.farm.by_hand and self.farm_age is not None and not self.farm_is_stale
 
 
 class Statistics:
@@ -161,17 +187,24 @@ class Service:
         self._statistics = statistics
         self._farm = farm
         self._clock = clock
-        # `mask` and `pools.list` may say at once what they have said before; all others are either always quick or
-        # never.
-        self._quick: dict[str, Callable[[Sender, protocol.Params], Result]] = {
-            "hello": self._typed(protocol.Hello, self._hello),
-            "pools.get": self._typed(protocol.PoolsGet, self._pools_get),
+        self._kept: KeptAnswers[Moment] = KeptAnswers()
+        # Quick, but for a mask or a list that is not made yet.
+        self._reads: dict[str, Callable[[Moment, protocol.Params], Result]] = {
+            "pools.list": self._of_moment(protocol.PoolsList, self._pools_list),
+            "pools.get": self._of_moment(protocol.PoolsGet, self._pools_get),
+            "mask": self._of_moment(protocol.MaskParams, self._mask),
         }
         self._slow: dict[str, Callable[[Sender, protocol.Params], Result]] = {
             "health": self._typed(protocol.Health, lambda _sender, _params: self._health.report()),
             "hosts.list": self._typed(protocol.HostsList, self._hosts_list),
             "history.list": self._typed(protocol.HistoryList, self._history_list),
         }
+
+    @staticmethod
+    def _of_moment(
+        _params: type[P], handler: Callable[[Moment, P], Result]
+    ) -> Callable[[Moment, protocol.Params], Result]:
+        return handler  # type: ignore[return-value]  # as for `_typed`
 
     @staticmethod
     def _typed(_params: type[P], handler: Callable[[Sender, P], Result]) -> Callable[[Sender, protocol.Params], Result]:
@@ -185,6 +218,18 @@ class Service:
             sender: who asks, already authenticated.
             data: the request as it came, at most `[limits] message_bytes` long.
         """
+        moment, parted = None, part(data)
+        if parted is not None and self._keeper.is_loaded:
+            moment = self._moment()
+            kept = self._kept.find(parted[1], moment)
+            if kept is not None:
+                self._statistics.request(kept.operation)
+                return with_id(parted[0], kept)
+        return self._answer(sender, data, parted, moment)
+
+    def _answer(
+        self, sender: Sender, data: bytes, parted: tuple[bytes, bytes] | None, moment: Moment | None
+    ) -> bytes | Later:
         request = operation = None
         try:
             request = protocol.decode_request(data)
@@ -242,18 +287,21 @@ class Service:
                 lambda: finish(lambda sender, _params: self._import_native(sender, wanted, began)),
                 writes=not wanted.dry_run,
             )
-        if (quick := self._quick.get(operation.name)) is not None:
-            return finish(quick)
-        if isinstance(params, protocol.MaskParams | protocol.PoolsList):
-            asked = params
+        if isinstance(params, protocol.Hello):
+            return finish(lambda sender, _params: self._hello(sender))
+        read = self._reads.get(operation.name)
+        if read is not None:
             try:
-                # One snapshot for the question and the answer: a newer one may not have the answer yet.
-                snapshot = self._keeper.current
+                # One for the question and the answer: a newer snapshot may not have the answer yet.
+                now = moment or self._moment()
             except RequestRefused as refusal:
                 return self._refuse(request.id, operation.name, refusal)
-            if self._is_at_hand(snapshot, asked):
-                return finish(lambda _sender, _params: self._from(snapshot, asked))
-            return Later(lambda: finish(lambda _sender, _params: self._from(snapshot, asked)), writes=False)
+            if not self._is_at_hand(now, params):
+                return Later(lambda: finish(lambda _sender, params: _aged(read(now, params), began)), writes=False)
+            answer = finish(lambda _sender, params: read(now, params))
+            if parted is not None:
+                self._kept.keep(parted, now, operation.name, answer)
+            return answer
         slow = self._slow[operation.name]
         return Later(lambda: finish(slow), writes=False)
 
@@ -314,7 +362,22 @@ class Service:
 
     # --- reads ----------------------------------------------------------------------------------------------------
 
-    def _hello(self, sender: Sender, _params: protocol.Hello) -> protocol.HelloResult:
+    def _moment(self) -> Moment:
+        """Now.
+
+        Raises:
+            RequestRefused: what `SnapshotKeeper.current` raises.
+        """
+        snapshot, policy = self._keeper.current, self._farm
+        age, farm = round(self._keeper.age, 1), snapshot.farm
+        if farm is None:
+            return Moment(snapshot, policy, age, None, False, False)
+        farm_age = farm.age(self._clock())
+        return Moment(
+            snapshot, policy, age, round(farm_age, 1), farm_age > policy.flag_after, farm_age > policy.refuse_after
+        )
+
+    def _hello(self, sender: Sender) -> protocol.HelloResult:
         role = sender.peer.role
         return protocol.HelloResult(
             broker=self._name,
@@ -326,20 +389,18 @@ class Service:
             message_bytes=self._limits().message_bytes,
         )
 
-    def _pools_list(self, snapshot: Snapshot, params: protocol.PoolsList) -> protocol.PoolsListResult:
-        tally = snapshot.tally if self._can_count(snapshot) else None
+    @staticmethod
+    def _pools_list(moment: Moment, params: protocol.PoolsList) -> protocol.PoolsListResult:
+        snapshot = moment.snapshot
+        tally = snapshot.tally if moment.can_count else None
         listing = snapshot.listing if tally is None else tally.listing
         if params.if_revision == listing.revision:
-            return protocol.PoolsListResult(revision=listing.revision, age=self._age(), unchanged=True)
-        return protocol.PoolsListResult(revision=listing.revision, age=self._age(), pools=listing.pools)
+            return protocol.PoolsListResult(revision=listing.revision, age=moment.age, unchanged=True)
+        return protocol.PoolsListResult(revision=listing.revision, age=moment.age, pools=listing.pools)
 
-    def _can_count(self, snapshot: Snapshot) -> bool:
-        """Whether the list of renders is there, and true enough to say how many of a pool's hosts are in it."""
-        farm_age = self._farm_age(snapshot)
-        return not self._farm.by_hand and farm_age is not None and farm_age <= self._farm.flag_after
-
-    def _pools_get(self, _sender: Sender, params: protocol.PoolsGet) -> protocol.PoolsGetResult:
-        pool = self._keeper.current.pool(params.pool)
+    @staticmethod
+    def _pools_get(moment: Moment, params: protocol.PoolsGet) -> protocol.PoolsGetResult:
+        pool = moment.snapshot.pool(params.pool)
         return protocol.PoolsGetResult(
             pool=protocol.PoolDetail(
                 name=pool.name,
@@ -348,64 +409,52 @@ class Service:
                 description=pool.description,
                 colour=pool.colour,
             ),
-            age=self._age(),
+            age=moment.age,
         )
 
     def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
-        snapshot = self._keeper.current
-        farm_age = self._farm_age(snapshot)
+        moment = self._moment()
         return protocol.HostsListResult(
-            hosts=snapshot.hosts_json(),
-            age=self._age(),
-            farm_age=_rounded(farm_age),
-            farm_unseen=farm_age is None and not self._farm.by_hand,
+            hosts=moment.snapshot.hosts_json(),
+            age=moment.age,
+            farm_age=moment.farm_age,
+            farm_unseen=moment.farm_age is None and not moment.farm.by_hand,
         )
 
-    def _farm_age(self, snapshot: Snapshot) -> float | None:
-        """Seconds since the list of renders in this snapshot was true; None where there is none."""
-        if snapshot.farm is None:
-            return None
-        return snapshot.farm.age(self._clock())
-
-    def _from(self, snapshot: Snapshot, params: protocol.MaskParams | protocol.PoolsList) -> Result:
+    def _is_at_hand(self, moment: Moment, params: protocol.Params) -> bool:
         if isinstance(params, protocol.MaskParams):
-            return self._mask(snapshot, params)
-        return self._pools_list(snapshot, params)
-
-    def _is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams | protocol.PoolsList) -> bool:
-        if isinstance(params, protocol.MaskParams):
-            return self._mask_is_at_hand(snapshot, params)
-        if not self._can_count(snapshot):
+            return self._mask_is_at_hand(moment, params)
+        if not isinstance(params, protocol.PoolsList) or not moment.can_count:
             return True
-        tally = snapshot.tally_at_hand
+        tally = moment.snapshot.tally_at_hand
         return tally is not None and tally.at_hand
 
-    def _mask_is_at_hand(self, snapshot: Snapshot, params: protocol.MaskParams) -> bool:
+    def _mask_is_at_hand(self, moment: Moment, params: protocol.MaskParams) -> bool:
         if params.exclude:
             return False
         try:
-            accept = self._accepted(params, self._untyped_as(snapshot, params))
-            return snapshot.fences.mask_at_hand((params.pool, params.style, accept)) is not None
+            accept = self._accepted(params, _untyped_as(moment, params))
+            return moment.snapshot.fences.mask_at_hand((params.pool, params.style, accept)) is not None
         except RequestRefused:
             return True
 
-    def _mask(self, snapshot: Snapshot, params: protocol.MaskParams) -> protocol.MaskResult:
+    def _mask(self, moment: Moment, params: protocol.MaskParams) -> protocol.MaskResult:
+        snapshot = moment.snapshot
         pool = snapshot.pool(params.pool)
-        farm_age = self._farm_age(snapshot)
-        if not self._farm.by_hand and farm_age is None:
+        if not moment.farm.by_hand and moment.farm_age is None:
             raise RequestRefused(
                 Code.FARM_UNAVAILABLE,
                 "The broker has never seen the farm's list of renders, so it cannot say which hosts a job must not "
                 "run on. See that afserver runs and that [farm] server in broker.toml names it.",
             )
-        untyped = self._untyped_as(snapshot, params)
+        untyped = _untyped_as(moment, params)
         mask = self._made(snapshot.fences, params, untyped)
         if params.future_hosts == "required" and not mask.covers_future_hosts:
             raise _lets_later_hosts_in(mask, params)
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
-            self._refuse_unknown_hosts(snapshot, farm_age)
-        tally = snapshot.tally if self._can_count(snapshot) else None
+            _refuse_unknown_hosts(moment)
+        tally = snapshot.tally if moment.can_count else None
         counts = UNKNOWN if tally is None else tally.of(pool.name)
         return protocol.MaskResult(
             pool=pool.name,
@@ -418,16 +467,13 @@ class Service:
             excluded_hosts=mask.excluded_hosts,
             known_hosts=mask.pool_hosts + mask.excluded_hosts,
             covers_future_hosts=mask.covers_future_hosts,
-            age=self._age(),
-            farm_age=_rounded(farm_age),
-            farm_is_stale=mask.style != "complement" and (farm_age or 0.0) > self._farm.flag_after,
+            age=moment.age,
+            farm_age=moment.farm_age,
+            farm_is_stale=mask.style != "complement" and moment.farm_is_stale,
             untyped_as=untyped,
             pool_renders=counts.renders,
             pool_online=counts.online,
         )
-
-    def _untyped_as(self, snapshot: Snapshot, params: protocol.MaskParams) -> Reading:
-        return untyped_as(None if self._farm.by_hand else snapshot.farm, snapshot.fences.engines, params.user)
 
     @staticmethod
     def _accepted(params: protocol.MaskParams, untyped: Reading) -> tuple[Dialect, ...]:
@@ -453,34 +499,12 @@ class Service:
             no_find=fences.engines.no_find,
         )
 
-    def _refuse_unknown_hosts(self, snapshot: Snapshot, farm_age: float | None) -> None:
-        """
-        Raises:
-            RequestRefused: `farm_unavailable`: there may be hosts that nobody here knows of.
-        """
-        if farm_age is not None and farm_age > self._farm.refuse_after:
-            raise RequestRefused(
-                Code.FARM_UNAVAILABLE,
-                f"The farm's list of renders is {farm_age / 60:,.0f} minutes old, too old for a mask that names the "
-                "hosts to keep out ([farm] refuse_after). Ask for style complement, which does not depend on it, "
-                "or see why afserver does not answer.",
-            )
-        if self._farm.by_hand and snapshot.contents.problems:
-            raise RequestRefused(
-                Code.FARM_UNAVAILABLE,
-                "Not all hosts that were entered can be read, so they cannot be kept out: "
-                f"{snapshot.contents.problems[0]} Mend that, or ask for style complement.",
-            )
-
     def _history_list(self, _sender: Sender, params: protocol.HistoryList) -> protocol.HistoryListResult:
         entries = self._store.history(pool=params.pool, limit=params.limit, before=params.before)
         if not entries:
             return protocol.HistoryListResult(entries=[])
         undoing = self._undoing(entries[-1].id, lambda: self._keeper.current.contents)
         return protocol.HistoryListResult(entries=[_public(entry, undoing.why_not(entry)) for entry in entries])
-
-    def _age(self) -> float:
-        return round(self._keeper.age, 1)
 
     # --- writes ---------------------------------------------------------------------------------------------------
 
@@ -634,9 +658,9 @@ class Service:
     def _import_native(
         self, sender: Sender, params: protocol.PoolsImportNative, began: float
     ) -> protocol.PoolsImportNativeResult:
-        snapshot = self._keeper.current
-        farm_age = self._farm_age(snapshot)
-        if self._farm.by_hand or snapshot.farm is None or farm_age is None:
+        moment = self._moment()
+        snapshot, farm_age = moment.snapshot, moment.farm_age
+        if moment.farm.by_hand or snapshot.farm is None or farm_age is None:
             raise RequestRefused(
                 Code.FARM_UNAVAILABLE,
                 "The broker has never seen the farm's list of renders, which says what is in Afanasy's pools. "
@@ -660,7 +684,7 @@ class Service:
                     pools.append(self._import_one(sender, params, path, there[path]))
                 except RequestRefused as refusal:
                     raise _after(pools, len(wanted), refusal) from None
-        return protocol.PoolsImportNativeResult(pools=pools, farm_age=round(farm_age, 1))
+        return protocol.PoolsImportNativeResult(pools=pools, farm_age=farm_age)
 
     def _import_one(
         self, sender: Sender, params: protocol.PoolsImportNative, path: str, hosts: tuple[str, ...]
@@ -715,8 +739,39 @@ def _lets_later_hosts_in(mask: Mask, params: protocol.MaskParams) -> RequestRefu
     )
 
 
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
+def _aged(result: Result, began: float) -> Result:
+    """An answer that took its time: what it was made from is older by that. `began` is of `time.monotonic`."""
+    passed = time.monotonic() - began
+    if isinstance(result, protocol.MaskResult | protocol.PoolsListResult):
+        result.age = round(result.age + passed, 1)
+    if isinstance(result, protocol.MaskResult) and result.farm_age is not None:
+        result.farm_age = round(result.farm_age + passed, 1)
+    return result
+
+
+def _untyped_as(moment: Moment, params: protocol.MaskParams) -> Reading:
+    snapshot = moment.snapshot
+    return untyped_as(None if moment.farm.by_hand else snapshot.farm, snapshot.fences.engines, params.user)
+
+
+def _refuse_unknown_hosts(moment: Moment) -> None:
+    """
+    Raises:
+        RequestRefused: `farm_unavailable`: there may be hosts that nobody here knows of.
+    """
+    if moment.farm_is_too_old and moment.farm_age is not None:
+        raise RequestRefused(
+            Code.FARM_UNAVAILABLE,
+            f"The farm's list of renders is {moment.farm_age / 60:,.0f} minutes old, too old for a mask that names the "
+            "hosts to keep out ([farm] refuse_after). Ask for style complement, which does not depend on it, "
+            "or see why afserver does not answer.",
+        )
+    if moment.farm.by_hand and (problems := moment.snapshot.contents.problems):
+        raise RequestRefused(
+            Code.FARM_UNAVAILABLE,
+            "Not all hosts that were entered can be read, so they cannot be kept out: "
+            f"{problems[0]} Mend that, or ask for style complement.",
+        )
 
 
 def _public(entry: Entry, why_not: str) -> protocol.HistoryEntry:

@@ -30,6 +30,10 @@ from .tally import Listing, Tally, listing
 
 log = logging.getLogger("afpools.store")
 
+# Bytes of a list of hosts that is kept: enough for 40,000.
+_MOST_HOSTS_KEPT = 4 * 1024 * 1024
+_making_hosts = threading.Lock()
+
 MaskKey = tuple[str, Style, tuple[Dialect, ...]]
 
 
@@ -149,7 +153,7 @@ class Fences:
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """Pools and farm at one moment.
 
@@ -227,7 +231,24 @@ class Snapshot:
         return None if self.farm is None else self.fences.tally_at_hand(self.farm)
 
     def hosts_json(self) -> msgspec.Raw:
-        """Every known host with what is known of it, sorted by name: a list of `HostSummary`, ready to be sent."""
+        """Every known host with what is known of it, sorted by name: a list of `HostSummary`, ready to be sent.
+
+        Made when it is first asked for, by one thread at a time, and kept unless it is very large: made for each call,
+        it would be what all threads do as long as one client likes.
+        """
+        with _making_hosts:
+            made = self._hosts.get("json")
+            if made is None:
+                made = self._make_hosts_json()
+                if len(memoryview(made)) <= _MOST_HOSTS_KEPT:
+                    self._hosts["json"] = made
+            return made
+
+    @cached_property
+    def _hosts(self) -> dict[str, msgspec.Raw]:
+        return {}
+
+    def _make_hosts_json(self) -> msgspec.Raw:
         pools_of: dict[str, list[str]] = {}
         for name in sorted(self.fences.members, key=str.casefold):
             for host in self.fences.members[name]:
@@ -315,6 +336,11 @@ class SnapshotKeeper:
                 Code.STORE_UNAVAILABLE, f"This broker does not know the pools yet: {self.trouble} Try again shortly."
             )
         return self._snapshot
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a snapshot."""
+        return self._snapshot is not None
 
     def reload(self) -> Snapshot:
         """A snapshot of the store as it is now.
