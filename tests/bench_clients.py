@@ -34,15 +34,21 @@ print(time.perf_counter() - began)
 """
 
 _NAMES = (
-    "import afpools",
+    "the list remembered from last time, before the broker is asked",
     "first list from the broker, over TLS",
     "PyMongo: first list from MongoDB, over TLS",
     "PyMongo: first list from MongoDB, unencrypted",
 )
-_IMPORT = "import afpools"
-_OURS = """import afpools
-pools = afpools.Client(afpools.Profile.load({profile!r})).list_pools().pools
-assert len(pools) == 20"""
+# What plug-ins import, and the way they ask.
+_REMEMBERED = """import afpools.job
+from afpools.pool_menu import PoolMenu
+menu = PoolMenu({profile!r}, folder={cache!r})
+assert len(menu.latest().pools) == 20"""
+_OURS = """import afpools.job
+from afpools.pool_menu import PoolMenu
+menu = PoolMenu({profile!r}, folder={cache!r})
+menu.refresh()
+assert len(menu.wait(30).pools) == 20"""
 _PYMONGO = """import pymongo
 pools = list(pymongo.MongoClient({uri!r}).afpools.pools.find())
 assert len(pools) == 20"""
@@ -78,10 +84,12 @@ def main() -> None:
             with Client(Profile.load(str(profile)), timeout=30) as client:
                 for number in range(20):
                     client.create_pool(f"pool-{number}", [f"pc-[{number}0-{number}9]"])
+            cache = str(folder / "cache")
+            _seconds(_OURS.format(profile=str(profile), cache=cache))
             tls = f"{mongod.uri}&tls=true&tlsCAFile={ca}&tlsCertificateKeyFile={profile / 'client.pem'}"
             programs = (
-                _IMPORT,
-                _OURS.format(profile=str(profile)),
+                _REMEMBERED.format(profile=str(profile), cache=cache),
+                _OURS.format(profile=str(profile), cache=cache),
                 _PYMONGO.format(uri=tls),
                 _PYMONGO.format(uri=mongod.uri),
             )

@@ -13,11 +13,19 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .client import Client
 from .errors import AfpoolsError, PoolNotApplied
 from .results import Mask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+    _Data = Dict[str, Any]
+
+    # The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
+    _Applied = Tuple[_Data, _Data, _Data]
 
 # Where afserver cuts a mask of the type `find` into beginnings of names.
 _SEPARATORS = re.compile(r"[|;,: ]")
@@ -26,11 +34,6 @@ _SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)")
 
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
 _NOTE = "_afpools_applied"
-
-_Data = Dict[str, Any]
-
-# The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
-_Applied = Tuple[_Data, _Data, _Data]
 
 
 def apply_pool(

@@ -6,21 +6,23 @@ that asks the broker and comes to an end; the last good list is kept in a file, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from _thread import start_new_thread
-from typing import Any, Callable, Dict, Optional, Tuple
+from binascii import crc32
 
 from .client import Client
 from .errors import AfpoolsError
 from .process import PerProcess, importing
 from .profile import Profile, find_profile
 from .results import PoolSummary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Optional, Tuple
 
 # A list older than this is asked for again when it is shown, in seconds.
 FRESH = 30.0
@@ -111,12 +113,12 @@ class PoolMenu:
     ) -> None:
         self._profile_folder = profile_folder
         self._changed = changed
-        # Pools of another profile may be another studio's.
-        folder_named = profile_folder or os.environ.get("AFPOOLS_PROFILE", "")
-        which = hashlib.sha256(folder_named.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self._file = os.path.join(folder or cache_folder(), f"pools-{which}.json")
+        # Pools of another profile may be another studio's: the file has a name of its own, and says whose it is.
+        self._whose = profile_folder or os.environ.get("AFPOOLS_PROFILE", "")
+        which = crc32(self._whose.encode("utf-8", "surrogatepass"))
+        self._file = os.path.join(folder or cache_folder(), f"pools-{which:08x}.json")
         self._timeout = timeout
-        self._last = _remembered(self._file)
+        self._last = _remembered(self._file, self._whose)
         self._owned = PerProcess(lambda: _Asking(self._last))
 
     @property
@@ -181,7 +183,7 @@ class PoolMenu:
             with importing:
                 from .certificate import expires_soon
             menu = Menu(pools, now, notice=expires_soon(profile.client_file, now))
-            _remember(self._file, menu)
+            _remember(self._file, self._whose, menu)
         self._end(asking, menu)
         self._changed()
 
@@ -204,20 +206,22 @@ def cache_folder() -> str:
     return os.path.join(base, "afpools")
 
 
-def _remember(file: str, menu: Menu) -> None:
+def _remember(file: str, whose: str, menu: Menu) -> None:
     """Keeps the list for next time. A disk that is full or read-only must not cost anybody the list at hand."""
-    pools = [pool._asdict() for pool in menu.pools]
-    written = ""
+    kept = json.dumps({"profile": whose, "fetched": menu.fetched, "pools": [pool._asdict() for pool in menu.pools]})
+    # Its own file first: another program may be reading or writing this one. (tempfile takes 4 ms to import.)
+    written = f"{file}.{os.urandom(8).hex()}"
     try:
         os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-        # Its own file first: another program may be reading or writing this one.
-        handle, written = tempfile.mkstemp(dir=os.path.dirname(file))
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump({"fetched": menu.fetched, "pools": pools}, out)
+        with open(written, "x", encoding="utf-8", opener=_open_for_us) as out:
+            out.write(kept)
         os.replace(written, file)
     except OSError:
-        if written:
-            _remove(written)
+        _remove(written)
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _remove(file: str) -> None:
@@ -227,11 +231,13 @@ def _remove(file: str) -> None:
         pass
 
 
-def _remembered(file: str) -> Menu:
+def _remembered(file: str, whose: str) -> Menu:
     """The list of last time; an empty one where there is none, or none that can be read."""
     try:
         with open(file, encoding="utf-8") as source:
             kept: Dict[str, Any] = json.load(source)
+        if kept["profile"] != whose:
+            return Menu((), None)
         pools = tuple(
             PoolSummary(
                 str(pool["name"]),

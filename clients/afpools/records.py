@@ -1,9 +1,9 @@
 """`Record`: what `typing.NamedTuple` is, made ten times sooner.
 
-A plug-in is imported while an artist waits for a program to open. Of the 24 ms from a cold start to the first list of
-pools, importing `typing` took two and making our sixteen classes with it three: it compiles each annotation, which here
-only people and the type checker read. For the type checker `Record` is NamedTuple itself, and `tests` hold the one
-against the other.
+A plug-in is imported while an artist waits for a program to open. From a cold start to the first list of pools takes
+25 ms with what plug-ins import, and 29 with `typing` and our sixteen classes made by it: it compiles each annotation,
+which here only people and the type checker read. For the type checker `Record` is NamedTuple itself, and `tests` hold
+the one against the other. No other module of this package imports `typing` either when it runs.
 """
 
 from __future__ import annotations

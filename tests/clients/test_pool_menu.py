@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -185,8 +186,9 @@ def test_a_profile_that_the_environment_names_has_a_list_of_its_own_too(
         "{",
         "[]",
         "{}",
-        '{"fetched": "x", "pools": []}',
-        '{"fetched": 1, "pools": [{"name": 1}]}',
+        '{"profile": OURS, "fetched": "x", "pools": []}',
+        '{"profile": OURS, "fetched": 1, "pools": [{"name": 1}]}',
+        '{"profile": OURS, "fetched": 1}',
         "[" * 100_000,
         "\xff",
     ],
@@ -197,11 +199,53 @@ def test_a_damaged_memory_is_no_memory(start: StartBroker, studio: Studio, cache
     first.refresh()
     first.wait(30)
     (file,) = Path(cache).iterdir()
-    file.write_bytes(content.encode("latin-1"))
+    file.write_bytes(content.replace("OURS", json.dumps(folder)).encode("latin-1"))
     menu = PoolMenu(folder, folder=cache)
     assert menu.current().pools == ()
     assert names(menu.wait(30)) == ["fx", "gpu"]
     assert json.loads(file.read_text())["pools"][0] == FX
+
+
+def test_pools_of_another_profile_are_not_shown_though_their_file_has_the_same_name(
+    start: StartBroker, studio: Studio, cache: str
+) -> None:
+    folder = studio.profile(start(answer).url).folder
+    first = PoolMenu(folder, folder=cache)
+    first.refresh()
+    first.wait(30)
+    (file,) = Path(cache).iterdir()
+    assert names(PoolMenu(folder, folder=cache).latest()) == ["fx", "gpu"]
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "profile": "/another/studio"}))
+    assert PoolMenu(folder, folder=cache).latest().pools == ()
+
+
+# What a plug-in does from a cold start: `tests.bench_clients` times it. Each takes a millisecond or several, and none
+# is needed. What this Python loads by itself, for the sake of an installed package, is not ours.
+_DEAR = (
+    "typing tempfile shutil random hashlib calendar datetime _strptime logging dataclasses importlib.util "
+    "encodings.idna afpools.lookup zmq"
+)
+_FIRST_LIST = f"""
+import sys
+before = set(sys.modules)
+import afpools.job
+from afpools.pool_menu import PoolMenu
+
+menu = PoolMenu(sys.argv[1], folder=sys.argv[2])
+menu.refresh()
+print([pool.name for pool in menu.wait(30).pools])
+print(*sorted(set("{_DEAR}".split()) & (set(sys.modules) - before)))
+"""
+
+
+def test_a_plug_ins_first_list_imports_nothing_that_takes_long_and_is_not_needed(
+    start: StartBroker, studio: Studio, cache: str
+) -> None:
+    folder = studio.profile(start(answer).url).folder
+    command = [sys.executable, "-I", "-c", _FIRST_LIST, folder, cache]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.splitlines() == ["['fx', 'gpu']", ""]
 
 
 def test_a_folder_that_cannot_be_written_costs_nobody_the_list(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -91,18 +89,3 @@ def test_it_answers_the_same(values: list[Any], changed: dict[str, Any]) -> None
 def test_a_refusal_names_the_fields_and_what_was_given() -> None:
     with pytest.raises(TypeError, match=r"Ours takes name, hosts, age; not \(\) and \{'colour': 1\}"):
         Pair.Ours(colour=1)  # type: ignore[call-arg]
-
-
-def test_what_takes_long_to_import_is_not_imported_for_a_list_of_pools() -> None:
-    """The slow part of a plug-in's start is what it imports; see also `make bench`."""
-    dear = "typing threading importlib.util encodings.idna afpools.lookup dataclasses logging zmq"
-    program = f"import sys, afpools, afpools.transport; print(*set({dear.split()}).intersection(sys.modules))"
-    found = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    # What this Python loads by itself, for the sake of an installed package, is not ours.
-    bare = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys, ssl; print(*set({dear.split()}).intersection(sys.modules))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert set(found.stdout.split()) == set(bare.stdout.split())
