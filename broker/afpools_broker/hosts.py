@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from copy import copy
 from itertools import chain, product
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
@@ -176,13 +177,9 @@ class Spelling:
         self._cuts = shown == "cut"
         self._undecided = shown == "auto"
         # Cut, these would be one host; which one it is that the farm has, nobody knows.
-        self._unsure: set[str] = set()
-        whole: dict[str, str] = {}
-        for name in entered if self._cuts else ():
-            if has_domain(name):
-                short, fold = as_afrender_would(name), name.casefold().rstrip(".")
-                if whole.setdefault(short, fold) != fold:
-                    self._unsure.add(short)
+        self._unsure: frozenset[str] = frozenset()
+        self._whole: dict[str, str] = {}
+        self._unsure = self._becoming_one(entered, self._whole)
         # Without those that are their own: on most farms all are, and there are many.
         by_fold: dict[str, str | None] = {}
         for name in self._exact:
@@ -191,6 +188,23 @@ class Spelling:
                 # Two renders that differ only in case: which one was meant cannot be known, so neither is.
                 by_fold[fold] = None if fold in by_fold or fold in self._exact else name
         self._by_fold = by_fold
+
+    def _becoming_one(self, entered: Iterable[str], whole: dict[str, str]) -> frozenset[str]:
+        """What several of these names would become without their domains, or one of these and one of `whole`, which
+        they are added to."""
+        unsure: set[str] = set()
+        for name in entered if self._cuts else ():
+            if has_domain(name):
+                short, fold = as_afrender_would(name), name.casefold().rstrip(".")
+                if whole.setdefault(short, self._whole.get(short, fold)) != fold:
+                    unsure.add(short)
+        return frozenset(unsure)
+
+    def besides(self, entered: Iterable[str]) -> Spelling:
+        """The spelling where these names were entered, too."""
+        made = copy(self)
+        made._unsure = self._unsure | self._becoming_one(entered, {})
+        return made
 
     def also(self, names: Iterable[str]) -> frozenset[str]:
         """What these hosts may call themselves besides, where nothing shows whether renders cut their names. To be kept

@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -85,7 +85,8 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     `pool` is the name after the change (before it, for a deletion); `before` and `after` are the pool's revisions,
     empty where there was or is none; `hosts` counts the hosts after the change. `undoes` is the id of the entry that an
-    undo took back. `key` and `digest` recognise a repeated request and stay inside the broker.
+    undo took back. `unchecked` is set where hosts were added and nobody could tell whether the farm has them. `key` and
+    `digest` recognise a repeated request and stay inside the broker.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     key: str
     digest: str
     undoes: str = ""
+    unchecked: bool = False
 
     @property
     def changed(self) -> bool:
@@ -164,6 +166,10 @@ class Change:
         undoes: for `history.undo`, the id of the entry.
         plan: what a planned change does, or why it cannot be made. A refusal takes its place here, too, so that a
             request that was made before and is repeated is recognised first.
+        vet: raises `RequestRefused` for hosts that must not join the pool; gets its name, the hosts it has, and those
+            that are new to it. Asked here for the same reason: by the time a request is repeated, the farm may be
+            another. Whom it lets through is no part of the change, and so not of its digest either.
+        unchecked: nobody can tell whether the farm has the hosts that are to join.
     """
 
     op: str
@@ -177,6 +183,8 @@ class Change:
     if_revision: str | None = None
     undoes: str = ""
     plan: Swap | RequestRefused | None = None
+    vet: Callable[[str, Sequence[str], Sequence[str]], None] | None = field(default=None, compare=False)
+    unchecked: bool = False
 
     @property
     def key(self) -> str:
@@ -212,8 +220,8 @@ class Change:
             The new pool, equal to `current` where nothing had to change; None for a deletion.
 
         Raises:
-            RequestRefused: `unknown_pool`, `pool_exists`, `conflict`, or `bad_request` for a host that is to be taken
-                out and is not in.
+            RequestRefused: `unknown_pool`, `pool_exists`, `conflict`, what `vet` raises, or `bad_request` for a host
+                that is to be taken out and is not in.
             PlanOutdated: the plan was made for another revision of the pool.
         """
         if isinstance(self.plan, RequestRefused):
@@ -230,6 +238,7 @@ class Change:
                 )
             if current is not None:
                 raise pool_exists(self.pool)
+            self._check_newcomers(())
             return Pool(self.pool, self.hosts, self.description or "", self.colour or "")
         if current is None:
             raise unknown_pool(self.pool)
@@ -240,6 +249,7 @@ class Change:
             case "pools.delete":
                 return None
             case "pools.add_hosts" | "hosts.register":
+                self._check_newcomers(current.hosts)
                 return replace(current, hosts=unique((*current.hosts, *self.hosts)))
             case "pools.remove_hosts" | "hosts.forget":
                 self._check_members(current)
@@ -262,6 +272,13 @@ class Change:
             f"The pool {self.pool!r} has changed since you read it ({now}, you named {self.if_revision}). "
             "Read it again and decide whether your change still fits.",
         )
+
+    def _check_newcomers(self, present: Sequence[str]) -> None:
+        if self.vet is None:
+            return
+        have = frozenset(present)
+        if joining := [host for host in self.hosts if host not in have]:
+            self.vet(self.pool, present, joining)
 
     def _check_members(self, current: Pool) -> None:
         """Refuses to take out what is not in: it is a mistyped name, and its author believes that the host is out. With
@@ -287,19 +304,21 @@ class Change:
             follows: id of the change that made `before`, where it is known: the new one sorts after it.
         """
         named = after or before
+        diff = difference(before, after)
         return Entry(
             id=next_entry_id(follows),
             when=when,
             who=self.who,
             op=self.op,
             pool=named.name if named else self.pool,
-            diff=difference(before, after),
+            diff=diff,
             before=before.revision if before else "",
             after=after.revision if after else "",
             hosts=len(after.hosts) if after else 0,
             key=self.key,
             digest=self.digest,
             undoes=self.undoes,
+            unchecked=self.unchecked and bool(diff.added),
         )
 
     def recall(self, entry: Entry) -> Entry:

@@ -57,6 +57,7 @@ class Code(enum.StrEnum):
     UNKNOWN_OP = "unknown_op"
     FORBIDDEN = "forbidden"
     UNKNOWN_POOL = "unknown_pool"
+    UNKNOWN_HOST = "unknown_host"
     POOL_EXISTS = "pool_exists"
     EMPTY_POOL = "empty_pool"
     CONFLICT = "conflict"
@@ -377,10 +378,13 @@ def _check_new_name(name: str) -> None:
 
 
 class PoolsCreate(Write):
+    """`pools.create`: make a pool. `new_hosts` as for `pools.add_hosts`."""
+
     pool: PoolName
     hosts: Annotated[list[HostPattern], Meta(max_length=100_000)] = []
     description: Description = ""
     colour: Colour = ""
+    new_hosts: bool = False
 
     def __post_init__(self) -> None:
         _check_new_name(self.pool)
@@ -399,8 +403,12 @@ class PoolsDelete(Write):
 
 
 class PoolsAddHosts(Write):
+    """`pools.add_hosts`: put hosts into a pool. One that is neither a render nor registered is an `unknown_host`,
+    unless `new_hosts` says that such machines are yet to come."""
+
     pool: PoolName
     hosts: HostPatterns
+    new_hosts: bool = False
 
 
 class PoolsRemoveHosts(Write):
@@ -436,7 +444,8 @@ class HistoryUndo(Write):
 class WriteResult(Result):
     """`pool` is the pool's name now (before, for a deletion; empty for the list of registered hosts); `revision` is
     empty for a deletion; `hosts` counts the hosts there are now; `change` is the id of the history entry, empty when
-    everything was as asked for already."""
+    everything was as asked for already. `unchecked` is a sentence for people where hosts were added and nobody could
+    tell whether the farm has them; else empty."""
 
     change: str
     pool: str
@@ -444,6 +453,7 @@ class WriteResult(Result):
     hosts: int
     added: list[str]
     removed: list[str]
+    unchecked: str = ""
 
 
 class PoolsImportNative(Params, kw_only=True):
@@ -634,6 +644,7 @@ _MEANT = {
     "exclude_type": "regex, find or either",
     "future_hosts": "required or wanted",
     "user": "the name of a user, of at most 256 characters",
+    "new_hosts": "true or false",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
     "entry": "one that the history shows",

@@ -34,6 +34,7 @@ from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 from .tally import UNKNOWN
 from .undo import REACH, Undoing
+from .vetting import vetting
 
 log = logging.getLogger("afpools.service")
 
@@ -518,6 +519,7 @@ class Service:
             hosts=entry.hosts,
             added=list(entry.diff.added),
             removed=list(entry.diff.removed),
+            unchecked=self._why_unchecked() if entry.unchecked else "",
         )
 
     def _refuse_late(self, began: float) -> None:
@@ -601,12 +603,13 @@ class Service:
             self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=new))
 
     def _change(self, peer: Peer, op: str, params: protocol.Write) -> Change:
-        known = self._keeper.current.fences.farm
+        snapshot = self._keeper.current
+        known = snapshot.fences.farm
         change = Change(op=op, who=peer.name, request_id=params.request_id, if_revision=params.if_revision)
         match params:
             case protocol.PoolsCreate():
                 return replace(
-                    change,
+                    self._vetted(change, snapshot, new_hosts=params.new_hosts),
                     pool=params.pool,
                     hosts=expand(params.hosts, known),
                     description=params.description,
@@ -619,16 +622,43 @@ class Service:
             case protocol.PoolsDelete():
                 return replace(change, pool=params.pool)
             case protocol.PoolsAddHosts():
+                change = self._vetted(change, snapshot, new_hosts=params.new_hosts)
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
             case protocol.PoolsRemoveHosts():
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known, leaving=True))
             case protocol.HostsRegister():
+                # This is how a machine is announced: it need not be on the farm, but must not be there twice.
+                change = replace(change, vet=vetting(snapshot.fences.spelling, None))
                 return replace(change, hosts=expand(params.hosts, known))
             case protocol.HostsForget():
                 return replace(change, hosts=expand(params.hosts, known, leaving=True))
             case protocol.HistoryUndo():
                 return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")
+
+    def _vetted(self, change: Change, snapshot: Snapshot, *, new_hosts: bool) -> Change:
+        """The change, with what looks at the hosts that it puts into a pool.
+
+        Args:
+            change: as it was asked for.
+            snapshot: what they are compared with.
+            new_hosts: machines that the farm has not seen are wanted, too.
+        """
+        fences = snapshot.fences
+        farm_age = self._farm_age(snapshot)
+        unseen = self._farm.by_hand or farm_age is None
+        vet = vetting(
+            fences.spelling,
+            None if new_hosts or unseen else fences.farm,
+            registered=fences.registered,
+            farm_age=farm_age or 0.0,
+        )
+        return replace(change, vet=vet, unchecked=unseen and not new_hosts)
+
+    def _why_unchecked(self) -> str:
+        if self._farm.by_hand:
+            return "The names could not be checked: this broker has no afserver to ask which machines there are."
+        return "The names could not be checked: the broker has never seen the farm."
 
     def _undo(self, change: Change, entry_id: str) -> Change:
         """

@@ -58,7 +58,8 @@ class Fences:
         self._tally: tuple[Farm, Tally] | None = None
 
     @cached_property
-    def _spelling(self) -> Spelling:
+    def spelling(self) -> Spelling:
+        """How this farm spells what was entered."""
         pools = (*self._contents.pools.values(), self._contents.registered)
         return Spelling(self.farm, (host for pool in pools for host in pool.hosts), self.names)
 
@@ -74,7 +75,7 @@ class Fences:
 
     def spelled(self, hosts: Iterable[str]) -> frozenset[str]:
         """These hosts, as the farm spells them."""
-        return frozenset(map(self._spelling.of, hosts))
+        return frozenset(map(self.spelling.of, hosts))
 
     @cached_property
     def known(self) -> list[str]:
@@ -84,14 +85,14 @@ class Fences:
 
     @cached_property
     def _also(self) -> frozenset[str]:
-        return self._spelling.also(self.known)
+        return self.spelling.also(self.known)
 
     def nameable(self, pool: str) -> list[str]:
         """What a pool's mask is made for: every known host, and what those of others may call themselves besides where
         nothing shows whether this farm's renders cut their names. Sorted, each once."""
         if not self._also:
             return self.known
-        return sorted({*self.known, *(self._also - self._spelling.also(self.members[pool]))})
+        return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
 
     def tally(self, farm: Farm) -> Tally:
         """How many hosts of each pool are renders, and online, made now if need be.

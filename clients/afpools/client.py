@@ -205,18 +205,21 @@ class Client:
         description: str = "",
         colour: str = "",
         *,
+        new_hosts: bool = False,
         request_id: Optional[str] = None,
     ) -> WriteResult:
         """Makes a pool.
 
         Args:
-            name: must be free, else `PoolExists`.
+            name: must be free and not look like another pool's, else `PoolExists`.
             hosts: names and ranges (`pc-[01-40]`).
             description: for people.
             colour: `#rrggbb`, or empty.
+            new_hosts: as for `add_hosts`.
             request_id: see above.
         """
-        params = {"pool": name, "hosts": _names("hosts", hosts), "description": description, "colour": colour}
+        params: Dict[str, Any] = {"pool": name, "hosts": _names("hosts", hosts)}
+        params.update(description=description, colour=colour, **_new_hosts(new_hosts))
         return self._write("pools.create", params, None, request_id)
 
     def rename_pool(
@@ -232,10 +235,26 @@ class Client:
         return self._write("pools.delete", {"pool": name}, if_revision, request_id)
 
     def add_hosts(
-        self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+        self,
+        name: str,
+        hosts: Iterable[str],
+        *,
+        new_hosts: bool = False,
+        if_revision: Optional[str] = None,
+        request_id: Optional[str] = None,
     ) -> WriteResult:
-        """Adds hosts (names and ranges) to a pool; those that are in it stay."""
-        return self._write("pools.add_hosts", {"pool": name, "hosts": _names("hosts", hosts)}, if_revision, request_id)
+        """Adds hosts to a pool; those that are in it stay. With one that must not be added, none is.
+
+        Args:
+            name: the pool's.
+            hosts: names and ranges (`pc-[01-40]`). `BadRequest` for a machine that is in the pool under another name.
+            new_hosts: take names that no machine of the farm has, too: these are yet to come. Otherwise `UnknownHost`,
+                which says what may have been meant.
+            if_revision: see above.
+            request_id: see above.
+        """
+        params: Dict[str, Any] = {"pool": name, "hosts": _names("hosts", hosts), **_new_hosts(new_hosts)}
+        return self._write("pools.add_hosts", params, if_revision, request_id)
 
     def remove_hosts(
         self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
@@ -261,7 +280,7 @@ class Client:
     def register_hosts(
         self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Makes hosts (names and ranges) known before the farm has seen them."""
+        """Makes hosts (names and ranges) known before the farm has seen them; pools take them without `new_hosts`."""
         return self._write("hosts.register", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
 
     def forget_hosts(
@@ -563,6 +582,11 @@ def _broker(endpoint: Endpoint) -> str:
 def _given(**params: Any) -> Dict[str, Any]:
     """Only the parameters that are not None: the broker fills in its own defaults."""
     return {key: value for key, value in params.items() if value is not None}
+
+
+def _new_hosts(wanted: bool) -> Dict[str, Any]:
+    """Only where it is wanted: a broker of an older version does not know the parameter, and checks nothing."""
+    return {"new_hosts": True} if wanted else {}
 
 
 def _names(parameter: str, values: Iterable[str]) -> List[str]:

@@ -134,8 +134,12 @@ class UnknownPool(BrokerRefused):
     """`unknown_pool`: there is no pool of this name."""
 
 
+class UnknownHost(BrokerRefused):
+    """`unknown_host`: no machine of the farm has the name, and nobody said that it is yet to come (`new_hosts`)."""
+
+
 class PoolExists(BrokerRefused):
-    """`pool_exists`: the name is taken."""
+    """`pool_exists`: the name is taken, or looks like one that is."""
 
 
 class EmptyPool(BrokerRefused):
@@ -177,6 +181,7 @@ _CLASSES: Dict[str, Type[BrokerRefused]] = {
     "unknown_op": UnknownOp,
     "forbidden": Forbidden,
     "unknown_pool": UnknownPool,
+    "unknown_host": UnknownHost,
     "pool_exists": PoolExists,
     "empty_pool": EmptyPool,
     "conflict": Conflict,

@@ -123,7 +123,8 @@ class WriteResult(Record):
     """What a change did.
 
     `change` is the id of its line in the history, empty when everything was as asked for already; `pool` is the pool's
-    name now, `revision` its revision, empty for a deletion; `hosts` says how many hosts there are now.
+    name now, `revision` its revision, empty for a deletion; `hosts` says how many hosts there are now. `unchecked` is a
+    sentence for people where the broker could not tell whether the hosts that were added are on the farm; else empty.
     """
 
     change: str
@@ -132,6 +133,7 @@ class WriteResult(Record):
     hosts: int
     added: Tuple[str, ...] = ()
     removed: Tuple[str, ...] = ()
+    unchecked: str = ""
 
 
 class HistoryEntry(Record):
@@ -333,6 +335,7 @@ def read_write(result: Any) -> WriteResult:
         f.count("hosts"),
         f.texts("added", ()),
         f.texts("removed", ()),
+        f.text("unchecked", ""),
     )
 
 

@@ -392,7 +392,7 @@ def test_an_import_that_ends_in_the_middle_says_what_is_imported(desk: Desk, mon
 
 
 def test_a_farm_with_an_old_engine_is_given_no_find_mask_whatever_is_accepted(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-10", "node.2"])
+    desk.ok("pools.create", pool="fx", hosts=["pc-10", "node.2"], new_hosts=True)
     names = ["pc-10", "pc-2", "node.1", "node.2", "w"]
     desk.see(*names)
     find = desk.ok("mask", pool="fx", accept=["find"], style="compact")
@@ -427,8 +427,8 @@ def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) ->
 
 def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Desk) -> None:
     names = [f"n{n * 7919 % 1_000_003:06d}x{n * 104729 % 99_991:05d}" for n in range(6000)]
-    desk.ok("pools.create", pool="most", hosts=names[:5500])
-    desk.ok("pools.create", pool="few", hosts=names[:3])
+    desk.ok("pools.create", pool="most", hosts=names[:5500], new_hosts=True)
+    desk.ok("pools.create", pool="few", hosts=names[:3], new_hosts=True)
     desk.see(*names)
     given = desk.ok("mask", pool="most", style="complement")
     assert (given["style"], given["covers_future_hosts"]) == ("compact", False)
@@ -445,13 +445,13 @@ def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Des
 
 
 def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["ws.two"])
-    desk.ok("pools.create", pool="ip", hosts=["10.1.2.3"])
+    desk.ok("pools.create", pool="fx", hosts=["ws.two"], new_hosts=True)
+    desk.ok("pools.create", pool="ip", hosts=["10.1.2.3"], new_hosts=True)
     desk.see("ws", "ws.one", "10", "10.1.2.3")
     assert hosts_matched(desk.ok("mask", pool="fx")["mask"], ["ws", "ws.one", "ws.two"]) == {"ws", "ws.one"}
     mask = desk.ok("mask", pool="ip", style="complement")
     assert hosts_matched(mask["mask"], ["10", "10.1.2.3", "ws"]) == {"10", "ws"}
-    desk.ok("pools.create", pool="pc", hosts=["PC-01.studio.lan"])
+    desk.ok("pools.create", pool="pc", hosts=["PC-01.studio.lan"], new_hosts=True)
     assert desk.ok("mask", pool="pc")["known_hosts"] == 6
     # Told so, it is the render without its domain; and where the farm's names say it themselves.
     desk.keeper.set_names("cut")
@@ -466,7 +466,7 @@ def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
 def test_two_entries_of_different_pools_never_become_one_render(desk: Desk) -> None:
     desk.ok("pools.create", pool="a", hosts=["pc-01.site-a"])
     assert desk.ok("mask", pool="a", style="complement")["mask"] == "(?!pc-01$).*"
-    desk.ok("pools.create", pool="b", hosts=["pc-01.site-b"])
+    desk.ok("pools.create", pool="b", hosts=["pc-01.site-b"], new_hosts=True)
     for pool in "ab":
         mask = desk.ok("mask", pool=pool, style="complement")["mask"]
         assert hosts_matched(mask, FARM) == set(FARM)
@@ -476,7 +476,7 @@ PREFIXED = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-1", "pc-10"]
 
 
 def test_an_own_mask_of_a_user_whose_type_is_regex_means_exactly_what_it_says(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"])
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"], new_hosts=True)
     desk.see(*PREFIXED, regex_users=frozenset({"rex"}))
     one = desk.ok("mask", pool="fx", exclude="pc-1", user="rex")
     assert (one["untyped_as"], one["mask_type"], one["pool_hosts"]) == ("regex", "regex", 4)
@@ -491,7 +491,7 @@ def test_an_own_mask_of_a_user_whose_type_is_regex_means_exactly_what_it_says(de
 
 
 def test_a_mask_for_a_regex_user_is_no_find_which_would_change_the_jobs_other_masks(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-10"])
+    desk.ok("pools.create", pool="fx", hosts=["pc-10"], new_hosts=True)
     desk.see("pc-10", "node.1", regex_users=frozenset({"rex"}))
     for style in ("list", "compact"):
         assert desk.ok("mask", pool="fx", style=style, user="anna")["mask_type"] == "find"
@@ -499,7 +499,7 @@ def test_a_mask_for_a_regex_user_is_no_find_which_would_change_the_jobs_other_ma
 
 
 def test_on_a_farm_of_old_engines_every_own_mask_is_a_regex(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"])
+    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"], new_hosts=True)
     desk.see(*PREFIXED, engine="3.3.1")
     for user in ({}, {"user": "anna"}):
         result = desk.ok("mask", pool="fx", exclude="pc-1", **user)

@@ -49,7 +49,7 @@ def hosts(client: Client, pool: str) -> set[str]:
 def test_an_undo_takes_back_its_change_and_leaves_what_was_done_since(anna: Client) -> None:
     anna.create_pool("fx", ["pc-01", "pc-02"])
     removed = anna.remove_hosts("fx", ["pc-01"])
-    anna.add_hosts("fx", ["pc-09"])
+    anna.add_hosts("fx", ["pc-09"], new_hosts=True)
     anna.update_pool("fx", description="for effects")
     undone = anna.undo(removed.change)
     assert undone.added == ("pc-01",)
@@ -103,7 +103,7 @@ def test_what_stands_in_the_way_is_said_before_and_at_the_undo(anna: Client) -> 
         anna.undo(created.change)
     assert str(caught.value) == why_not
     deleted = anna.delete_pool("fx")
-    anna.create_pool("fx", ["pc-07"])
+    anna.create_pool("fx", ["pc-07"], new_hosts=True)
     with pytest.raises(afpools.PoolExists):
         anna.undo(deleted.change)
     assert hosts(anna, "fx") == {"pc-07"}
@@ -156,7 +156,7 @@ def test_afanasys_own_pools_are_previewed_then_imported_then_up_to_date(anna: Cl
     assert anna.list_pools().pools == ()
     assert [pool.path for pool in preview] == ["/", "/local", "/local/farm"]
     assert all(pool.created and pool.added == pool.hosts and not pool.change for pool in preview)
-    anna.create_pool("local/farm", [renders[0]["name"], "of-ours"])
+    anna.create_pool("local/farm", [renders[0]["name"], "of-ours"], new_hosts=True)
     done = anna.import_native(["/local/farm"])
     assert [(pool.pool, pool.created, pool.added) for pool in done] == [("local/farm", False, (renders[1]["name"],))]
     assert hosts(anna, "local/farm") == {renders[0]["name"], renders[1]["name"], "of-ours"}

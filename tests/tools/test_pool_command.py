@@ -440,8 +440,29 @@ def test_afanasy_s_own_pools_are_shown_and_imported_when_somebody_says_yes(farm)
     assert farm("pool", "import", "--native").out == "Nothing to do: 2 pools as in Afanasy.\n"
 
 
+def test_a_name_that_is_no_render_is_refused_with_what_to_do(farm):
+    refused = farm("pool", "create", "fx", "gpu-[01-02]")
+    assert (refused.status, refused.out) == (1, "")
+    assert " ".join(refused.err.split()) == (
+        "afpools: gpu-[01-02] are not on the farm, which has gpu-[1-3]: did you mean gpu-[1-2]? "
+        "If you mean a machine that is yet to come, add --new."
+    )
+    farm("pool", "create", "fx", "gpu-1")
+    assert "add --new" in farm("pool", "add", "fx", "gpu-9").err
+    assert farm("pool", "add", "fx", "gpu-9", "--new").out == "Added gpu-9 to fx, which has 2 hosts now.\n"
+    twin = farm("pool", "add", "fx", "GPU-1.studio.lan", "--new")
+    assert (twin.status, "is in the pool 'fx' already, as gpu-1" in " ".join(twin.err.split())) == (1, True)
+
+
+def test_without_afserver_the_answer_says_that_names_were_not_checked(manager):
+    done = manager("pool", "create", "fx", "pc-01")
+    assert (done.status, done.out) == (0, "Created fx with 1 host.\n")
+    assert " ".join(done.err.split()).startswith("The names could not be checked: this broker has no afserver")
+    assert manager("pool", "add", "fx", "pc-02", "--new").err == ""
+
+
 def test_only_what_ours_lack_is_added_and_nothing_taken_out(farm):
-    farm("pool", "create", "local/gpu", "gpu-2", "mine")
+    farm("pool", "create", "local/gpu", "gpu-2", "mine", "--new")
     done = farm("pool", "import", "--native", "--yes", "--only", "/local/gpu")
     assert done.out == "/local/gpu → local/gpu: + gpu-[1,3]\n1 change made.\n"
     assert json.loads(farm("pool", "show", "local/gpu", "--json").out)["hosts"] == ["gpu-2", "mine", "gpu-1", "gpu-3"]
@@ -534,11 +555,11 @@ def test_pools_are_listed_without_the_broker_the_database_or_the_authority(tmp_p
 @pytest.mark.parametrize(
     "command",
     [
-        ("pool", "create", "new", "pc-01"),
+        ("pool", "create", "new", "pc-01", "--new"),
         ("pool", "rename", "fx", "vfx"),
         ("pool", "update", "fx", "--description", "Simulation"),
         ("pool", "delete", "fx", "--yes"),
-        ("pool", "add", "fx", "pc-09"),
+        ("pool", "add", "fx", "pc-09", "--new"),
         ("pool", "remove", "fx", "pc-01"),
         ("host", "register", "pc-09"),
         ("host", "forget", "pc-05"),

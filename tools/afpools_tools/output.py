@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from afpools import Client, HostList, OutcomeUnknown, find_profile
+from afpools import Client, HostList, OutcomeUnknown, UnknownHost, find_profile
 from afpools.profile import Profile
 
 console = Console(highlight=False, markup=False, emoji=False)
@@ -78,6 +78,14 @@ def connect(folder: Path | None, timeout: float = 5.0) -> Client:
     return Client(open_profile(folder), timeout=timeout)
 
 
+YET_TO_COME = "If you mean a machine that is yet to come, add --new."
+
+NewOption = Annotated[
+    bool,
+    typer.Option("--new", help="Take machines too that the farm has not seen: they are yet to come."),
+]
+
+
 @contextmanager
 def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
     """Around one change: gives the id to make it under, and where its outcome is unknown says how to repeat it.
@@ -87,7 +95,7 @@ def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
         besides: options that the repeated command needs, too.
 
     Raises:
-        CommandError: whether the change was made is not known.
+        CommandError: whether the change was made is not known, or it names machines that the farm does not have.
     """
     name = request_id or uuid.uuid4().hex
     how = f"Run the same command again with {besides}{' ' * bool(besides)}--request-id {name}: the change is made once."
@@ -95,6 +103,8 @@ def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
         yield name
     except OutcomeUnknown as error:
         raise CommandError(f"{error}\n{how}") from None
+    except UnknownHost as error:
+        raise CommandError(f"{error} {YET_TO_COME}") from None
     except KeyboardInterrupt:
         raise CommandError(f"Interrupted: it is not known whether the change was made.\n{how}") from None
 

@@ -20,6 +20,7 @@ from . import exchange
 from .output import (
     CommandError,
     JsonOption,
+    NewOption,
     ProfileOption,
     RequestIdOption,
     TimeoutOption,
@@ -178,6 +179,7 @@ def create(
         list[str] | None, typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]'.")
     ] = None,
     match: MatchOption = None,
+    new: NewOption = False,
     description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
     colour: Annotated[str, typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name.")] = "",
     profile: ProfileOption = None,
@@ -189,11 +191,12 @@ def create(
     with connect(profile, timeout) as client:
         matched = _fitting_farm(client, match)
         with change(request_id, besides=_besides(matched)) as request:
-            done = client.create_pool(name, members + matched, description, colour, request_id=request)
+            done = client.create_pool(name, members + matched, description, colour, new_hosts=new, request_id=request)
     if done.hosts:
         say(f"Created {name} with {plural(done.hosts, 'host')}.")
     else:
         say(f"Created {name}, which has no hosts yet: jobs for it are refused until it has some.")
+    _say_unchecked(done)
 
 
 @app.command()
@@ -266,6 +269,7 @@ def add(
     name: NameArgument,
     hosts: MaybeHostsArgument = None,
     match: MatchOption = None,
+    new: NewOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
@@ -275,7 +279,7 @@ def add(
     with connect(profile, timeout) as client:
         matched = _fitting_farm(client, match)
         with change(request_id, besides=_besides(matched)) as request:
-            _report(client.add_hosts(name, members + matched, request_id=request), name)
+            _report(client.add_hosts(name, members + matched, new_hosts=new, request_id=request), name)
 
 
 @app.command()
@@ -295,6 +299,11 @@ def remove(
             _report(client.remove_hosts(name, members + matched, request_id=request), name)
 
 
+def _say_unchecked(done: WriteResult) -> None:
+    if done.unchecked:
+        remark(done.unchecked)
+
+
 def _report(done: WriteResult, name: str) -> None:
     if done.added:
         say(f"Added {ranges(done.added)} to {name}, which has {plural(done.hosts, 'host')} now.")
@@ -302,6 +311,7 @@ def _report(done: WriteResult, name: str) -> None:
         say(f"Removed {ranges(done.removed)} from {name}, which has {plural(done.hosts, 'host')} now.")
     else:
         say(f"Nothing to do: {name} has them already, and {plural(done.hosts, 'host')} in all.")
+    _say_unchecked(done)
 
 
 @app.command()

@@ -1,0 +1,128 @@
+"""Whether hosts may join a pool: each must be a machine of the farm, and not one that is in the pool already.
+
+Strategy: pure functions of the names that the farm has. They are compared through `Spelling`, as masks compare them, so
+that what is refused here is what a mask would get wrong. The likeliest mistakes are looked for first, with one table
+for all names: zeros in front, a dash too many, the wrong case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+
+from .hosts import Spelling, fold
+from .nearest import nearest
+from .pools import has_domain, unique
+from .protocol import Code, RequestRefused
+
+# So many names, and so much of them in characters, go into a message. Folding more of them takes its time.
+_NAMES_SHOWN = 1000
+_SHOWN = 300
+# For so many names, the whole farm is searched for what resembles them.
+_SEARCHED = 3
+# With an older list of renders, seconds, a message says how old it is: the machine may have come since.
+_OLD = 60.0
+
+_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
+_NUMBER = re.compile(r"[0-9]+")
+
+Vet = Callable[[str, Sequence[str], Sequence[str]], None]
+"""Refuses hosts that are to join a pool: gets its name (empty for the list of hosts registered by hand), the hosts
+that it has, and the others that are to join it, all as they were entered."""
+
+
+def vetting(
+    spelling: Spelling, farm: frozenset[str] | None, *, registered: Collection[str] = (), farm_age: float = 0.0
+) -> Vet:
+    """What looks at the hosts that are to join a pool.
+
+    Args:
+        spelling: the farm's.
+        farm: the names of its renders; None where nothing can be checked, or the caller says that the machines are new.
+        registered: hosts that were announced by registering them, as the farm spells them.
+        farm_age: seconds since the list of renders was true.
+    """
+
+    def vet(pool: str, present: Sequence[str], joining: Sequence[str]) -> None:
+        """
+        Raises:
+            RequestRefused: `bad_request` for a machine that is there under another name, or that is named twice;
+                `unknown_host` for one that is not on the farm.
+        """
+        here = spelling.besides(joining)
+        spelled = {name: here.of(name) for name in joining}
+        _refuse_twins(pool, {here.of(name): name for name in present}, spelled)
+        if farm is None:
+            return
+        missing = [name for name, as_farm in spelled.items() if as_farm not in farm and as_farm not in registered]
+        if missing:
+            raise RequestRefused(Code.UNKNOWN_HOST, _not_there(missing, spelled, farm, farm_age))
+
+    return vet
+
+
+def _refuse_twins(pool: str, present: dict[str, str], spelled: dict[str, str]) -> None:
+    """
+    Args:
+        pool: its name.
+        present: the hosts in the pool as they were entered, by the farm's spelling of each.
+        spelled: the farm's spelling of the hosts that are to join it.
+    """
+    twins = [(name, present[as_farm]) for name, as_farm in spelled.items() if as_farm in present]
+    if twins:
+        where = f"in the pool {pool!r}" if pool else "registered"
+        names, others = _several([name for name, _ in twins]), _several([other for _, other in twins])
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"{names} {_are(twins)} {where} already, as {others}: the farm takes both for one machine. "
+            f"Leave {'it' if len(twins) == 1 else 'them'} out.",
+        )
+    first: dict[str, str] = {}
+    for name, as_farm in spelled.items():
+        if (other := first.setdefault(as_farm, name)) != name:
+            raise RequestRefused(
+                Code.BAD_REQUEST, f"{other} and {name} are one machine to the farm, named twice. Name it once."
+            )
+
+
+def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[str], farm_age: float) -> str:
+    """What is said of names that no machine has: what the farm has instead, and what may have been meant."""
+    likely: dict[str, str | None] = {}
+    for name in farm:
+        for key in _likely_keys(name):
+            likely[key] = None if key in likely else name
+    series = _series_of(spelled[missing[0]])
+    alike = sorted(name for name in farm if _series_of(name) == series) if "#" in series else []
+    meant = list(unique(found for name in missing for key in _likely_keys(spelled[name]) if (found := likely.get(key))))
+    if not meant and not alike:
+        meant = list(unique(filter(None, (nearest(spelled[name], farm) for name in missing[:_SEARCHED]))))
+    old = f", as afserver listed it {farm_age / 60:,.0f} minutes ago" if farm_age > _OLD else ""
+    has = f", which has {_several(alike)}" if alike else ""
+    return f"{_several(missing)} {_are(missing)} not on the farm{old}{has}" + (
+        f": did you mean {_several(meant)}?" if meant else "."
+    )
+
+
+def _likely_keys(name: str) -> tuple[str, ...]:
+    """What two names have in common of which one is a likely mistake for the other: with its domain and without."""
+    whole = _ZEROS.sub("", name.casefold()).replace("-", "").replace("_", "")
+    return (whole, whole.partition(".")[0]) if has_domain(name) else (whole,)
+
+
+def _series_of(name: str) -> str:
+    """The same for names that differ in their numbers only."""
+    return _NUMBER.sub("#", name.casefold())
+
+
+def _are(names: Sequence[object]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _several(names: Sequence[str]) -> str:
+    """Names as people read them, as far as there is room."""
+    shown = fold(islice(names, _NAMES_SHOWN))
+    more = len(names) - _NAMES_SHOWN
+    if len(shown) > _SHOWN:
+        return f"{shown[:_SHOWN]}… ({len(names):,} hosts)"
+    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -1,0 +1,192 @@
+"""A host joins a pool only if the farm has it, or somebody says that it is yet to come; and never twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from tests.desk import Desk, open_desk
+
+from afpools_broker.hosts import Spelling
+from afpools_broker.pools import Change
+from afpools_broker.protocol import Code, RequestRefused
+from afpools_broker.vetting import vetting
+
+GPUS = [f"gpu-{number:02}" for number in range(1, 41)]
+_files = count()
+
+
+@pytest.fixture
+def make(tmp_path) -> Iterator[Callable[..., Desk]]:
+    with ExitStack() as desks:
+
+        def make(**settings: Any) -> Desk:
+            return desks.enter_context(open_desk(tmp_path / f"{next(_files)}.sqlite", **settings))
+
+        yield make
+
+
+@pytest.fixture
+def desk(make: Callable[..., Desk]) -> Desk:
+    made = make()
+    made.see(*GPUS, "Workstation", "pc-a", "PC-A")
+    return made
+
+
+def refused(desk: Desk, op: str, **params: Any) -> tuple[str, str]:
+    error = desk.ask(op, **params)["error"]
+    return error["code"], error["message"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (["gpu-[1-9]"], "gpu-[1-9] are not on the farm, which has gpu-[01-40]: did you mean gpu-[01-09]?"),
+        (["gpu-001"], "gpu-001 is not on the farm, which has gpu-[01-40]: did you mean gpu-01?"),
+        (["gpu07"], "gpu07 is not on the farm: did you mean gpu-07?"),
+        (["GPU_08.studio.lan"], "GPU_08.studio.lan is not on the farm: did you mean gpu-08?"),
+        (["workstatoin"], "workstatoin is not on the farm: did you mean Workstation?"),
+        (["gpu-[39-42]"], "gpu-[41-42] are not on the farm, which has gpu-[01-40]."),
+        (["qqqq"], "qqqq is not on the farm."),
+    ],
+)
+def test_a_name_that_no_render_has_is_refused_with_what_may_have_been_meant(
+    desk: Desk, hosts: list[str], message: str
+) -> None:
+    assert refused(desk, "pools.create", pool="fx", hosts=hosts) == (Code.UNKNOWN_HOST, message)
+    desk.ok("pools.create", pool="fx")
+    assert refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01", *hosts]) == (Code.UNKNOWN_HOST, message)
+    assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == []
+
+
+def test_a_machine_that_is_yet_to_come_is_announced_with_the_change_or_before_it(desk: Desk) -> None:
+    made = desk.ok("pools.create", pool="fx", hosts=["new-01"], new_hosts=True)
+    assert (made["added"], made["unchecked"]) == (["new-01"], "")
+    # In the pool already, it is not new to it.
+    assert desk.ok("pools.add_hosts", pool="fx", hosts=["new-01", "gpu-01"])["added"] == ["gpu-01"]
+    assert desk.code("pools.add_hosts", pool="fx", hosts=["new-02"]) == Code.UNKNOWN_HOST
+    desk.ok("hosts.register", hosts=["NEW-02.studio.lan"])
+    assert desk.ok("pools.add_hosts", pool="fx", hosts=["new-02"])["added"] == ["new-02"]
+
+
+def test_how_a_name_is_written_does_not_matter(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["GPU-01", "gpu-02.studio.lan", "WORKSTATION"])
+
+
+def test_a_request_is_answered_alike_though_the_farm_has_changed(desk: Desk) -> None:
+    params = {"pool": "fx", "hosts": ["gpu-01", "gpu-02"], "request_id": "same"}
+    first = desk.ok("pools.create", **params)
+    desk.see("gpu-01")
+    assert desk.ok("pools.create", **params) == first
+    # One that was refused was not made, so the same id may be used to say that the machine is yet to come.
+    again = {"pool": "fx", "hosts": ["gpu-03"], "request_id": "other"}
+    assert desk.code("pools.add_hosts", **again) == Code.UNKNOWN_HOST
+    made = desk.ok("pools.add_hosts", **again, new_hosts=True)
+    assert made["added"] == ["gpu-03"]
+    assert desk.ok("pools.add_hosts", **again) == made
+
+
+def test_an_undo_brings_back_what_is_no_render_any_more(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["gpu-01"])
+    gone = desk.ok("pools.delete", pool="fx")
+    desk.see("gpu-02")
+    assert desk.ok("history.undo", entry=gone["change"])["added"] == ["gpu-01"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"seen": False}, "The names could not be checked: the broker has never seen the farm."),
+        (
+            {"by_hand": True},
+            "The names could not be checked: this broker has no afserver to ask which machines there are.",
+        ),
+    ],
+)
+def test_where_nothing_can_be_checked_the_answer_says_so(
+    make: Callable[..., Desk], settings: dict[str, Any], sentence: str
+) -> None:
+    desk = make(**settings)
+    made = desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same")
+    assert made["unchecked"] == sentence
+    assert desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"])["unchecked"] == ""
+    assert desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"], new_hosts=True)["unchecked"] == ""
+    desk.see("pc-09")
+    assert desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same") == made
+
+
+def test_an_old_list_of_renders_says_how_old_it_is(desk: Desk) -> None:
+    desk.now[0] += timedelta(minutes=90)
+    message = "gpu-99 is not on the farm, as afserver listed it 90 minutes ago, which has gpu-[01-40]."
+    assert refused(desk, "pools.create", pool="fx", hosts=["gpu-99"]) == (Code.UNKNOWN_HOST, message)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_machine_is_in_a_pool_under_one_name(make: Callable[..., Desk], by_hand: bool) -> None:
+    desk = make(by_hand=by_hand)
+    for op in ("pools.create", "pools.add_hosts"):
+        if op == "pools.add_hosts":
+            desk.ok("pools.create", pool="fx")
+        assert refused(desk, op, pool="fx", hosts=["pc-01", "PC-01"]) == (
+            Code.BAD_REQUEST,
+            "pc-01 and PC-01 are one machine to the farm, named twice. Name it once.",
+        )
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01", "pc-02"])
+    for new_hosts in (False, True):
+        assert refused(desk, "pools.add_hosts", pool="fx", hosts=["PC-[01-03]"], new_hosts=new_hosts) == (
+            Code.BAD_REQUEST,
+            "PC-[01-02] are in the pool 'fx' already, as pc-[01-02]: the farm takes both for one machine. "
+            "Leave them out.",
+        )
+    assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == ["pc-01", "pc-02"]
+    desk.ok("hosts.register", hosts=["new-01"])
+    assert refused(desk, "hosts.register", hosts=["NEW-01"]) == (
+        Code.BAD_REQUEST,
+        "NEW-01 is registered already, as new-01: the farm takes both for one machine. Leave it out.",
+    )
+
+
+def test_a_domain_makes_another_machine_only_where_the_farm_says_so(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["gpu-01"])
+    assert "as gpu-01:" in refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01.studio.lan"])[1]
+    # Renders here keep their domains: these are two.
+    desk.see("gpu-01", "gpu-01.studio.lan")
+    desk.ok("pools.add_hosts", pool="fx", hosts=["gpu-01.studio.lan"])
+
+
+def test_two_renders_that_differ_in_case_are_two(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx", hosts=["pc-a", "PC-A"])
+
+
+def test_what_another_broker_added_meanwhile_counts(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx")
+    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="1", pool="fx", hosts=("GPU-01",)))
+    assert "as GPU-01:" in refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01"])[1]
+
+
+def test_what_a_farm_that_cuts_names_takes_for_one_machine() -> None:
+    spelling = Spelling(["ws", "pc-01"], ["ws"])
+    assert spelling.of("ws.two") == "ws"  # a machine of that name calls itself ws here, whoever else is called so
+    assert spelling.besides(["ws.two"]).of("ws.two") == "ws"
+    both = spelling.besides(["ws.one", "ws.two"])
+    assert (both.of("ws.one"), both.of("ws.two")) == ("ws.one", "ws.two")
+    assert Spelling(["ws", "pc-01"], ["ws.one"]).besides(["ws.two"]).of("ws.one") == "ws.one"
+
+
+@pytest.mark.parametrize("name", ["pc-{:06}", "PC-{:06}.studio.lan", "pc-{}x", "other-{}"])
+def test_a_hundred_thousand_names_are_looked_at_without_a_wait(name: str) -> None:
+    farm = frozenset(f"pc-{number:06}" for number in range(100_000))
+    vet = vetting(Spelling(farm), farm)
+    names = [name.format(number) for number in range(100_000)]
+    began = time.process_time()
+    try:
+        vet("fx", (), names)
+    except RequestRefused as refusal:
+        assert len(refusal.message) < 1500
+    # A second is far more than it takes. It guards against what grows with the square.
+    assert time.process_time() - began < 10
