@@ -454,6 +454,32 @@ def test_a_name_that_is_no_render_is_refused_with_what_to_do(farm):
     assert (twin.status, "is in the pool 'fx' already, as gpu-1" in " ".join(twin.err.split())) == (1, True)
 
 
+def test_an_import_says_of_each_pool_which_names_are_no_renders(farm, tmp_path):
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\nfx,gpu-[01-02]\nday,gpu-1\nnight,gpu-9\n")
+    refused = farm("pool", "import", str(file))
+    assert refused.status == 1
+    assert refused.out == "day: create with 1 host\n1 change made.\n"
+    said = " ".join(refused.err.split())
+    assert "2 pools of the file could not be imported as a whole:" in said
+    assert "fx: gpu-[01-02] are not on the farm, which has gpu-[1-3]: did you mean gpu-[1-2]?" in said
+    assert "night: gpu-9 is not on the farm" in said
+    assert said.count("add --new") == 2
+    assert farm("pool", "import", str(file), "--new").status == 0
+    assert farm("pool", "import", str(file)).out == "Nothing to do: 3 pools as in the file.\n"
+
+
+def test_an_import_that_replaces_may_spell_a_machine_otherwise(farm, tmp_path):
+    farm("pool", "create", "fx", "GPU-1", "gpu-2.studio.lan", "gpu-3")
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\nfx,gpu-1\nfx,gpu-2\nfx,pc-01\n")
+    refused = farm("pool", "import", str(file))
+    assert (refused.status, "in the pool 'fx' already" in " ".join(refused.err.split())) == (1, True)
+    done = farm("pool", "import", str(file), "--replace")
+    assert (done.status, done.out.splitlines()[0]) == (0, "fx: + pc-01"), "nothing is taken out before the rest is in"
+    assert json.loads(farm("pool", "show", "fx", "--json").out)["hosts"] == ["pc-01", "gpu-1", "gpu-2"]
+
+
 def test_without_afserver_the_answer_says_that_names_were_not_checked(manager):
     done = manager("pool", "create", "fx", "pc-01")
     assert (done.status, done.out) == (0, "Created fx with 1 host.\n")

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from afpools import Client, Pool, UnknownPool, WriteResult
+from afpools import AfpoolsError, BadRequest, Client, Pool, PoolExists, UnknownHost, UnknownPool, WriteResult
 
 from .output import CommandError, plural, ranges
 
@@ -341,41 +341,73 @@ def known_hosts(client: Client) -> frozenset[str]:
 class Step(NamedTuple):
     """One change that brings a pool to what a file has."""
 
+    pool: str
     text: str
     apply: Callable[[], WriteResult]
 
 
-def steps(client: Client, wanted: Iterable[Pool], *, replace: bool) -> list[Step]:
+def steps(client: Client, wanted: Iterable[Pool], *, replace: bool, new_hosts: bool = False) -> list[Step]:
     """What has to be done to make pools as a file has them; nothing, where they are.
 
     Args:
         client: does it.
         wanted: the pools as the file has them. Others stay as they are.
         replace: take away what the file does not have in a pool.
+        new_hosts: take machines that the farm has not seen, too.
     """
     wanted = list(wanted)
     present = {pool.name: pool for pool in present_pools(client, {pool.name for pool in wanted})}
-    return [step for pool in wanted for step in _steps(client, pool, present.get(pool.name), replace=replace)]
+    add = _Adding(client, new_hosts)
+    return [step for pool in wanted for step in _steps(add, pool, present.get(pool.name), replace=replace)]
 
 
-def _steps(client: Client, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[Step]:
-    name, texts = wanted.name, {"description": wanted.description, "colour": wanted.colour}
+class _Adding(NamedTuple):
+    """How hosts are added; arguments as for `steps`."""
+
+    client: Client
+    new_hosts: bool
+
+    def step(self, pool: str, hosts: list[str]) -> Step:
+        return Step(
+            pool,
+            f"{pool}: + {ranges(hosts)}",
+            lambda: self.client.add_hosts(pool, hosts, new_hosts=self.new_hosts),
+        )
+
+
+def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[Step]:
+    from afpools_broker.pools import as_afrender_would
+
+    client, name, texts = add.client, wanted.name, {"description": wanted.description, "colour": wanted.colour}
     if now is None:
         yield Step(
+            name,
             f"{name}: create with {plural(len(wanted.hosts), 'host')}",
-            lambda: client.create_pool(name, wanted.hosts, **texts),
+            lambda: client.create_pool(name, wanted.hosts, **texts, new_hosts=add.new_hosts),
         )
         return
     have, want = set(now.hosts), set(wanted.hosts)
     missing = [host for host in wanted.hosts if host not in have]
-    if missing:
-        yield Step(f"{name}: + {ranges(missing)}", lambda: client.add_hosts(name, missing))
-    extra = [host for host in now.hosts if host not in want]
-    if extra and replace:
-        yield Step(f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
+    extra = [host for host in now.hosts if host not in want] if replace else []
+    # A machine that is spelled otherwise in the file goes out before it comes in, because no pool has one twice. First
+    # the others: where one of them is refused, nothing has been taken out yet.
+    leaving = set(map(as_afrender_would, extra))
+    respelled = [host for host in missing if as_afrender_would(host) in leaving]
+    if others := [host for host in missing if host not in set(respelled)]:
+        yield add.step(name, others)
+    if extra:
+        yield Step(name, f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
+    if respelled:
+        yield add.step(name, respelled)
     changed = {key: value for key, value in texts.items() if value != getattr(now, key) and (value or replace)}
     if changed:
         yield Step(
+            name,
             f"{name}: " + ", ".join(f"{key} {value!r}" for key, value in changed.items()),
             lambda: client.update_pool(name, **changed),
         )
+
+
+def refuses_pool(error: AfpoolsError) -> bool:
+    """Whether an error is about one pool of a file and its hosts; the others can be imported all the same."""
+    return isinstance(error, (UnknownHost, BadRequest, PoolExists))

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, WriteResult
+from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, UnknownHost, WriteResult
 
 from . import exchange
 from .output import (
+    YET_TO_COME,
     CommandError,
     JsonOption,
     NewOption,
@@ -476,15 +477,16 @@ def import_pools(
             help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
         ),
     ] = False,
+    new: NewOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Make pools as a file has them, or as Afanasy has its own. Running it twice does no more than running it once."""
     if native:
-        if file or replace:
+        if file or replace or new:
             raise typer.BadParameter(
-                "takes Afanasy's own pools, and neither a FILE nor --replace.", param_hint="--native"
+                "takes Afanasy's own pools, and no FILE, --replace or --new.", param_hint="--native"
             )
         with connect(profile, timeout) as client:
             _import_native(client, only, dry_run=dry_run, yes=yes)
@@ -496,28 +498,44 @@ def import_pools(
     text = _read_file(file)
     with connect(profile, timeout) as client:
         wanted = exchange.read_pools(text, str(file), exchange.known_hosts(client))
-        steps = exchange.steps(client, wanted, replace=replace)
-        for number, step in enumerate(steps):
+        steps = exchange.steps(client, wanted, replace=replace, new_hosts=new)
+        made = 0
+        refused: dict[str, str] = {}
+        unchecked = ""
+        for step in steps:
+            if step.pool in refused:
+                continue
             try:
                 if not dry_run:
-                    step.apply()
+                    unchecked = step.apply().unchecked or unchecked
             except AfpoolsError as error:
-                if number:
-                    warn(f"{number} of {plural(len(steps), 'change')} made before this one.")
+                if exchange.refuses_pool(error):
+                    refused[step.pool] = f"{error} {YET_TO_COME}" if isinstance(error, UnknownHost) else str(error)
+                    continue
+                if made:
+                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
                 if isinstance(error, OutcomeUnknown):
                     raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
                 raise
             except KeyboardInterrupt:
-                if number:
-                    warn(f"{number} of {plural(len(steps), 'change')} made before this one.")
+                if made:
+                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
                 raise CommandError(
                     f"Interrupted: it is not known whether this change was made.\n{step.text}\n{_IMPORT_AGAIN}"
                 ) from None
             say(step.text)
+            made += 1
     if not steps:
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
     else:
-        say(f"{plural(len(steps), 'change')} {'would be made' if dry_run else 'made'}.")
+        say(f"{plural(made, 'change')} {'would be made' if dry_run else 'made'}.")
+    if unchecked:
+        remark(unchecked)
+    if refused:
+        raise CommandError(
+            f"{plural(len(refused), 'pool')} of the file could not be imported as a whole:"
+            + "".join(f"\n{name}: {why}" for name, why in refused.items())
+        )
 
 
 _IMPORT_AGAIN = "Run the same command again: it does whatever is missing by then."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -113,9 +113,9 @@ def scan(
             raise typer.Exit(_INTERRUPTED)
         if client and takes:
             tell = remark if as_json else say
-            names = _names(machines, any_of_them=bool(chosen))
+            taken = _taken(machines, any_of_them=bool(chosen))
             try:
-                _take(client, names, register=register, pool=pool, yes=yes, tell=tell)
+                _take(client, taken, register=register, pool=pool, yes=yes, tell=tell)
             except OutcomeUnknown as error:
                 raise CommandError(f"{error}\nRun the same command again with --last: nothing is done twice.") from None
     finally:
@@ -228,24 +228,32 @@ def _select(machines: Sequence[Machine], chosen: Sequence[str], *, only_new: boo
     return [machine for machine in machines if not only_new or machine.host is None]
 
 
-def _names(machines: Sequence[Machine], *, any_of_them: bool) -> list[str]:
-    """The hosts to register or to add: those that were chosen, else the new ones, this machine left out."""
+def _taken(machines: Sequence[Machine], *, any_of_them: bool) -> dict[str, Machine]:
+    """The machines to register or to add, by name: those that were chosen, else the new ones, this one left out."""
     taken = [m for m in machines if m.name and (any_of_them or (m.host is None and not m.finding.this_machine))]
-    return list(dict.fromkeys(machine.name for machine in taken))
+    return {machine.name: machine for machine in taken}
 
 
-def _take(client: Client, names: list[str], *, register: bool, pool: str | None, yes: bool, tell: Any) -> None:
+def _take(
+    client: Client, taken: Mapping[str, Machine], *, register: bool, pool: str | None, yes: bool, tell: Any
+) -> None:
+    names = list(taken)
     if not names:
         tell("Nothing to do: there is no machine with a name among these that the broker does not know.")
         return
+    coming = [name for name, machine in taken.items() if not machine.is_render]
+    if pool is not None and coming:
+        remark(f"Not on the farm yet: {ranges(coming)}. Jobs on {pool} run there once a render of that name is.")
     what = " and ".join(["register"] * register + [f"add to {pool}"] * (pool is not None))
     if not yes:
         question = f"{what.capitalize()} {'this host' if len(names) == 1 else f'these {len(names):,} hosts'}"
         typer.confirm(printable(f"{question}: {ranges(names)}?"), abort=True, err=True)
     # First what can be refused: registered alone, they would be what nobody asked for.
     if pool is not None:
-        done = client.add_hosts(pool, names)
-        tell(f"Added {ranges(done.added)} to {pool}." if done.added else f"Nothing to do: all are in {pool}.")
+        # Those that are in it may be spelled otherwise there.
+        adding = [name for name, machine in taken.items() if pool not in machine.pools]
+        added = client.add_hosts(pool, adding, new_hosts=bool(coming)).added if adding else ()
+        tell(f"Added {ranges(added)} to {pool}." if added else f"Nothing to do: all are in {pool}.")
     if register:
         done = client.register_hosts(names)
         tell(f"Registered {ranges(done.added)}." if done.added else "Nothing to do: already registered.")
