@@ -603,13 +603,14 @@ class Service:
             self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=new))
 
     def _change(self, peer: Peer, op: str, params: protocol.Write) -> Change:
-        snapshot = self._keeper.current
-        known = snapshot.fences.farm
+        moment = self._moment()
+        fences = moment.snapshot.fences
+        known = fences.farm
         change = Change(op=op, who=peer.name, request_id=params.request_id, if_revision=params.if_revision)
         match params:
             case protocol.PoolsCreate():
                 return replace(
-                    self._vetted(change, snapshot, new_hosts=params.new_hosts),
+                    self._vetted(change, moment, new_hosts=params.new_hosts),
                     pool=params.pool,
                     hosts=expand(params.hosts, known),
                     description=params.description,
@@ -622,13 +623,13 @@ class Service:
             case protocol.PoolsDelete():
                 return replace(change, pool=params.pool)
             case protocol.PoolsAddHosts():
-                change = self._vetted(change, snapshot, new_hosts=params.new_hosts)
+                change = self._vetted(change, moment, new_hosts=params.new_hosts)
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
             case protocol.PoolsRemoveHosts():
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known, leaving=True))
             case protocol.HostsRegister():
                 # This is how a machine is announced: it need not be on the farm, but must not be there twice.
-                change = replace(change, vet=vetting(snapshot.fences.spelling, None))
+                change = replace(change, vet=vetting(fences.spelling, None))
                 return replace(change, hosts=expand(params.hosts, known))
             case protocol.HostsForget():
                 return replace(change, hosts=expand(params.hosts, known, leaving=True))
@@ -636,22 +637,21 @@ class Service:
                 return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")
 
-    def _vetted(self, change: Change, snapshot: Snapshot, *, new_hosts: bool) -> Change:
+    def _vetted(self, change: Change, moment: Moment, *, new_hosts: bool) -> Change:
         """The change, with what looks at the hosts that it puts into a pool.
 
         Args:
             change: as it was asked for.
-            snapshot: what they are compared with.
+            moment: has the farm that they are compared with.
             new_hosts: machines that the farm has not seen are wanted, too.
         """
-        fences = snapshot.fences
-        farm_age = self._farm_age(snapshot)
-        unseen = self._farm.by_hand or farm_age is None
+        fences = moment.snapshot.fences
+        unseen = moment.farm.by_hand or moment.farm_age is None
         vet = vetting(
             fences.spelling,
             None if new_hosts or unseen else fences.farm,
             registered=fences.registered,
-            farm_age=farm_age or 0.0,
+            stale=(moment.farm_age or 0.0) if moment.farm_is_stale else 0.0,
         )
         return replace(change, vet=vet, unchecked=unseen and not new_hosts)
 

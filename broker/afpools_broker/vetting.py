@@ -21,8 +21,6 @@ _NAMES_SHOWN = 1000
 _SHOWN = 300
 # For so many names, the whole farm is searched for what resembles them.
 _SEARCHED = 3
-# With an older list of renders, seconds, a message says how old it is: the machine may have come since.
-_OLD = 60.0
 
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _NUMBER = re.compile(r"[0-9]+")
@@ -33,7 +31,7 @@ that it has, and the others that are to join it, all as they were entered."""
 
 
 def vetting(
-    spelling: Spelling, farm: frozenset[str] | None, *, registered: Collection[str] = (), farm_age: float = 0.0
+    spelling: Spelling, farm: frozenset[str] | None, *, registered: Collection[str] = (), stale: float = 0.0
 ) -> Vet:
     """What looks at the hosts that are to join a pool.
 
@@ -41,7 +39,7 @@ def vetting(
         spelling: the farm's.
         farm: the names of its renders; None where nothing can be checked, or the caller says that the machines are new.
         registered: hosts that were announced by registering them, as the farm spells them.
-        farm_age: seconds since the list of renders was true.
+        stale: seconds since the list of renders was true, where that is so long that machines may have come since.
     """
 
     def vet(pool: str, present: Sequence[str], joining: Sequence[str]) -> None:
@@ -57,7 +55,7 @@ def vetting(
             return
         missing = [name for name, as_farm in spelled.items() if as_farm not in farm and as_farm not in registered]
         if missing:
-            raise RequestRefused(Code.UNKNOWN_HOST, _not_there(missing, spelled, farm, farm_age))
+            raise RequestRefused(Code.UNKNOWN_HOST, _not_there(missing, spelled, farm, stale))
 
     return vet
 
@@ -86,7 +84,7 @@ def _refuse_twins(pool: str, present: dict[str, str], spelled: dict[str, str]) -
             )
 
 
-def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[str], farm_age: float) -> str:
+def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[str], stale: float) -> str:
     """What is said of names that no machine has: what the farm has instead, and what may have been meant."""
     likely: dict[str, str | None] = {}
     for name in farm:
@@ -97,7 +95,7 @@ def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[
     meant = list(unique(found for name in missing for key in _likely_keys(spelled[name]) if (found := likely.get(key))))
     if not meant and not alike:
         meant = list(unique(filter(None, (nearest(spelled[name], farm) for name in missing[:_SEARCHED]))))
-    old = f", as afserver listed it {farm_age / 60:,.0f} minutes ago" if farm_age > _OLD else ""
+    old = f", as afserver listed it {stale / 60:,.0f} minutes ago" if stale else ""
     has = f", which has {_several(alike)}" if alike else ""
     return f"{_several(missing)} {_are(missing)} not on the farm{old}{has}" + (
         f": did you mean {_several(meant)}?" if meant else "."

@@ -26,7 +26,7 @@ LIST = b'{"v":1,"id":"7","op":"pools.list","params":{}}'
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Of the farm pc-01 … pc-05, fx has three, one of them under its full name, and night has none."""
     with open_desk(tmp_path / "pools.sqlite") as desk:
-        desk.ok("pools.create", pool="fx", hosts=["PC-01.studio.lan", "pc-02", "pc-03", "gone"])
+        desk.ok("pools.create", pool="fx", hosts=["PC-01.studio.lan", "pc-02", "pc-03", "gone"], new_hosts=True)
         desk.ok("pools.create", pool="night", hosts=["old-1"])
         desk.ok("pools.create", pool="empty")
         yield desk
@@ -112,7 +112,7 @@ def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_
         studio(tmp_path, farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place,
         Client(Profile.load(place.profile("anna", Role.MANAGER)), timeout=PATIENT) as anna,
     ):
-        anna.create_pool("night", ["old-1"])
+        anna.create_pool("night", ["old-1"], new_hosts=True)
         anna.create_pool("fx", ["pc-01", "old-2"])
         anna.create_pool("empty")
         wait_for(place, lambda report: report.farm.reachable and report.store.writable)

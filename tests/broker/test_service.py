@@ -694,7 +694,7 @@ def test_the_list_of_hosts_is_made_once_for_each_picture_of_pools_and_farm(desk:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     snapshot = desk.keeper.current
     assert snapshot.hosts_json() is snapshot.hosts_json()
-    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-09"])
+    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-09"], new_hosts=True)
     assert "pc-09" in {host["name"] for host in desk.ok("hosts.list")["hosts"]}
 
 
