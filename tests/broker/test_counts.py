@@ -27,7 +27,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     """Of the farm pc-01 … pc-05, fx has three, one of them under its full name, and night has none."""
     with open_desk(tmp_path / "pools.sqlite") as desk:
         desk.ok("pools.create", pool="fx", hosts=["PC-01.studio.lan", "pc-02", "pc-03", "gone"], new_hosts=True)
-        desk.ok("pools.create", pool="night", hosts=["old-1"])
+        desk.ok("pools.create", pool="night", hosts=["old-1"], new_hosts=True)
         desk.ok("pools.create", pool="empty")
         yield desk
 
@@ -113,7 +113,7 @@ def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_
         Client(Profile.load(place.profile("anna", Role.MANAGER)), timeout=PATIENT) as anna,
     ):
         anna.create_pool("night", ["old-1"], new_hosts=True)
-        anna.create_pool("fx", ["pc-01", "old-2"])
+        anna.create_pool("fx", ["pc-01", "old-2"], new_hosts=True)
         anna.create_pool("empty")
         wait_for(place, lambda report: report.farm.reachable and report.store.writable)
         (problem,) = place.broker._health.report().problems
@@ -124,7 +124,7 @@ def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_
         anna.register_hosts(["old-1"])
         assert place.broker._health.report().problems == []
         for number in range(12):
-            anna.create_pool(f"p{number:02}", ["old-2"])
+            anna.create_pool(f"p{number:02}", ["old-2"], new_hosts=True)
         (problem,) = place.broker._health.report().problems
         assert problem.startswith("No host of each of the pools 'p00', 'p01'")
         assert "'p09' and 2 more" in problem
