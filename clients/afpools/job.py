@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import sys
 
 from .client import Client
 from .errors import AfpoolsError, PoolNotApplied
@@ -59,7 +60,7 @@ def apply_pool(
             it is sent all the same.
 
     Returns:
-        What was put on the job, None for no pool.
+        What was put on the job, None for no pool. Show its `warning`, if it has one, to whoever sends the job.
 
     Raises:
         PoolNotApplied: there is no mask that would keep this job on this pool. The job was not changed; do not send it.
@@ -107,7 +108,15 @@ def apply_pool(
     return mask
 
 
-def apply_on_send(af: Any, chosen: Callable[[], str], client: Callable[[], Client]) -> Callable[[], None]:
+def log_warning(text: str) -> None:
+    """Writes a warning where the program writes its own."""
+    if sys.stderr is not None:  # as in a program without a console on Windows
+        sys.stderr.write(f"Afanasy Pools: {text}\n")
+
+
+def apply_on_send(
+    af: Any, chosen: Callable[[], str], client: Callable[[], Client], warn: Callable[[str], None] = log_warning
+) -> Callable[[], None]:
     """From now on every job that is sent in this Python gets the pool that is chosen at that moment.
 
     Args:
@@ -115,6 +124,7 @@ def apply_on_send(af: Any, chosen: Callable[[], str], client: Callable[[], Clien
         chosen: called for each job, gives a pool's name, or an empty text for no pool. What it raises keeps the job
             from being sent.
         client: called for each job with a pool; gives the client to ask. `ProfileError` is as good as a refusal.
+        warn: called with a sentence before a job is sent to a pool none of whose machines could run it now.
 
     Returns:
         Takes it back.
@@ -133,7 +143,9 @@ def apply_on_send(af: Any, chosen: Callable[[], str], client: Callable[[], Clien
                     asked = client()
                 except AfpoolsError as error:
                     raise PoolNotApplied(pool, error) from error
-                apply_pool(job, pool, asked)
+                mask = apply_pool(job, pool, asked)
+                if mask is not None and mask.warning:
+                    warn(mask.warning)
         return original(job, *args, **kwargs)
 
     taken_back: List[bool] = []

@@ -18,17 +18,40 @@ from .client import Client
 from .errors import AfpoolsError
 from .process import PerProcess, importing
 from .profile import Profile, find_profile
-from .results import PoolSummary
+from .results import PoolSummary, cannot_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
 # A list older than this is asked for again when it is shown, in seconds.
 FRESH = 30.0
 
+# What was said about renders is true for so long: they come and go. In seconds.
+_COUNTS_HOLD = 120.0
+
 # After a failure, an interface that draws itself sixty times a second should not ask sixty times.
 _PATIENCE = 10.0
+
+NO_POOL = "No pool"
+
+
+def pool_label(pool: PoolSummary) -> str:
+    """A pool as every chooser and list shows it: its name, and how many of its hosts could run a job now, so far as
+    that is known. After the name comes a comma, and no other comma with a space behind it."""
+    if not pool.hosts:
+        return f"{pool.name}, no hosts"
+    if pool.renders is None:
+        return f"{pool.name}, {_several(pool.hosts, 'host')}"
+    if not pool.renders:
+        return f"{pool.name}, no machine on the farm"
+    if pool.online is None:
+        return f"{pool.name}, {_several(pool.renders, 'render')}"
+    return f"{pool.name}, {pool.online:,} of {pool.renders:,} online"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 class Menu:
@@ -59,6 +82,58 @@ class Menu:
     def find(self, name: str) -> Optional[PoolSummary]:
         """The pool of this name, None where the list has none."""
         return next((pool for pool in self.pools if pool.name == name), None)
+
+    def counts_hold(self, now: Optional[float] = None) -> bool:
+        """Whether this list is new enough to say which machines are there.
+
+        Args:
+            now: seconds since 1970, the present if None.
+        """
+        if self.fetched is None or self.error:
+            return False
+        return 0 <= (time.time() if now is None else now) - self.fetched < _COUNTS_HOLD
+
+    def is_missing(self, name: str) -> bool:
+        """Whether there is no such pool. False as long as that is not known: the list is an old one, or none."""
+        return bool(name) and self.fetched is not None and not self.error and self.find(name) is None
+
+    def label(self, name: str, counts: bool = True) -> str:
+        """What stands in a chooser for a pool, whether this list has it or not.
+
+        Args:
+            name: empty for no pool.
+            counts: False for a text that is kept: nothing is said about machines that come and go.
+        """
+        if not name:
+            return NO_POOL
+        found = self.find(name)
+        if found is not None:
+            return pool_label(found if counts and self.counts_hold() else found._replace(renders=None, online=None))
+        return f"{name}, missing" if self.is_missing(name) else f"{name}, not checked yet"
+
+    def choices(self, chosen: str = "", counts: bool = True) -> List[Tuple[str, str]]:
+        """What to choose from, names and their labels: no pool, the pools, and the chosen one if it is not there.
+
+        Args:
+            chosen: a pool's name, empty for none.
+            counts: as for `label`.
+        """
+        names = ["", *(pool.name for pool in self.pools)]
+        if chosen not in names:
+            names.append(chosen)
+        return [(name, self.label(name, counts)) for name in names]
+
+    def warning(self, name: str) -> str:
+        """What is wrong with a pool for a job that is sent now, in a sentence; empty where nothing is, or where that is
+        not known."""
+        if self.is_missing(name):
+            return f"{name} is missing: choose another pool, or {NO_POOL}."
+        pool = self.find(name)
+        if pool is None or not self.counts_hold():
+            return ""
+        if not pool.hosts:
+            return f"The pool {name!r} has no hosts, so no job can be sent to it."
+        return cannot_run(name, pool.renders, pool.online)
 
     def status(self, now: Optional[float] = None) -> str:
         """What to write beneath the list: what is soon to go wrong when it is fresh, else its age and what is wrong.
@@ -245,6 +320,7 @@ def _remembered(file: str, whose: str) -> Menu:
                 str(pool["revision"]),
                 str(pool["description"]),
                 str(pool["colour"]),
+                *_counts(pool.get("renders"), pool.get("online")),
             )
             for pool in kept["pools"]
         )
@@ -254,6 +330,10 @@ def _remembered(file: str, whose: str) -> Menu:
         return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return Menu((), None)
+
+
+def _counts(*kept: Any) -> List[Optional[int]]:
+    return [None if count is None else int(count) for count in kept]
 
 
 def _ago(seconds: float) -> str:

@@ -38,13 +38,19 @@ class Hello(Record):
 
 
 class PoolSummary(Record):
-    """A pool as a menu shows it; `hosts` says how many it has."""
+    """A pool as a menu shows it; `hosts` says how many it has.
+
+    `renders` says how many of those are renders of the farm, `online` how many of them are online; None where the
+    broker does not know: without afserver, with an old list of renders, and `online` while the whole farm is offline.
+    """
 
     name: str
     hosts: int
     revision: str
     description: str = ""
     colour: str = ""
+    renders: Optional[int] = None
+    online: Optional[int] = None
 
 
 class PoolList(Record):
@@ -101,6 +107,7 @@ class Mask(Record):
     set where the mask depends on a list of renders older than the studio wants it. An empty `mask` is right for a
     pool that has every known host. `untyped_as` is how this farm reads the masks of this user's job where the job says
     no type (`regex`, `find`, or `either` where the broker cannot know); empty from a broker older than this library.
+    `pool_renders` and `pool_online`: as `renders` and `online` of `PoolSummary`.
     """
 
     pool: str
@@ -117,6 +124,33 @@ class Mask(Record):
     why: str = ""
     farm_is_stale: bool = False
     untyped_as: str = ""
+    pool_renders: Optional[int] = None
+    pool_online: Optional[int] = None
+
+    @property
+    def warning(self) -> str:
+        """What to tell whoever sends a job with this mask: that none of the pool's machines could run it now. A
+        sentence; empty where one could, or where that is not known."""
+        return cannot_run(self.pool, self.pool_renders, self.pool_online)
+
+
+def cannot_run(pool: str, renders: Optional[int], online: Optional[int]) -> str:
+    """What to tell whoever sends a job to a pool none of whose hosts could run it now, in a sentence.
+
+    Args:
+        pool: its name.
+        renders: as `PoolSummary.renders`, or `Mask.pool_renders`.
+        online: as `PoolSummary.online`, or `Mask.pool_online`.
+
+    Returns:
+        Empty where one could, or where that is not known.
+    """
+    if renders == 0:
+        return f"No host of the pool {pool!r} is a machine of this farm: the job will wait until one joins it."
+    if renders is None or online != 0:
+        return ""
+    which = "The only render" if renders == 1 else f"Each of the {renders:,} renders"
+    return f"{which} of the pool {pool!r} is offline: the job will wait until one is online."
 
 
 class WriteResult(Record):
@@ -194,6 +228,9 @@ class _Fields:
             return value
         raise self._wrong(key, value)
 
+    def optional_count(self, key: str) -> Optional[int]:
+        return None if self._value.get(key) is None else self.count(key)
+
     def seconds(self, key: str, default: float = _REQUIRED) -> float:
         value = self._value.get(key, default)
         # Python's json reads NaN and Infinity, which nobody can say in minutes.
@@ -257,7 +294,13 @@ def read_hello(result: Any) -> Hello:
 def _read_summary(value: Any) -> PoolSummary:
     f = _Fields(value, "a pool")
     return PoolSummary(
-        f.text("name"), f.count("hosts"), f.text("revision"), f.text("description", ""), f.text("colour", "")
+        f.text("name"),
+        f.count("hosts"),
+        f.text("revision"),
+        f.text("description", ""),
+        f.text("colour", ""),
+        f.optional_count("renders"),
+        f.optional_count("online"),
     )
 
 
@@ -323,6 +366,8 @@ def read_mask(result: Any) -> Mask:
         f.text("why", ""),
         f.flag("farm_is_stale", False),
         untyped_as,
+        f.optional_count("pool_renders"),
+        f.optional_count("pool_online"),
     )
 
 

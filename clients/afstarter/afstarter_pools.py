@@ -82,6 +82,7 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
     if not {"evaluateCmd", "toPlainText"} <= set(getattr(getattr(dialog.start, "__code__", None), "co_names", ())):
         raise Unexpected("it starts another command than the one it shows")
     stock_init, stock_load, stock_evaluate = dialog.__init__, dialog.load, dialog.evaluateCmd
+    stock_start = dialog.start
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         self.chooser = None
@@ -137,7 +138,23 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         self.bStart.setEnabled(False)
         self.teCmd.setText(why)
 
-    dialog.__init__, dialog.load, dialog.evaluateCmd = init, load, evaluate
+    def start(self: Any, *args: Any, **kwargs: Any) -> Any:
+        warning = self.chooser.warning() if self.chooser else ""
+        if warning and not send_all_the_same(self, warning):
+            return None
+        return stock_start(self, *args, **kwargs)
+
+    dialog.__init__, dialog.load, dialog.evaluateCmd, dialog.start = init, load, evaluate, start
+
+
+def send_all_the_same(window: Any, warning: str) -> bool:
+    """Asks whether a job is sent to a pool that cannot run it now. Does not wait for the network."""
+    from Qt import QtWidgets
+
+    buttons = QtWidgets.QMessageBox.StandardButton
+    question = f"{warning}\n\nSend it all the same?"
+    answer = QtWidgets.QMessageBox.question(window, "Render Pool", question, buttons.Yes | buttons.No, buttons.No)
+    return bool(answer == buttons.Yes)
 
 
 def _is_regex(mask: str) -> bool:
@@ -176,6 +193,8 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
         def __init__(self) -> None:
             QtWidgets.QWidget.__init__(self)
             self.shown = None
+            # Whether it was new enough to say which machines are there, and had not the chosen pool.
+            self.shows_counts = self.shows_missing = False
             # AfStarter saves and loads the texts of its fields. A combo box would fall back to its first entry, no
             # pool, where the saved one is not in the list.
             self.field = QtWidgets.QLineEdit(self)
@@ -208,8 +227,11 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             return str(self.field.text())
 
         def is_missing(self, pool: str) -> bool:
-            menu = pools.latest()
-            return menu.fetched is not None and not menu.error and menu.find(pool) is None
+            return pools.latest().is_missing(pool)
+
+        def warning(self) -> str:
+            """What to ask before a job is sent. One that is missing is refused without a question."""
+            return "" if self.is_missing(self.pool()) else pools.latest().warning(self.pool())
 
         def refresh(self) -> None:
             pools.refresh()
@@ -217,12 +239,14 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
 
         def look(self) -> None:
             # An entry that somebody is about to choose must stay where it is.
-            if pools.latest() is self.shown or self.choices.view().isVisible():
+            menu = pools.latest()
+            same = menu is self.shown and menu.counts_hold() == self.shows_counts
+            if same or self.choices.view().isVisible():
                 return
-            missing = "(missing)" in self.choices.currentText()
-            self.show_menu(pools.latest())
+            missing = self.shows_missing
+            self.show_menu(menu)
             # Not without need: where the command was, there may be what became of the last job.
-            if missing != ("(missing)" in self.choices.currentText()):
+            if missing != self.shows_missing:
                 window.evaluate()
 
         def chosen(self, number: int) -> None:
@@ -233,22 +257,19 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             self.show_menu(pools.latest())
 
         def show_menu(self, menu: Menu) -> None:
-            self.shown = menu
+            self.shown, self.shows_counts = menu, menu.counts_hold()
+            self.shows_missing = menu.is_missing(self.pool())
             self.choices.clear()
-            self.choices.addItem("No pool", "")
-            for pool in menu.pools:
-                hosts = "1 host" if pool.hosts == 1 else f"{pool.hosts} hosts"
-                self.choices.addItem(f"{pool.name} ({hosts})", pool.name)
-            if self.pool() and menu.find(self.pool()) is None:
-                missing = self.is_missing(self.pool())
-                self.choices.addItem(self.pool() + (" (missing)" if missing else " (not checked yet)"), self.pool())
-                if missing:
-                    last = self.choices.count() - 1
-                    self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
+            for name, label in menu.choices(self.pool()):
+                self.choices.addItem(label, name)
+            if self.shows_missing:
+                last = self.choices.count() - 1
+                self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
             names = [self.choices.itemData(number) for number in range(self.choices.count())]
             self.choices.setCurrentIndex(names.index(self.pool()))
-            self.status.setText(menu.status())
-            self.status.setVisible(bool(menu.status()))
+            status = "\n".join(filter(None, (menu.warning(self.pool()), menu.status())))
+            self.status.setText(status)
+            self.status.setVisible(bool(status))
 
     try:
         chooser = Chooser()

@@ -77,7 +77,7 @@ def operator_found() -> bool:
     return _operator.undo is not None
 
 
-def _before_submit(context: Any) -> None:
+def _before_submit(operator: Any, context: Any) -> None:
     pool = context.scene.afpools_pool
     if not pool:
         return
@@ -85,7 +85,9 @@ def _before_submit(context: Any) -> None:
     # In CGRU's own words; a later version may not have them.
     settings = getattr(context.scene, "cgru", None)
     hosts, exclude = (getattr(settings, name, "") for name in ("hostsmask", "hostsmaskexclude"))
-    submission.check(_hook, pool, session.now.client, hosts, exclude)
+    warning = submission.check(_hook, pool, session.now.client, hosts, exclude)
+    if warning:
+        operator.report({"WARNING"}, warning)
 
 
 def _later() -> None:

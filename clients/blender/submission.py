@@ -85,7 +85,7 @@ class SendHook:
         return spec
 
 
-def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> None:
+def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> str:
     """Whether a job with these masks of its own could be kept on the pool, before anything is done for it.
 
     Args:
@@ -94,6 +94,9 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
         client: the client to ask.
         hosts_mask: as the artist typed it, empty for none.
         exclude_mask: the same.
+
+    Returns:
+        What the artist should know before the job waits for it, in a sentence; mostly empty.
 
     Raises:
         PoolNotApplied: it could not, or nothing would see to it.
@@ -122,21 +125,22 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
             if mask and trial.data.get(key) != mask:
                 # `af` prints that it is no regular expression, and sends the job without it.
                 raise AfpoolsError(f"The {words} {mask!r} cannot be read by CGRU. Correct it, or leave it empty.")
-        apply_pool(trial, pool, client())
+        mask = apply_pool(trial, pool, client())
     except PoolNotApplied:
         raise
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error) from error
+    return mask.warning if mask is not None else ""
 
 
 def wrap_execute(
-    operator: Any, before: Callable[[Any], None], refused: Callable[[Any, PoolNotApplied], Any]
+    operator: Any, before: Callable[[Any, Any], None], refused: Callable[[Any, PoolNotApplied], Any]
 ) -> Optional[Callable[[], None]]:
     """Has an operator ask before it executes.
 
     Args:
         operator: Blender's operator class. It looks `execute` up anew each time it runs.
-        before: called with the context; raises `PoolNotApplied` to stop it.
+        before: called with the operator and the context; raises `PoolNotApplied` to stop it.
         refused: called with the operator and the reason; what it returns is the operator's outcome.
 
     Returns:
@@ -151,7 +155,7 @@ def wrap_execute(
         if taken_back:
             return stock(self, context)
         try:
-            before(context)
+            before(self, context)
             return stock(self, context)
         except PoolNotApplied as error:
             return refused(self, error)

@@ -8,43 +8,25 @@ from typing import Any
 import bpy
 
 from . import cgru, session
-from .afpools.pool_menu import Menu
-
-NO_POOL = "No Pool"
-
-
-def pool_label(menu: Menu, name: str) -> str:
-    """What stands in the chooser for a pool."""
-    if not name:
-        return NO_POOL
-    found = menu.find(name)
-    if found is not None:
-        return f"{name} ({found.hosts} {'host' if found.hosts == 1 else 'hosts'})"
-    return f"{name} (missing)" if is_missing(menu, name) else name
-
-
-def is_missing(menu: Menu, name: str) -> bool:
-    """Whether a chosen pool is not there; unknown, and so false, as long as the only list is an old one, or none."""
-    return bool(name) and menu.fetched is not None and not menu.error and menu.find(name) is None
 
 
 def draw_chooser(layout: Any, context: Any) -> None:
     """The row with the chooser, and beneath it what is to be said about it."""
     menu = session.now.menu()
     pool = context.scene.afpools_pool
-    missing = is_missing(menu, pool)
+    warning = menu.warning(pool)
     split = layout.split(factor=0.24)
     split.label(text="Render Pool:")
     row = split.row(align=True)
     chooser = row.row(align=True)
     # Red, and only the chooser.
-    chooser.alert = missing
-    chooser.menu("AFPOOLS_MT_pools", text=pool_label(menu, pool))
+    chooser.alert = menu.is_missing(pool)
+    chooser.menu("AFPOOLS_MT_pools", text=menu.label(pool))
     refresh = row.row(align=True)
     refresh.enabled = not menu.refreshing
     refresh.operator("afpools.refresh", text="", icon="FILE_REFRESH")
-    if missing:
-        draw_text(layout, context, f"{pool} is missing: choose another pool, or {NO_POOL}.", "ERROR", alert=True)
+    if warning:
+        draw_text(layout, context, warning, "ERROR", alert=menu.is_missing(pool))
     status = menu.status()
     if status:
         draw_text(layout, context, status, "SORTTIME" if menu.refreshing else "INFO")
@@ -88,9 +70,9 @@ class AFPOOLS_MT_pools(bpy.types.Menu):
         layout = self.layout
         menu = session.now.menu()
         chosen = context.scene.afpools_pool
-        for name in ["", *(pool.name for pool in menu.pools)]:
+        for name, label in menu.choices():
             icon = "RADIOBUT_ON" if name == chosen else "RADIOBUT_OFF"
-            layout.operator("afpools.choose", text=pool_label(menu, name), icon=icon, translate=False).pool = name
+            layout.operator("afpools.choose", text=label, icon=icon, translate=False).pool = name
 
 
 class RENDER_PT_afpools(bpy.types.Panel):

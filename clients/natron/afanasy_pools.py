@@ -22,7 +22,6 @@ TOO_OLD = (
     "Pools need Natron 2.5 or newer: this one has Python {}.{}. The stock entries of the CGRU menu work as before."
 )
 
-NO_POOL = "No pool"
 AS_ON_THE_NODE = "As on the node"
 
 _TEXT, _CHOICE, _REFRESH = "af_pool", "afpools_choice", "afpools_refresh"
@@ -112,29 +111,26 @@ def add_params(node):
 
 
 def show_pools(node, menu):
-    """Puts a list of pools into a node's chooser, standing at the node's pool."""
+    """Puts a list of pools into a node's chooser, standing at the node's pool. The labels are saved with the project:
+    they do not say which machines are there, which may be another matter when it is opened."""
     pool = node.getParam(_TEXT).getValue()
-    labels = [NO_POOL] + _labels(menu, pool)
+    choices = menu.choices(pool, False)
     choice = node.getParam(_CHOICE)
-    choice.setOptions([(label, menu.status()) for label in labels])
-    names = [""] + [_name(label) for label in labels[1:]]
-    index = names.index(pool)
+    choice.setOptions([(label, menu.warning(name) or menu.status()) for name, label in choices])
+    index = [name for name, _ in choices].index(pool)
     # Natron goes on to show an entry that is gone until the number changes.
-    choice.setValue((index + 1) % len(labels))
+    choice.setValue((index + 1) % len(choices))
     choice.setValue(index)
-
-
-def _labels(menu, chosen=""):
-    """The pools as they are shown, the chosen one among them whether it is there or not."""
-    labels = ["{} ({} host{})".format(pool.name, pool.hosts, "" if pool.hosts == 1 else "s") for pool in menu.pools]
-    if chosen and menu.find(chosen) is None:
-        labels.append("{} ({})".format(chosen, "not checked yet" if menu.fetched is None else "missing"))
-    return labels
 
 
 def _name(label):
     """The pool's name in what is shown of it."""
-    return label.rpartition(" (")[0]
+    from afpools.pool_menu import NO_POOL
+
+    if label == NO_POOL:
+        return ""
+    # What an older version has saved with the project has brackets.
+    return label.rpartition(", " if ", " in label else " (")[0]
 
 
 # --- the stock module -------------------------------------------------------------------------------------------------
@@ -269,26 +265,37 @@ def _apply(job, pool):
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error)  # noqa: B904 - Python 2.7 could not read it
     with client:
-        apply_pool(job, pool, client)
+        _state.setdefault("warnings", []).append(apply_pool(job, pool, client).warning)
 
 
 def _rendering(original):
     def renderNodes(i_app, i_nodes, i_params=None):
         from afpools import AfpoolsError
 
+        _state["warnings"] = []
         try:
             if isinstance(i_app, _App):
                 chosen = i_app.chosen()
                 if chosen is not None:
                     i_params = dict(i_params or {})
                     i_params[_TEXT] = chosen
-            return original(i_app, i_nodes, i_params)
+            sent = original(i_app, i_nodes, i_params)
         except AfpoolsError as error:
             if NatronEngine.natron.isBackground():
                 raise
             _say(str(error))
+            return None
+        _warn(_state["warnings"])
+        return sent
 
     return renderNodes
+
+
+def _warn(warnings):
+    """Tells what jobs that were sent will wait for, each thing once."""
+    text = "\n".join(sorted(set(filter(None, warnings))))
+    if text:
+        _say(text, "warningDialog")
 
 
 def guard(why):
@@ -345,7 +352,7 @@ class _App(object):
         return dialog
 
     def _options(self):
-        return [AS_ON_THE_NODE, NO_POOL] + _labels(self._menu)
+        return [AS_ON_THE_NODE] + [label for _, label in self._menu.choices()]
 
     def chosen(self):
         """The pool that goes before the node's: None for the node's own, empty for none."""
@@ -364,14 +371,14 @@ class _App(object):
 # --- what is made once ------------------------------------------------------------------------------------------------
 
 
-def _say(message):
-    """An error, in a dialog where there is a window."""
+def _say(message, dialog="errorDialog"):
+    """An error or a warning, in a dialog where there is a window."""
     if NatronEngine.natron.isBackground():
         print(message)
     else:
         import NatronGui
 
-        NatronGui.natron.errorDialog("Afanasy Pools", message)
+        getattr(NatronGui.natron, dialog)("Afanasy Pools", message)
 
 
 def _pools():

@@ -247,6 +247,29 @@ def test_every_job_gets_the_pool_that_is_chosen_when_it_is_sent(af: Any) -> None
     assert second.sent[0]["hosts_mask_exclude"] == "(?!pc-0[13]$).*"
 
 
+@pytest.mark.parametrize(
+    ("renders", "online", "warns"),
+    [(3, 1, False), (3, 0, True), (0, 0, True), (0, None, True), (3, None, False), (None, None, False)],
+)
+def test_a_job_that_will_wait_is_sent_with_a_warning(
+    af: Any, capsys: pytest.CaptureFixture[str], renders: int | None, online: int | None, warns: bool
+) -> None:
+    mask = REGEX._replace(pool_renders=renders, pool_online=online)
+    apply_on_send(af, lambda: "fx", lambda: Broker(mask))
+    job = af.Job()
+    job.send()
+    assert len(job.sent) == 1
+    said = capsys.readouterr().err
+    assert ("of the pool 'fx' is" in said) is warns
+    assert bool(said) is warns
+
+
+def test_a_program_without_a_console_sends_it_all_the_same(af: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    apply_on_send(af, lambda: "fx", lambda: Broker(REGEX._replace(pool_renders=0)))
+    assert af.Job().send() == (True, {"id": 1})
+
+
 def no_client() -> Any:
     raise afpools.ProfileError("No profile was found.")
 

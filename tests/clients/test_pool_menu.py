@@ -16,7 +16,7 @@ from tests.clients.conftest import StartBroker
 from tests.clients.scripted_broker import Studio, Talk
 
 from afpools import Profile, ProfileError
-from afpools.pool_menu import FRESH, Menu, PoolMenu, cache_folder
+from afpools.pool_menu import FRESH, Menu, PoolMenu, cache_folder, pool_label
 from afpools.results import PoolSummary
 
 FX = {"name": "fx", "hosts": 12, "revision": "r1", "description": "effects", "colour": "#ff0000"}
@@ -189,6 +189,7 @@ def test_a_profile_that_the_environment_names_has_a_list_of_its_own_too(
         '{"profile": OURS, "fetched": "x", "pools": []}',
         '{"profile": OURS, "fetched": 1, "pools": [{"name": 1}]}',
         '{"profile": OURS, "fetched": 1}',
+        json.dumps({"profile": "OURS", "fetched": 1, "pools": [{**FX, "renders": "many"}]}).replace('"OURS"', "OURS"),
         "[" * 100_000,
         "\xff",
     ],
@@ -203,7 +204,7 @@ def test_a_damaged_memory_is_no_memory(start: StartBroker, studio: Studio, cache
     menu = PoolMenu(folder, folder=cache)
     assert menu.current().pools == ()
     assert names(menu.wait(30)) == ["fx", "gpu"]
-    assert json.loads(file.read_text())["pools"][0] == FX
+    assert FX.items() <= json.loads(file.read_text())["pools"][0].items()
 
 
 def test_pools_of_another_profile_are_not_shown_though_their_file_has_the_same_name(
@@ -256,6 +257,108 @@ def test_a_folder_that_cannot_be_written_costs_nobody_the_list(
     menu = PoolMenu(studio.profile(start(answer).url).folder, folder=str(blocked / "cache"))
     menu.refresh()
     assert names(menu.wait(30)) == ["fx", "gpu"]
+
+
+def pool(name: str, hosts: int = 32, renders: int | None = None, online: int | None = None) -> PoolSummary:
+    return PoolSummary(name, hosts, "r", renders=renders, online=online)
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (pool("fx", 32, 30, 24), "fx, 24 of 30 online"),
+        (pool("fx", 32, 30, 0), "fx, 0 of 30 online"),
+        (pool("fx", 5000, 4000, 1500), "fx, 1,500 of 4,000 online"),
+        (pool("night", 32, 0, 0), "night, no machine on the farm"),
+        (pool("night", 32, 0, None), "night, no machine on the farm"),
+        # The whole farm is offline, as after a restart of afserver.
+        (pool("fx", 32, 30, None), "fx, 30 renders"),
+        # No afserver, an old list of renders, or an old broker.
+        (pool("fx", 32), "fx, 32 hosts"),
+        (pool("one", 1), "one, 1 host"),
+        (pool("empty", 0, 0, 0), "empty, no hosts"),
+        (pool("a, b"), "a, b, 32 hosts"),
+    ],
+)
+def test_a_pool_is_shown_with_what_is_known_of_its_machines(shown: PoolSummary, words: str) -> None:
+    assert pool_label(shown) == words
+    assert Menu((shown,), time.time()).label(shown.name) == words
+    assert words.rpartition(", ")[0] == shown.name
+
+
+def test_what_was_said_of_machines_is_not_said_for_long() -> None:
+    fx = pool("fx", 32, 30, 24)
+    for fetched, error, holds in (
+        (0, "", True),
+        (-119, "", True),
+        (-121, "", False),
+        (5, "", False),
+        (0, "No.", False),
+    ):
+        menu = Menu((fx,), time.time() + fetched, error=error)
+        assert menu.counts_hold() is holds
+        assert menu.label("fx") == ("fx, 24 of 30 online" if holds else "fx, 32 hosts")
+    assert Menu((fx,), time.time()).label("fx", counts=False) == "fx, 32 hosts"
+
+
+def test_a_pool_that_the_list_lacks_is_missing_only_where_the_list_is_true() -> None:
+    now = time.time()
+    for menu, words in (
+        (Menu((), now), "fx, missing"),
+        (Menu((), now, error="No broker answered."), "fx, not checked yet"),
+        (Menu((), None), "fx, not checked yet"),
+    ):
+        assert menu.choices("fx") == [("", "No pool"), ("fx", words)]
+        assert menu.is_missing("fx") is (words == "fx, missing")
+    assert not Menu((), now).is_missing("")
+    assert Menu((), now).choices() == [("", "No pool")]
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (pool("fx", 32, 30, 24), ""),
+        (pool("fx", 32, 30, None), ""),
+        (pool("fx", 32), ""),
+        (pool("fx", 32, 30, 0), "Each of the 30 renders of the pool 'fx' is offline: the job will wait until one is"),
+        (pool("fx", 32, 1, 0), "The only render of the pool 'fx' is offline: the job will wait until one is online."),
+        (pool("fx", 32, 0, 0), "No host of the pool 'fx' is a machine of this farm: the job will wait until one joins"),
+        (pool("fx", 0, 0, 0), "The pool 'fx' has no hosts, so no job can be sent to it."),
+        (pool("vfx"), "fx is missing: choose another pool, or No pool."),
+    ],
+)
+def test_a_pool_that_can_run_nothing_now_is_warned_of(shown: PoolSummary, words: str) -> None:
+    said = Menu((shown,), time.time()).warning("fx")
+    assert said.startswith(words)
+    assert bool(said) is bool(words)
+    assert Menu((shown,), time.time()).warning("") == ""
+    assert Menu((shown,), None).warning("fx") == ""
+
+
+def test_the_machines_of_a_list_that_is_remembered_are_as_old_as_it_is(
+    start: StartBroker, studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = {**LIST, "pools": [{**FX, "renders": 10, "online": 4}]}
+    folder = studio.profile(start(lambda talk, request: talk.answer(request, counted)).url).folder
+    menu = PoolMenu(folder, folder=cache)
+    menu.refresh()
+    assert menu.wait(30).label("fx") == "fx, 4 of 10 online"
+    # The program starts again.
+    menu = PoolMenu(folder, folder=cache)
+    assert menu.latest().label("fx") == "fx, 4 of 10 online"
+    later = time.time() + 600
+    monkeypatch.setattr("afpools.pool_menu.time.time", lambda: later)
+    assert menu.latest().label("fx") == "fx, 12 hosts"
+
+
+def test_a_memory_of_before_has_no_machines(start: StartBroker, studio: Studio, cache: str) -> None:
+    folder = studio.profile(start(answer).url).folder
+    menu = PoolMenu(folder, folder=cache)
+    menu.refresh()
+    menu.wait(30)
+    (file,) = Path(cache).iterdir()
+    file.write_text(json.dumps({"fetched": time.time(), "pools": [FX]}))
+    assert PoolMenu(folder, folder=cache).latest().label("fx") == "fx, 12 hosts"
 
 
 @pytest.mark.parametrize(

@@ -110,13 +110,8 @@ class Comp:
 
     def _question(self) -> Tuple[List[str], Dict[Any, Any]]:
         """The names to choose from, and Fusion's drop-down for them."""
-        names, shown = [""], ["No pool"]
-        for pool in self._menu.pools:
-            names.append(pool.name)
-            shown.append(f"{pool.name} ({pool.hosts} host{'' if pool.hosts == 1 else 's'})")
-        if self._last not in names:
-            names.append(self._last)
-            shown.append(f"{self._last} ({'missing' if self._menu.fetched is not None else 'not checked yet'})")
+        choices = self._menu.choices(self._last)
+        names, shown = [name for name, _ in choices], [label for _, label in choices]
         options = dict(enumerate(shown, 1))
         default = names.index(self._last)
         return names, {1: _POOL, 2: "Dropdown", "Name": "Render Pool", "Options": options, "Default": default}
@@ -144,14 +139,19 @@ def main() -> None:
     comp = fusionscript.scriptapp("Fusion").GetCurrentComp()
     try:
         add_library()
-        _submit()
+        _submit(comp)
     except Unexpected as error:
-        text = f"{error}. Afanasy Pools does not know this version; nothing was sent."
-        show = {1: "message", 2: "Text", "Name": "Message", "ReadOnly": True, "Lines": 6, "Wrap": True, "Default": text}
-        comp.AskUser(_TITLE, {1: show})
+        _show(comp, f"{error}. Afanasy Pools does not know this version; nothing was sent.")
 
 
-def _submit() -> None:
+def _show(comp: Any, text: str) -> bool:
+    """Shows a message; returns whether it was answered with OK."""
+    show = {1: "message", 2: "Text", "Name": "Message", "ReadOnly": True, "Lines": 6, "Wrap": True, "Default": text}
+    # Fusion's answer may be a table without an entry.
+    return comp.AskUser(_TITLE, {1: show}) is not None
+
+
+def _submit(comp: Any) -> None:
     namespace = stock()
     from afpools import AfpoolsError, Client
     from afpools.job import apply_on_send
@@ -178,13 +178,16 @@ def _submit() -> None:
                 return with_pool(job, *args, **kwargs)
 
             original = af.Job.send
-            take_back = apply_on_send(af, lambda: pool, Client)
+            # The artist is asked below, once and not for each saver.
+            take_back = apply_on_send(af, lambda: pool, Client, lambda _text: None)
             with_pool, af.Job.send = af.Job.send, send
             try:
                 if pool:
                     # Before the composition is saved and savers are switched over, for nothing.
                     with Client() as asked:
-                        asked.exclude_mask(pool, future_hosts="required")
+                        warning = asked.exclude_mask(pool, future_hosts="required").warning
+                    if warning and not _show(comp, f"{warning} OK sends it all the same."):
+                        raise RuntimeError("Nothing was sent.")
                 super().dispatch(job_data)
             except AfpoolsError as error:
                 # The one kind that the stock script shows.

@@ -84,6 +84,12 @@ def act(step: str) -> None:
         if process is not None:
             until(lambda: process.state() == process.ProcessState.NotRunning, step)
             QtWidgets.QApplication.processEvents()
+    elif verb == "answer":
+        # Standing where the artist stands before a question that waits for them.
+        QtWidgets.QMessageBox.question = lambda _parent, _title, text, *_: (
+            print("SEEN " + json.dumps(text)),
+            getattr(QtWidgets.QMessageBox.StandardButton, value),
+        )[1]
     elif verb == "close":
         dialog.quitsave()
     elif verb == "see":

@@ -117,7 +117,7 @@ def test_the_job_that_arrives_is_kept_on_the_chosen_pool(workstation: Workstatio
     scene = f"scene={workstation.scene}"
     before, chosen, sent = workstation.run(scene, "asked", "see", "choose=fx", "see", "start", "see")
     assert (before["chosen"], before["status"]) == ("No pool", "")
-    assert before["pools"] == ["No pool", 'a "b" $c (1 host)', "fx (2 hosts)"]
+    assert before["pools"] == ["No pool", 'a "b" $c, 1 of 1 online', "fx, 2 of 2 online"]
     assert "afjob.py" in before["command"]
     assert "afjob_pools.py" in chosen["command"]
     assert "pc-0" not in chosen["command"]
@@ -141,6 +141,20 @@ def test_a_mask_that_the_artist_typed_holds_as_well(workstation: Workstation) ->
     assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?:pc-03).*|(?:(?!pc-0[13]$).*)", "regex")
 
 
+def test_a_pool_that_can_run_nothing_is_asked_about(workstation: Workstation) -> None:
+    with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
+        client.create_pool("night", ["old-1"])
+    steps = (f"scene={workstation.scene}", "asked", "choose=night")
+    seen, asked = workstation.run(*steps, "see", "answer=No", "start")
+    assert seen["chosen"] == "night, no machine on the farm"
+    assert seen["status"].startswith("No host of the pool 'night' is a machine of this farm")
+    assert asked == f"{seen['status']}\n\nSend it all the same?"
+    assert workstation.farm.jobs == []
+    _, sent = workstation.run(*steps, "answer=Yes", "start", "see")
+    assert "Afanasy Pools: No host of the pool 'night'" in sent["command"]
+    assert len(workstation.farm.jobs) == 1
+
+
 def test_a_pool_may_be_called_anything(workstation: Workstation) -> None:
     workstation.run(f"scene={workstation.scene}", "asked", 'choose=a "b" $c', "start")
     (job,) = workstation.farm.jobs
@@ -151,11 +165,11 @@ def test_the_chosen_pool_is_there_next_time_and_one_that_is_gone_is_missing(work
     scene = f"scene={workstation.scene}"
     workstation.run(scene, "asked", "choose=fx", "close")
     (again,) = workstation.run(scene, "asked", "see")
-    assert again["chosen"] == "fx (2 hosts)"
+    assert again["chosen"] == "fx, 2 of 2 online"
     with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
         client.delete_pool("fx")
     gone, refused = workstation.run(scene, "asked", "refresh", "asked", "see", "start", "see")
-    assert gone["chosen"] == "fx (missing)"
+    assert gone["chosen"] == "fx, missing"
     assert "There is no pool 'fx' any more" in refused["command"]
     assert not refused["can_start"]
     assert workstation.farm.jobs == []
@@ -166,7 +180,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
     workstation.run(scene, "asked", "choose=fx", "close")
     workstation.broker_away()
     shown, refused = workstation.run(scene, "refresh", "asked", "see", "start", "see")
-    assert shown["pools"] == ["No pool", 'a "b" $c (1 host)', "fx (2 hosts)"]
+    assert shown["pools"] == ["No pool", 'a "b" $c, 1 host', "fx, 2 hosts"]
     assert "No broker answered" in shown["status"]
     assert "The job was not sent" in refused["command"]
     assert "No broker answered" in refused["command"]
@@ -241,7 +255,7 @@ def test_a_mask_that_cgru_would_leave_out_is_refused(workstation: Workstation, m
 
 def test_a_newer_list_does_not_move_what_is_about_to_be_chosen(standing_in: Workstation) -> None:
     (chosen,) = standing_in.run(f"scene={standing_in.scene}", "asked", "choose while a list comes=fx", "see")
-    assert chosen["chosen"] == "fx (2 hosts)"
+    assert chosen["chosen"] == "fx, 2 of 2 online"
 
 
 def test_a_command_of_another_make_is_not_sent_with_a_pool(standing_in: Workstation) -> None:

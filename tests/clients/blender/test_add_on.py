@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.afserver import AfServer
+from tests.afserver import AfServer, renders_answer
 from tests.clients.scripted_broker import Script, ScriptedBroker
 from tests.clients.scripted_broker import Studio as ScriptedStudio
 from tests.studio import Studio
+from tests.studio import studio as run_studio
 
 from afpools import Client, Profile
 from afpools_broker.protocol import Role
@@ -94,12 +95,12 @@ def test_with_the_broker_off_a_pool_is_refused_before_anything_is_saved_and_no_p
     open_studio.broker.stop()
     blender = start_blender(cgru, profile)
     assert blender.enable(name="cgru_tools")
-    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    assert "[No pool]" in blender.draw(cls="CGRU_props")
     blender.choose(pool="fx")
     refused = blender.submit()
     assert "The job was not sent: it cannot be kept on the pool 'fx'. No broker answered." in refused["error"]
     assert refused["outcome"] == ["CANCELLED"]
-    assert "[fx]" in blender.draw(cls="CGRU_props")
+    assert "[fx, not checked yet]" in blender.draw(cls="CGRU_props")
     assert (farm.jobs, copies(tmp_path)) == ([], [])
     blender.choose(pool="")
     assert blender.submit()["outcome"] == ["FINISHED"]
@@ -116,10 +117,33 @@ def test_a_pool_that_is_gone_is_shown_as_missing_and_blocks_submission(
         client.delete_pool("fx")
     assert blender.wait_for_pools() == ["gpu"]
     shown = blender.draw(cls="CGRU_props")
-    assert "! [fx (missing)]" in shown
+    assert "! [fx, missing]" in shown
     assert any("fx is missing" in line for line in shown)
     assert "'fx'" in blender.submit()["error"]
     assert (farm.jobs, copies(tmp_path)) == ([], [])
+
+
+def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(
+    start_blender: Start, farm: AfServer, tmp_path: Path, cgru: Path
+) -> None:
+    farm.renders = renders_answer(["pc-01", "pc-02"])
+    with (
+        run_studio(tmp_path / "with afserver", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place,
+        manager(place) as client,
+    ):
+        client.create_pool("fx", ["pc-01", "old-1"])
+        client.create_pool("night", ["old-1"])
+        blender = start_blender(cgru, place.profile("anna"))
+        assert blender.enable(name="cgru_tools")
+        blender.wait_for_pools()
+        assert blender.draw(cls="AFPOOLS_MT_pools")[1:] == ["<fx, 1 of 1 online>", "<night, no machine on the farm>"]
+        blender.choose(pool="night")
+        shown = blender.draw(cls="CGRU_props")
+        assert "[night, no machine on the farm]" in shown
+        assert any(line.startswith("No host of the pool 'night'") for line in shown)
+        assert blender.submit() == {"outcome": ["FINISHED"], "error": ""}
+        assert "Warning: No host of the pool 'night' is a machine of this farm" in blender.log.read_text()
+        assert len(farm.jobs) == 1
 
 
 def test_a_pool_that_an_old_list_lacks_is_not_called_missing(start_blender: Start, open_studio: Studio) -> None:
@@ -131,7 +155,7 @@ def test_a_pool_that_an_old_list_lacks_is_not_called_missing(start_blender: Star
     blender.refresh()
     blender.choose(pool="new")
     shown = blender.draw(cls="RENDER_PT_afpools")
-    assert "[new]" in shown
+    assert "[new, not checked yet]" in shown
     assert any(line.startswith("Pools of a moment ago. No broker answered") for line in shown)
 
 
@@ -210,7 +234,7 @@ def test_the_order_in_which_the_add_ons_are_enabled_does_not_matter(
         assert blender.enable(name="bl_ext.user_default.afanasy_pools")
         blender.use_profile(folder=str(open_studio.profile("anna")))
     assert not blender.own_panel_shown()
-    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    assert "[No pool]" in blender.draw(cls="CGRU_props")
     blender.set_pool(pool="nowhere")
     assert "'nowhere'" in blender.submit()["error"]
     assert (farm.jobs, copies(tmp_path)) == ([], [])
@@ -222,10 +246,10 @@ def test_cgrus_add_on_can_go_and_come_back(
     blender = start_blender(cgru, open_studio.profile("anna"))
     for _ in range(2):
         assert blender.own_panel_shown()
-        assert "[No Pool]" in blender.draw(cls="RENDER_PT_afpools")
+        assert "[No pool]" in blender.draw(cls="RENDER_PT_afpools")
         assert blender.enable(name="cgru_tools")
         assert not blender.own_panel_shown()
-        assert blender.draw(cls="CGRU_props").count("[No Pool]") == 1
+        assert blender.draw(cls="CGRU_props").count("[No pool]") == 1
         blender.set_pool(pool="nowhere")
         assert "'nowhere'" in blender.submit()["error"]
         assert (farm.jobs, copies(tmp_path)) == ([], [])
@@ -259,7 +283,7 @@ def test_switched_on_by_the_command_line_it_works_as_ever(
     assert blender.enable(name="cgru_tools")
     blender.disable(name="bl_ext.user_default.afanasy_pools")
     assert blender.enable_from_the_command_line(name="bl_ext.user_default.afanasy_pools")
-    assert "[No Pool]" in blender.draw(cls="CGRU_props")
+    assert "[No pool]" in blender.draw(cls="CGRU_props")
     blender.choose(pool="fx")
     assert blender.submit()["outcome"] == ["FINISHED"]
     assert farm.jobs[0]["hosts_mask_type"] == "regex"
@@ -274,7 +298,7 @@ def test_a_newer_version_installed_over_this_one_is_read_anew_the_library_too(
     assert blender.has(module=file[: -len(".py")].replace("/", "."), name="NEWER")
     blender.use_profile(folder=str(open_studio.profile("anna")))
     assert blender.wait_for_pools() == ["fx", "gpu"]
-    assert "[No Pool]" in blender.draw(cls="RENDER_PT_afpools")
+    assert "[No pool]" in blender.draw(cls="RENDER_PT_afpools")
 
 
 def test_the_pool_is_saved_with_the_scene(start_blender: Start, tmp_path: Path) -> None:
@@ -295,10 +319,10 @@ def test_the_chooser_lists_the_pools_with_their_hosts_and_no_pool_first(
 ) -> None:
     blender = start_blender(profile=open_studio.profile("anna"))
     blender.wait_for_pools()
-    assert blender.draw(cls="AFPOOLS_MT_pools") == ["<No Pool>", "<fx (2 hosts)>", "<gpu (1 host)>"]
+    assert blender.draw(cls="AFPOOLS_MT_pools") == ["<No pool>", "<fx, 2 hosts>", "<gpu, 1 host>"]
     blender.choose(pool="fx")
     shown = blender.draw(cls="RENDER_PT_afpools")
-    assert shown[:3] == ["Render Pool:", "[fx (2 hosts)]", "<afpools.refresh>"]
+    assert shown[:3] == ["Render Pool:", "[fx, 2 hosts]", "<afpools.refresh>"]
 
 
 def test_drawing_asks_nothing_of_the_network_while_the_broker_is_silent(

@@ -103,12 +103,25 @@ def warm(fusion: Workstation) -> None:
 def test_the_job_that_arrives_is_kept_on_the_pool_and_on_the_hosts_mask(fusion: Workstation) -> None:
     warm(fusion)
     shown = fusion.submit({"render_pool": {"pick": "fx"}, "hosts_mask": "pc-01"}, {})
-    assert 'OPTIONS [["No pool", "fx (2 hosts)"]]' in shown
+    assert 'OPTIONS [["No pool", "fx, 2 of 2 online"]]' in shown
     assert "Successfully Submitted." in shown
     (job,) = fusion.farm.jobs
     assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?!pc-0[13]$).*", "regex")
     assert job["hosts_mask"] == "(?:pc-01).*"
     assert json.loads(job["custom_data"])["afpools"]["pool"] == "fx"
+
+
+def test_a_pool_that_can_run_nothing_is_asked_about_before_anything_is_saved(fusion: Workstation) -> None:
+    with Client(Profile.load(str(fusion.profile)), timeout=30) as client:
+        client.create_pool("night", ["old-1"])
+    warm(fusion)
+    shown = fusion.submit({"render_pool": {"pick": "night"}, **OK}, None, {})
+    assert '"night, no machine on the farm"' in shown
+    assert "No host of the pool 'night' is a machine of this farm" in shown
+    assert "Nothing was sent." in shown
+    assert ("SAVED" in shown, fusion.farm.jobs) == (False, [])
+    assert "Successfully Submitted." in fusion.submit({"render_pool": {"pick": "night"}, **OK}, {}, {})
+    assert len(fusion.farm.jobs) == 1
 
 
 def test_no_pool_is_the_stock_script(fusion: Workstation) -> None:

@@ -108,7 +108,7 @@ def test_a_node_has_a_pool_and_its_job_is_kept_on_it(natron: Workstation) -> Non
     shown, chosen = natron.run(
         *START, "see(labels(one))", 'choose(one, "fx")', 'see(one.getParam("af_pool").getValue())', SEND
     )
-    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host"]
     assert chosen == "fx"
     assert natron.fenced == [FX]
 
@@ -139,6 +139,40 @@ def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Works
     assert natron.fenced[4:] == [NOTHING, NOTHING]
 
 
+def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Workstation) -> None:
+    with Client(Profile.load(str(natron.profile)), timeout=30) as client:
+        client.create_pool("night", ["old-1"])
+    shown, help_texts, asked, said = natron.run(
+        *START,
+        "see(labels(one))",
+        'see([text for _, text in one.getParam("afpools_choice").options])',
+        'choose(one, "night")',
+        "app.selected = [one]",
+        "app.answer = lambda shown: see(labels(shown)) or True",
+        'menu("Render Selected (pools)...")',
+        "see(messages())",
+    )
+    warning = "No host of the pool 'night' is a machine of this farm: the job will wait until one joins it."
+    # What is saved with the project says nothing of machines that come and go.
+    assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host", "night, 1 host"]
+    assert help_texts == ["", "", "", warning]
+    assert asked[2:] == ["fx, 2 of 2 online", "gpu (new), 1 of 1 online", "night, no machine on the farm"]
+    assert said == [warning]
+    assert natron.fenced[0]["pool"] == "night"
+
+
+def test_what_an_older_version_saved_with_a_project_is_still_a_pools_name(natron: Workstation) -> None:
+    (pools,) = natron.run(
+        *START,
+        'old = [(label, "") for label in ("No pool", "fx (2 hosts)", "gpu (new) (1 host)")]',
+        'one.getParam("afpools_choice").setOptions(old)',
+        "pools = []",
+        "for label in ('fx', 'gpu', 'No pool'): choose(one, label); pools.append(one.getParam('af_pool').getValue())",
+        "see(pools)",
+    )
+    assert pools == ["fx", "gpu (new)", ""]
+
+
 def test_a_cancelled_dialog_sends_nothing(natron: Workstation) -> None:
     natron.run(*START, 'choose(one, "fx")', "app.selected = [one]", 'menu("Render Selected (pools)...")')
     assert natron.fenced == []
@@ -161,8 +195,8 @@ def test_a_project_of_before_gets_the_parameters_and_keeps_its_pool(natron: Work
         "afanasy_pools.add_params(old)",
         'see([labels(old)[-1], old.getParam("afpools_choice").getValue(), old.getParam("af_pool").getValue()])',
     )
-    assert shown[0] == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
-    assert shown[1] == ["gone (missing)", 3, "gone"]
+    assert shown[0] == ["No pool", "fx, 2 hosts", "gpu (new), 1 host"]
+    assert shown[1] == ["gone, missing", 3, "gone"]
 
 
 def test_a_pool_that_is_gone_is_shown_as_missing_and_nothing_is_sent(natron: Workstation) -> None:
@@ -174,7 +208,7 @@ def test_a_pool_that_is_gone_is_shown_as_missing_and_nothing_is_sent(natron: Wor
         'change(one, "afpools_refresh")',
     )
     shown, said = natron.run(*START, 'choose(one, "fx")', *gone, "see(labels(one))", SEND, "see(messages())")
-    assert shown == ["No pool", "gpu (new) (1 host)", "fx (missing)"]
+    assert shown == ["No pool", "gpu (new), 1 host", "fx, missing"]
     assert "The job was not sent" in said[0]
     assert natron.fenced == []
 
@@ -183,7 +217,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
     natron.run(*START)
     natron.place.broker.__exit__(None, None, None)
     shown, said = natron.run(*START, "see(labels(one))", 'choose(one, "fx")', SEND, "see(messages())")
-    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host"]
     assert "No broker answered" in said[0]
     assert natron.fenced == []
     natron.run(*START, SEND)
@@ -266,7 +300,7 @@ def test_nothing_waits_for_a_broker_that_never_answers(natron: Workstation) -> N
 def test_a_list_that_comes_after_the_button_was_pressed_is_shown(natron: Workstation) -> None:
     node = "one = new_node(); afanasy_pools.add_params(one)"
     (shown,) = natron.run(node, 'change(one, "afpools_refresh")', "events()", "see(labels(one))")
-    assert shown == ["No pool", "fx (2 hosts)", "gpu (new) (1 host)"]
+    assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host"]
 
 
 def test_the_entry_that_is_shown_is_that_of_the_present_list(natron: Workstation) -> None:
@@ -275,7 +309,7 @@ def test_the_entry_that_is_shown_is_that_of_the_present_list(natron: Workstation
     seen = natron.run(
         "import afpools", *START, 'choose(one, "fx")', shown, grow, 'change(one, "afpools_refresh")', "events()", shown
     )
-    assert seen == ["fx (2 hosts)", "fx (3 hosts)"]
+    assert seen == ["fx, 2 hosts", "fx, 3 hosts"]
 
 
 def test_with_a_submitter_of_another_make_only_jobs_without_a_pool_are_sent(
