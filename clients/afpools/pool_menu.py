@@ -37,17 +37,21 @@ NO_POOL = "No pool"
 
 
 def pool_label(pool: PoolSummary) -> str:
-    """A pool as every chooser and list shows it: its name, and how many of its hosts could run a job now, so far as
-    that is known. After the name comes a comma, and no other comma with a space behind it."""
+    """A pool as every chooser shows it. After the name comes a comma, and no other comma with a space behind it."""
+    return f"{pool.name}, {pool_machines(pool)}"
+
+
+def pool_machines(pool: PoolSummary) -> str:
+    """How many of a pool's hosts could run a job now, so far as that is known."""
     if not pool.hosts:
-        return f"{pool.name}, no hosts"
+        return "no hosts"
     if pool.renders is None:
-        return f"{pool.name}, {_several(pool.hosts, 'host')}"
+        return _several(pool.hosts, "host")
     if not pool.renders:
-        return f"{pool.name}, no machine on the farm"
+        return "no machine on the farm"
     if pool.online is None:
-        return f"{pool.name}, {_several(pool.renders, 'render')}"
-    return f"{pool.name}, {pool.online:,} of {pool.renders:,} online"
+        return _several(pool.renders, "render")
+    return f"{pool.online:,} of {pool.renders:,} online"
 
 
 def _several(count: int, what: str) -> str:

@@ -46,7 +46,11 @@ def test_without_pools_the_list_says_how_to_make_one(manager):
 def test_the_list_has_names_sizes_and_descriptions(manager):
     manager("pool", "create", "fx", FIVE, "--description", "Simulation", "--colour", "#ff8800")
     manager("pool", "create", "night")
-    assert lines(manager("pool", "list").out) == ["Pool Hosts Description", "● fx 5 Simulation", "night 0"]
+    assert lines(manager("pool", "list").out) == [
+        "Pool Hosts On the farm Description",
+        "● fx 5 not known Simulation",
+        "night 0 no hosts",
+    ]
     rows = json.loads(manager("pool", "list", "--json").out)
     assert [(row["name"], row["hosts"], row["colour"]) for row in rows] == [("fx", 5, "#ff8800"), ("night", 0, "")]
 

@@ -128,6 +128,8 @@ def mask(
     )
     if made.why:
         remark(made.why)
+    if made.warning:
+        warn(made.warning)
     stale(made.age, made.farm_age if made.farm_is_stale else None)
 
 

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, UnknownHost, WriteResult
+from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, PoolSummary, UnknownHost, WriteResult
+from afpools.pool_menu import pool_machines
 
 from . import exchange
 from .output import (
@@ -132,7 +133,7 @@ def _besides(matched: list[str]) -> str:
 
 @app.command("list")
 def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
-    """All pools and how many hosts each has."""
+    """All pools, how many hosts each has, and how many of those are renders that are online."""
     with connect(profile, timeout) as client:
         answer = client.list_pools()
     if as_json:
@@ -141,12 +142,20 @@ def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_j
     if not answer.pools:
         say("There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'")
         return
-    rows = table("Pool", "Hosts", "Description", right=("Hosts",))
+    rows = table("Pool", "Hosts", "On the farm", "Description", right=("Hosts",))
     for pool in answer.pools:
         dot = ("● ", pool.colour) if pool.colour else ""
-        rows.add_row(Text.assemble(dot, printable(pool.name)), f"{pool.hosts:,}", printable(pool.description))
+        name = Text.assemble(dot, printable(pool.name))
+        rows.add_row(name, f"{pool.hosts:,}", _on_the_farm(pool), printable(pool.description))
     print_table(rows)
     stale(answer.age)
+
+
+def _on_the_farm(pool: PoolSummary) -> Text:
+    if pool.hosts and pool.renders is None:
+        return Text("not known", "dim")
+    style = "yellow" if pool.hosts and (not pool.renders or pool.online == 0) else ""
+    return Text(pool_machines(pool), style)
 
 
 @app.command()
