@@ -26,7 +26,7 @@ pytestmark = pytest.mark.heavy
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[tuple[AfServer, Studio]]:
-    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 6)])) as server:
+    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 8)])) as server:
         address = f"127.0.0.1:{server.address[1]}"
         with studio(tmp_path, farm={"server": address}) as place:
             with Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30) as client:

@@ -119,7 +119,7 @@ def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_
         (problem,) = place.broker._health.report().problems
         assert problem == (
             "No host of the pool 'night' is a render of this farm, so a job there waits forever. "
-            "Check how the names of its hosts are spelled."
+            "Check how its hosts are spelled, or register those that are yet to come."
         )
         anna.register_hosts(["old-1"])
         assert place.broker._health.report().problems == []

@@ -357,7 +357,7 @@ def test_a_memory_of_before_has_no_machines(start: StartBroker, studio: Studio, 
     menu.refresh()
     menu.wait(30)
     (file,) = Path(cache).iterdir()
-    file.write_text(json.dumps({"fetched": time.time(), "pools": [FX]}))
+    file.write_text(json.dumps({"profile": folder, "fetched": time.time(), "pools": [FX]}))
     assert PoolMenu(folder, folder=cache).latest().label("fx") == "fx, 12 hosts"
 
 

@@ -31,6 +31,7 @@ from .output import (
     say,
     stale,
     table,
+    warn,
 )
 
 if TYPE_CHECKING:

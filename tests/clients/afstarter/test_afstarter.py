@@ -143,7 +143,7 @@ def test_a_mask_that_the_artist_typed_holds_as_well(workstation: Workstation) ->
 
 def test_a_pool_that_can_run_nothing_is_asked_about(workstation: Workstation) -> None:
     with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
-        client.create_pool("night", ["old-1"])
+        client.create_pool("night", ["old-1"], new_hosts=True)
     steps = (f"scene={workstation.scene}", "asked", "choose=night")
     seen, asked = workstation.run(*steps, "see", "answer=No", "start")
     assert seen["chosen"] == "night, no machine on the farm"

@@ -131,8 +131,8 @@ def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(
         run_studio(tmp_path / "with afserver", farm={"server": f"127.0.0.1:{farm.address[1]}"}) as place,
         manager(place) as client,
     ):
-        client.create_pool("fx", ["pc-01", "old-1"])
-        client.create_pool("night", ["old-1"])
+        client.create_pool("fx", ["pc-01", "old-1"], new_hosts=True)
+        client.create_pool("night", ["old-1"], new_hosts=True)
         blender = start_blender(cgru, place.profile("anna"))
         assert blender.enable(name="cgru_tools")
         blender.wait_for_pools()

@@ -113,7 +113,7 @@ def test_the_job_that_arrives_is_kept_on_the_pool_and_on_the_hosts_mask(fusion: 
 
 def test_a_pool_that_can_run_nothing_is_asked_about_before_anything_is_saved(fusion: Workstation) -> None:
     with Client(Profile.load(str(fusion.profile)), timeout=30) as client:
-        client.create_pool("night", ["old-1"])
+        client.create_pool("night", ["old-1"], new_hosts=True)
     warm(fusion)
     shown = fusion.submit({"render_pool": {"pick": "night"}, **OK}, None, {})
     assert '"night, no machine on the farm"' in shown

@@ -141,7 +141,7 @@ def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Works
 
 def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Workstation) -> None:
     with Client(Profile.load(str(natron.profile)), timeout=30) as client:
-        client.create_pool("night", ["old-1"])
+        client.create_pool("night", ["old-1"], new_hosts=True)
     shown, help_texts, asked, said = natron.run(
         *START,
         "see(labels(one))",
