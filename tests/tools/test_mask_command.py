@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.command import AFPOOLS, environment, terminal
+from tests.command import environment, terminal
 from tests.studio import Studio
 
 from afpools_broker.protocol import Role
@@ -241,10 +240,3 @@ def test_at_a_terminal_names_are_broken_between_names_and_what_is_wrong_is_red(
     names = [row[start:].rstrip() for row in rows if row[:start].isspace()]
     assert names
     assert all(re.fullmatch(r"[0-9,-]+[,\]]", name) for name in names)
-
-
-def test_a_plain_mask_is_made_without_the_checker():
-    code = "import sys, afpools_tools.cli, afpools_tools.mask; print(*sys.modules)"
-    python = AFPOOLS.with_name("python")
-    loaded = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout.split()
-    assert not {"ClusterShell", "zmq", "afpools_broker", "msgspec"} & set(loaded)

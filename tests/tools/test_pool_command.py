@@ -571,14 +571,6 @@ def test_a_reader_of_a_pipe_may_leave(place: Studio, manager, tmp_path: Path, ar
     assert "BrokenPipe" not in said
 
 
-def test_pools_are_listed_without_the_broker_the_database_or_the_authority(tmp_path: Path):
-    # What makes `afpools pool list` start in a fifth of a second.
-    code = "import sys, afpools_tools.cli, afpools_tools.pool; print(*sys.modules)"
-    python = AFPOOLS.with_name("python")
-    loaded = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout.split()
-    assert not {"pymongo", "cryptography", "ClusterShell", "zmq", "afpools_broker", "msgspec"} & set(loaded)
-
-
 # --- changes whose outcome is unknown -------------------------------------------------------------------------------
 
 

@@ -5,38 +5,69 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from afpools import AfpoolsError
 
 from .output import fail
+from .parameters import plain, read_plainly
 
-# Each module is imported when its command is run, or listed by --help: whoever asks for pools need not wait for the
-# broker, the database's driver and the certificate authority.
+
+class _Command(NamedTuple):
+    """Where a command is, and what --help says of it.
+
+    Args:
+        place: module and name in it. The module is imported when the command is run: whoever asks for pools, or for
+            help, need not wait for the broker, the database's driver, the certificate authority and the web server.
+        says: the first paragraph of its own help. `tests` compare the two.
+    """
+
+    place: str
+    says: str
+
+
 _COMMANDS = {
-    "up": "up:up",
-    "init": "configure:init",
-    "serve": "serve:serve",
-    "backup": "backup:backup",
-    "restore": "backup:restore",
-    "pool": "pool:app",
-    "mask": "mask:mask",
-    "host": "host:app",
-    "scan": "scan_command:scan",
-    "health": "health:health",
-    "manager": "manager.command:manager",
-    "certs": "certs:app",
-    "bundle": "bundle:app",
-    "install": "install:install_app",
-    "uninstall": "install:uninstall_app",
+    "up": _Command("up:up", "Run a broker on this machine for a first look; everything it needs is made on first use."),
+    "init": _Command("configure:init", "Set up a broker: ask, test, make the certificates, write broker.toml."),
+    "serve": _Command(
+        "serve:serve",
+        "Run a broker until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration, keys and certificates again.",
+    ),
+    "backup": _Command(
+        "backup:backup",
+        "Write pools, registered hosts, history and the list of renders into one file. Run it where the broker runs.",
+    ),
+    "restore": _Command(
+        "backup:restore",
+        "Put what a backup holds in the place of everything in the database. Run it where the broker runs.",
+    ),
+    "pool": _Command("pool:app", "Show pools, and change them."),
+    "mask": _Command(
+        "mask:mask", "The exclude mask that keeps a job on a pool. The mask alone goes to standard output."
+    ),
+    "host": _Command("host:app", "Show the hosts there are, and register some."),
+    "scan": _Command(
+        "scan_command:scan",
+        "Find machines in the network that are no renders yet. Ctrl-C ends it and shows what was found so far.",
+    ),
+    "health": _Command(
+        "health:health", "Is the broker well, over every endpoint? Exit status 0: healthy, 1: degraded, 2: down."
+    ),
+    "manager": _Command(
+        "manager.command:manager", "Edit pools in the browser. Listens on this machine only, until Ctrl-C."
+    ),
+    "certs": _Command("certs:app", "Keys and certificates: who may connect to the brokers, and as what."),
+    "bundle": _Command("bundle:app", "Plug-ins in the form in which their host application installs them."),
+    "install": _Command("install:install_app", "Put plug-ins into host applications, and modules into their Pythons."),
+    "uninstall": _Command("install:uninstall_app", "Take away what `afpools install` has written."),
 }
 
 
 class _Commands(TyperGroup):
-    """The commands above, imported one by one."""
+    """The commands above: as they are listed, until one of them is run."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -47,17 +78,29 @@ class _Commands(TyperGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        found = getattr(import_module(f".{module}", __package__), attribute)
-        if not isinstance(found, typer.Typer):
-            single = typer.Typer(add_completion=False)
-            single.command(cmd_name)(found)
-            return typer.main.get_command(single)
-        group = typer.main.get_command(found)
-        group.name = cmd_name
-        return group
+        return TyperCommand(cmd_name, help=_COMMANDS[cmd_name].says) if cmd_name in _COMMANDS else None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [plain(parameter) for parameter in super().get_params(ctx)]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if found and name else found, rest
+
+
+def load(name: str) -> Any:
+    """The command itself, of one that `_COMMANDS` has. Imports its module."""
+    module, _, attribute = _COMMANDS[name].place.partition(":")
+    found = getattr(import_module(f".{module}", __package__), attribute)
+    if isinstance(found, typer.Typer):
+        command = typer.main.get_command(found)
+        command.name = name
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name)(found)
+        command = typer.main.get_command(single)
+    read_plainly(command)
+    return command
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)

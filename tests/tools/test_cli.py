@@ -1,0 +1,146 @@
+"""The program as a whole: what it lists without loading it, and what its commands load."""
+
+from __future__ import annotations
+
+import enum
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.command import environment
+from tests.studio import Studio
+
+from afpools_broker.protocol import Role
+from afpools_tools import cli
+from afpools_tools.output import ProfileOption, TimeoutOption
+from afpools_tools.parameters import plain
+
+# Each takes longer to import than a reading command should take in all, or a good part of that.
+_DEAR = {
+    "afpools_broker",
+    "ClusterShell",
+    "asyncio",
+    "cryptography",
+    "msgspec",
+    "psutil",
+    "pydantic",
+    "pymongo",
+    "starlette",
+    "uvicorn",
+    "zmq",
+}
+
+_RUN = """
+import sys
+from afpools_tools.cli import main
+try:
+    main()
+finally:
+    print(*sorted(%r & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("name", cli._COMMANDS)
+def test_a_command_is_listed_with_the_first_paragraph_of_its_own_help(name: str) -> None:
+    first = cli.load(name).help.split("\n\n")[0]
+    assert cli._COMMANDS[name].says == " ".join(first.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "pool --help",
+        "mask --help",
+        "host --help",
+        "pool list",
+        "pool list --json --timeout 3 --profile PROFILE",
+        "pool show fx --json",
+        "mask fx",
+        "host list",
+        "pool create other",
+        "nonsense",
+    ],
+)
+def test_what_takes_long_to_import_is_not_imported_where_it_is_not_needed(
+    place: Studio, manager: Any, tmp_path: Path, command: str
+) -> None:
+    manager("host", "register", "pc-01", "pc-02")
+    manager("pool", "create", "fx", "pc-01")
+    profile = str(place.profile("anna", Role.MANAGER))
+    arguments = command.replace("PROFILE", profile).split()
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN % _DEAR, *arguments],
+        env=environment(tmp_path, AFPOOLS_PROFILE=profile),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == (2 if command == "nonsense" else 0), done.stderr
+    assert done.stderr.splitlines()[-1] == ""
+
+
+# --- values on the command line, read without pydantic --------------------------------------------------------------
+
+
+class _Style(enum.Enum):
+    LIST = "list"
+    COMPACT = "compact"
+
+
+def _every_kind(
+    text: str,
+    many: Annotated[list[str] | None, typer.Option("--many")] = None,
+    profile: ProfileOption = None,
+    file: Annotated[Path | None, typer.Option("--file", dir_okay=False)] = None,
+    there: Annotated[Path | None, typer.Option("--there", exists=True, writable=True)] = None,
+    timeout: TimeoutOption = 5.0,
+    count: Annotated[int, typer.Option("--count", min=1, max=500)] = 20,
+    style: Annotated[_Style, typer.Option("--style")] = _Style.LIST,
+    yes: Annotated[bool, typer.Option("--yes")] = False,
+) -> None:
+    """Has an option of every kind that the commands have."""
+
+
+def _parameters() -> dict[str, Any]:
+    one = typer.Typer(add_completion=False)
+    one.command()(_every_kind)
+    command = typer.main.get_command(one)
+    return {parameter.name: parameter for parameter in command.params}
+
+
+def _outcome(parameter: Any, value: Any) -> tuple[type, object]:
+    try:
+        read = parameter.get_runtime_param().coerce(value, param=parameter, ctx=None)
+    except typer.BadParameter as error:
+        return typer.BadParameter, error.message
+    return type(read), repr(read)
+
+
+_BY_TYPER, _BY_US = _parameters(), {name: plain(parameter) for name, parameter in _parameters().items()}
+_WORDS = st.one_of(
+    st.sampled_from(["", " ", "3", "007", "0", "600", "601", "1e1", "1_0", "+3", "3.", ".5", "2.5", "nan", "inf", "٣"]),
+    st.sampled_from(["list", "LIST", "compact", "-", "/", "/etc/passwd", "/nonexistent", "a\0b", "pc-[01-40]"]),
+    st.floats(0, 700).map(str),
+    st.integers(-10, 700).map(str),
+    st.text(max_size=5),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(sorted(_BY_US)), st.none() | _WORDS)
+@example("timeout", 5.0)
+@example("count", 20)
+@example("style", _Style.LIST)
+def test_a_value_is_read_as_typer_reads_it(name: str, value: Any) -> None:
+    if name == "many" and value is not None:
+        value = (value, "more")
+    if name == "yes":  # a flag's value is never a text
+        value = bool(value)
+    assert _outcome(_BY_US[name], value) == _outcome(_BY_TYPER[name], value)
