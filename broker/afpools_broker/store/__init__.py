@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..pools import Change, Contents, Entry, Step
 from .archive import Record
+from .rows import Key, Piece, Row
 
 
 class StoreUnavailable(Exception):
@@ -32,13 +33,16 @@ class Sign(NamedTuple):
     """What `PoolStore.watch` has found.
 
     Args:
-        changed: `load` may give something new. False: everything is as it was at the last sign.
+        changed: there may be something new. False: everything is as it was at the last sign.
         asked: when the store was asked, as `time.monotonic` counts: whatever was acknowledged before, by whichever
             broker, counts in.
+        keys: what may have changed; None where that may be anything. With each key stands the last change of it: what
+            was read as made by that very change, has it already. Empty where the change is not known.
     """
 
     changed: bool
     asked: float
+    keys: Mapping[Key, str] | None = None
 
 
 class PoolStore(Protocol):
@@ -52,7 +56,16 @@ class PoolStore(Protocol):
     """`mongodb` or `sqlite`."""
 
     def load(self) -> Contents:
-        """Everything reads are answered from, read in one go."""
+        """Everything reads are answered from."""
+
+    def scan(self) -> Iterator[Piece]:
+        """The same as rows, in pieces; each is read within the timeout, however much there is.
+
+        What is changed meanwhile may be in it or not, and a pool that is made meanwhile as well.
+        """
+
+    def read(self, keys: Collection[Key], names: Collection[str] = ()) -> dict[Key, Row]:
+        """What is there now under these keys, and the pools that have these names now."""
 
     def apply(self, change: Change) -> Entry:
         """Applies one change, durably, and records it.
@@ -84,7 +97,7 @@ class PoolStore(Protocol):
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
         """Tells when something may have changed, whoever changed it and however.
 
-        Yields a change at once, and whenever `load` may give something new; otherwise at least every two seconds that
+        Yields a change at once, of anything, and whenever there may be something new; otherwise at least every two seconds that
         the store has confirmed what there was. Its silence is no such sign. Ends within a second once `stop` is set.
         """
 

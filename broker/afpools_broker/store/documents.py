@@ -11,7 +11,9 @@ says so. Leaving a host out of a pool only narrows where jobs run, a guessed one
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping
+from sys import intern
 from typing import Any, TypeVar
 
 import bson
@@ -19,57 +21,78 @@ import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from ..pools import Contents, Entry, Pool, Step
+from ..pools import Entry, Pool, Step
 from ..protocol import Colour, Description, PoolName
 from . import StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, PoolRecord, Record
 from .records import names
+from .rows import Key, Row
 
-REGISTERED = "registered"
+REGISTERED_ID = "registered"
 """`_id` of the one document in `hosts`: the hosts registered by hand, in the shape of a pool without a name."""
 
 # Dates outside of Python's range must not make a document unreadable.
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+_RAW_OPTIONS: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument, tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 _POSITIONS_SHOWN = 5
 
 T = TypeVar("T", Entry, Step)
 
 
-def read_contents(pools: Iterable[RawBSONDocument], registered: RawBSONDocument | None) -> Contents:
-    """Everything reads are answered from.
+def key_of(document_id: object) -> Key:
+    """The key of the document with this `_id`."""
+    return bson.encode({"_id": document_id})
 
-    Args:
-        pools: the documents of the collection `pools`, but for those that are being deleted.
-        registered: the document of the hosts registered by hand, None where there is none.
-    """
-    found: dict[str, Pool] = {}
-    twice: set[str] = set()
+
+def id_of(key: Key) -> object:
+    """The opposite of `key_of`."""
+    assert isinstance(key, bytes)
+    return RawBSONDocument(key, _RAW_OPTIONS)["_id"]
+
+
+def read_row(document: RawBSONDocument) -> tuple[Key, Row | None]:
+    """A document of the collection `pools`, and its key. None for one that is being deleted."""
     problems: list[str] = []
-    for document in pools:
-        try:
-            pool = read_pool(document, problems)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if pool.name in found:
-            twice.add(pool.name)
-        found[pool.name] = pool
-    for name in sorted(twice):
-        # Which of them the artist means is anybody's guess, and a job must not run on a guess.
-        del found[name]
-        problems.append(
-            f"More than one document in the collection pools is named {name!r}; that pool counts as absent, and no "
-            "pool can be changed until `afpools pool repair` has resolved it."
-        )
-    by_hand = Pool("")
-    if registered is not None:
-        try:
-            by_hand = read_registered(registered, problems)
-        except ValueError as error:
-            problems.append(str(error))
-    return Contents(found, by_hand, tuple(problems))
+    try:
+        fields = _decode(document)
+    except ValueError as error:
+        return _raw_key(document), Row(None, (str(error),))
+    key = key_of(fields.get("_id"))
+    if is_tombstone(fields):
+        return key, None
+    try:
+        pool = _read_pool(fields, problems)
+    except ValueError as error:
+        return key, Row(None, (str(error),), _change_id(fields))
+    return key, Row(pool, tuple(problems), _change_id(fields))
+
+
+def read_registered_row(document: RawBSONDocument) -> Row:
+    """The document of the hosts registered by hand."""
+    problems: list[str] = []
+    try:
+        pool = read_registered(document, problems)
+    except ValueError as error:
+        return Row(None, (str(error),))
+    return Row(pool, tuple(problems))
+
+
+def _raw_key(document: RawBSONDocument) -> Key:
+    try:
+        return key_of(document["_id"])
+    except (bson.errors.BSONError, ValueError, KeyError):
+        # Not even that can be read: by its contents, which nobody changes without making it another document.
+        return hashlib.blake2b(document.raw).digest()
+
+
+def _change_id(fields: Mapping[str, Any]) -> str:
+    change = fields.get("change")
+    found = change.get("id") if isinstance(change, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def read_pool(document: RawBSONDocument, problems: list[str]) -> Pool:
@@ -82,7 +105,10 @@ def read_pool(document: RawBSONDocument, problems: list[str]) -> Pool:
     Raises:
         ValueError: it cannot count as a pool. The message is such a sentence.
     """
-    fields = _decode(document)
+    return _read_pool(_decode(document), problems)
+
+
+def _read_pool(fields: Mapping[str, Any], problems: list[str]) -> Pool:
     label = f"The document {fields.get('_id')!r} in the collection pools"
     try:
         name = msgspec.convert(_plain(fields.get("name")), PoolName)
@@ -128,7 +154,8 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
     for position, client in enumerate(clients):
         host = _plain(client.get("hostname")) if isinstance(client, Mapping) else None
         if isinstance(host, str) and host:
-            hosts[host] = None
+            # Kept once, however many pools it is in.
+            hosts[intern(host)] = None
         else:
             unusable.append(position)
     if unusable:
@@ -170,7 +197,7 @@ def new_document(pool: Pool, entry: Entry) -> dict[str, Any]:
 def pool_document(pool: Pool) -> dict[str, Any]:
     """The document of a pool, without the change that made it."""
     return {
-        **({"name": pool.name} if pool.name else {"_id": REGISTERED}),
+        **({"name": pool.name} if pool.name else {"_id": REGISTERED_ID}),
         "clients": [_client(host) for host in pool.hosts],
         "description": pool.description,
         "colour": pool.colour,
@@ -209,6 +236,9 @@ def tombstone(entry: Entry) -> dict[str, Any]:
 
 def is_tombstone(document: Mapping[str, Any]) -> bool:
     """True for a pool that is being deleted. `deleted` alone would be a field of somebody else's."""
+    if isinstance(document, RawBSONDocument) and b"deleted" not in document.raw:
+        # Nearly all: decoding a long list of hosts takes a hundred times as long as looking for a word.
+        return False
     change = document.get("change")
     return document.get("deleted") is True and isinstance(change, Mapping) and change.get("after") == ""
 
@@ -265,7 +295,7 @@ def pool_record(document: RawBSONDocument, collection: str) -> Record:
     problems: list[str] = []
     as_it_is = DocumentRecord(collection=collection, document=bytes(document.raw))
     try:
-        if collection == "hosts" and document["_id"] != REGISTERED:
+        if collection == "hosts" and document["_id"] != REGISTERED_ID:
             return as_it_is
         pool = read_registered(document, problems) if collection == "hosts" else read_pool(document, problems)
     except ValueError:

@@ -19,7 +19,7 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
@@ -46,26 +46,31 @@ from ..protocol import Code, RequestRefused
 from . import RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record
 from .documents import (
-    REGISTERED,
+    REGISTERED_ID,
     exactly,
     history_document,
     history_record,
+    id_of,
     is_tombstone,
+    key_of,
     new_document,
     pool_record,
     read_change,
-    read_contents,
     read_history,
     read_pool,
     read_registered,
+    read_registered_row,
+    read_row,
     read_step,
     restored,
     tombstone,
     update,
 )
+from .fingerprints import BUCKET, BUCKETS, EVERYTHING, OURS, Fingerprints, Stages
 from .records import Settled, settle, to_milliseconds
 from .repair import Conflict, conflicts
 from .repair import Step as RepairStep
+from .rows import REGISTERED, Key, Piece, Row, gathered
 
 log = logging.getLogger("afpools.store")
 
@@ -80,6 +85,9 @@ _AWAIT_SECONDS = 0.5
 # How often everything is compared beside the change stream, and the most of the time that may be spent on it.
 _DIGEST_SECONDS = 10.0
 _DIGEST_SHARE = 1 / 50
+# As many documents are read at a time at first, and at most.
+_FIRST_PIECE = 50
+_LARGEST_PIECE = 2_000
 # One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
 _ONE_GO = 1_000_000
 
@@ -114,6 +122,10 @@ _UNCHANGED_TRIES = 20
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 
 _Documents = Collection[RawBSONDocument]
+
+
+class _TooSlow(StoreUnavailable):
+    """The server did not answer in time."""
 
 
 class MongoStore:
@@ -172,26 +184,90 @@ class MongoStore:
         self._farm: _Documents = self._database["farm"]
         self._probes: _Documents = self._database["probes"]
         self._quorum: dict[str, Any] | None = None
-        self._server_digests = True
+        self._piece = _FIRST_PIECE
+        self._parts = 1
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def load(self) -> Contents:
+        return gathered(self.scan())
+
+    def scan(self) -> Iterator[Piece]:
         with self._asking():
             self._list_collections()
-            # Only what a majority has: a picture that readers got is never rolled back. The last change's lists of
-            # hosts are not needed here, and can be as long as the pool.
-            found = list(
-                self._pools.with_options(read_concern=_MAJORITY).find({}, {"change.diff": False}, batch_size=_ONE_GO)
-            )
-            registered = self._hosts.with_options(read_concern=_MAJORITY).find_one(
-                {"_id": REGISTERED}, {"change.diff": False}
-            )
+            # From the index alone, whatever is in the documents.
+            found = list(self._majority(self._pools).find({}, {"_id": True}, batch_size=_ONE_GO).sort("_id", ASCENDING))
+            registered = self._read_registered()
+        ids = [document["_id"] for document in found]
+        yield Piece(registered, 0, len(ids))
+        done = 0
+        for rows, read in self._read_in_pieces(ids):
+            done += read
+            yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
+
+    def read(self, keys: Collection[Key], names: Collection[str] = ()) -> dict[Key, Row]:
+        found: dict[Key, Row | None] = {}
+        with self._asking():
+            self._list_collections()
+            if REGISTERED in keys:
+                found |= self._read_registered()
+        ids = [id_of(key) for key in keys if key != REGISTERED]
+        if ids and len(ids) + len(names) <= _FIRST_PIECE:
+            # At once: one of these pools may have got the name of another just now.
+            found |= self._read_pools({"$or": [{"_id": {"$in": ids}}, {"name": {"$in": list(names)}}]})
+        else:
+            for first in range(0, len(names), _FIRST_PIECE):
+                found |= self._read_pools({"name": {"$in": list(names)[first : first + _FIRST_PIECE]}})
+            for rows, _read in self._read_in_pieces(ids):
+                found |= rows
+        return {key: row for key, row in found.items() if row is not None}
+
+    def _read_registered(self) -> dict[Key, Row]:
+        document = self._majority(self._hosts).find_one({"_id": REGISTERED_ID}, {"change.diff": False})
+        return {} if document is None else {REGISTERED: read_registered_row(document)}
+
+    def _read_pools(self, query: Mapping[str, Any]) -> dict[Key, Row | None]:
+        """The pools of a query, read in one go; None for those that are being deleted."""
+        with self._asking():
+            # The last change's lists of hosts are not needed here, and can be as long as the pool.
+            found = list(self._majority(self._pools).find(query, {"change.diff": False}, batch_size=_ONE_GO))
             for document in filter(is_tombstone, found):
                 # Tidying up; it can wait for the next one who passes.
                 with suppress(PyMongoError, StoreUnavailable):
                     self._finish_deletion(document["_id"])
-        return read_contents((document for document in found if not is_tombstone(document)), registered)
+        return dict(map(read_row, found))
+
+    def _read_in_pieces(self, ids: Sequence[object]) -> Iterator[tuple[dict[Key, Row | None], int]]:
+        """The pools of these documents, as many at a time as the server gives well within the timeout; and of how
+        many documents each piece is.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or takes too long for a single document.
+        """
+        done = 0
+        while done < len(ids):
+            some = ids[done : done + self._piece]
+            start = time.monotonic()
+            try:
+                rows = self._read_pools({"_id": {"$in": some}})
+            except _TooSlow as error:
+                if len(some) == 1:
+                    raise StoreUnavailable(
+                        f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
+                        "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
+                    ) from error
+                self.ping()  # where it does not even answer this, less would take as long
+                self._piece = max(1, len(some) // 4)
+                continue
+            if time.monotonic() - start < self._timeout / 8:
+                self._piece = min(self._piece * 2, _LARGEST_PIECE)
+            done += len(some)
+            yield rows, len(some)
+
+    @staticmethod
+    def _majority(collection: _Documents) -> _Documents:
+        """For what readers get: it is never rolled back."""
+        return collection.with_options(read_concern=_MAJORITY)
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
         query: dict[str, Any] = {"changed": True}
@@ -202,7 +278,7 @@ class MongoStore:
         with self._asking():
             self._complete_history()
             found = list(
-                self._history.with_options(read_concern=_MAJORITY)
+                self._majority(self._history)
                 .find(query, batch_size=_ONE_GO)
                 .sort("_id", DESCENDING)
                 .limit(limit)
@@ -212,7 +288,7 @@ class MongoStore:
     def entry(self, entry_id: str) -> Entry | None:
         with self._asking():
             self._complete_history()
-            found = self._history.with_options(read_concern=_MAJORITY).find_one(
+            found = self._majority(self._history).find_one(
                 {"_id": {"$eq": entry_id}, "changed": True}
             )
         return None if found is None else read_history(found)
@@ -221,7 +297,7 @@ class MongoStore:
         with self._asking():
             self._complete_history()
             found = list(
-                self._history.with_options(read_concern=_MAJORITY)
+                self._majority(self._history)
                 .find(
                     {"changed": True, "_id": {"$gte": since}},
                     {"diff.added": False, "diff.removed": False},
@@ -313,7 +389,7 @@ class MongoStore:
     def _find(self, change: Change) -> tuple[RawBSONDocument | None, Entry | None]:
         """The document to change, and the entry of this same change where a document still carries it."""
         if not change.pool:
-            document = self._hosts.find_one({"_id": REGISTERED})
+            document = self._hosts.find_one({"_id": REGISTERED_ID})
             made = read_change(document)
             return document, self._record(change.recall(made)) if made and made.key == change.key else None
         wanted = None
@@ -571,8 +647,8 @@ class MongoStore:
     # --- backups --------------------------------------------------------------------------------------------------
 
     def export(self) -> Iterator[Record]:
-        self.load()  # refuses what was restored in part
         with self._asking():
+            self._list_collections()  # refuses what was restored in part
             hello = self._database.command("hello")
         if "setName" in hello and hello["maxWireVersion"] >= _SNAPSHOTS:
             with self._client.start_session(snapshot=True) as session:
@@ -588,9 +664,10 @@ class MongoStore:
         raise StoreUnavailable(f"The pools in {self._uri} are changed faster than they are read. Try again later.")
 
     def _state(self) -> object:
+        everything = self._fingerprints(EVERYTHING).sum()
         with self._asking():
             newest = self._history.find_one({}, {"_id": True}, sort=[("_id", DESCENDING)])
-            return self._digest(), self._history.count_documents({}), newest and newest["_id"]
+            return everything, self._history.count_documents({}), newest and newest["_id"]
 
     def _read_everything(self, session: ClientSession | None) -> Iterator[Record]:
         # What is not in history at this moment: an entry gets there after the change.
@@ -698,7 +775,7 @@ class MongoStore:
 
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         with self._asking():
-            kept = self._farm.with_options(read_concern=_MAJORITY).find_one({"_id": "renders"})
+            kept = self._majority(self._farm).find_one({"_id": "renders"})
         return None if kept is None else self._unpack(kept)
 
     def _unpack(self, kept: RawBSONDocument) -> tuple[bytes, dt.datetime]:
@@ -722,9 +799,9 @@ class MongoStore:
 
     def _stream(self, stop: threading.Event, replicated: bool) -> Iterator[Sign]:
         """A change stream, read as plain commands: the driver's own hands out one event at a time, and a hundred
-        changes that came together are one reason to load, not a hundred.
+        changes that came together are one reason to read, not a hundred.
 
-        Events alone are not relied upon: a digest of everything is compared beside them, from time to time.
+        Events alone are not relied upon: fingerprints of everything are compared beside them, from time to time.
         """
         # A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
         # another; so only what changes nothing but documents of other collections is passed over.
@@ -738,8 +815,15 @@ class MongoStore:
                     ]
                 }
             },
-            # Only that something happened is of interest; the server insists on `_id`.
-            {"$project": {"_id": True}},
+            # The server insists on `_id`.
+            {
+                "$project": {
+                    "operationType": True,
+                    "ns": True,
+                    "documentKey": True,
+                    "change": "$updateDescription.updatedFields.change.id",
+                }
+            },
         ]
         with self._client.start_session() as session:
             asked = time.monotonic()
@@ -750,9 +834,11 @@ class MongoStore:
             cursor = opened["cursor"]["id"]
             try:
                 self._confirm_majority(replicated)
-                # Before it is loaded, so that what changes meanwhile makes the next one differ.
-                digest, due = self._digest_in_time()
-                # Only now, so that nothing is missed between what is loaded and the first event.
+                # Before it is read, so that what changes meanwhile makes the next one differ.
+                everything = self._fingerprints(EVERYTHING)
+                everything.differing()
+                due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                # Only now, so that nothing is missed between what is read and the first event.
                 yield Sign(True, asked)
                 while cursor and not stop.is_set():
                     asked = time.monotonic()
@@ -765,14 +851,14 @@ class MongoStore:
                             collection="$cmd.aggregate",
                             maxTimeMS=int(_AWAIT_SECONDS * 1000),
                             session=session,
+                            codec_options=self._database.codec_options,
                         )
                     cursor = more["cursor"]["id"]
-                    changed = bool(more["cursor"]["nextBatch"])
+                    keys = _keys_of(more["cursor"]["nextBatch"])
                     if time.monotonic() >= due:
-                        last = digest
-                        digest, due = self._digest_in_time()
-                        changed = changed or digest is None or digest != last
-                    yield Sign(changed, asked)
+                        keys = _both(keys, everything.differing())
+                        due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                    yield Sign(keys is None or bool(keys), asked, keys)
             finally:
                 if cursor:
                     with suppress(PyMongoError), pymongo.timeout(self._timeout):
@@ -788,55 +874,69 @@ class MongoStore:
         """
         with self._asking():
             if replicated:
-                self._hosts.with_options(read_concern=_LINEARIZABLE).find_one({"_id": REGISTERED}, {"_id": True})
+                self._hosts.with_options(read_concern=_LINEARIZABLE).find_one({"_id": REGISTERED_ID}, {"_id": True})
 
     def _poll(self, stop: threading.Event) -> Iterator[Sign]:
-        last = b""
+        """Fingerprints, compared at each turn: those of what brokers change at every change, which cost next to
+        nothing, and those of everything as often as they may cost."""
+        ours, everything = self._fingerprints(OURS), self._fingerprints(EVERYTHING)
+        due = float("-inf")
         while not stop.is_set():
             asked = time.monotonic()
-            with self._asking():
-                digest = self._digest()
-            yield Sign(digest != last, asked)
-            last = digest
+            keys = ours.differing()
+            if time.monotonic() >= due:
+                keys = _both(keys, everything.differing())
+                due = time.monotonic() + everything.took / _DIGEST_SHARE - self._poll_seconds
+            elif keys:
+                # Or what was just told of would be told of again when their turn comes.
+                everything.note(keys)
+            yield Sign(keys is None or bool(keys), asked, keys)
             stop.wait(max(0.0, asked + self._poll_seconds - time.monotonic()))
 
-    def _digest_in_time(self) -> tuple[bytes | None, float]:
-        """A digest, None where the server could not make one in time, and when the next one is due."""
-        start = time.monotonic()
-        digest = None
-        try:
-            with pymongo.timeout(self._timeout):
-                digest = self._digest()
-        except PyMongoError as error:
-            if not error.timeout:
-                raise StoreUnavailable(self._explain(error)) from error
-        now = time.monotonic()
-        return digest, now + max(_DIGEST_SECONDS, (now - start) / _DIGEST_SHARE)
+    def _fingerprints(self, of: Mapping[str, Any]) -> Fingerprints:
+        def registered(expression: Mapping[str, Any]) -> int | None:
+            stages = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
+            with self._asking():
+                return next((each["seen"] for each in self._majority(self._hosts).aggregate(stages)), None)
+
+        return Fingerprints(of, pools=self._aggregate, registered=registered, digest=self._digest)
+
+    def _aggregate(self, stages: Stages) -> list[RawBSONDocument] | None:
+        """What an aggregation gives for all pools, for a part of them at a time where the server is slow; None where
+        it does not know the expressions.
+
+        Raises:
+            StoreUnavailable: it does not answer, or is too slow for any part.
+        """
+        while True:
+            found: list[RawBSONDocument] = []
+            try:
+                for part in range(self._parts):
+                    only = {"$match": {"$expr": {"$eq": [{"$mod": [BUCKET, self._parts]}, part]}}}
+                    with self._asking():
+                        cursor = self._majority(self._pools).aggregate([*([only] if self._parts > 1 else ()), *stages])
+                        found += cursor
+            except _TooSlow:
+                self.ping()  # where it does not even answer this, less would take as long
+                if self._parts >= BUCKETS:
+                    raise
+                self._parts *= 4
+            except StoreUnavailable as error:
+                if getattr(error.__cause__, "code", None) in _UNKNOWN_EXPRESSION:
+                    return None
+                raise
+            else:
+                return found
 
     def _digest(self) -> bytes:
-        """A fingerprint of everything that `load` reads, computed by the server where it can."""
-        if self._server_digests:
-            try:
-                return b"".join(self._digest_of(collection) for collection in (self._pools, self._hosts))
-            except OperationFailure as error:
-                if error.code not in _UNKNOWN_EXPRESSION:
-                    raise
-                self._server_digests = False
+        """A fingerprint of everything that is read of pools and registered hosts, computed here."""
         digest = hashlib.blake2b()
-        for collection in (self._pools, self._hosts):
-            digest.update(b"\0")
-            for batch in collection.with_options(read_concern=_MAJORITY).find_raw_batches({}, {"change.diff": False}):
-                digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
+        with self._asking():
+            for collection in (self._pools, self._hosts):
+                digest.update(b"\0")
+                for batch in self._majority(collection).find_raw_batches({}, {"change.diff": False}):
+                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
         return digest.digest()
-
-    @staticmethod
-    def _digest_of(collection: _Documents) -> bytes:
-        # The sum does not depend on the order in which documents come; as a decimal it is exact.
-        each = {"$sum": {"$toDecimal": {"$toHashedIndexKey": "$$ROOT"}}}
-        groups = collection.with_options(read_concern=_MAJORITY).aggregate(
-            [{"$group": {"_id": None, "count": {"$sum": 1}, "sum": each}}]
-        )
-        return b"".join(group.raw for group in groups) or b"\0"
 
     def close(self) -> None:
         self._client.close()
@@ -854,7 +954,7 @@ class MongoStore:
                 raise RequestRefused(
                     Code.TOO_LARGE, f"The change is larger than MongoDB takes: {error}. Split it into smaller ones."
                 ) from None
-            raise StoreUnavailable(self._explain(error)) from error
+            raise (_TooSlow if error.timeout else StoreUnavailable)(self._explain(error)) from error
 
     def _explain(self, error: PyMongoError) -> str:
         where = f"MongoDB at {self._hosts_in_uri}"
@@ -886,6 +986,28 @@ class MongoStore:
                 "It is busy, or too few members of the replica set are there to confirm a write."
             )
         return f"{where} failed: {_first_line(error)}. See mongod's log if it stays."
+
+
+def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:
+    """The keys of the documents that events of a change stream are about, each with the change that its last event
+    tells of, where that is a broker's; None where an event is about more than a document."""
+    keys: dict[Key, str] = {}
+    for event in events:
+        kind = event["operationType"]
+        if kind not in _OF_DOCUMENTS:
+            return None
+        document_id = event["documentKey"]["_id"]
+        if event["ns"]["coll"] == "pools":
+            # Somebody else may put back a document of ours, its change included. Who only updates one does not.
+            keys[key_of(document_id)] = str(event.get("change", "")) if kind == "update" else ""
+        elif document_id == REGISTERED_ID:
+            keys[REGISTERED] = ""
+    return keys
+
+
+def _both(keys: dict[Key, str] | None, others: dict[Key, str] | None) -> dict[Key, str] | None:
+    # What is told of without a change is to be read whatever the other side knows.
+    return None if keys is None or others is None else {**keys, **others}
 
 
 def _packed(data: bytes, seen: dt.datetime) -> dict[str, Any]:

@@ -20,10 +20,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import TypeVar
 
 import msgspec
@@ -32,10 +33,11 @@ from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
 from . import Irreconcilable, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .records import names, settle, to_milliseconds
+from .rows import Key, Piece, Row, gathered
 
 log = logging.getLogger("afpools.store")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in the file as `PRAGMA user_version`; 0 is a file that SQLite has just made."""
 
 _SCHEMA = """
@@ -64,17 +66,31 @@ CREATE TABLE farm (
 """
 
 # Since version 2, whoever writes pools is counted, brokers and people alike: SQLite itself only counts commits, and
-# most of those are the list of renders, or a probe.
-_COUNT = "UPDATE counts SET count = count + 1 WHERE name = 'pools'"
+# most of those are the list of renders, or a probe. Since version 3, the count is also kept with each name.
 _COUNTS = (
     "CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counts (name, count) VALUES ('pools', 0), ('probes', 0)",
+)
+_TOUCHED = (
+    "CREATE TABLE touched (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX touched_count ON touched (count)",
     *(
-        f"CREATE TRIGGER pools_{event.lower()} AFTER {event} ON pools BEGIN {_COUNT}; END"
-        for event in ("INSERT", "UPDATE", "DELETE")
+        f"CREATE TRIGGER pools_{event.lower()} AFTER {event} ON pools BEGIN "
+        "UPDATE counts SET count = count + 1 WHERE name = 'pools'; "
+        + "".join(
+            f"INSERT INTO touched SELECT {name}, count FROM counts WHERE name = 'pools' "
+            "ON CONFLICT (name) DO UPDATE SET count = excluded.count; "
+            for name in names_touched
+        )
+        + "END"
+        for event, names_touched in (("INSERT", ["NEW.name"]), ("UPDATE", ["OLD.name", "NEW.name"]), ("DELETE", ["OLD.name"]))
     ),
 )
-_UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS), 1: _COUNTS}
+_OLD_TRIGGERS = tuple(f"DROP TRIGGER pools_{event}" for event in ("insert", "update", "delete"))
+_UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS, *_TOUCHED), 1: (*_COUNTS, *_TOUCHED), 2: (*_OLD_TRIGGERS, *_TOUCHED)}
+
+# As many pools are read at a time. Ten thousand hosts in each are a second.
+_AT_A_TIME = 200
 
 # Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
 _WATCH_SECONDS = 0.5
@@ -125,19 +141,42 @@ class SqliteStore:
         self._log_has_commits = False
 
     def load(self) -> Contents:
-        pools: dict[str, Pool] = {}
-        problems: list[str] = []
+        return gathered(self.scan())
+
+    def scan(self) -> Iterator[Piece]:
         with self._transaction() as db:
-            for name, *rest in db.execute("SELECT name, hosts, description, colour FROM pools ORDER BY name"):
-                try:
-                    pools[name] = _pool(name, *rest)
-                except msgspec.MsgspecError as error:
-                    problems.append(
-                        f"The pool {name!r} in {self._path} cannot be read and counts as absent: {error}. "
-                        "Restore a backup, or fix or delete that row."
-                    )
-        registered = pools.pop("", Pool(""))
-        return Contents(pools, registered, tuple(problems))
+            names = [name for (name,) in db.execute("SELECT name FROM pools ORDER BY name")]
+        yield Piece({}, 0, len(names))
+        for done in range(0, len(names), _AT_A_TIME):
+            some = names[done : done + _AT_A_TIME]
+            yield Piece(self._read_rows(some), done + len(some), len(names))
+
+    def read(self, keys: Collection[Key], names: Collection[str] = ()) -> dict[Key, Row]:
+        wanted = list({*keys, *names})
+        found: dict[Key, Row] = {}
+        for done in range(0, len(wanted), _AT_A_TIME):
+            found |= self._read_rows(wanted[done : done + _AT_A_TIME])
+        return found
+
+    def _read_rows(self, names: Sequence[Key]) -> dict[Key, Row]:
+        with self._transaction() as db:
+            found = db.execute(
+                "SELECT pools.name, hosts, description, colour, count FROM pools LEFT JOIN touched USING (name) "
+                f"WHERE pools.name IN ({','.join('?' * len(names))})",  # noqa: S608 - nothing but question marks
+                names,
+            ).fetchall()
+        rows: dict[Key, Row] = {}
+        for name, *rest, count in found:
+            change = "" if count is None else str(count)
+            try:
+                rows[name] = Row(_pool(name, *rest), (), change)
+            except msgspec.MsgspecError as error:
+                problem = (
+                    f"The pool {name!r} in {self._path} cannot be read and counts as absent: {error}. "
+                    "Restore a backup, or fix or delete that row."
+                )
+                rows[name] = Row(None, (problem,), change)
+        return rows
 
     def apply(self, change: Change) -> Entry:
         with self._transaction(write=True) as db:
@@ -192,11 +231,17 @@ class SqliteStore:
             count = -1
             while not stop.is_set():
                 asked, last = time.monotonic(), count
+                keys: dict[Key, str] = {}
                 with self._explained():
                     self._check_files(opened)
                     (count,) = opened.db.execute("SELECT count FROM counts WHERE name = 'pools'").fetchone()
+                    if count != last:
+                        # Whatever came in between has a greater count, and is found once more at the next turn.
+                        touched = opened.db.execute("SELECT name, count FROM touched WHERE count > ?", (last,))
+                        keys = {name: str(its) for name, its in touched}
                     self._empty_log(opened.db)
-                yield Sign(count != last, asked)
+                # A count that is smaller than before is another file's.
+                yield Sign(count != last, asked, None if last < 0 or count < last else keys)
                 stop.wait(_WATCH_SECONDS)
         finally:
             self._let_go(opened)
@@ -550,7 +595,8 @@ def _label(record: Record) -> str:
 
 
 def _pool(name: str, hosts: str, description: str, colour: str) -> Pool:
-    return Pool(name, msgspec.json.decode(hosts, type=tuple[str, ...]), description, colour)
+    # Each name is kept once, however many pools it is in.
+    return Pool(name, tuple(map(intern, msgspec.json.decode(hosts, type=tuple[str, ...]))), description, colour)
 
 
 @dataclass(eq=False)

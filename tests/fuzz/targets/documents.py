@@ -45,7 +45,8 @@ _AS_THE_DRIVER: CodecOptions[RawBSONDocument] = CodecOptions(
 def check(data: bytes) -> None:
     """Reading never fails: what cannot be used is left out, with one sentence that says so."""
     document = RawBSONDocument(data, _AS_THE_DRIVER)
-    contents = documents.read_contents([document], document)
+    key, row = documents.read_row(document)
+    contents = Picture({} if row is None else {key: row, REGISTERED: documents.read_registered_row(document)}).contents
     for problem in contents.problems:
         assert problem.endswith(".")
     for name, pool in contents.pools.items():
@@ -53,7 +54,7 @@ def check(data: bytes) -> None:
         assert 1 <= len(name) <= 64
         assert all(isinstance(host, str) and host for host in pool.hosts)
         assert len(set(pool.hosts)) == len(pool.hosts)
-    twice = documents.read_contents([document, document], None)
+    twice = Picture({} if row is None else {key: row, b"another": row}).contents
     assert not twice.pools
     assert bool(contents.pools) == any("More than one document" in problem for problem in twice.problems)
     for read in (documents.read_change, documents.read_history, documents.read_step):

@@ -1,0 +1,174 @@
+"""What stores read, a pool at a time, and the contents that are put together from it: no I/O.
+
+Strategy: a store gives each pool as a `Row` under a `Key` that stays the same while the pool is renamed. `Picture` keeps
+them all, and makes new `Contents` of the few that were read again. Nothing here costs what did not change, apart from
+one copy of a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..pools import Contents, Pool
+
+Key = str | bytes
+"""Where a store keeps a pool: the name in SQLite, the `_id` of the document in MongoDB."""
+
+REGISTERED: Key = ""
+"""The key of the hosts registered by hand, in every store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a store holds under one key.
+
+    Args:
+        pool: None where it cannot be read as a pool. The hosts registered by hand are the pool whose name is empty.
+        problems: a sentence for everything that was left out.
+        change: which change made it, as `Sign.keys` names it; empty where that is not known.
+    """
+
+    pool: Pool | None
+    problems: tuple[str, ...] = ()
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of everything a store holds.
+
+    Args:
+        rows: what was read; a key that is not in any piece is not there.
+        done: how many keys have been read so far.
+        total: how many there are.
+    """
+
+    rows: Mapping[Key, Row]
+    done: int
+    total: int
+
+
+class Picture:
+    """Everything that was read of a store. One thread at a time may use it.
+
+    Args:
+        rows: what was read.
+    """
+
+    def __init__(self, rows: Mapping[Key, Row] | None = None) -> None:
+        self._rows: dict[Key, Row] = {}
+        self._claims: dict[str, tuple[Key, ...]] = {}
+        self._problems: dict[Key, tuple[str, ...]] = {}
+        self._twice: set[str] = set()
+        self.contents = Contents()
+        """What follows from it; the very same object as long as nothing else follows."""
+        self.take(rows or {})
+
+    def row(self, key: Key) -> Row | None:
+        """What was last read under a key, None where nothing was there."""
+        return self._rows.get(key)
+
+    def keys(self, names: Iterable[str]) -> set[Key]:
+        """The keys of the pools that have these names."""
+        return {key for name in names for key in self._claims.get(name, ())}
+
+    @property
+    def claimants(self) -> set[Key]:
+        """The keys of pools that have a name together."""
+        return self.keys(self._twice)
+
+    def replace(self, rows: Mapping[Key, Row]) -> None:
+        """Takes in everything, read anew: what is not in `rows` is not there any more."""
+        self.take({**dict.fromkeys(self._rows.keys() - rows.keys()), **rows})
+
+    def take(self, rows: Mapping[Key, Row | None]) -> None:
+        """Takes in what was read again; None for what is not there any more."""
+        names: set[str] = set()
+        told = False
+        registered = self.contents.registered
+        for key, row in rows.items():
+            last = self._rows.get(key)
+            if row == last:
+                # Only by whom it was made may be known better now.
+                if row is not None and last is not None and row.change != last.change:
+                    self._rows[key] = row
+                continue
+            if row is not None and last is not None and row.pool == last.pool:
+                # The same object: what was derived of it stays right.
+                row = Row(last.pool, row.problems, row.change)
+            if row is None:
+                del self._rows[key]
+            else:
+                self._rows[key] = row
+            problems = row.problems if row else ()
+            if problems != self._problems.get(key, ()):
+                told = True
+                self._problems.pop(key, None)
+                if problems:
+                    self._problems[key] = problems
+            if key == REGISTERED:
+                registered = (row and row.pool) or Pool("")
+                continue
+            names |= self._claim(key, last, row)
+        told = self._settle_claims(names) or told
+        pools = last_pools = self.contents.pools
+        changed = {name: self._single(name) for name in names}
+        if any(last_pools.get(name) is not pool for name, pool in changed.items()):
+            pools = now = dict(last_pools)
+            for name, pool in changed.items():
+                now.pop(name, None)
+                if pool is not None:
+                    now[name] = pool
+        elif not told and registered is self.contents.registered:
+            return
+        self.contents = Contents(pools, registered, self._sentences() if told else self.contents.problems)
+
+    def _claim(self, key: Key, last: Row | None, row: Row | None) -> set[str]:
+        """Notes under which name a key's pool goes; returns the names for which something is different."""
+        old = last.pool if last else None
+        new = row.pool if row else None
+        if old is new:
+            return set()
+        if old is not None and (new is None or new.name != old.name):
+            rest = tuple(each for each in self._claims[old.name] if each != key)
+            if rest:
+                self._claims[old.name] = rest
+            else:
+                del self._claims[old.name]
+        if new is not None and (old is None or new.name != old.name):
+            self._claims[new.name] = (*self._claims.get(new.name, ()), key)
+        return {pool.name for pool in (old, new) if pool is not None}
+
+    def _settle_claims(self, names: set[str]) -> bool:
+        """Whether other names than before are claimed by several."""
+        twice = {name for name in names if len(self._claims.get(name, ())) > 1}
+        if twice == self._twice & names:
+            return False
+        self._twice = (self._twice - names) | twice
+        return True
+
+    def _single(self, name: str) -> Pool | None:
+        """The pool of that name; None where there is none, or where several claim it.
+
+        Which of them the artist means is anybody's guess, and a job must not run on a guess.
+        """
+        keys = self._claims.get(name, ())
+        return self._rows[keys[0]].pool if len(keys) == 1 else None
+
+    def _sentences(self) -> tuple[str, ...]:
+        pools = [sentence for key, problems in self._problems.items() if key != REGISTERED for sentence in problems]
+        twice = [
+            f"More than one document in the collection pools is named {name!r}; that pool counts as absent, and no "
+            "pool can be changed until `afpools pool repair` has resolved it."
+            for name in sorted(self._twice)
+        ]
+        return (*pools, *twice, *self._problems.get(REGISTERED, ()))
+
+
+def gathered(pieces: Iterable[Piece]) -> Contents:
+    """What follows from everything a store holds."""
+    rows: dict[Key, Row] = {}
+    for piece in pieces:
+        rows |= piece.rows
+    return Picture(rows).contents
