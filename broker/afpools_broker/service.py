@@ -504,7 +504,7 @@ class Service:
         entries = self._store.history(pool=params.pool, limit=params.limit, before=params.before)
         if not entries:
             return protocol.HistoryListResult(entries=[])
-        undoing = self._undoing(entries[-1].id, lambda: self._keeper.current.contents)
+        undoing = self._undoing(entries[-1].id, lambda _names: self._keeper.current.contents)
         return protocol.HistoryListResult(entries=[_public(entry, undoing.why_not(entry)) for entry in entries])
 
     # --- writes ---------------------------------------------------------------------------------------------------
@@ -578,10 +578,13 @@ class Service:
         So all members are registered before the change, while the pool still has them. Those that another broker added
         since this one last read the store are only known from what the store then took out, and registered after it.
         """
-        self._register_hosts(change, self._keeper.current.fences.members.get(change.pool, frozenset()))
+        fences = self._keeper.current.fences
+        self._register_hosts(change, fences.members.get(change.pool, frozenset()) - fences.farm)
 
     def _register_leavers(self, change: Change, entry: Entry) -> None:
-        """
+        """Registers what the store took out, with what is registered already: so the same request again is recognised,
+        and does not take back that one of these hosts was forgotten since.
+
         Raises:
             RequestRefused: with what was made and what was not; the same request again does the rest.
         """
@@ -595,12 +598,12 @@ class Service:
             ) from None
 
     def _register_hosts(self, change: Change, hosts: frozenset[str]) -> None:
-        """Registers those hosts, as the farm spells them, that are not; `change` is the one that makes it necessary."""
-        new = tuple(sorted(hosts - self._keeper.current.fences.farm))
-        if new:
+        """Registers hosts, as the farm spells them; `change` is the one that makes it necessary."""
+        if hosts:
             # A change may take two such steps, and may be sent again: each step has one id of its own.
-            request_id = f"{change.request_id} {fingerprint(new)}"
-            self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=new))
+            names = tuple(sorted(hosts))
+            request_id = f"{change.request_id} {fingerprint(names)}"
+            self._keeper.apply(Change(op="hosts.register", who=change.who, request_id=request_id, hosts=names))
 
     def _change(self, peer: Peer, op: str, params: protocol.Write) -> Change:
         moment = self._moment()
@@ -671,7 +674,7 @@ class Service:
                 Code.BAD_REQUEST, f"There is no change {entry_id!r} in the history. Take one that the history shows."
             )
         # In this order: of a change that is made meanwhile the trail may lack a step, never the pools its effect.
-        undoing = self._undoing(entry.id, lambda: self._keeper.reload().contents)
+        undoing = self._undoing(entry.id, lambda names: self._keeper.reload(names).contents)
         change = replace(change, undoes=entry.id)
         try:
             pool, swap = undoing.plan(entry)
@@ -679,9 +682,14 @@ class Service:
             return replace(change, pool=entry.pool, plan=refusal)
         return replace(change, pool=pool, plan=swap)
 
-    def _undoing(self, since: str, contents: Callable[[], Contents]) -> Undoing:
+    def _undoing(self, since: str, contents: Callable[[set[str]], Contents]) -> Undoing:
+        """
+        Args:
+            since: id of the oldest entry that may be undone.
+            contents: gives the contents in which the pools of some names, at least, are as new as they have to be.
+        """
         trail = self._store.trail(since=since, limit=REACH)
-        return Undoing(trail, contents())
+        return Undoing(trail, contents({name for step in trail for name in (step.pool, *(step.diff.name or ()))}))
 
     # --- Afanasy's own pools --------------------------------------------------------------------------------------
 
@@ -725,7 +733,11 @@ class Service:
             request_id=f"{params.request_id} {fingerprint(path)}",
             pool=native_name(path),
         )
-        snapshots = chain((lambda: self._keeper.current,), repeat(self._keeper.reload))
+
+        def reload() -> Snapshot:
+            return self._keeper.reload((first.pool,))
+
+        snapshots = chain((lambda: self._keeper.current,), repeat(reload))
 
         def plan() -> Change:
             return replace(first, plan=native_swap(next(snapshots)(), path, hosts))

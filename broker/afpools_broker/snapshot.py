@@ -1,9 +1,9 @@
 """The picture of pools and farm that reads are answered from, and the thread that keeps it true.
 
 Strategy: a `Snapshot` never changes; a new one replaces it in one assignment, so that a reader needs no lock, and no
-lock is ever held while the store is asked. A load that began earlier than the one already shown is thrown away, so
-that an older picture can never replace a newer one. What is costly to derive (the farm's spelling of each pool,
-masks) lives in `Fences`, which outlives a snapshot as long as neither the pools nor the names and versions on the farm
+reader ever waits for the store. Pools are read by `following`, which sees to it that an older picture never replaces a
+newer one. What is costly to derive (the farm's spelling of each pool, masks) lives in `Fences`, which outlives a
+snapshot as long as neither the pools nor the names and versions on the farm
 change: renders go busy and free every second, and masks do not care.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,11 +21,13 @@ import msgspec
 from .config import Names
 from .engines import ANY_ENGINE, Engines, engines_of
 from .farm import Farm, Render
+from .following import Following
 from .hosts import Spelling
 from .masks import Mask, exclude_mask
 from .pools import Change, Contents, Entry, Pool, unknown_pool
 from .protocol import Code, Dialect, HostSummary, RequestRefused, Style
 from .store import PoolStore, StoreUnavailable
+from .store.rows import REGISTERED
 from .tally import Listing, Tally, listing
 
 log = logging.getLogger("afpools.store")
@@ -194,8 +196,6 @@ class Snapshot:
                 engines = last.fences.engines
             else:
                 engines = engines_of(farm.renders)
-        if last is not None and contents == last.contents:
-            contents = last.contents
         # Sets are compared name by name, also a set with itself.
         if last is not None and (hosts is last.fences.farm or hosts == last.fences.farm):
             # The same names, kept once; and what follows from them, where it follows from the same pools.
@@ -297,13 +297,12 @@ class SnapshotKeeper:
         self._store = store
         self._by_hand = by_hand
         self._names: Names = names
+        self._following = Following(store, self._see_pools)
         self._lock = threading.Lock()  # never held while the store is asked
         self._stop = threading.Event()
         self._loaded = threading.Event()
         self._snapshot: Snapshot | None = None
         self._farm: Farm | None = None
-        self._loads_begun = 0
-        self._load_shown = 0
         self._confirmed = float("-inf")
         self._closed = ""
         self.trouble = "The store has not answered yet."
@@ -333,8 +332,9 @@ class SnapshotKeeper:
             RequestRefused: `store_unavailable`: this broker has not seen its store since it started.
         """
         if self._snapshot is None:
+            why = self._following.progress or self.trouble
             raise RequestRefused(
-                Code.STORE_UNAVAILABLE, f"This broker does not know the pools yet: {self.trouble} Try again shortly."
+                Code.STORE_UNAVAILABLE, f"This broker does not know the pools yet: {why} Try again shortly."
             )
         return self._snapshot
 
@@ -343,13 +343,13 @@ class SnapshotKeeper:
         """Whether there is a snapshot."""
         return self._snapshot is not None
 
-    def reload(self) -> Snapshot:
-        """A snapshot of the store as it is now.
+    def reload(self, pools: Collection[str]) -> Snapshot:
+        """A snapshot with the pools of these names as they are in the store now.
 
         Raises:
             StoreUnavailable: it does not answer.
         """
-        self._load()
+        self._following.read(names=pools)
         return self.current
 
     @property
@@ -358,7 +358,7 @@ class SnapshotKeeper:
         return max(0.0, time.monotonic() - self._confirmed)
 
     def apply(self, change: Change) -> Entry:
-        """Writes a change to the store, and reads the store again, so that its author finds it at once.
+        """Writes a change to the store, and reads that pool again, so that its author finds it at once.
 
         Raises:
             RequestRefused: what `PoolStore.apply` raises, and `store_unavailable`.
@@ -380,7 +380,10 @@ class SnapshotKeeper:
             ) from None
         try:
             # Even for a change that the store recalls as made before: it may have been undone since.
-            self._load()
+            self._following.read(
+                names={change.pool, entry.pool, *(entry.diff.name or ())} - {""},
+                keys=() if change.pool else (REGISTERED,),
+            )
         except Exception as error:
             # The change is safe in the store, and that is what is answered; the watch will bring it.
             log.warning("Could not read back a change: %s", error, exc_info=not isinstance(error, StoreUnavailable))
@@ -400,15 +403,8 @@ class SnapshotKeeper:
             if self._snapshot is not None:
                 self._show(self._snapshot.contents)
 
-    def _load(self) -> None:
+    def _see_pools(self, contents: Contents) -> None:
         with self._lock:
-            self._loads_begun += 1
-            load = self._loads_begun
-        contents = self._store.load()
-        with self._lock:
-            if load < self._load_shown:
-                return
-            self._load_shown = load
             if self._snapshot is None or contents.problems != self._snapshot.contents.problems:
                 for problem in contents.problems:
                     log.warning("%s", problem)
@@ -429,8 +425,12 @@ class SnapshotKeeper:
         while not self._stop.is_set():
             try:
                 for sign in self._store.watch(self._stop):
-                    if sign.changed:
-                        self._load()
+                    if sign.changed and sign.keys is None:
+                        self._following.read_all(self._stop)
+                    elif sign.keys:
+                        self._following.read_changed(sign.keys)
+                    if self._stop.is_set():
+                        return
                     self._confirmed = sign.asked
                     if said:
                         log.info("The store (%s) answers again.", self._store.kind)

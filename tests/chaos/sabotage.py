@@ -8,14 +8,16 @@ shown ever after, with the age that the store itself confirms.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from afpools_broker import broker
-from afpools_broker.pools import Change, Contents, Entry
+from afpools_broker.pools import Change, Entry
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore, open_store
 from afpools_broker.store.records import settle
+from afpools_broker.store.rows import Key, Piece, Row
 from afpools_tools.cli import main
 
 
@@ -30,17 +32,30 @@ class LyingStore:
         self._store = store
         self._lies = itertools.cycle(("drop", "keep", "deny", "again"))
         self._again: dict[tuple[str, ...], Change] = {}
-        self._first: Contents | None = None
+        self._first: dict[Key, Row] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def load(self) -> Contents:
+    def scan(self) -> Iterator[Piece]:
         """What it held when it had the pools that stay."""
-        contents = self._store.load()
-        if self._first is None and len(contents.pools) >= 3:
-            self._first = contents
-        return self._first or contents
+        rows = self._read_first() or self._everything()
+        yield Piece(rows, len(rows), len(rows))
+
+    def read(self, keys: Collection[Key], names: Collection[str] = ()) -> Mapping[Key, Row]:
+        """The same."""
+        first = self._read_first()
+        if first is None:
+            return self._store.read(keys, names)
+        return {key: row for key, row in first.items() if key in keys or (row.pool and row.pool.name in names)}
+
+    def _read_first(self) -> dict[Key, Row] | None:
+        if self._first is None and len(self._store.load().pools) >= 3:
+            self._first = self._everything()
+        return self._first
+
+    def _everything(self) -> dict[Key, Row]:
+        return {key: row for piece in self._store.scan() for key, row in piece.rows.items()}
 
     def apply(self, change: Change) -> Entry:
         """Applies one change, or says so."""

@@ -97,8 +97,9 @@ class PoolStore(Protocol):
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
         """Tells when something may have changed, whoever changed it and however.
 
-        Yields a change at once, of anything, and whenever there may be something new; otherwise at least every two seconds that
-        the store has confirmed what there was. Its silence is no such sign. Ends within a second once `stop` is set.
+        Yields a change of anything at once, and a change whenever there may be something new; otherwise at least every
+        two seconds that the store has confirmed what there was. Its silence is no such sign. Ends within a second once
+        `stop` is set.
         """
 
     def ping(self) -> float:

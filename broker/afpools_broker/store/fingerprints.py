@@ -90,9 +90,7 @@ class Fingerprints:
         keys: dict[Key, str] = {} if registered == last else {REGISTERED: ""}
         for bucket in buckets:
             seen, there = self._seen.get(bucket, {}), now.get(bucket, {})
-            keys.update(
-                (key, "") for key in seen.keys() | there.keys() if seen.get(key) != there.get(key)
-            )
+            keys.update((key, "") for key in seen.keys() | there.keys() if seen.get(key) != there.get(key))
         for bucket in buckets:
             self._seen[bucket] = now.get(bucket, {})
         self._sums, self._last = sums, registered

@@ -19,7 +19,8 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
@@ -205,7 +206,7 @@ class MongoStore:
             done += read
             yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
 
-    def read(self, keys: Collection[Key], names: Collection[str] = ()) -> dict[Key, Row]:
+    def read(self, keys: abc.Collection[Key], names: abc.Collection[str] = ()) -> dict[Key, Row]:
         found: dict[Key, Row | None] = {}
         with self._asking():
             self._list_collections()
@@ -256,13 +257,24 @@ class MongoStore:
                         f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
                         "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
                     ) from error
-                self.ping()  # where it does not even answer this, less would take as long
+                self._answer_at_all()
                 self._piece = max(1, len(some) // 4)
                 continue
             if time.monotonic() - start < self._timeout / 8:
                 self._piece = min(self._piece * 2, _LARGEST_PIECE)
             done += len(some)
             yield rows, len(some)
+
+    def _answer_at_all(self) -> None:
+        """Sees whether a server that was too slow would be quicker with less.
+
+        Raises:
+            StoreUnavailable: it does not even answer a ping.
+        """
+        try:
+            self.ping()
+        except _TooSlow as error:
+            raise StoreUnavailable(str(error)) from error
 
     @staticmethod
     def _majority(collection: _Documents) -> _Documents:
@@ -278,19 +290,14 @@ class MongoStore:
         with self._asking():
             self._complete_history()
             found = list(
-                self._majority(self._history)
-                .find(query, batch_size=_ONE_GO)
-                .sort("_id", DESCENDING)
-                .limit(limit)
+                self._majority(self._history).find(query, batch_size=_ONE_GO).sort("_id", DESCENDING).limit(limit)
             )
         return [entry for entry in map(read_history, found) if entry is not None]
 
     def entry(self, entry_id: str) -> Entry | None:
         with self._asking():
             self._complete_history()
-            found = self._majority(self._history).find_one(
-                {"_id": {"$eq": entry_id}, "changed": True}
-            )
+            found = self._majority(self._history).find_one({"_id": {"$eq": entry_id}, "changed": True})
         return None if found is None else read_history(found)
 
     def trail(self, *, since: str, limit: int) -> list[Step]:
@@ -836,7 +843,7 @@ class MongoStore:
                 self._confirm_majority(replicated)
                 # Before it is read, so that what changes meanwhile makes the next one differ.
                 everything = self._fingerprints(EVERYTHING)
-                everything.differing()
+                self._compare(everything)
                 due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
                 # Only now, so that nothing is missed between what is read and the first event.
                 yield Sign(True, asked)
@@ -856,7 +863,7 @@ class MongoStore:
                     cursor = more["cursor"]["id"]
                     keys = _keys_of(more["cursor"]["nextBatch"])
                     if time.monotonic() >= due:
-                        keys = _both(keys, everything.differing())
+                        keys = _both(keys, self._compare(everything))
                         due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
                     yield Sign(keys is None or bool(keys), asked, keys)
             finally:
@@ -885,7 +892,7 @@ class MongoStore:
             asked = time.monotonic()
             keys = ours.differing()
             if time.monotonic() >= due:
-                keys = _both(keys, everything.differing())
+                keys = _both(keys, self._compare(everything))
                 due = time.monotonic() + everything.took / _DIGEST_SHARE - self._poll_seconds
             elif keys:
                 # Or what was just told of would be told of again when their turn comes.
@@ -895,11 +902,20 @@ class MongoStore:
 
     def _fingerprints(self, of: Mapping[str, Any]) -> Fingerprints:
         def registered(expression: Mapping[str, Any]) -> int | None:
-            stages = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
+            stages: list[Mapping[str, Any]] = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
             with self._asking():
                 return next((each["seen"] for each in self._majority(self._hosts).aggregate(stages)), None)
 
         return Fingerprints(of, pools=self._aggregate, registered=registered, digest=self._digest)
+
+    @staticmethod
+    def _compare(everything: Fingerprints) -> dict[Key, str] | None:
+        """What differs, as far as the server can tell; None where that may be anything."""
+        try:
+            return everything.differing()
+        except _TooSlow as error:
+            log.warning("Everything is read again, because the server was too slow to compare it: %s", error)
+            return None
 
     def _aggregate(self, stages: Stages) -> list[RawBSONDocument] | None:
         """What an aggregation gives for all pools, for a part of them at a time where the server is slow; None where
@@ -912,12 +928,12 @@ class MongoStore:
             found: list[RawBSONDocument] = []
             try:
                 for part in range(self._parts):
-                    only = {"$match": {"$expr": {"$eq": [{"$mod": [BUCKET, self._parts]}, part]}}}
+                    some: Mapping[str, Any] = {"$match": {"$expr": {"$eq": [{"$mod": [BUCKET, self._parts]}, part]}}}
+                    pipeline = [some, *stages] if self._parts > 1 else list(stages)
                     with self._asking():
-                        cursor = self._majority(self._pools).aggregate([*([only] if self._parts > 1 else ()), *stages])
-                        found += cursor
+                        found += list(self._majority(self._pools).aggregate(pipeline))
             except _TooSlow:
-                self.ping()  # where it does not even answer this, less would take as long
+                self._answer_at_all()
                 if self._parts >= BUCKETS:
                     raise
                 self._parts *= 4

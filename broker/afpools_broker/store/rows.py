@@ -1,8 +1,7 @@
 """What stores read, a pool at a time, and the contents that are put together from it: no I/O.
 
-Strategy: a store gives each pool as a `Row` under a `Key` that stays the same while the pool is renamed. `Picture` keeps
-them all, and makes new `Contents` of the few that were read again. Nothing here costs what did not change, apart from
-one copy of a dictionary.
+Strategy: a store gives each pool as a `Row` under a `Key`. `Picture` keeps them all, and makes new `Contents` of the
+few that were read again. What did not change costs nothing here, apart from the copy of a dictionary.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ class Picture:
                 now.pop(name, None)
                 if pool is not None:
                     now[name] = pool
-        elif not told and registered is self.contents.registered:
+        elif not told and registered == self.contents.registered:
             return
         self.contents = Contents(pools, registered, self._sentences() if told else self.contents.problems)
 

@@ -71,20 +71,30 @@ _COUNTS = (
     "CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counts (name, count) VALUES ('pools', 0), ('probes', 0)",
 )
+
+
+def _trigger(event: str, *touched: str) -> str:
+    """What counts one kind of statement; `touched` are the names in it."""
+    note = (
+        "INSERT INTO touched SELECT {}, count FROM counts WHERE name = 'pools' "
+        "ON CONFLICT (name) DO UPDATE SET count = excluded.count; "
+    )
+    return "".join(
+        (
+            f"CREATE TRIGGER pools_{event.lower()} AFTER {event} ON pools BEGIN ",
+            "UPDATE counts SET count = count + 1 WHERE name = 'pools'; ",
+            *map(note.format, touched),
+            "END",
+        )
+    )
+
+
 _TOUCHED = (
     "CREATE TABLE touched (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX touched_count ON touched (count)",
-    *(
-        f"CREATE TRIGGER pools_{event.lower()} AFTER {event} ON pools BEGIN "
-        "UPDATE counts SET count = count + 1 WHERE name = 'pools'; "
-        + "".join(
-            f"INSERT INTO touched SELECT {name}, count FROM counts WHERE name = 'pools' "
-            "ON CONFLICT (name) DO UPDATE SET count = excluded.count; "
-            for name in names_touched
-        )
-        + "END"
-        for event, names_touched in (("INSERT", ["NEW.name"]), ("UPDATE", ["OLD.name", "NEW.name"]), ("DELETE", ["OLD.name"]))
-    ),
+    _trigger("INSERT", "NEW.name"),
+    _trigger("UPDATE", "OLD.name", "NEW.name"),
+    _trigger("DELETE", "OLD.name"),
 )
 _OLD_TRIGGERS = tuple(f"DROP TRIGGER pools_{event}" for event in ("insert", "update", "delete"))
 _UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS, *_TOUCHED), 1: (*_COUNTS, *_TOUCHED), 2: (*_OLD_TRIGGERS, *_TOUCHED)}
@@ -162,8 +172,8 @@ class SqliteStore:
         with self._transaction() as db:
             found = db.execute(
                 "SELECT pools.name, hosts, description, colour, count FROM pools LEFT JOIN touched USING (name) "
-                f"WHERE pools.name IN ({','.join('?' * len(names))})",  # noqa: S608 - nothing but question marks
-                names,
+                "WHERE pools.name IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(names).decode(),),
             ).fetchall()
         rows: dict[Key, Row] = {}
         for name, *rest, count in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo.errors import DuplicateKeyError
 from tests.broker.store import fake_mongo
-from tests.broker.store.places import Place, add, change, create, delete, opened, register, remove, rename, undo
+from tests.broker.store.places import (
+    PATIENT,
+    Place,
+    add,
+    change,
+    create,
+    delete,
+    following,
+    opened,
+    register,
+    remove,
+    rename,
+    undo,
+    wait_until,
+)
 from tests.mongod import with_database
 
 from afpools_broker.pools import Change, Contents, Entry, PlanOutdated, Pool
@@ -738,3 +755,61 @@ def test_watching_ends_soon_after_it_is_told_to(store: PoolStore) -> None:
         watcher.stop.set()
         watcher._thread.join(1 * SLACK)
         assert not watcher._thread.is_alive()
+
+
+# --- following, a pool at a time ------------------------------------------------------------------------------------
+
+
+def _by_hand(place: Place, name: str, host: str) -> None:
+    """Somebody edits the database itself: a pool gets another host, none, or another name, or goes; or there is one."""
+    if place.kind == "sqlite":
+        with sqlite3.connect(place.uri.removeprefix("sqlite:///"), timeout=PATIENT) as db:
+            db.execute("UPDATE pools SET hosts = json_array(?) WHERE name = ?", (host, name))
+            db.execute("UPDATE OR IGNORE pools SET name = ? WHERE name = 'c'", (host,))
+            db.execute("DELETE FROM pools WHERE name = ?", (f"{name}x",))
+            db.execute("INSERT OR IGNORE INTO pools VALUES (?, '[\"y\"]', '', '')", (f"{host}{name}",))
+        db.close()
+        return
+    with pymongo.MongoClient[dict[str, Any]](place.uri) as client:
+        pools = client.get_default_database()["pools"]
+        # The last one keeps length and change as they were: nothing but the whole document tells.
+        pools.update_one({"name": name}, {"$set": {"clients": [{"hostname": host}]}})
+        pools.update_one({"name": name}, {"$set": {"clients.0.hostname": host.swapcase()}})
+        pools.insert_one({"name": f"{host}{name}", "clients": [{"hostname": "y"}]})
+        pools.insert_one({"name": "twice", "clients": []}) if host == "x" else pools.delete_one({"name": "twice"})
+
+
+@on_real
+@settings(
+    max_examples=4,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    rounds=st.lists(
+        st.tuples(st.lists(st.tuples(st.booleans(), _changes), max_size=6), _names, st.sampled_from("xyz")),
+        min_size=2,
+        max_size=3,
+    )
+)
+def test_what_is_followed_is_what_everything_read_anew_would_be(
+    make_place: MakePlace, rounds: list[tuple[list[tuple[bool, Change]], str, str]]
+) -> None:
+    with opened(make_place()) as place:
+        mine, theirs = place.open(), place.open()
+        theirs.apply(create("a", "x"))
+        with following(mine) as keeper:
+            for changes, name, host in rounds:
+                for here, asked in changes:
+                    with suppress(RequestRefused):
+                        if here:
+                            entry = keeper.apply(asked)
+                            pool = keeper.current.contents.pools.get(entry.pool)
+                            assert not entry.pool or (pool.revision if pool else "") == entry.after
+                        else:
+                            theirs.apply(asked)
+                wait_until(lambda: keeper.current.contents == theirs.load())
+                with suppress(sqlite3.IntegrityError, DuplicateKeyError):
+                    _by_hand(place, name, host)
+                wait_until(lambda: keeper.current.contents == theirs.load())
+            assert not keeper.trouble

@@ -14,6 +14,7 @@ from tests.fuzz.target import Target, stateless
 
 from afpools_broker.pools import Diff, Entry, Pool
 from afpools_broker.store import StoreUnavailable, documents
+from afpools_broker.store.rows import REGISTERED, Picture
 
 _ENTRY = Entry(
     id="e1",

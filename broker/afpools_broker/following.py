@@ -1,0 +1,150 @@
+"""Keeps a picture of a store true by reading what changed, and no more.
+
+Strategy: whoever reads, reads with the one lock held, and what was read is in the picture before the lock is let go. So
+of two readings of a pool the later one counts, and an older picture never replaces a newer. Everything at once is read
+in pieces, between which others may read; what they have read since counts more than the piece it was in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from .pools import Contents
+from .store import PoolStore, StoreUnavailable
+from .store.rows import Key, Picture, Row
+
+log = logging.getLogger("afpools.store")
+
+# Somebody who reads a large database for the first time wants to know that it goes on.
+_PROGRESS_SECONDS = 5.0
+
+# Between two pieces, others get their turn: a lock alone would go to the same thread again.
+_TURN_SECONDS = 0.001
+
+# An author waits at most this long for his change to be seen here. Clients give up after two seconds.
+_READ_BACK_SECONDS = 1.0
+
+
+class Following:
+    """The picture of a store. Safe to use from any thread.
+
+    Args:
+        store: where pools are kept.
+        show: is told of new contents, in their order, one at a time.
+    """
+
+    def __init__(self, store: PoolStore, show: Callable[[Contents], None]) -> None:
+        self._store = store
+        self._show = show
+        self._turn = threading.Lock()  # held while the store is read, and until what was read is shown
+        self._picture: Picture | None = None
+        self._read_since: dict[Key, Row | None] | None = None  # while everything is read in pieces
+        self._looked_at: set[Key] = set()
+        self._shown: Contents | None = None
+        self.progress = ""
+        """How far the first reading of everything has come, a sentence; empty when there is nothing to say."""
+
+    def read_all(self, stop: threading.Event) -> None:
+        """Reads everything; gives up when `stop` is set.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        begun = said = time.monotonic()
+        rows: dict[Key, Row] = {}
+        pieces = self._store.scan()
+        try:
+            while not stop.is_set():
+                with self._turn:
+                    if self._read_since is None:
+                        self._read_since = {}
+                    piece = next(pieces, None)
+                    if piece is None:
+                        self._take_all(rows)
+                        break
+                    rows |= piece.rows
+                    for key in piece.rows:
+                        self._read_since.pop(key, None)
+                if self._picture is None:
+                    self.progress = f"{piece.done:,} of {piece.total:,} pools have been read so far."
+                if time.monotonic() >= said + _PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    log.info("Reading the store (%s): %d of %d pools so far", self._store.kind, piece.done, piece.total)
+                time.sleep(_TURN_SECONDS)
+        finally:
+            self._read_since = None
+            self.progress = ""
+        if said > begun:
+            log.info("Read the store (%s): %d pools in %.1f s", self._store.kind, len(rows), time.monotonic() - begun)
+
+    def _take_all(self, rows: dict[Key, Row]) -> None:
+        for key, row in (self._read_since or {}).items():
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+        picture = self._picture or Picture()
+        picture.replace(rows)
+        self._show_now(picture)
+        self._picture = picture
+
+    def read(self, keys: Collection[Key] = (), names: Collection[str] = ()) -> None:
+        """Reads these again, and the pools that have, or had, these names.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or others have been reading for too long.
+        """
+        if not self._turn.acquire(timeout=_READ_BACK_SECONDS):
+            raise StoreUnavailable(f"The store ({self._store.kind}) is still being read for somebody else.")
+        try:
+            picture = self._picture
+            if picture is None:
+                return
+            self._read(picture, {*keys, *picture.keys(names)}, names)
+            self._show_now(picture)
+        finally:
+            self._turn.release()
+
+    def read_changed(self, keys: Mapping[Key, str]) -> None:
+        """Reads what a sign of the store names, unless it was read since.
+
+        Args:
+            keys: as `Sign.keys`.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        with self._turn:
+            picture = self._picture
+            if picture is None:
+                return
+            news = [key for key, change in keys.items() if not _has(picture.row(key), change)]
+            if news:
+                self._read(picture, news, ())
+            self._show_now(picture)
+
+    def _show_now(self, picture: Picture) -> None:
+        self._settle(picture)
+        if picture.contents is not self._shown:
+            self._show(picture.contents)
+            self._shown = picture.contents
+
+    def _read(self, picture: Picture, keys: Collection[Key], names: Collection[str]) -> None:
+        found: dict[Key, Row | None] = {**dict.fromkeys(keys), **self._store.read(keys, names)}
+        picture.take(found)
+        if self._read_since is not None:
+            self._read_since.update(found)
+
+    def _settle(self, picture: Picture) -> None:
+        """Looks again at pools that have a name together: one of them may have been read before the other took it."""
+        if picture.claimants - self._looked_at:
+            self._read(picture, picture.claimants, ())
+        self._looked_at = picture.claimants
+
+
+def _has(row: Row | None, change: str) -> bool:
+    """Whether a row was read after that change."""
+    return bool(change) and row is not None and row.change == change

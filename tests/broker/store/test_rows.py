@@ -1,0 +1,74 @@
+"""What is put together from pieces is what everything at once would give."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools_broker.pools import Pool
+from afpools_broker.store.rows import REGISTERED, Key, Picture, Piece, Row, gathered
+
+_names = st.sampled_from(["fx", "gx", "night"])
+_hosts = st.lists(st.sampled_from("abc"), unique=True, max_size=3).map(tuple)
+_rows = st.builds(
+    Row,
+    pool=st.none() | st.builds(Pool, _names, _hosts, st.sampled_from(["", "x"])),
+    problems=st.sampled_from([(), ("This was left out.",)]),
+    change=st.sampled_from(["", "1", "2"]),
+)
+_registered = st.builds(Row, pool=st.none() | st.builds(Pool, st.just(""), _hosts))
+_news = st.lists(
+    st.tuples(st.sampled_from([b"1", b"2", b"3", b"4"]), st.none() | _rows)
+    | st.tuples(st.just(REGISTERED), st.none() | _registered),
+    max_size=4,
+).map(dict)
+
+
+@given(st.lists(st.tuples(_news, st.booleans()), max_size=12))
+def test_reading_what_changed_leads_where_reading_everything_does(
+    steps: list[tuple[dict[Key, Row | None], bool]],
+) -> None:
+    picture = Picture()
+    there: dict[Key, Row] = {}
+    for news, everything in steps:
+        for key, row in news.items():
+            there.pop(key, None)
+            if row is not None:
+                there[key] = row
+        last = picture.contents
+        if everything:
+            picture.replace(there)
+        else:
+            picture.take(news)
+        whole = Picture(there)
+        now = picture.contents
+        assert (now.pools, now.registered) == (whole.contents.pools, whole.contents.registered)
+        assert sorted(now.problems) == sorted(whole.contents.problems)
+        assert picture.claimants == whole.claimants
+        assert {key: picture.row(key) for key in there} == there
+        # What is as it was stays the same object, for what was derived of it stays right.
+        assert now is last or now != last
+        for name, pool in last.pools.items():
+            assert now.pools.get(name) != pool or now.pools[name] is pool
+
+
+def test_two_that_claim_one_name_are_both_absent_until_one_lets_go_of_it() -> None:
+    one, other = Row(Pool("fx", ("a",))), Row(Pool("fx", ("b",)))
+    picture = Picture({b"1": one, b"2": other})
+    assert picture.contents.pools == {}
+    assert "'fx'" in picture.contents.problems[0]
+    assert picture.claimants == picture.keys(["fx"]) == {b"1", b"2"}
+    picture.take({b"2": Row(Pool("gx", ("b",)))})
+    assert set(picture.contents.pools) == {"fx", "gx"}
+    assert picture.contents.problems == ()
+    assert not picture.claimants
+
+
+def test_pieces_together_are_everything() -> None:
+    pieces = [
+        Piece({b"1": Row(Pool("fx"))}, 1, 2),
+        Piece({b"2": Row(Pool("gx")), REGISTERED: Row(Pool("", ("a",)))}, 2, 2),
+    ]
+    contents = gathered(iter(pieces))
+    assert set(contents.pools) == {"fx", "gx"}
+    assert contents.registered.hosts == ("a",)
