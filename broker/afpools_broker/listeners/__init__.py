@@ -7,16 +7,22 @@ one understandable log line for each peer that was not let in.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
+import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from ..credentials import Credentials
 from ..peer_log import PeerLog
 from ..service import Service, Statistics
+from .doorkeeper import Doorkeeper
 from .refusals import Refusals
 from .shares import Shares
 from .workers import Workers
+
+# Connections that the kernel keeps until they are accepted.
+_BACKLOG = 512
 
 
 class ListenError(Exception):
@@ -93,6 +99,31 @@ class Listener(ABC):
         self._peer_log = shared.peer_log
         self._statistics = shared.statistics
         self._statistics.connection(self.name, 0)  # none is a number, too
+
+    def _listen(self, *, dualstack: bool) -> tuple[socket.socket, Doorkeeper]:
+        """Opens the port, and sets `port` to the real one.
+
+        Args:
+            dualstack: an IPv6 address takes IPv4 as well, where the system can do that.
+
+        Raises:
+            ListenError: in use, not allowed, or not an address of this machine.
+        """
+        ipv6 = ipaddress.ip_address(self.address).version == 6
+        listening = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ipv6:
+                both = dualstack and socket.has_dualstack_ipv6()
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+            listening.setblocking(False)
+            listening.bind((self.address, self.port))
+            doorkeeper = Doorkeeper(listening, _BACKLOG)
+        except OSError as error:
+            listening.close()
+            raise ListenError(cannot_listen(self.name, self.address, self.port, error.errno or 0)) from None
+        self.port = listening.getsockname()[1]
+        return listening, doorkeeper
 
     @abstractmethod
     def bind(self) -> None:

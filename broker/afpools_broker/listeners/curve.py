@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import logging
 import math
 import os
@@ -47,7 +46,7 @@ from ..memory import give_back
 from ..peer_log import network_of
 from ..protocol import Code, encode_error
 from ..service import Sender
-from . import Listener, ListenError, Shared, cannot_listen
+from . import Listener, Shared
 from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
 from .shares import Full
 
@@ -124,6 +123,7 @@ class CurveListener(Listener):
         self._done: SimpleQueue[tuple[CurveConnection, Sequence[bytes], bytes, bytes]] = SimpleQueue()
         self._wake_out, self._wake_in = socket.socketpair()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._listening: socket.socket | None = None
         self._stopping = False
         self._pending = 0
         self._connections = Connections(shared.shares)
@@ -163,20 +163,17 @@ class CurveListener(Listener):
         seconds = max(1, math.ceil(limits.heartbeat_seconds))
         router.tcp_keepalive, router.tcp_keepalive_cnt = 1, 2
         router.tcp_keepalive_idle = router.tcp_keepalive_intvl = seconds
-        router.backlog = 512
         router.monitor(_MONITOR_ENDPOINT, _EVENTS)
         self._monitor = context.socket(zmq.PAIR)
         self._monitor.linger = 0
         # With a mark, libzmq's own thread would wait here for us, and all peers for it.
         self._monitor.rcvhwm = 0
         self._monitor.connect(_MONITOR_ENDPOINT)
-        ipv6 = ipaddress.ip_address(self.address).version == 6
-        router.ipv6 = ipv6
-        try:
-            router.bind(f"tcp://[{self.address}]:{self.port}" if ipv6 else f"tcp://{self.address}:{self.port}")
-        except zmq.ZMQError as error:
-            raise ListenError(cannot_listen(self.name, self.address, self.port, error.errno or 0)) from None
-        self.port = int(str(router.get_string(zmq.LAST_ENDPOINT)).rstrip("\0").rpartition(":")[2])
+        # Opened here, so that the kernel can be told whom to keep out; libzmq accepts from it, and closes its own copy.
+        listening, self._doorkeeper = self._listen(dualstack=True)
+        self._listening = listening
+        router.setsockopt(zmq.USE_FD, os.dup(listening.fileno()))
+        router.bind(f"tcp://127.0.0.1:{self.port}")  # the address counts for nothing then
 
     def start(self) -> None:
         self._thread.start()
@@ -200,7 +197,8 @@ class CurveListener(Listener):
         reading = True
         watch_at = sweep_at = time.monotonic()
         while True:
-            ready = dict(poller.poll(int(_WATCH_SECONDS * 1000) if self._connections else None))
+            is_busy = self._connections or self._doorkeeper.kept_out
+            ready = dict(poller.poll(int(_WATCH_SECONDS * 1000) if is_busy else None))
             try:
                 if self._wake_out.fileno() in ready:
                     self._wake_out.recv(4096)
@@ -215,6 +213,7 @@ class CurveListener(Listener):
                 now = time.monotonic()
                 if now >= watch_at:
                     watch_at = now + _WATCH_SECONDS
+                    self._doorkeeper.look(now)
                     self._watch(now, drained=drained)
                 if now >= sweep_at:
                     sweep_at = now + _SWEEP_SECONDS
@@ -236,6 +235,9 @@ class CurveListener(Listener):
             self._router.disable_monitor()
             for source in (self._router, self._zap, self._echo, self._echoed, self._monitor):
                 source.close()
+            if self._listening is not None:
+                self._doorkeeper.close()
+                self._listening.close()
             self._context.term()
             self._context = None
             self._echo_folder.cleanup()
@@ -531,6 +533,7 @@ class CurveListener(Listener):
             # Before anything is made for it: where one comes too many, thousands do.
             watch.shut()
             watch.close()
+            self._doorkeeper.note_closed(watch.host, time.monotonic())
             rate = self._shares.limits.new_connections_per_second
             self._refusals.refuse(
                 self.name,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
@@ -28,8 +27,9 @@ from afpools import zmtp
 from ..config import LimitsSection
 from ..credentials import CredentialRefused, Peer, TlsPeer
 from ..memory import give_back
+from ..peer_log import network_of
 from ..service import Sender
-from . import Listener, ListenError, Shared, address_text, cannot_listen
+from . import Listener, Shared, address_text
 from .encrypted import Encrypted
 from .shares import Client, Full, Strangers
 
@@ -87,15 +87,7 @@ class TlsListener(Listener):
 
     def bind(self) -> None:
         self._context = self._credentials.server_context()
-        ipv6 = ipaddress.ip_address(self.address).version == 6
-        family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        try:
-            listening = socket.create_server((self.address, self.port), family=family, backlog=512)
-        except OSError as error:
-            raise ListenError(cannot_listen(self.name, self.address, self.port, error.errno or 0)) from None
-        listening.setblocking(False)
-        self._socket = listening
-        self.port = listening.getsockname()[1]
+        self._socket, self._doorkeeper = self._listen(dualstack=False)
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._all_gone = asyncio.Event()
@@ -110,6 +102,7 @@ class TlsListener(Listener):
                 self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(wait + 0.1)
         elif self._socket is not None:
+            self._doorkeeper.close()
             self._socket.close()
             self._loop.close()
 
@@ -123,6 +116,7 @@ class TlsListener(Listener):
         sweeping = self._loop.create_task(self._sweep())
         await self._stopping.wait()
         self._loop.remove_reader(self._socket)
+        self._doorkeeper.close()
         self._socket.close()
         for connection in list(self._connections):
             connection.stop()
@@ -161,6 +155,7 @@ class TlsListener(Listener):
         where = address_text(host, port)
         if not self._shares.arrives(host):
             plain.close()
+            self._doorkeeper.note_closed(network_of(host), self._loop.time())
             self._refusals.refuse(
                 self.name,
                 where,
@@ -224,6 +219,7 @@ class TlsListener(Listener):
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self._loop.time()
+            self._doorkeeper.look(now)
             for connection in list(self._connections):
                 try:
                     connection.look(now)
