@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from afpools_broker.config import ConfigError, LimitsSection, build
 from afpools_broker.credentials import Peer
+from afpools_broker.listeners.curve_connections import Connections
 from afpools_broker.listeners.refusals import Refusals
 from afpools_broker.listeners.shares import BARRED_SECONDS, Bucket, Full, Shares, Strangers
 from afpools_broker.listeners.workers import Workers
@@ -119,6 +120,14 @@ def test_an_address_is_known_again_whatever_its_port() -> None:
 
 
 # --- before a credential is shown -----------------------------------------------------------------------------------
+
+
+def test_over_curve_each_new_connection_has_another_one_closed_though_libzmq_tells_of_it_later() -> None:
+    made, _ = shares(handshakes_per_address=3)
+    connections = Connections(made)
+    surplus = [connections.add(descriptor, None, 0.0) for descriptor in range(10)]
+    assert surplus[:3] == [None] * 3
+    assert len(set(surplus[3:])) == 7
 
 
 def test_who_says_nothing_makes_room_for_who_comes_later() -> None:

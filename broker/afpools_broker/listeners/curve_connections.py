@@ -290,7 +290,11 @@ class Connections:
         self.remove(descriptor)
         connection = self._by_descriptor[descriptor] = CurveConnection(watch, now)
         self._shaking_hands[connection] = None
-        return self._strangers.add(connection.host, connection)
+        surplus = self._strangers.add(connection.host, connection)
+        if surplus is not None:
+            # libzmq tells later that it is closed, and the next new one would be given the same to close.
+            self._strangers.remove(surplus.host, surplus)
+        return surplus
 
     def remove(self, descriptor: int) -> CurveConnection | None:
         """Notes that a connection is closed; None where there is none."""
