@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from copy import copy
 from itertools import chain, product
 
-from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-
 from .config import Names
+from .folding import LONGEST_NAME, NAME
 from .pools import as_afrender_would, has_domain, unique
 from .protocol import Code, RequestRefused
 
@@ -22,13 +21,9 @@ MAX_HOSTS_PER_CHANGE = 100_000
 """As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory. Names that
 are written one by one are limited by what they are written in."""
 
-# Renders can be named anything with `afrender -hostname`, but a name with white space, a comma or a bracket in it is
-# far more often a list or a range that was mistyped.
-_LONGEST_NAME = 253
-_NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{_LONGEST_NAME}}}")
 # A range is N, N-M or N-M/S, and lists of them. ClusterShell, which folds our names, is not asked to expand them: it
 # takes digits beside a bracket for a part of its numbers, so that 1[9-10] are the 92 names from 19 to 110 there.
-_DIGITS = rf"[0-9]{{1,{_LONGEST_NAME}}}"
+_DIGITS = rf"[0-9]{{1,{LONGEST_NAME}}}"
 _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
 _RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
@@ -60,7 +55,7 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
                 f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To take every host that "
                 f"fits of today's farm, write: afpools pool add POOL --match {_shown(pattern)}",
             )
-        if _NAME.fullmatch(pattern):
+        if NAME.fullmatch(pattern):
             names.append(pattern)
             continue
         if not _RANGE.fullmatch(pattern):
@@ -95,10 +90,10 @@ def _expanded(pattern: str) -> list[str]:
         list(chain.from_iterable(_numbers(pattern, part) for part in piece.split(","))) if inside else [piece]
         for inside, piece in ((number % 2, piece) for number, piece in enumerate(pieces))
     ]
-    if (longest := sum(max(map(len, choice)) for choice in choices)) > _LONGEST_NAME:
+    if (longest := sum(max(map(len, choice)) for choice in choices)) > LONGEST_NAME:
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"{_shown(pattern)} makes a name of {longest:,} characters, and {_LONGEST_NAME} are allowed.",
+            f"{_shown(pattern)} makes a name of {longest:,} characters, and {LONGEST_NAME} are allowed.",
         )
     return ["".join(name) for name in product(*choices)]
 
@@ -149,16 +144,6 @@ def how_many(pattern: str) -> int:
         )
         total *= sum(counts)
     return total
-
-
-def fold(names: Iterable[str]) -> str:
-    """Names as people read them: `gpu-[1-8],pc-[01-40]`. The opposite of `expand`."""
-    plain: list[str] = []
-    odd: list[str] = []
-    for name in unique(names):
-        (plain if _NAME.fullmatch(name) and not set(name) & set("!&^@*?%") else odd).append(name)
-    folded = str(NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)) if plain else ""
-    return ",".join([folded, *sorted(odd)] if folded else sorted(odd))
 
 
 class Spelling:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
-from .hosts import Spelling, fold
+from .folding import fold
+from .hosts import Spelling
 from .nearest import nearest
 from .pools import has_domain, unique
 from .protocol import Code, RequestRefused

@@ -60,7 +60,9 @@ def test_a_command_is_listed_with_the_first_paragraph_of_its_own_help(name: str)
         "host --help",
         "pool list",
         "pool list --json --timeout 3 --profile PROFILE",
+        "pool show fx",
         "pool show fx --json",
+        "pool history",
         "mask fx",
         "host list",
         "pool create other",
@@ -83,7 +85,9 @@ def test_what_takes_long_to_import_is_not_imported_where_it_is_not_needed(
         check=False,
     )
     assert done.returncode == (2 if command == "nonsense" else 0), done.stderr
-    assert done.stderr.splitlines()[-1] == ""
+    # Names are folded by a library, in a part of the broker that has nothing else.
+    folds = {"afpools_broker", "ClusterShell"} if command in ("pool show fx", "pool history") else set()
+    assert set(done.stderr.splitlines()[-1].split()) <= folds
 
 
 # --- values on the command line, read without pydantic --------------------------------------------------------------

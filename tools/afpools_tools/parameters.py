@@ -1,6 +1,6 @@
 """Reads the values on a command line without pydantic, which would take a third of the time that a command takes.
 
-typer converts values with pydantic (since 0.26) and imports it for the first option of any command, given or not: 75 of
+typer converts values with pydantic (since 0.29) and imports it for the first option of any command, given or not: 75 of
 the 205 ms of CPU that `afpools pool list` took. Almost always there is nothing to convert.
 
 Strategy: only a value whose meaning is beyond doubt is read here. Everything else is left to typer, and so is every

@@ -12,7 +12,7 @@ from tests.fuzz.mutations import changed_json, changed_text, edited
 from tests.fuzz.target import Check, Target, stateless
 
 from afpools import Pool, pool_menu
-from afpools_broker import hosts
+from afpools_broker import folding, hosts
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_tools import exchange, scan
 from afpools_tools.output import CommandError
@@ -89,7 +89,7 @@ def check_ranges(data: bytes) -> None:
     assert len(set(names)) == len(names)
     assert hosts.expand(names, _KNOWN) == names
     if len(names) < 1000:
-        folded = hosts.fold(names)
+        folded = folding.fold(names)
         parts = [part for part in _split(folded) if part]
         assert set(hosts.expand(parts, frozenset(names))) == set(names), folded
 
@@ -115,6 +115,7 @@ def _changed_ranges(data: bytes, random: Random) -> bytes:
 # --- what is remembered ---------------------------------------------------------------------------------------------
 
 _MENU = {
+    "profile": "",
     "fetched": 1.7e9,
     "pools": [{"name": "fx", "hosts": 3, "revision": "r", "description": "", "colour": "#ff8800"}],
 }
@@ -133,7 +134,7 @@ def _remembered(folder: Path) -> Iterator[Check]:
 
     def check(data: bytes) -> None:
         file.write_bytes(data)
-        menu = pool_menu._remembered(str(file))
+        menu = pool_menu._remembered(str(file), "")
         # What every interface does with it, each time it draws.
         for shown in (menu, pool_menu.Menu(menu.pools, menu.fetched, False, "The broker does not answer.")):
             assert isinstance(shown.status(1.8e9), str)

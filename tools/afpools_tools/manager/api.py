@@ -23,7 +23,8 @@ from msgspec import Struct
 
 from afpools import AfpoolsError, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool, OutcomeUnknown
 from afpools.profile import Endpoint, Profile
-from afpools_broker.hosts import Spelling, fold
+from afpools_broker.folding import fold
+from afpools_broker.hosts import Spelling
 from afpools_broker.mask_check import check
 
 from .. import exchange
