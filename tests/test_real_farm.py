@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.broker.store.places import wait_until
 from tests.studio import studio
 
 from afpools import Client, MaskNotExpressible
@@ -89,6 +90,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     ):
         hosts = online()
         assert len(hosts) >= 3, f"the farm has too few renders online: {hosts}"
+        wait_until(lambda: client.health()["farm"]["age"] is not None)
         client.create_pool("two", [hosts[0].upper(), hosts[2]])
         # On a farm with pc-1 and pc-10 that is the case that `find` cannot express.
         client.create_pool("longest", [max(hosts, key=lambda host: (any(host.startswith(o) for o in hosts), host))])

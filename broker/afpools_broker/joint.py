@@ -41,6 +41,7 @@ def joined(
     known: Collection[str],
     accept: Sequence[Dialect],
     no_find: str = "",
+    max_bytes: int = LENGTH_LIMIT,
 ) -> Mask:
     """The exclude mask that keeps a job off every host outside the pool, and off those that its own mask excludes.
 
@@ -53,6 +54,7 @@ def joined(
         known: all known hosts.
         accept: the mask types the caller can set.
         no_find: as `masks.exclude_mask`.
+        max_bytes: the same, of both masks together.
 
     Raises:
         RequestRefused: `bad_request` for a mask that afserver would not compile, or not read to its end; `empty_pool`
@@ -92,13 +94,15 @@ def joined(
             why = refusal.message
             continue
         joint = _side_by_side(pools, dialect, theirs)
-        if (size := len(joint.text.encode())) > LENGTH_LIMIT:
-            why = f"together the two masks take {size:,} bytes, more than a command line can carry ({LENGTH_LIMIT:,})"
+        if (size := len(joint.text.encode())) > max_bytes:
+            why = f"together the two masks take {size:,} bytes, and {max_bytes:,} are allowed"
             continue
         try:
             return _proven(joint, dialect, meant, hosts)
         except ecmascript.NotJudged as error:
             why = f"what the two masks do together is not known here ({error})"
+        except ecmascript.NotCompiled as error:
+            why = f"afserver could not compile the two masks together ({error})"
     raise RequestRefused(
         Code.MASK_NOT_EXPRESSIBLE,
         f"The pool's mask cannot be joined with the job's own exclude mask, {_cut(own)}: {why}. {advice}",
@@ -143,10 +147,10 @@ def _side_by_side(pools: Mask, dialect: Dialect, theirs: _Own) -> Mask:
 
 
 def _proven(mask: Mask, dialect: Dialect, meant: set[str], hosts: Sequence[str]) -> Mask:
-    """The mask, read back as afserver would read it. It compiles as each of the two does, because it is no longer than
-    `LENGTH_LIMIT`.
+    """The mask, read back as afserver would read it.
 
     Raises:
+        ecmascript.NotCompiled: it takes more states than std::regex allows.
         ecmascript.NotJudged: what it means is not known here.
         MaskProofError: it does not mean what it should.
     """

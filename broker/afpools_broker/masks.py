@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from . import ecmascript, prefix_tree
-from .protocol import Code, Dialect, MaskType, RequestRefused, Style
+from .protocol import COMMAND_LINE_BYTES, MASK_BYTES, Code, Dialect, MaskType, RequestRefused, Style
 
 FIND_SEPARATORS = frozenset("|;,: ")
 """Where afserver cuts a `find` mask (af::strSplit). No other white space is among them."""
@@ -29,9 +29,9 @@ UNFIT_FOR_FIND = FIND_SEPARATORS | set(map(chr, range(0x20))) - set("\n\r\t")
 characters that it stores unescaped with the job (af::strEscape), so that it could not read the job back after a
 restart. A `regex` spells them as \\x01."""
 
-LENGTH_LIMIT = 24 * 1024
-"""No mask is longer, in bytes: AfStarter passes it as an argument of a command line, and Windows allows 32 KiB for all.
-It also keeps every regex below libstdc++'s 100,000 states: no byte of one costs more than three."""
+LENGTH_LIMIT = COMMAND_LINE_BYTES
+"""No mask is longer, in bytes, where the caller says nothing of how it sends the mask. It also keeps every regex below
+libstdc++'s 100,000 states: no byte of one costs more than three. A longer one is counted."""
 
 SHORT = 4 * 1024
 """What a `list` or `compact` may take, in bytes, where another style would take less. That is 340 names of 12
@@ -95,6 +95,7 @@ def exclude_mask(
     accept: Sequence[Dialect],
     style: Style = "list",
     no_find: str = "",
+    max_bytes: int = LENGTH_LIMIT,
 ) -> Mask:
     """The mask that excludes every known host but those of the pool, in the asked style or the next that is right.
 
@@ -106,16 +107,59 @@ def exclude_mask(
             shorter. `complement`: everything but the pool, which is made of the pool's names alone.
         no_find: a clause that says why this farm must not be given a mask that is right as `find` only; empty where it
             may.
+        max_bytes: how long the mask may be; at most `MASK_BYTES`.
 
     Raises:
         RequestRefused: `empty_pool`, or `mask_not_expressible`, naming what clashes.
         MaskProofError: a defect here.
     """
+    made = exclude_mask_within(inside, known, accept=accept, style=style, no_find=no_find, max_bytes=max_bytes)
+    if isinstance(made.mask, RequestRefused):
+        raise made.mask
+    return made.mask
+
+
+@dataclass(frozen=True)
+class MadeWithin:
+    """What `exclude_mask` makes, and for which lengths it would make the same.
+
+    Args:
+        mask: the mask, or why there is none.
+        least: the shortest `max_bytes` for which this is the answer.
+        below: the answer may be another from this `max_bytes` on; None where there is none beyond.
+    """
+
+    mask: Mask | RequestRefused
+    least: int = 0
+    below: int | None = None
+
+    def answers(self, max_bytes: int) -> bool:
+        """Whether this is what may be so long at most."""
+        return self.least <= max_bytes and (self.below is None or max_bytes < self.below)
+
+
+def exclude_mask_within(
+    inside: Collection[str],
+    known: Collection[str],
+    *,
+    accept: Sequence[Dialect],
+    style: Style = "list",
+    no_find: str = "",
+    max_bytes: int = LENGTH_LIMIT,
+) -> MadeWithin:
+    """The same as `exclude_mask`, for whoever keeps it. However many lengths are asked for, there are few answers: one
+    for each style that is the first to fit.
+
+    Raises:
+        MaskProofError: a defect here.
+    """
     if not inside:
-        raise RequestRefused(
-            Code.EMPTY_POOL, "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
+        return MadeWithin(
+            RequestRefused(
+                Code.EMPTY_POOL, "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
+            )
         )
-    drawing = _Drawing(inside, known, accept, no_find)
+    drawing = _Drawing(inside, known, accept, no_find, max_bytes)
     drafts: dict[Style, _Draft] = {}
     why_not: dict[Style, str] = {}
     for candidate in _FALL_BACK[style]:
@@ -130,12 +174,13 @@ def exclude_mask(
         why_not[candidate] = f"it would take {draft.size:,} bytes, and more than {SHORT:,} slow the farm down"
     else:
         if not drafts:
-            raise RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept, no_find))
+            refusal = RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept, no_find))
+            return MadeWithin(refusal, below=drawing.shortest_refused)
         # None is short, so the least long.
         chosen = min(drafts, key=lambda name: drafts[name].size)
     draft = drafts[chosen]
     drawing.prove(draft)
-    return Mask(
+    mask = Mask(
         text=draft.text,
         type=draft.type,
         style=chosen,
@@ -144,6 +189,7 @@ def exclude_mask(
         excluded_hosts=len(drawing.outside),
         covers_future_hosts=chosen == "complement",
     )
+    return MadeWithin(mask, draft.size, drawing.shortest_refused)
 
 
 def find_parts(mask: str) -> list[str]:
@@ -199,8 +245,11 @@ class _Drawing:
     """
 
     def __init__(
-        self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect], no_find: str
+        self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect], no_find: str, max_bytes: int
     ) -> None:
+        self.shortest_refused: int | None = None
+        """In bytes, of the drafts that were too long; more may be in this one."""
+        self._max_bytes = min(max_bytes, MASK_BYTES)
         self._accept = accept
         self._no_find = no_find
         pool = frozenset(inside)
@@ -216,9 +265,22 @@ class _Drawing:
     def draft(self, style: Style) -> _Draft | str:
         """The mask in one style, or why there is none."""
         draft = self._drafts[style]()
-        if isinstance(draft, _Draft) and draft.size > LENGTH_LIMIT:
-            return f"{draft.size:,} bytes are more than a command line can carry"
+        if isinstance(draft, str):
+            return draft
+        if draft.size > self._max_bytes:
+            return self._too_long(draft.size, f"{draft.size:,} bytes")
+        if draft.size > LENGTH_LIMIT and draft.type != "find":
+            needed = ecmascript.states(ecmascript.parse(draft.text))
+            if needed > ecmascript.STATE_LIMIT:
+                return f"{needed:,} states are more than std::regex allows ({ecmascript.STATE_LIMIT:,})"
         return draft
+
+    def _too_long(self, size: int, what: str) -> str:
+        """Why a draft is none; `size` is at least as much as it may take to be one."""
+        if size <= MASK_BYTES:
+            self.shortest_refused = min(size, self.shortest_refused or size)
+            return f"{what} are more than the caller can pass on"
+        return f"{what} are more than afserver takes"
 
     @cached_property
     def _cover(self) -> list[str] | str:
@@ -237,8 +299,8 @@ class _Drawing:
 
     def _list(self) -> _Draft | str:
         plain = "|".join(self.outside)
-        if len(plain) > LENGTH_LIMIT:
-            return f"{len(plain):,} characters are more than a command line can carry"
+        if len(plain) > self._max_bytes:
+            return self._too_long(len(plain), f"{len(plain):,} characters")
         reason = self._cover if isinstance(self._cover, str) else ""
         cut = next((name for name in self.outside if not UNFIT_FOR_FIND.isdisjoint(name)), None)
         if cut is not None and not reason:

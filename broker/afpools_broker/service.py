@@ -435,7 +435,9 @@ class Service:
             return False
         try:
             accept = self._accepted(params, _untyped_as(moment, params))
-            return moment.snapshot.fences.mask_at_hand((params.pool, params.style, accept)) is not None
+            return (
+                moment.snapshot.fences.mask_at_hand((params.pool, params.style, accept), params.max_bytes) is not None
+            )
         except RequestRefused:
             return True
 
@@ -487,9 +489,9 @@ class Service:
         accept = self._accepted(params, untyped)
         # Most have none, and this is what a broker does all day.
         if not params.exclude or not find_parts(params.exclude):
-            return fences.mask((params.pool, params.style, accept))
+            return fences.mask((params.pool, params.style, accept), params.max_bytes)
         return joined(
-            lambda accept: fences.mask((params.pool, params.style, accept)),
+            lambda accept: fences.mask((params.pool, params.style, accept), params.max_bytes),
             params.exclude,
             # Where such a job's masks are read as find, both readings count all the same: a regex would exclude
             # nothing then, which nobody means.
@@ -498,6 +500,7 @@ class Service:
             known=fences.nameable(params.pool),
             accept=accept,
             no_find=fences.engines.no_find,
+            max_bytes=min(params.max_bytes, protocol.MASK_BYTES),
         )
 
     def _history_list(self, _sender: Sender, params: protocol.HistoryList) -> protocol.HistoryListResult:
@@ -772,6 +775,11 @@ def _lets_later_hosts_in(mask: Mask, params: protocol.MaskParams) -> RequestRefu
         advice = ACCEPT_REGEX
     elif params.exclude:
         advice = "Shorten the job's own exclude mask, or take a pool of fewer hosts."
+    elif params.max_bytes < protocol.MASK_BYTES:
+        advice = (
+            "Send the job through af.Job, which can carry a longer mask (max_bytes), or take a pool of fewer hosts, or "
+            "of neighbours in their numbering."
+        )
     else:
         advice = "Take a pool of fewer hosts, or of neighbours in their numbering."
     return RequestRefused(

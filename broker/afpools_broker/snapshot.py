@@ -23,7 +23,7 @@ from .engines import ANY_ENGINE, Engines, engines_of
 from .farm import Farm, Render
 from .following import Following
 from .hosts import Spelling
-from .masks import Mask, exclude_mask
+from .masks import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within
 from .pools import Change, Contents, Entry, Pool, unknown_pool
 from .protocol import Code, Dialect, HostSummary, RequestRefused, Style
 from .store import PoolStore, StoreUnavailable
@@ -56,7 +56,8 @@ class Fences:
         self.engines = engines
         self.names = names
         self._contents = contents
-        self._masks: dict[MaskKey, Mask | RequestRefused] = {}
+        # However many lengths are asked for, each key has only as many answers as there are styles to fall back on.
+        self._masks: dict[MaskKey, tuple[MadeWithin, ...]] = {}
         self._tally: tuple[Farm, Tally] | None = None
 
     @cached_property
@@ -122,38 +123,55 @@ class Fences:
         kept = self._tally
         return kept[1] if kept is not None and kept[0] is farm else None
 
-    def mask_at_hand(self, key: MaskKey) -> Mask | None:
+    def mask_at_hand(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask | None:
         """The mask, if it has been made already.
 
         Raises:
             RequestRefused: it has been tried already, and there is none.
         """
-        made = self._masks.get(key)
-        if isinstance(made, RequestRefused):
-            raise RequestRefused(made.code, made.message)
-        return made
+        for made in self._masks.get(key, ()):
+            if made.answers(max_bytes):
+                return _given(made)
+        return None
 
-    def mask(self, key: MaskKey) -> Mask:
+    def mask(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask:
         """The mask, made now if need be.
+
+        Args:
+            key: which one.
+            max_bytes: how long it may be, as `masks.exclude_mask`.
 
         Raises:
             RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
         """
-        made = self.mask_at_hand(key)
-        if made is not None:
-            return made
+        at_hand = self.mask_at_hand(key, max_bytes)
+        if at_hand is not None:
+            return at_hand
         name, style, accept = key
         if name not in self.members:
             raise unknown_pool(name, self.members)
-        try:
-            made = exclude_mask(
-                self.members[name], self.nameable(name), accept=accept, style=style, no_find=self.engines.no_find
-            )
-        except RequestRefused as refusal:
-            self._masks[key] = refusal
-            raise
-        self._masks[key] = made
-        return made
+        made = exclude_mask_within(
+            self.members[name],
+            self.nameable(name),
+            accept=accept,
+            style=style,
+            no_find=self.engines.no_find,
+            max_bytes=max_bytes,
+        )
+        # Two threads may have made the same.
+        self._masks[key] = (made, *(kept for kept in self._masks.get(key, ()) if kept.least != made.least))
+        return _given(made)
+
+
+def _given(made: MadeWithin) -> Mask:
+    """
+    Raises:
+        RequestRefused: there is no such mask.
+    """
+    if isinstance(made.mask, RequestRefused):
+        # Raised again and again, one exception would gather the traces of all.
+        raise RequestRefused(made.mask.code, made.mask.message)
+    return made.mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,6 +144,7 @@ class Client:
         exclude_type: str = "either",
         user: str = "",
         future_hosts: str = "wanted",
+        max_bytes: Optional[int] = None,
     ) -> Mask:
         """The exclude mask that keeps a job on a pool. When this raises, the job must not be sent.
 
@@ -159,6 +160,8 @@ class Client:
             user: whose job it is; without, the broker cannot know how a mask without a type is read.
             future_hosts: `required`: raise `MaskNotExpressible` rather than take a mask that lets hosts in that
                 register later. `wanted`: take it, and see `covers_future_hosts`.
+            max_bytes: how long the mask may be, in UTF-8. By default, 24 kB: what a command line can carry on Windows.
+                `afpools.job.MAX_MASK_BYTES` for a job that is sent with `af.Job`.
         """
 
         def read(result: Any) -> Mask:
@@ -169,6 +172,8 @@ class Client:
                 raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not asked for")
             if future_hosts == "required" and not mask.covers_future_hosts:
                 raise BadAnswer("it sent a mask that lets hosts in that register later, which was not asked for")
+            if max_bytes is not None and len(mask.mask.encode()) > max_bytes:
+                raise BadAnswer(f"it sent a mask that is longer than the {max_bytes:,} bytes that were asked for")
             return mask
 
         params: Dict[str, Any] = {"pool": pool, "style": style, "accept": _names("accept", accept)}
@@ -180,6 +185,8 @@ class Client:
             params.update(user=user)
         if future_hosts != "wanted":
             params.update(future_hosts=future_hosts)
+        if max_bytes is not None:
+            params.update(max_bytes=max_bytes)
         return self._call("mask", params, read)
 
     def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:

@@ -33,6 +33,9 @@ _SEPARATORS = re.compile(r"[|;,: ]")
 # A single dot is common in names; no name has two beside each other, and none ends in one.
 _SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)")
 
+MAX_MASK_BYTES = 64 * 1024
+"""How long a mask may be that is sent with an `af.Job`: what afserver takes, and can still read quickly."""
+
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
 _NOTE = "_afpools_applied"
 
@@ -43,6 +46,7 @@ def apply_pool(
     client: Client,
     accept: Sequence[str] = ("regex", "find"),
     future_hosts: str = "required",
+    max_bytes: int = MAX_MASK_BYTES,
 ) -> Optional[Mask]:
     """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
 
@@ -58,6 +62,7 @@ def apply_pool(
         accept: the mask types that may be set on the job. What the farm understands, the broker knows.
         future_hosts: `required`: the job is not sent where its mask would let in hosts that register later. `wanted`:
             it is sent all the same.
+        max_bytes: how long the mask may be. Less where something else than `job.send()` passes it on.
 
     Returns:
         What was put on the job, None for no pool. Show its `warning`, if it has one, to whoever sends the job.
@@ -84,6 +89,7 @@ def apply_pool(
             exclude_type=own_type or "either",
             user=user,
             future_hosts=future_hosts,
+            max_bytes=max_bytes,
         )
         reading = own_type or mask.untyped_as
         mask_type = (reading or "find") if mask.mask_type == "any" else mask.mask_type

@@ -27,11 +27,12 @@ def join(
     known: Collection[str] = FARM,
     accept: Sequence[Dialect] = BOTH,
     style: masks.Style = "complement",
+    max_bytes: int = masks.LENGTH_LIMIT,
 ) -> Mask:
     def mask_in(dialects: tuple[Dialect, ...]) -> Mask:
-        return masks.exclude_mask(inside, known, accept=dialects, style=style)
+        return masks.exclude_mask(inside, known, accept=dialects, style=style, max_bytes=max_bytes)
 
-    return joined(mask_in, own, reading, inside=inside, known=known, accept=accept)
+    return joined(mask_in, own, reading, inside=inside, known=known, accept=accept, max_bytes=max_bytes)
 
 
 def let_through(mask: Mask, known: Collection[str] = FARM) -> set[str]:
@@ -102,8 +103,18 @@ def test_two_masks_that_are_too_long_together_are_refused(reading: Reading, acce
     own = "é" * 12_000  # 24,000 bytes, so that either mask alone is short enough
     refusal = refused(set(farm[:500]), own, reading, known=farm, accept=accept, style="compact")
     assert refusal.code == Code.MASK_NOT_EXPRESSIBLE
-    assert "bytes, more than a command line can carry (24,576)" in refusal.message
+    assert "bytes, and 24,576 are allowed" in refusal.message
     assert len(refusal.message) < 1000
+
+
+def test_two_masks_that_take_too_many_states_together_are_refused() -> None:
+    farm = [f"{n * 2654435761 % 2**32:08x}" for n in range(4000)]
+    own = "z|" * 24_000 + "z"  # 96,000 states
+    refusal = refused(set(farm[:2000]), own, "regex", known=farm, style="complement", max_bytes=65_536)
+    assert (refusal.code, "could not compile the two masks together" in refusal.message) == (
+        Code.MASK_NOT_EXPRESSIBLE,
+        True,
+    )
 
 
 def test_two_masks_whose_joint_size_is_not_known_are_refused() -> None:

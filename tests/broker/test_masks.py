@@ -15,9 +15,18 @@ from tests.bench_masks import pool_of, studio
 from tests.oracle import Oracle
 
 from afpools_broker import ecmascript, masks
-from afpools_broker.masks import LENGTH_LIMIT, SHORT, UNFIT_FOR_FIND, Mask, MaskProofError, exclude_mask
+from afpools_broker.masks import (
+    LENGTH_LIMIT,
+    SHORT,
+    UNFIT_FOR_FIND,
+    MadeWithin,
+    Mask,
+    MaskProofError,
+    exclude_mask,
+    exclude_mask_within,
+)
 from afpools_broker.pools import Contents, Pool
-from afpools_broker.protocol import Code, Dialect, RequestRefused, Style
+from afpools_broker.protocol import MASK_BYTES, Code, Dialect, RequestRefused, Style
 from afpools_broker.snapshot import Fences
 
 FIVE = [f"pc-0{n}" for n in range(1, 6)]
@@ -307,7 +316,7 @@ def test_a_mask_s_size_is_its_bytes() -> None:
     known = [f"{'é' * 12}-{n:05}" for n in range(1200)]
     mask = exclude_mask(["pc-01"], [*known, "pc-01"], accept=["find"], style="list")
     assert mask.style == "compact"
-    assert "37,199 bytes are more than a command line can carry" in mask.why
+    assert "37,199 bytes are more than the caller can pass on" in mask.why
 
 
 def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
@@ -316,10 +325,50 @@ def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
     for accept in (("regex",), ("find",), BOTH):
         for style in STYLES:
             message = refusal(known[::2], known, accept, style)
-            assert "command line" in message
+            assert "more than the caller can pass on" in message or "more than afserver takes" in message
             # Who can set a regex is not told to.
             assert ("Accept regex as well" in message) == ("regex" not in accept)
             assert ("A pool of fewer hosts" in message) == ("regex" in accept)
+
+
+def test_a_mask_as_long_as_afserver_takes_it_keeps_every_host_out(oracle: Oracle) -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(32):08x}" for _ in range(20_000)]
+    pool = known[:8000]
+    assert "more than the caller can pass on" in refusal(pool, known, ("regex",), "complement")
+    mask = exclude_mask(pool, known, accept=["regex"], style="complement", max_bytes=MASK_BYTES)
+    assert (mask.style, mask.covers_future_hosts) == ("complement", True)
+    assert 2 * LENGTH_LIMIT < len(mask.text) <= MASK_BYTES
+    judged = [*pool[:300], *known[-300:]]
+    assert oracle.excludes(mask.text, "regex", judged) == set(known[-300:])
+
+
+def test_a_long_mask_that_takes_too_many_states_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(32):08x}" for _ in range(20_000)]
+    monkeypatch.setattr(ecmascript, "STATE_LIMIT", 50_000)
+    with pytest.raises(RequestRefused, match="states are more than std::regex allows"):
+        exclude_mask(known[:8000], known, accept=["regex"], style="complement", max_bytes=MASK_BYTES)
+
+
+def test_an_answer_says_for_which_lengths_it_is_right() -> None:
+    noise = random.Random(1)
+    known = [f"{noise.getrandbits(48):012x}" for _ in range(6000)]
+    for pool, accept in ((known[:5500], BOTH), (known[:2000], BOTH), (known[:3000], ("find",)), (known[:3], BOTH)):
+        for style in STYLES:
+            made: list[MadeWithin] = []
+            for most in (1, 64, 1000, 5000, 6000, 10_000, LENGTH_LIMIT, 30_000, 39_000, 50_000, MASK_BYTES):
+                now = exclude_mask_within(pool, known, accept=accept, style=style, max_bytes=most)
+                assert now.answers(most)
+                for before in made:
+                    if before.answers(most):
+                        assert _told(before) == _told(now)
+                made.append(now)
+            assert len({_told(answer) for answer in made}) <= 4
+
+
+def _told(made: MadeWithin) -> tuple[str, ...]:
+    return ("",) if isinstance(made.mask, RequestRefused) else (made.mask.text, made.mask.type, made.mask.style)
 
 
 def test_a_chain_of_names_that_begin_with_one_another_is_no_trouble(oracle: Oracle) -> None:

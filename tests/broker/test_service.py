@@ -413,7 +413,7 @@ def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Des
     given = desk.ok("mask", pool="most", style="complement")
     assert (given["style"], given["covers_future_hosts"]) == ("compact", False)
     for params, advice in (
-        ({"pool": "most", "style": "complement"}, "Take a pool of fewer hosts"),
+        ({"pool": "most", "style": "complement"}, "Send the job through af.Job, which can carry a longer mask"),
         ({"pool": "few", "style": "list"}, "Ask for style complement"),
         ({"pool": "few", "style": "complement", "accept": ["find"]}, "Accept regex as well"),
     ):
@@ -422,6 +422,34 @@ def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Des
     assert desk.ok("mask", pool="few", style="complement", future_hosts="required")["covers_future_hosts"]
     joint = desk.ok("mask", pool="few", style="complement", exclude=names[0], future_hosts="required")
     assert (joint["covers_future_hosts"], joint["pool_hosts"]) == (True, 2)
+
+
+def test_a_pool_too_large_for_a_command_line_is_right_for_a_job_that_is_sent_as_json(desk: Desk) -> None:
+    names = [f"{n * 2654435761 % 2**32:08x}" for n in range(8000)]
+    desk.see(*names)
+    desk.ok("pools.create", pool="large", hosts=names[:6000])
+    asked: dict[str, Any] = {"pool": "large", "style": "complement", "future_hosts": "required"}
+    error = desk.ask("mask", **asked)["error"]
+    assert (error["code"], "af.Job" in error["message"]) == (Code.MASK_NOT_EXPRESSIBLE, True)
+    given = desk.ok("mask", **asked, max_bytes=65_536)
+    assert given["covers_future_hosts"]
+    assert 24_576 < len(given["mask"]) <= 65_536
+    own = "|".join(names[:3500])
+    assert desk.ask("mask", **asked, exclude=own)["error"]["code"] == Code.BAD_REQUEST
+    error = desk.ask("mask", **asked, exclude=own, max_bytes=65_536)["error"]
+    assert (error["code"], "own exclude mask" in error["message"]) == (Code.MASK_NOT_EXPRESSIBLE, True)
+    both = desk.ok("mask", **asked, exclude="|".join(names[:10]), max_bytes=65_536)
+    assert (both["pool_hosts"], both["covers_future_hosts"]) == (5990, True)
+
+
+def test_a_thousand_lengths_are_a_few_masks(desk: Desk) -> None:
+    names = [f"{n * 2654435761 % 2**32:08x}" for n in range(1000)]
+    desk.see(*names)
+    desk.ok("pools.create", pool="fx", hosts=names[:500])
+    for most in range(1, 8000, 40):
+        desk.ask("mask", pool="fx", style="complement", max_bytes=most)
+    fences = desk.keeper.current.fences
+    assert len(fences._masks[("fx", "complement", ("regex", "find"))]) <= 4
 
 
 def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:

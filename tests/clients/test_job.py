@@ -93,11 +93,15 @@ def test_the_type_is_always_set_and_stays_the_jobs_own_where_both_read_the_mask_
     ],
 )
 def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any, asked: dict[str, Any]) -> None:
-    assert put(Job(data)).asked == [{"pool": "fx", "user": "", "future_hosts": "required", **asked}]
+    assert put(Job(data)).asked == [{"pool": "fx", "user": "", "future_hosts": "required", "max_bytes": 65536, **asked}]
 
 
 def test_a_job_may_be_let_onto_later_hosts_only_where_somebody_says_so() -> None:
     assert put(Job(), future_hosts="wanted").asked[0]["future_hosts"] == "wanted"
+
+
+def test_a_mask_may_be_as_long_as_afserver_takes_it_unless_somebody_says_less() -> None:
+    assert put(Job(), max_bytes=1000).asked[0]["max_bytes"] == 1000
 
 
 def test_the_broker_is_told_whose_job_it_is() -> None:

@@ -86,6 +86,15 @@ def mask(
             "are warnings, or it does not fit POOL.",
         ),
     ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            max=2**31 - 1,
+            help="How long the mask may be. Without it, what a command line can carry (24,576); with af.Job, 65,536.",
+        ),
+    ] = None,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
@@ -95,8 +104,8 @@ def mask(
     With --explain: what it does to each host, as either mask type. With --check: what another mask would do.
     """
     if pattern is not None:
-        if explain or style:
-            raise typer.BadParameter("goes with neither --explain nor --style.", param_hint="'--check'")
+        if explain or style or max_bytes:
+            raise typer.BadParameter("does not go with --explain, --style or --max-bytes.", param_hint="'--check'")
         if types is None or len(types) != 1:
             raise typer.BadParameter(
                 "is needed once with --check: regex or find, whichever the job's hosts_mask_type says "
@@ -113,7 +122,7 @@ def mask(
         raise typer.BadParameter("is needed, but for --check.", param_hint="'POOL'")
     with connect(profile, timeout) as client:
         wanted, accept = (style or Style.LIST).value, [kind.value for kind in types or MaskType]
-        made = client.exclude_mask(pool, style=wanted, accept=accept)
+        made = client.exclude_mask(pool, style=wanted, accept=accept, max_bytes=max_bytes)
         hosts = client.list_hosts().hosts if explain else ()
     if explain:
         _explain(made, hosts, as_json=as_json)

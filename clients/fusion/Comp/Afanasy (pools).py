@@ -154,7 +154,7 @@ def _show(comp: Any, text: str) -> bool:
 def _submit(comp: Any) -> None:
     namespace = stock()
     from afpools import AfpoolsError, Client
-    from afpools.job import apply_on_send
+    from afpools.job import MAX_MASK_BYTES, apply_on_send
     from afpools.pool_menu import PoolMenu
 
     af = namespace.get("af")
@@ -185,7 +185,8 @@ def _submit(comp: Any) -> None:
                 if pool:
                     # Before the composition is saved and savers are switched over, for nothing.
                     with Client() as asked:
-                        warning = asked.exclude_mask(pool, future_hosts="required").warning
+                        made = asked.exclude_mask(pool, future_hosts="required", max_bytes=MAX_MASK_BYTES)
+                    warning = made.warning
                     if warning and not _show(comp, f"{warning} OK sends it all the same."):
                         raise RuntimeError("Nothing was sent.")
                 super().dispatch(job_data)

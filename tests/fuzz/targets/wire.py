@@ -138,6 +138,7 @@ _MASK = {
     "exclude_type": "either",
     "user": "anna",
     "future_hosts": "wanted",
+    "max_bytes": 24576,
 }
 
 # Every operation with every parameter it has.
