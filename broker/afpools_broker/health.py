@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from . import __version__, protocol
 from .credentials import Credentials
 from .farm import FarmWatch
+from .lookalikes import groups, spelled_out
 from .protocol import RequestRefused
 from .service import Statistics
 from .snapshot import SnapshotKeeper
@@ -118,6 +119,7 @@ class Health:
             problems.append(farm.error)
         if farm.age is not None and farm.age > _FARM_IS_OLD:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
+        problems += self._pools_that_look_alike()
         problems += self._pools_without_renders(farm)
         problems += self._credentials.problems
         problems += [
@@ -147,6 +149,21 @@ class Health:
             return len(self._keeper.current.contents.pools)
         except RequestRefused:
             return 0
+
+    def _pools_that_look_alike(self) -> list[str]:
+        """None are made any more, but may have been by hand, or by an earlier version."""
+        try:
+            alike = groups(self._keeper.current.contents.pools)
+        except RequestRefused:
+            return []
+        said = [
+            f"The pools {' and '.join(map(spelled_out, names))} look alike, so a job may be sent to the wrong one. "
+            "Rename all but one of them."
+            for names in alike[:_NAMED_POOLS]
+        ]
+        if len(alike) > _NAMED_POOLS:
+            said.append(f"Of pools that look alike, there are {len(alike) - _NAMED_POOLS:,} more groups.")
+        return said
 
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
         """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a

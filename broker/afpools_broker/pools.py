@@ -21,6 +21,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from .lookalikes import lookalike, spelled_out
 from .nearest import listed, nearest
 from .protocol import Code, RequestRefused
 
@@ -348,6 +349,26 @@ def pool_exists(name: str) -> RequestRefused:
     return RequestRefused(
         Code.POOL_EXISTS, f"A pool {name!r} exists already. Choose another name, or change that pool."
     )
+
+
+def refuse_lookalike(name: str, others: Iterable[str]) -> None:
+    """
+    Args:
+        name: what a pool is to be called.
+        others: the names of all other pools.
+
+    Raises:
+        RequestRefused: `pool_exists`: the name is one of them, or looks like one in a menu.
+    """
+    other = lookalike(name, others)
+    if other == name != "":
+        raise pool_exists(name)
+    if other:
+        raise RequestRefused(
+            Code.POOL_EXISTS,
+            f"The name {spelled_out(name)} looks like that of the pool {spelled_out(other)}, and a job could be sent "
+            "to the wrong one. Choose another name, or change that pool.",
+        )
 
 
 def difference(before: Pool | None, after: Pool | None) -> Diff:

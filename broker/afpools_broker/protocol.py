@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from .lookalikes import spelled_out, unseen
+
 VERSION = 1
 
 # A pool's name is shown in menus and typed on command lines: short, and no invisible characters.
@@ -385,8 +387,8 @@ class Write(Params, kw_only=True):
 
 def _check_new_name(name: str) -> None:
     # Two pools that look alike in a menu are a job on the wrong machines. Names that are there already may be anything.
-    if not name.isprintable():
-        raise ValueError(f"the name {name!r} has characters in it that cannot be seen")
+    if unseen(name):
+        raise ValueError(f"the name {spelled_out(name)} has characters in it that cannot be seen: leave them out")
 
 
 class PoolsCreate(Write):

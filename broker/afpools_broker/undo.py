@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, unique
+from .lookalikes import appearance
+from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique
 from .protocol import Code, RequestRefused
 
 REACH = 5_000
@@ -126,7 +128,7 @@ class Undoing:
         if diff.name and entry.before:
             if present.name != diff.name[1]:
                 raise _conflict(f"The pool is called {present.name!r} by now.{_last(entry, life)}")
-            self._refuse_taken(diff.name[0])
+            self._refuse_taken(diff.name[0], present.name)
         for what in ("description", "colour"):
             pair = getattr(diff, what)
             if pair is not None and getattr(present, what) != pair[1]:
@@ -158,8 +160,20 @@ class Undoing:
             raise _conflict(f"The pool {life.name!r} is not there any more.{_last(entry, life)}")
         return present
 
-    def _refuse_taken(self, name: str) -> None:
-        if name in self._contents.pools:
+    @cached_property
+    def _looks(self) -> dict[str, list[str]]:
+        """The names of pools by what they look like."""
+        found: dict[str, list[str]] = {}
+        for name in self._contents.pools:
+            found.setdefault(appearance(name), []).append(name)
+        return found
+
+    def _refuse_taken(self, name: str, own: str = "") -> None:
+        """Refuses a name that another pool has, or looks like; `own` is the pool's present one."""
+        alike = [other for other in self._looks.get(appearance(name), ()) if other != own]
+        if alike and name not in alike:
+            refuse_lookalike(name, alike)
+        if alike:
             raise RequestRefused(
                 Code.POOL_EXISTS, f"There is another pool {name!r} by now. Rename or delete that one first."
             )

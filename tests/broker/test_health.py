@@ -47,6 +47,19 @@ def test_a_broker_whose_changes_are_written_is_healthy(tmp_path: Path, monkeypat
         assert (report.store.reachable, report.store.writable, report.problems) == (True, True, [])
 
 
+def test_pools_that_look_alike_are_a_problem_where_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with broker(tmp_path, monkeypatch) as place:
+        with closing(sqlite3.connect(tmp_path / "pools.sqlite", isolation_level=None)) as other:
+            other.executemany(
+                "INSERT INTO pools VALUES (?, '[]', '', '')", [("fx",), ("FX",), ("fx\u3164",), ("night",)]
+            )
+        report = wait_for(place, lambda report: "look alike" in " ".join(report.problems))
+        assert report.problems == [
+            "The pools 'FX' and 'fx' and 'fx\\u3164' look alike, so a job may be sent to the wrong one. "
+            "Rename all but one of them."
+        ]
+
+
 def test_a_locked_file_is_a_problem_while_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with broker(tmp_path, monkeypatch) as place:
         with closing(sqlite3.connect(tmp_path / "pools.sqlite", isolation_level=None)) as other:

@@ -668,15 +668,34 @@ def test_requests_and_errors_are_counted(desk: Desk) -> None:
     assert desk.statistics.errors == {"mask": {"unknown_pool": 1}, "unreadable": {"unknown_op": 1}}
 
 
+def test_a_name_that_looks_like_another_pools_is_refused_naming_that(desk: Desk) -> None:
+    desk.ok("pools.create", pool="caf\u00e9")
+    assert desk.ask("pools.create", pool="CAFE\u0301")["error"] == {
+        "code": Code.POOL_EXISTS,
+        "message": "The name 'CAFE\\u0301' looks like that of the pool 'caf\u00e9', and a job could be sent to the "
+        "wrong one. Choose another name, or change that pool.",
+    }
+    made = desk.ok("pools.rename", pool="caf\u00e9", new_name="Caf\u00e9")
+    desk.ok("pools.create", pool="CAFETERIA")
+    undone = desk.ok("pools.rename", pool="Caf\u00e9", new_name="bar")
+    desk.ok("pools.rename", pool="CAFETERIA", new_name="CAF\u00c9")
+    assert "looks like that of the pool" in desk.ask("history.undo", entry=undone["change"])["error"]["message"]
+    why = {entry["id"]: entry["why_not"] for entry in desk.ok("history.list")["entries"]}
+    assert "looks like that of the pool" in why[undone["change"]]
+    assert "by now" in why[made["change"]]
+
+
 def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
     for op, purpose in (("pools.delete", "delete pools"), ("history.list", "see who changed what")):
         message = desk.ask(op, READER, pool="fx")["error"]["message"]
         assert message == (
             f"To {purpose} you need a manager profile; 'blender' is a reader. Ask whoever runs the farm for one."
         )
-    assert desk.ask("pools.create", pool="fx\u200b")["error"]["message"] == (
-        "The name 'fx\\u200b' has characters in it that cannot be seen."
-    )
+    for letter in ("\u200b", "\u3164", "\u115f", "\u2800", "\u00a0"):
+        message = desk.ask("pools.create", pool=f"f{letter}x")["error"]["message"]
+        assert message == (
+            f"The name 'f\\u{ord(letter):04x}x' has characters in it that cannot be seen: leave them out."
+        )
     answers = [
         desk.ask("pools.create", pool="x" * 65),
         desk.ask("pools.create", pool="fx", colour="red"),

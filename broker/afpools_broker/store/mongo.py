@@ -42,7 +42,8 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, pool_exists
+from ..lookalikes import appearance
+from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, pool_exists, refuse_lookalike
 from ..protocol import Code, RequestRefused
 from . import RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record
@@ -368,6 +369,8 @@ class MongoStore:
         if not entry.changed:
             return change.recall(self._record(entry))
         _check_size(change, settled, document)
+        if settled.takes_name:
+            self._refuse_lookalike(settled)
         try:
             if document is None:
                 assert settled.after is not None
@@ -383,6 +386,12 @@ class MongoStore:
         except DuplicateKeyError:
             self._refuse_taken_name(change, settled)
             return None
+        if settled.takes_name:
+            try:
+                self._refuse_lookalike(settled)
+            except RequestRefused:
+                self._take_back(document, entry)
+                raise
         recorded = self._record(entry)
         if recorded.id != entry.id and document is None:
             # Two brokers got the same request. The other one's pool was created and deleted again between our look
@@ -462,6 +471,40 @@ class MongoStore:
         if not is_tombstone(taken):
             raise pool_exists(name)
         self._finish_deletion(taken["_id"])
+
+    def _refuse_lookalike(self, settled: Settled) -> None:
+        """Refuses a name that looks like another pool's.
+
+        Called before a pool gets the name, and again after it: no index keeps such names apart, but of two brokers that
+        each write first and look then, at least one sees the other's pool. Both may, and then neither gets its name.
+        """
+        assert settled.after is not None
+        name, own = settled.after.name, settled.before.name if settled.before else ""
+        # All texts are at least this one. Names alone are read from their index, however large the pools are.
+        found = self._pools.find({"name": {"$gte": ""}}, {"_id": False, "name": True}, batch_size=_ONE_GO)
+        others = [document["name"] for document in found]
+        looks = appearance(name)
+        for other in others:
+            if other in (name, own) or appearance(other) != looks:
+                continue
+            taken = self._pools.find_one({"name": other})
+            if taken is not None and is_tombstone(taken):
+                self._finish_deletion(taken["_id"])
+            elif taken is not None:
+                refuse_lookalike(name, (other,))
+
+    def _take_back(self, document: RawBSONDocument | None, entry: Entry) -> None:
+        """Makes a pool what it was before `entry`, and `entry` something that never was.
+
+        Args:
+            document: the pool as it was, None where there was none.
+            entry: the change that is not to be acknowledged.
+        """
+        if document is None:
+            self._pools.delete_one({"change.id": entry.id})
+        else:
+            self._pools.replace_one({"_id": {"$eq": document["_id"]}, "change.id": entry.id}, document)
+        self._history.delete_one({"_id": entry.id})
 
     def _record(self, entry: Entry) -> Entry:
         """Copies an entry into history, where it is not there yet, and waits until a majority has it.
@@ -597,6 +640,11 @@ class MongoStore:
         with self._asking():
             if after and after.name != claim.pool.name and self._pools.find_one({"name": after.name}, {"_id": True}):
                 raise StoreUnavailable(f"There is another pool {after.name!r}. Choose a name that is free.")
+            if after and after.name != claim.pool.name:
+                try:
+                    self._refuse_lookalike(Settled(claim.pool, after, entry))
+                except RequestRefused as refusal:
+                    raise StoreUnavailable(refusal.message) from None
             if claim.last is not None:
                 self._record(claim.last)
             swap = tombstone(entry) if after is None else update(claim.document, claim.pool, after, entry)

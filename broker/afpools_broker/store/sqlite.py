@@ -29,7 +29,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..pools import Change, Contents, Entry, Pool, Step, pool_exists
+from ..pools import Change, Contents, Entry, Pool, Step, refuse_lookalike
 from . import Irreconcilable, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .records import names, settle, to_milliseconds
@@ -197,8 +197,9 @@ class SqliteStore:
             (newest,) = db.execute("SELECT max(id) FROM history").fetchone()
             settled = settle(change, current, follows=newest or "")
             entry, after = settled.entry, settled.after
-            if settled.takes_name and after and self._read(db, after.name) is not None:
-                raise pool_exists(after.name)
+            if settled.takes_name and after:
+                others = db.execute("SELECT name FROM pools WHERE name NOT IN (?, '')", (change.pool,))
+                refuse_lookalike(after.name, (name for (name,) in others))
             if entry.changed:
                 db.execute("DELETE FROM pools WHERE name = ?", (change.pool,))
                 if after is not None:

@@ -37,6 +37,7 @@ from tests.broker.store.places import (
 )
 from tests.mongod import with_database
 
+from afpools_broker.lookalikes import lookalike
 from afpools_broker.pools import Change, Contents, Entry, PlanOutdated, Pool
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore
@@ -134,12 +135,25 @@ def test_a_created_pool_is_loaded_as_it_was_asked_for(store: PoolStore) -> None:
 
 
 @on_all
-def test_names_are_unique_to_the_letter(store: PoolStore) -> None:
+def test_names_are_unique_and_no_two_look_alike(store: PoolStore) -> None:
     store.apply(create("fx"))
+    store.apply(create("night"))
     assert refusal(store, create("fx")) == Code.POOL_EXISTS
-    store.apply(create("FX"))
-    assert refusal(store, rename("FX", "fx")) == Code.POOL_EXISTS
-    assert set(store.load().pools) == {"fx", "FX"}
+    for alike in ("FX", "\uff46x", "f\u200bx", "fx\u3164"):
+        assert refusal(store, create(alike)) == Code.POOL_EXISTS
+        assert refusal(store, rename("night", alike)) == Code.POOL_EXISTS
+    assert set(store.load().pools) == {"fx", "night"}
+    assert [entry.op for entry in store.history()] == ["pools.create"] * 2, "nothing is recorded of a refusal"
+
+
+@on_all
+def test_a_pool_may_change_the_case_of_its_own_name(store: PoolStore) -> None:
+    store.apply(create("fx", "pc-01"))
+    store.apply(rename("fx", "FX"))
+    assert set(store.load().pools) == {"FX"}
+    store.apply(delete("FX"))
+    store.apply(create("fx"))
+    assert set(store.load().pools) == {"fx"}
 
 
 @on_all
@@ -394,7 +408,7 @@ def model(pools: dict[str, Pool], asked: Change) -> Code | None:
         after = asked.apply(pools.get(asked.pool))
     except RequestRefused as refused:
         return refused.code
-    if after is not None and after.name != asked.pool and after.name in pools:
+    if after is not None and after.name != asked.pool and lookalike(after.name, pools.keys() - {asked.pool, ""}):
         return Code.POOL_EXISTS
     pools.pop(asked.pool, None)
     if after is not None:
@@ -550,6 +564,29 @@ def test_of_many_who_create_the_same_pool_one_wins(place: Place) -> None:
     assert results.count(Code.POOL_EXISTS) == 7
     assert store_hosts(stores[0], "fx") == won[0].diff.added
     assert store_hosts(stores[1], "fx") == won[0].diff.added
+
+
+@on_real
+def test_of_many_who_make_pools_that_look_alike_no_two_are_told_that_they_have_one(place: Place) -> None:
+    stores = [place.open(), place.open()]
+    stores[0].apply(create("old-0", "pc-01"))
+    stores[0].apply(create("old-1", "pc-02"))
+    names = ["fx", "FX", "Fx", "fX"]
+    for turn in range(5):
+        before = stores[0].load()
+        calls = [create(f"{names[0]}{turn}"), create(f"{names[1]}{turn}")]
+        calls += [rename(f"old-{n}", f"{names[2 + n]}{turn}") for n in range(2)]
+        results = at_once(*(lambda n=n, call=call: stores[n % 2].apply(call) for n, call in enumerate(calls)))  # type: ignore[misc]
+        won = [result for result in results if isinstance(result, Entry)]
+        assert len(won) <= 1
+        assert len(won) + results.count(Code.POOL_EXISTS) == 4
+        after = stores[1].load()
+        assert [entry.id for entry in stores[0].history(limit=1)] == [entry.id for entry in won] or not won
+        for entry in won:
+            back = change("history.undo", entry.pool, undoes=entry.id)
+            plan = Undoing(stores[0].trail(since=entry.id, limit=9), after).plan(entry)[1]
+            stores[0].apply(replace(back, plan=plan))
+        assert stores[1].load() == before
 
 
 @on_real
