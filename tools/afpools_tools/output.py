@@ -7,7 +7,6 @@ output is no terminal, a row of a table stays one line, however long.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,8 +27,8 @@ from afpools.profile import Profile
 console = Console(highlight=False, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
-# As wide as a row can get, for whatever reads our output line by line.
-_UNWRAPPED = 1_000_000
+# Between two columns of a table.
+_BETWEEN = "   "
 
 # Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
 STALE, STALE_FARM = 5, 60
@@ -152,7 +152,9 @@ def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = (
         right: columns that hold numbers.
         whole: columns that are never broken into lines, however narrow the terminal is.
     """
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0), show_header=bool(columns))
+    made = Table(
+        box=None, header_style="bold", pad_edge=False, padding=(0, len(_BETWEEN), 0, 0), show_header=bool(columns)
+    )
     for column in columns or ("", ""):
         made.add_column(
             column,
@@ -168,10 +170,23 @@ def print_table(rows: Table) -> None:
     if console.is_terminal:
         console.print(rows)
         return
-    text = io.StringIO()
-    Console(file=text, width=_UNWRAPPED, highlight=False, markup=False, emoji=False, no_color=True).print(rows)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+    sys.stdout.write("".join(f"{line}\n" for line in _unwrapped(rows)))
     sys.stdout.flush()
+
+
+def _unwrapped(rows: Table) -> list[str]:
+    """The lines of a table, one a row, however long: what rich would draw in a third of a millisecond for each."""
+    columns = []
+    for column in rows.columns:
+        cells = [str(cell) for cell in ([column.header] if rows.show_header else []) + list(column.cells)]
+        widths = [cell_len(cell) for cell in cells]
+        width = max(widths, default=0)
+        blanks = [" " * (width - own) for own in widths]
+        if column.justify == "right":
+            columns.append([blank + cell for blank, cell in zip(blanks, cells, strict=True)])
+        else:
+            columns.append([cell + blank for blank, cell in zip(blanks, cells, strict=True)])
+    return [_BETWEEN.join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def plural(count: int, word: str) -> str:
