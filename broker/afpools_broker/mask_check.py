@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from . import ecmascript
+from .engines import Engines
 from .masks import LENGTH_LIMIT, beginning_with, find_parts, hosts_found, hosts_matched
 from .protocol import Dialect
 
@@ -37,13 +38,14 @@ class Checked:
     warnings: tuple[str, ...]
 
 
-def check(pattern: str, dialect: Dialect, hosts: Collection[str]) -> Checked:
+def check(pattern: str, dialect: Dialect, hosts: Collection[str], engines: Engines | None = None) -> Checked:
     """Reads an exclude mask as afserver would, on these hosts.
 
     Args:
         pattern: the job's `hosts_mask_exclude`.
         dialect: the job's `hosts_mask_type`; `find` for a job that has none, unless its user has.
         hosts: names as the farm spells them.
+        engines: what the versions on the farm allow; None where none is known.
     """
     known = sorted(set(hosts))
     warnings: list[str] = []
@@ -66,8 +68,11 @@ def check(pattern: str, dialect: Dialect, hosts: Collection[str]) -> Checked:
         warnings.append("The mask is empty to afserver, so the job runs on every host.")
     elif dialect == "find":
         warnings += _about_find(pattern, known)
+        if engines is not None and engines.no_find:
+            reads = "reads no mask" if engines.all_old else "may not read this"
+            warnings.insert(0, f"This farm {reads} as find: {engines.no_find}.")
     elif compiles:
-        warnings += _about_regex(pattern, known, excluded or set())
+        warnings += _about_regex(pattern, known, excluded or set(), engines)
     if compiles and find_parts(pattern):
         warnings += _about_effect(pattern, dialect, known, excluded or set())
     return Checked(compiles, None if excluded is None else frozenset(excluded), tuple(warnings))
@@ -91,7 +96,13 @@ def _about_find(pattern: str, known: Sequence[str]) -> list[str]:
     return warnings
 
 
-def _about_regex(pattern: str, known: Sequence[str], excluded: set[str]) -> list[str]:
+def _untyped(engines: Engines | None) -> str:
+    if engines is None or engines.no_find:
+        return "Without it the mask may be read"
+    return "Without it this farm reads the mask, unless the job's user is set to regex,"
+
+
+def _about_regex(pattern: str, known: Sequence[str], excluded: set[str], engines: Engines | None) -> list[str]:
     warnings = []
     if ecmascript.may_explode(ecmascript.parse(pattern)):
         warnings.append(
@@ -100,12 +111,12 @@ def _about_regex(pattern: str, known: Sequence[str], excluded: set[str]) -> list
         )
     # Of a job that sets no type, or whose submitter cannot.
     otherwise = hosts_found(pattern, known)
-    if otherwise != excluded:
+    if otherwise != excluded and not (engines is not None and engines.all_old):
         too_many, missing = sorted(otherwise - excluded), sorted(excluded - otherwise)
         effects = [f"excludes {_some(too_many)} too"] * bool(too_many)
         effects += [f"does not exclude {_some(missing)}"] * bool(missing)
         warnings.append(
-            f"It needs hosts_mask_type regex. As find, Afanasy's default since 3.4.0, it {' and '.join(effects)}."
+            f"It needs hosts_mask_type regex. {_untyped(engines)} as find, and then it {' and '.join(effects)}."
         )
     return warnings
 

@@ -410,14 +410,15 @@ def has_domain(name: str) -> bool:
 def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
     """Which of the present names are meant by the named ones: the same whatever their case, or the same machine with
     its domain on one side only. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
-    `pc-01.site-a` never means `pc-01.site-b`.
+    `pc-01.site-a` never means `pc-01.site-b`, and a name that is in it means no other.
     """
     whole = {name.casefold() for name in named}
-    short = {as_afrender_would(name) for name in whole}
+    loose = whole.difference(name.casefold() for name in present)
+    short = {as_afrender_would(name) for name in loose}
     return frozenset(
         name
         for name in present
-        if name.casefold() in whole or as_afrender_would(name) in whole or name.casefold() in short
+        if name.casefold() in whole or as_afrender_would(name) in loose or name.casefold() in short
     )
 
 

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracle import Oracle
 
+from afpools_broker.engines import engines_of
+from afpools_broker.farm import Render
 from afpools_broker.mask_check import check
 from afpools_broker.protocol import Dialect
 
@@ -52,7 +54,25 @@ def test_a_regex_under_find_is_noticed() -> None:
 
 def test_a_name_that_others_begin_with_is_noticed() -> None:
     assert "'pc-1' excludes 'pc-10' too" in warned("pc-1|pc-02", "find")
-    assert "As find, Afanasy's default since 3.4.0, it excludes 'pc-10' too." in warned("pc-1", "regex")
+    assert "Without it the mask may be read as find, and then it excludes 'pc-10' too." in warned("pc-1", "regex")
+
+
+def on_a_farm_of(pattern: str, dialect: Dialect, *versions: str) -> str:
+    renders = [Render(f"pc-{number}", engine=version) for number, version in enumerate(versions)]
+    return " ".join(check(pattern, dialect, FARM, engines_of(renders)).warnings)
+
+
+def test_what_is_said_of_mask_types_is_about_the_farm_that_is_there() -> None:
+    said = on_a_farm_of("pc-1", "regex", "3.4.1")
+    assert "Without it this farm reads the mask, unless the job's user is set to regex, as find, and then it" in said
+    # One that reads every mask as regex cannot misread it as find.
+    assert on_a_farm_of("pc-1", "regex", "3.3.1") == ""
+    assert "Without it the mask may be read as find" in on_a_farm_of("pc-1", "regex", "3.3.1", "3.4.1")
+    assert on_a_farm_of("pc-02", "find", "3.4.1") == ""
+    assert "This farm reads no mask as find: the render 'pc-0' runs Afanasy 3.3.1" in on_a_farm_of(
+        "pc-02", "find", "3.3.1"
+    )
+    assert "This farm may not read this as find" in on_a_farm_of("pc-02", "find", "3.3.1", "3.4.1")
 
 
 names = st.text(alphabet="ab1-é😀\U0010ffff", min_size=1, max_size=4)
@@ -126,7 +146,7 @@ def test_what_looks_like_a_regex_is_told_by_its_characters() -> None:
 
 
 def test_what_find_would_miss_is_named() -> None:
-    assert "As find, Afanasy's default since 3.4.0, it does not exclude 'pc-02', 'pc-03'." in warned(
+    assert "Without it the mask may be read as find, and then it does not exclude 'pc-02', 'pc-03'." in warned(
         "pc-0[23]", "regex"
     )
     both = warned("pc-1|pc-0[23]", "regex")

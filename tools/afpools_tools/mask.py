@@ -269,11 +269,15 @@ def read_pattern(
         pool: the one it is meant for, if any.
         hosts: every known host.
     """
+    from afpools_broker.engines import engines_of
+    from afpools_broker.farm import Render
     from afpools_broker.mask_check import check
 
     known = frozenset(host.name for host in hosts)
+    renders = [Render(host.name, host.states, engine=host.engine) for host in hosts if host.states]
     inside = None if pool is None else frozenset(host.name for host in hosts if pool in host.pools)
-    reading = Reading(dialect, check(pattern, dialect, known), known, inside)
+    checked = check(pattern, dialect, known, engines_of(renders) if renders else None)
+    reading = Reading(dialect, checked, known, inside)
     warnings = list(reading.checked.warnings)
     if not known:
         warnings.append("No hosts are known yet, so there is nothing to try it on: afpools host register 'pc-[01-40]'")
