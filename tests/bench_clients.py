@@ -1,4 +1,5 @@
-"""Part of `make bench`: from a cold start to the first answer, as a plug-in has it, beside asking MongoDB directly.
+"""Part of `make bench`: from a cold start to the first answer, as a plug-in has it, beside asking MongoDB directly; and
+what the commands take as whole processes.
 
 Strategy: each measurement is a Python of its own, which says how long it took from before its first import; they take
 turns, and medians are printed, the ratio's too. MongoDB is asked over TLS with the certificates that the broker and its
@@ -8,6 +9,7 @@ clients have, which is what asking it directly across a studio's network takes, 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 from tests.bench_masks import verdict
+from tests.command import AFPOOLS
 from tests.mongod import single_server, with_database
 from tests.studio import studio
 
@@ -54,11 +57,26 @@ pools = list(pymongo.MongoClient({uri!r}).afpools.pools.find())
 assert len(pools) == 20"""
 
 
+# Seconds of CPU that each may take.
+_COMMANDS = {("pool", "list"): 0.2, ("mask", "pool-1"): 0.2, ("host", "list"): 0.2, ("--help",): 0.3}
+
+# Compiled once and kept, as everywhere else: pip has compiled PyMongo when it was installed.
+_ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 def _seconds(program: str) -> float:
     command = [sys.executable, "-c", _TIMED.format(program)]
-    # Compiled once and kept, as everywhere else: pip has compiled PyMongo when it was installed.
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=env).stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=_ENVIRONMENT)
+    return float(done.stdout)
+
+
+def _cpu_seconds(*command: str, profile: Path) -> float:
+    """Of a whole process: what other programs do meanwhile counts for less than on the clock."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    env = {**_ENVIRONMENT, "AFPOOLS_PROFILE": str(profile)}
+    subprocess.run([str(AFPOOLS), *command], check=True, capture_output=True, timeout=60, env=env)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -96,6 +114,10 @@ def main() -> None:
             for program in programs:  # what is on disk is then in memory, for all alike
                 _seconds(program)
             times = [[_seconds(program) for program in programs] for _ in range(_ROUNDS)]
+            cpu = {
+                command: statistics.median(_cpu_seconds(*command, profile=profile) for _ in range(_ROUNDS))
+                for command in _COMMANDS
+            }
     columns = "median, ms", "quickest", "ours takes (≤ 1/5)"
     rows = table("A plug-in's cold start", *columns, right=columns)
     ours = [round_[1] for round_ in times]
@@ -103,6 +125,13 @@ def main() -> None:
         ratio = statistics.median(theirs / our for our, theirs in zip(ours, column, strict=True))
         shown = verdict(ratio, f"1/{ratio:.1f}", least=5) if name.startswith("PyMongo") else ""
         rows.add_row(name, f"{statistics.median(column) * 1000:.0f}", f"{min(column) * 1000:.0f}", shown)
+    console.print(rows)
+    console.print()
+    rows = table("A command as a whole process", "target", "CPU", right=("target", "CPU"))
+    for command, took in cpu.items():
+        most = _COMMANDS[command]
+        name = " ".join(("afpools", *command))
+        rows.add_row(name, f"< {most:g} s", verdict(took, f"{took:.2f} s", most=most))
     console.print(rows)
 
 

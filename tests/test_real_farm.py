@@ -17,6 +17,7 @@ from afpools import Client, MaskNotExpressible
 from afpools.profile import Profile
 from afpools_broker.config import parse_server
 from afpools_broker.farm import ask, parse_renders
+from afpools_broker.monitor import Monitor
 from afpools_broker.protocol import Role
 
 pytestmark = [
@@ -96,6 +97,18 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         client.create_pool("longest", [max(hosts, key=lambda host: (any(host.startswith(o) for o in hosts), host))])
         client.create_pool("all", hosts)
         yield client
+
+
+def test_events_tell_what_renders_do(manager: Client) -> None:
+    server = parse_server(os.environ["AFPOOLS_AFSERVER"])
+    monitor = Monitor.register(lambda request: ask(server, request, timeout=5))
+    assert monitor is not None, "this afserver answers monitors otherwise than 3.4.1"
+    run_job(manager.exclude_mask("two").mask, "regex")
+    ids = {render["name"]: render["id"] for render in afserver({"get": {"type": "renders"}})["renders"]}
+    members = {ids[host] for host in online() if host in {name.lower() for name in manager.get_pool("two").hosts}}
+    events = monitor.fetch()
+    assert events is not None
+    assert members & set(events.changed)
 
 
 @pytest.mark.parametrize("accept", [("regex",), ("find",), ("regex", "find")], ids="+".join)
