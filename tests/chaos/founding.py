@@ -100,7 +100,9 @@ def _make_pools(place: World) -> None:
         sets = (Cell("pools", pool, MEMBER), Cell(f"hosts:{pool}", ANCHOR, MEMBER))
         made = asker.write(
             "pools.create",
-            lambda request_id, pool=pool: asker.client.create_pool(pool, [ANCHOR], request_id=request_id),  # type: ignore[misc]
+            lambda request_id, pool=pool: asker.client.create_pool(
+                pool, [ANCHOR], new_hosts=True, request_id=request_id
+            ),  # type: ignore[misc]
             sets,
         )
         if made.outcome is not Outcome.OK:

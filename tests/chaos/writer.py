@@ -68,7 +68,7 @@ class Writer:
         host = self._new()
 
         def ask(request_id: str) -> WriteResult:
-            return self._asker.client.add_hosts(pool, [host], request_id=request_id)
+            return self._asker.client.add_hosts(pool, [host], new_hosts=True, request_id=request_id)
 
         made = self._asker.write("pools.add_hosts", ask, (_in(pool, host, MEMBER),), there=(_pool(pool, NOTHING),))
         if made.outcome is not Outcome.REFUSED:
@@ -129,7 +129,7 @@ class Writer:
     def _create(self, name: str) -> None:
         made = self._asker.write(
             "pools.create",
-            lambda request_id: self._asker.client.create_pool(name, ["anchor"], request_id=request_id),
+            lambda request_id: self._asker.client.create_pool(name, ["anchor"], new_hosts=True, request_id=request_id),
             (_pool(name, MEMBER),),
             needs=(_pool(name, NOTHING),),
         )
