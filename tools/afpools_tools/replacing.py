@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from afpools import Client, HostList, HostSummary
-from afpools_broker.nearest import nearest
-from afpools_broker.pools import as_afrender_would
 
 from .output import STALE_FARM, CommandError
 
@@ -53,6 +51,9 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
     alike = [host for host in by_name.values() if host.name.casefold() == name.casefold()]
     if len(alike) == 1:
         return alike[0]
+    # As below: what `host list` needs of this module is there sooner.
+    from afpools_broker.nearest import nearest
+
     guess = nearest(name, by_name)
     raise CommandError(f"No host {name} is known." + (f" Did you mean {guess}?" if guess else ""))
 
@@ -65,6 +66,8 @@ def entered_as(present: Iterable[str], hosts: Collection[str], known: Collection
         hosts: names as the broker spells them.
         known: all names of hosts as the broker spells them: one of these means itself.
     """
+    from afpools_broker.pools import as_afrender_would
+
     wanted = {host.casefold() for host in hosts}
 
     def is_meant(entry: str) -> bool:
