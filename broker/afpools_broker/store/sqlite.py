@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -34,6 +34,7 @@ from . import Irreconcilable, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .records import names, settle, to_milliseconds
 from .rows import Key, Piece, Row, gathered
+from .turns import turn
 
 log = logging.getLogger("afpools.store")
 
@@ -104,6 +105,8 @@ _AT_A_TIME = 200
 
 # Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
 _WATCH_SECONDS = 0.5
+
+_making_a_file = threading.Lock()
 
 T = TypeVar("T", Entry, Step)
 
@@ -250,7 +253,10 @@ class SqliteStore:
                         # Whatever came in between has a greater count, and is found once more at the next turn.
                         touched = opened.db.execute("SELECT name, count FROM touched WHERE count > ?", (last,))
                         keys = {name: str(its) for name, its in touched}
-                    self._empty_log(opened.db)
+                    # Whoever has the turn empties it as well.
+                    with turn(self._path.parent, 0) as ours:
+                        if ours:
+                            self._empty_log(opened.db)
                 # A count that is smaller than before is another file's.
                 yield Sign(count != last, asked, None if last < 0 or count < last else keys)
                 stop.wait(_WATCH_SECONDS)
@@ -269,8 +275,9 @@ class SqliteStore:
         with self._explained():
             opened = self._open()
             try:
-                opened.db.execute("UPDATE counts SET count = count + 1 WHERE name = 'probes'")
-                self._empty_log(opened.db)
+                with self._turn_to_write(start + self._timeout):
+                    opened.db.execute("UPDATE counts SET count = count + 1 WHERE name = 'probes'")
+                    self._empty_log(opened.db)
             finally:
                 self._let_go(opened)
         return time.monotonic() - start
@@ -400,22 +407,36 @@ class SqliteStore:
                     self._opened = None
                     raise
                 db = self._opened.db
-                wait = max(0.0, deadline - time.monotonic())
-                db.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-                # IMMEDIATE takes the right to write before anything is read: what was read is what is changed.
-                db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    # SQLite has ended the transaction by itself after some errors, a full disk among them.
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-                if write:
-                    self._empty_log(db)
+                with self._turn_to_write(deadline) if write else nullcontext():
+                    wait = max(0.0, deadline - time.monotonic())
+                    db.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+                    # IMMEDIATE takes the right to write before anything is read: what was read is what is changed.
+                    db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                    try:
+                        yield db
+                        db.execute("COMMIT")
+                    except BaseException:
+                        # SQLite has ended the transaction by itself after some errors, a full disk among them.
+                        if db.in_transaction:
+                            db.execute("ROLLBACK")
+                        raise
+                    if write:
+                        self._empty_log(db)
         finally:
             self._lock.release()
+
+    @contextmanager
+    def _turn_to_write(self, deadline: float) -> Iterator[None]:
+        """
+        Raises:
+            StoreUnavailable: others wrote until the deadline.
+        """
+        with turn(self._path.parent, max(0.0, deadline - time.monotonic())) as ours:
+            if not ours:
+                raise StoreUnavailable(
+                    f"The store {self._path} is busy: another broker or command writes there. Try again in a moment."
+                )
+            yield
 
     def _open(self) -> _Opened:
         """A connection of its own, to be let go by whoever asked for it.
@@ -427,8 +448,10 @@ class SqliteStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Made here and not by SQLite, which would let everybody read it; its side files take over these permissions.
         # Never opened once it is there: closing any descriptor of a file gives up all locks that SQLite has on it.
+        # Another thread's SQLite, which finds it, must not have locked it before we have closed it.
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            with _making_a_file:
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             if self._path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
@@ -468,7 +491,8 @@ class SqliteStore:
             self._all_opened.discard(opened)
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
-        """Writes what is in the log into the main file, as far as nobody reads older pages at the moment.
+        """Writes what is in the log into the main file, as far as nobody reads older pages at the moment. It must be
+        our turn: nothing of ours is written meanwhile.
 
         The commits are safe in the log, and the next one who passes tries again: no trouble here is anybody's.
         """
@@ -486,14 +510,15 @@ class SqliteStore:
         self._write_ahead(db)
         db.execute("PRAGMA synchronous = FULL")
         if self._check_version(db) != SCHEMA_VERSION:
-            db.execute("BEGIN IMMEDIATE")
-            # Another process may have made the tables while this one waited for its turn.
-            version = self._check_version(db)
-            if version != SCHEMA_VERSION:
-                for statement in _UPGRADES[version]:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.execute("COMMIT")
+            with self._turn_to_write(time.monotonic() + self._timeout):
+                db.execute("BEGIN IMMEDIATE")
+                # Another process may have made the tables while this one waited for its turn.
+                version = self._check_version(db)
+                if version != SCHEMA_VERSION:
+                    for statement in _UPGRADES[version]:
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                db.execute("COMMIT")
 
     def _write_ahead(self, db: sqlite3.Connection) -> None:
         # The one statement for which SQLite does not wait by itself when somebody else, doing the same, is in the way.

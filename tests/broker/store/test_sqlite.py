@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -467,29 +468,21 @@ class Interleaved(SqliteStore):
 
 # As SQLite does it: the pages first, and only when all are written, the log is emptied, which others see as news.
 @pytest.mark.parametrize("how", ["PASSIVE", "TRUNCATE"])
-def test_whenever_another_broker_commits_and_writes_the_log_into_the_file_it_is_told_from_a_foreign_write(
+def test_whenever_another_program_commits_and_writes_the_log_into_the_file_it_is_told_from_a_foreign_write(
     path: Path, how: str
 ) -> None:
     with opened(path) as first:
         first.apply(create("fx"))
 
-    class Other(SqliteStore):
-        """Commits, and writes its log into the main file when it is told to."""
-
-        def _empty_log(self, db: sqlite3.Connection) -> None:
-            self.left = db
-
-        def write_the_log_into_the_file(self) -> None:
-            self.left.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
-
     def run(commit_at: int, write_at: int, number: int) -> int:
-        other = Other(path, timeout=PATIENT)
+        # Not one of ours, which would wait for its turn.
+        other = sqlite3.connect(path, isolation_level=None)
 
         def act(look: int) -> None:
             if look == commit_at:
-                other.apply(add("fx", f"pc-{number}-{commit_at}-{write_at}"))
+                other.execute("UPDATE pools SET description = ? WHERE name = 'fx'", (f"{number}",))
             if look == write_at:
-                other.write_the_log_into_the_file()
+                other.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
 
         store = Interleaved(path, act)
         try:
@@ -507,6 +500,50 @@ def test_whenever_another_broker_commits_and_writes_the_log_into_the_file_it_is_
     assert len(moments) > 50
     for number, (commit_at, write_at) in enumerate(moments, 1):
         run(commit_at, write_at, number)
+
+
+def test_nobody_of_ours_empties_the_log_or_probes_while_another_one_writes(path: Path) -> None:
+    with opened(path) as writer, opened(path, timeout=0.2) as other:
+        writer.apply(create("fx"))
+        statements: list[str] = []
+        with closing(sqlite3.connect(path)) as hinderer:  # keeps the log from being emptied after the change
+            hinderer.execute("BEGIN")
+            hinderer.execute("SELECT * FROM pools").fetchall()
+            writer.apply(add("fx", "pc-01"))
+        wal = path.with_name(f"{path.name}-wal")
+        assert wal.stat().st_size
+
+        def vet(*_names: object) -> None:
+            stop = threading.Event()
+            for sign in other.watch(stop):
+                statements.append(f"seen {len(sign.keys or ())}")
+                assert wal.stat().st_size
+                stop.set()
+            with pytest.raises(StoreUnavailable, match="busy: another broker or command writes there"):
+                other.probe()
+
+        writer.apply(replace(add("fx", "pc-02"), vet=vet))
+        assert statements
+        assert not wal.stat().st_size
+        other.probe()
+
+
+def test_a_turn_ends_with_its_process(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx"))
+        hold = (
+            "import sys, pathlib, time; from afpools_broker.store.turns import turn\n"
+            "with turn(pathlib.Path(sys.argv[1]).parent, 0) as ours:\n"
+            "    assert ours; print('ready', flush=True); time.sleep(600)"
+        )
+        with process(hold, path) as holder, opened(path, timeout=0.2) as impatient:
+            assert list(impatient.load().pools) == ["fx"]
+            with pytest.raises(StoreUnavailable, match="busy"):
+                impatient.apply(create("night"))
+            holder.kill()
+            holder.wait()
+            impatient.apply(create("night"))
+        assert sorted(store.load().pools) == ["fx", "night"]
 
 
 def test_brokers_that_make_the_file_at_the_same_moment_agree(path: Path) -> None:
