@@ -149,7 +149,7 @@ def test_a_change_of_unknown_outcome_is_repeated_under_its_name(
     manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.create_pool("fx")
-    elsewhere.create_pool("night", ["pc-01"])
+    elsewhere.create_pool("night", ["PC-01"])
     lost = Lost(monkeypatch, "remove_hosts")
     wanted = {"hosts": ["pc-01"], "add": ["fx"], "remove": ["night"], "request_id": "one"}
     unknown = manager.write("hosts/assign", **wanted)

@@ -534,6 +534,27 @@ def test_a_host_is_taken_out_however_the_pool_spells_it(page: Page, elsewhere: C
     until(lambda: "PC-11.studio.lan" not in elsewhere.get_pool("gpu").hosts)
 
 
+def test_a_name_that_is_no_render_is_refused_with_what_may_have_been_meant(page: Page, elsewhere: Client) -> None:
+    page.get_by_role("button", name="New pool").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("day")
+    dialog.get_by_label("Hosts").fill("pc-[1-3]")
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "pc-[1-3] are not on the farm, which has pc-[01-20]: did you mean pc-[01-03]?"
+    )
+    dialog.get_by_label("Hosts").fill("pc-[01-03]")
+    expect(dialog.get_by_role("button", name="Add anyway")).to_have_count(0)
+    dialog.get_by_role("button", name="Create pool").click()
+    expect(page.get_by_role("heading", name="day")).to_be_visible()
+    page.get_by_label("Hosts to add").fill("gpu-01")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("did you mean gpu-1?")).to_be_visible()
+    assert len(elsewhere.get_pool("day").hosts) == 3
+    page.get_by_role("button", name="Add anyway").click()
+    until(lambda: elsewhere.get_pool("day").hosts[3:] == ("gpu-01",))
+
+
 def test_hosts_are_added_before_their_machines_exist(page: Page, elsewhere: Client) -> None:
     go(page, "Hosts")
     page.get_by_role("button", name="Add by name").click()
@@ -541,6 +562,8 @@ def test_hosts_are_added_before_their_machines_exist(page: Page, elsewhere: Clie
     dialog.get_by_label("Names and ranges").fill("new-[1-3]")
     dialog.get_by_label("Pool").select_option("fx")
     dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_have_text("new-[1-3] are not on the farm.")
+    dialog.get_by_role("button", name="Add anyway").click()
     expect(page.get_by_text("Added 3 hosts to fx")).to_be_visible()
     page.get_by_role("button", name="Add by name").click()
     dialog.get_by_label("Names and ranges").fill("later-1")
@@ -1287,10 +1310,10 @@ def test_a_large_farm_is_shown_in_part(
     names = [f"pc-{number:04}" for number in range(1, 1701)] + [f"gpu-{number}" for number in range(1, 301)]
     server.renders = farm(names)
     with Client(Profile.load(str(place.profile("carl", Role.MANAGER))), timeout=30) as client:
+        until(lambda: len(client.list_hosts().hosts) >= 2000)
         for number in range(197):
             first = number * 8 + 1
             client.create_pool(f"show-{number:03}", [f"pc-[{first:04}-{first + 60:04}]"])
-        until(lambda: len(client.list_hosts().hosts) >= 2000)
     for width, height, scheme in ((1366, 768, "light"), (3840, 2160, "dark")):
         page = open_page(start(), width, height, scheme)
         expect(page.get_by_role("heading", level=2, name=re.compile("^Pools 20[0-9]"))).to_be_visible()

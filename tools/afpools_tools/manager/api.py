@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,7 +22,16 @@ import typer
 from cryptography import x509
 from msgspec import Struct
 
-from afpools import AfpoolsError, BrokerUnreachable, Client, Mask, MaskNotExpressible, NativePool, OutcomeUnknown
+from afpools import (
+    AfpoolsError,
+    BrokerRefused,
+    BrokerUnreachable,
+    Client,
+    Mask,
+    MaskNotExpressible,
+    NativePool,
+    OutcomeUnknown,
+)
 from afpools.profile import Endpoint, Profile
 from afpools_broker.folding import fold
 from afpools_broker.hosts import Spelling
@@ -38,6 +48,9 @@ _STYLES: tuple[Literal["complement", "compact", "list"], ...] = ("complement", "
 _DIALECTS: tuple[Literal["regex", "find"], ...] = ("regex", "find")
 
 _ATTEMPTS = 3
+
+# Of so many removals whose outcome is not known, it is kept what they named.
+_UNSETTLED = 100
 
 STOPPED = "The Pool Manager was stopped before this could be done."
 
@@ -75,12 +88,14 @@ class MaybePool(Params):
 
 
 class CreatePool(Change, kw_only=True):
-    """`hosts` is text as people type it: names and ranges, separated by spaces or commas."""
+    """`hosts` is text as people type it: names and ranges, separated by spaces or commas. With `new_hosts` machines are
+    taken, too, that the farm has not seen."""
 
     pool: str
     hosts: str = ""
     description: str = ""
     colour: str = ""
+    new_hosts: bool = False
 
 
 class RenamePool(Change, kw_only=True):
@@ -103,12 +118,13 @@ class DeletePool(Change, kw_only=True):
 
 class Assign(Change, kw_only=True):
     """`hosts` in the farm's spelling, into all pools of `add` and out of all pools of `remove`; `typed` is more of them
-    as people type them."""
+    as people type them; `new_hosts` as for `CreatePool`."""
 
     hosts: list[str] = []
     typed: str = ""
     add: list[str] = []
     remove: list[str] = []
+    new_hosts: bool = False
 
 
 class Register(Change, kw_only=True):
@@ -136,11 +152,13 @@ class Export(Params):
 
 
 class ImportFile(Params):
-    """`name` and `text` of a file, in whichever format; `replace`: take hosts out that it does not have."""
+    """`name` and `text` of a file, in whichever format; `replace`: take hosts out that it does not have; `new_hosts` as
+    for `CreatePool`."""
 
     name: str
     text: str
     replace: bool = False
+    new_hosts: bool = False
 
 
 class ApplyFile(ImportFile):
@@ -195,6 +213,7 @@ class Api:
     scan: ScanJob
     stopping: threading.Event = field(default_factory=threading.Event)
     _imports: set[str] = field(default_factory=set)
+    _leaving: dict[str | None, list[str]] = field(default_factory=dict)
 
     # --- reading ---
 
@@ -276,13 +295,19 @@ class Api:
     def _steps(self, params: ImportFile) -> tuple[int, list[exchange.Step]]:
         """How many pools a file has, and what importing it would do."""
         wanted = exchange.read_pools(params.text, params.name or "The file", exchange.known_hosts(self.client))
-        return len(wanted), exchange.steps(self.client, wanted, replace=params.replace)
+        return len(wanted), exchange.steps(self.client, wanted, replace=params.replace, new_hosts=params.new_hosts)
 
     # --- writing ---
 
     def create_pool(self, params: CreatePool) -> dict[str, Any]:
-        hosts, request_id = _typed(params.hosts), params.request_id
-        done = self.client.create_pool(params.pool, hosts, params.description, params.colour, request_id=request_id)
+        done = self.client.create_pool(
+            params.pool,
+            _typed(params.hosts),
+            params.description,
+            params.colour,
+            new_hosts=params.new_hosts,
+            request_id=params.request_id,
+        )
         return done._asdict()
 
     def rename_pool(self, params: RenamePool) -> dict[str, Any]:
@@ -307,7 +332,7 @@ class Api:
 
     def assign(self, params: Assign) -> dict[str, Any]:
         """Puts hosts into pools and takes them out of others. Each pool is a change of its own: what could not be done
-        is said, what could be is done.
+        is said with the broker's code for it, what could be is done.
 
         Raises:
             OutcomeUnknown: of one of them it is not known. The same again does what is missing.
@@ -318,7 +343,7 @@ class Api:
 
         def change(pool: str, make: Callable[[str | None], Made]) -> None:
             if self.stopping.is_set():
-                failed.append({"pool": pool, "message": STOPPED})
+                failed.append({"pool": pool, "code": "", "message": STOPPED})
                 return
             try:
                 made: Any = make(params.part(len(done) + len(failed)))
@@ -326,20 +351,34 @@ class Api:
             except OutcomeUnknown:
                 raise
             except AfpoolsError as error:
-                failed.append({"pool": pool, "message": str(error)})
+                code = error.code if isinstance(error, BrokerRefused) else ""
+                failed.append({"pool": pool, "code": code, "message": str(error)})
+
+        def add(pool: str, name: str | None) -> Made:
+            return self.client.add_hosts(pool, hosts, new_hosts=params.new_hosts, request_id=name)
 
         for pool in params.add:
-            change(pool, lambda name, pool=pool: self.client.add_hosts(pool, hosts, request_id=name))  # type: ignore[misc]
+            change(pool, partial(add, pool))
         for pool in params.remove:
-            change(pool, lambda name, pool=pool: self._remove(pool, hosts, name))  # type: ignore[misc]
+            change(pool, partial(self._remove, pool, hosts))
+        # Nobody repeats what is settled.
+        for number in range(len(done) + len(failed)):
+            self._leaving.pop(params.part(number), None)
         return {"done": done, "failed": failed}
 
     def _remove(self, pool: str, hosts: Sequence[str], request_id: str | None) -> Made:
-        """Takes hosts out of a pool, however they are spelled there."""
-        spelling = Spelling(self.live.view.hosts)
-        leaving = frozenset(hosts)
-        entered = [name for name in self.client.get_pool(pool).hosts if spelling.of(name) in leaving]
-        return self.client.remove_hosts(pool, entered or hosts, request_id=request_id)
+        """Takes hosts out of a pool, however they are spelled there. The same request again names them as it did the
+        first time, although they may be out by then, because a request id belongs to one change."""
+        leaving = self._leaving.get(request_id)
+        if leaving is None:
+            spelling, wanted = Spelling(self.live.view.hosts), frozenset(hosts)
+            entered = [name for name in self.client.get_pool(pool).hosts if spelling.of(name) in wanted]
+            leaving = entered or list(hosts)
+        if request_id is not None:
+            self._leaving[request_id] = leaving
+            while len(self._leaving) > _UNSETTLED:
+                self._leaving.pop(next(iter(self._leaving)), None)
+        return self.client.remove_hosts(pool, leaving, request_id=request_id)
 
     def register_hosts(self, params: Register) -> dict[str, Any]:
         return self.client.register_hosts(_typed(params.typed), request_id=params.request_id)._asdict()
@@ -366,9 +405,15 @@ class Api:
         return {"done": done, "failed": ""}
 
     def import_file(self, params: ApplyFile) -> dict[str, Any]:
-        """Makes pools as a file has them, if that still takes what was shown. Each step is a change of its own: where
-        one cannot be made it is said why, those before it stay, and importing again does the rest."""
+        """Makes pools as a file has them, if that still takes what was shown. Each step is a change of its own: of a
+        pool that is refused the rest is left out, any other failure ends the import. Importing again does the rest."""
         changes: list[str] = []
+        refused: dict[str, str] = {}
+
+        def result(failed: str = "") -> dict[str, Any]:
+            said = [*(f"{pool}: {why}" for pool, why in refused.items()), failed]
+            return {"changes": changes, "failed": "\n".join(filter(None, said))}
+
         self._imports.add(params.job)
         try:
             _, steps = self._steps(params)
@@ -376,16 +421,20 @@ class Api:
                 raise BadParameter("The pools have changed since this was shown. Look again at what would change now.")
             for step in steps:
                 if self.stopping.is_set():
-                    return {"changes": changes, "failed": STOPPED}
+                    return result(STOPPED)
                 if params.job not in self._imports:
-                    return {"changes": changes, "failed": "The import was cancelled."}
+                    return result("The import was cancelled.")
+                if step.pool in refused:
+                    continue
                 try:
                     changes.append(step.apply().change)
                 except AfpoolsError as error:
-                    return {"changes": changes, "failed": str(error)}
+                    if not exchange.refuses_pool(error):
+                        return result(str(error))
+                    refused[step.pool] = str(error)
         finally:
             self._imports.discard(params.job)
-        return {"changes": changes, "failed": ""}
+        return result()
 
     def cancel_import(self, params: Job) -> None:
         """Ends an import after the step under way."""

@@ -31,11 +31,12 @@ export function Toasts() {
   </div>`;
 }
 
-/** Says what a change did, with its undo where there is one. `changes` are ids of history entries. */
-export function done(text, changes) {
+/** Says what a change did, with its undo where there is one. `changes` are ids of history entries; `remark` is what there
+ * is to know besides. */
+export function done(text, changes, remark = "") {
   const entries = changes.filter(Boolean).reverse();
   const action = entries.length && may("history.undo") ? { label: "Undo", run: () => undo(entries, text) } : null;
-  toast(text, { action });
+  toast(remark ? `${text}. ${remark}` : text, { action });
 }
 
 /** Takes changes back. */
@@ -61,13 +62,18 @@ export async function make(change, then) {
   }
 }
 
+export const ANYWAY = "Add anyway";
+export const ANYWAY_WORDS = "They are machines that are yet to come";
+
 // --- dialogs ---------------------------------------------------------------------------------------------------------
 
 /** A modal dialog with a form. `onSubmit` gets what to make changes with, and may throw an error to be shown; the dialog
- * closes when it has succeeded. `blocked`: there is something to be decided before. */
+ * closes when it has succeeded. `blocked`: there is something to be decided before. Where the broker does not know the
+ * machines that are to be added, it offers to add them anyway: `onSubmit` then gets parameters that say so, too. */
 export function Dialog({ title, submit, danger = false, blocked = false, onSubmit, onClose, children }) {
   const dialog = useRef(null);
   const [error, setError] = useState("");
+  const [unknown, setUnknown] = useState(false);
   const [busy, setBusy] = useState(false);
   // Changes of which it is not known whether they were made. To send the same form again is to repeat them.
   const unsettled = useRef(new Map());
@@ -87,26 +93,30 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
   };
   // A refusal was about what was shown then, whichever comes first: it, or what others have changed.
   useEffect(() => setError(""), [blocked]);
-  const send = async (event) => {
+  const send = async (event, anyway = {}) => {
     event.preventDefault();
     setError("");
+    setUnknown(false);
     setBusy(true);
     try {
-      await onSubmit(change);
+      await onSubmit(change, anyway);
       dialog.current?.close();
     } catch (problem) {
       setError(problem.message);
+      setUnknown(problem.code === "unknown_host");
     } finally {
       setBusy(false);
     }
   };
   return html`<dialog ref=${dialog} aria-label=${title} onClose=${onClose}>
-    <form onSubmit=${send}>
+    <form onSubmit=${send} onInput=${() => setUnknown(false)}>
       <h2>${title}</h2>
       ${children}
       ${error && !blocked && html`<p class="error" role="alert">${error}</p>`}
       <div class="buttons">
         <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
+        ${unknown && !blocked && html`<button type="button" disabled=${busy} title=${ANYWAY_WORDS}
+          onClick=${(event) => send(event, { new_hosts: true })}>${ANYWAY}</button>`}
         <button class=${danger ? "danger" : "primary"} disabled=${busy || blocked}>${submit}</button>
       </div>
     </form>

@@ -49,6 +49,7 @@ function ImportFile() {
   const [name, setName] = useState("");
   const [text, setText] = useState("");
   const [mode, setMode] = useState("add");
+  const [anyway, setAnyway] = useState(false);
   const [plan, setPlan] = useState(null);
   const [busy, setBusy] = useState(""); // what is asked: "plan", "import"
   const [error, setError] = useState("");
@@ -90,7 +91,7 @@ function ImportFile() {
     let refusal;
     try {
       const made = await act("import/apply", {
-        name, text, replace: mode === "replace", shown: plan.shown, job: job.current,
+        name, text, replace: mode === "replace", new_hosts: anyway, shown: plan.shown, job: job.current,
       });
       refusal = made.failed;
       const count = plural(made.changes.length, "change");
@@ -127,6 +128,8 @@ function ImportFile() {
     </label>
     <${Choice} label="How" value=${mode} options=${[["add", "Only add"], ["replace", "Also remove what is not in the file"]]}
       onChange=${(value) => { setMode(value); look(text, value); }} />
+    <label class="check"><input type="checkbox" checked=${anyway} onChange=${(event) => setAnyway(event.target.checked)} />
+      <span>Also add machines that are not on the farm: they are yet to come</span></label>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${busy === "plan" && html`<${Loading}>Looking at what would change…</${Loading}>`}
     ${busy === "import" && html`<div class="buttons" role="status"><span class="muted">Importing ${name}…</span>

@@ -1,7 +1,7 @@
 // Hosts: every machine that is known; many of them into pools and out of them in one go.
 
 import { html, useMemo, useRef, useState } from "../html.js";
-import { write } from "../api.js";
+import { ApiError, write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
 import { counted, hostByName, hosts, loaded, may, nothing, poolByName, pools } from "../store.js";
@@ -218,19 +218,21 @@ function useSelection(shown) {
 function AddDialog({ onClose, pool }) {
   const [typed, setTyped] = useState("");
   const [target, setTarget] = useState(pool);
-  const add = async (change) => {
+  const add = async (change, anyway) => {
     if (target) {
-      const answer = await change("hosts/assign", { typed, add: [target] });
-      if (answer.failed.length) throw new Error(answer.failed[0].message);
+      const answer = await change("hosts/assign", { typed, add: [target], ...anyway });
+      if (answer.failed.length) throw new ApiError(answer.failed[0].code, answer.failed[0].message);
       const [made] = answer.done;
-      done(made.change ? `Added ${plural(made.added.length, "host")} to ${target}` : `Nothing to do: ${target} has them already.`, [made.change]);
+      done(made.change ? `Added ${plural(made.added.length, "host")} to ${target}` : `Nothing to do: ${target} has them already.`,
+        [made.change], made.unchecked);
     } else {
       const made = await change("hosts/register", { typed });
       done(made.change ? `Registered ${plural(made.added.length, "host")}` : "Nothing to do: they are registered already.", [made.change]);
     }
   };
   return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>
-    <p class="hint">For machines that the farm has not seen yet. Spell them as their renders will call themselves.</p>
+    <p class="hint">Names that the farm does not have are refused with what you may have meant. Machines that are yet to come can
+      be added anyway, or made known: spell them as their renders will call themselves.</p>
     <label>Names and ranges<input value=${typed} required autofocus spellcheck=${false} placeholder="gpu-[1-8], pc-12"
       onInput=${(event) => setTyped(event.target.value)} /></label>
     <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>

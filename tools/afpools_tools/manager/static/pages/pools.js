@@ -5,7 +5,7 @@ import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
 import { counted, hostByName, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
-import { Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, useAnswer, useDecision } from "../ui.js";
+import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
@@ -134,12 +134,19 @@ function PoolDetail({ pool, open }) {
   </aside>`;
 }
 
+/** What there is to know of names that could not be checked. */
+export const uncheckedOf = (made) => made.find((one) => one.unchecked)?.unchecked ?? "";
+
 /** Puts hosts into pools or takes them out, and says how it went. */
 export const assign = (params, text) => make(() => write("hosts/assign", params), (answer) => {
-  for (const { message } of answer.failed) failed(new Error(message));
+  for (const { pool, code, message } of answer.failed) {
+    const action = code === "unknown_host" && {
+      label: ANYWAY, run: () => assign({ ...params, add: [pool], remove: [], new_hosts: true }, text) };
+    toast(message, { kind: "failed", action });
+  }
   if (answer.done.length) {
     const changed = answer.done.some((one) => one.change);
-    done(changed ? text : "Nothing to do: nothing would change.", answer.done.map((one) => one.change));
+    done(changed ? text : "Nothing to do: nothing would change.", answer.done.map((one) => one.change), uncheckedOf(answer.done));
   }
   return !answer.failed.length;
 });
@@ -160,9 +167,9 @@ function CreateDialog({ onClose }) {
   const [hosts, setHosts] = useState("");
   const [description, setDescription] = useState("");
   const [colour, setColour] = useState("");
-  const create = async (change) => {
-    const made = await change("pools/create", { pool, hosts, description, colour });
-    done(`Created ${pool} with ${plural(made.hosts, "host")}`, [made.change]);
+  const create = async (change, anyway) => {
+    const made = await change("pools/create", { pool, hosts, description, colour, ...anyway });
+    done(`Created ${pool} with ${plural(made.hosts, "host")}`, [made.change], made.unchecked);
     go(poolAddress(pool));
   };
   return html`<${Dialog} title="New pool" submit="Create pool" onSubmit=${create} onClose=${onClose}>

@@ -46,6 +46,8 @@ export function ScanPage() {
   const machines = result?.machines ?? [];
   const shown = useMemo(() => machines.filter(fits[kind]), [result, kind]);
   const named = machines.filter((machine) => machine.name && chosen.has(machine.name)).map((machine) => machine.name);
+  // Whoever adds these has read, beside the button, that the farm does not have them.
+  const coming = new Set(machines.filter((machine) => chosen.has(machine.name) && !machine.render).map((machine) => machine.name)).size;
   const toggle = (name) => {
     const next = new Set(chosen);
     if (!next.delete(name)) next.add(name);
@@ -55,7 +57,7 @@ export function ScanPage() {
   const all = selectable.length > 0 && selectable.every((name) => chosen.has(name));
   const add = async () => {
     if (target) {
-      await assign({ hosts: named, add: [target] }, `Added ${plural(named.length, "host")} to ${target}`);
+      await assign({ hosts: named, add: [target], new_hosts: coming > 0 }, `Added ${plural(named.length, "host")} to ${target}`);
     } else {
       await make(() => write("hosts/register", { typed: named.join(" ") }), (made) =>
         done(`Registered ${plural(made.added.length, "host")}`, [made.change]));
@@ -114,6 +116,8 @@ export function ScanPage() {
     </div>
     <footer class="selection">
       ${named.length ? html`<b>${plural(named.length, "machine")} selected</b>
+        ${coming > 0 && html`<span class="muted">${coming === named.length ? "" : `${number(coming)} of them `}not on the farm yet: jobs run
+          there once a render of that name is</span>`}
         <select value=${target} aria-label="Pool" onChange=${(event) => setTarget(event.target.value)}>
           <option value="">Only make them known</option>
           ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>Add to ${name}</option>`)}
