@@ -46,6 +46,8 @@ class AfServer:
     def __init__(self, renders: dict[str, Any] | None = None, port: int = 0) -> None:
         self.renders: dict[str, Any] = recording("renders_get")["answer"] if renders is None else renders
         self.users: dict[str, Any] = recording("users_get")["answer"]
+        self.system_job: dict[str, Any] = recording("system_job_get")["answer"]["jobs"][0]
+        self.stubborn = False  # processes actions, and does nothing
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
         self.monitors: dict[int, dict[str, Any]] | None = {}  # by number; None: it knows no monitors
@@ -118,7 +120,16 @@ class AfServer:
                 return self._register(request["monitor"])
             if request.get("action", {}).get("operation", {}).get("class") == "renders":
                 return self._watch(request["action"]["ids"])
+        match request.get("action"):
+            case {"type": "jobs", "ids": [1], "params": params}:
+                if not self.stubborn:
+                    # As 3.4.1 does it: keys that are empty are left out, and a hidden job is hidden no more.
+                    changed = {**self.system_job, "hidden": False, **params}
+                    self.system_job = {key: value for key, value in changed.items() if value not in ("", False)}
+                return recording("job_set_mask")["answer"]
         match request.get("get"):
+            case {"type": "jobs", "ids": [1]}:
+                return {"jobs": [self.system_job]}
             case {"type": "monitors", "ids": [number], "mode": "events"} if self.monitors is not None:
                 return self._events(number)
             case {"type": "monitors", "ids": ids} if self.monitors is not None:

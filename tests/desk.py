@@ -21,6 +21,7 @@ from afpools_broker.protocol import OPERATIONS, Role
 from afpools_broker.service import FarmPolicy, Sender, Service, Statistics
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
+from afpools_broker.system_job import Ask, SystemJobKeeper
 
 MANAGER = Peer("anna", Role.MANAGER)
 READER = Peer("blender", Role.READER)
@@ -41,6 +42,7 @@ class Desk:
     store: PoolStore
     statistics: Statistics
     now: list[dt.datetime] = field(default_factory=lambda: [NOW])
+    system_job: SystemJobKeeper | None = None
 
     def answer(self, data: bytes, peer: Peer = MANAGER) -> bytes:
         answer = self.service.answer(Sender(peer, "127.0.0.1:40000"), data)
@@ -77,17 +79,19 @@ class Desk:
 
 
 @contextmanager
-def open_desk(file: Path, *, by_hand: bool = False, seen: bool = True) -> Iterator[Desk]:
+def open_desk(file: Path, *, by_hand: bool = False, seen: bool = True, afserver: Ask | None = None) -> Iterator[Desk]:
     """A service on an SQLite file.
 
     Args:
         file: need not exist.
         by_hand: there is no afserver.
         seen: afserver has named its renders, `FARM`.
+        afserver: answers what is asked about its system job. Nobody looks after that by himself.
     """
-    store = open_store(f"sqlite:///{file}", timeout=1.5)
+    store = open_store(f"sqlite:///{file}", timeout=20)
     keeper, statistics = SnapshotKeeper(store, by_hand=by_hand), Statistics()
     now = [NOW]
+    system_job = afserver and SystemJobKeeper(afserver, keeper, clock=lambda: now[0])
     service = Service(
         name="test",
         keeper=keeper,
@@ -97,11 +101,12 @@ def open_desk(file: Path, *, by_hand: bool = False, seen: bool = True) -> Iterat
         peer_log=PeerLog(),
         statistics=statistics,
         farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
+        system_job=system_job,
         clock=lambda: now[0],
     )
     keeper.start(wait=30)
     try:
-        made = Desk(service, keeper, store, statistics, now)
+        made = Desk(service, keeper, store, statistics, now, system_job)
         if seen and not by_hand:
             made.see(*FARM)
         yield made

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 from . import __version__
 from .config import Config, ConfigError, LimitsSection, differences, taken_over
 from .credentials import Credentials
-from .farm import FarmWatch
+from .farm import FarmWatch, ask
 from .health import Health
 from .listeners import Listener, Shared
 from .listeners.curve import CurveListener
@@ -26,6 +26,7 @@ from .peer_log import PeerLog
 from .service import FarmPolicy, Service, Statistics
 from .snapshot import SnapshotKeeper
 from .store import open_store
+from .system_job import SystemJobKeeper
 
 log = logging.getLogger("afpools")
 
@@ -86,6 +87,9 @@ class Broker:
             store=self.store,
             changed=self._keeper.see_farm,
         )
+        self._system_job = address and SystemJobKeeper(
+            lambda request: ask(address, request, timeout=self.config.farm.timeout), self._keeper
+        )
         self._health = health = Health(
             name=config.broker.name,
             store=self.store,
@@ -93,6 +97,7 @@ class Broker:
             credentials=self.credentials,
             statistics=self._statistics,
             farm=self._farm,
+            system_job=self._system_job,
         )
         self._service = service = Service(
             name=config.broker.name,
@@ -103,6 +108,7 @@ class Broker:
             peer_log=peer_log,
             statistics=self._statistics,
             farm=_farm_policy(config),
+            system_job=self._system_job,
         )
         self._workers = Workers()
         shared = Shared(
@@ -140,6 +146,8 @@ class Broker:
                 time.sleep(0.02)
             if self._farm:
                 self._farm.start()
+            if self._system_job:
+                self._system_job.start()
             for listener in self._listeners:
                 listener.bind()
             self._watch.start()
@@ -175,6 +183,8 @@ class Broker:
         self._workers.stop()
         if self._farm:
             self._farm.stop(wait=min(0.2, left()))
+        if self._system_job:
+            self._system_job.stop(wait=min(0.2, left()))
         self._keeper.stop(wait=left())
         self._health.stop()
         self.store.close()

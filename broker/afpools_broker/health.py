@@ -16,6 +16,7 @@ from .protocol import RequestRefused
 from .service import Statistics
 from .snapshot import SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
+from .system_job import SystemJobKeeper
 
 WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 
@@ -73,6 +74,7 @@ class Health:
         credentials: know what expires.
         statistics: what was asked and answered.
         farm: None where the studio keeps its list of hosts by hand.
+        system_job: knows where post commands run; None as above.
         clock: seconds, increasing.
     """
 
@@ -85,6 +87,7 @@ class Health:
         credentials: Credentials,
         statistics: Statistics,
         farm: FarmWatch | None,
+        system_job: SystemJobKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -93,6 +96,7 @@ class Health:
         self._credentials = credentials
         self._statistics = statistics
         self._farm = farm
+        self._system_job = system_job
         self._clock = clock
         self._started = clock()
         self._ping = _Question(store.ping, 0.0, clock)
@@ -119,6 +123,8 @@ class Health:
             problems.append(farm.error)
         if farm.age is not None and farm.age > _FARM_IS_OLD:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
+        if self._system_job and (system := self._system_job.state).problem:
+            problems.append(system.state)
         problems += self._pools_that_look_alike()
         problems += self._pools_without_renders(farm)
         problems += self._credentials.problems
@@ -223,6 +229,7 @@ class Health:
 
     def _farm_health(self) -> protocol.FarmHealth:
         age = self.farm_age()
+        system = None if self._system_job is None else self._system_job.state
         return protocol.FarmHealth(
             source="registered" if self._farm is None else "afserver",
             server="" if self._farm is None else self._farm.server,
@@ -230,4 +237,5 @@ class Health:
             age=None if age is None else round(age, 1),
             renders=len(self._farm.farm.renders) if self._farm and self._farm.farm else 0,
             error="" if self._farm is None else self._farm.error,
+            post_commands="" if system is None or system.pool is None else system.state,
         )

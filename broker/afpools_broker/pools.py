@@ -39,7 +39,8 @@ class Pool:
     """A named set of hosts.
 
     Args:
-        name: unique among the pools. The list of hosts registered by hand is kept as a pool whose name is empty.
+        name: unique among the pools. The list of hosts registered by hand is kept as a pool whose name is empty; its
+            description says which pool is the system pool, see `Contents.system_pool`.
         hosts: host names as they were entered, in that order, each once.
         description: for people.
         colour: `#rrggbb`, or empty.
@@ -69,6 +70,17 @@ class Contents:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     registered: Pool = Pool("")
     problems: tuple[str, ...] = ()
+
+    @property
+    def system_pool(self) -> str | None:
+        """The pool that post commands are kept on. Empty: they are kept on none; None: nobody has ever said, or it
+        cannot be read, which must not open what has been fenced."""
+        text = self.registered.description
+        return text.removeprefix(_SYSTEM_POOL).strip() if text.startswith(_SYSTEM_POOL) else None
+
+
+# What the description of the pool without a name begins with, where somebody has chosen a system pool.
+_SYSTEM_POOL = "system pool:"
 
 
 class Diff(Struct, frozen=True, omit_defaults=True):
@@ -159,7 +171,7 @@ class Change:
         who: name in the credential that asked.
         request_id: the client's own name for this change.
         pool: name of the pool to change; empty for `hosts.register` and `hosts.forget`.
-        new_name: for `pools.rename`.
+        new_name: for `pools.rename`; for `farm.set_system_pool` the pool, empty for none.
         hosts: expanded host names, each once.
         description: None to leave as it is.
         colour: None to leave as it is.
@@ -168,8 +180,9 @@ class Change:
         plan: what a planned change does, or why it cannot be made. A refusal takes its place here, too, so that a
             request that was made before and is repeated is recognised first.
         vet: raises `RequestRefused` for hosts that must not join the pool; gets its name, the hosts it has, and those
-            that are new to it. Asked here for the same reason: by the time a request is repeated, the farm may be
-            another. Whom it lets through is no part of the change, and so not of its digest either.
+            that are new to it. For a change that adds no host, it refuses a pool that cannot be used so. Asked here for
+            the same reason: by the time a request is repeated, the farm may be another. Whom it lets through is no part
+            of the change, and so not of its digest either.
         unchecked: nobody can tell whether the farm has the hosts that are to join.
     """
 
@@ -248,6 +261,7 @@ class Change:
             case "pools.rename":
                 return replace(current, name=self.new_name)
             case "pools.delete":
+                self._check_use()
                 return None
             case "pools.add_hosts" | "hosts.register":
                 self._check_newcomers(current.hosts)
@@ -256,6 +270,9 @@ class Change:
                 self._check_members(current)
                 gone = _same_hosts(current.hosts, self.hosts)
                 return replace(current, hosts=tuple(host for host in current.hosts if host not in gone))
+            case "farm.set_system_pool":
+                self._check_use()
+                return replace(current, description=f"{_SYSTEM_POOL} {self.new_name}".rstrip())
             case "pools.update":
                 return replace(
                     current,
@@ -273,6 +290,10 @@ class Change:
             f"The pool {self.pool!r} has changed since you read it ({now}, you named {self.if_revision}). "
             "Read it again and decide whether your change still fits.",
         )
+
+    def _check_use(self) -> None:
+        if self.vet is not None:
+            self.vet(self.pool, (), ())
 
     def _check_newcomers(self, present: Sequence[str]) -> None:
         if self.vet is None:

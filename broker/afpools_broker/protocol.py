@@ -164,12 +164,16 @@ class StoreHealth(Result):
 
 
 class FarmHealth(Result):
+    """`post_commands` says in a sentence where the post commands of jobs run; empty where nobody has chosen a system
+    pool."""
+
     source: Literal["afserver", "registered"]
     server: str
     reachable: bool
     age: float | None
     renders: int
     error: str
+    post_commands: str = ""
 
 
 class ExpiringCredential(Result):
@@ -312,6 +316,21 @@ class MaskParams(Params):
             raise ValueError(f"the job's own exclude mask is {size:,} bytes long, and {allowed:,} are allowed")
 
 
+class FarmSystemPool(Params):
+    """`farm.system_pool`: where do post commands run?"""
+
+
+class FarmSystemPoolResult(Result):
+    """`pool` is the pool that was chosen; empty for none, null where nobody has chosen. `state` says in a sentence how
+    it stands, `problem` whether somebody must look at it. `settled` is set once this broker has looked at the system
+    job since the pool was chosen."""
+
+    pool: str | None
+    state: str
+    problem: bool
+    settled: bool
+
+
 class MaskResult(Result):
     """`mask_type` is what the job's `hosts_mask_type` must say; `any` where both dialects read the mask alike. `style`
     is what was given, and `why` says why it is not what was asked for; empty when it is. `farm_age` is in seconds;
@@ -448,6 +467,13 @@ class HostsForget(Write):
     hosts: HostPatterns
 
 
+class FarmSetSystemPool(Write):
+    """`farm.set_system_pool`: keep afserver's system job, which runs the post commands of all jobs, on this pool; null
+    lets it run anywhere again. An exclude mask that a person has set on the system job is replaced."""
+
+    pool: PoolName | None
+
+
 class HistoryUndo(Write):
     """`history.undo`: take back one change, the others left as they are. An undo is a change like any other, and can be
     undone itself. `entry` is an id that `history.list` gave."""
@@ -532,6 +558,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("pools.get", PoolsGet, Role.READER),
         Operation("hosts.list", HostsList, Role.READER),
         Operation("mask", MaskParams, Role.READER),
+        Operation("farm.system_pool", FarmSystemPool, Role.READER),
         Operation("history.list", HistoryList, Role.MANAGER, "see who changed what"),
         Operation("pools.create", PoolsCreate, Role.MANAGER, "make pools"),
         Operation("pools.rename", PoolsRename, Role.MANAGER, "rename pools"),
@@ -543,6 +570,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("history.undo", HistoryUndo, Role.MANAGER, "take back changes"),
         Operation("hosts.register", HostsRegister, Role.MANAGER, "register hosts"),
         Operation("hosts.forget", HostsForget, Role.MANAGER, "forget hosts"),
+        Operation("farm.set_system_pool", FarmSetSystemPool, Role.MANAGER, "choose the system pool"),
     )
 }
 

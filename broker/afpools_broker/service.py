@@ -32,6 +32,7 @@ from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
 from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result, Role
 from .snapshot import Fences, Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
+from .system_job import SystemJobKeeper, system_mask
 from .tally import UNKNOWN
 from .undo import REACH, Undoing
 from .vetting import vetting
@@ -163,6 +164,7 @@ class Service:
         peer_log: for lines that a peer can cause.
         statistics: counts requests and errors.
         farm: how far the list of renders is trusted.
+        system_job: keeps post commands on their pool; None where there is no afserver.
         clock: the time, with its zone.
     """
 
@@ -177,8 +179,10 @@ class Service:
         peer_log: PeerLog,
         statistics: Statistics,
         farm: FarmPolicy,
+        system_job: SystemJobKeeper | None = None,
         clock: Callable[[], dt.datetime] = utcnow,
     ) -> None:
+        self._system_job = system_job
         self._name = name
         self._keeper = keeper
         self._store = store
@@ -199,6 +203,7 @@ class Service:
             "health": self._typed(protocol.Health, lambda _sender, _params: self._health.report()),
             "hosts.list": self._typed(protocol.HostsList, self._hosts_list),
             "history.list": self._typed(protocol.HistoryList, self._history_list),
+            "farm.system_pool": self._typed(protocol.FarmSystemPool, self._system_pool),
         }
 
     @staticmethod
@@ -413,6 +418,10 @@ class Service:
             age=moment.age,
         )
 
+    def _system_pool(self, _sender: Sender, _params: protocol.FarmSystemPool) -> protocol.FarmSystemPoolResult:
+        now = self._system_job_at_hand().state
+        return protocol.FarmSystemPoolResult(pool=now.pool, state=now.state, problem=now.problem, settled=now.settled)
+
     def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
         moment = self._moment()
         return protocol.HostsListResult(
@@ -550,6 +559,9 @@ class Service:
                 continue
             if hosts_leave:
                 self._register_leavers(change, entry)
+            self._follow_rename(change, entry)
+            if change.op == "farm.set_system_pool" and self._system_job:
+                self._system_job.take_over()
             if entry.changed:
                 log.info("%s by %r at %s: %s", entry.op, entry.who, sender.address, _described(entry))
             return entry
@@ -624,10 +636,12 @@ class Service:
                 )
             case protocol.PoolsRename():
                 return replace(change, pool=params.pool, new_name=params.new_name)
+            case protocol.FarmSetSystemPool():
+                return self._choose_system_pool(change, params.pool, moment.snapshot)
             case protocol.PoolsUpdate():
                 return replace(change, pool=params.pool, description=params.description, colour=params.colour)
             case protocol.PoolsDelete():
-                return replace(change, pool=params.pool)
+                return replace(change, pool=params.pool, vet=self._refuse_to_delete_system_pool)
             case protocol.PoolsAddHosts():
                 change = self._vetted(change, moment, new_hosts=params.new_hosts)
                 return replace(change, pool=params.pool, hosts=expand(params.hosts, known))
@@ -642,6 +656,57 @@ class Service:
             case protocol.HistoryUndo():
                 return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")
+
+    def _choose_system_pool(self, change: Change, pool: str | None, snapshot: Snapshot) -> Change:
+        """
+        Raises:
+            RequestRefused: there is no afserver.
+        """
+        self._system_job_at_hand()
+
+        def vet(*_: object) -> None:
+            if pool is None:
+                return
+            snapshot.pool(pool)
+            if snapshot.farm is None:
+                raise RequestRefused(
+                    Code.FARM_UNAVAILABLE,
+                    "The broker has never seen the farm's list of renders, so it has no mask for its system job. See "
+                    "that afserver runs and that [farm] server in broker.toml names it.",
+                )
+            system_mask(pool, snapshot)
+
+        return replace(change, new_name=pool or "", vet=vet)
+
+    def _system_job_at_hand(self) -> SystemJobKeeper:
+        """
+        Raises:
+            RequestRefused: `farm_unavailable`: there is no afserver.
+        """
+        if self._system_job is None:
+            raise RequestRefused(
+                Code.FARM_UNAVAILABLE,
+                "This broker has no afserver ([farm] server in broker.toml is empty), so there is no system job to "
+                "keep on a pool.",
+            )
+        return self._system_job
+
+    def _refuse_to_delete_system_pool(self, pool: str, *_: object) -> None:
+        if pool == self._keeper.current.contents.system_pool:
+            raise RequestRefused(
+                Code.CONFLICT,
+                f"Post commands are kept on the pool {pool!r}. Choose another pool for them first: afpools farm "
+                "system-pool NAME, or --none to let them run on any render.",
+            )
+
+    def _follow_rename(self, change: Change, entry: Entry) -> None:
+        """The system pool stays the system pool under its new name."""
+        old, new = entry.diff.name or ("", "")
+        if not old or not new or self._keeper.current.contents.system_pool != old:
+            return
+        # A rename may be sent again: this step has an id of its own.
+        request_id = f"{change.request_id} {fingerprint('system pool', old, new)}"
+        self._keeper.apply(Change(op="farm.set_system_pool", who=change.who, request_id=request_id, new_name=new))
 
     def _vetted(self, change: Change, moment: Moment, *, new_hosts: bool) -> Change:
         """The change, with what looks at the hosts that it puts into a pool.
@@ -681,8 +746,14 @@ class Service:
         change = replace(change, undoes=entry.id)
         try:
             pool, swap = undoing.plan(entry)
+            if swap.becomes is None:
+                self._refuse_to_delete_system_pool(pool)
         except RequestRefused as refusal:
             return replace(change, pool=entry.pool, plan=refusal)
+        if swap.becomes is not None and entry.op == "farm.set_system_pool" and not swap.becomes.description:
+            # A fence outlives a pool of which nobody has said anything.
+            nothing = Change(op=entry.op, who=change.who, request_id=change.request_id).apply(swap.becomes)
+            swap = replace(swap, becomes=nothing)
         return replace(change, pool=pool, plan=swap)
 
     def _undoing(self, since: str, contents: Callable[[set[str]], Contents]) -> Undoing:
@@ -847,4 +918,6 @@ def _described(entry: Entry) -> str:
         entry.diff.removed
     )
     hosts = f" ({', '.join(counts)} hosts)" if counts else ""
+    if entry.op == "farm.set_system_pool":
+        return entry.diff.description[1] if entry.diff.description else ""
     return f"pool {entry.pool!r}{hosts}" if entry.pool else f"registered hosts{hosts}"

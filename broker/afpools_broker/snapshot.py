@@ -387,7 +387,7 @@ class SnapshotKeeper:
         try:
             entry = self._store.apply(change)
         except RequestRefused as refusal:
-            if refusal.code is not Code.UNKNOWN_POOL:
+            if refusal.code is not Code.UNKNOWN_POOL or not change.pool:
                 raise
             # The store looks at one pool; what else there is, is known here.
             raise unknown_pool(change.pool, self.current.contents.pools) from None

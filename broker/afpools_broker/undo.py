@@ -132,9 +132,10 @@ class Undoing:
         for what in ("description", "colour"):
             pair = getattr(diff, what)
             if pair is not None and getattr(present, what) != pair[1]:
+                whose = f"The {what} of {present.name!r}" if present.name else "The farm's setting"
                 raise _conflict(
-                    f"The {what} of {present.name!r} is {getattr(present, what)!r} by now, not {pair[1]!r} as this "
-                    f"change had it.{_last(entry, life)}"
+                    f"{whose} is {getattr(present, what)!r} by now, not {pair[1]!r} as this change had it."
+                    f"{_last(entry, life)}"
                 )
         have = self._hosts_of(present)
         where = _the_pool(present.name)
@@ -214,6 +215,7 @@ _DID = {
     "pools.import_native": "hosts were imported from Afanasy's pools",
     "hosts.register": "hosts were registered",
     "hosts.forget": "hosts were forgotten",
+    "farm.set_system_pool": "the system pool was set",
     "history.undo": "a change was undone",
     REPAIR: "two pools of one name were told apart",
 }

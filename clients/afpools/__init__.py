@@ -43,6 +43,7 @@ from .results import (
     Pool,
     PoolList,
     PoolSummary,
+    SystemPool,
     WriteResult,
 )
 
@@ -77,6 +78,7 @@ __all__ = [
     "ProfileError",
     "RateLimited",
     "StoreUnavailable",
+    "SystemPool",
     "TooLarge",
     "UnknownHost",
     "UnknownOp",

@@ -16,7 +16,7 @@ from . import results
 from .errors import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
 from .process import PerProcess, importing
 from .profile import Endpoint, Profile, find_profile
-from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, WriteResult
+from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, SystemPool, WriteResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -295,6 +295,16 @@ class Client:
     ) -> WriteResult:
         """Takes back `register_hosts`. Renders of the farm and members of pools stay known."""
         return self._write("hosts.forget", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
+
+    def system_pool(self) -> SystemPool:
+        """The pool that the post commands of all jobs are kept on, and how that stands. `FarmUnavailable` without an
+        afserver."""
+        return self._call("farm.system_pool", {}, results.read_system_pool)
+
+    def set_system_pool(self, pool: Optional[str], *, request_id: Optional[str] = None) -> WriteResult:
+        """Keeps afserver's system job, which runs the post commands of all jobs, on a pool; None lets it run anywhere
+        again. An exclude mask that a person has set on it is replaced by the pool's."""
+        return self._write("farm.set_system_pool", {"pool": pool}, None, request_id)
 
     def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
         """Takes back one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` where what

@@ -170,6 +170,20 @@ class WriteResult(Record):
     unchecked: str = ""
 
 
+class SystemPool(Record):
+    """Where the post commands of jobs run.
+
+    `pool` is the pool that was chosen; empty for none, None where nobody has chosen. `state` says in a sentence how it
+    stands, `problem` whether somebody must look at it, `settled` whether the broker has looked at afserver's system job
+    since the pool was chosen.
+    """
+
+    pool: Optional[str]
+    state: str
+    problem: bool
+    settled: bool
+
+
 class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
@@ -221,6 +235,9 @@ class _Fields:
         if isinstance(value, str):
             return value
         raise self._wrong(key, value)
+
+    def optional_text(self, key: str) -> Optional[str]:
+        return None if self._value.get(key) is None else self.text(key)
 
     def count(self, key: str, default: int = _REQUIRED) -> int:
         value = self._value.get(key, default)
@@ -382,6 +399,11 @@ def read_write(result: Any) -> WriteResult:
         f.texts("removed", ()),
         f.text("unchecked", ""),
     )
+
+
+def read_system_pool(result: Any) -> SystemPool:
+    f = _Fields(result, "the system pool")
+    return SystemPool(f.optional_text("pool"), f.text("state"), f.flag("problem"), f.flag("settled"))
 
 
 def _read_entry(value: Any) -> HistoryEntry:

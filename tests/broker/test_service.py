@@ -657,7 +657,15 @@ def test_hello_tells_a_peer_what_it_may_do(desk: Desk) -> None:
     manager, reader = desk.ask("hello")["result"], desk.ask("hello", READER)["result"]
     assert (manager["name"], manager["role"]) == ("anna", "manager")
     assert set(manager["operations"]) == set(OPERATIONS)
-    assert set(reader["operations"]) == {"hello", "health", "pools.list", "pools.get", "hosts.list", "mask"}
+    assert set(reader["operations"]) == {
+        "hello",
+        "health",
+        "pools.list",
+        "pools.get",
+        "hosts.list",
+        "mask",
+        "farm.system_pool",
+    }
 
 
 def test_requests_and_errors_are_counted(desk: Desk) -> None:

@@ -49,6 +49,7 @@ _COMMANDS = {
         "mask:mask", "The exclude mask that keeps a job on a pool. The mask alone goes to standard output."
     ),
     "host": _Command("host:app", "Show the hosts there are, and register some."),
+    "farm": _Command("farm:app", "Show where the farm runs post commands, and keep them on a pool."),
     "scan": _Command(
         "scan_command:scan",
         "Find machines in the network that are no renders yet. Ctrl-C ends it and shows what was found so far.",

@@ -192,6 +192,8 @@ def _add_facts(rows: Table, report: dict[str, Any]) -> None:
             f"{farm['server']} {state}; {plural(farm['renders'], 'render')}, {age}",
             "" if farm["reachable"] else "red",
         )
+        if farm.get("post_commands"):
+            fact("", farm["post_commands"])
     fact("Connections", _counts(report["connections"]))
     fact("Requests", _counts(report["requests"]))
     if report["errors"]:

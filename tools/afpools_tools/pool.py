@@ -49,6 +49,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, 
 _MOST_HISTORY = 500
 
 # Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
+_SYSTEM_POOL = "farm.set_system_pool"
 _SHORT_ID = 8
 
 
@@ -410,6 +411,8 @@ def _whole_id(client: Client, end: str) -> str:
 def _describe(entry: HistoryEntry) -> str:
     """What was done to which pool, and what that changed, in one line."""
     diff = entry.diff
+    if entry.op == _SYSTEM_POOL and diff.get("description"):
+        return f"set system pool: {diff['description'][1].partition(': ')[2] or 'none'}"
     what = f"{entry.op.partition('.')[2].replace('_', ' ')} {entry.pool or 'hosts'}"
     parts = []
     if diff.get("name") and all(diff["name"]):

@@ -12,7 +12,7 @@ const WORDS = {
   "pools.create": "created", "pools.rename": "renamed", "pools.delete": "deleted", "pools.update": "changed",
   "pools.add_hosts": "added hosts to", "pools.remove_hosts": "removed hosts from", "pools.import_native": "imported",
   "hosts.register": "registered hosts", "hosts.forget": "forgot hosts", "history.undo": "took back a change of",
-  "pools.repair": "repaired",
+  "pools.repair": "repaired", "farm.set_system_pool": "chose the system pool",
 };
 
 export function HistoryPage({ argument }) {
