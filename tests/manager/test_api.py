@@ -36,6 +36,33 @@ def test_hosts_move_from_one_pool_to_another_in_one_go(manager: Manager, elsewhe
     assert set(elsewhere.get_pool("night").hosts) == {"pc-03", "pc-04", "pc-05"}
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_replacement_that_was_lost_is_finished_by_the_same_request(
+    manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    elsewhere.create_pool("fx", ["old", "pc-01"])
+    if last:
+        elsewhere.create_pool("a", ["other"])
+    else:
+        elsewhere.create_pool("night", ["old"])
+    lost = Lost(monkeypatch, "remove_hosts")
+    wanted = {"host": "old", "by": "new", "request_id": "one"}
+    assert manager.write("hosts/replace", **wanted).code == "outcome_unknown"
+    answer = manager.write("hosts/replace", **wanted).json
+    assert (answer["failed"], len(answer["done"])) == ("", 2 if last else 4)
+    assert lost.request_ids[0] == lost.request_ids[1]
+    assert set(elsewhere.get_pool("fx").hosts) == {"new", "pc-01"}
+    undone = manager.write("undo", entries=answer["done"][::-1]).json
+    assert (undone["failed"], set(elsewhere.get_pool("fx").hosts)) == ("", {"old", "pc-01"})
+
+
+def test_a_host_that_is_not_known_is_not_replaced(manager: Manager, elsewhere: Client) -> None:
+    elsewhere.create_pool("fx", ["old-1"])
+    assert manager.write("hosts/replace", host="old-2", by="new").json["failed"].startswith("No host old-2 is known.")
+    assert manager.write("hosts/replace", host="old-1", by="a b").status == 400
+    assert elsewhere.get_pool("fx").hosts == ("old-1",)
+
+
 def test_a_pool_that_changed_meanwhile_is_not_deleted(manager: Manager, elsewhere: Client) -> None:
     revision = elsewhere.create_pool("fx", ["pc-01"]).revision
     elsewhere.add_hosts("fx", ["pc-02"])

@@ -142,6 +142,45 @@ def cells(page: Page, grid: str, name: str) -> list[str]:
 # --- pools ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_pool_that_can_run_nothing_says_so_and_its_hosts_can_be_replaced_and_forgotten(
+    page: Page, elsewhere: Client
+) -> None:
+    elsewhere.create_pool("render", ["pc-[01-04]", "old-1"], new_hosts=True)
+    elsewhere.create_pool("retired", ["old-[1-3]"], new_hosts=True)
+    expect(row(page, "Pools", "retired")).to_contain_text("no machine on the farm")
+    # pc-01 … pc-04 are 10 to 13 of the farm, and every fifth is offline.
+    expect(row(page, "Pools", "render")).to_contain_text("4 of 4 online")
+    expect(row(page, "Pools", "night")).to_contain_text("12 of 16 online")
+    row(page, "Pools", "retired").click()
+    expect(page.get_by_text("a job for it waits until one joins")).to_be_visible()
+    picture(page, "pools-that-cannot-run")
+
+    go(page, "Hosts")
+    page.get_by_role("button", name="Not on the farm").click()
+    expect(row(page, "Hosts", "old-1")).to_contain_text("Not on the farm")
+    picture(page, "hosts-not-on-the-farm")
+    page.get_by_role("button", name="Replace old-1 by another host").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("It leaves the pools render, retired")).to_be_visible()
+    dialog.get_by_label("Replace by").fill("pc-99")
+    dialog.get_by_role("button", name="Replace", exact=True).click()
+    expect(dialog.get_by_text("pc-99 is not on the farm")).to_be_visible()
+    picture(page, "replace-host")
+    dialog.get_by_label("Replace by").fill("pc-20")
+    dialog.get_by_role("button", name="Replace", exact=True).click()
+    expect(page.get_by_text("Replaced old-1 by pc-20")).to_be_visible()
+    expect(row(page, "Hosts", "old-1")).to_have_count(0)
+    assert set(elsewhere.get_pool("render").hosts) == {"pc-01", "pc-02", "pc-03", "pc-04", "pc-20"}
+    assert set(elsewhere.get_pool("retired").hosts) == {"old-2", "old-3", "pc-20"}
+
+    page.get_by_role("button", name="Forget old-2").click()
+    expect(page.get_by_text("Forgot old-2")).to_be_visible()
+    expect(row(page, "Hosts", "old-2")).to_have_count(0)
+    assert set(elsewhere.get_pool("retired").hosts) == {"old-3", "pc-20"}
+    page.locator(".toast").filter(has_text="Forgot old-2").get_by_role("button", name="Undo").click()
+    expect(row(page, "Hosts", "old-2")).to_be_visible()
+
+
 def test_a_pool_is_made_changed_and_deleted(page: Page, elsewhere: Client) -> None:
     page.get_by_role("button", name="New pool").click()
     dialog = page.get_by_role("dialog")
@@ -378,7 +417,7 @@ def test_an_address_typed_by_hand_shows_a_page(page: Page, manager: Manager) -> 
 
 def test_counts_are_those_of_the_farm(page: Page) -> None:
     # gpu-5 and gpu-10 are offline, gpu-2, 4, 6, 8 busy.
-    assert cells(page, "Pools", "gpu")[:5] == ["gpu", "10", "8", "4", "4"]
+    assert cells(page, "Pools", "gpu")[:5] == ["gpu", "10", "8 of 10 online", "4", "4"]
 
 
 def test_pools_are_searched(page: Page) -> None:

@@ -8,11 +8,18 @@ does not have the old host any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from afpools import Client, HostList, HostSummary
 
 from .output import STALE_FARM, CommandError
+
+
+class Made(Protocol):
+    """What the history says of a change that was just made."""
+
+    @property
+    def change(self) -> str: ...
 
 
 class Step(NamedTuple):
@@ -86,6 +93,7 @@ def replace_host(
     *,
     new_hosts: bool = False,
     request: Callable[[str, str], str | None] = lambda _pool, _what: None,
+    remove: Callable[[str, str | None], Made] | None = None,
 ) -> Iterator[Step]:
     """Takes a host out of all its pools, one after the other, and puts another in.
 
@@ -96,6 +104,7 @@ def replace_host(
         known: as for `entered_as`.
         new_hosts: take a name that no machine of the farm has, too.
         request: gives the `request_id` of a change, for its pool and `add` or `remove`; None for one of its own.
+        remove: takes the host out of a pool, under a `request_id`; without it, this function does.
 
     Raises:
         AfpoolsError: a change was refused, or its outcome is not known. Those before it stay.
@@ -105,7 +114,9 @@ def replace_host(
         if by is not None:
             added = client.add_hosts(pool, [by], new_hosts=new_hosts, request_id=request(pool, "add"))
             changes.append(added.change)
-        entries = entered_as(client.get_pool(pool).hosts, [host.name], known)
-        if entries:
-            changes.append(client.remove_hosts(pool, entries, request_id=request(pool, "remove")).change)
+        name = request(pool, "remove")
+        if remove is not None:
+            changes.append(remove(pool, name).change)
+        elif entries := entered_as(client.get_pool(pool).hosts, [host.name], known):
+            changes.append(client.remove_hosts(pool, entries, request_id=name).change)
         yield Step(pool, by is not None and bool(changes[0]), tuple(filter(None, changes)))

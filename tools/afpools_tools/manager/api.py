@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import typer
 from cryptography import x509
@@ -27,6 +27,7 @@ from afpools import (
     BrokerRefused,
     BrokerUnreachable,
     Client,
+    HostSummary,
     Mask,
     MaskNotExpressible,
     NativePool,
@@ -39,7 +40,9 @@ from afpools_broker.mask_check import check
 
 from .. import exchange
 from ..mask import Reading, read_pattern
+from ..output import CommandError
 from ..pool import split_hosts
+from ..replacing import Made, find_host, replace_host
 from .live import Live
 from .scan_job import ScanJob
 from .usage import Usage
@@ -68,7 +71,7 @@ class Change(Params):
 
     request_id: str | None = None
 
-    def part(self, number: int) -> str | None:
+    def part(self, number: int | str) -> str | None:
         """The name of one of several changes that this one consists of."""
         return self.request_id and f"{self.request_id}-{number}"
 
@@ -135,6 +138,19 @@ class Forget(Change, kw_only=True):
     hosts: list[str]
 
 
+class Leave(Change, kw_only=True):
+    """`host` in the farm's spelling leaves all its pools, and is registered no longer."""
+
+    host: str
+
+
+class Replace(Leave, kw_only=True):
+    """`by` takes its place; `new_hosts`: a machine that the farm has not seen, too."""
+
+    by: str
+    new_hosts: bool = False
+
+
 class CheckPattern(Params):
     pattern: str
     dialect: Literal["regex", "find"]
@@ -188,13 +204,6 @@ class HistoryPage(Params):
     limit: int = 100
 
 
-class Made(Protocol):
-    """What the history says of a change that was just made."""
-
-    @property
-    def change(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Api:
     """What the functions below work with.
@@ -214,6 +223,7 @@ class Api:
     stopping: threading.Event = field(default_factory=threading.Event)
     _imports: set[str] = field(default_factory=set)
     _leaving: dict[str | None, list[str]] = field(default_factory=dict)
+    _replaced: dict[str | None, HostSummary] = field(default_factory=dict)
 
     # --- reading ---
 
@@ -380,6 +390,62 @@ class Api:
                 self._leaving.pop(next(iter(self._leaving)), None)
         return self.client.remove_hosts(pool, leaving, request_id=request_id)
 
+    def replace_host(self, params: Replace) -> dict[str, Any]:
+        """Puts another host in the place of one, in all its pools. Each pool is a change of its own, or two.
+
+        Raises:
+            OutcomeUnknown: of one of them it is not known. The same again does what is missing.
+        """
+        by = _typed(params.by)
+        if len(by) != 1 or "[" in by[0]:
+            raise BadParameter("Name one host to take its place.")
+        return self._leave(params, by[0], new_hosts=params.new_hosts)
+
+    def leave_pools(self, params: Leave) -> dict[str, Any]:
+        """Takes a host out of all its pools.
+
+        Raises:
+            OutcomeUnknown: as for `replace_host`.
+        """
+        return self._leave(params, None)
+
+    def _leave(self, params: Leave, by: str | None, *, new_hosts: bool = False) -> dict[str, Any]:
+        changes: list[str] = []
+        known = self.client.list_hosts().hosts
+        names = {host.name for host in known}
+
+        def request(pool: str, what: str) -> str | None:
+            return params.part(f"{_fingerprint_of(pool)}-{what}")
+
+        try:
+            # The same request again is about the pools that it was about the first time.
+            host = self._replaced.get(params.request_id) or find_host(known, params.host)
+            if params.request_id is not None:
+                self._replaced[params.request_id] = host
+                while len(self._replaced) > _UNSETTLED:
+                    self._replaced.pop(next(iter(self._replaced)), None)
+            steps = replace_host(
+                self.client,
+                host,
+                by,
+                names,
+                new_hosts=new_hosts,
+                request=request,
+                remove=lambda pool, name: self._remove(pool, [host.name], name),
+            )
+            for step in steps:
+                changes += step.changes
+                if self.stopping.is_set():
+                    return {"done": changes, "failed": STOPPED}
+            if by is None and params.host in {host.name for host in self.client.list_hosts().hosts if host.registered}:
+                forgotten = self.client.forget_hosts([params.host], request_id=params.part("forget"))
+                changes.append(forgotten.change)
+        except OutcomeUnknown:
+            raise
+        except (AfpoolsError, CommandError) as error:
+            return {"done": changes, "failed": str(error)}
+        return {"done": changes, "failed": ""}
+
     def register_hosts(self, params: Register) -> dict[str, Any]:
         return self.client.register_hosts(_typed(params.typed), request_id=params.request_id)._asdict()
 
@@ -476,6 +542,8 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/assign": (Assign, Api.assign),
     "hosts/register": (Register, Api.register_hosts),
     "hosts/forget": (Forget, Api.forget_hosts),
+    "hosts/replace": (Replace, Api.replace_host),
+    "hosts/leave": (Leave, Api.leave_pools),
     "undo": (Undo, Api.undo),
     "import/apply": (ApplyFile, Api.import_file),
     "import/cancel": (Job, Api.cancel_import),
@@ -492,6 +560,11 @@ class BadParameter(Exception):
 def _fingerprint(steps: Sequence[exchange.Step]) -> str:
     """Tells whether what would be done is what was shown."""
     return hashlib.sha256("\n".join(step.text for step in steps).encode()).hexdigest()
+
+
+def _fingerprint_of(pool: str) -> str:
+    """A pool's name as part of a `request_id`, which is short."""
+    return hashlib.sha256(pool.encode()).hexdigest()[:12]
 
 
 def _typed(text: str) -> list[str]:

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from afpools import AfpoolsError, Client, HostSummary, PoolSummary
+from afpools.pool_menu import pool_machines
 
 from ..output import STALE, STALE_FARM
+from ..replacing import is_farm_known
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")
@@ -33,7 +35,11 @@ _DEFECT = "The Pool Manager cannot use the broker's answer; its terminal says mo
 
 
 class PoolRow(NamedTuple):
-    """A pool as its row shows it."""
+    """A pool as its row shows it.
+
+    `machines` says in words how many of its hosts are renders and online, `renders` how many are renders; None where
+    that is not known. Where `is_known` is false, nobody knows which are online, and the last numbers say nothing.
+    """
 
     name: str
     hosts: int
@@ -43,6 +49,9 @@ class PoolRow(NamedTuple):
     online: int
     busy: int
     free: int
+    machines: str = ""
+    renders: int | None = None
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Status:
         operations: the same in detail.
         store_age: whole seconds since the database has confirmed the pools, where that is worth a word, else 0.
         farm_age: the same for the renders.
+        farm_known: whether afserver has said lately which renders there are.
         problems: sentences of the broker's own.
     """
 
@@ -71,6 +81,7 @@ class Status:
     operations: tuple[str, ...] = ()
     store_age: int = 0
     farm_age: int = 0
+    farm_known: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -224,6 +235,7 @@ class Live:
                 error="",
                 since=0.0,
                 store_age=_worth_a_word(known.age, STALE),
+                farm_known=is_farm_known(known),
                 farm_age=_worth_a_word(known.farm_age or 0.0, STALE_FARM),
                 problems=self._problems,
             ),
@@ -231,7 +243,10 @@ class Live:
 
 
 def _row(pool: PoolSummary, counts: Counts) -> PoolRow:
-    return PoolRow(pool.name, pool.hosts, pool.revision, pool.description, pool.colour, *counts)
+    known = pool.online is not None
+    machines = "not known" if pool.hosts and pool.renders is None else pool_machines(pool)
+    texts = (pool.name, pool.hosts, pool.revision, pool.description, pool.colour)
+    return PoolRow(*texts, *counts, machines, pool.renders, known)
 
 
 def _worth_a_word(age: float, limit: float) -> int:

@@ -37,7 +37,9 @@ export const STATES = {
   unknown: "Not on the farm",
 };
 
-export function stateWord(host) {
+/** `absent`: it is known that no render answers for it. */
+export function stateWord(host, absent = false) {
   if (host.state !== "unknown") return STATES[host.state];
-  return host.registered ? "Registered" : "Only in pools";
+  if (host.registered) return "Registered";
+  return absent ? "Not on the farm" : "Only in pools";
 }

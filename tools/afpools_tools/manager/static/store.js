@@ -3,7 +3,8 @@
 import { computed, signal } from "./html.js";
 import { byName, number } from "./format.js";
 
-/** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free. */
+/** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free, machines (in words, what of it is
+ * on the farm), renders (null where not known), known (whether it is known who is online). */
 export const pools = signal([]);
 
 /** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
@@ -58,9 +59,15 @@ export const may = (operation) => !isStale.value && status.value.operations.incl
 
 export const isReader = computed(() => status.value.role === "reader");
 
-function poolOf([name, count, revision, description, colour, online, busy, free]) {
-  return { name, hosts: count, revision, description, colour, online, busy, free };
+function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known]) {
+  return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known };
 }
+
+/** Whether a job for this pool would wait: none of its machines is there. */
+export const cannotRun = (pool) => pool.hosts > 0 && (pool.renders === 0 || (pool.known && pool.online === 0));
+
+/** Whether no render answers for this host of a pool. Not where the farm is not known. */
+export const isAbsent = (host) => status.value.farm_known && host.pools.length > 0 && host.state === "unknown" && !host.engine;
 
 function hostOf([name, states, address, engine, native, registered, itsPools]) {
   return { name, states, address, engine, native, registered, pools: itsPools, state: stateOf(states) };

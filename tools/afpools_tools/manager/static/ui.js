@@ -232,7 +232,8 @@ export function Swatch({ colour }) {
 
 /** Busy, free and other online hosts as parts of all hosts. */
 export function UsageBar({ pool }) {
-  const { hosts, busy, free, online } = pool;
+  const { hosts, busy, free, online, known } = pool;
+  if (!known) return html`<span class="bar" role="img" aria-label="not known" title="Who is online is not known"></span>`;
   const share = (count) => ({ width: `${hosts ? (100 * count) / hosts : 0}%` });
   const words = `${busy} busy, ${free} free, ${online - busy - free} not available, ${Math.max(0, hosts - online)} offline`;
   return html`<span class="bar" role="img" aria-label=${words} title=${words}>

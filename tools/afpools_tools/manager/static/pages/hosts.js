@@ -4,8 +4,8 @@ import { html, useMemo, useRef, useState } from "../html.js";
 import { ApiError, write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
-import { counted, hostByName, hosts, loaded, may, nothing, poolByName, pools } from "../store.js";
-import { Choice, Dialog, Search, Swatch, VirtualList, done, make } from "../ui.js";
+import { counted, hostByName, hosts, isAbsent, loaded, may, nothing, poolByName, pools } from "../store.js";
+import { Choice, Dialog, Search, Swatch, VirtualList, done, failed, make } from "../ui.js";
 import { assign } from "./pools.js";
 
 const STATE_FILTERS = [
@@ -25,6 +25,7 @@ export function HostsPage({ argument }) {
   const [text, setText] = useState("");
   const [state, setState] = useState("");
   const [adding, setAdding] = useState(false);
+  const [replaced, setReplaced] = useState("");
   const inPool = useMemo(() => {
     const fits = matcher(text);
     return hosts.value.filter((host) => fits(host) && (!argument || (argument === NO_POOL ? !host.pools.length : host.pools.includes(argument))));
@@ -68,7 +69,7 @@ export function HostsPage({ argument }) {
         <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} role="rowgroup" tabindex="-1"
           empty=${hosts.value.length ? "No host fits the filter." : nothing("No hosts are known yet: they appear when afserver lists renders, or with Add by name.")}
           row=${(host, index, style) => html`<${HostRow} key=${host.name} host=${host} index=${index} style=${style}
-            selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} />`} />
+            selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} replace=${setReplaced} />`} />
       </div>
       <p class="hidden" id="selecting">Arrows move, Shift extends, Space toggles, Control A selects all that are shown.</p>
       <footer class="selection" aria-live="polite">
@@ -82,11 +83,21 @@ export function HostsPage({ argument }) {
       </footer>
     </div>
     <${PoolTargets} chosen=${chosen} />
+    ${replaced && html`<${ReplaceDialog} name=${replaced} onClose=${() => setReplaced("")} />`}
     ${adding && html`<${AddDialog} onClose=${() => setAdding(false)} pool=${poolByName.value.has(argument) ? argument : ""} />`}
   </section>`;
 }
 
-function HostRow({ host, index, style, selected, current, selection }) {
+/** Takes a host out of all its pools, and takes back that it was registered. */
+const leave = (host) => make(() => write("hosts/leave", { host: host.name }), (gone) => {
+  if (gone.done.length) done(`Forgot ${host.name}`, gone.done);
+  if (gone.failed) failed(new Error(gone.failed));
+  return !gone.failed;
+});
+
+function HostRow({ host, index, style, selected, current, selection, replace }) {
+  const absent = isAbsent(host);
+  const press = (event, action) => { event.stopPropagation(); action(); };
   const drag = (event) => {
     // Dragging a row that is not selected means that row.
     const names = selected ? selection.names : [host.name];
@@ -99,10 +110,16 @@ function HostRow({ host, index, style, selected, current, selection }) {
       class="row ${selected ? "selected" : ""} ${current ? "current" : ""}" draggable=${may("pools.add_hosts")}
       onDragStart=${drag} onDragEnd=${() => (dragged = [])} onClick=${(event) => selection.onClick(event, index)}>
     <span role="gridcell" class="cut strong" title=${host.name}>${host.name}</span>
-    <span role="gridcell" class="cut" title=${host.states.join(", ") || stateWord(host)}><span class="state ${host.state}"></span> ${stateWord(host)}</span>
-    <span role="gridcell" class="cut muted">${host.address}</span>
+    <span role="gridcell" class="cut ${absent ? "stuck" : ""}" title=${absent ? "It is in pools, but no render answers for it" : host.states.join(", ") || stateWord(host)}><span
+      class="state ${host.state}"></span> ${stateWord(host, absent)}</span>
+    ${absent ? html`<span role="gridcell" class="absent">
+      <button aria-label="Replace ${host.name} by another host" title="Take it out of all its pools, and put another host in"
+        disabled=${!may("pools.add_hosts")} onClick=${(event) => press(event, () => replace(host.name))}>Replace by…</button>
+      <button aria-label="Forget ${host.name}" title="Take it out of all its pools"
+        disabled=${!may("pools.remove_hosts")} onClick=${(event) => press(event, () => leave(host))}>Forget</button>
+    </span>` : html`<span role="gridcell" class="cut muted">${host.address}</span>
     <span role="gridcell" class="cut muted">${host.engine}</span>
-    <span role="gridcell" class="cut muted" title=${host.native}>${host.native}</span>
+    <span role="gridcell" class="cut muted" title=${host.native}>${host.native}</span>`}
     <span role="gridcell" class="chips" title=${host.pools.join(", ")}>${host.pools.map((name) => html`<span key=${name} class="chip">
       <${Swatch} colour=${poolByName.value.get(name)?.colour} />${name}</span>`)}</span>
   </div>`;
@@ -213,6 +230,26 @@ function useSelection(shown) {
     event.preventDefault();
   };
   return { names, cursor, has: (name) => selected.has(name), only, clear, onClick, onKeyDown };
+}
+
+function ReplaceDialog({ name, onClose }) {
+  const [by, setBy] = useState("");
+  const [coming, setComing] = useState(false);
+  // As it was when this was opened: repeated after a failure, it names the same change.
+  const itsPools = hostByName.value.get(name)?.pools ?? [];
+  const replace = async (change) => {
+    const made = await change("hosts/replace", { host: name, by: by.trim(), new_hosts: coming });
+    if (made.done.length) done(`Replaced ${name} by ${by.trim()}`, made.done);
+    if (made.failed) throw new Error(made.failed);
+  };
+  return html`<${Dialog} title="Replace ${name}" submit="Replace" onSubmit=${replace} onClose=${onClose}>
+    <p class="hint">No render answers for ${name}. It leaves ${itsPools.length === 1 ? "the pool" : "the pools"} ${itsPools.join(", ")}, and
+      the other host takes its place.</p>
+    <label>Replace by<input value=${by} required autofocus spellcheck=${false} placeholder="pc-12"
+      onInput=${(event) => setBy(event.target.value)} /></label>
+    <label class="check"><input type="checkbox" checked=${coming} onChange=${(event) => setComing(event.target.checked)} />
+      The farm has not seen this machine: it is yet to come</label>
+  </${Dialog}>`;
 }
 
 function AddDialog({ onClose, pool }) {

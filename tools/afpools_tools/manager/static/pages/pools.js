@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { counted, hostByName, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
+import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
@@ -55,7 +55,7 @@ export function PoolsPage({ argument }) {
       <div class="table pools" role="grid" aria-label="Pools" aria-rowcount=${shown.length + 1} tabindex="0" onKeyDown=${move}
           aria-activedescendant=${cursor >= 0 ? `pool-${cursor}` : undefined}>
         <div class="row head" role="row">
-          ${heading("name", "Pool")}${heading("hosts", "Hosts", "count")}${heading("online", "Online", "count")}
+          ${heading("name", "Pool")}${heading("hosts", "Hosts", "count")}${heading("online", "On the farm")}
           ${heading("busy", "Busy", "count")}${heading("free", "Free", "count")}
           <span role="columnheader" class="use">Use</span><span role="columnheader">Description</span>
         </div>
@@ -66,9 +66,9 @@ export function PoolsPage({ argument }) {
               aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
             <span role="gridcell" class="name" title=${pool.name}><${Swatch} colour=${pool.colour} /><span>${pool.name}</span></span>
             <span role="gridcell" class="count">${number(pool.hosts)}</span>
-            <span role="gridcell" class="count">${number(pool.online)}</span>
-            <span role="gridcell" class="count busy">${number(pool.busy)}</span>
-            <span role="gridcell" class="count free">${number(pool.free)}</span>
+            <span role="gridcell" class="cut ${cannotRun(pool) ? "stuck" : ""}" title=${pool.machines}>${pool.machines}</span>
+            <span role="gridcell" class="count busy">${pool.known ? number(pool.busy) : "–"}</span>
+            <span role="gridcell" class="count free">${pool.known ? number(pool.free) : "–"}</span>
             <span role="gridcell" class="use"><${UsageBar} pool=${pool} /></span>
             <span role="gridcell" class="muted cut" title=${pool.description}>${pool.description}</span>
           </div>`} />
@@ -89,6 +89,8 @@ function PoolDetail({ pool, open }) {
   const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
   const { value: past, error: pastError } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
   const own = members.value.get(pool.name) ?? [];
+  const absent = own.filter(isAbsent);
+  const known = (count) => (pool.known ? number(count) : "–");
   const add = async (event) => {
     event.preventDefault();
     if (await assign({ typed, add: [pool.name] }, `Added ${typed.trim()} to ${pool.name}`)) setTyped("");
@@ -104,10 +106,14 @@ function PoolDetail({ pool, open }) {
     ${pool.description && html`<p class="description">${pool.description}</p>`}
     <dl class="numbers">
       <div><dt>Hosts</dt><dd>${number(pool.hosts)}</dd></div>
-      <div><dt>Online</dt><dd>${number(pool.online)}</dd></div>
-      <div><dt>Busy</dt><dd class="busy">${number(pool.busy)}</dd></div>
-      <div><dt>Free</dt><dd class="free">${number(pool.free)}</dd></div>
+      <div><dt>Online</dt><dd>${known(pool.online)}</dd></div>
+      <div><dt>Busy</dt><dd class="busy">${known(pool.busy)}</dd></div>
+      <div><dt>Free</dt><dd class="free">${known(pool.free)}</dd></div>
     </dl>
+    ${cannotRun(pool) && html`<p class="hint stuck">${pool.renders === 0
+      ? "No host of this pool is a machine of the farm: a job for it waits until one joins."
+      : "All its machines are offline: a job for it waits until one is online."}
+      ${absent.length > 0 && html` <a href="#/hosts/${encodeURIComponent(pool.name)}">Replace or forget hosts</a>`}</p>`}
     <${UsageBar} pool=${pool} />
     ${past?.pools[pool.name] && html`<${UsageChart} series=${{ when: past.when, ...past.pools[pool.name] }} hosts=${pool.hosts} label="Use of ${pool.name}" />`}
     ${pastError && !isStale.value && html`<p class="error" role="alert">Its use over time cannot be shown. ${pastError.message}</p>`}
@@ -125,8 +131,8 @@ function PoolDetail({ pool, open }) {
     </form>
     <${VirtualList} items=${own} rowRem=${2} aria-label="Hosts of ${pool.name}" role="list" tabindex="0"
       row=${(host, _index, style) => html`<div key=${host.name} role="listitem" class="row member" style=${style}>
-        <span class="state ${host.state}" title=${stateWord(host)}></span><span class="cut">${host.name}</span>
-        <span class="muted">${stateWord(host)}</span>
+        <span class="state ${host.state}" title=${stateWord(host, isAbsent(host))}></span><span class="cut">${host.name}</span>
+        <span class="muted">${stateWord(host, isAbsent(host))}</span>
         <button class="icon" aria-label="Remove ${host.name} from ${pool.name}" disabled=${!may("pools.remove_hosts")}
           onClick=${() => assign({ hosts: [host.name], remove: [pool.name] }, `Removed ${host.name} from ${pool.name}`)}
           >✕</button>
