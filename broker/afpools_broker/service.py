@@ -374,8 +374,9 @@ class Service:
         Raises:
             RequestRefused: what `SnapshotKeeper.current` raises.
         """
-        snapshot, policy = self._keeper.current, self._farm
-        age, farm = round(self._keeper.age, 1), snapshot.farm
+        keeper, policy = self._keeper, self._farm
+        snapshot, age = keeper.current, round(keeper.age, 1)
+        farm = snapshot.farm
         if farm is None:
             return Moment(snapshot, policy, age, None, False, False)
         farm_age = farm.age(self._clock())

@@ -6,8 +6,12 @@ the two measured in turn, several times; medians are printed.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
+import selectors
+import socket
+import ssl
 import statistics
 import tempfile
 import time
@@ -21,9 +25,9 @@ import zmq
 import zmq.auth
 from rich.console import Console
 
-from afpools import Client
+from afpools import Client, zmtp
 from afpools.profile import Profile
-from afpools_broker.broker import Broker
+from afpools_broker.broker import Broker, open_credentials
 from afpools_broker.config import load
 
 from .output import table
@@ -56,6 +60,41 @@ def _bare_router(ready: Connection, stop: Event, answer: bytes) -> None:
                 break
             router.send_multipart([*envelope, answer])
     context.destroy(0)
+
+
+def _bare_tls(ready: Connection, stop: Event, argument: tuple[str, bytes]) -> None:
+    """The reference: the same TLS, the same ZMTP, asyncio, a constant."""
+    folder, answer = argument
+    context = open_credentials(load(Path(folder, "broker.toml"), _ENVIRONMENT)).server_context()
+
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self._transport = transport
+            self._zmtp = zmtp.Connection(
+                socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=1 << 20
+            )
+            transport.write(self._zmtp.data_to_send())
+
+        def data_received(self, data: bytes) -> None:
+            for event in self._zmtp.receive_data(data):
+                if isinstance(event, zmtp.Message):
+                    self._zmtp.send_message((b"", answer))
+                    self._transport.write(self._zmtp.data_to_send())
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0, ssl=context)
+        ready.send((server.sockets[0].getsockname()[1], b""))
+        while not stop.is_set():
+            await asyncio.sleep(0.1)
+
+    asyncio.run(serve())
+
+
+def _our_broker_over_tls(ready: Connection, stop: Event, folder: str) -> None:
+    with Broker(load(Path(folder, "broker.toml"), _ENVIRONMENT)) as broker:
+        ready.send((broker.port("TLS"), b""))
+        stop.wait()
 
 
 def _our_broker(ready: Connection, stop: Event, folder: str) -> None:
@@ -154,6 +193,71 @@ def requests_over_curve(folder: Path, console: Console) -> None:
     console.print(rows)
 
 
+def _load_over_tls(
+    port: int, profile: Path, request: bytes, connections: int, seconds: float = _SECONDS
+) -> tuple[float, int]:
+    """Requests a second from one thread with several connections, each with one request under way, and the size of an
+    answer."""
+    context = ssl.create_default_context(cafile=str(profile / "ca.pem"))
+    context.load_cert_chain(profile / "client.pem")
+    asked = b"\x01\x00" + bytes((0, len(request))) + request
+    opened, size = [], 0
+    for _ in range(connections):
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        framing = zmtp.Connection(
+            socket_type="REQ", as_server=False, accepts=frozenset({"ROUTER"}), max_message=1 << 20
+        )
+        connection.sendall(framing.data_to_send())
+        while not framing.ready:
+            framing.receive_data(connection.recv(65536))
+        connection.sendall(asked)
+        (event,) = framing.receive_data(connection.recv(65536))
+        assert isinstance(event, zmtp.Message)
+        size = len(event.frames[-1])
+        opened.append(connection)
+    for connection in opened:
+        connection.sendall(asked)
+    count, started = 0, time.perf_counter()
+    with selectors.DefaultSelector() as selector:
+        for connection in opened:
+            selector.register(connection, selectors.EVENT_READ)
+        while (elapsed := time.perf_counter() - started) < seconds:
+            for key, _ in selector.select(1):
+                ready = key.fileobj
+                assert isinstance(ready, ssl.SSLSocket)
+                ready.recv(65536)
+                ready.sendall(asked)
+                count += 1
+    for connection in opened:
+        connection.close()
+    return count / elapsed, size
+
+
+def many_requests_over_tls(folder: Path, console: Console) -> None:
+    """Requests a second over TLS, beside a responder that answers a constant."""
+    profile = folder / "certs" / "profiles" / "reader"
+    columns = "bare responder", "broker", "ratio"
+    rows = table("TLS, requests a second", "connections", *columns, right=columns)
+    request = b'{"v":1,"id":"1","op":"mask","params":{"pool":"pool-0"}}'
+    with _server(_our_broker_over_tls, str(folder)) as (port, _):
+        _, size = _load_over_tls(port, profile, request, 1, 0.3)
+        with _server(_bare_tls, (str(folder), b"x" * size)) as (reference, _):
+            for connections in (8, 64):
+                bare, ours = [], []
+                for _ in range(_ROUNDS):
+                    bare.append(_load_over_tls(reference, profile, request, connections)[0])
+                    ours.append(_load_over_tls(port, profile, request, connections)[0])
+                rows.add_row(
+                    f"{connections}, mask, answers of {size} bytes",
+                    f"{statistics.median(bare):,.0f}",
+                    f"{statistics.median(ours):,.0f}",
+                    f"{statistics.median(b / a for a, b in zip(bare, ours, strict=True)):.2f}",
+                )
+    console.print(rows)
+
+
 def requests_over_tls(folder: Path, console: Console) -> None:
     """Requests a second and their latency over TLS, as a plug-in asks: one after the other."""
     with Broker(load(folder / "broker.toml", _ENVIRONMENT)) as broker:
@@ -192,6 +296,8 @@ def main() -> None:
                 for number in range(_POOLS):
                     client.create_pool(f"pool-{number}", [f"pc-[{4 * number + 1:02d}-{4 * number + 4:02d}]"])
         requests_over_curve(folder, console)
+        console.print()
+        many_requests_over_tls(folder, console)
         console.print()
         requests_over_tls(folder, console)
 

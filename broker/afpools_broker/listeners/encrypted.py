@@ -31,7 +31,7 @@ class Encrypted:
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._unsent = memoryview(b"")
+        self._unsent: bytes | memoryview = b""
         self._half_sent = 0
         self._carried_nothing = 0
 
@@ -61,20 +61,27 @@ class Encrypted:
 
     def recv(self) -> bytes:
         """As `SSLSocket.recv`, but all that came with one read of the network."""
-        self._send_all()
+        if self._has_unsent:
+            self._send_all()
         is_open = self._receive()
-        chunks: list[bytes] = []
+        data = b""
         try:
             while chunk := self._tls.read(_RECORD):
-                chunks.append(chunk)
-            is_open = False
+                data = data + chunk if data else chunk
+                # Most reads of the network are one record. To ask for another one that is not there takes an exception,
+                # and as long as all the rest.
+                if not self._incoming.pending and not self._tls.pending():
+                    break
+            else:
+                is_open = False
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             is_open = False
-        self._try_to_send()
-        data = b"".join(chunks)
-        self._carried_nothing = max(0, self._carried_nothing - 2 * len(data))
+        if self._has_unsent:
+            self._try_to_send()
+        left = self._carried_nothing - 2 * len(data)
+        self._carried_nothing = left if left > 0 else 0
         if not data and is_open:
             raise ssl.SSLWantReadError
         return data
@@ -82,6 +89,12 @@ class Encrypted:
     def send(self, data: memoryview | bytes) -> int:
         """As `SSLSocket.send`: after `SSLWantWriteError` it wants the same bytes again."""
         sent = 0
+        if len(data) <= _RECORD and not self._half_sent and not self._has_unsent:
+            # As below; but most answers are one record, and the peer takes it.
+            written = self._tls.write(data)
+            if self._sends(self._outgoing.read()):
+                return written
+            self._half_sent = written
         while True:
             try:
                 self._send_all()
@@ -94,12 +107,21 @@ class Encrypted:
                 return sent
             self._half_sent = self._tls.write(data[sent : sent + _RECORD])
 
+    @property
+    def has_carried_nothing(self) -> bool:
+        """Whether `take_carried_nothing` would return something."""
+        return self._carried_nothing > _LARGEST_RECORD
+
     def take_carried_nothing(self) -> int:
         """Bytes from the network since this was last asked that were more than what they carried, and more than one
         record that is not complete."""
         surplus = max(0, self._carried_nothing - _LARGEST_RECORD)
         self._carried_nothing -= surplus
         return surplus
+
+    @property
+    def _has_unsent(self) -> bool:
+        return bool(self._outgoing.pending or self._unsent)
 
     def _receive(self) -> bool:
         try:
@@ -119,9 +141,15 @@ class Encrypted:
 
     def _send_all(self) -> None:
         while self._unsent or self._outgoing.pending:
-            if not self._unsent:
-                self._unsent = memoryview(self._outgoing.read())
-            try:
-                self._unsent = self._unsent[self._plain.send(self._unsent) :]
-            except BlockingIOError:
-                raise ssl.SSLWantWriteError from None
+            if not self._sends(self._unsent or self._outgoing.read()):
+                raise ssl.SSLWantWriteError
+
+    def _sends(self, data: bytes | memoryview) -> bool:
+        """Whether the network takes all of it; what it does not take is kept."""
+        try:
+            sent = self._plain.send(data)
+        except BlockingIOError:
+            self._unsent = data
+            return False
+        self._unsent = b"" if sent == len(data) else memoryview(data)[sent:]
+        return not self._unsent

@@ -259,7 +259,7 @@ class _Connection:
         self._client: Client | None = None
         self._zmtp: zmtp.Connection | None = None
         self._requests: deque[tuple[bytes, ...]] = deque()
-        self._outgoing = memoryview(b"")
+        self._outgoing: bytes | memoryview = b""
         self._stuck_since = float("inf")
         self._held_in = self._held_out = self._frames_read = 0
         self._waits = False  # for a worker
@@ -313,7 +313,7 @@ class _Connection:
             shares.hold_out(client, -self._held_out)
             shares.leave(client)
         # What it held is the broker's again now, and not when the garbage collector finds this circle.
-        self._zmtp, self._outgoing = None, memoryview(b"")
+        self._zmtp, self._outgoing = None, b""
         self._requests.clear()
         self._listener._forget(self)
 
@@ -410,7 +410,8 @@ class _Connection:
             return
         if self._stage is not _Stage.LEAVING:
             self._take(data)
-            self._charge_for_nothing()
+            if self._socket.has_carried_nothing:
+                self._charge_for_nothing()
 
     def _charge_for_nothing(self) -> None:
         surplus = self._socket.take_carried_nothing()
@@ -495,9 +496,10 @@ class _Connection:
             return
         client, shares = self._client, self._listener._shares
         assert client is not None
-        left = _REQUESTS_AT_ONCE
+        now, left = self._loop.time(), _REQUESTS_AT_ONCE
         while not self._outgoing and not self._waits:
-            now = self._loop.time()
+            if not self._requests and left < _REQUESTS_AT_ONCE:
+                break
             wait = shares.wait(client, now)
             if wait or not left:
                 self._scheduled = self._loop.call_later(wait, self._guard, self._work_on)
@@ -529,7 +531,7 @@ class _Connection:
     def _answer(self, frames: tuple[bytes, ...]) -> None:
         *envelope, data = frames
         service = self._listener._service
-        if len(data) > self._limits.message_bytes:
+        if len(data) > self._listener._shares.limits.message_bytes:
             self._queue(envelope, service.too_large(len(data)), b"")
             return
         assert self._sender is not None
@@ -570,13 +572,11 @@ class _Connection:
         if self._closed or self._zmtp is None:
             return
         if not self._outgoing:
-            data = self._zmtp.data_to_send()
-            if data:
-                self._outgoing = memoryview(data)
+            self._outgoing = self._zmtp.data_to_send()
         while self._outgoing:
             try:
                 # Exactly the same bytes again after it could not be written: OpenSSL insists.
-                sent = self._socket.send(self._outgoing[:_SENT_AT_ONCE])
+                sent = self._socket.send(memoryview(self._outgoing)[:_SENT_AT_ONCE])
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 self._hold_out(len(self._outgoing))
                 if self._stuck_since == float("inf"):
@@ -587,20 +587,27 @@ class _Connection:
             except OSError:
                 self.close()
                 return
-            self._outgoing = self._outgoing[sent:]
             self._stuck_since = float("inf")
-            if self._outgoing and sent == _SENT_AT_ONCE:
+            if sent == len(self._outgoing):
+                self._outgoing = b""
+                break
+            self._outgoing = memoryview(self._outgoing)[sent:]
+            if sent == _SENT_AT_ONCE:
                 # The others' turn.
                 self._hold_out(len(self._outgoing))
                 self._write(True)
                 self._read(False)
                 return
-        self._hold_out(0)
-        self._write(False)
+        if self._held_out:
+            self._hold_out(0)
+        if self._writing:
+            self._write(False)
         if self._stopping and not self._busy:
             self.close()
             return
-        self._read(not (self._waits or self._requests or self._scheduled))
+        wanted = not (self._waits or self._requests or self._scheduled)
+        if wanted != self._reading:
+            self._read(wanted)
 
     def _writable(self) -> None:
         if self._stage is _Stage.SHAKING_HANDS:
