@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from .pools import Contents
 from .store import PoolStore, StoreUnavailable
-from .store.rows import Key, Picture, Row
+from .store.rows import REGISTERED, Key, Picture, Row
 
 log = logging.getLogger("afpools.store")
 
@@ -91,8 +91,8 @@ class Following:
         self._show_now(picture)
         self._picture = picture
 
-    def read(self, keys: Collection[Key] = (), names: Collection[str] = ()) -> None:
-        """Reads these again, and the pools that have, or had, these names.
+    def read(self, names: Collection[str]) -> None:
+        """Reads the pools again that have, or had, these names; the empty one is that of the registered hosts.
 
         Raises:
             StoreUnavailable: the store does not answer, or others have been reading for too long.
@@ -103,7 +103,8 @@ class Following:
             picture = self._picture
             if picture is None:
                 return
-            self._read(picture, {*keys, *picture.keys(names)}, names)
+            keys = picture.keys(names) | ({REGISTERED} if "" in names else set())
+            self._read(picture, keys, [name for name in names if name])
             self._show_now(picture)
         finally:
             self._turn.release()

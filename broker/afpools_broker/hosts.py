@@ -185,6 +185,22 @@ class Spelling:
                     unsure.add(short)
         return frozenset(unsure)
 
+    def among(self, entered: Iterable[str]) -> Spelling:
+        """The spelling of the same farm where these names, and no others, were entered."""
+        made = copy(self)
+        made._whole, made._unsure = {}, frozenset()
+        made._unsure = made._becoming_one(entered, made._whole)
+        return made
+
+    @property
+    def unsure(self) -> frozenset[str]:
+        """What several of the names that were entered would become without their domains."""
+        return self._unsure
+
+    def is_like(self, other: Spelling) -> bool:
+        """Whether both take renders to cut their names, or not, or neither knows."""
+        return (self._cuts, self._undecided) == (other._cuts, other._undecided)
+
     def besides(self, entered: Iterable[str]) -> Spelling:
         """The spelling where these names were entered, too."""
         made = copy(self)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import ecmascript, prefix_tree
@@ -190,6 +190,33 @@ def exclude_mask_within(
         covers_future_hosts=chosen == "complement",
     )
     return MadeWithin(mask, draft.size, drawing.shortest_refused)
+
+
+def proven_besides(mask: Mask, came: Collection[str], differ: Collection[str], excluded_hosts: int) -> Mask | None:
+    """A complement for other known hosts than it was made for: the pool's are the same, and it names no others.
+
+    Args:
+        mask: proven for the hosts that were known.
+        came: the hosts that are known since, none of them the pool's.
+        differ: these, and those that are not known any more.
+        excluded_hosts: how many hosts outside the pool are known now.
+
+    Returns:
+        None where a host's name makes it another text.
+
+    Raises:
+        MaskProofError: a defect here.
+    """
+    if anything(differ) != anything(()):
+        return None
+    try:
+        excluded = hosts_matched(mask.text, sorted(came))
+    except ValueError as error:
+        raise MaskProofError(f"The mask {_cut(mask.text)} did not pass its proof: it has {error}.") from error
+    if excluded != set(came):
+        wrong = ", ".join(map(repr, sorted(excluded ^ set(came))[:10]))
+        raise MaskProofError(f"The mask {_cut(mask.text)} did not pass its proof: it is wrong about {wrong}.")
+    return replace(mask, excluded_hosts=excluded_hosts)
 
 
 def find_parts(mask: str) -> list[str]:

@@ -31,7 +31,12 @@ REPAIR = "pools.repair"
 
 def fingerprint(*values: object) -> str:
     """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""
-    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:12]
+    return fingerprint_of_json(msgspec.json.encode(values))
+
+
+def fingerprint_of_json(values: bytes) -> str:
+    """The same of values that are encoded already, as one array."""
+    return hashlib.sha256(values).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from . import __version__, protocol
 from .config import LimitsSection
 from .credentials import Peer, utcnow
 from .engines import untyped_as
+from .fences import Fences
 from .hosts import expand
 from .joint import joined
 from .kept_answers import KeptAnswers, part, with_id
@@ -30,7 +31,7 @@ from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
 from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result, Role
-from .snapshot import Fences, Snapshot, SnapshotKeeper
+from .snapshot import Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 from .system_job import SystemJobKeeper, system_mask
 from .tally import UNKNOWN

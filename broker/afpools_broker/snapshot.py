@@ -3,8 +3,8 @@
 Strategy: a `Snapshot` never changes; a new one replaces it in one assignment, so that a reader needs no lock, and no
 reader ever waits for the store. Pools are read by `following`, which sees to it that an older picture never replaces a
 newer one. What is costly to derive (the farm's spelling of each pool, masks) lives in `Fences`, which outlives a
-snapshot as long as neither the pools nor the names and versions on the farm
-change: renders go busy and free every second, and masks do not care.
+snapshot as long as neither the pools nor the names and versions on the farm change: renders go busy and free every
+second, and masks do not care.
 """
 
 from __future__ import annotations
@@ -12,166 +12,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
 
 from .config import Names
-from .engines import ANY_ENGINE, Engines, engines_of
+from .engines import ANY_ENGINE, engines_of
 from .farm import Farm, Render
+from .fences import Fences
 from .following import Following
-from .hosts import Spelling
-from .masks import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within
 from .pools import Change, Contents, Entry, Pool, unknown_pool
-from .protocol import Code, Dialect, HostSummary, RequestRefused, Style
+from .protocol import Code, HostSummary, RequestRefused
 from .store import PoolStore, StoreUnavailable
-from .store.rows import REGISTERED
-from .tally import Listing, Tally, listing
+from .tally import Listing, Tally
 
 log = logging.getLogger("afpools.store")
 
 # Bytes of a list of hosts that is kept: enough for 40,000.
 _MOST_HOSTS_KEPT = 4 * 1024 * 1024
 _making_hosts = threading.Lock()
-
-MaskKey = tuple[str, Style, tuple[Dialect, ...]]
-
-
-class Fences:
-    """Pools as the farm spells them, and the masks made of them. Masks are made once and kept.
-
-    Args:
-        contents: what the store holds.
-        farm: the names of the farm's renders.
-        engines: what their versions allow.
-        names: whether these renders cut their names, as `Spelling`.
-    """
-
-    def __init__(
-        self, contents: Contents, farm: frozenset[str], engines: Engines = ANY_ENGINE, names: Names = "auto"
-    ) -> None:
-        self.farm = farm
-        self.engines = engines
-        self.names = names
-        self._contents = contents
-        # However many lengths are asked for, each key has only as many answers as there are styles to fall back on.
-        self._masks: dict[MaskKey, tuple[MadeWithin, ...]] = {}
-        self._tally: tuple[Farm, Tally] | None = None
-
-    @cached_property
-    def spelling(self) -> Spelling:
-        """How this farm spells what was entered."""
-        pools = (*self._contents.pools.values(), self._contents.registered)
-        return Spelling(self.farm, (host for pool in pools for host in pool.hosts), self.names)
-
-    @cached_property
-    def members(self) -> dict[str, frozenset[str]]:
-        """The hosts of each pool, as the farm spells them."""
-        return {name: self.spelled(pool.hosts) for name, pool in self._contents.pools.items()}
-
-    @cached_property
-    def registered(self) -> frozenset[str]:
-        """The hosts registered by hand, as the farm spells them."""
-        return self.spelled(self._contents.registered.hosts)
-
-    def spelled(self, hosts: Iterable[str]) -> frozenset[str]:
-        """These hosts, as the farm spells them."""
-        return frozenset(map(self.spelling.of, hosts))
-
-    @cached_property
-    def known(self) -> list[str]:
-        """Every host anybody has told us of: renders, hosts registered by hand, members of pools. Sorted, each once."""
-        others = frozenset[str]().union(self.registered, *self.members.values())
-        return sorted([*self.farm, *(others - self.farm)])
-
-    @cached_property
-    def _also(self) -> frozenset[str]:
-        return self.spelling.also(self.known)
-
-    def nameable(self, pool: str) -> list[str]:
-        """What a pool's mask is made for: every known host, and what those of others may call themselves besides where
-        nothing shows whether this farm's renders cut their names. Sorted, each once."""
-        if not self._also:
-            return self.known
-        return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
-
-    def tally(self, farm: Farm) -> Tally:
-        """How many hosts of each pool are renders, and online, made now if need be.
-
-        Args:
-            farm: has the names that these fences are made for.
-        """
-        kept = self._tally
-        if kept is None:
-            tally = Tally(self._contents.pools, self.members, self.farm, farm.online)
-        elif kept[0] is farm or kept[1].online == farm.online:
-            tally = kept[1]
-        else:
-            tally = Tally(self._contents.pools, self.members, self.farm, farm.online, kept[1])
-        self._tally = farm, tally
-        return tally
-
-    @property
-    def counted(self) -> bool:
-        """Whether somebody has asked for a tally."""
-        return self._tally is not None
-
-    def tally_at_hand(self, farm: Farm) -> Tally | None:
-        """The same as `tally`, if it has been made already."""
-        kept = self._tally
-        return kept[1] if kept is not None and kept[0] is farm else None
-
-    def mask_at_hand(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask | None:
-        """The mask, if it has been made already.
-
-        Raises:
-            RequestRefused: it has been tried already, and there is none.
-        """
-        for made in self._masks.get(key, ()):
-            if made.answers(max_bytes):
-                return _given(made)
-        return None
-
-    def mask(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask:
-        """The mask, made now if need be.
-
-        Args:
-            key: which one.
-            max_bytes: how long it may be, as `masks.exclude_mask`.
-
-        Raises:
-            RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
-        """
-        at_hand = self.mask_at_hand(key, max_bytes)
-        if at_hand is not None:
-            return at_hand
-        name, style, accept = key
-        if name not in self.members:
-            raise unknown_pool(name, self.members)
-        made = exclude_mask_within(
-            self.members[name],
-            self.nameable(name),
-            accept=accept,
-            style=style,
-            no_find=self.engines.no_find,
-            max_bytes=max_bytes,
-        )
-        # Two threads may have made the same.
-        self._masks[key] = (made, *(kept for kept in self._masks.get(key, ()) if kept.least != made.least))
-        return _given(made)
-
-
-def _given(made: MadeWithin) -> Mask:
-    """
-    Raises:
-        RequestRefused: there is no such mask.
-    """
-    if isinstance(made.mask, RequestRefused):
-        # Raised again and again, one exception would gather the traces of all.
-        raise RequestRefused(made.mask.code, made.mask.message)
-    return made.mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +62,9 @@ class Snapshot:
             by_hand: there is no afserver: the registered hosts, as they are spelled, are the farm.
             names: whether renders here cut their names, as `Spelling`.
         """
-        if by_hand:
+        if by_hand and last is not None and contents.registered is last.contents.registered:
+            hosts = last.fences.farm
+        elif by_hand:
             hosts = frozenset(contents.registered.hosts)
         elif last is not None and _same_renders(farm, last.farm):
             hosts = last.fences.farm
@@ -220,7 +83,7 @@ class Snapshot:
             hosts = last.fences.farm
             if contents is last.contents and (engines, names) == (last.fences.engines, last.fences.names):
                 return cls(contents, farm, last.fences)
-        return cls(contents, farm, Fences(contents, hosts, engines, names))
+        return cls(contents, farm, Fences(contents, hosts, engines, names, last.fences if last else None))
 
     def pool(self, name: str) -> Pool:
         """The pool of that name.
@@ -233,10 +96,10 @@ class Snapshot:
         except KeyError:
             raise unknown_pool(name, self.contents.pools) from None
 
-    @cached_property
+    @property
     def listing(self) -> Listing:
         """The list of pools, with nothing said about renders."""
-        return listing(self.contents.pools.values())
+        return self.fences.listing
 
     @property
     def tally(self) -> Tally | None:
@@ -367,7 +230,7 @@ class SnapshotKeeper:
         Raises:
             StoreUnavailable: it does not answer.
         """
-        self._following.read(names=pools)
+        self._following.read(pools)
         return self.current
 
     @property
@@ -398,10 +261,7 @@ class SnapshotKeeper:
             ) from None
         try:
             # Even for a change that the store recalls as made before: it may have been undone since.
-            self._following.read(
-                names={change.pool, entry.pool, *(entry.diff.name or ())} - {""},
-                keys=() if change.pool else (REGISTERED,),
-            )
+            self._following.read({change.pool, entry.pool, *(entry.diff.name or ())})
         except Exception as error:
             # The change is safe in the store, and that is what is answered; the watch will bring it.
             log.warning("Could not read back a change: %s", error, exc_info=not isinstance(error, StoreUnavailable))
@@ -431,7 +291,6 @@ class SnapshotKeeper:
     def _show(self, contents: Contents) -> None:
         snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand, names=self._names)
         # Made now, or the listener's thread would have to. What nobody has asked for yet is made by a worker.
-        _ = snapshot.listing
         if snapshot.farm is not None:
             _ = snapshot.farm.online
         if snapshot.fences.counted:

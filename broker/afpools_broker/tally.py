@@ -6,12 +6,12 @@ pool when somebody asks, and takes over from the tally before whatever no host t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from .pools import Pool, fingerprint
+from .pools import Pool, fingerprint_of_json
 from .protocol import PoolSummary
 
 
@@ -31,41 +31,75 @@ class Counts(NamedTuple):
 UNKNOWN = Counts()
 
 
-class Listing(NamedTuple):
-    """The list of pools, ready to be sent.
+class _Piece(NamedTuple):
+    """What the list of pools has of one pool, JSON."""
 
-    Args:
-        revision: differs when anything in the list does; brokers that see the same pools and renders agree on it.
-        pools: the summaries, JSON.
-    """
+    pool: Pool
+    counts: Counts
+    summary: bytes
+    revision: bytes
+    counted: bytes
 
-    revision: str
-    pools: msgspec.Raw
-
-
-def listing(pools: Iterable[Pool], counts: Mapping[str, Counts] | None = None) -> Listing:
-    """The list of these pools, sorted by name.
-
-    Args:
-        pools: in any order.
-        counts: for each of them by its name; None where nothing is known.
-    """
-    sorted_pools = sorted(pools, key=lambda pool: pool.name.casefold())
-    counted = [UNKNOWN if counts is None else counts[pool.name] for pool in sorted_pools]
-    summaries = [
-        PoolSummary(
+    @classmethod
+    def of(cls, pool: Pool, counts: Counts) -> _Piece:
+        summary = PoolSummary(
             name=pool.name,
             hosts=len(pool.hosts),
             revision=pool.revision,
             description=pool.description,
             colour=pool.colour,
-            renders=count.renders,
-            online=count.online,
+            renders=counts.renders,
+            online=counts.online,
         )
-        for pool, count in zip(sorted_pools, counted, strict=True)
-    ]
-    revision = fingerprint(*sorted((pool.name, pool.revision) for pool in sorted_pools), *([counted] if counts else ()))
-    return Listing(revision, msgspec.Raw(msgspec.json.encode(summaries)))
+        encode = msgspec.json.encode
+        return cls(pool, counts, encode(summary), encode((pool.name, pool.revision)), encode(counts))
+
+
+class Listing:
+    """The list of pools, ready to be sent: put together from pieces, which are kept for as long as they are right.
+
+    Args:
+        pieces: by name.
+        counted: whether the counts are anything.
+        last: another list, whose order is taken over where it has the same names.
+    """
+
+    def __init__(self, pieces: dict[str, _Piece], *, counted: bool, last: Listing | None = None) -> None:
+        self.pieces = pieces
+        self._shown: list[str]
+        self._sorted: list[str]
+        if last is not None and last.pieces.keys() == pieces.keys():
+            self._shown, self._sorted = last._shown, last._sorted
+        else:
+            self._shown = sorted(pieces, key=lambda name: (name.casefold(), name))
+            self._sorted = sorted(pieces)
+        shown = [pieces[name] for name in self._shown]
+        self.pools = msgspec.Raw(b"[%b]" % b",".join([piece.summary for piece in shown]))
+        """The summaries, sorted by name, JSON."""
+        values = [pieces[name].revision for name in self._sorted]
+        if counted:
+            values.append(b"[%b]" % b",".join([piece.counted for piece in shown]))
+        self.revision = fingerprint_of_json(b"[%b]" % b",".join(values))
+        """Differs when anything in the list does; brokers that see the same pools and renders agree on it."""
+
+
+def listing(
+    pools: Mapping[str, Pool], counts: Mapping[str, Counts] | None = None, last: Listing | None = None
+) -> Listing:
+    """The list of these pools.
+
+    Args:
+        pools: by name.
+        counts: for each of them by its name; None where nothing is known.
+        last: a list that was made before. What is still right is taken from it.
+    """
+    kept = last.pieces if last is not None else {}
+    pieces: dict[str, _Piece] = {}
+    for name, pool in pools.items():
+        its = UNKNOWN if counts is None else counts[name]
+        piece = kept.get(name)
+        pieces[name] = piece if piece is not None and piece[0] is pool and piece[1] == its else _Piece.of(pool, its)
+    return Listing(pieces, counted=bool(counts), last=last)
 
 
 class Tally:
@@ -76,7 +110,7 @@ class Tally:
         members: the hosts of each pool, as the farm spells them.
         renders: the names of the farm's renders.
         online: those of them that are online.
-        last: the tally before, of the same pools and renders. What was counted there is counted here at once.
+        last: the tally before. What was counted there is counted here at once.
     """
 
     def __init__(
@@ -93,19 +127,26 @@ class Tally:
         self._renders = renders
         self._counts: dict[str, Counts] = {}
         self._listing: Listing | None = None
+        self._last_listing: Listing | None = None
         if last is not None:
             self._take_over(last)
 
     def _take_over(self, last: Tally) -> None:
         # By way of a list: the difference of two large sets takes as long to walk through as they do.
-        changed = frozenset(list(last.online ^ self.online))
+        changed = frozenset(list(last.online ^ self.online)) if self.online is not last.online else frozenset[str]()
+        if self._renders is not last._renders:
+            changed |= frozenset(list(last._renders ^ self._renders))
         known = bool(last.online) == bool(self.online)
         for pool, counts in last._counts.copy().items():
-            if known and self._members[pool].isdisjoint(changed):
+            members = self._members.get(pool)
+            if members is None:
+                continue
+            if known and members is last._members.get(pool) and (not changed or members.isdisjoint(changed)):
                 self._counts[pool] = counts
             else:
                 self.of(pool)
-        if last.at_hand:
+        if last._listing is not None:
+            self._last_listing = last._listing
             _ = self.listing
 
     def of(self, pool: str) -> Counts:
@@ -130,7 +171,9 @@ class Tally:
     def listing(self) -> Listing:
         """The list of pools with their counts, made now if need be."""
         if self._listing is None:
-            self._listing = listing(self._pools.values(), {pool: self.of(pool) for pool in self._pools})
+            counts = {pool: self.of(pool) for pool in self._pools}
+            self._listing = listing(self._pools, counts, self._last_listing)
+            self._last_listing = None
         return self._listing
 
     def without_renders(self, yet_to_come: frozenset[str] = frozenset()) -> list[str]:

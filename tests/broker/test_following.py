@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afpools_broker.following import Following
@@ -84,7 +84,7 @@ def test_what_was_read_since_the_change_is_not_read_again() -> None:
     shelf.put(b"1", "fx", change="1")
     following, shown = follow(shelf)
     shelf.put(b"1", "fx", "a", change="2")
-    following.read(names=["fx"])
+    following.read(["fx"])
     following.read_changed({b"1": "2"})
     assert len(shelf.reads) == 1
     # An event that names no change of ours, or another one, is somebody's word against what was read.
@@ -101,8 +101,8 @@ def test_a_renamed_and_a_deleted_pool_are_found_by_the_names_they_had() -> None:
     following, shown = follow(shelf)
     shelf.put(b"1", "effects")
     del shelf.rows[b"2"]
-    following.read(names=["fx", "effects"])
-    following.read(names=["gone"])
+    following.read(["fx", "effects"])
+    following.read(["gone"])
     assert set(shown[-1].pools) == {"effects"}
 
 
@@ -121,7 +121,7 @@ def test_what_was_read_and_not_shown_is_shown_next() -> None:
 
     shelf.read = fails_the_second_time  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
-        following.read(names=["fx"])
+        following.read(["fx"])
     shelf.read = read  # type: ignore[method-assign]
     shelf.fails = False
     following.read_changed({b"1": "2"})
@@ -144,6 +144,7 @@ def test_pools_that_swapped_a_name_while_they_were_read_are_looked_at_together()
     assert not shown[-1].problems
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_older_picture_never_replaces_a_newer_one(data: st.DataObject) -> None:
     """Each pool counts its changes in a host; what is shown of it never counts backwards, nor less than an author was
@@ -162,7 +163,7 @@ def test_an_older_picture_never_replaces_a_newer_one(data: st.DataObject) -> Non
             shelf.put(b"%d" % number, f"pool-{number}", str(counts[number]))
         author = data.draw(st.booleans())
         if author:
-            following.read(names=[f"pool-{number}"])
+            following.read([f"pool-{number}"])
             pool = shown[-1].pools.get(f"pool-{number}")
             assert (pool is None) == gone
             assert pool is None or pool.hosts == (str(counts[number]),)
@@ -207,7 +208,7 @@ def test_who_reads_one_pool_gets_a_turn_while_everything_is_read() -> None:
     try:
         for number in range(20):
             shelf.put(b"7", "pool-7", str(number))
-            following.read(names=["pool-7"])
+            following.read(["pool-7"])
             assert shown[-1].pools["pool-7"].hosts == (str(number),)
     finally:
         stop.set()

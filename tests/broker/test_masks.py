@@ -15,6 +15,7 @@ from tests.bench_masks import pool_of, studio
 from tests.oracle import Oracle
 
 from afpools_broker import ecmascript, masks
+from afpools_broker.fences import Fences
 from afpools_broker.masks import (
     LENGTH_LIMIT,
     SHORT,
@@ -27,7 +28,6 @@ from afpools_broker.masks import (
 )
 from afpools_broker.pools import Contents, Pool
 from afpools_broker.protocol import MASK_BYTES, Code, Dialect, RequestRefused, Style
-from afpools_broker.snapshot import Fences
 
 FIVE = [f"pc-0{n}" for n in range(1, 6)]
 BOTH: tuple[Dialect, ...] = ("regex", "find")

@@ -449,7 +449,7 @@ def test_a_thousand_lengths_are_a_few_masks(desk: Desk) -> None:
     for most in range(1, 8000, 40):
         desk.ask("mask", pool="fx", style="complement", max_bytes=most)
     fences = desk.keeper.current.fences
-    assert len(fences._masks[("fx", "complement", ("regex", "find"))]) <= 4
+    assert len(fences._fences["fx"].masks["complement", ("regex", "find")]) <= 4
 
 
 def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:

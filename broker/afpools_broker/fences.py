@@ -1,0 +1,394 @@
+"""Pools as the farm spells them, and the masks made of them.
+
+Strategy: what follows from one pool and the farm's names is kept in its `Fence`, from one picture to the next, for as
+long as neither changes; so one pool's change makes one pool's fence anew, and a render that joins or leaves those that
+mention it. What follows from all pools together (every known host, and which names would be one without their domains)
+is counted name by name, so that only the names of what changed are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+from .config import Names
+from .engines import ANY_ENGINE, Engines
+from .farm import Farm
+from .hosts import Spelling
+from .masks import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
+from .pools import Contents, Pool, as_afrender_would, has_domain, unknown_pool
+from .protocol import Dialect, RequestRefused, Style
+from .tally import Listing, Tally, listing
+
+MaskKey = tuple[str, Style, tuple[Dialect, ...]]
+
+# Under this name, the registered hosts have a fence among those of the pools: no pool has it.
+_REGISTERED = ""
+
+
+class Known:
+    """Every host that anybody has told of.
+
+    Args:
+        names: each once, in any order.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = sorted(names)
+        self._since: WeakKeyDictionary[Known, frozenset[str]] = WeakKeyDictionary()
+
+    @cached_property
+    def _set(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def differs_from(self, other: Known) -> frozenset[str]:
+        """The names that only one of both has."""
+        names = self._since.get(other)
+        if names is None:
+            names = self._since[other] = self._set ^ other._set
+        return names
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._set
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A mask, or why there is none, and what it was made for."""
+
+    within: MadeWithin
+    known: Known
+    no_find: str
+    also: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fence:
+    """What follows from one pool and the farm's names.
+
+    Args:
+        pool: the pool.
+        members: its hosts, as the farm spells them.
+        with_domain: those of its hosts, as they were entered, that have a domain.
+        folds: what a render would have to be called, whatever its case, for one of the hosts to be spelled in another
+            way; None where that is too many names to keep.
+        masks: made so far, by style and by what the caller accepts.
+    """
+
+    pool: Pool
+    members: frozenset[str]
+    with_domain: tuple[str, ...]
+    folds: frozenset[str] | None
+    masks: dict[tuple[Style, tuple[Dialect, ...]], tuple[_Made, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, pool: Pool, spelled: _Spelled, farm: frozenset[str]) -> Fence:
+        """The fence of a pool."""
+        strangers = [host for host in pool.hosts if host not in farm]
+        folds = None
+        if len(strangers) * 4 <= len(pool.hosts):
+            folds = frozenset(
+                fold for name in strangers for fold in (name.casefold(), as_afrender_would(name).casefold())
+            )
+        return cls(
+            pool,
+            frozenset(map(spelled.__getitem__, pool.hosts)),
+            tuple(host for host in pool.hosts if "." in host and has_domain(host)),
+            folds,
+        )
+
+    def mentions(self, names: frozenset[str], folds: frozenset[str]) -> bool:
+        """Whether its members may be others once renders of these names have come or gone; `folds`: of all cases."""
+        return self.folds is None or not self.folds.isdisjoint(folds) or not self.members.isdisjoint(names)
+
+
+class _Spelled(dict[str, str]):
+    """The farm's spelling of names, each found out once."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        self._of = spelling.of
+
+    def __missing__(self, name: str) -> str:
+        spelled = self[name] = self._of(name)
+        return spelled
+
+
+class _Tables:
+    """What all fences have together, counted; it belongs to the newest `Fences` that were made of it."""
+
+    def __init__(self) -> None:
+        self.owner: Fences | None = None
+        self.members: Counter[str] = Counter()
+        self.with_domain: Counter[str] = Counter()
+
+    @staticmethod
+    def count(counter: Counter[str], came: Iterable[str], gone: Iterable[str]) -> set[str]:
+        """Counts names; returns those that are there for the first time, or not any more."""
+        before = {name: counter[name] for name in (*came, *gone)}
+        counter.update(came)
+        for name in gone:
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+        return {name for name, count in before.items() if bool(count) != (name in counter)}
+
+
+class Fences:
+    """Pools as the farm spells them, and the masks made of them. Masks are made once and kept.
+
+    Args:
+        contents: what the store holds.
+        farm: the names of the farm's renders.
+        engines: what their versions allow.
+        names: whether these renders cut their names, as `Spelling`.
+        last: the fences before; what they have is kept where it is still right.
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        farm: frozenset[str],
+        engines: Engines = ANY_ENGINE,
+        names: Names = "auto",
+        last: Fences | None = None,
+    ) -> None:
+        self.farm = farm
+        self.engines = engines
+        self.names = names
+        self._contents = contents
+        self._tally: tuple[Farm, Tally] | None = None
+        if last is not None and last._tables.owner is not last:
+            # Others were made of it already, which took over what it had counted.
+            last = None
+        self.listing: Listing = (
+            last.listing
+            if last is not None and contents.pools is last._contents.pools
+            else listing(contents.pools, None, last.listing if last else None)
+        )
+        """The list of pools, with nothing said about renders."""
+        self._last_tally: Tally | None = (last._tally[1] if last._tally else last._last_tally) if last else None
+        self._tables: _Tables = _Tables() if last is None else last._tables
+        self._tables.owner = self
+        self._fences: dict[str, Fence] = {} if last is None else dict(last._fences)
+        self.members: dict[str, frozenset[str]] = {} if last is None else dict(last.members)
+        """The hosts of each pool, as the farm spells them."""
+        changed = self._changed(last)
+        self.spelling = self._spell(last, changed)
+        """How this farm spells what was entered."""
+        respelled = self._respelled(last)
+        if last is None or respelled is None or self.farm is not last.farm or self.spelling is not last.spelling:
+            self._spelled = _Spelled(self.spelling)
+        else:
+            self._spelled = last._spelled
+        known = self._refresh(changed, self._fences.keys() if respelled is None else respelled, respelled is None)
+        if last is None or self.farm is not last.farm or known:
+            self.known_hosts = Known({*self.farm, *self._tables.members})
+        else:
+            self.known_hosts = last.known_hosts
+        if last is not None and self.known_hosts is last.known_hosts and respelled is not None:
+            self._also: frozenset[str] = last._also
+        else:
+            self._also = self.spelling.also(self.known_hosts.names)
+
+    def _changed(self, last: Fences | None) -> dict[str, Pool | None]:
+        """The pools that are others than before, None for those that are not there any more."""
+        pools = self._contents.pools
+        before = last._contents.pools if last else {}
+        changed: dict[str, Pool | None] = {name: pool for name, pool in pools.items() if before.get(name) is not pool}
+        changed.update(dict.fromkeys(before.keys() - pools.keys()))
+        if last is None or last._contents.registered is not self._contents.registered:
+            changed[_REGISTERED] = self._contents.registered
+        return changed
+
+    def _spell(self, last: Fences | None, changed: dict[str, Pool | None]) -> Spelling:
+        came = [
+            host
+            for pool in changed.values()
+            for host in (pool.hosts if pool else ())
+            if "." in host and has_domain(host)
+        ]
+        gone = [host for name in changed if name in self._fences for host in self._fences[name].with_domain]
+        others = _Tables.count(self._tables.with_domain, came, gone)
+        if last is None or self.farm is not last.farm or self.names != last.names:
+            return Spelling(self.farm, self._tables.with_domain, self.names)
+        return last.spelling.among(self._tables.with_domain) if others else last.spelling
+
+    def _respelled(self, last: Fences | None) -> set[str] | None:
+        """The pools whose members may be others although they did not change; None where all may be."""
+        if last is None or not self.spelling.is_like(last.spelling):
+            return None
+        found: set[str] = set()
+        unsure = self.spelling.unsure ^ last.spelling.unsure
+        if unsure:
+            found |= {
+                name
+                for name, fence in self._fences.items()
+                if fence.with_domain and not unsure.isdisjoint(map(as_afrender_would, fence.with_domain))
+            }
+        if self.farm is not last.farm:
+            names = self.farm ^ last.farm
+            folds = frozenset(map(str.casefold, names))
+            found |= {name for name, fence in self._fences.items() if fence.mentions(names, folds)}
+        return found
+
+    def _refresh(self, changed: dict[str, Pool | None], respelled: Iterable[str], anew: bool) -> bool:
+        """Makes fences; returns whether there are other hosts than before among all their members.
+
+        Args:
+            changed: these pools are others than before, None for those that are gone.
+            respelled: the members of these may be others.
+            anew: whatever is kept of them is not right any more.
+        """
+        others = False
+        for name in {*changed, *respelled}:
+            before = self._fences.get(name)
+            pool = changed[name] if name in changed else self._fences[name].pool
+            after = None if pool is None else Fence.of(pool, self._spelled, self.farm)
+            if after and before and not anew and name not in changed and after.members == before.members:
+                # The masks stay right; what to look at when the next render comes may be something else.
+                after = Fence(before.pool, before.members, after.with_domain, after.folds, before.masks)
+            old = before.members if before else frozenset[str]()
+            new = after.members if after else frozenset[str]()
+            others |= bool(_Tables.count(self._tables.members, new - old, old - new) - self.farm)
+            if after is None:
+                self._fences.pop(name, None)
+                self.members.pop(name, None)
+                continue
+            self._fences[name] = after
+            if name != _REGISTERED:
+                self.members[name] = after.members
+        return others
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """The hosts registered by hand, as the farm spells them."""
+        return self._fences[_REGISTERED].members
+
+    def spelled(self, hosts: Iterable[str]) -> frozenset[str]:
+        """These hosts, as the farm spells them."""
+        return frozenset(map(self.spelling.of, hosts))
+
+    @property
+    def known(self) -> list[str]:
+        """Every host anybody has told us of: renders, hosts registered by hand, members of pools. Sorted, each once."""
+        return self.known_hosts.names
+
+    def nameable(self, pool: str) -> list[str]:
+        """What a pool's mask is made for: every known host, and what those of others may call themselves besides where
+        nothing shows whether this farm's renders cut their names. Sorted, each once."""
+        if not self._also:
+            return self.known
+        return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
+
+    def tally(self, farm: Farm) -> Tally:
+        """How many hosts of each pool are renders, and online, made now if need be.
+
+        Args:
+            farm: has the names that these fences are made for.
+        """
+        kept = self._tally
+        if kept is not None and (kept[0] is farm or kept[1].online == farm.online):
+            tally = kept[1]
+        else:
+            last = kept[1] if kept is not None else self._last_tally
+            tally = Tally(self._contents.pools, self.members, self.farm, farm.online, last)
+        self._tally = farm, tally
+        self._last_tally = None
+        return tally
+
+    @property
+    def counted(self) -> bool:
+        """Whether somebody has asked for a tally, of these fences or of those before."""
+        return self._tally is not None or self._last_tally is not None
+
+    def tally_at_hand(self, farm: Farm) -> Tally | None:
+        """The same as `tally`, if it has been made already."""
+        kept = self._tally
+        return kept[1] if kept is not None and kept[0] is farm else None
+
+    def mask_at_hand(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask | None:
+        """The mask, if it has been made already.
+
+        Raises:
+            RequestRefused: it has been tried already, and there is none.
+        """
+        name, style, accept = key
+        if name not in self.members:
+            return None
+        for made in self._fences[name].masks.get((style, accept), ()):
+            if made.known is self.known_hosts and self._holds(made) and made.within.answers(max_bytes):
+                return _given(made.within)
+        return None
+
+    def _holds(self, made: _Made) -> bool:
+        return (made.no_find, made.also) == (self.engines.no_find, bool(self._also))
+
+    def mask(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask:
+        """The mask, made now if need be.
+
+        Args:
+            key: which one.
+            max_bytes: how long it may be, as `masks.exclude_mask`.
+
+        Raises:
+            RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
+        """
+        at_hand = self.mask_at_hand(key, max_bytes)
+        if at_hand is not None:
+            return at_hand
+        name, style, accept = key
+        if name not in self.members:
+            raise unknown_pool(name, self.members)
+        fence = self._fences[name]
+        kept = fence.masks.get((style, accept), ())
+        within = self._still_right(kept, fence, max_bytes) or exclude_mask_within(
+            fence.members,
+            self.nameable(name),
+            accept=accept,
+            style=style,
+            no_find=self.engines.no_find,
+            max_bytes=max_bytes,
+        )
+        made = _Made(within, self.known_hosts, self.engines.no_find, bool(self._also))
+        # However many lengths are asked for, there are only as many answers as there are styles to fall back on. Two
+        # threads may have made the same.
+        fence.masks[style, accept] = (
+            made,
+            *(
+                other
+                for other in kept
+                if other.known is self.known_hosts and self._holds(other) and other.within.least != within.least
+            ),
+        )
+        return _given(within)
+
+    def _still_right(self, kept: Iterable[_Made], fence: Fence, max_bytes: int) -> MadeWithin | None:
+        """The mask that was made for other known hosts, where it is made of the pool's names alone: read back for the
+        hosts that have come to be known since. None where it has to be drawn anew."""
+        for made in kept:
+            mask = made.within.mask
+            if self._also or not self._holds(made) or not made.within.answers(max_bytes):
+                continue
+            if isinstance(mask, RequestRefused) or mask.style != "complement" or mask.why:
+                continue
+            others = self.known_hosts.differs_from(made.known)
+            came = [name for name in others if name in self.known_hosts]
+            proven = proven_besides(mask, came, others, len(self.known) - len(fence.members))
+            if proven is not None:
+                return replace(made.within, mask=proven)
+        return None
+
+
+def _given(made: MadeWithin) -> Mask:
+    """
+    Raises:
+        RequestRefused: there is no such mask.
+    """
+    if isinstance(made.mask, RequestRefused):
+        # Raised again and again, one exception would gather the traces of all.
+        raise RequestRefused(made.mask.code, made.mask.message)
+    return made.mask

@@ -1,0 +1,149 @@
+"""What is kept of one picture in the next is what would be made of it anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afpools_broker import fences as module
+from afpools_broker.config import Names
+from afpools_broker.engines import ANY_ENGINE, Engines
+from afpools_broker.fences import Fences, MaskKey
+from afpools_broker.masks import MadeWithin, Mask
+from afpools_broker.pools import Contents, Pool
+from afpools_broker.protocol import Code, RequestRefused
+
+OLD_ENGINE = replace(ANY_ENGINE, no_find="render pc-1 is older")
+BOTH = ("regex", "find")
+COMPLEMENT: MaskKey = ("fx", "complement", BOTH)
+LIST: MaskKey = ("fx", "list", BOTH)
+
+_hosts = st.lists(
+    st.sampled_from(
+        ["pc-1", "PC-1", "Pc-1", "pc-2", "pc-1.a.lan", "pc-1.b.lan", "PC-1.A.lan", "pc-3.a.lan", "x\ny", "10.0.0.1"]
+    ),
+    unique=True,
+    max_size=5,
+).map(tuple)
+_pools = st.dictionaries(st.sampled_from(["fx", "gx", "night"]), _hosts, max_size=3)
+_farms = st.frozensets(
+    st.sampled_from(["pc-1", "PC-1", "pc-2", "pc-3", "pc-1.a.lan", "Pc-1.b.lan", "PC-3", "10.0.0.1", "n-1"]), max_size=5
+)
+_steps = st.fixed_dictionaries(
+    {
+        "pools": st.none() | _pools,
+        "registered": st.none() | _hosts,
+        "farm": st.none() | _farms,
+        "engines": st.sampled_from([ANY_ENGINE, ANY_ENGINE, OLD_ENGINE]),
+        "names": st.sampled_from(["auto", "auto", *get_args(Names)]),
+        "asked": st.lists(st.tuples(st.sampled_from(["fx", "gx", "night"]), st.sampled_from(["list", "complement"]))),
+        "fork": st.booleans(),
+    }
+)
+
+
+def outcome(fences: Fences, key: MaskKey) -> Mask | Code:
+    try:
+        return fences.mask(key)
+    except RequestRefused as refusal:
+        return refusal.code
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(_steps, min_size=1, max_size=6))
+def test_fences_that_follow_others_are_those_that_are_made_anew(steps: list[dict[str, object]]) -> None:
+    pools: dict[str, Pool] = {}
+    registered = Pool("")
+    farm: frozenset[str] = frozenset()
+    last: Fences | None = None
+    before: Fences | None = None
+    for step in steps:
+        wanted, hosts = step["pools"], step["registered"]
+        if isinstance(wanted, dict):
+            # The same object where nothing changed, as `Picture` has it.
+            pools = {
+                name: pools[name] if name in pools and pools[name].hosts == its else Pool(name, its)
+                for name, its in wanted.items()
+            }
+        if isinstance(hosts, tuple) and hosts != registered.hosts:
+            registered = Pool("", hosts)
+        if isinstance(step["farm"], frozenset) and step["farm"] != farm:
+            farm = step["farm"]
+        engines, names = step["engines"], step["names"]
+        assert isinstance(engines, Engines)
+        contents = Contents(pools, registered)
+        anew = Fences(contents, farm, engines, names)  # type: ignore[arg-type]
+        # Now and then, of one that another was made of already.
+        of = before if step["fork"] else last
+        now = Fences(contents, farm, engines, names, of)  # type: ignore[arg-type]
+        assert now.members == anew.members
+        assert now.registered == anew.registered
+        assert now.known == anew.known
+        assert now.spelling.unsure == anew.spelling.unsure
+        assert (now.listing.revision, bytes(now.listing.pools)) == (anew.listing.revision, bytes(anew.listing.pools))
+        for pool, style in step["asked"]:  # type: ignore[attr-defined]
+            key: MaskKey = (pool, style, BOTH)
+            assert outcome(now, key) == outcome(anew, key)
+            if pool in pools:
+                assert now.nameable(pool) == anew.nameable(pool)
+        before, last = last, now
+
+
+def fences(pools: dict[str, Pool], farm: frozenset[str], last: Fences | None = None) -> Fences:
+    return Fences(Contents(pools), farm, last=last)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The styles of the masks that were drawn."""
+    drawn: list[str] = []
+    draw = module.exclude_mask_within
+
+    def counting(*args: object, style: object, **options: object) -> MadeWithin:
+        drawn.append(str(style))
+        return draw(*args, style=style, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "exclude_mask_within", counting)
+    return drawn
+
+
+FARM = frozenset(f"pc-{number}" for number in range(10))
+FX, GX = Pool("fx", ("pc-1", "pc-2")), Pool("gx", ("pc-3",))
+
+
+def test_a_pools_masks_survive_the_change_of_another(made: list[str]) -> None:
+    first = fences({"fx": FX, "gx": GX}, FARM)
+    masks = [first.mask(COMPLEMENT), first.mask(LIST)]
+    now = fences({"fx": FX, "gx": Pool("gx", ("pc-4",))}, FARM, first)
+    assert [now.mask_at_hand(COMPLEMENT), now.mask_at_hand(LIST)] == masks
+    assert made == ["complement", "list"]
+    assert now.members["fx"] is first.members["fx"]
+
+
+def test_a_host_that_is_known_for_the_first_time_is_in_every_list_and_no_complement_is_drawn_anew(
+    made: list[str],
+) -> None:
+    first = fences({"fx": FX, "gx": GX}, FARM)
+    complement = first.mask(COMPLEMENT)
+    first.mask(LIST)
+    now = fences({"fx": FX, "gx": Pool("gx", ("new-1",))}, FARM, first)
+    assert now.mask_at_hand(LIST) is None
+    assert now.mask_at_hand(COMPLEMENT) is None
+    assert "new-1" in now.mask(LIST).text
+    assert now.mask(COMPLEMENT) == replace(complement, excluded_hosts=complement.excluded_hosts + 1)
+    assert made == ["complement", "list", "list"]
+
+
+def test_a_render_that_joins_changes_the_members_of_those_that_mention_it_alone() -> None:
+    pools = {"fx": Pool("fx", ("PC-1", "pc-2", "pc-3", "pc-4", "NEW-1")), "gx": GX}
+    first = fences(pools, FARM)
+    now = fences(pools, FARM | {"New-1"}, first)
+    assert now.members["fx"] == {"pc-1", "pc-2", "pc-3", "pc-4", "New-1"}
+    assert now.members["gx"] is first.members["gx"]
+    gone = fences(pools, FARM - {"pc-1"}, now)
+    assert gone.members["fx"] == {"pc-1", "pc-2", "pc-3", "pc-4", "new-1"}
+    assert gone.members["gx"] is first.members["gx"]
