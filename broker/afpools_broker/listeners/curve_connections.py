@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
@@ -80,6 +81,8 @@ class Watch:
             OSError: there are no descriptors left.
         """
         try:
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                return None
             duplicate = os.dup(descriptor)
         except OSError as error:
             if error.errno == errno.EBADF:
@@ -88,7 +91,8 @@ class Watch:
         try:
             connection = socket.socket(fileno=duplicate)
         except OSError:
-            os.close(duplicate)
+            # A file has got the number at this very moment. To close a duplicate would give up all locks that SQLite
+            # has on it (fcntl(2)), so it stays open.
             return None
         try:
             if _is_of(connection, port):
