@@ -119,9 +119,10 @@ class Picture:
                 now.pop(name, None)
                 if pool is not None:
                     now[name] = pool
-        elif not told and registered == self.contents.registered:
+        problems = self._sentences() if told else self.contents.problems
+        if pools is last_pools and (registered, problems) == (self.contents.registered, self.contents.problems):
             return
-        self.contents = Contents(pools, registered, self._sentences() if told else self.contents.problems)
+        self.contents = Contents(pools, registered, problems)
 
     def _claim(self, key: Key, last: Row | None, row: Row | None) -> set[str]:
         """Notes under which name a key's pool goes; returns the names for which something is different."""

@@ -149,6 +149,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "pools.get": {"pool": "fx"},
     "hosts.list": {},
     "mask": _MASK,
+    "farm.system_pool": {},
+    "farm.set_system_pool": {"pool": "fx", "request_id": "11"},
     "history.list": {"pool": "fx", "limit": 5, "before": "0"},
     "pools.create": {
         "pool": "gpu",
@@ -176,6 +178,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "pools.get": results.read_pool,
     "hosts.list": results.read_hosts,
     "mask": results.read_mask,
+    "farm.system_pool": results.read_system_pool,
     "history.list": results.read_history,
     "pools.import_native": results.read_native,
 }
@@ -196,7 +199,9 @@ class _Requests:
 
     def _open(self) -> Desk:
         self._desks.close()
-        desk = self._desks.enter_context(open_desk(self._folder / f"{self._inputs}.sqlite"))
+        desk = self._desks.enter_context(
+            open_desk(self._folder / f"{self._inputs}.sqlite", afserver=lambda _: memoryview(b"{}"))
+        )
         desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
         return desk
 
