@@ -93,6 +93,21 @@ def test_what_takes_long_to_import_is_not_imported_where_it_is_not_needed(
 # --- values on the command line, read without pydantic --------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("init", "--yes", "--tls-port", "99999"), "99999 is not a valid port (use 1 to 65535)."),
+        (("up", "--curve-port", "x"), "x is not a valid port (use 0 to 65535)."),
+        (("pool", "history", "-n", "0"), "0 is not a valid whole number (use 1 to 500)."),
+        (("health", "--timeout", "soon"), "soon is not a"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named_with_those_that_can(afpools, arguments, said) -> None:
+    refused = afpools(*arguments)
+    assert refused.status == 2
+    assert said in " ".join(refused.err.replace("│", " ").split())
+
+
 class _Style(enum.Enum):
     LIST = "list"
     COMPACT = "compact"
@@ -123,7 +138,8 @@ def _outcome(parameter: Any, value: Any) -> tuple[type, object]:
     try:
         read = parameter.get_runtime_param().coerce(value, param=parameter, ctx=None)
     except typer.BadParameter as error:
-        return typer.BadParameter, error.message
+        # Of a number, it is said what it was and which would do.
+        return typer.BadParameter, None if parameter.name in ("count", "timeout") else error.message
     return type(read), repr(read)
 
 

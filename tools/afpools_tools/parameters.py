@@ -4,7 +4,8 @@ typer converts values with pydantic (since 0.29) and imports it for the first op
 the 205 ms of CPU that `afpools pool list` took. Almost always there is nothing to convert.
 
 Strategy: only a value whose meaning is beyond doubt is read here. Everything else is left to typer, and so is every
-refusal: what people see is always typer's own. A typer that has no pydantic is left as it is.
+refusal, but for numbers: pydantic says "Input should be less than or equal to 65535", and not what the input was. A
+typer that has no pydantic is left as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin
+
+from typer import BadParameter
 
 _NUMBERS = {int: re.compile(r"[0-9]{1,15}"), float: re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")}
 
@@ -43,7 +46,13 @@ class _Reader:
         try:
             return _read(value, param)
         except _NotPlain:
-            return self._make().coerce(value, param=param, ctx=ctx)
+            try:
+                return self._make().coerce(value, param=param, ctx=ctx)
+            except BadParameter:
+                kind, settings = param.type_descriptor.annotation, param.type_descriptor.parameter_info
+                if kind not in _NUMBERS:
+                    raise
+                raise BadParameter(_why_no_number(value, kind, settings), ctx=ctx, param=param) from None
 
 
 def read_plainly(command: Any) -> None:
@@ -98,6 +107,16 @@ def _read_number(value: Any, kind: Any, settings: Any) -> Any:
     if type(value) is kind and least <= value <= most:
         return value
     raise _NotPlain
+
+
+def _why_no_number(value: Any, kind: Any, settings: Any) -> str:
+    value = value or repr(value)
+    what = "port" if settings.metavar == "PORT" else "whole number" if kind is int else "number"
+    least, most = settings.min, settings.max
+    if least is None and most is None:
+        return f"{value} is not a {what}."
+    use = f"{least} to {most}" if None not in (least, most) else f"{least} or more" if most is None else f"up to {most}"
+    return f"{value} is not a valid {what} (use {use})."
 
 
 def _read_path(value: str | Path, settings: Any) -> Path:
