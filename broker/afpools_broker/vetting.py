@@ -17,9 +17,12 @@ from .nearest import nearest
 from .pools import has_domain, unique
 from .protocol import Code, RequestRefused
 
-# So many names, and so much of them in characters, go into a message. Folding more of them takes its time.
+# So many names, and so much of them in characters, go into a message.
 _NAMES_SHOWN = 1000
 _SHOWN = 300
+# Folding takes the square of the names that share no range, where they have several numbers: 1000 of them take 1.8 s,
+# 50 take 7 ms and fill any message. The store waits meanwhile, so no more are folded than there is room for.
+_FOLDED_FIRST = 50
 # For so many names, the whole farm is searched for what resembles them.
 _SEARCHED = 3
 
@@ -120,8 +123,11 @@ def _are(names: Sequence[object]) -> str:
 
 def _several(names: Sequence[str]) -> str:
     """Names as people read them, as far as there is room."""
-    shown = fold(islice(names, _NAMES_SHOWN))
-    more = len(names) - _NAMES_SHOWN
+    room = min(len(names), _NAMES_SHOWN)
+    folded = _FOLDED_FIRST
+    while len(shown := fold(islice(names, folded))) <= _SHOWN and folded < room:
+        folded = min(2 * folded, room)
+    more = len(names) - room
     if len(shown) > _SHOWN:
         return f"{shown[:_SHOWN]}… ({len(names):,} hosts)"
     return f"{shown} and {more:,} more" if more > 0 else shown

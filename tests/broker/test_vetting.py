@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from itertools import count
@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.desk import Desk, open_desk
 
+from afpools_broker import vetting as vetting_module
+from afpools_broker.folding import fold
 from afpools_broker.hosts import Spelling
 from afpools_broker.pools import Change
 from afpools_broker.protocol import Code, RequestRefused
@@ -190,3 +192,22 @@ def test_a_hundred_thousand_names_are_looked_at_without_a_wait(name: str) -> Non
         assert len(refusal.message) < 1500
     # A second is far more than it takes. It guards against what grows with the square.
     assert time.process_time() - began < 10
+
+
+def test_no_more_names_are_folded_for_a_message_than_it_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: list[str] = []
+
+    def counted(names: Iterable[str]) -> str:
+        some = list(names)
+        folded.extend(some)
+        return fold(some)
+
+    monkeypatch.setattr(vetting_module, "fold", counted)
+    vet = vetting(Spelling(["pc-01"]), frozenset({"pc-01"}))
+    with pytest.raises(RequestRefused, match=r"\[000-009\]-n\[00-99\] and 5,000 more are not on the farm\.$"):
+        vet("fx", (), [f"r{n // 100:03}-n{n % 100:02}" for n in range(6000)])
+    folded.clear()
+    # No two of these share a range.
+    with pytest.raises(RequestRefused, match=r"… \(6,000 hosts\) are not on the farm\.$"):
+        vet("fx", (), [f"n{n * 7919 % 1_000_003:06}x{n * 104_729 % 99_991:05}" for n in range(6000)])
+    assert 0 < len(folded) <= 100
