@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -131,3 +132,21 @@ def test_the_end_of_a_connection_passes_on(way: Proxy) -> None:
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(100) == b"last words"
         assert connection.recv(100) == b""
+
+
+def test_a_network_that_ends_within_a_partition_leaves_nothing_waiting(
+    echo: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with network() as net:
+        way = net.proxy(echo, free_ports(1)[0])
+        with connect(way) as old:
+            assert echoes(old, b"before")
+            way.obey(Rule(stops=Way.BOTH))
+            old.sendall(b"held")
+            assert silent(old)
+            with connect(way) as new:
+                assert silent(new)
+    del net, way
+    # "Task was destroyed but it is pending!" is said when it is collected.
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
