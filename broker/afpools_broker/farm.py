@@ -107,6 +107,12 @@ class Farm:
         """The names of the renders that are online."""
         return frozenset(render.name for render in self.renders if "online" in render.states)
 
+    def confirmed(self, seen: dt.datetime, regex_users: frozenset[str] | None) -> Farm:
+        """The same renders, of which afserver has said once more that they are so; what follows from them is kept."""
+        farm = Farm(self.renders, seen, regex_users=regex_users)
+        vars(farm)["online"] = self.online
+        return farm
+
     def age(self, now: dt.datetime) -> float:
         """Seconds since it was true. A clock that is set back makes no list younger."""
         return max(0.0, (now - self.seen).total_seconds(), time.monotonic() - self.known_since)
@@ -454,7 +460,11 @@ class FarmWatch:
             log.info("afserver at %s answers: %d renders.", self.server, len(renders))
         self._said = ""
         self.error = ""
-        farm = Farm(renders, seen, regex_users=self._regex_users())
+        users = self._regex_users()
+        if self.farm is not None and renders is self.farm.renders:
+            farm = self.farm.confirmed(seen, users)
+        else:
+            farm = Farm(renders, seen, regex_users=users)
         self._accept(farm)
         self._save(farm)
 

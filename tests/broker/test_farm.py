@@ -236,10 +236,12 @@ def polled(server: AfServer, store: PoolStore) -> FarmWatch:
 
 def test_only_renders_that_changed_are_asked_for_again(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
-    first = farm.farm.renders
+    first = farm.farm
     farm.poll()
     assert lists_asked_for(many) == []
-    assert farm.farm.renders is first
+    assert farm.farm is not first
+    assert farm.farm.renders is first.renders
+    assert farm.farm.online is first.online
     many.renders["renders"][6]["state"] = " OFF"
     many.renders["renders"][2]["state"] = " ONL RUN"
     farm.poll()
