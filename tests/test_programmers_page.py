@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from afpools import Client, Profile
 from afpools_broker.protocol import Role
 
 ROOT = Path(__file__).parents[1]
-JOB, EVERY_JOB, MENU, MASK, AGAIN = re.findall(
+JOB, EVERY_JOB, MENU, MASK, EDIT, AGAIN = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "programmers.md").read_text(), re.DOTALL
 )
 
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.heavy
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[tuple[AfServer, Studio]]:
-    with afserver(renders_answer([f"pc-0{n}" for n in range(1, 8)])) as server:
+    names = [f"pc-0{n}" for n in range(1, 8)] + [f"gpu-{n:02}" for n in range(1, 41)]
+    with afserver(renders_answer(names)) as server:
         address = f"127.0.0.1:{server.address[1]}"
         with studio(tmp_path, farm={"server": address}) as place:
             with Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30) as client:
@@ -89,6 +91,16 @@ draw(Panel())
 def test_only_the_mask(farm: tuple[AfServer, Studio]) -> None:
     done = run(farm, MASK)
     assert (done.returncode, done.stdout) == (0, "fx 2\n(?!pc-0[13]$).* regex\n"), done.stderr
+
+
+def test_hosts_are_added_that_are_there_and_that_are_yet_to_come(farm: tuple[AfServer, Studio]) -> None:
+    with Client(Profile.load(str(farm[1].profile("anna", Role.MANAGER))), timeout=30) as client:
+        until = time.monotonic() + 60
+        while client.list_hosts().farm_unseen:
+            assert time.monotonic() < until
+        done = run(farm, EDIT)
+        assert (done.returncode, done.stdout.strip()) == (0, EDIT.partition("print(error)  # ")[2].partition("\n")[0])
+        assert client.get_pool("fx").hosts == ("pc-01", "pc-03", "gpu-41")
 
 
 def test_a_change_that_is_repeated_under_its_id(farm: tuple[AfServer, Studio]) -> None:
