@@ -268,7 +268,7 @@ class SystemJobKeeper:
     ) -> None:
         self._ask, self._keeper, self._clock = ask, keeper, clock
         self._state = UNSET
-        self._said = ""
+        self._said = UNSET.state  # nobody needs to be told at each start
         self._take_over = False
         self._seen: Snapshot | None = None
         self._refused: tuple[dict[str, Any], float] | None = None
