@@ -222,6 +222,13 @@ def test_only_what_was_shown_is_imported(manager: Manager, elsewhere: Client) ->
     assert elsewhere.get_pool("fx").hosts == ("pc-01",)
 
 
+def test_an_import_says_where_its_names_could_not_be_checked(manager: Manager) -> None:
+    made = manager.import_file(name="f", text="pool,host\nfx,pc-01").json
+    assert made["unchecked"].startswith("The names could not be checked: this broker has no afserver")
+    again = manager.import_file(name="f", text="pool,host\nfx,pc-01").json
+    assert (again["changes"], again["unchecked"]) == ([], "")
+
+
 @pytest.mark.parametrize("how", ["cancelled", "stopped"])
 def test_an_import_ends_after_the_step_under_way(
     manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, how: str

@@ -475,10 +475,11 @@ class Api:
         pool that is refused the rest is left out, any other failure ends the import. Importing again does the rest."""
         changes: list[str] = []
         refused: dict[str, str] = {}
+        unchecked = ""
 
         def result(failed: str = "") -> dict[str, Any]:
             said = [*(f"{pool}: {why}" for pool, why in refused.items()), failed]
-            return {"changes": changes, "failed": "\n".join(filter(None, said))}
+            return {"changes": changes, "failed": "\n".join(filter(None, said)), "unchecked": unchecked}
 
         self._imports.add(params.job)
         try:
@@ -493,7 +494,9 @@ class Api:
                 if step.pool in refused:
                     continue
                 try:
-                    changes.append(step.apply().change)
+                    made = step.apply()
+                    changes.append(made.change)
+                    unchecked = made.unchecked or unchecked
                 except AfpoolsError as error:
                     if not exchange.refuses_pool(error):
                         return result(str(error))

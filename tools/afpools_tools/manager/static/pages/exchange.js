@@ -95,7 +95,9 @@ function ImportFile() {
       });
       refusal = made.failed;
       const count = plural(made.changes.length, "change");
-      if (made.changes.length) done(refusal ? `Imported a part of ${name}: ${count}` : `Imported ${name}: ${count}`, made.changes);
+      if (made.changes.length) {
+        done(refusal ? `Imported a part of ${name}: ${count}` : `Imported ${name}: ${count}`, made.changes, made.unchecked);
+      }
       if (refusal) refusal = `${number(made.changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`;
     } catch (problem) {
       refusal = problem.code === "manager_gone" ? `${problem.message} It is not known how much was imported.` : problem.message;
