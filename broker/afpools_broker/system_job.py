@@ -42,6 +42,8 @@ SYSTEM_JOB = 1
 _NAME, _USER, _BLOCK = "afanasy", "afadmin", "post_commands"
 
 _LOOK_SECONDS = 0.5
+# Where nothing new is heard of pools or farm, because neither answers, that must not be taken for a fence that holds.
+_SILENCE_SECONDS = 10.0
 # afserver carries out actions once a second.
 _READ_BACK_SECONDS = 5.0
 _READ_BACK_PAUSE = 0.25
@@ -271,6 +273,7 @@ class SystemJobKeeper:
         self._said = UNSET.state  # nobody needs to be told at each start
         self._take_over = False
         self._seen: Snapshot | None = None
+        self._look_due = float("-inf")
         self._refused: tuple[dict[str, Any], float] | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -311,8 +314,8 @@ class SystemJobKeeper:
         while not self._stop.is_set():
             try:
                 snapshot = self._keeper.current
-                if snapshot is not self._seen:
-                    self._seen = snapshot
+                if snapshot is not self._seen or time.monotonic() >= self._look_due:
+                    self._seen, self._look_due = snapshot, time.monotonic() + _SILENCE_SECONDS
                     self.look(snapshot)
             except RequestRefused:
                 pass  # nothing is known of the pools yet
@@ -337,9 +340,7 @@ class SystemJobKeeper:
             wanted = _wanted(chosen, snapshot)
             self._say(self._kept(wanted))
         except RequestRefused as refusal:
-            self._say(
-                SystemPool(chosen, f"The system job keeps the fence it had: {refusal.message}".rstrip(), problem=True)
-            )
+            self._say(SystemPool(chosen, f"The system job is left as it is: {refusal.message}".rstrip(), problem=True))
         except FarmError as error:
             self._say(SystemPool(chosen, f"Whether post commands are fenced is not known: {error}", problem=True))
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer
+from tests.broker.store.places import wait_until
 from tests.desk import Desk, open_desk
-from tests.tools.conftest import afpools  # noqa: F401
 
 from afpools_broker import system_job
 from afpools_broker.farm import Render, ask
@@ -123,7 +123,7 @@ def test_an_empty_pool_keeps_its_last_fence_and_says_so(desk: Desk, server: AfSe
     said = look(desk)
     assert (said["problem"], said["state"]) == (
         True,
-        "The system job keeps the fence it had: The pool has no hosts, so there is nowhere for the job to run. "
+        "The system job is left as it is: The pool has no hosts, so there is nowhere for the job to run. "
         "Add hosts to it first.",
     )
     assert server.system_job["hosts_mask_exclude"] == PC_01
@@ -143,6 +143,25 @@ def test_without_the_farm_nothing_is_said_to_be_fenced(desk: Desk, server: AfSer
     said = look(desk)
     assert said["problem"]
     assert said["state"].startswith("Whether post commands are fenced is not known: ")
+
+
+def test_a_fence_is_not_said_to_hold_while_nobody_can_look(
+    desk: Desk, server: AfServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_job, "_SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(system_job, "_LOOK_SECONDS", 0.01)
+    assert desk.system_job is not None
+    desk.ok("farm.set_system_pool", pool="post")
+    desk.system_job.start()
+    try:
+        wait_until(lambda: desk.ok("farm.system_pool")["state"].startswith("Post commands are fenced"))
+        # No new list of renders comes, and no change of a pool.
+        server.mood = "rubbish"
+        wait_until(lambda: desk.ok("farm.system_pool")["problem"])
+        server.mood = "well"
+        wait_until(lambda: not desk.ok("farm.system_pool")["problem"])
+    finally:
+        desk.system_job.stop(wait=5)
 
 
 def test_an_action_is_not_believed_but_read_back(desk: Desk, server: AfServer, monkeypatch: Any) -> None:
