@@ -11,12 +11,12 @@ so a job that is not sent is as it was.
 from __future__ import annotations
 
 import functools
-import json
 import re
 import sys
 
 from .client import Client
 from .errors import AfpoolsError, PoolNotApplied
+from .fence_note import Note, fingerprint, with_note
 from .results import Mask
 
 TYPE_CHECKING = False
@@ -36,6 +36,11 @@ _SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)")
 MAX_MASK_BYTES = 64 * 1024
 """How long a mask may be that is sent with an `af.Job`: what afserver takes, and can still read quickly."""
 
+_UNFOLLOWED = (
+    "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "
+    "keeps the hosts that it has now."
+)
+
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
 _NOTE = "_afpools_applied"
 
@@ -48,12 +53,15 @@ def apply_pool(
     future_hosts: str = "required",
     max_bytes: int = MAX_MASK_BYTES,
 ) -> Optional[Mask]:
-    """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes the pool in `custom_data`.
+    """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes in `custom_data` what the job
+    wants, so that a broker can move the fence when the pool changes.
 
-    Everything else stays as it is. An exclude mask that the job has already is joined with the pool's by the broker,
-    which reads it as the job's `hosts_mask_type` says; if that is not set, as this farm reads the masks of the job's
-    user, and where that is not known to be regex, as either type. Where the pool's mask is a regex, other masks of the
-    job and its blocks that afserver would have read as `find` are rewritten to mean the same.
+    Everything else stays as it is. A `custom_data` that is not a JSON object is somebody's own text and stays too: the
+    job is fenced, but its fence stays as it is when the pool changes, and the `warning` says so. An exclude mask that
+    the job has already is joined with the pool's by the broker, which reads it as the job's `hosts_mask_type` says; if
+    that is not set, as this farm reads the masks of the job's user, and where that is not known to be regex, as either
+    type. Where the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as
+    `find` are rewritten to mean the same.
 
     Args:
         job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.
@@ -97,7 +105,18 @@ def apply_pool(
         # Where both types read the pool's mask alike and nobody knows which one the job's others are, they stay that.
         if mask_type != "either":
             settings["hosts_mask_type"] = mask_type
-        settings.update(_with_pool(was.get("custom_data"), mask))
+        note = Note(
+            mask.pool,
+            mask.revision,
+            own_exclude,
+            own_type or ("regex" if mask.untyped_as == "regex" else "either"),
+            fingerprint(mask.mask, settings.get("hosts_mask_type", "")),
+        )
+        custom_data = with_note(was.get("custom_data"), note)
+        if custom_data is None:
+            mask = mask._replace(unfollowed=_UNFOLLOWED)
+        else:
+            settings["custom_data"] = custom_data
         changes: List[Tuple[_Data, _Data]] = [(job.data, settings)]
         if mask_type == "regex" and reading != "regex":
             rewrite = _Rewrite(own_type, mask.untyped_as, user)
@@ -183,18 +202,6 @@ def _put_back(data: _Data, before: _Data, after: _Data) -> None:
                 del data[key]
             else:
                 data[key] = before[key]
-
-
-def _with_pool(custom_data: Any, mask: Mask) -> _Data:
-    """`custom_data` with the pool in it; nothing where it is somebody's own text, which is left alone."""
-    try:
-        merged = json.loads(custom_data) if custom_data else {}
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    if not isinstance(merged, dict):
-        return {}
-    merged["afpools"] = {"pool": mask.pool, "revision": mask.revision}
-    return {"custom_data": json.dumps(merged)}
 
 
 class _Rewrite:

@@ -107,7 +107,8 @@ class Mask(Record):
     set where the mask depends on a list of renders older than the studio wants it. An empty `mask` is right for a
     pool that has every known host. `untyped_as` is how this farm reads the masks of this user's job where the job says
     no type (`regex`, `find`, or `either` where the broker cannot know); empty from a broker older than this library.
-    `pool_renders` and `pool_online`: as `renders` and `online` of `PoolSummary`.
+    `pool_renders` and `pool_online`: as `renders` and `online` of `PoolSummary`. `unfollowed` is set by `apply_pool`: a
+    sentence where the job's fence will not follow the pool; else empty.
     """
 
     pool: str
@@ -126,12 +127,13 @@ class Mask(Record):
     untyped_as: str = ""
     pool_renders: Optional[int] = None
     pool_online: Optional[int] = None
+    unfollowed: str = ""
 
     @property
     def warning(self) -> str:
-        """What to tell whoever sends a job with this mask: that none of the pool's machines could run it now. A
-        sentence; empty where one could, or where that is not known."""
-        return cannot_run(self.pool, self.pool_renders, self.pool_online)
+        """What to tell whoever sends a job with this mask: that none of the pool's machines could run it now, or that
+        its fence will not follow the pool. Sentences; empty where there is nothing of the kind to say."""
+        return " ".join(filter(None, (cannot_run(self.pool, self.pool_renders, self.pool_online), self.unfollowed)))
 
 
 def cannot_run(pool: str, renders: Optional[int], online: Optional[int]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 import afpools
 from afpools import BrokerUnreachable, Mask, PoolNotApplied, UnknownPool
+from afpools.fence_note import Note, fingerprint, parse_note
 from afpools.job import apply_on_send, apply_pool
 
 REGEX = Mask("fx", "r1", "(?!pc-0[13]$).*", "regex", "complement", 2, 3, 5, True, 0.0)
@@ -58,7 +59,8 @@ def test_mask_type_and_pool_are_set_and_nothing_else() -> None:
         "priority": 99,
         "hosts_mask_exclude": "(?!pc-0[13]$).*",
         "hosts_mask_type": "regex",
-        "custom_data": '{"afpools": {"pool": "fx", "revision": "r1"}}',
+        "custom_data": '{"afpools": {"pool": "fx", "revision": "r1", "exclude": "", "exclude_type": "either", '
+        '"fingerprint": "c93db6a8a08b"}}',
     }
 
 
@@ -148,7 +150,34 @@ def test_a_farm_that_knows_no_type_reads_everything_as_regex(own: dict[str, Any]
 def test_custom_data_keeps_what_others_put_there() -> None:
     job = Job({"custom_data": '{"shot": [1, 2]}'})
     put(job)
-    assert json.loads(job.data["custom_data"]) == {"shot": [1, 2], "afpools": {"pool": "fx", "revision": "r1"}}
+    data = json.loads(job.data["custom_data"])
+    assert (data["shot"], data["afpools"]["pool"]) == ([1, 2], "fx")
+
+
+@pytest.mark.parametrize(
+    ("own", "reading", "untyped"),
+    [
+        ({"hosts_mask_exclude": "pc-1"}, "either", "find"),
+        ({"hosts_mask_exclude": "pc-1"}, "regex", "regex"),
+        ({"hosts_mask_exclude": "pc-1"}, "either", ""),
+        ({"hosts_mask_exclude": "pc-1", "hosts_mask_type": "find"}, "find", "regex"),
+        ({"hosts_mask_exclude": "pc-[1]", "hosts_mask_type": "regex"}, "regex", "find"),
+    ],
+)
+def test_the_job_says_what_its_own_exclude_mask_was_and_how_it_is_read(
+    own: dict[str, str], reading: str, untyped: str
+) -> None:
+    job = Job(own)
+    put(job, REGEX._replace(mask="(?:pc-1.*)|(?:(?!pc-0[13]$).*)", untyped_as=untyped))
+    assert parse_note(job.data["custom_data"]) == Note(
+        "fx", "r1", own["hosts_mask_exclude"], reading, fingerprint("(?:pc-1.*)|(?:(?!pc-0[13]$).*)", "regex")
+    )
+
+
+def test_a_job_whose_fence_will_not_follow_its_pool_is_sent_with_a_warning() -> None:
+    mask = apply_pool(Job({"custom_data": "for anna"}), "fx", Broker(REGEX))  # type: ignore[arg-type]
+    assert mask is not None
+    assert "when the pool changes, this job keeps the hosts that it has now" in mask.warning
 
 
 @pytest.mark.parametrize("theirs", ["for anna", "[1]", "{", "[" * 100_000])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.studio import Studio
 from tests.studio import studio as run_studio
 
 from afpools import Client, Profile
+from afpools.fence_note import is_of, parse_note
 from afpools_broker.protocol import Role
 
 pytestmark = pytest.mark.heavy
@@ -48,7 +48,10 @@ def test_a_submitted_job_is_kept_on_the_chosen_pool(
         mask = client.exclude_mask("fx")
     assert job["hosts_mask_exclude"] == mask.mask
     assert job["hosts_mask_type"] == mask.mask_type == "regex"
-    assert json.loads(job["custom_data"]) == {"afpools": {"pool": "fx", "revision": mask.revision}}
+    note = parse_note(job["custom_data"])
+    assert note is not None
+    assert (note.pool, note.revision) == ("fx", mask.revision)
+    assert is_of(note, job["hosts_mask_exclude"], job["hosts_mask_type"])
 
 
 def test_masks_that_the_artist_typed_count_beside_the_pool(

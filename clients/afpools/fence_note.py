@@ -1,0 +1,101 @@
+"""What a job says about its fence: a note in its `custom_data`, written at sending and read by the broker.
+
+Strategy: the note has what it takes to make the job's mask anew: the pool, and what the job excluded before the pool's
+mask was joined with it. A fingerprint of the mask that was set tells later whether somebody has changed it. Whatever
+else is in `custom_data` stays there. The broker uses this module too, so that both agree about every character.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+KEY = "afpools"
+"""The note's name among whatever else is in `custom_data`."""
+
+
+class Note(Record):
+    """The note of one job.
+
+    `pool` is the pool that the job wants and `revision` the pool's revision when the mask was made. `exclude` is the
+    job's own exclude mask, without the pool's, and `exclude_type` says how that is read: `regex`, `find`, or `either`
+    for a job that said no type. `fingerprint` is that of the mask that was set, see the function of that name; empty
+    in a note by a version that made none. The broker adds `moved`, when it changed the mask last (ISO 8601), and `by`,
+    the change that made this necessary; both are empty on a job that is as it was sent.
+    """
+
+    pool: str
+    revision: str
+    exclude: str = ""
+    exclude_type: str = "either"
+    fingerprint: str = ""
+    moved: str = ""
+    by: str = ""
+
+
+def fingerprint(mask: str, mask_type: str) -> str:
+    """Twelve hexadecimal digits that differ when the mask or its type does.
+
+    Args:
+        mask: a job's `hosts_mask_exclude`.
+        mask_type: its `hosts_mask_type`; empty where none was set.
+    """
+    return hashlib.sha256(f"{mask_type} {mask}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def is_of(note: Note, mask: str, mask_type: str) -> bool:
+    """Whether a job still has the mask that its note is about.
+
+    Args:
+        note: the job's.
+        mask: the job's `hosts_mask_exclude` now.
+        mask_type: its `hosts_mask_type` now; empty where afserver lists none, as before Afanasy 3.4.0.
+    """
+    # Where no type was set, or none is listed, the mask is all there is to compare.
+    types = [mask_type, ""] if mask_type else ["", "regex", "find"]
+    return any(fingerprint(mask, each) == note.fingerprint for each in types)
+
+
+def parse_note(custom_data: Any) -> Optional[Note]:
+    """The note in a job's `custom_data`; None where there is none that can be read."""
+    data = _object(custom_data)
+    ours = data.get(KEY) if data else None
+    if not isinstance(ours, dict) or not ours.get("pool"):
+        return None
+    known = {key: ours[key] for key in Note._fields if key in ours}
+    if not all(isinstance(value, str) for value in known.values()):
+        return None
+    if known.setdefault("exclude_type", "either") not in ("regex", "find", "either"):
+        return None
+    return Note(**{"revision": "", **known})
+
+
+def with_note(custom_data: Any, note: Note) -> Optional[str]:
+    """`custom_data` with the note in it, and everything else as it was.
+
+    Returns:
+        None where `custom_data` is not a JSON object: it is somebody's own text, and there is no room for a note.
+    """
+    data = _object(custom_data)
+    if data is None:
+        return None
+    kept = {"moved": note.moved, "by": note.by}
+    said = {key: value for key, value in note._asdict().items() if value or key not in kept}
+    return json.dumps({**data, KEY: said})
+
+
+def _object(custom_data: Any) -> Optional[Dict[str, Any]]:
+    """`custom_data` as a dictionary, empty where it says nothing; None where it is something else."""
+    if custom_data is None or (isinstance(custom_data, str) and not custom_data.strip()):
+        return {}
+    try:
+        data = json.loads(custom_data)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
