@@ -29,14 +29,14 @@ from tests.afserver import afserver, framed, renders_answer
 from afpools import AfpoolsError, Client
 from afpools.profile import Profile
 from afpools_broker import protocol
-from afpools_broker.config import LimitsSection
+from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, FarmWatch, Render
 from afpools_broker.masks import exclude_mask
 from afpools_broker.peer_log import PeerLog
 from afpools_broker.pools import Contents, Pool
 from afpools_broker.protocol import Dialect, Role, Style
-from afpools_broker.service import FarmPolicy, Sender, Service, Statistics
+from afpools_broker.service import Sender, Service, Statistics
 from afpools_broker.snapshot import Snapshot, SnapshotKeeper
 from afpools_broker.store import open_store
 from afpools_tools.output import table
@@ -163,7 +163,7 @@ def repeated_mask(hosts: int, folder: Path, console: Console) -> None:
         limits=LimitsSection,
         peer_log=PeerLog(),
         statistics=Statistics(),
-        farm=FarmPolicy(by_hand=False, flag_after=60, refuse_after=3600),
+        farm=FarmSection("afserver"),
     )
     head = "repeated mask, in the broker (< 0.2 ms)"
     rows = table(f"{hosts:,} hosts, pool of {POOL_SIZE}", head, "99th percentile", right=(head, "99th percentile"))

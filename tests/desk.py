@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from afpools_broker import protocol
-from afpools_broker.config import LimitsSection
+from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, Render
 from afpools_broker.peer_log import PeerLog
 from afpools_broker.protocol import OPERATIONS, Role
-from afpools_broker.service import FarmPolicy, Sender, Service, Statistics
+from afpools_broker.service import Sender, Service, Statistics
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 from afpools_broker.system_job import Ask, SystemJobKeeper
@@ -100,7 +100,7 @@ def open_desk(file: Path, *, by_hand: bool = False, seen: bool = True, afserver:
         limits=LimitsSection,
         peer_log=PeerLog(),
         statistics=statistics,
-        farm=FarmPolicy(by_hand=by_hand, flag_after=60, refuse_after=3600),
+        farm=FarmSection("" if by_hand else "afserver"),
         system_job=system_job,
         clock=lambda: now[0],
     )

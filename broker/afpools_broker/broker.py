@@ -23,7 +23,7 @@ from .listeners.tls import TlsListener
 from .listeners.workers import Workers
 from .memory import return_large_blocks
 from .peer_log import PeerLog
-from .service import FarmPolicy, Service, Statistics
+from .service import Service, Statistics
 from .snapshot import SnapshotKeeper
 from .store import open_store
 from .system_job import SystemJobKeeper
@@ -107,7 +107,7 @@ class Broker:
             limits=lambda: self._shares.limits,
             peer_log=peer_log,
             statistics=self._statistics,
-            farm=_farm_policy(config),
+            farm=config.farm,
             system_job=self._system_job,
         )
         self._workers = Workers()
@@ -218,7 +218,7 @@ class Broker:
         if now.limits != self._shares.limits:
             _allow_files(now.limits)
             self._shares.limits = now.limits
-        self._service.set_farm_policy(_farm_policy(now))
+        self._service.set_farm(now.farm)
         self._keeper.set_names(now.farm.names)
         if self._farm:
             self._farm.set_pace(interval=now.farm.interval, timeout=now.farm.timeout)
@@ -249,10 +249,6 @@ class Broker:
             # Whatever is wrong with a file, the next change of it must still be seen.
             log.exception("Reading keys and certificates failed")
             return False
-
-
-def _farm_policy(config: Config) -> FarmPolicy:
-    return FarmPolicy(config.farm_address is None, config.farm.flag_after, config.farm.refuse_after)
 
 
 def _allow_files(limits: LimitsSection) -> None:

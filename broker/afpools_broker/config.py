@@ -61,12 +61,24 @@ class StoreSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """afserver, and how far its list of renders is trusted.
+
+    server: `host` or `host:port`; empty where the hosts registered by hand are the farm.
+    flag_after: seconds after which a mask that depends on the list of renders says that the list is old.
+    refuse_after: seconds after which no such mask is given.
+    """
+
     server: str
     interval: Seconds = 5.0
     timeout: Seconds = 3.0
     flag_after: Seconds = 60.0
     refuse_after: Seconds = 3600.0
     names: Names = "auto"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether there is no afserver, so that the hosts registered by hand are the farm."""
+        return not self.server
 
 
 class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):

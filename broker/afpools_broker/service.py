@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from . import __version__, protocol
-from .config import LimitsSection
+from .config import FarmSection, LimitsSection
 from .credentials import Peer, utcnow
 from .engines import untyped_as
 from .fences import Fences
@@ -68,21 +68,6 @@ class Sender:
     address: str
 
 
-@dataclass(frozen=True)
-class FarmPolicy:
-    """How far the list of renders is trusted.
-
-    Args:
-        by_hand: there is no afserver: the hosts registered by hand are the farm.
-        flag_after: seconds from which on a mask that depends on the list says that it is old.
-        refuse_after: seconds from which on no such mask is given.
-    """
-
-    by_hand: bool
-    flag_after: float
-    refuse_after: float
-
-
 class Moment(NamedTuple):
     """What reads are answered from: all that an answer depends on besides the request.
 
@@ -96,7 +81,7 @@ class Moment(NamedTuple):
     """
 
     snapshot: Snapshot
-    farm: FarmPolicy
+    farm: FarmSection
     age: float
     farm_age: float | None
     farm_is_stale: bool
@@ -179,7 +164,7 @@ class Service:
         limits: Callable[[], LimitsSection],
         peer_log: PeerLog,
         statistics: Statistics,
-        farm: FarmPolicy,
+        farm: FarmSection,
         system_job: SystemJobKeeper | None = None,
         clock: Callable[[], dt.datetime] = utcnow,
     ) -> None:
@@ -312,7 +297,7 @@ class Service:
         slow = self._slow[operation.name]
         return Later(lambda: finish(slow), writes=False)
 
-    def set_farm_policy(self, farm: FarmPolicy) -> None:
+    def set_farm(self, farm: FarmSection) -> None:
         """Changes how far the list of renders is trusted."""
         self._farm = farm
 
