@@ -62,12 +62,14 @@ lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for everything under
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients
 
-bench: $(DEV)  ## the numbers the README quotes, each beside its reference
+bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
 	$(BIN)/python -m afpools_tools.bench
 	@echo
 	$(BIN)/python -m tests.bench_clients
 	@echo
 	$(BIN)/python -m tests.bench_masks
+	@echo
+	$(BIN)/python -m tests.bench_growth $(if $(LARGE),--large)
 	@echo
 	$(BIN)/python -m tests.bench_attacks
 
