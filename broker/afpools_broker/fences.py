@@ -19,6 +19,7 @@ from .engines import ANY_ENGINE, Engines
 from .farm import Farm
 from .hosts import Spelling
 from .masks import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
+from .persistent import PersistentMap, persistent
 from .pools import Contents, Pool, as_afrender_would, has_domain, unknown_pool
 from .protocol import Dialect, RequestRefused, Style
 from .tally import Listing, Tally, listing
@@ -160,21 +161,22 @@ class Fences:
         self.engines = engines
         self.names = names
         self._contents = contents
+        self._pools = persistent(contents.pools)
         self._tally: tuple[Farm, Tally] | None = None
         if last is not None and last._tables.owner is not last:
             # Others were made of it already, which took over what it had counted.
             last = None
         self.listing: Listing = (
             last.listing
-            if last is not None and contents.pools is last._contents.pools
-            else listing(contents.pools, None, last.listing if last else None)
+            if last is not None and self._pools is last._pools
+            else listing(self._pools, (last._pools, last.listing) if last else None)
         )
         """The list of pools, with nothing said about renders."""
         self._last_tally: Tally | None = (last._tally[1] if last._tally else last._last_tally) if last else None
         self._tables: _Tables = _Tables() if last is None else last._tables
         self._tables.owner = self
-        self._fences: dict[str, Fence] = {} if last is None else dict(last._fences)
-        self.members: dict[str, frozenset[str]] = {} if last is None else dict(last.members)
+        self._fences: PersistentMap[Fence] = PersistentMap() if last is None else last._fences
+        self.members: PersistentMap[frozenset[str]] = PersistentMap() if last is None else last.members
         """The hosts of each pool, as the farm spells them."""
         changed = self._changed(last)
         self.spelling = self._spell(last, changed)
@@ -196,10 +198,8 @@ class Fences:
 
     def _changed(self, last: Fences | None) -> dict[str, Pool | None]:
         """The pools that are others than before, None for those that are not there any more."""
-        pools = self._contents.pools
-        before = last._contents.pools if last else {}
-        changed: dict[str, Pool | None] = {name: pool for name, pool in pools.items() if before.get(name) is not pool}
-        changed.update(dict.fromkeys(before.keys() - pools.keys()))
+        names = self._pools.differing(last._pools if last else {})
+        changed: dict[str, Pool | None] = {name: self._pools.get(name) for name in names}
         if last is None or last._contents.registered is not self._contents.registered:
             changed[_REGISTERED] = self._contents.registered
         return changed
@@ -244,6 +244,7 @@ class Fences:
             anew: whatever is kept of them is not right any more.
         """
         others = False
+        made: dict[str, Fence | None] = {}
         for name in {*changed, *respelled}:
             before = self._fences.get(name)
             pool = changed[name] if name in changed else self._fences[name].pool
@@ -254,13 +255,10 @@ class Fences:
             old = before.members if before else frozenset[str]()
             new = after.members if after else frozenset[str]()
             others |= bool(_Tables.count(self._tables.members, new - old, old - new) - self.farm)
-            if after is None:
-                self._fences.pop(name, None)
-                self.members.pop(name, None)
-                continue
-            self._fences[name] = after
-            if name != _REGISTERED:
-                self.members[name] = after.members
+            made[name] = after
+        self._fences = self._fences.evolve(made)
+        made.pop(_REGISTERED, None)
+        self.members = self.members.evolve({name: fence.members if fence else None for name, fence in made.items()})
         return others
 
     @property
@@ -295,7 +293,7 @@ class Fences:
             tally = kept[1]
         else:
             last = kept[1] if kept is not None else self._last_tally
-            tally = Tally(self._contents.pools, self.members, self.farm, farm.online, last)
+            tally = Tally(self._pools, self.members, self.farm, farm.online, last)
         self._tally = farm, tally
         self._last_tally = None
         return tally

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from .lookalikes import lookalike, spelled_out
 from .nearest import listed, nearest
+from .persistent import PersistentMap
 from .protocol import Code, RequestRefused
 
 REPAIR = "pools.repair"
@@ -72,7 +73,7 @@ class Contents:
         problems: one sentence for each document that could not be read; such a document counts as absent.
     """
 
-    pools: Mapping[str, Pool] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=PersistentMap[Pool])
     registered: Pool = Pool("")
     problems: tuple[str, ...] = ()
 

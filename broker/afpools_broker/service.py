@@ -34,7 +34,7 @@ from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result
 from .snapshot import Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 from .system_job import SystemJobKeeper, system_mask
-from .tally import UNKNOWN
+from .tally import UNKNOWN, Listing
 from .undo import REACH, Undoing
 from .vetting import vetting
 
@@ -421,10 +421,13 @@ class Service:
     def _is_at_hand(self, moment: Moment, params: protocol.Params) -> bool:
         if isinstance(params, protocol.MaskParams):
             return self._mask_is_at_hand(moment, params)
-        if not isinstance(params, protocol.PoolsList) or not moment.can_count:
+        if not isinstance(params, protocol.PoolsList):
             return True
-        tally = moment.snapshot.tally_at_hand
-        return tally is not None and tally.at_hand
+        listing: Listing | None = moment.snapshot.listing
+        if moment.can_count:
+            tally = moment.snapshot.tally_at_hand
+            listing = tally.listing_at_hand if tally else None
+        return listing is not None and (listing.at_hand or listing.revision == params.if_revision)
 
     def _mask_is_at_hand(self, moment: Moment, params: protocol.MaskParams) -> bool:
         if params.exclude:

@@ -1,18 +1,28 @@
 """How many hosts of each pool are renders, how many of those are online, and the list of pools that says so.
 
 Strategy: renders come and go every few seconds, pools and names seldom. A tally is one moment of the farm. It counts a
-pool when somebody asks, and takes over from the tally before whatever no host that came or went has touched.
+pool when somebody asks, and takes over from the tally before whatever no host that came or went has touched. The list's
+revision is a sum over its pools, so that a change costs what it changes; its text is put together for whoever asks for
+it first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from .pools import Pool, fingerprint_of_json
+from .persistent import PersistentMap, persistent
+from .pools import Pool, fingerprint
 from .protocol import PoolSummary
+
+# A list of so few pools is put together at once. It takes no longer than to have somebody else do it.
+_FEW = 200
+# Of the sum of fingerprints.
+_MODULUS = 2**256
 
 
 class Counts(NamedTuple):
@@ -32,13 +42,19 @@ UNKNOWN = Counts()
 
 
 class _Piece(NamedTuple):
-    """What the list of pools has of one pool, JSON."""
+    """What the list of pools has of one pool.
+
+    Args:
+        pool: the pool.
+        counts: of its hosts.
+        summary: JSON.
+        fingerprint: a number that differs when the name, the revision or the counts do.
+    """
 
     pool: Pool
     counts: Counts
     summary: bytes
-    revision: bytes
-    counted: bytes
+    fingerprint: int
 
     @classmethod
     def of(cls, pool: Pool, counts: Counts) -> _Piece:
@@ -51,8 +67,20 @@ class _Piece(NamedTuple):
             renders=counts.renders,
             online=counts.online,
         )
-        encode = msgspec.json.encode
-        return cls(pool, counts, encode(summary), encode((pool.name, pool.revision)), encode(counts))
+        told = msgspec.json.encode((pool.name, pool.revision, counts))
+        return cls(pool, counts, msgspec.json.encode(summary), int.from_bytes(hashlib.sha256(told).digest()))
+
+
+class _Order:
+    """In which order the pools of some lists are shown; found out when it is first needed."""
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        self._names = names
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """The names, sorted as people do."""
+        return sorted(self._names, key=lambda name: (name.casefold(), name))
 
 
 class Listing:
@@ -60,46 +88,67 @@ class Listing:
 
     Args:
         pieces: by name.
-        counted: whether the counts are anything.
-        last: another list, whose order is taken over where it has the same names.
+        total: the sum of their fingerprints.
+        order: of these names.
     """
 
-    def __init__(self, pieces: dict[str, _Piece], *, counted: bool, last: Listing | None = None) -> None:
-        self.pieces = pieces
-        self._shown: list[str]
-        self._sorted: list[str]
-        if last is not None and last.pieces.keys() == pieces.keys():
-            self._shown, self._sorted = last._shown, last._sorted
-        else:
-            self._shown = sorted(pieces, key=lambda name: (name.casefold(), name))
-            self._sorted = sorted(pieces)
-        shown = [pieces[name] for name in self._shown]
-        self.pools = msgspec.Raw(b"[%b]" % b",".join([piece.summary for piece in shown]))
-        """The summaries, sorted by name, JSON."""
-        values = [pieces[name].revision for name in self._sorted]
-        if counted:
-            values.append(b"[%b]" % b",".join([piece.counted for piece in shown]))
-        self.revision = fingerprint_of_json(b"[%b]" % b",".join(values))
+    def __init__(self, pieces: PersistentMap[_Piece], total: int, order: _Order) -> None:
+        self._pieces, self._total, self._order = pieces, total, order
+        self.revision = fingerprint(f"{total:064x}")
         """Differs when anything in the list does; brokers that see the same pools and renders agree on it."""
 
+    def evolve(self, pools: Mapping[str, tuple[Pool, Counts] | None]) -> Listing:
+        """The list in which these pools are others.
 
-def listing(
-    pools: Mapping[str, Pool], counts: Mapping[str, Counts] | None = None, last: Listing | None = None
-) -> Listing:
-    """The list of these pools.
+        Args:
+            pools: by name, with their counts; None for one that is not there any more. Those that are as they were may
+                be among them.
+        """
+        made: dict[str, _Piece | None] = {}
+        total, same_names = self._total, True
+        for name, its in pools.items():
+            last = self._pieces.get(name)
+            if its is None:
+                piece = None
+            elif last is not None and last.pool is its[0] and last.counts == its[1]:
+                continue
+            else:
+                piece = _Piece.of(*its)
+            made[name] = piece
+            total += (piece.fingerprint if piece else 0) - (last.fingerprint if last else 0)
+            same_names &= (last is None) == (piece is None)
+        if not made:
+            return self
+        pieces = self._pieces.evolve(made)
+        return Listing(pieces, total % _MODULUS, self._order if same_names else _Order(pieces))
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `pools` is made already, or takes no time to speak of."""
+        return len(self._pieces) <= _FEW or "pools" in self.__dict__
+
+    @cached_property
+    def pools(self) -> msgspec.Raw:
+        """The summaries, sorted by name, JSON."""
+        pieces = self._pieces
+        return msgspec.Raw(b"[%b]" % b",".join([pieces[name].summary for name in self._order.shown]))
+
+
+def _empty() -> Listing:
+    pieces = PersistentMap[_Piece]()
+    return Listing(pieces, 0, _Order(pieces))
+
+
+def listing(pools: PersistentMap[Pool], last: tuple[Mapping[str, Pool], Listing] | None = None) -> Listing:
+    """The list of these pools, with nothing said about renders.
 
     Args:
         pools: by name.
-        counts: for each of them by its name; None where nothing is known.
-        last: a list that was made before. What is still right is taken from it.
+        last: other pools, and the list of those.
     """
-    kept = last.pieces if last is not None else {}
-    pieces: dict[str, _Piece] = {}
-    for name, pool in pools.items():
-        its = UNKNOWN if counts is None else counts[name]
-        piece = kept.get(name)
-        pieces[name] = piece if piece is not None and piece[0] is pool and piece[1] == its else _Piece.of(pool, its)
-    return Listing(pieces, counted=bool(counts), last=last)
+    before, listed = last or ({}, _empty())
+    names = pools.differing(before)
+    return listed.evolve({name: (pools[name], UNKNOWN) if name in pools else None for name in names})
 
 
 class Tally:
@@ -122,32 +171,40 @@ class Tally:
         last: Tally | None = None,
     ) -> None:
         self.online = online
-        self._pools = pools
-        self._members = members
+        self._pools = persistent(pools)
+        self._members = persistent(members)
         self._renders = renders
-        self._counts: dict[str, Counts] = {}
+        self._counts = PersistentMap[Counts]()
         self._listing: Listing | None = None
-        self._last_listing: Listing | None = None
         if last is not None:
             self._take_over(last)
 
     def _take_over(self, last: Tally) -> None:
+        counted = last._counts
+        touched = self._touched(last)
+        self._counts = counted.evolve(dict.fromkeys(touched))
+        for pool in touched:
+            if pool in counted and pool in self._members:
+                self.of(pool)
+        if last._listing is not None:
+            changed = {*self._pools.differing(last._pools), *self._counts.differing(counted)}
+            self._listing = last._listing.evolve(self._listed(changed))
+
+    def _touched(self, last: Tally) -> set[str]:
+        """The pools whose counts may be others than before."""
+        touched = set(self._members.differing(last._members))
+        if bool(last.online) != bool(self.online):
+            return touched | set(self._members)
         # By way of a list: the difference of two large sets takes as long to walk through as they do.
         changed = frozenset(list(last.online ^ self.online)) if self.online is not last.online else frozenset[str]()
         if self._renders is not last._renders:
             changed |= frozenset(list(last._renders ^ self._renders))
-        known = bool(last.online) == bool(self.online)
-        for pool, counts in last._counts.copy().items():
-            members = self._members.get(pool)
-            if members is None:
-                continue
-            if known and members is last._members.get(pool) and (not changed or members.isdisjoint(changed)):
-                self._counts[pool] = counts
-            else:
-                self.of(pool)
-        if last._listing is not None:
-            self._last_listing = last._listing
-            _ = self.listing
+        if changed:
+            touched |= {pool for pool, members in self._members.items() if not members.isdisjoint(changed)}
+        return touched
+
+    def _listed(self, names: Iterable[str]) -> dict[str, tuple[Pool, Counts] | None]:
+        return {name: (self._pools[name], self.of(name)) if name in self._pools else None for name in names}
 
     def of(self, pool: str) -> Counts:
         """The counts of one pool.
@@ -159,21 +216,21 @@ class Tally:
         if counts is None:
             members = self._members[pool]
             online = len(members & self.online) if self.online else None
-            counts = self._counts[pool] = Counts(len(members & self._renders), online)
+            counts = Counts(len(members & self._renders), online)
+            # Of two threads that count at once, one may have to count again some day.
+            self._counts = self._counts.evolve({pool: counts})
         return counts
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether `listing` has been made already."""
-        return self._listing is not None
 
     @property
     def listing(self) -> Listing:
         """The list of pools with their counts, made now if need be."""
         if self._listing is None:
-            counts = {pool: self.of(pool) for pool in self._pools}
-            self._listing = listing(self._pools, counts, self._last_listing)
-            self._last_listing = None
+            self._listing = _empty().evolve(self._listed(self._pools))
+        return self._listing
+
+    @property
+    def listing_at_hand(self) -> Listing | None:
+        """The same, if it has been made already."""
         return self._listing
 
     def without_renders(self, yet_to_come: frozenset[str] = frozenset()) -> list[str]:

@@ -106,6 +106,25 @@ def test_counting_is_done_by_a_worker_once_and_by_the_farms_thread_from_then_on(
     assert counts(desk)["fx"] == (3, 1)
 
 
+def test_a_long_list_is_put_together_by_a_worker_for_whoever_asks_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afpools_broker.tally._FEW", 2)
+    asker = Sender(MANAGER, "127.0.0.1:40000")
+    first = desk.ok("pools.list")
+    assert isinstance(desk.service.answer(asker, LIST), bytes)
+    desk.ok("pools.add_hosts", pool="empty", hosts=["pc-05"])
+    # Whoever has the list of before, or of now, is not kept waiting by those who want all of it.
+    assert isinstance(desk.service.answer(asker, LIST), Later)
+    changed = desk.ok("pools.list", if_revision=first["revision"])
+    assert [pool["name"] for pool in changed["pools"]] == ["empty", "fx", "night"]
+    desk.ok("pools.remove_hosts", pool="empty", hosts=["pc-05"])
+    unchanged = LIST.replace(b"{}", b'{"if_revision":"%b"}' % first["revision"].encode())
+    answer = desk.service.answer(asker, unchanged)
+    assert isinstance(answer, bytes)
+    assert b'"unchanged":true' in answer
+
+
 def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_path: Path) -> None:
     with (
         afserver(renders_answer(["pc-01", "pc-02"])) as farm,

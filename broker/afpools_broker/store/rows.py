@@ -1,7 +1,7 @@
 """What stores read, a pool at a time, and the contents that are put together from it: no I/O.
 
 Strategy: a store gives each pool as a `Row` under a `Key`. `Picture` keeps them all, and makes new `Contents` of the
-few that were read again. What did not change costs nothing here, apart from the copy of a dictionary.
+few that were read again. What did not change costs nothing here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..persistent import persistent
 from ..pools import Contents, Pool
 
 Key = str | bytes
@@ -112,13 +113,10 @@ class Picture:
             names |= self._claim(key, last, row)
         told = self._settle_claims(names) or told
         pools = last_pools = self.contents.pools
-        changed = {name: self._single(name) for name in names}
-        if any(last_pools.get(name) is not pool for name, pool in changed.items()):
-            pools = now = dict(last_pools)
-            for name, pool in changed.items():
-                now.pop(name, None)
-                if pool is not None:
-                    now[name] = pool
+        now = {name: self._single(name) for name in names}
+        # The same pool may be under another key now: it stays the same object all the same.
+        if changed := {name: pool for name, pool in now.items() if pool != last_pools.get(name)}:
+            pools = persistent(last_pools).evolve(changed)
         problems = self._sentences() if told else self.contents.problems
         if pools is last_pools and (registered, problems) == (self.contents.registered, self.contents.problems):
             return

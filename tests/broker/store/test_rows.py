@@ -72,3 +72,11 @@ def test_pieces_together_are_everything() -> None:
     contents = gathered(iter(pieces))
     assert set(contents.pools) == {"fx", "gx"}
     assert contents.registered.hosts == ("a",)
+
+
+def test_a_pool_that_is_under_another_key_now_is_the_same_pool() -> None:
+    picture = Picture({b"1": Row(Pool("fx", ("a",)))})
+    last = picture.contents
+    picture.take({b"1": None, b"2": Row(Pool("fx", ("a",)))})
+    assert picture.contents is last
+    assert picture.keys(["fx"]) == {b"2"}
