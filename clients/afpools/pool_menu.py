@@ -115,6 +115,16 @@ class Menu:
             return pool_label(found if counts and self.counts_hold() else found._replace(renders=None, online=None))
         return f"{name}, missing" if self.is_missing(name) else f"{name}, not checked yet"
 
+    def dated_label(self, name: str) -> str:
+        """A pool's label for a place where it may be read long after, with the minute in which it was true; empty for
+        no pool."""
+        if not name:
+            return ""
+        label = self.label(name)
+        if self.fetched is None or not (self.find(name) or self.is_missing(name)):
+            return label
+        return f"{label} ({time.strftime('%Y-%m-%d %H:%M', time.localtime(self.fetched))})"
+
     def choices(self, chosen: str = "", counts: bool = True) -> List[Tuple[str, str]]:
         """What to choose from, names and their labels: no pool, the pools, and the chosen one if it is not there.
 

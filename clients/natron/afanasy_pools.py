@@ -24,7 +24,8 @@ TOO_OLD = (
 
 AS_ON_THE_NODE = "As on the node"
 
-_TEXT, _CHOICE, _REFRESH = "af_pool", "afpools_choice", "afpools_refresh"
+_TEXT, _CHOICE, _REFRESH, _MACHINES = "af_pool", "afpools_choice", "afpools_refresh", "afpools_machines"
+_PAGE = "afpools"
 
 # What we have put into the place of a stock function bears this mark.
 _OURS = "_afpools"
@@ -49,6 +50,7 @@ def createNode(app):
         _say("Natron has no node cgru.afanasy. Start it through CGRU.")
         return None
     add_params(node)
+    _show_later(app, node, asked=False)
     return node
 
 
@@ -65,10 +67,18 @@ def renderSelected(app):
 
 def refresh(app, node):
     """Asks the broker, and shows the list on a node once it has answered. Does not wait for that."""
+    _pools().refresh()
+    _show_later(app, node, asked=True)
+
+
+def _show_later(app, node, asked):
+    """Shows the list on a node once the broker has answered. `asked`: the artist asked for it, and is told of an error.
+
+    Does not wait for the broker.
+    """
     from qtpy import QtCore
 
     name = node.getScriptName()
-    _pools().refresh()
 
     def look():
         menu = _pools().latest()
@@ -79,7 +89,7 @@ def refresh(app, node):
         for there in app.getChildren():
             if there.getScriptName() == name and there.getParam(_TEXT) is not None:
                 show_pools(there, menu)
-        if menu.error:
+        if asked and menu.error:
             _say(menu.status())
 
     look()
@@ -90,37 +100,64 @@ _LOOK = 200
 
 
 def add_params(node):
-    """Gives an Afanasy node the parameters for a pool, if it does not have them."""
+    """Gives an Afanasy node the parameters for a pool, those that it does not have."""
+    added = []
     if node.getParam(_CHOICE) is None:
-        page = node.createPageParam("afpools", "Pool")
         choice = node.createChoiceParam(_CHOICE, "Render Pool")
         choice.setHelp("The job runs on the hosts of this pool only.")
-        button = node.createButtonParam(_REFRESH, "Refresh Pools")
-        text = node.getParam(_TEXT)
-        if text is None:
-            text = node.createStringParam(_TEXT, "Chosen Pool")
-            text.setDefaultValue("")
-        text.setHelp("What is saved with the project. Empty for no pool.")
-        for param in (choice, text):
-            param.setEvaluateOnChange(False)
-            param.setAnimationEnabled(False)
-        for param in (choice, button, text):
+        added.append(choice)
+    if node.getParam(_MACHINES) is None:
+        machines = node.createStringParam(_MACHINES, "On the Farm")
+        machines.setHelp("How many renders of the pool are online, and when that was so. Refresh Pools asks again.")
+        machines.setEnabled(False)
+        machines.setPersistent(False)
+        added.append(machines)
+    if node.getParam(_TEXT) is None:
+        text = node.createStringParam(_TEXT, "Chosen Pool")
+        text.setDefaultValue("")
+        added.append(text)
+    node.getParam(_TEXT).setHelp("What is saved with the project. Empty for no pool.")
+    for param in added:
+        param.setEvaluateOnChange(False)
+        param.setAnimationEnabled(False)
+    if node.getParam(_REFRESH) is None:
+        added.insert(1, node.createButtonParam(_REFRESH, "Refresh Pools"))
+    if added:
+        page = node.getParam(_PAGE) or node.createPageParam(_PAGE, "Pool")
+        for param in added:
             page.addParam(param)
         node.refreshUserParamsGUI()
     show_pools(node, _pools().current())
 
 
 def show_pools(node, menu):
-    """Puts a list of pools into a node's chooser, standing at the node's pool. The labels are saved with the project:
-    they do not say which machines are there, which may be another matter when it is opened."""
+    """Puts a list of pools into a node's chooser, standing at the node's pool.
+
+    Natron saves the parameters that users add as they are, with the entries of a chooser and the help of each, whether
+    persistent or not (its GroupKnobSerialization). So an entry does not say which machines are there, which may be
+    another matter when the project is opened; its help and the text beneath the chooser do, with the time.
+    """
     pool = node.getParam(_TEXT).getValue()
     choices = menu.choices(pool, False)
     choice = node.getParam(_CHOICE)
-    choice.setOptions([(label, menu.warning(name) or menu.status()) for name, label in choices])
+    choice.setOptions([(label, _help(menu, name)) for name, label in choices])
     index = [name for name, _ in choices].index(pool)
     # Natron goes on to show an entry that is gone until the number changes.
     choice.setValue((index + 1) % len(choices))
     choice.setValue(index)
+    _show_machines(node, menu)
+
+
+def _help(menu, name):
+    """What is shown when the mouse rests on an entry of the chooser."""
+    return "\n".join(filter(None, (menu.dated_label(name), menu.warning(name) or menu.error or menu.notice)))
+
+
+def _show_machines(node, menu):
+    machines = node.getParam(_MACHINES)
+    # A node of an older version has none until the pools are added to it once more.
+    if machines is not None:
+        machines.setValue(menu.dated_label(node.getParam(_TEXT).getValue()))
 
 
 def _name(label):
@@ -221,6 +258,10 @@ def _changing(original):
             label = thisParam.getOption(thisParam.getValue()) if userEdited else ""
             if label:
                 thisNode.getParam(_TEXT).setValue(_name(label))
+                menu = _pools().current()
+                _show_machines(thisNode, menu)
+                if menu.refreshing:
+                    _show_later(app, thisNode, asked=False)
         elif name == _REFRESH:
             refresh(app, thisNode)
         else:

@@ -301,6 +301,18 @@ def test_what_was_said_of_machines_is_not_said_for_long() -> None:
     assert Menu((fx,), time.time()).label("fx", counts=False) == "fx, 32 hosts"
 
 
+def test_where_it_may_be_read_long_after_a_label_says_when_it_was_true() -> None:
+    now = time.time()
+    then = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(now))
+    fx = pool("fx", 32, 30, 24)
+    assert Menu((fx,), now).dated_label("fx") == f"fx, 24 of 30 online{then}"
+    assert Menu((fx,), now, error="No.").dated_label("fx") == f"fx, 32 hosts{then}"
+    assert Menu((fx,), now).dated_label("gone") == f"gone, missing{then}"
+    assert Menu((fx,), now, error="No.").dated_label("gone") == "gone, not checked yet"
+    assert Menu((), None).dated_label("gone") == "gone, not checked yet"
+    assert Menu((fx,), now).dated_label("") == ""
+
+
 def test_a_pool_that_the_list_lacks_is_missing_only_where_the_list_is_true() -> None:
     now = time.time()
     for menu, words in (

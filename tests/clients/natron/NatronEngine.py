@@ -32,6 +32,10 @@ class Param:
 
     setAnimationEnabled = setAddNewLine = setPersistent = setEvaluateOnChange
 
+    def setEnabled(self, on, dimension=0):
+        need(on, bool)
+        need(dimension, int)
+
 
 class StringParam(Param):
     def setValue(self, value):

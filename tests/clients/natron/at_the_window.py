@@ -50,6 +50,11 @@ def labels(node):
     return [label for label, _ in node.getParam("afpools_choice").options]
 
 
+def machines(node):
+    """What the node says of its pool's machines."""
+    return node.getParam("afpools_machines").getValue()
+
+
 def choose(holder, start):
     """What happens when somebody picks an entry."""
     choice = holder.getParam("afpools_choice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,72 @@ def test_a_node_has_a_pool_and_its_job_is_kept_on_it(natron: Workstation) -> Non
     assert natron.fenced == [FX]
 
 
+def undated(text: str) -> str:
+    """What stands at a node, which says when it was true."""
+    return re.sub(r"\(20\d\d-\d\d-\d\d \d\d:\d\d\)", "(then)", text)
+
+
+def test_the_node_says_beside_its_pool_how_many_machines_are_online_and_when(natron: Workstation) -> None:
+    none, chosen, without = natron.run(
+        *START,
+        "see(machines(one))",
+        'choose(one, "fx")',
+        "see(machines(one))",
+        'choose(one, "No pool")',
+        "see(machines(one))",
+    )
+    assert (none, undated(chosen), without) == ("", "fx, 2 of 2 online (then)", "")
+
+
+def test_what_the_node_says_of_machines_follows_the_list(natron: Workstation) -> None:
+    leave = 'afpools.Client(timeout=30).add_hosts("fx", ["pc-02"])'
+    seen = natron.run(
+        "import afpools",
+        *START,
+        'choose(one, "fx")',
+        "see(machines(one))",
+        leave,
+        'change(one, "afpools_refresh")',
+        "events()",
+        "see(machines(one))",
+        'afpools.Client(timeout=30).delete_pool("fx")',
+        'change(one, "afpools_refresh")',
+        "events()",
+        "see(machines(one))",
+    )
+    assert [undated(text) for text in seen] == [
+        "fx, 2 of 2 online (then)",
+        "fx, 3 of 3 online (then)",
+        "fx, missing (then)",
+    ]
+
+
+def test_a_node_just_made_says_so_once_the_broker_has_answered(natron: Workstation) -> None:
+    (seen,) = natron.run(
+        "import afanasy_pools",
+        'menu("Afanasy Node (pools)")',
+        "one = app.nodes[-1]",
+        'one.getParam("af_pool").setValue("fx")',
+        "events()",
+        "see(machines(one))",
+    )
+    assert undated(seen) == "fx, 2 of 2 online (then)"
+
+
+def test_a_node_of_an_older_version_learns_to_say_so(natron: Workstation) -> None:
+    before, after, page = natron.run(
+        *START,
+        'del one.params["afpools_machines"]',
+        'choose(one, "fx")',
+        'see(one.getParam("af_pool").getValue())',
+        "afanasy_pools.add_params(one)",
+        "see(machines(one))",
+        'see(sorted(name for name in one.params if name.startswith("afpools")))',
+    )
+    assert (before, undated(after)) == ("fx", "fx, 2 of 2 online (then)")
+    assert page == ["afpools", "afpools_choice", "afpools_machines", "afpools_refresh"]
+
+
 def test_the_menu_makes_such_a_node(natron: Workstation) -> None:
     (shown,) = natron.run(*START[:2], 'menu("Afanasy Node (pools)")', "see(labels(app.nodes[-1]))")
     assert shown[0] == "No pool"
@@ -142,11 +209,12 @@ def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Works
 def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Workstation) -> None:
     with Client(Profile.load(str(natron.profile)), timeout=30) as client:
         client.create_pool("night", ["old-1"], new_hosts=True)
-    shown, help_texts, asked, said = natron.run(
+    shown, help_texts, machines, asked, said = natron.run(
         *START,
         "see(labels(one))",
         'see([text for _, text in one.getParam("afpools_choice").options])',
         'choose(one, "night")',
+        "see(machines(one))",
         "app.selected = [one]",
         "app.answer = lambda shown: see(labels(shown)) or True",
         'menu("Render Selected (pools)...")',
@@ -155,7 +223,13 @@ def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Wo
     warning = "No host of the pool 'night' is a machine of this farm: the job will wait until one joins it."
     # What is saved with the project says nothing of machines that come and go.
     assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host", "night, 1 host"]
-    assert help_texts == ["", "", "", warning]
+    assert [undated(text) for text in help_texts] == [
+        "",
+        "fx, 2 of 2 online (then)",
+        "gpu (new), 1 of 1 online (then)",
+        f"night, no machine on the farm (then)\n{warning}",
+    ]
+    assert undated(machines) == "night, no machine on the farm (then)"
     assert asked[2:] == ["fx, 2 of 2 online", "gpu (new), 1 of 1 online", "night, no machine on the farm"]
     assert said == [warning]
     assert natron.fenced[0]["pool"] == "night"
