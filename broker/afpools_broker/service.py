@@ -22,15 +22,13 @@ from . import __version__, protocol
 from .config import FarmSection, LimitsSection
 from .credentials import Peer, utcnow
 from .engines import untyped_as
-from .fences import Fences
 from .hosts import expand
-from .joint import joined
+from .job_mask import accepted, job_mask
 from .kept_answers import KeptAnswers, part, with_id
-from .masks import ACCEPT_REGEX, Mask, find_parts
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
-from .protocol import OPERATIONS, Code, Dialect, Reading, RequestRefused, Result, Role
+from .protocol import OPERATIONS, Code, Reading, RequestRefused, Result, Role
 from .snapshot import Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
 from .system_job import SystemJobKeeper, system_mask
@@ -433,7 +431,7 @@ class Service:
         if params.exclude:
             return False
         try:
-            accept = self._accepted(params, _untyped_as(moment, params))
+            accept = accepted(params, _untyped_as(moment, params))
             return (
                 moment.snapshot.fences.mask_at_hand((params.pool, params.style, accept), params.max_bytes) is not None
             )
@@ -450,9 +448,7 @@ class Service:
                 "run on. See that afserver runs and that [farm] server in broker.toml names it.",
             )
         untyped = _untyped_as(moment, params)
-        mask = self._made(snapshot.fences, params, untyped)
-        if params.future_hosts == "required" and not mask.covers_future_hosts:
-            raise _lets_later_hosts_in(mask, params)
+        mask = job_mask(snapshot.fences, params, untyped)
         if mask.style != "complement":
             # The others name the hosts to keep out, and are wrong where one is not known.
             _refuse_unknown_hosts(moment)
@@ -475,31 +471,6 @@ class Service:
             untyped_as=untyped,
             pool_renders=counts.renders,
             pool_online=counts.online,
-        )
-
-    @staticmethod
-    def _accepted(params: protocol.MaskParams, untyped: Reading) -> tuple[Dialect, ...]:
-        """What the caller can set, less what would give the job's other masks another meaning."""
-        becomes_regex = params.exclude_type == "either" and untyped == "regex" and "regex" in params.accept
-        return ("regex",) if becomes_regex else tuple(params.accept)
-
-    def _made(self, fences: Fences, params: protocol.MaskParams, untyped: Reading) -> Mask:
-        """The mask as it was asked for. One that is joined with the job's own is not kept: each job has another."""
-        accept = self._accepted(params, untyped)
-        # Most have none, and this is what a broker does all day.
-        if not params.exclude or not find_parts(params.exclude):
-            return fences.mask((params.pool, params.style, accept), params.max_bytes)
-        return joined(
-            lambda accept: fences.mask((params.pool, params.style, accept), params.max_bytes),
-            params.exclude,
-            # Where such a job's masks are read as find, both readings count all the same: a regex would exclude
-            # nothing then, which nobody means.
-            "regex" if untyped == "regex" and params.exclude_type == "either" else params.exclude_type,
-            inside=fences.members[params.pool],
-            known=fences.nameable(params.pool),
-            accept=accept,
-            no_find=fences.engines.no_find,
-            max_bytes=min(params.max_bytes, protocol.MASK_BYTES),
         )
 
     def _history_list(self, _sender: Sender, params: protocol.HistoryList) -> protocol.HistoryListResult:
@@ -825,28 +796,6 @@ def _after(pools: Sequence[protocol.NativePool], wanted: int, refusal: RequestRe
         refusal.code,
         f"{len(pools):,} of {wanted:,} pools of Afanasy are imported; then: {refusal.message} "
         "Sending it again with the same request_id imports the rest.",
-    )
-
-
-def _lets_later_hosts_in(mask: Mask, params: protocol.MaskParams) -> RequestRefused:
-    """The refusal of a mask that names the hosts to keep out, where it must keep out those to come as well."""
-    if params.style != "complement":
-        advice = "Ask for style complement."
-    elif "regex" not in params.accept:
-        advice = ACCEPT_REGEX
-    elif params.exclude:
-        advice = "Shorten the job's own exclude mask, or take a pool of fewer hosts."
-    elif params.max_bytes < protocol.MASK_BYTES:
-        advice = (
-            "Send the job through af.Job, which can carry a longer mask (max_bytes), or take a pool of fewer hosts, or "
-            "of neighbours in their numbering."
-        )
-    else:
-        advice = "Take a pool of fewer hosts, or of neighbours in their numbering."
-    return RequestRefused(
-        Code.MASK_NOT_EXPRESSIBLE,
-        f"The mask of the pool {params.pool!r} would be a {mask.style}, which lets in every host that registers after "
-        f"the job was sent. {mask.why} {advice} Or accept that: future_hosts wanted.".replace("  ", " "),
     )
 
 
