@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from sys import intern
 from typing import Any, TypeVar
 
@@ -39,6 +40,14 @@ _RAW_OPTIONS: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument, tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
 _POSITIONS_SHOWN = 5
+
+SHORT: Mapping[str, Any] = {
+    **dict.fromkeys(("name", "description", "colour", "deleted", "change.id", "change.after"), True),
+    "hosts": "$clients.hostname",
+    "clients": {"$cond": [{"$isArray": "$clients"}, {"$size": "$clients"}, None]},
+}
+"""What of a document of the collection `pools` is read at first, a projection: names without what stands around them
+are a third of the bytes, and decoded in a tenth of the time."""
 
 T = TypeVar("T", Entry, Step)
 
@@ -69,6 +78,25 @@ def read_row(document: RawBSONDocument) -> tuple[Key, Row | None]:
     except ValueError as error:
         return key, Row(None, (str(error),), _change_id(fields))
     return key, Row(pool, tuple(problems), _change_id(fields))
+
+
+def read_short_row(document: RawBSONDocument) -> tuple[Key, Row | None] | None:
+    """The same of what `SHORT` gives of a document; None where only the whole document tells what it is."""
+    problems: list[str] = []
+    try:
+        fields = _decode(document)
+        key = key_of(fields["_id"])
+        if is_tombstone(fields):
+            return key, None
+        hosts = _names(fields.get("hosts"))
+        # A client without a name has left nothing among them, not even a gap.
+        if hosts is None or len(hosts) != fields.get("clients"):
+            return None
+        fields["clients"] = []
+        pool = replace(_read_pool(fields, problems), hosts=_once(hosts))
+    except (ValueError, KeyError):
+        return None
+    return None if problems else (key, Row(pool, (), _change_id(fields)))
 
 
 def read_registered_row(document: RawBSONDocument) -> Row:
@@ -149,9 +177,18 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
     if not isinstance(clients, list):
         problems.append(f"{label} counts as empty: its clients are {_short(clients)}, not a list.")
         return ()
+    try:
+        names = _names([client["hostname"] for client in clients])
+    except (TypeError, KeyError):
+        names = None
+    if names is not None:
+        return _once(names)
     hosts: dict[str, None] = {}
     unusable: list[int] = []
     for position, client in enumerate(clients):
+        if isinstance(client, bson.DBRef):
+            # To the driver, a document that begins in a certain way is something else.
+            client = client.as_doc()
         host = _plain(client.get("hostname")) if isinstance(client, Mapping) else None
         if isinstance(host, str) and host:
             # Kept once, however many pools it is in.
@@ -165,6 +202,17 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
             f"which have no hostname; the first of them is {_short(clients[unusable[0]])}."
         )
     return tuple(hosts)
+
+
+def _names(found: object) -> list[str] | None:
+    """What was found, where it is a list of host names and nothing else."""
+    # Of this very class: pymongo has others that are text as well.
+    return found if isinstance(found, list) and set(map(type, found)) <= {str} and "" not in found else None
+
+
+def _once(hosts: list[str]) -> tuple[str, ...]:
+    # Each name kept once, however many pools it is in.
+    return tuple(dict.fromkeys(map(intern, hosts)))
 
 
 def _plain(value: Any) -> Any:

@@ -49,6 +49,7 @@ from . import RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record
 from .documents import (
     REGISTERED_ID,
+    SHORT,
     exactly,
     history_document,
     history_record,
@@ -63,6 +64,7 @@ from .documents import (
     read_registered,
     read_registered_row,
     read_row,
+    read_short_row,
     read_step,
     restored,
     tombstone,
@@ -231,13 +233,36 @@ class MongoStore:
     def _read_pools(self, query: Mapping[str, Any]) -> dict[Key, Row | None]:
         """The pools of a query, read in one go; None for those that are being deleted."""
         with self._asking():
-            # The last change's lists of hosts are not needed here, and can be as long as the pool.
-            found = list(self._majority(self._pools).find(query, {"change.diff": False}, batch_size=_ONE_GO))
-            for document in filter(is_tombstone, found):
+            rows, others = self._read_short(query)
+            if others is not None:
+                # The last change's lists of hosts are not needed here, and can be as long as the pool.
+                found = self._majority(self._pools).find(others, {"change.diff": False}, batch_size=_ONE_GO)
+                rows |= map(read_row, found)
+            for key in [key for key, row in rows.items() if row is None]:
                 # Tidying up; it can wait for the next one who passes.
                 with suppress(PyMongoError, StoreUnavailable):
-                    self._finish_deletion(document["_id"])
-        return dict(map(read_row, found))
+                    self._finish_deletion(id_of(key))
+        return rows
+
+    def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
+        """The same of those pools that can be told from a part of their documents, and a query for all others."""
+        pipeline = [{"$match": query}, {"$project": SHORT}]
+        rows: dict[Key, Row | None] = {}
+        odd: list[object] = []
+        try:
+            for document in self._majority(self._pools).aggregate(pipeline, batchSize=_ONE_GO):
+                read = read_short_row(document)
+                if read is None:
+                    odd.append(document["_id"])
+                else:
+                    rows[read[0]] = read[1]
+        except (bson.errors.BSONError, ValueError):
+            return {}, query  # not even an `_id` can be read
+        except OperationFailure as error:
+            if error.code not in _UNKNOWN_EXPRESSION:
+                raise
+            return {}, query
+        return rows, {"_id": {"$in": odd}} if odd else None
 
     def _read_in_pieces(self, ids: Sequence[object]) -> Iterator[tuple[dict[Key, Row | None], int]]:
         """The pools of these documents, as many at a time as the server gives well within the timeout; and of how

@@ -91,8 +91,8 @@ class _Collection:
     def find(self, query: Any, projection: Any = None, batch_size: int = 0) -> _Cursor:
         return _Cursor(self._collection.find(query, projection))
 
-    def aggregate(self, _pipeline: Any) -> None:
-        raise OperationFailure("Unrecognized expression '$toHashedIndexKey'", 168)
+    def aggregate(self, _pipeline: Any, **_options: object) -> None:
+        raise OperationFailure("Unrecognized expression", 168)
 
     def find_raw_batches(self, query: Any, projection: Any = None) -> list[bytes]:
         return [bytes(document.raw) for document in self.find(query, projection)]

@@ -15,6 +15,8 @@ import bson
 import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from pymongo.database import Database
 from tests.broker.store.places import (
     PATIENT,
@@ -36,6 +38,7 @@ from afpools_broker.pools import Change, Contents, Entry, Pool
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, mongo, open_store
+from afpools_broker.store.documents import read_row
 from afpools_broker.store.mongo import MongoStore
 
 Documents = Database[dict[str, Any]]
@@ -207,6 +210,44 @@ def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: D
     assert mixed is not None
     assert mixed["clients"][1:5] == [{"ip": "10.0.0.1"}, "b", None, {"hostname": 5}]
     assert store.load().pools["mixed"].hosts == ("a", "c")
+
+
+_odd = st.recursive(
+    st.none() | st.integers(0, 9) | st.sampled_from(["", "pc-01", "pc-02", bson.Code("pc-03"), bson.Code("pc-04", {})]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["hostname", "$ref", "$id", "id", "after", "0"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_clients = st.lists(st.fixed_dictionaries({"hostname": st.sampled_from(["pc-01", "pc-02"])}) | _odd, max_size=4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    documents=st.lists(
+        st.fixed_dictionaries(
+            {"clients": _clients | _odd, "deleted": st.booleans()},
+            optional={"description": st.text(max_size=3) | _odd, "colour": _odd, "change": _odd},
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+@example(documents=[{"clients": [{"$ref": "pools", "$id": 1, "hostname": "pc-01"}], "deleted": False}])
+@example(documents=[{"clients": [{"hostname": "pc-01"}, [{"hostname": "pc-02"}]], "deleted": False}])
+def test_what_is_read_of_a_part_of_a_document_is_what_the_whole_says(
+    store: MongoStore, database: Documents, documents: list[dict[str, Any]]
+) -> None:
+    database.pools.delete_many({})
+    for number, document in enumerate(documents):
+        # As bytes: the driver would not write some of what others do.
+        whole = RawBSONDocument(bson.encode({"_id": number, "name": f"pool-{number}", **document}))
+        database.pools.insert_one(whole)  # type: ignore[arg-type]
+    raw = database.pools.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument))
+    expected = {key: row for key, row in map(read_row, raw.find()) if row is not None}  # type: ignore[arg-type]
+    rows = {key: row for piece in store.scan() for key, row in piece.rows.items()}
+    assert rows == expected
 
 
 def test_a_document_that_is_not_even_text_takes_no_other_with_it(store: MongoStore, database: Documents) -> None:
