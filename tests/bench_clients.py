@@ -24,8 +24,8 @@ from tests.studio import studio
 
 from afpools import Client, Profile
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
-from afpools_tools.output import table
+from afpools_tools.commands.output import table
+from afpools_tools.credentials.authority import Authority
 
 _ROUNDS = 15
 

@@ -17,7 +17,7 @@ import zmq.auth
 from afpools_broker.broker import Broker
 from afpools_broker.config import Config, build
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 
 @dataclass

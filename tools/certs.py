@@ -10,7 +10,7 @@ from pathlib import Path
 _CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_CHECKOUT / folder) for folder in ("broker", "clients", "tools")]
 
-from afpools_tools.certs import main  # noqa: E402 - found through the lines above
+from afpools_tools.commands.certs import main  # noqa: E402 - found through the lines above
 
 if __name__ == "__main__":
     main()

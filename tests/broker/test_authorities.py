@@ -21,8 +21,8 @@ from afpools_broker.authorities import parse_issuers
 from afpools_broker.credentials import CredentialRefused, Credentials, TlsPeer, utcnow
 from afpools_broker.files import CredentialError
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
-from afpools_tools.credential_files import key_to_pem, to_pem
+from afpools_tools.credentials.authority import Authority
+from afpools_tools.credentials.files import key_to_pem, to_pem
 
 JUNK = b"\nSubject: CN = Studio\n\xff\xfe # a remark\n\n"
 

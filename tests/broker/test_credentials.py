@@ -27,7 +27,7 @@ from afpools_broker.credentials import (
 )
 from afpools_broker.files import CredentialError
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 
 class Clock:

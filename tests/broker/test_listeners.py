@@ -26,7 +26,7 @@ from afpools.profile import Profile
 from afpools_broker.broker import Broker
 from afpools_broker.listeners import ListenError
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 FIVE = ["pc-[01-05]"]
 

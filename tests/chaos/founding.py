@@ -16,7 +16,7 @@ from tests.afserver import afserver, renders_answer
 from tests.command import AFPOOLS, environment
 
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 from .asking import Asker, Spec
 from .brokers import BrokerProcess

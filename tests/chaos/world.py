@@ -20,7 +20,7 @@ import msgspec
 from tests.afserver import AfServer
 
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 from .asking import Spec
 from .brokers import BrokerProcess

@@ -16,8 +16,8 @@ from tests.command import environment, run, running
 from tests.studio import Studio
 
 from afpools_broker.protocol import Role
-from afpools_tools.manager import command
-from afpools_tools.output import CommandError
+from afpools_tools.commands import manager as command
+from afpools_tools.commands.output import CommandError
 
 from .conftest import Manager, token_in, until
 

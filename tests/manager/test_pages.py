@@ -20,8 +20,9 @@ from tests.studio import Studio, studio
 from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
-from afpools_tools.manager import command, scan_job
-from afpools_tools.networks import ThisMachine
+from afpools_tools.commands import manager as command
+from afpools_tools.manager import scan_job
+from afpools_tools.network.addresses import ThisMachine
 
 from .browser import Watched, chromium, picture
 from .conftest import Gate, Lost, Manager, running, token_in, until

@@ -9,8 +9,8 @@ import pytest
 
 from afpools_tools.manager import scan_job
 from afpools_tools.manager.scan_job import ScanJob
-from afpools_tools.networks import ScanError
-from afpools_tools.scan import last_result, last_result_file
+from afpools_tools.network.addresses import ScanError
+from afpools_tools.network.scan import last_result, last_result_file
 
 from .conftest import until
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools import Pool
+from afpools_tools.commands.output import CommandError
 from afpools_tools.exchange import as_csv, as_documents, as_json, read_pools
-from afpools_tools.output import CommandError
 
 FX = Pool("fx", ("pc-01", "pc-02"), "", "Simulation, effects", "#3f7ae0")
 EMPTY = Pool("empty", (), "", "", "")

@@ -18,7 +18,7 @@ from tests.command import AFPOOLS, Running, environment, run, running
 from tests.studio import point
 
 from afpools import AfpoolsError, Client, Profile
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 pytestmark = pytest.mark.heavy
 

@@ -30,8 +30,8 @@ from afpools.profile import Profile
 from afpools_broker.broker import Broker, open_credentials
 from afpools_broker.config import load
 
-from .output import table
-from .up import make_state
+from .commands.output import table
+from .commands.up import make_state
 
 _ROUNDS = 3
 _SECONDS = 2.0

@@ -12,16 +12,17 @@ from typer.core import TyperCommand, TyperGroup
 
 from afpools import AfpoolsError
 
-from .output import fail
-from .parameters import plain, read_plainly
+from .commands.output import fail
+from .commands.parameters import plain, read_plainly
 
 
 class _Command(NamedTuple):
     """Where a command is, and what --help says of it.
 
     Args:
-        place: module and name in it. The module is imported when the command is run: whoever asks for pools, or for
-            help, need not wait for the broker, the database's driver, the certificate authority and the web server.
+        place: module in `commands`, and name in it. The module is imported when the command is run: whoever asks for
+            pools, or for help, does not wait for the broker, the database's driver, the certificate authority and the
+            web server.
         says: the first paragraph of its own help. `tests` compare the two.
     """
 
@@ -31,7 +32,7 @@ class _Command(NamedTuple):
 
 _COMMANDS = {
     "up": _Command("up:up", "Run a broker on this machine for a first look; everything it needs is made on first use."),
-    "init": _Command("configure:init", "Set up a broker: ask, test, make the certificates, write broker.toml."),
+    "init": _Command("init:init", "Set up a broker: ask, test, make the certificates, write broker.toml."),
     "serve": _Command(
         "serve:serve",
         "Run a broker until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration, keys and certificates again.",
@@ -51,15 +52,13 @@ _COMMANDS = {
     "host": _Command("host:app", "Show the hosts there are, and register some."),
     "farm": _Command("farm:app", "Show where the farm runs post commands, and keep them on a pool."),
     "scan": _Command(
-        "scan_command:scan",
+        "scan:scan",
         "Find machines in the network that are no renders yet. Ctrl-C ends it and shows what was found so far.",
     ),
     "health": _Command(
         "health:health", "Is the broker well, over every endpoint? Exit status 0: healthy, 1: degraded, 2: down."
     ),
-    "manager": _Command(
-        "manager.command:manager", "Edit pools in the browser. Listens on this machine only, until Ctrl-C."
-    ),
+    "manager": _Command("manager:manager", "Edit pools in the browser. Listens on this machine only, until Ctrl-C."),
     "certs": _Command("certs:app", "Keys and certificates: who may connect to the brokers, and as what."),
     "bundle": _Command("bundle:app", "Plug-ins in the form in which their host application installs them."),
     "install": _Command("install:install_app", "Put plug-ins into host applications, and modules into their Pythons."),
@@ -92,7 +91,7 @@ class _Commands(TyperGroup):
 def load(name: str) -> Any:
     """The command itself, of one that `_COMMANDS` has. Imports its module."""
     module, _, attribute = _COMMANDS[name].place.partition(":")
-    found = getattr(import_module(f".{module}", __package__), attribute)
+    found = getattr(import_module(f".commands.{module}", __package__), attribute)
     if isinstance(found, typer.Typer):
         command = typer.main.get_command(found)
         command.name = name
@@ -135,9 +134,9 @@ def _expected() -> tuple[type[Exception], ...]:
     from afpools_broker.store import Irreconcilable, StoreUnavailable
     from afpools_broker.store.archive import ArchiveError
 
-    from .credential_files import AuthorityError
-    from .networks import ScanError
-    from .output import CommandError
+    from .commands.output import CommandError
+    from .credentials.files import AuthorityError
+    from .network.addresses import ScanError
 
     return (
         ArchiveError,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from afpools import AfpoolsError, BadRequest, Client, Pool, PoolExists, UnknownHost, UnknownPool, WriteResult
 
-from .output import CommandError, plural, ranges
+from .commands.output import CommandError, plural, ranges
 
 COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
 

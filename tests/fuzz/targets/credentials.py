@@ -23,7 +23,7 @@ from afpools import ProfileError, transport
 from afpools.profile import Profile
 from afpools_broker.credentials import CredentialRefused, Credentials, parse_key_file
 from afpools_broker.protocol import Role
-from afpools_tools.authority import Authority
+from afpools_tools.credentials.authority import Authority
 
 _BLOCK = re.compile(rb"(-----BEGIN [^-]+-----\n)(.*?)(-----END [^-]+-----\n?)", re.DOTALL)
 

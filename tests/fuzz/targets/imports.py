@@ -14,8 +14,9 @@ from tests.fuzz.target import Check, Target, stateless
 from afpools import Pool, pool_menu
 from afpools_broker import folding, hosts
 from afpools_broker.protocol import Code, RequestRefused
-from afpools_tools import exchange, scan
-from afpools_tools.output import CommandError
+from afpools_tools import exchange
+from afpools_tools.commands.output import CommandError
+from afpools_tools.network import scan
 
 # --- pools ----------------------------------------------------------------------------------------------------------
 

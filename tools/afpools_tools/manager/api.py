@@ -39,10 +39,10 @@ from afpools_broker.hosts import Spelling
 from afpools_broker.mask_check import check
 
 from .. import exchange
-from ..mask import Reading, read_pattern
-from ..output import CommandError
-from ..pool import split_hosts
-from ..replacing import Made, find_host, replace_host
+from ..commands.mask import Reading, read_pattern
+from ..commands.output import CommandError
+from ..commands.pool import split_hosts
+from ..hosts import Made, find_host, replace_host
 from .live import Live
 from .scan_job import ScanJob
 from .usage import Usage

@@ -23,8 +23,8 @@ from starlette.staticfiles import StaticFiles
 
 from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown
 
-from ..networks import ScanError
-from ..output import CommandError
+from ..commands.output import CommandError
+from ..network.addresses import ScanError
 from .api import LONG_READS, READS, WRITES, Api, BadParameter, Export, Params
 from .live import Live, View, difference
 from .session import EXCHANGE, Guard, Session, TokenRefused, given_secret

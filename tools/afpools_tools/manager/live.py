@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from afpools import AfpoolsError, Client, HostSummary, PoolSummary
 from afpools.pool_menu import pool_machines
 
-from ..output import STALE, STALE_FARM
-from ..replacing import is_farm_known
+from ..commands.output import STALE, STALE_FARM
+from ..hosts import is_farm_known
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")

@@ -15,8 +15,8 @@ from typing import Any
 
 from afpools import HostSummary
 
-from ..networks import NothingScanned, ScanError, own_target, parse_target, this_machine
-from ..scan import Scanner, ScanResult, keep, last_result, mark
+from ..network.addresses import NothingScanned, ScanError, own_target, parse_target, this_machine
+from ..network.scan import Scanner, ScanResult, keep, last_result, mark
 
 log = logging.getLogger("afpools.manager")
 

@@ -1,0 +1,222 @@
+"""`afpools health` as monitoring systems and people use it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from tests.afserver import afserver
+from tests.studio import point, studio
+
+from afpools import Client
+from afpools_broker.protocol import Role
+from afpools_tools.credentials.authority import Authority
+
+
+def facts(text: str) -> dict[str, str]:
+    return {name: " ".join(value.split()) for name, _, value in (line.partition("  ") for line in text.splitlines())}
+
+
+def test_a_healthy_broker_has_exit_status_0(reader):
+    health = reader("health")
+    assert health.status == 0
+    said = facts(health.out)
+    assert said["Broker"].endswith(": healthy")
+    assert said["Farm"] == "no afserver: hosts are registered by hand"
+    assert said["Store"].startswith("sqlite, answers in ")
+    assert "Problems" not in said
+
+
+def test_for_monitoring_there_is_json(reader):
+    health = reader("health", "--json")
+    report = json.loads(health.out)
+    assert (health.status, report["status"], report["problems"]) == (0, "healthy", [])
+    assert {"version", "uptime", "store", "farm", "credentials", "requests", "errors"} <= report.keys()
+
+
+def test_a_broker_whose_afserver_is_away_is_degraded_with_exit_status_1(afpools, tmp_path):
+    with afserver() as server:
+        address = "{}:{}".format(*server.address)
+    with studio(tmp_path, farm={"server": address, "timeout": 0.5}) as place:
+        profile = place.profile("bert")
+        health = afpools("health", "--profile", profile)
+        assert health.status == 1
+        said = facts(health.out)
+        assert said["Broker"].endswith(": degraded")
+        assert said["Farm"] == f"{address} does not answer; 0 renders, never seen"
+        assert address in said["Problems"]
+        assert json.loads(afpools("health", "--profile", profile, "--json").out)["status"] == "degraded"
+
+
+def test_a_credential_that_expires_soon_is_a_problem(place, afpools):
+    place.authority.issue_profile("soon", Role.READER, lifetime=dt.timedelta(days=9))
+    place.broker.credentials.refresh()
+    health = afpools("health", "--profile", place.profile("soon"))
+    assert health.status == 1
+    assert "'soon' expires in" in health.out
+
+
+def test_a_broker_that_is_down_has_exit_status_2(place, reader):
+    place.broker.stop()
+    health = reader("health")
+    assert (health.status, health.out) == (2, "")
+    assert health.err.startswith("afpools: No broker answered.")
+    health = reader("health", "--json")
+    assert (health.status, health.err) == (2, "")
+    assert json.loads(health.out)["status"] == "down"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_who_has_no_profile_cannot_be_told_more_than_down(afpools, tmp_path, options):
+    assert afpools("health", "--profile", tmp_path / "nix", *options).status == 2
+
+
+def test_a_revoked_profile_counts_as_down(place, reader):
+    place.authority.revoke("bert")
+    place.broker.credentials.refresh()
+    health = reader("health")
+    assert health.status == 2
+    assert health.err.startswith("afpools: ")
+    assert "Traceback" not in health.err
+
+
+@pytest.mark.parametrize(
+    ("errors", "shown"),
+    [
+        ({"mask": {"unknown_pool": 2, "empty_pool": 1}}, "mask: empty_pool 1, unknown_pool 2"),
+        ({"unknown_pool": 2}, "unknown_pool 2"),
+    ],
+)
+def test_errors_are_shown_however_the_broker_s_version_counts_them(reader, monkeypatch, errors, shown):
+    report = Client.health
+    monkeypatch.setattr(Client, "health", lambda client: {**report(client), "errors": errors})
+    assert facts(reader("health").out)["Errors"] == shown
+
+
+def test_errors_that_people_made_do_not_make_the_broker_ill(reader):
+    reader("mask", "nix")
+    health = reader("health")
+    assert health.status == 0
+    assert "unknown_pool 1" in facts(health.out)["Errors"]
+
+
+# --- every endpoint of the profile
+
+
+def endpoints(profile: Path, **ports: int) -> None:
+    """Leads the endpoints of these kinds elsewhere."""
+    file = profile / "profile.json"
+    document = json.loads(file.read_text())
+    for endpoint in document["endpoints"]:
+        scheme, _, rest = endpoint["url"].partition("://")
+        endpoint["url"] = f"{scheme}://{rest.rpartition(':')[0]}:{ports.get(scheme, rest.rpartition(':')[2])}"
+    file.write_text(json.dumps(document))
+
+
+def states(text: str) -> list[tuple[str, str]]:
+    return [(found["url"].partition(":")[0], found["status"]) for found in json.loads(text)["endpoints"]]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+def test_every_endpoint_is_tried_and_said_to_work(place, reader):
+    health = reader("health")
+    assert f"tls://127.0.0.1:{place.tls_port} works: " in health.out
+    assert f"curve://127.0.0.1:{place.curve_port} works: " in health.out
+    found = json.loads(reader("health", "--json").out)["endpoints"]
+    assert {(one["status"], one["health"]["status"]) for one in found} == {("healthy", "healthy")}
+    assert all(one["milliseconds"] > 0 for one in found)
+
+
+def test_an_address_that_the_certificate_lacks_is_a_problem_though_curve_works(afpools, tmp_path):
+    Authority.create(tmp_path / "certs").issue_broker("broker", ["localhost"])
+    with studio(tmp_path) as place:
+        profile = place.profile("bert")
+        file = profile / "profile.json"
+        file.write_text(file.read_text().replace("localhost", "127.0.0.1"))
+        health = afpools("health", "--profile", profile)
+    assert health.status == 1
+    assert (
+        f"tls://127.0.0.1:{place.tls_port} does not work: the broker's certificate is not for '127.0.0.1'" in health.out
+    )
+    assert "No endpoint works over TLS, which is the only way in for plug-ins." in health.out
+
+
+@pytest.mark.parametrize(("broken", "locked_out"), [("tls", True), ("curve", False)])
+def test_one_endpoint_that_does_not_work_makes_it_degraded(place, afpools, closed_port, broken, locked_out):
+    profile = place.profile("bert")
+    endpoints(profile, **{broken: closed_port})
+    health = afpools("health", "--profile", profile)
+    assert health.status == 1
+    assert f"{broken}://127.0.0.1:{closed_port} does not work: the connection was refused" in health.out
+    assert ("the only way in for plug-ins" in health.out) is locked_out
+    report = afpools("health", "--profile", profile, "--json")
+    assert (report.status, json.loads(report.out)["status"]) == (1, "degraded")
+    assert sorted(state for _, state in states(report.out)) == ["down", "healthy"]
+    assert dict(states(report.out))[broken] == "down"
+
+
+def test_curve_without_pyzmq_is_said_and_is_no_failure(place, reader, monkeypatch):
+    monkeypatch.setattr("afpools.transport._installed", lambda package: False)
+    health = reader("health")
+    assert health.status == 0
+    assert f"curve://127.0.0.1:{place.curve_port} was skipped, CURVE needs pyzmq" in health.out
+    assert dict(states(reader("health", "--json").out)) == {"tls": "healthy", "curve": "skipped"}
+
+
+def test_where_only_curve_is_left_and_pyzmq_is_not_there_it_is_down(reader, place, monkeypatch, closed_port):
+    monkeypatch.setattr("afpools.transport._installed", lambda package: False)
+    profile = place.profile("bert")
+    endpoints(profile, tls=closed_port)
+    monkeypatch.setattr(type(place), "profile", lambda *_: profile)
+    assert reader("health").status == 2
+
+
+def test_endpoints_that_swallow_everything_cost_one_timeout_together(place, afpools):
+    profile = place.profile("bert")
+    with socket.create_server(("127.0.0.1", 0)) as swallowing:
+        port = swallowing.getsockname()[1]
+        document = json.loads((profile / "profile.json").read_text())
+        hole = {**document["endpoints"][0], "url": f"tls://127.0.0.1:{port}"}
+        document["endpoints"] += [{**hole, "broker": f"b{number}"} for number in range(6)]
+        (profile / "profile.json").write_text(json.dumps(document))
+        began = time.monotonic()
+        health = afpools("health", "--profile", profile, "--timeout", 3)
+        assert time.monotonic() - began < 3 + 5
+    assert health.status == 1
+    assert health.out.count("does not work: timed out") == 6
+
+
+def test_each_of_several_brokers_is_shown_with_its_problems(place, afpools, tmp_path):
+    with afserver() as server:
+        address = "{}:{}".format(*server.address)
+    other_folder = tmp_path / "other"
+    other_folder.mkdir()
+    (other_folder / "certs").symlink_to(place.folder / "certs")
+    profile = place.profile("bert")
+    with studio(other_folder, farm={"server": address, "timeout": 0.5}) as other:
+        document = json.loads((profile / "profile.json").read_text())
+        here = [{**endpoint, "broker": "here"} for endpoint in document["endpoints"]]
+        point(profile, tls=other.tls_port, curve=other.curve_port)
+        there = [
+            {**endpoint, "broker": "there"}
+            for endpoint in json.loads((profile / "profile.json").read_text())["endpoints"]
+        ]
+        (profile / "profile.json").write_text(json.dumps({**document, "endpoints": here + there}))
+        health = afpools("health", "--profile", profile)
+        assert health.status == 1
+        assert [line.rpartition(": ")[2] for line in health.out.splitlines() if line.startswith("Broker ")] == [
+            "healthy",
+            "degraded",
+        ]
+        [problem] = json.loads(afpools("health", "--profile", profile, "--json").out)["problems"]
+        assert problem.startswith("there: ")

@@ -1,0 +1,326 @@
+"""One authority takes over from another while a broker serves, and nobody is kept out meanwhile."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.studio import Studio, point
+
+from afpools import AfpoolsError, Client, Profile
+from afpools_broker.authorities import parse_issuers
+from afpools_broker.protocol import Role
+from afpools_tools.credentials import inspection, succession
+from afpools_tools.credentials.authority import Authority, AuthorityError
+
+
+def client(place: Studio, folder: Path) -> Client:
+    point(folder, tls=place.tls_port, curve=place.curve_port)
+    profile = Profile.load(str(folder))
+    endpoints = tuple(endpoint for endpoint in profile.endpoints if endpoint.scheme == "tls")
+    return Client(profile._replace(endpoints=endpoints), timeout=10)
+
+
+def connects(place: Studio, folder: Path) -> bool:
+    """Whether a profile lets its owner in, over a connection of its own."""
+    with client(place, folder) as opened:
+        return answered(opened)
+
+
+def answered(opened: Client) -> bool:
+    try:
+        return bool(opened.hello().name)
+    except AfpoolsError:
+        return False
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def sentences(folder: Path) -> list[str]:
+    return [problem.sentence for problem in inspection.check(Authority.open(folder))]
+
+
+@pytest.fixture
+def certs(place: Studio, afpools, monkeypatch):
+    """`afpools certs` in the studio's folder. What the broker reads is that same folder."""
+    monkeypatch.setenv("AFPOOLS_CERTS", str(place.folder / "certs"))
+
+    def certs(*arguments: object) -> str:
+        done = afpools("certs", *arguments)
+        assert done.status == 0, done.err
+        return done.out + done.err
+
+    return certs
+
+
+@pytest.mark.heavy
+def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, tmp_path):
+    folder = place.folder / "certs"
+
+    def workstation(name: str) -> Path:
+        """What somebody carried away from profiles/."""
+        shutil.copytree(folder / "profiles" / name, tmp_path / "workstations" / name, dirs_exist_ok=True)
+        return tmp_path / "workstations" / name
+
+    for name in ("anna", "otto"):
+        certs("profile", name, "--role", "reader")
+    anna, otto = workstation("anna"), workstation("otto")
+    assert connects(place, anna)
+    old = place.authority.signer.name
+
+    # Two authorities: whoever has a profile of the first keeps working, who gets one now is let in, too.
+    assert f"{old} is still trusted" in certs("new-ca")
+    certs("profile", "nina", "--role", "reader")
+    certs("profile", "nora", "--role", "reader")
+    nina, nora = workstation("nina"), workstation("nora")
+    wait_until(lambda: connects(place, nina))
+    assert all(connects(place, each) for each in (anna, otto, nora))
+    new = Authority.open(folder).signer.name
+    assert new != old
+
+    # Each is revoked by the authority that let it in, open connections included.
+    with client(place, otto) as of_old, client(place, nora) as of_new:
+        assert answered(of_old)
+        assert answered(of_new)
+        certs("revoke", "otto")
+        certs("revoke", "nora")
+        for opened, profile in ((of_old, otto), (of_new, nora)):
+            wait_until(lambda opened=opened: not answered(opened))
+            assert not connects(place, profile)
+    assert connects(place, anna)
+    assert connects(place, nina)
+    rows = json.loads(certs("list", "--json"))
+    state = {(row["name"], row["authority"]): row["state"] for row in rows if row["kind"] == "TLS"}
+    assert state["otto", old] == state["nora", new] == "revoked"
+    assert state["anna", old] == state["nina", new] == state["broker", old] == "valid"
+    assert "Authority" in certs("list").splitlines()[0]
+
+    # As long as somebody knows the first only, the broker shows a certificate of it.
+    assert "The authority before has signed it" in certs("renew", "broker")
+    assert any("profiles/anna/ca.pem: it does not hold the same authorities" in one for one in sentences(folder))
+    refused = afpools("certs", "retire-ca")
+    assert refused.status == 1
+    assert f"These have certificates that {old} issued: broker, anna." in refused.err
+    before = shutil.copytree(anna, tmp_path / "anna before")
+    certs("renew", "anna")
+    anna = workstation("anna")
+    assert connects(place, anna)
+    assert connects(place, before)
+    assert "The new authority has signed it" in certs("renew", "broker")
+    wait_until(lambda: not connects(place, before))  # it does not know the broker any more
+    assert connects(place, anna)
+    assert connects(place, nina)
+
+    # One authority again. The profile that was carried away before lets nobody in, whatever its owner believes.
+    with client_that_believes_anything(place, before) as connection:
+        certs("retire-ca")
+        wait_until(lambda: not connection.recv(1))
+    with pytest.raises(ssl.SSLError), client_that_believes_anything(place, before) as connection:
+        connection.recv(1)
+    assert connects(place, anna)
+    assert connects(place, nina)
+    assert sentences(folder) == []
+    assert certs("check").endswith(": all is well.\n")
+    for profile in ("anna", "nina"):
+        (issuer,) = parse_issuers((folder / "profiles" / profile / "ca.pem").read_bytes())
+        assert issuer.name == new
+    certs("revoke", "anna")
+    wait_until(lambda: not connects(place, anna))
+
+
+def client_that_believes_anything(place: Studio, profile: Path) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(profile / "client.pem")
+    plain = socket.create_connection(("127.0.0.1", place.tls_port), timeout=30)
+    return context.wrap_socket(plain)
+
+
+# --- the folder -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority.create(tmp_path / "certs", name="Studio")
+    made.issue_broker("broker", ["localhost"])
+    made.issue_profile("anna", Role.READER)
+    return made
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_the_first_one_s_key_is_kept_for_revoking_and_for_its_owner_only(authority):
+    key = authority.ca_key_path.read_bytes()
+    succession.new_authority(authority)
+    kept = authority.former_key_path(authority.signer)
+    assert kept.read_bytes() == key
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.chmod(0o644)
+    (problem,) = [one for one in inspection.check(Authority.open(authority.folder)) if str(kept) in one.sentence]
+    assert problem.fix is not None
+    problem.fix()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_each_key_may_have_its_passphrase_or_none(tmp_path):
+    first = Authority.create(tmp_path / "certs", passphrase="correct horse")
+    first.issue_broker("broker", ["localhost"])
+    first.issue_profile("anna", Role.READER)
+    second = succession.new_authority(Authority.open(first.folder), passphrase="battery staple")
+    second.issue_profile("nina", Role.READER)
+    second.revoke("nina")
+    with pytest.raises(AuthorityError, match=r"former/.*-key\.pem: the passphrase is wrong"):
+        second.revoke("anna")
+    Authority.open(first.folder, passphrase="correct horse").revoke("anna")
+    lists = second.crl.read()
+    assert [len(lists[issuer.id].revoked) for issuer in second.issuers] == [1, 1]
+
+
+def test_where_the_first_one_s_key_is_lost_the_second_can_still_take_over(authority):
+    authority.ca_key_path.unlink()
+    second = succession.new_authority(authority)
+    assert second.signer != authority.signer
+    with pytest.raises(AuthorityError, match=r"nothing can be signed by the authority .* without it.*is NOT revoked"):
+        second.revoke("anna")
+    with pytest.raises(AuthorityError, match="issued: broker"):
+        succession.retire(second)
+    succession.retire(second, force=True)
+    assert Authority.open(authority.folder).issuers == (second.signer,)
+
+
+def test_there_are_never_three(authority):
+    second = succession.new_authority(authority)
+    before = contents(authority.folder)
+    with pytest.raises(AuthorityError, match="holds 2 authorities already"):
+        succession.new_authority(second)
+    assert contents(authority.folder) == before
+
+
+def test_one_alone_is_not_retired(authority):
+    with pytest.raises(AuthorityError, match="there is none to retire"):
+        succession.retire(authority, force=True)
+
+
+def test_without_the_key_of_the_one_that_is_to_stay_nothing_is_retired(authority):
+    second = succession.new_authority(authority)
+    second.ca_key_path.rename(authority.folder / "elsewhere")
+    before = contents(authority.folder)
+    with pytest.raises(AuthorityError, match="is not here"):
+        succession.retire(Authority.open(authority.folder), force=True)
+    assert contents(authority.folder) == before
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_interrupted_half_way_there_is_an_authority_that_signs_and_nobody_is_put_out(authority, monkeypatch, step):
+    writes = []
+
+    def write(path: Path, data: bytes, *, secret: bool = False) -> None:
+        if len(writes) == step:
+            raise KeyboardInterrupt
+        writes.append(path)
+        really(path, data, secret=secret)
+
+    really = succession.write
+    for module in ("succession", "revocation"):
+        monkeypatch.setattr(f"afpools_tools.credentials.{module}.write", write)
+    with pytest.raises(KeyboardInterrupt):
+        succession.new_authority(authority)
+    monkeypatch.undo()
+    after = Authority.open(authority.folder)
+    assert after.signer == authority.signer
+    after.revoke("anna")
+    after.issue_profile("anna", Role.READER)
+    lists = after.crl.read()
+    assert all(issuer.id in lists for issuer in after.issuers)
+    if len(after.issuers) > 1:
+        succession.retire(after)
+        after = Authority.open(authority.folder)
+    second = succession.new_authority(after)
+    assert second.signer not in after.issuers
+
+
+# --- files that somebody has put together by hand -------------------------------------------------------------------
+
+
+@pytest.fixture
+def joined(authority: Authority, tmp_path: Path) -> Authority:
+    """A folder with the second authority's files written behind the first one's, as one does by hand."""
+    other = Authority.create(tmp_path / "other", name="Studio")
+    for name in ("ca.pem", "crl.pem"):
+        with (authority.folder / "ca" / name).open("ab") as file:
+            file.write(b"# the other\n" + (other.folder / "ca" / name).read_bytes())
+    return Authority.open(authority.folder)
+
+
+def test_check_looks_at_every_entry_of_both_files(joined, authority):
+    profile = "profiles/anna/ca.pem: it does not hold the same authorities as ca/ca.pem"
+    assert [profile in sentence for sentence in sentences(joined.folder)] == [True]
+    authority.crl.put(authority.signer, {}, authority.ca_key())  # knows one authority only, and drops what is not of it
+    (_, second) = joined.issuers
+    found = sentences(joined.folder)
+    assert any(f"crl.pem: it has no list of the authority {second.name}" in sentence for sentence in found)
+    (joined.folder / "ca" / "ca.pem").write_bytes(b"rubbish")
+    with pytest.raises(AuthorityError, match=r"ca\.pem: there is no certificate in it"):
+        Authority.open(joined.folder)
+
+
+def test_check_finds_what_one_of_two_has_not_revoked(joined, tmp_path):
+    joined.issue_profile("late", Role.READER)
+    shutil.rmtree(joined.profile_path("late"))
+    for path in joined.client_paths("late"):
+        path.unlink()
+    assert any("A certificate of 'late' is still accepted" in sentence for sentence in sentences(joined.folder))
+    joined.revoke("late")
+    assert not any("late" in sentence for sentence in sentences(joined.folder))
+
+
+def test_check_finds_a_list_of_nobody_and_fix_takes_it_out(authority, tmp_path):
+    other = Authority.create(tmp_path / "other", name="Studio")
+    own = authority.crl.read()
+    with (authority.folder / "ca" / "crl.pem").open("ab") as file:
+        file.write((other.folder / "ca" / "crl.pem").read_bytes())
+    (problem,) = inspection.check(authority)
+    assert "crl.pem: it holds a list of an authority that is not in ca/ca.pem" in problem.sentence
+    assert problem.fix is not None
+    problem.fix()
+    assert sentences(authority.folder) == []
+    assert authority.crl.read() == own
+
+
+def test_one_that_has_expired_is_found(authority):
+    later = Authority.open(authority.folder, clock=lambda: authority.now() + dt.timedelta(days=3600))
+    second = succession.new_authority(later)
+    after = Authority.open(second.folder, clock=lambda: authority.now() + dt.timedelta(days=3700))
+    found = [problem.sentence for problem in inspection.check(after)]
+    assert any("expired on" in one and "Run `afpools certs retire-ca`" in one for one in found)
+    succession.retire(after)
+    assert Authority.open(second.folder).issuers == (second.signer,)
+
+
+def test_whichever_stands_first_the_one_whose_key_is_there_signs(joined):
+    (first, second) = joined.issuers
+    (joined.folder / "ca" / "ca.pem").write_bytes(
+        b"".join(
+            part + b"-----END CERTIFICATE-----\n"
+            for part in reversed(joined.ca_pem().split(b"-----END CERTIFICATE-----\n")[:-1])
+        )
+    )
+    turned = Authority.open(joined.folder)
+    assert turned.issuers == (second, first)
+    assert turned.signer == first
+    turned.revoke("anna")
+    assert {len(turned.crl.read()[issuer.id].revoked) for issuer in (first,)} == {1}

@@ -1,0 +1,355 @@
+"""`afpools certs`: the studio's keys and certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.text import Text
+
+from afpools_broker.files import CredentialError
+from afpools_broker.protocol import Role
+
+from ..credentials import inspection, succession
+from ..credentials.authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError
+from ..network.addresses import is_loopback, own_names
+from .output import JsonOption, console, fail, plural, print_json, print_table, printable, say, table, warn
+
+# `health` warns as early.
+_WARN_DAYS = 30
+
+PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keys and certificates: who may connect to the brokers, and as what.",
+)
+
+FolderOption = Annotated[
+    Path,
+    typer.Option(
+        "--dir", envvar="AFPOOLS_CERTS", metavar="DIR", file_okay=False, help="The folder with keys and certificates."
+    ),
+]
+PassphraseFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help=f"Holds the passphrase of the authority's key. Without it: ${PASSPHRASE_VARIABLE}, or you are asked.",
+    ),
+]
+DaysOption = Annotated[int, typer.Option(min=1, max=36500, help="How long it is good for.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the keys that are there.")]
+
+_FOLDER = Path("certs")
+
+
+def _given_passphrase(file: Path | None) -> str | None:
+    """The passphrase from a file or the environment, never from the command line, which every user of the machine can
+    read."""
+    if file is None:
+        return os.environ.get(PASSPHRASE_VARIABLE) or None
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthorityError(f"{file}: the passphrase cannot be read: {error}.") from None
+    if not text:
+        raise AuthorityError(f"{file}: it is empty, and should hold the passphrase of the authority's key.")
+    return text
+
+
+def _open(folder: Path, file: Path | None = None) -> Authority:
+    passphrase = _given_passphrase(file)
+    authority = Authority.open(folder, passphrase=passphrase)
+    if passphrase is None and authority.needs_passphrase and sys.stdin.isatty():
+        authority = Authority.open(
+            folder, passphrase=typer.prompt("Passphrase of the authority's key", hide_input=True, err=True)
+        )
+    return authority
+
+
+def _wrote(*paths: Path) -> None:
+    for path in paths:
+        console.print(Text.assemble(("wrote", "green"), f" {path}"), soft_wrap=True)
+
+
+@app.command()
+def ca(
+    folder: FolderOption = _FOLDER,
+    name: Annotated[str, typer.Option(help="Your studio's, as certificates will show it.")] = "Studio",
+    days: DaysOption = CA_LIFETIME.days,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make the studio's certificate authority."""
+    secret = _given_passphrase(passphrase_file)
+    if passphrase and secret is None:
+        secret = typer.prompt("Passphrase for the authority's key", hide_input=True, confirmation_prompt=True, err=True)
+    Authority.create(folder, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
+    _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
+    say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner in as anybody: keep it where few can read it.")
+    say("Next: afpools certs broker NAME -a ADDRESS")
+
+
+@app.command("new-ca")
+def new_ca(
+    folder: FolderOption = _FOLDER,
+    name: Annotated[str | None, typer.Option(help="Your studio's; without it as before.")] = None,
+    days: DaysOption = CA_LIFETIME.days,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make a second authority that takes over from the first. What the first has issued stays good until retire-ca."""
+    secret = _given_passphrase(passphrase_file)
+    if passphrase and secret is None:
+        secret = typer.prompt("Passphrase for the new key", hide_input=True, confirmation_prompt=True, err=True)
+    before = _open_to_read(folder)
+    after = succession.new_authority(before, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
+    _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
+    say(f"The authority {after.signer.name} signs from now on, and {before.signer.name} is still trusted.")
+    say(
+        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. Then run "
+        "`afpools certs renew NAME` for every client, and copy the profiles."
+    )
+
+
+@app.command("retire-ca")
+def retire_ca(
+    folder: FolderOption = _FOLDER,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where brokers and clients have certificates of it, and are put out.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Stop trusting the authority that another has taken over from."""
+    authority = _open(folder, passphrase_file)
+    retired = succession.retire(authority, force=force)
+    say(f"Not trusted any more: {', '.join(issuer.name for issuer in retired)}.")
+    say(
+        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. The profiles here "
+        "trust the remaining authority only: copy them once more, so that no workstation trusts the old one."
+    )
+
+
+@app.command()
+def broker(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in [broker] name of broker.toml.")] = "broker",
+    addresses: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--address",
+            "-a",
+            metavar="HOST",
+            help="Name or IP address that clients use for it, the best first; may be repeated. Without it: this "
+            "machine's names and addresses, localhost last.",
+        ),
+    ] = None,
+    tls_port: Annotated[int, typer.Option(min=1, max=65535, help="Goes into profiles.")] = TLS_PORT,
+    curve_port: Annotated[int, typer.Option(min=1, max=65535, help="Goes into profiles.")] = CURVE_PORT,
+    folder: FolderOption = _FOLDER,
+    days: DaysOption = LIFETIME.days,
+    force: ForceOption = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make a broker's TLS certificate and CURVE keys."""
+    authority = _open(folder, passphrase_file)
+    replaced = authority.broker_paths(name)[0].exists()
+    chosen = addresses or own_names()
+    authority.issue_broker(
+        name, chosen, tls_port=tls_port, curve_port=curve_port, lifetime=dt.timedelta(days=days), force=force
+    )
+    _wrote(*authority.broker_paths(name))
+    say(f"Clients can use the broker as {', '.join(chosen)}.")
+    if replaced:
+        warn(
+            f"The keys that {name!r} had are replaced. Restart it, renew every profile (afpools certs renew NAME), and "
+            "copy the profiles again: clients that use CURVE know it by its key."
+        )
+    else:
+        say("Next: afpools certs profile NAME --role reader")
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The client's: a person, or a workstation.")],
+    role: Annotated[Role, typer.Option(help="reader: ask for pools and masks; manager: change pools, too.")],
+    endpoints: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--endpoint",
+            metavar="URL",
+            help="tls://HOST:PORT or curve://HOST:PORT, the best first; may be repeated. Without it: all brokers.",
+        ),
+    ] = None,
+    folder: FolderOption = _FOLDER,
+    days: DaysOption = LIFETIME.days,
+    force: Annotated[
+        bool, typer.Option("--force", help="Revoke what the client has, and make new keys in its place.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make the folder that lets a workstation connect, and register its keys."""
+    authority = _open(folder, passphrase_file)
+    replaced = any(path.exists() for path in authority.client_paths(name))
+    made = authority.issue_profile(name, role, endpoints or (), lifetime=dt.timedelta(days=days), force=force)
+    _wrote(*authority.client_paths(name), made)
+    if replaced:
+        warn(f"What {name!r} had is revoked, and kept in {folder / 'revoked'}: copy the new profile.")
+    _warn_of_loopback(authority, endpoints or authority.default_endpoints())
+    say(f"Next: copy {made} to the workstation, for its user only, and set AFPOOLS_PROFILE to where it is there.")
+
+
+def _warn_of_loopback(authority: Authority, endpoints: Iterable[str]) -> None:
+    """Says so where the first broker of a profile is whatever machine the profile is on."""
+    first = next(iter(endpoints), "")
+    host = urlsplit(first).hostname or ""
+    if not is_loopback(host):
+        return
+    name = next((broker.name for broker in authority.brokers() if host in broker.addresses), "NAME")
+    warn(
+        f"The profile leads to {first} first: it works on the broker's own machine and on no other. If clients on "
+        "other machines are to use it, make the broker's certificate for a name that they know "
+        f"(afpools certs broker {name} -a HOST --force), then the profile again."
+    )
+
+
+@app.command()
+def renew(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A broker or a client.")],
+    folder: FolderOption = _FOLDER,
+    days: DaysOption = LIFETIME.days,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Give a broker or client more time with the keys it has. Its certificate of now works until it expires."""
+    authority = _open(folder, passphrase_file)
+    made = authority.renew(name, lifetime=dt.timedelta(days=days))
+    _wrote(made)
+    if made == authority.broker_paths(name)[0]:
+        say("A broker on this machine shows it within a second; for any other, copy the file there.")
+        if len(authority.issuers) > 1 and name in succession.still_needed(authority):
+            say(
+                "The authority before has signed it: some clients know no other. Renew these first (`afpools certs "
+                f"list`), copy their profiles, and then renew {name!r} again."
+            )
+        elif len(authority.issuers) > 1:
+            warn("The new authority has signed it. Workstations with a profile from before that authority refuse it.")
+    elif made == authority.profile_path(name):
+        say("Next: copy the profile to the workstation again. Its CURVE key has more time already.")
+    else:
+        say(
+            f"The profile of {name!r} is not here. Next: put {made} in place of the certificate in the workstation's "
+            "client.pem. Its CURVE key has more time already."
+        )
+        if len(authority.issuers) > 1:
+            say(f"And put {folder / 'ca' / 'ca.pem'} in place of its ca.pem: there is a new authority.")
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A client.")],
+    folder: FolderOption = _FOLDER,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Take back all that was ever issued to a client."""
+    kept = _open(folder, passphrase_file).revoke(name)
+    say(f"{name!r} is revoked, over TLS and CURVE.")
+    if kept.exists():
+        say(f"What it had is kept in {kept}.")
+    say(
+        "Brokers on this machine notice within a second, open connections included. For any other, copy "
+        f"{folder / 'ca' / 'crl.pem'} there and remove clients/{name}.key."
+    )
+
+
+@app.command("list")
+def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False) -> None:
+    """Everything there is, and how long it is good for."""
+    authority = _open_to_read(folder)
+    rows = authority.credentials()
+    now = authority.now()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": row.name,
+                    "kind": row.kind,
+                    "role": row.role,
+                    "expires": row.expires.isoformat() if row.expires else None,
+                    "days_left": (row.expires - now).days if row.expires else None,
+                    "state": row.state,
+                    "authority": row.authority,
+                }
+                for row in rows
+            ]
+        )
+        return
+    # Worth a column only while one authority takes over from another.
+    several = ("Authority",) if len(authority.issuers) > 1 else ()
+    made = table("Name", "Kind", "Role", "Expires", "Days left", "State", *several, right=("Days left",))
+    for row in rows:
+        expires, days = "never", Text()
+        if row.expires is not None:
+            expires = f"{row.expires:%Y-%m-%d}"
+            soon = row.state == "valid" and row.expires - now < dt.timedelta(days=_WARN_DAYS)
+            days = Text(str((row.expires - now).days), "yellow" if soon else "")
+        state = Text(row.state, "" if row.state == "valid" else "red")
+        issuer = (printable(row.authority),) if several else ()
+        made.add_row(printable(row.name), row.kind, row.role, expires, days, state, *issuer)
+    print_table(made)
+
+
+@app.command()
+def check(
+    folder: FolderOption = _FOLDER,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Put right what is safe to: permissions, a lost or damaged list of the revoked."),
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Look at every file, and say what is wrong. Exit status 1 if something is."""
+    authority = _open(folder, passphrase_file) if fix or passphrase_file else _open_to_read(folder)
+    left = 0
+    for problem in inspection.check(authority):
+        if fix and problem.fix is not None:
+            try:
+                problem.fix()
+            except (AuthorityError, OSError) as error:
+                left += 1
+                warn(f"{problem.sentence} It cannot be put right: {error}")
+            else:
+                say(f"Put right: {problem.sentence}")
+        else:
+            left += 1
+            warn(problem.sentence)
+    if left:
+        fail(f"{plural(left, 'problem')} in {folder}.")
+        raise typer.Exit(1)
+    say(f"{folder}: all is well.")
+
+
+def _open_to_read(folder: Path) -> Authority:
+    """For what needs no signature; nobody is asked for a passphrase."""
+    return Authority.open(folder, passphrase=_given_passphrase(None))
+
+
+def main() -> None:
+    """Runs a command, and turns every expected trouble into one line."""
+    try:
+        app()
+    except (AuthorityError, CredentialError) as error:
+        fail(str(error))
+        sys.exit(1)

@@ -1,0 +1,202 @@
+"""`afpools host`: the hosts that a broker knows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from afpools import AfpoolsError, HostSummary
+
+from ..hosts import Step, find_host, is_farm_known, is_on_farm, replace_host
+from .output import (
+    CommandError,
+    HostsArgument,
+    JsonOption,
+    NewOption,
+    ProfileOption,
+    RequestIdOption,
+    TimeoutOption,
+    change,
+    connect,
+    print_json,
+    print_table,
+    printable,
+    ranges,
+    remark,
+    say,
+    stale_hosts,
+    table,
+    warn,
+)
+from .pool import split_hosts
+
+# So many pools are named in an error; of more, it is said how many.
+_NAMED = 10
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show the hosts there are, and register some.")
+
+
+@app.command("list")
+def list_hosts(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
+    """Every host the broker knows: renders, registered by hand, members of pools."""
+    with connect(profile, timeout) as client:
+        answer = client.list_hosts()
+    stale_hosts(answer)
+    known = is_farm_known(answer)
+    on_farm = {host.name: is_on_farm(host) if known else None for host in answer.hosts}
+    if as_json:
+        print_json([{**host._asdict(), "on_farm": on_farm[host.name]} for host in answer.hosts])
+        return
+    if not answer.hosts:
+        say("No hosts are known yet. Register some: afpools host register 'pc-[01-40]'")
+        return
+    absent = [host.name for host in answer.hosts if host.pools and on_farm[host.name] is False]
+    rows = table("Host", "State", "Address", "Engine", "Native pool", "Pools", whole=("Host",))
+    for host in sorted(answer.hosts, key=_natural):
+        state = Text(_state(host, on_farm[host.name]), "" if host.name not in absent else "yellow")
+        rest = (host.address, host.engine, host.native_pool, ", ".join(host.pools))
+        rows.add_row(printable(host.name), state, *map(printable, rest))
+    print_table(rows)
+    if absent:
+        _advise(absent)
+
+
+def _natural(host: HostSummary) -> list[int | str]:
+    """What makes pc-2 come before pc-10: text and numbers in turns."""
+    return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r"(\d+)", host.name)]
+
+
+def _state(host: HostSummary, on_farm: bool | None) -> str:
+    if host.states:
+        return " ".join(host.states)
+    if on_farm is False:
+        return "registered, not on the farm" if host.registered else "not on the farm"
+    return "registered" if host.registered else "only in pools"
+
+
+def _advise(absent: list[str]) -> None:
+    """What can be done with hosts that no render answers for."""
+    one = shlex.quote(absent[0])
+    which = f"{ranges(absent)}: " + ("is in pools" if len(absent) == 1 else f"{len(absent):,} hosts are in pools")
+    warn(f"{which}, but no render answers for {'it' if len(absent) == 1 else 'them'}.")
+    remark(f"  To put another host in its place:  afpools host replace {one} NEW")
+    remark(f"  To take it out of all its pools:   afpools host forget --from-pools {one}")
+
+
+@app.command()
+def replace(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The host that leaves.")],
+    by: Annotated[str, typer.Argument(metavar="NEW", help="The host that takes its place.")],
+    new: NewOption = False,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Take a host out of all its pools, and put another one in. After a failure, run it again: it does the rest."""
+    for name in (old, by):
+        if "[" in name or split_hosts([name]) != [name]:
+            raise typer.BadParameter(f"{name!r} is not the name of one host.")
+    with connect(profile, timeout) as client:
+        hosts = client.list_hosts().hosts
+        there = next((host.pools for host in hosts if host.name.casefold() == by.casefold()), ())
+        done = (
+            f" {by} is in {', '.join(there)}. If you are repeating the command, it has done its work." if there else ""
+        )
+        try:
+            host = find_host(hosts, old)
+        except CommandError as error:
+            raise CommandError(f"{error}{done}") from None
+        if host.name.casefold() == by.casefold():
+            raise CommandError(f"{old} cannot take its own place. Name another host.")
+        if not host.pools:
+            raise CommandError(f"{host.name} is in no pool.{done}")
+        for step in _each(replace_host(client, host, by, {host.name for host in hosts}, new_hosts=new), host):
+            say(f"{step.pool}: " + (f"added {by}" if step.added else f"{by} is in it") + f", took out {host.name}.")
+
+
+def _each(steps: Iterator[Step], host: HostSummary) -> Iterator[Step]:
+    """Each step as it is done.
+
+    Raises:
+        CommandError: one was not done, or nobody knows.
+    """
+    done = 0
+    try:
+        for step in steps:
+            done += 1
+            yield step
+    except (AfpoolsError, KeyboardInterrupt) as error:
+        why = "Interrupted." if isinstance(error, KeyboardInterrupt) else str(error)
+        rest = host.pools[done:]
+        left = f"Not done: {', '.join(rest)}." if len(rest) <= _NAMED else f"Not done: {len(rest):,} pools."
+        raise CommandError(f"{why}\n{left} Run the same command again to do the rest.") from None
+
+
+@app.command()
+def register(
+    names: HostsArgument,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Make hosts known before the farm has seen them."""
+    hosts = split_hosts(names)
+    with connect(profile, timeout) as client, change(request_id) as request:
+        done = client.register_hosts(hosts, request_id=request)
+    say(f"Registered {ranges(done.added)}." if done.added else "Nothing to do: already registered.")
+
+
+@app.command()
+def forget(
+    names: HostsArgument,
+    from_pools: Annotated[
+        bool, typer.Option("--from-pools", help="Take them out of all their pools, too. Repeat it after a failure.")
+    ] = False,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Take back `register`. Renders of the farm and members of pools stay known."""
+    hosts = split_hosts(names)
+    if from_pools:
+        if request_id is not None:
+            raise typer.BadParameter(
+                "cannot be given with --from-pools: repeat the command.", param_hint="--request-id"
+            )
+        _forget_members(hosts, profile, timeout)
+        return
+    with connect(profile, timeout) as client, change(request_id) as request:
+        done = client.forget_hosts(hosts, request_id=request)
+    say(f"Forgot {ranges(done.removed)}.")
+
+
+def _forget_members(names: list[str], profile: Path | None, timeout: float) -> None:
+    """Takes hosts out of all their pools, and takes back that they were registered."""
+    # ClusterShell takes longer to import than most commands take in all.
+    from afpools_broker.hosts import expand
+    from afpools_broker.protocol import RequestRefused
+
+    try:
+        wanted = expand(names, leaving=True)
+    except RequestRefused as refusal:
+        raise CommandError(str(refusal)) from None
+    with connect(profile, timeout) as client:
+        known = client.list_hosts().hosts
+        # All of them first: a name that is mistyped stops everything before anything is done.
+        found = [find_host(known, name) for name in wanted]
+        for host in found:
+            if not host.pools and not host.registered:
+                raise CommandError(f"{host.name} is in no pool, and is not registered.")
+        for host in found:
+            for step in _each(replace_host(client, host, None, {host.name for host in known}), host):
+                say(f"{step.pool}: took out {host.name}.")
+        # Looked up again: without afserver, a host that leaves its pool is registered, to stay known.
+        gone = {host.name for host in found}
+        left = [host.name for host in client.list_hosts().hosts if host.registered and host.name in gone]
+        if left:
+            say(f"Forgot {ranges(client.forget_hosts(left).removed)}.")

@@ -1,0 +1,592 @@
+"""`afpools pool`: pools from the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, PoolSummary, UnknownHost, WriteResult
+from afpools.pool_menu import pool_machines
+
+from .. import exchange
+from .output import (
+    YET_TO_COME,
+    CommandError,
+    JsonOption,
+    NewOption,
+    ProfileOption,
+    RequestIdOption,
+    TimeoutOption,
+    change,
+    connect,
+    console,
+    plural,
+    print_json,
+    print_table,
+    printable,
+    ranges,
+    remark,
+    say,
+    stale,
+    table,
+    warn,
+)
+from .repair import repair
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
+
+
+# As the broker gives them at a time.
+_MOST_HISTORY = 500
+
+# Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
+_SYSTEM_POOL = "farm.set_system_pool"
+_SHORT_ID = 8
+
+
+def _check_colour(colour: str | None) -> str | None:
+    if colour is not None and not exchange.COLOUR.fullmatch(colour):
+        raise typer.BadParameter(f"{colour!r} is not a colour: write it like '#3a7bd5'.")
+    return colour
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
+
+
+def split_hosts(arguments: list[str]) -> list[str]:
+    """Host names and ranges from a command line, where commas part them as well: `a,pc-[1,3]` is `a` and `pc-[1,3]`.
+
+    Raises:
+        typer.BadParameter: there is not one.
+    """
+    hosts = [part for text in arguments for part in re.split(r"[,\s]+(?![^\[]*\])", text) if part]
+    if arguments and not hosts:
+        raise typer.BadParameter("no host is named. Write them like pc-01 'pc-[01-40]'.", param_hint="HOST")
+    return hosts
+
+
+MatchOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match",
+        metavar="PATTERN",
+        help="Hosts whose names fit, 'gpu-*' or 'pc-0?', of those that the farm (for `remove`: the pool) has now; "
+        "repeatable.",
+    ),
+]
+MaybeHostsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]' 'gpu-[1-8,12]'."),
+]
+
+
+def _given_hosts(hosts: list[str] | None, match: list[str] | None, request_id: str | None) -> list[str]:
+    """What stands on the command line as names and ranges.
+
+    Raises:
+        typer.BadParameter: neither hosts nor a pattern are given, or a pattern with a request id.
+    """
+    if not hosts and not match:
+        raise typer.BadParameter("name hosts, or give --match PATTERN.", param_hint="HOST")
+    if match and request_id is not None:
+        # The hosts that fit may be others by now, and then it would be another change.
+        raise typer.BadParameter("name the hosts, as the error message does.", param_hint="--match")
+    return split_hosts(hosts or [])
+
+
+def _fitting(patterns: list[str] | None, names: Iterable[str], where: str) -> list[str]:
+    """The names that fit one of the patterns, whatever their case.
+
+    Raises:
+        CommandError: none fits one of them.
+    """
+    there = list(names)
+    found: dict[str, None] = {}
+    for pattern in patterns or ():
+        fit = [name for name in there if fnmatch.fnmatchcase(name.casefold(), pattern.casefold())]
+        if not fit:
+            raise CommandError(f"No host {where} fits {pattern!r}.")
+        found.update(dict.fromkeys(fit))
+    return list(found)
+
+
+def _fitting_farm(client: Client, patterns: list[str] | None) -> list[str]:
+    """The hosts of today's farm that fit: renders, and hosts registered by hand."""
+    if not patterns:
+        return []
+    there = (host.name for host in client.list_hosts().hosts if host.states or host.registered)
+    return _fitting(patterns, there, "of the farm")
+
+
+def _besides(matched: list[str]) -> str:
+    """What a command with patterns is to be repeated with in their place."""
+    return f"{shlex.quote(ranges(matched))} in place of --match, and" if matched else ""
+
+
+@app.command("list")
+def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
+    """All pools, how many hosts each has, and how many of those are renders that are online."""
+    with connect(profile, timeout) as client:
+        answer = client.list_pools()
+    if as_json:
+        print_json([pool._asdict() for pool in answer.pools])
+        return
+    if not answer.pools:
+        say("There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'")
+        return
+    rows = table("Pool", "Hosts", "On the farm", "Description", right=("Hosts",))
+    for pool in answer.pools:
+        dot = ("● ", pool.colour) if pool.colour else ""
+        name = Text.assemble(dot, printable(pool.name))
+        rows.add_row(name, f"{pool.hosts:,}", _on_the_farm(pool), printable(pool.description))
+    print_table(rows)
+    stale(answer.age)
+
+
+def _on_the_farm(pool: PoolSummary) -> Text:
+    if pool.hosts and pool.renders is None:
+        return Text("not known", "dim")
+    style = "yellow" if pool.hosts and (not pool.renders or pool.online == 0) else ""
+    return Text(pool_machines(pool), style)
+
+
+@app.command()
+def show(
+    name: NameArgument, profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False
+) -> None:
+    """One pool with its hosts."""
+    with connect(profile, timeout) as client:
+        pool = client.get_pool(name)
+    if as_json:
+        print_json(pool._asdict())
+        return
+    rows = table()
+    rows.add_row("Pool", Text(printable(pool.name), "bold"))
+    if pool.description:
+        rows.add_row("Description", printable(pool.description))
+    if pool.colour:
+        rows.add_row("Colour", Text.assemble(("● ", pool.colour), pool.colour))
+    rows.add_row("Hosts", f"{len(pool.hosts):,}" if pool.hosts else "none: jobs for this pool are refused")
+    if pool.hosts:
+        rows.add_row("", printable(ranges(pool.hosts)))
+    rows.add_row("Revision", pool.revision)
+    print_table(rows)
+    stale(pool.age)
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    hosts: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]'.")
+    ] = None,
+    match: MatchOption = None,
+    new: NewOption = False,
+    description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+    colour: Annotated[str, typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name.")] = "",
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Make a pool."""
+    members = _given_hosts(hosts, match, request_id) if hosts or match else []
+    with connect(profile, timeout) as client:
+        matched = _fitting_farm(client, match)
+        with change(request_id, besides=_besides(matched)) as request:
+            done = client.create_pool(name, members + matched, description, colour, new_hosts=new, request_id=request)
+    if done.hosts:
+        say(f"Created {name} with {plural(done.hosts, 'host')}.")
+    else:
+        say(f"Created {name}, which has no hosts yet: jobs for it are refused until it has some.")
+    _say_unchecked(done)
+
+
+@app.command()
+def rename(
+    name: NameArgument,
+    new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Must be free.")],
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Give a pool another name. Jobs on the farm keep their masks."""
+    with connect(profile, timeout) as client, change(request_id) as request:
+        client.rename_pool(name, new_name, request_id=request)
+    say(f"Renamed {name} to {new_name}.")
+
+
+@app.command()
+def update(
+    name: NameArgument,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for; '' for none.")] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(metavar="#RRGGBB", callback=_check_colour, help="Shown beside its name; '' for none."),
+    ] = None,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Change a pool's description or colour."""
+    if description is None and colour is None:
+        raise typer.BadParameter("there is nothing to change: give one of them.", param_hint="--description, --colour")
+    with connect(profile, timeout) as client, change(request_id) as request:
+        client.update_pool(name, description=description, colour=colour, request_id=request)
+    say(f"Updated {name}.")
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    if_revision: Annotated[
+        str | None,
+        typer.Option(
+            "--if-revision",
+            metavar="REVISION",
+            help="Delete it as `pool show` gave it, and not if it has changed since. Does not ask.",
+        ),
+    ] = None,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Remove a pool. Its hosts stay on the farm; jobs sent with it keep their masks."""
+    if request_id is not None and if_revision is None:
+        raise typer.BadParameter("it needs --if-revision, too, as the error message says.", param_hint="--request-id")
+    with connect(profile, timeout) as client:
+        if if_revision is None:
+            pool = client.get_pool(name)
+            if not yes:
+                typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
+            # What was shown is what is deleted: somebody may have changed the pool while the question stood.
+            if_revision = pool.revision
+        with change(request_id, besides=f"--if-revision {if_revision}") as request:
+            client.delete_pool(name, if_revision=if_revision, request_id=request)
+    say(f"Deleted {name}.")
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    hosts: MaybeHostsArgument = None,
+    match: MatchOption = None,
+    new: NewOption = False,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Add hosts to a pool."""
+    members = _given_hosts(hosts, match, request_id)
+    with connect(profile, timeout) as client:
+        matched = _fitting_farm(client, match)
+        with change(request_id, besides=_besides(matched)) as request:
+            _report(client.add_hosts(name, members + matched, new_hosts=new, request_id=request), name)
+
+
+@app.command()
+def remove(
+    name: NameArgument,
+    hosts: MaybeHostsArgument = None,
+    match: MatchOption = None,
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Take hosts out of a pool."""
+    members = _given_hosts(hosts, match, request_id)
+    with connect(profile, timeout) as client:
+        matched = _fitting(match, client.get_pool(name).hosts, f"of the pool {name!r}") if match else []
+        with change(request_id, besides=_besides(matched)) as request:
+            _report(client.remove_hosts(name, members + matched, request_id=request), name)
+
+
+def _say_unchecked(done: WriteResult) -> None:
+    if done.unchecked:
+        remark(done.unchecked)
+
+
+def _report(done: WriteResult, name: str) -> None:
+    if done.added:
+        say(f"Added {ranges(done.added)} to {name}, which has {plural(done.hosts, 'host')} now.")
+    elif done.removed:
+        say(f"Removed {ranges(done.removed)} from {name}, which has {plural(done.hosts, 'host')} now.")
+    else:
+        say(f"Nothing to do: {name} has them already, and {plural(done.hosts, 'host')} in all.")
+    _say_unchecked(done)
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(metavar="POOL", help="Only changes of this one.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_HISTORY, help="The last so many.")
+    ] = 20,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Who changed what and when, the newest first; and what `undo` takes, or why it would not."""
+    with connect(profile, timeout) as client:
+        entries = client.history(name, limit=limit)
+    if as_json:
+        print_json([entry._asdict() for entry in entries])
+        return
+    if not entries:
+        say("Nothing was changed yet.")
+        return
+    rows = table("When", "Who", "Change", "Undo", whole=("When", "Undo"))
+    for entry in entries:
+        # For people, in their own time.
+        when = dt.datetime.fromisoformat(entry.when).astimezone()
+        change = Text(printable(_describe(entry)))
+        if not entry.undoable:
+            change.append("\n" if console.is_terminal else "; ")
+            change.append(printable(f"cannot be undone: {entry.why_not}"), "dim")
+        rows.add_row(
+            f"{when:%Y-%m-%d %H:%M:%S}",
+            printable(entry.who),
+            change,
+            printable(entry.id[-_SHORT_ID:]) if entry.undoable else "",
+        )
+    print_table(rows)
+    if any(entry.undoable for entry in entries):
+        remark("To take a change back: afpools pool undo, and what stands under Undo.")
+
+
+@app.command()
+def undo(
+    entry: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHANGE", help="What `afpools pool history` has under Undo, or the whole id that --json gives."
+        ),
+    ],
+    profile: ProfileOption = None,
+    request_id: RequestIdOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Take back one change, and nothing else. An undo is a change, and can be undone itself."""
+    with connect(profile, timeout) as client:
+        whole_id = _whole_id(client, entry)
+        with change(request_id) as request:
+            done = client.undo(whole_id, request_id=request)
+    what = done.pool or "the list of registered hosts"
+    parts = [f"+ {ranges(done.added)}"] * bool(done.added) + [f"- {ranges(done.removed)}"] * bool(done.removed)
+    if not done.change:
+        say(f"Nothing to do: {what} is as before that change.")
+    elif not done.revision:
+        say(f"Undone: {done.pool} is gone.")
+    elif parts:
+        say(f"Undone: {what} has {plural(done.hosts, 'host')} now: {'; '.join(parts)}.")
+    else:
+        say(f"Undone: {what} is as before that change.")
+    if done.change:
+        remark(f"To have the change back: afpools pool undo {done.change[-_SHORT_ID:]}")
+
+
+def _whole_id(client: Client, end: str) -> str:
+    """The id of the change whose id ends so; what was given, where there is none: the broker says the rest.
+
+    Raises:
+        CommandError: there are several.
+    """
+    if len(end) != _SHORT_ID:
+        return end
+    found = [entry.id for entry in client.history(limit=_MOST_HISTORY) if entry.id.endswith(end)]
+    if len(found) > 1:
+        raise CommandError(f"Several changes end with {end}: {', '.join(found)}. Give one of these.")
+    return found[0] if found else end
+
+
+def _describe(entry: HistoryEntry) -> str:
+    """What was done to which pool, and what that changed, in one line."""
+    diff = entry.diff
+    if entry.op == _SYSTEM_POOL and diff.get("description"):
+        return f"set system pool: {diff['description'][1].partition(': ')[2] or 'none'}"
+    what = f"{entry.op.partition('.')[2].replace('_', ' ')} {entry.pool or 'hosts'}"
+    parts = []
+    if diff.get("name") and all(diff["name"]):
+        parts.append(f"{diff['name'][0]} → {diff['name'][1]}")
+    if diff.get("added"):
+        parts.append(f"+ {ranges(diff['added'])}")
+    if diff.get("removed"):
+        parts.append(f"- {ranges(diff['removed'])}")
+    for key in ("description", "colour"):
+        if diff.get(key) and not entry.after:
+            continue  # deleted with its pool
+        if diff.get(key):
+            before, after = diff[key]
+            parts.append(f"{key} {before!r} → {after!r}" if before else f"{key} {after!r}")
+    return f"{what}: {'; '.join(parts)}" if parts else what
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to; standard output without it.", dir_okay=False)
+    ] = None,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Write all pools as JSON, to be kept, or given to `import`.
+
+    To a FILE that ends in .csv as CSV, in .jsonl as the earlier pool server's documents for mongoimport.
+    """
+    with connect(profile, timeout) as client:
+        pools = list(exchange.present_pools(client))
+    ending = "" if file is None else file.suffix.lower().removeprefix(".")
+    text = exchange.FORMATS.get(ending, exchange.as_json)(pools)
+    if file is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    # Half a backup in the place of a whole one would be worse than none.
+    new = file.with_name(f".{file.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(file)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
+    say(f"Wrote {plural(len(pools), 'pool')} to {file}.")
+
+
+@app.command("import")
+def import_pools(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="What `export` wrote, or mongoexport of the earlier pool server's database; - for standard input.",
+        ),
+    ] = None,
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Instead of a file: Afanasy's own pools, as far as they have renders. Asks first, and takes no host "
+            "out of a pool.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="PATH", help="With --native: this one, /local/gpu; once or more."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --native: do not ask.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
+        ),
+    ] = False,
+    new: NewOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+) -> None:
+    """Make pools as a file has them, or as Afanasy has its own. Running it twice does no more than running it once."""
+    if native:
+        if file or replace or new:
+            raise typer.BadParameter(
+                "takes Afanasy's own pools, and no FILE, --replace or --new.", param_hint="--native"
+            )
+        with connect(profile, timeout) as client:
+            _import_native(client, only, dry_run=dry_run, yes=yes)
+        return
+    if file is None:
+        raise typer.BadParameter("name the file to import, or Afanasy's own pools: --native.", param_hint="FILE")
+    if only or yes:
+        raise typer.BadParameter("only --native asks, and can leave pools out.", param_hint="--only, --yes")
+    text = _read_file(file)
+    with connect(profile, timeout) as client:
+        wanted = exchange.read_pools(text, str(file), exchange.known_hosts(client))
+        steps = exchange.steps(client, wanted, replace=replace, new_hosts=new)
+        made = 0
+        refused: dict[str, str] = {}
+        unchecked = ""
+        for step in steps:
+            if step.pool in refused:
+                continue
+            try:
+                if not dry_run:
+                    unchecked = step.apply().unchecked or unchecked
+            except AfpoolsError as error:
+                if exchange.refuses_pool(error):
+                    refused[step.pool] = f"{error} {YET_TO_COME}" if isinstance(error, UnknownHost) else str(error)
+                    continue
+                if made:
+                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
+                if isinstance(error, OutcomeUnknown):
+                    raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
+                raise
+            except KeyboardInterrupt:
+                if made:
+                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
+                raise CommandError(
+                    f"Interrupted: it is not known whether this change was made.\n{step.text}\n{_IMPORT_AGAIN}"
+                ) from None
+            say(step.text)
+            made += 1
+    if not steps:
+        say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
+    else:
+        say(f"{plural(made, 'change')} {'would be made' if dry_run else 'made'}.")
+    if unchecked:
+        remark(unchecked)
+    if refused:
+        raise CommandError(
+            f"{plural(len(refused), 'pool')} of the file could not be imported as a whole:"
+            + "".join(f"\n{name}: {why}" for name, why in refused.items())
+        )
+
+
+_IMPORT_AGAIN = "Run the same command again: it does whatever is missing by then."
+
+
+def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes: bool) -> None:
+    found = client.import_native(only, dry_run=True)
+    wanted = [pool for pool in found if pool.created or pool.added]
+    for pool in wanted:
+        step = f"create with {plural(len(pool.hosts), 'host')}: {ranges(pool.hosts)}"
+        say(f"{pool.path} → {pool.pool}: {step if pool.created else f'+ {ranges(pool.added)}'}")
+    if not found:
+        say("Nothing to do: no render is in a pool of Afanasy.")
+    elif not wanted:
+        say(f"Nothing to do: {plural(len(found), 'pool')} as in Afanasy.")
+    elif dry_run:
+        say(f"{plural(len(wanted), 'change')} would be made.")
+    else:
+        if not yes:
+            typer.confirm(
+                f"Make {'this change' if len(wanted) == 1 else f'these {len(wanted):,} changes'}?", abort=True
+            )
+        # What was shown is what is imported, whatever other pools Afanasy has by now.
+        try:
+            done = client.import_native([pool.path for pool in wanted])
+        except OutcomeUnknown as error:
+            raise CommandError(f"{error}\n{_IMPORT_AGAIN}") from None
+        say(f"{plural(sum(bool(pool.change) for pool in done), 'change')} made.")
+
+
+def _read_file(file: Path) -> str:
+    piped = str(file) == "-"
+    try:
+        # Bytes: in some locales Python reads text that is not UTF-8 as halves of characters, without a word.
+        return (sys.stdin.buffer.read() if piped else file.read_bytes()).decode("utf-8")
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{'Standard input' if piped else file} is not text in UTF-8.") from None
+
+
+app.command()(repair)

@@ -1,0 +1,1 @@
+"""The studio's keys and certificates: the authority, what it has issued, and what it has revoked."""

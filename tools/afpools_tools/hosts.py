@@ -1,0 +1,122 @@
+"""Hosts that are in pools and that no render answers for: finding them, and putting others in their place.
+
+Strategy: each pool is a change of its own, in the history as any other. The new host is added before the old one is
+taken out, so that a pool is never short of one, and whatever was interrupted can be done again: a pool that is done
+does not have the old host any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from afpools import Client, HostList, HostSummary
+
+from .commands.output import STALE_FARM, CommandError
+
+
+class Made(Protocol):
+    """What the history says of a change that was just made."""
+
+    @property
+    def change(self) -> str: ...
+
+
+class Step(NamedTuple):
+    """What was done to one pool.
+
+    Args:
+        pool: its name.
+        added: whether the new host was not in it.
+        changes: ids of the lines in the history.
+    """
+
+    pool: str
+    added: bool
+    changes: tuple[str, ...]
+
+
+def is_farm_known(hosts: HostList) -> bool:
+    """Whether afserver has said lately which renders there are."""
+    return hosts.farm_age is not None and hosts.farm_age <= STALE_FARM
+
+
+def is_on_farm(host: HostSummary) -> bool:
+    """Whether a render answers for this host, be it offline; where the farm is known."""
+    return bool(host.states or host.engine)
+
+
+def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
+    """The host of this name, whatever its case where that leaves no doubt.
+
+    Raises:
+        CommandError: there is none.
+    """
+    by_name = {host.name: host for host in hosts}
+    if name in by_name:
+        return by_name[name]
+    alike = [host for host in by_name.values() if host.name.casefold() == name.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    # As below: what `host list` needs of this module is there sooner.
+    from afpools_broker.nearest import nearest
+
+    guess = nearest(name, by_name)
+    raise CommandError(f"No host {name} is known." + (f" Did you mean {guess}?" if guess else ""))
+
+
+def entered_as(present: Iterable[str], hosts: Collection[str], known: Collection[str]) -> list[str]:
+    """How these hosts are written in a pool.
+
+    Args:
+        present: the pool's hosts as they were entered.
+        hosts: names as the broker spells them.
+        known: all names of hosts as the broker spells them: one of these means itself.
+    """
+    from afpools_broker.pools import as_afrender_would
+
+    wanted = {host.casefold() for host in hosts}
+
+    def is_meant(entry: str) -> bool:
+        if entry in known:
+            return entry in hosts
+        return entry.casefold() in wanted or as_afrender_would(entry) in wanted
+
+    return [entry for entry in present if is_meant(entry)]
+
+
+def replace_host(
+    client: Client,
+    host: HostSummary,
+    by: str | None,
+    known: Collection[str],
+    *,
+    new_hosts: bool = False,
+    request: Callable[[str, str], str | None] = lambda _pool, _what: None,
+    remove: Callable[[str, str | None], Made] | None = None,
+) -> Iterator[Step]:
+    """Takes a host out of all its pools, one after the other, and puts another in.
+
+    Args:
+        client: of a manager.
+        host: the host, with its pools.
+        by: the other one's name; None for none.
+        known: as for `entered_as`.
+        new_hosts: take a name that no machine of the farm has, too.
+        request: gives the `request_id` of a change, for its pool and `add` or `remove`; None for one of its own.
+        remove: takes the host out of a pool, under a `request_id`; without it, this function does.
+
+    Raises:
+        AfpoolsError: a change was refused, or its outcome is not known. Those before it stay.
+    """
+    for pool in host.pools:
+        changes = []
+        if by is not None:
+            added = client.add_hosts(pool, [by], new_hosts=new_hosts, request_id=request(pool, "add"))
+            changes.append(added.change)
+        name = request(pool, "remove")
+        if remove is not None:
+            changes.append(remove(pool, name).change)
+        elif entries := entered_as(client.get_pool(pool).hosts, [host.name], known):
+            changes.append(client.remove_hosts(pool, entries, request_id=name).change)
+        yield Step(pool, by is not None and bool(changes[0]), tuple(filter(None, changes)))

@@ -1,0 +1,1 @@
+"""Machines in a network: which addresses may be scanned, and who answers there."""
