@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from afpools_tools.commands import certs
 from afpools_tools.credentials.authority import Authority
 
-CHECKOUT = Path(__file__).parent.parent.parent
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.fixture
