@@ -37,8 +37,8 @@ from afpools_broker.protocol import Role
 from afpools_broker.service import Later, Sender
 from afpools_broker.store import open_store
 from afpools_broker.store.archive import PoolRecord
-from afpools_tools.authority import Authority
-from afpools_tools.output import table
+from afpools_tools.commands.output import table
+from afpools_tools.credentials.authority import Authority
 
 _HOSTS = 10_000
 _ROUNDS = 4
