@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ from afpools_broker.service import Later, Sender
 from afpools_broker.store import open_store
 from afpools_broker.store.archive import PoolRecord
 from afpools_tools.commands.output import table
+from afpools_tools.commands.serve import _SWITCH_SECONDS
 from afpools_tools.credentials.authority import Authority
 
 _HOSTS = 10_000
@@ -142,6 +144,7 @@ def _records(size: Size) -> Iterator[PoolRecord]:
 def _serve(pipe: Connection, folder: str, uri: str, farm: str) -> None:
     """Runs a broker, and does what is asked through the pipe: the name of a method of `_Inside` and its arguments."""
     sections: dict[str, dict[str, Any]] = {"store": {"uri": uri}, "farm": {"server": farm}}
+    sys.setswitchinterval(_SWITCH_SECONDS)
     broker = Broker(settings(Path(folder), sections))
     began = time.perf_counter()
     with broker:

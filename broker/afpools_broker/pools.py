@@ -439,25 +439,23 @@ def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
     its domain on one side only. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
     `pc-01.site-a` never means `pc-01.site-b`, and a name that is in it means no other.
     """
-    whole = {name.casefold() for name in named}
-    loose = whole.difference(name.casefold() for name in present)
-    short = {as_afrender_would(name) for name in loose}
-    return frozenset(
-        name
-        for name in present
-        if name.casefold() in whole or as_afrender_would(name) in loose or name.casefold() in short
-    )
+    whole = set(map(str.casefold, named))
+    meant = {name for name in present if name.casefold() in whole}
+    # Most are named as they are, and domains cost ten times as much as cases.
+    if loose := whole.difference(map(str.casefold, present)):
+        short = set(map(as_afrender_would, loose))
+        meant.update(name for name in present if as_afrender_would(name) in loose or name.casefold() in short)
+    return frozenset(meant)
 
 
 def _not_among(present: Iterable[str], named: Iterable[str]) -> list[str]:
     """Which of the named hosts mean none of the present ones; the opposite view of `_same_hosts`."""
-    whole = {name.casefold() for name in present}
-    short = {as_afrender_would(name) for name in whole}
-    return [
-        name
-        for name in named
-        if not (name.casefold() in whole or as_afrender_would(name) in whole or name.casefold() in short)
-    ]
+    whole = set(map(str.casefold, present))
+    loose = [name for name in named if name.casefold() not in whole]
+    if not loose:
+        return []
+    short = set(map(as_afrender_would, whole))
+    return [name for name in loose if as_afrender_would(name) not in whole and name.casefold() not in short]
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,37 @@
+"""Which hosts of a pool a name means that is to leave it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools_broker.pools import Change, Pool, as_afrender_would
+from afpools_broker.protocol import RequestRefused
+
+_names = st.lists(
+    st.sampled_from(["pc-01", "PC-01", "pc-01.a.lan", "PC-01.A.lan", "pc-01.b.lan", "pc-02", "10.0.0.1"]),
+    unique=True,
+    max_size=4,
+).map(tuple)
+
+
+def means(name: str, host: str, present: tuple[str, ...]) -> bool:
+    """Whether a name means a host of a pool: the same in another case, else the same with a domain on one side only."""
+    if name.casefold() in map(str.casefold, present):
+        return name.casefold() == host.casefold()
+    return name.casefold() == as_afrender_would(host) or as_afrender_would(name) == host.casefold()
+
+
+@given(_names, _names)
+def test_hosts_leave_that_are_meant_and_none_where_a_name_means_nothing(
+    present: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    pool = Pool("fx", present)
+    change = Change(op="pools.remove_hosts", who="anna", request_id="1", pool="fx", hosts=named)
+    if all(any(means(name, host, present) for host in present) for name in named):
+        stays = tuple(host for host in present if not any(means(name, host, present) for name in named))
+        assert change.apply(pool) == Pool("fx", stays)
+    else:
+        with pytest.raises(RequestRefused):
+            change.apply(pool)
