@@ -444,6 +444,23 @@ class PoolsAddHosts(Write):
     new_hosts: bool = False
 
 
+class PoolsCheck(Params):
+    """`pools.check`: would this pool take these hosts? Changes nothing, and is refused as `pools.add_hosts` would be,
+    or as `pools.create` where there is no such pool. `leaving` are hosts of the pool that are to be taken out before;
+    `new_hosts` as for `pools.add_hosts`."""
+
+    pool: PoolName
+    hosts: Annotated[list[HostPattern], Meta(max_length=100_000)] = []
+    leaving: Annotated[list[HostPattern], Meta(max_length=100_000)] = []
+    new_hosts: bool = False
+
+
+class PoolsCheckResult(Result):
+    """`unchecked` as in `WriteResult`."""
+
+    unchecked: str
+
+
 class PoolsRemoveHosts(Write):
     pool: PoolName
     hosts: HostPatterns
@@ -560,6 +577,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("mask", MaskParams, Role.READER),
         Operation("farm.system_pool", FarmSystemPool, Role.READER),
         Operation("history.list", HistoryList, Role.MANAGER, "see who changed what"),
+        Operation("pools.check", PoolsCheck, Role.MANAGER, "see what pools would take"),
         Operation("pools.create", PoolsCreate, Role.MANAGER, "make pools"),
         Operation("pools.rename", PoolsRename, Role.MANAGER, "rename pools"),
         Operation("pools.delete", PoolsDelete, Role.MANAGER, "delete pools"),
@@ -652,13 +670,18 @@ def _what_is_wrong(operation: Operation, error: Exception) -> str:
     what, _, path = str(error).partition(" - at `$.")
     key = path.partition("`")[0].partition("[")[0]
     if isinstance(error.__cause__, ValueError):
-        # One of the checks above, which are whole clauses.
-        return f"{what[0].upper()}{what[1:].removesuffix('.')}."
+        return sentence(error.__cause__)
     if key in _TYPED:
         return f"The {_TYPED[key]} must be {_MEANT[key]}."
     fields = ", ".join(field.name for field in msgspec.structs.fields(operation.params)) or "none"
     wrong = f"its {key} must be {_MEANT[key]} ({what})" if key in _MEANT else str(error)
     return f"The parameters of {operation.name} are wrong: {wrong}. It takes: {fields}."
+
+
+def sentence(error: ValueError) -> str:
+    """What one of the checks above has found, which is a clause, as a sentence."""
+    what = str(error)
+    return f"{what[0].upper()}{what[1:].removesuffix('.')}."
 
 
 # Parameters that people type, and what they call them.
@@ -678,6 +701,7 @@ _MEANT = {
     "pool": "1 to 64 characters long, all of them visible, with no spaces at either end",
     "new_name": "1 to 64 characters long, all of them visible, with no spaces at either end",
     "hosts": "a list of names and ranges, each at most 1,024 characters long",
+    "leaving": "a list of hosts, each at most 1,024 characters long",
     "description": "a text of at most 1,000 characters",
     "colour": "#rrggbb, or empty",
     "style": "list, compact or complement",

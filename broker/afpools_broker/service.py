@@ -27,7 +27,7 @@ from .job_mask import accepted, job_mask
 from .kept_answers import KeptAnswers, part, with_id
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
-from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint
+from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint, refuse_lookalike
 from .protocol import OPERATIONS, Code, Reading, RequestRefused, Result, Role
 from .snapshot import Snapshot, SnapshotKeeper
 from .store import PoolStore, StoreUnavailable
@@ -188,6 +188,7 @@ class Service:
             "hosts.list": self._typed(protocol.HostsList, self._hosts_list),
             "history.list": self._typed(protocol.HistoryList, self._history_list),
             "farm.system_pool": self._typed(protocol.FarmSystemPool, self._system_pool),
+            "pools.check": self._typed(protocol.PoolsCheck, self._pools_check),
         }
 
     @staticmethod
@@ -617,6 +618,30 @@ class Service:
             case protocol.HistoryUndo():
                 return self._undo(change, params.entry)
         raise TypeError(f"no such write: {params!r}")
+
+    def _pools_check(self, sender: Sender, params: protocol.PoolsCheck) -> protocol.PoolsCheckResult:
+        """What the change that is asked about would be refused for, found out as it would be, on the present picture.
+
+        Raises:
+            RequestRefused: as the change would be.
+        """
+        pools = self._keeper.current.contents.pools
+        current = pools.get(params.pool)
+        kind: type[protocol.PoolsCreate | protocol.PoolsAddHosts]
+        if current is None:
+            op, kind = "pools.create", protocol.PoolsCreate
+            refuse_lookalike(params.pool, pools)
+        else:
+            op, kind = "pools.add_hosts", protocol.PoolsAddHosts
+            leaving = frozenset(params.leaving)
+            current = replace(current, hosts=tuple(host for host in current.hosts if host not in leaving))
+        try:
+            wanted = kind(pool=params.pool, hosts=params.hosts, new_hosts=params.new_hosts, request_id="check")
+        except ValueError as error:
+            raise RequestRefused(Code.BAD_REQUEST, protocol.sentence(error)) from None
+        change = self._change(sender.peer, op, wanted)
+        change.apply(current)
+        return protocol.PoolsCheckResult(unchecked=self._why_unchecked() if change.unchecked and change.hosts else "")
 
     def _choose_system_pool(self, change: Change, pool: str | None, snapshot: Snapshot) -> Change:
         """

@@ -263,6 +263,25 @@ class Client:
         params: Dict[str, Any] = {"pool": name, "hosts": _names("hosts", hosts), **_new_hosts(new_hosts)}
         return self._write("pools.add_hosts", params, if_revision, request_id)
 
+    def check_hosts(
+        self, name: str, hosts: Iterable[str], *, leaving: Iterable[str] = (), new_hosts: bool = False
+    ) -> str:
+        """Whether a pool would take hosts. Changes nothing. Raises what `add_hosts` would, or `create_pool` where there
+        is no such pool.
+
+        Args:
+            name: the pool's.
+            hosts: names and ranges (`pc-[01-40]`).
+            leaving: hosts that are to be taken out of the pool before.
+            new_hosts: as for `add_hosts`.
+
+        Returns:
+            Why nobody could tell whether the farm has these hosts; empty where the broker could.
+        """
+        params: Dict[str, Any] = {"pool": name, "hosts": _names("hosts", hosts), **_new_hosts(new_hosts)}
+        params["leaving"] = _names("leaving", leaving)
+        return self._call("pools.check", params, results.read_check)
+
     def remove_hosts(
         self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:

@@ -403,6 +403,10 @@ def read_write(result: Any) -> WriteResult:
     )
 
 
+def read_check(result: Any) -> str:
+    return _Fields(result, "what a pool would take").text("unchecked")
+
+
 def read_system_pool(result: Any) -> SystemPool:
     f = _Fields(result, "the system pool")
     return SystemPool(f.optional_text("pool"), f.text("state"), f.flag("problem"), f.flag("settled"))

@@ -114,12 +114,54 @@ def test_where_nothing_can_be_checked_the_answer_says_so(
     make: Callable[..., Desk], settings: dict[str, Any], sentence: str
 ) -> None:
     desk = make(**settings)
+    assert desk.ok("pools.check", pool="fx", hosts=["pc-01"])["unchecked"] == sentence
+    assert desk.ok("pools.check", pool="fx", hosts=["pc-01"], new_hosts=True)["unchecked"] == ""
+    assert desk.ok("pools.check", pool="fx")["unchecked"] == ""
     made = desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same")
     assert made["unchecked"] == sentence
     assert desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"])["unchecked"] == ""
     assert desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"], new_hosts=True)["unchecked"] == ""
     desk.see("pc-09")
     assert desk.ok("pools.create", pool="fx", hosts=["pc-01"], request_id="same") == made
+
+
+@pytest.mark.parametrize(
+    ("hosts", "leaving", "code"),
+    [
+        (["gpu-1"], [], Code.UNKNOWN_HOST),
+        (["GPU-01"], [], Code.BAD_REQUEST),
+        (["gpu-02", "GPU-02"], [], Code.BAD_REQUEST),
+        (["gpu-*"], [], Code.BAD_REQUEST),
+        (["GPU-01"], ["gpu-01"], None),
+        (["gpu-[02-03]"], [], None),
+        ([], [], None),
+    ],
+)
+@pytest.mark.parametrize("present", [True, False])
+def test_a_question_is_refused_as_the_change_would_be_and_changes_nothing(
+    desk: Desk, hosts: list[str], leaving: list[str], code: Code | None, present: bool
+) -> None:
+    if present:
+        desk.ok("pools.create", pool="fx", hosts=["gpu-01"])
+    before = desk.ok("pools.list"), desk.ok("history.list")
+    asked = desk.ask("pools.check", pool="fx", hosts=hosts, leaving=leaving)
+    assert (desk.ok("pools.list"), desk.ok("history.list")) == before
+    if code is None or (hosts == ["GPU-01"] and not present):
+        assert asked["result"] == {"unchecked": ""}
+    else:
+        assert asked["error"]["code"] == code
+    if present and leaving:
+        desk.ok("pools.remove_hosts", pool="fx", hosts=leaving)
+    if hosts:
+        made = desk.ask("pools.add_hosts" if present else "pools.create", pool="fx", hosts=hosts)
+        assert made.get("error", {}).get("message") == asked.get("error", {}).get("message")
+
+
+def test_a_question_about_a_new_pool_looks_at_its_name(desk: Desk) -> None:
+    desk.ok("pools.create", pool="fx")
+    for name, code in (("FX", Code.POOL_EXISTS), ("\u3164", Code.BAD_REQUEST)):
+        assert desk.ask("pools.check", pool=name)["error"] == desk.ask("pools.create", pool=name)["error"]
+        assert desk.code("pools.check", pool=name) == code
 
 
 def test_an_old_list_of_renders_says_how_old_it_is(desk: Desk) -> None:

@@ -223,6 +223,8 @@ def test_only_what_was_shown_is_imported(manager: Manager, elsewhere: Client) ->
 
 
 def test_an_import_says_where_its_names_could_not_be_checked(manager: Manager) -> None:
+    shown = manager.write("import/plan", name="f", text="pool,host\nfx,pc-01").json
+    assert shown["unchecked"].startswith("The names could not be checked: this broker has no afserver")
     made = manager.import_file(name="f", text="pool,host\nfx,pc-01").json
     assert made["unchecked"].startswith("The names could not be checked: this broker has no afserver")
     again = manager.import_file(name="f", text="pool,host\nfx,pc-01").json

@@ -743,6 +743,36 @@ def test_pools_are_exported_and_imported_again(page: Page, elsewhere: Client, tm
     assert "pc-20" not in elsewhere.get_pool("gpu").hosts
 
 
+def test_an_import_shows_beforehand_which_names_the_farm_does_not_have(
+    page: Page, elsewhere: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\ncomp,pc-1\nfx,pc-09\nFX ,pc-01\nnight,PC-05\n")
+    go(page, "Import, export")
+    card = page.get_by_role("article", name="Import a file")
+    card.get_by_label("File").set_input_files(file)
+    refusal = card.get_by_role("alert")
+    expect(refusal).to_contain_text("3 pools of the file cannot be imported as a whole:")
+    expect(refusal.get_by_role("listitem")).to_have_text(
+        [
+            "comp: pc-1 is not on the farm, which has pc-[01-20]: did you mean pc-01?",
+            "FX: The name 'FX' looks like that of the pool 'fx', and a job could be sent to the wrong one. Choose "
+            "another name, or change that pool.",
+            "night: PC-05 is in the pool 'night' already, as pc-05: the farm takes both for one machine. Leave it out.",
+        ]
+    )
+    expect(refusal).to_contain_text("If you mean machines that are yet to come, tick the box above.")
+    expect(card.get_by_role("button", name="Make 1 change")).to_be_visible()
+    picture(page, "import-refused")
+    card.get_by_label("Also add machines that are not on the farm").check()
+    expect(refusal.get_by_role("listitem")).to_have_count(2)
+    card.get_by_role("button", name="Make 2 changes").click()
+    expect(page.get_by_text("Imported a part of pools.csv: 2 changes")).to_be_visible()
+    # What was left out is shown again, once.
+    expect(refusal.get_by_role("listitem")).to_have_count(2)
+    assert elsewhere.get_pool("comp").hosts == ("pc-1",)
+
+
 def test_a_file_that_holds_no_pools_is_refused(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("buy more renders")

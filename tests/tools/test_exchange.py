@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools import Pool
+from afpools import Client, Pool, PoolList, UnknownOp
 from afpools_tools.commands.output import CommandError
-from afpools_tools.exchange import as_csv, as_documents, as_json, read_pools
+from afpools_tools.exchange import as_csv, as_documents, as_json, preview, read_pools, steps
 
 FX = Pool("fx", ("pc-01", "pc-02"), "", "Simulation, effects", "#3f7ae0")
 EMPTY = Pool("empty", (), "", "", "")
@@ -172,3 +172,15 @@ def test_names_that_are_written_one_by_one_are_not_counted() -> None:
     names = [f"pc-{number}" for number in range(120_000)]
     (pool,) = read_pools(json.dumps({"pools": [{"name": "fx", "hosts": names}]}), "file.txt")
     assert len(pool.hosts) == 120_000
+
+
+def test_a_broker_that_cannot_check_names_beforehand_is_said_to_be_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **_options: object) -> str:
+        raise UnknownOp("unknown_op", "There is no operation 'pools.check' here.")
+
+    client = Client.__new__(Client)
+    monkeypatch.setattr(Client, "list_pools", lambda self: PoolList((), "0", 0.0))
+    monkeypatch.setattr(Client, "check_hosts", unknown)
+    found = preview(steps(client, [Pool("fx", ("pc-01",), "")], replace=False))
+    assert [step.text for step in found.steps] == ["fx: create with 1 host"]
+    assert found.unchecked.startswith("The names could not be checked: this broker only checks them when")

@@ -16,7 +16,17 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from afpools import AfpoolsError, BadRequest, Client, Pool, PoolExists, UnknownHost, UnknownPool, WriteResult
+from afpools import (
+    AfpoolsError,
+    BadRequest,
+    Client,
+    Pool,
+    PoolExists,
+    UnknownHost,
+    UnknownOp,
+    UnknownPool,
+    WriteResult,
+)
 
 from .commands.output import CommandError, plural, ranges
 
@@ -339,11 +349,22 @@ def known_hosts(client: Client) -> frozenset[str]:
 
 
 class Step(NamedTuple):
-    """One change that brings a pool to what a file has."""
+    """One change that brings a pool to what a file has. `check` changes nothing and raises what `apply` would; it gives
+    a sentence where the names of its hosts cannot be checked, else an empty text."""
 
     pool: str
     text: str
     apply: Callable[[], WriteResult]
+    check: Callable[[], str] = str
+
+
+class Preview(NamedTuple):
+    """What an import would do now: the steps that would be made, why pools would be refused, and a sentence where the
+    names of hosts cannot be checked, else an empty text."""
+
+    steps: tuple[Step, ...]
+    refused: dict[str, AfpoolsError]
+    unchecked: str
 
 
 def steps(client: Client, wanted: Iterable[Pool], *, replace: bool, new_hosts: bool = False) -> list[Step]:
@@ -367,12 +388,19 @@ class _Adding(NamedTuple):
     client: Client
     new_hosts: bool
 
-    def step(self, pool: str, hosts: list[str]) -> Step:
+    def step(self, pool: str, hosts: list[str], leaving: Collection[str] = ()) -> Step:
         return Step(
             pool,
             f"{pool}: + {ranges(hosts)}",
             lambda: self.client.add_hosts(pool, hosts, new_hosts=self.new_hosts),
+            lambda: self.check(pool, hosts, leaving),
         )
+
+    def check(self, pool: str, hosts: Collection[str], leaving: Collection[str] = ()) -> str:
+        try:
+            return self.client.check_hosts(pool, hosts, leaving=leaving, new_hosts=self.new_hosts)
+        except UnknownOp:
+            return "The names could not be checked: this broker only checks them when they are imported. Update it."
 
 
 def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[Step]:
@@ -384,6 +412,7 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
             name,
             f"{name}: create with {plural(len(wanted.hosts), 'host')}",
             lambda: client.create_pool(name, wanted.hosts, **texts, new_hosts=add.new_hosts),
+            lambda: add.check(name, wanted.hosts),
         )
         return
     have, want = set(now.hosts), set(wanted.hosts)
@@ -398,7 +427,8 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
     if extra:
         yield Step(name, f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
     if respelled:
-        yield add.step(name, respelled)
+        coming = set(map(as_afrender_would, respelled))
+        yield add.step(name, respelled, [host for host in extra if as_afrender_would(host) in coming])
     changed = {key: value for key, value in texts.items() if value != getattr(now, key) and (value or replace)}
     if changed:
         yield Step(
@@ -406,6 +436,29 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
             f"{name}: " + ", ".join(f"{key} {value!r}" for key, value in changed.items()),
             lambda: client.update_pool(name, **changed),
         )
+
+
+def preview(steps: Iterable[Step]) -> Preview:
+    """What an import would do now, without doing it.
+
+    Raises:
+        AfpoolsError: for what would end the import.
+    """
+    would: list[Step] = []
+    refused: dict[str, AfpoolsError] = {}
+    unchecked = ""
+    for step in steps:
+        if step.pool in refused:
+            continue
+        try:
+            unchecked = step.check() or unchecked
+        except AfpoolsError as error:
+            if not refuses_pool(error):
+                raise
+            refused[step.pool] = error
+        else:
+            would.append(step)
+    return Preview(tuple(would), refused, unchecked)
 
 
 def refuses_pool(error: AfpoolsError) -> bool:

@@ -152,6 +152,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "farm.system_pool": {},
     "farm.set_system_pool": {"pool": "fx", "request_id": "11"},
     "history.list": {"pool": "fx", "limit": 5, "before": "0"},
+    "pools.check": {"pool": "fx", "hosts": ["PC-[01-03]"], "leaving": ["pc-01"], "new_hosts": False},
     "pools.create": {
         "pool": "gpu",
         "hosts": ["pc-[01-03]"],
@@ -179,6 +180,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "hosts.list": results.read_hosts,
     "mask": results.read_mask,
     "farm.system_pool": results.read_system_pool,
+    "pools.check": results.read_check,
     "history.list": results.read_history,
     "pools.import_native": results.read_native,
 }

@@ -359,6 +359,55 @@ def test_an_import_can_be_tried(manager, pools, tmp_path):
     assert "fx" not in manager("pool", "list").out
 
 
+def test_a_dry_run_says_what_the_import_would_refuse(farm, tmp_path):
+    farm("pool", "create", "fx", "gpu-1")
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\ncomp,pc-1\nfx,GPU-1\nfx,gpu-2\nnight,gpu-3\n")
+    refusals = (
+        "comp: pc-1 is not on the farm, which has pc-01: did you mean pc-01? If you mean a machine that is yet to "
+        "come, add --new.\n"
+        "fx: GPU-1 is in the pool 'fx' already, as gpu-1: the farm takes both for one machine. Leave it out.\n"
+    )
+    tried = farm("pool", "import", file, "--dry-run")
+    assert tried == (
+        1,
+        "night: create with 1 host\n1 change would be made.\n",
+        f"afpools: 2 pools of the file cannot be imported as a whole:\n{refusals}",
+    )
+    assert [pool["name"] for pool in json.loads(farm("pool", "list", "--json").out)] == ["fx"]
+    made = farm("pool", "import", file)
+    assert made.out == "night: create with 1 host\n1 change made.\n"
+    assert made.err == tried.err.replace("cannot", "could not")
+
+
+def test_a_dry_run_takes_what_the_import_would_take_out_before(farm, tmp_path):
+    farm("pool", "create", "fx", "gpu-1", "gpu-2")
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\nfx,GPU-1\n")
+    told = "fx: - gpu-[1-2]\nfx: + GPU-1\n2 changes"
+    assert farm("pool", "import", file, "--replace", "--dry-run").out == f"{told} would be made.\n"
+    assert farm("pool", "import", file, "--replace").out == f"{told} made.\n"
+
+
+def test_a_dry_run_with_machines_that_are_yet_to_come(farm, tmp_path):
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\ncomp,new-1\n")
+    assert farm("pool", "import", file, "--dry-run").status == 1
+    assert farm("pool", "import", file, "--dry-run", "--new") == (
+        0,
+        "comp: create with 1 host\n1 change would be made.\n",
+        "",
+    )
+
+
+def test_a_dry_run_says_that_nothing_could_be_checked(manager, tmp_path):
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\ncomp,pc-01\n")
+    sentence = "The names could not be checked: this broker has no afserver to ask which machines there are.\n"
+    assert manager("pool", "import", file, "--dry-run").err == sentence
+    assert manager("pool", "import", file).err == sentence
+
+
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_standard_input_that_is_not_utf_8_is_refused_in_any_locale(place, tmp_path, locale):
     done = subprocess.run(

@@ -511,43 +511,60 @@ def import_pools(
     with connect(profile, timeout) as client:
         wanted = exchange.read_pools(text, str(file), exchange.known_hosts(client))
         steps = exchange.steps(client, wanted, replace=replace, new_hosts=new)
-        made = 0
-        refused: dict[str, str] = {}
-        unchecked = ""
-        for step in steps:
-            if step.pool in refused:
-                continue
-            try:
-                if not dry_run:
-                    unchecked = step.apply().unchecked or unchecked
-            except AfpoolsError as error:
-                if exchange.refuses_pool(error):
-                    refused[step.pool] = f"{error} {YET_TO_COME}" if isinstance(error, UnknownHost) else str(error)
-                    continue
-                if made:
-                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
-                if isinstance(error, OutcomeUnknown):
-                    raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
-                raise
-            except KeyboardInterrupt:
-                if made:
-                    warn(f"{made} of {plural(len(steps), 'change')} made before this one.")
-                raise CommandError(
-                    f"Interrupted: it is not known whether this change was made.\n{step.text}\n{_IMPORT_AGAIN}"
-                ) from None
-            say(step.text)
-            made += 1
+        if dry_run:
+            done = exchange.preview(steps)
+            for step in done.steps:
+                say(step.text)
+        else:
+            done = _import(steps)
     if not steps:
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
     else:
-        say(f"{plural(made, 'change')} {'would be made' if dry_run else 'made'}.")
-    if unchecked:
-        remark(unchecked)
-    if refused:
+        say(f"{plural(len(done.steps), 'change')} {'would be made' if dry_run else 'made'}.")
+    if done.unchecked:
+        remark(done.unchecked)
+    if done.refused:
         raise CommandError(
-            f"{plural(len(refused), 'pool')} of the file could not be imported as a whole:"
-            + "".join(f"\n{name}: {why}" for name, why in refused.items())
+            f"{plural(len(done.refused), 'pool')} of the file {'cannot' if dry_run else 'could not'} be imported as a "
+            "whole:"
+            + "".join(
+                f"\n{name}: {why}" + f" {YET_TO_COME}" * isinstance(why, UnknownHost)
+                for name, why in done.refused.items()
+            )
         )
+
+
+def _import(steps: list[exchange.Step]) -> exchange.Preview:
+    """Makes the changes, each said when it is made. Returns what came of them."""
+    made: list[exchange.Step] = []
+    refused: dict[str, AfpoolsError] = {}
+    unchecked = ""
+
+    def say_how_far() -> None:
+        if made:
+            warn(f"{len(made)} of {plural(len(steps), 'change')} made before this one.")
+
+    for step in steps:
+        if step.pool in refused:
+            continue
+        try:
+            unchecked = step.apply().unchecked or unchecked
+        except AfpoolsError as error:
+            if exchange.refuses_pool(error):
+                refused[step.pool] = error
+                continue
+            say_how_far()
+            if isinstance(error, OutcomeUnknown):
+                raise CommandError(f"{error}\n{step.text}\n{_IMPORT_AGAIN}") from None
+            raise
+        except KeyboardInterrupt:
+            say_how_far()
+            raise CommandError(
+                f"Interrupted: it is not known whether this change was made.\n{step.text}\n{_IMPORT_AGAIN}"
+            ) from None
+        say(step.text)
+        made.append(step)
+    return exchange.Preview(tuple(made), refused, unchecked)
 
 
 _IMPORT_AGAIN = "Run the same command again: it does whatever is missing by then."

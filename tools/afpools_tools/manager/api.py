@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ from afpools import (
     MaskNotExpressible,
     NativePool,
     OutcomeUnknown,
+    UnknownHost,
 )
 from afpools.profile import Endpoint, Profile
 from afpools_broker.folding import fold
@@ -300,7 +301,14 @@ class Api:
     def plan_import(self, params: ImportFile) -> dict[str, Any]:
         """What importing a file would do."""
         wanted, steps = self._steps(params)
-        return {"pools": wanted, "steps": [step.text for step in steps], "shown": _fingerprint(steps)}
+        found = exchange.preview(steps)
+        return {
+            "pools": wanted,
+            "steps": [step.text for step in found.steps],
+            "refused": _refusals(found.refused),
+            "unchecked": found.unchecked,
+            "shown": _fingerprint(steps),
+        }
 
     def _steps(self, params: ImportFile) -> tuple[int, list[exchange.Step]]:
         """How many pools a file has, and what importing it would do."""
@@ -474,12 +482,18 @@ class Api:
         """Makes pools as a file has them, if that still takes what was shown. Each step is a change of its own: of a
         pool that is refused the rest is left out, any other failure ends the import. Importing again does the rest."""
         changes: list[str] = []
-        refused: dict[str, str] = {}
+        refused: dict[str, AfpoolsError] = {}
+        steps: list[exchange.Step] = []
         unchecked = ""
 
         def result(failed: str = "") -> dict[str, Any]:
-            said = [*(f"{pool}: {why}" for pool, why in refused.items()), failed]
-            return {"changes": changes, "failed": "\n".join(filter(None, said)), "unchecked": unchecked}
+            return {
+                "changes": changes,
+                "steps": len(steps),
+                "refused": _refusals(refused),
+                "failed": failed,
+                "unchecked": unchecked,
+            }
 
         self._imports.add(params.job)
         try:
@@ -500,7 +514,7 @@ class Api:
                 except AfpoolsError as error:
                     if not exchange.refuses_pool(error):
                         return result(str(error))
-                    refused[step.pool] = str(error)
+                    refused[step.pool] = error
         finally:
             self._imports.discard(params.job)
         return result()
@@ -563,6 +577,13 @@ class BadParameter(Exception):
 def _fingerprint(steps: Sequence[exchange.Step]) -> str:
     """Tells whether what would be done is what was shown."""
     return hashlib.sha256("\n".join(step.text for step in steps).encode()).hexdigest()
+
+
+def _refusals(refused: Mapping[str, AfpoolsError]) -> list[dict[str, Any]]:
+    """Why pools of a file are refused; `unknown` where machines are not on the farm, and may be yet to come."""
+    return [
+        {"pool": pool, "message": str(why), "unknown": isinstance(why, UnknownHost)} for pool, why in refused.items()
+    ]
 
 
 def _fingerprint_of(pool: str) -> str:

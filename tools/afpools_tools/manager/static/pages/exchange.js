@@ -56,14 +56,14 @@ function ImportFile() {
   const [over, setOver] = useState(false);
   const asked = useRef(0);
   const job = useRef("");
-  const look = async (content, how, file = name) => {
+  const look = async (content, { how = mode, file = name, coming = anyway } = {}) => {
     const mine = ++asked.current;
     setPlan(null);
     setError("");
     setBusy(content.trim() ? "plan" : "");
     if (!content.trim()) return;
     try {
-      const found = await readLong("import/plan", { name: file, text: content, replace: how === "replace" });
+      const found = await readLong("import/plan", { name: file, text: content, replace: how === "replace", new_hosts: coming });
       if (mine === asked.current) setPlan(found);
     } catch (problem) {
       if (mine === asked.current) setError(problem.message);
@@ -82,30 +82,33 @@ function ImportFile() {
     }
     setName(file.name);
     setText(content);
-    await look(content, mode, file.name);
+    await look(content, { file: file.name });
   };
   const apply = async () => {
     setError("");
     setBusy("import");
     job.current = newName();
-    let refusal;
+    let refusal, left;
     try {
       const made = await act("import/apply", {
         name, text, replace: mode === "replace", new_hosts: anyway, shown: plan.shown, job: job.current,
       });
       refusal = made.failed;
+      left = made.refused.length > 0;
       const count = plural(made.changes.length, "change");
       if (made.changes.length) {
-        done(refusal ? `Imported a part of ${name}: ${count}` : `Imported ${name}: ${count}`, made.changes, made.unchecked);
+        const part = refusal || left ? `a part of ${name}` : name;
+        done(`Imported ${part}: ${count}`, made.changes, made.unchecked);
       }
-      if (refusal) refusal = `${number(made.changes.length)} of ${plural(plan.steps.length, "change")} made before this: ${refusal}`;
+      if (refusal) refusal = `${number(made.changes.length)} of ${plural(made.steps, "change")} made before this: ${refusal}`;
     } catch (problem) {
       refusal = problem.code === "manager_gone" ? `${problem.message} It is not known how much was imported.` : problem.message;
     }
     setBusy("");
-    if (refusal) {
-      await look(text, mode);
-      setError(refusal);
+    if (refusal || left) {
+      // What was refused is shown with what is left to do.
+      await look(text);
+      if (refusal) setError(refusal);
       return;
     }
     setPlan(null);
@@ -129,17 +132,24 @@ function ImportFile() {
       <span>${name || "Choose a file, or drop one here"}</span>
     </label>
     <${Choice} label="How" value=${mode} options=${[["add", "Only add"], ["replace", "Also remove what is not in the file"]]}
-      onChange=${(value) => { setMode(value); look(text, value); }} />
-    <label class="check"><input type="checkbox" checked=${anyway} onChange=${(event) => setAnyway(event.target.checked)} />
+      onChange=${(value) => { setMode(value); look(text, { how: value }); }} />
+    <label class="check"><input type="checkbox" checked=${anyway}
+        onChange=${({ target }) => { setAnyway(target.checked); look(text, { coming: target.checked }); }} />
       <span>Also add machines that are not on the farm: they are yet to come</span></label>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${busy === "plan" && html`<${Loading}>Looking at what would change…</${Loading}>`}
     ${busy === "import" && html`<div class="buttons" role="status"><span class="muted">Importing ${name}…</span>
       <button onClick=${cancel} title="Ends after the change under way">Cancel</button></div>`}
     ${plan && busy !== "import" && html`<div class="stack tight" aria-live="polite">
+      ${plan.refused.length > 0 && html`<div class="stack tight error" role="alert">
+        <p>${plural(plan.refused.length, "pool")} of the file cannot be imported as a whole:</p>
+        <ul class="steps">${plan.refused.map(({ pool, message }) => html`<li key=${pool}><b>${breakable(pool)}</b>: ${breakable(message)}</li>`)}</ul>
+        ${plan.refused.some(({ unknown }) => unknown) && html`<p>If you mean machines that are yet to come, tick the box above.</p>`}
+      </div>`}
+      ${plan.unchecked && html`<p class="hint">${plan.unchecked}</p>`}
       ${plan.steps.length ? html`<ul class="steps">${plan.steps.map((step) => html`<li key=${step} class="mono">${breakable(step)}</li>`)}</ul>
         <div class="buttons"><button class="primary" disabled=${!may("pools.create")} onClick=${apply}>Make ${plural(plan.steps.length, "change")}</button></div>`
-        : html`<p class="good">Nothing to do: ${plural(plan.pools, "pool")} as in the file.</p>`}
+        : !plan.refused.length && html`<p class="good">Nothing to do: ${plural(plan.pools, "pool")} as in the file.</p>`}
     </div>`}
   </article>`;
 }
