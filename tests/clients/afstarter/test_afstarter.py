@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer, afserver, renders_answer
+from tests.clients.large_pools import assert_kept_on_large, grow
 from tests.studio import Studio, studio
 
 from afpools import Client, Profile
@@ -125,6 +126,17 @@ def test_the_job_that_arrives_is_kept_on_the_chosen_pool(workstation: Workstatio
     (job,) = workstation.farm.jobs
     assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?!pc-0[13]$).*", "regex")
     assert json.loads(job["custom_data"])["afpools"]["pool"] == "fx"
+
+
+def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(workstation: Workstation) -> None:
+    with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
+        grow(workstation.farm, client)
+    scene = f"scene={workstation.scene}"
+    sent, refused = workstation.run(scene, "asked", "choose=large", "start", "see", "choose=too large", "start", "see")
+    assert "successfully sent" in sent["command"]
+    (job,) = workstation.farm.jobs
+    assert_kept_on_large(job)
+    assert "bytes are more than afserver takes" in refused["command"]
 
 
 def test_no_pool_is_the_stock_program(workstation: Workstation) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer, renders_answer
+from tests.clients.large_pools import LARGE, TOO_LARGE, assert_kept_on_large, make_pools
 from tests.clients.scripted_broker import Script, ScriptedBroker
 from tests.clients.scripted_broker import Studio as ScriptedStudio
 from tests.studio import Studio
@@ -78,6 +79,25 @@ def test_a_mask_that_cgru_would_leave_out_is_refused(
     blender.choose(pool="fx")
     assert "'pc-0[1' cannot be read by CGRU" in blender.submit()["error"]
     assert farm.jobs == []
+
+
+def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
+) -> None:
+    with manager(open_studio) as client:
+        make_pools(client)
+        client.register_hosts([*LARGE, *TOO_LARGE])
+    blender = start_blender(cgru, open_studio.profile("anna"))
+    assert blender.enable(name="cgru_tools")
+    blender.wait_for_pools()
+    blender.choose(pool="large")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    (job,) = farm.jobs
+    assert_kept_on_large(job)
+    saved = copies(tmp_path)
+    blender.choose(pool="too large")
+    assert "bytes are more than afserver takes" in blender.submit()["error"]
+    assert (len(farm.jobs), copies(tmp_path)) == (1, saved)
 
 
 def test_a_job_without_a_pool_is_as_the_stock_submitter_makes_it(

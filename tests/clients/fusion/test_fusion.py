@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer, afserver, renders_answer
+from tests.clients.large_pools import assert_kept_on_large, grow
 from tests.studio import Studio, studio
 
 from afpools import Client, Profile
@@ -122,6 +123,18 @@ def test_a_pool_that_can_run_nothing_is_asked_about_before_anything_is_saved(fus
     assert ("SAVED" in shown, fusion.farm.jobs) == (False, [])
     assert "Successfully Submitted." in fusion.submit({"render_pool": {"pick": "night"}, **OK}, {}, {})
     assert len(fusion.farm.jobs) == 1
+
+
+def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(fusion: Workstation) -> None:
+    with Client(Profile.load(str(fusion.profile)), timeout=30) as client:
+        grow(fusion.farm, client)
+    warm(fusion)
+    assert "Successfully Submitted." in fusion.submit({"render_pool": {"pick": "large"}, **OK}, {})
+    (job,) = fusion.farm.jobs
+    assert_kept_on_large(job)
+    refused = fusion.submit({"render_pool": {"pick": "too large"}, **OK}, {})
+    assert "bytes are more than afserver takes" in refused
+    assert ("SAVED" in refused, len(fusion.farm.jobs)) == (False, 1)
 
 
 def test_no_pool_is_the_stock_script(fusion: Workstation) -> None:

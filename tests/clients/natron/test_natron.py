@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer, afserver, renders_answer
+from tests.clients.large_pools import assert_kept_on_large, grow
 from tests.studio import Studio, studio
 
 from afpools import Client, Profile
@@ -233,6 +234,15 @@ def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Wo
     assert asked[2:] == ["fx, 2 of 2 online", "gpu (new), 1 of 1 online", "night, no machine on the farm"]
     assert said == [warning]
     assert natron.fenced[0]["pool"] == "night"
+
+
+def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(natron: Workstation) -> None:
+    with Client(Profile.load(str(natron.profile)), timeout=30) as client:
+        grow(natron.farm, client)
+    (said,) = natron.run(*START, 'choose(one, "large")', SEND, 'choose(one, "too large")', SEND, "see(messages())")
+    (job,) = natron.farm.jobs
+    assert_kept_on_large(job)
+    assert ["bytes are more than afserver takes" in message for message in said] == [True]
 
 
 def test_what_an_older_version_saved_with_a_project_is_still_a_pools_name(natron: Workstation) -> None:
