@@ -63,7 +63,7 @@ lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for everything under
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients
 
 bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
-	$(BIN)/python -m afpools_tools.bench
+	$(BIN)/python -m tests.bench_broker
 	@echo
 	$(BIN)/python -m tests.bench_clients
 	@echo

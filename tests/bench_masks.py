@@ -40,7 +40,7 @@ from afpools_broker.service import Sender, Service, Statistics
 from afpools_broker.snapshot import Snapshot, SnapshotKeeper
 from afpools_broker.store import open_store
 from afpools_tools.commands.output import table
-from afpools_tools.commands.up import make_state
+from afpools_tools.setup import make_state
 
 BOTH: tuple[Dialect, ...] = ("regex", "find")
 STYLES: tuple[Style, ...] = ("list", "compact", "complement")

@@ -18,7 +18,7 @@ from tests.studio import Studio, studio
 from afpools import Client, OutcomeUnknown
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
-from afpools_tools.commands.manager import Serving, listen
+from afpools_tools.manager.serving import Serving, listen
 
 
 def token_in(address: str) -> str:

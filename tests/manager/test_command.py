@@ -16,8 +16,7 @@ from tests.command import environment, run, running
 from tests.studio import Studio
 
 from afpools_broker.protocol import Role
-from afpools_tools.commands import manager as command
-from afpools_tools.commands.output import CommandError
+from afpools_tools.manager import serving
 
 from .conftest import Manager, token_in, until
 
@@ -100,7 +99,7 @@ def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:
 
 
 def test_each_manager_has_an_address_that_nobody_can_foresee() -> None:
-    with command.listen(None) as first, command.listen(None) as second:
+    with serving.listen(None) as first, serving.listen(None) as second:
         hosts = [listening.getsockname()[0] for listening in (first, second)]
         assert all(host.startswith("127.") for host in hosts)
         assert len({*hosts, "127.0.0.1"}) == 3
@@ -110,28 +109,28 @@ def test_where_its_port_is_taken_everywhere_it_takes_another(monkeypatch: pytest
     with socket.socket() as other:
         other.bind(("0.0.0.0", 0))
         other.listen()
-        monkeypatch.setattr(command, "DEFAULT_PORT", other.getsockname()[1])
-        with command.listen(None) as listening:
-            assert listening.getsockname()[1] != command.DEFAULT_PORT
+        monkeypatch.setattr(serving, "DEFAULT_PORT", other.getsockname()[1])
+        with serving.listen(None) as listening:
+            assert listening.getsockname()[1] != serving.DEFAULT_PORT
 
 
 def test_where_there_is_127_0_0_1_only_it_takes_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    listen_at = command._listen_at
+    listen_at = serving._listen_at
 
     def as_on_macos(host: str, port: int) -> socket.socket:
         if host != "127.0.0.1":
             raise OSError(errno.EADDRNOTAVAIL, "Can't assign requested address")
         return listen_at(host, port)
 
-    monkeypatch.setattr(command, "_listen_at", as_on_macos)
-    with command.listen(None) as listening:
+    monkeypatch.setattr(serving, "_listen_at", as_on_macos)
+    with serving.listen(None) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
 def test_two_managers_do_not_get_one_port() -> None:
-    with command.listen(0) as first:
+    with serving.listen(0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(CommandError, match=f"Port {port}"), command.listen(port):
+        with pytest.raises(serving.CannotListen, match=f"Port {port}"), serving.listen(port):
             pass
 
 
@@ -144,7 +143,7 @@ def test_without_a_profile_it_says_what_to_do(tmp_path: Path) -> None:
 def test_the_token_is_not_in_what_the_browser_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    command.open_browser(lambda used: "http://127.0.0.1:5580/#token=secret", tmp_path / "open.html")
+    serving.open_browser(lambda used: "http://127.0.0.1:5580/#token=secret", tmp_path / "open.html")
     assert "secret" not in opened[0]
     file = Path(opened[0].removeprefix("file://"))
     assert "#token=secret" in file.read_text()

@@ -20,8 +20,7 @@ from tests.studio import Studio, studio
 from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
-from afpools_tools.commands import manager as command
-from afpools_tools.manager import scan_job
+from afpools_tools.manager import scan_job, serving
 from afpools_tools.network.addresses import ThisMachine
 
 from .browser import Watched, chromium, picture
@@ -1099,7 +1098,7 @@ def test_the_browser_is_opened_by_way_of_a_file(
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     file = tmp_path / "open.html"
-    command.open_browser(manager.new_address, file)
+    serving.open_browser(manager.new_address, file)
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(opened[0])
@@ -1348,7 +1347,7 @@ def test_who_had_the_usual_address_before_gets_no_token(
             page.goto(f"http://127.0.0.1:{port}/")
             page.wait_for_function("window.ready")
             server.shutdown()
-        monkeypatch.setattr(command, "DEFAULT_PORT", port)
+        monkeypatch.setattr(serving, "DEFAULT_PORT", port)
         with running(place.profile("anna", Role.MANAGER), None) as manager:
             assert manager.port == port
             page.goto(manager.address)

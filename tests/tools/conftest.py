@@ -14,7 +14,7 @@ from tests.studio import Studio, studio
 
 from afpools_broker.protocol import Role
 from afpools_tools import cli
-from afpools_tools.commands.up import make_state
+from afpools_tools.setup import make_state
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.studio import Studio
 
 from afpools_broker.protocol import Role
 from afpools_tools import cli
-from afpools_tools.commands.output import ProfileOption, TimeoutOption
+from afpools_tools.commands.options import ProfileOption, TimeoutOption
 from afpools_tools.commands.parameters import plain
 
 # Each takes longer to import than a reading command should take in all, or a good part of that.

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools import Client, Pool, PoolList, UnknownOp
-from afpools_tools.commands.output import CommandError
-from afpools_tools.exchange import as_csv, as_documents, as_json, preview, read_pools, steps
+from afpools_tools.exchange import ExchangeError, as_csv, as_documents, as_json, preview, read_pools, steps
 
 FX = Pool("fx", ("pc-01", "pc-02"), "", "Simulation, effects", "#3f7ae0")
 EMPTY = Pool("empty", (), "", "", "")
@@ -128,7 +127,7 @@ def test_the_earlier_server_s_documents_are_read() -> None:
     ],
 )
 def test_a_file_that_is_something_else_is_refused_with_a_sentence(text: str, said: str) -> None:
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(ExchangeError) as refused:
         read_pools(text, "file.txt")
     assert str(refused.value).startswith("file.txt")
     assert said in str(refused.value)
@@ -163,7 +162,7 @@ def test_ranges_are_counted_before_the_first_is_expanded(text: str, said: str, m
         raise AssertionError("It was expanded.")
 
     monkeypatch.setattr("afpools_broker.hosts.expand", expand)
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(ExchangeError) as refused:
         read_pools(text, "file.txt")
     assert said in str(refused.value)
 

@@ -14,6 +14,7 @@ from afpools import AfpoolsError
 
 from .commands.output import fail
 from .commands.parameters import plain, read_plainly
+from .errors import ToolError
 
 
 class _Command(NamedTuple):
@@ -127,28 +128,14 @@ def _root(
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """What a command may raise that is nobody's defect, besides the client library's errors; imported when needed."""
+    """What the broker's modules may raise that is nobody's defect; imported when it is needed."""
     from afpools_broker.config import ConfigError
     from afpools_broker.files import CredentialError
     from afpools_broker.listeners import ListenError
     from afpools_broker.store import Irreconcilable, StoreUnavailable
     from afpools_broker.store.archive import ArchiveError
 
-    from .commands.output import CommandError
-    from .credentials.files import AuthorityError
-    from .network.addresses import ScanError
-
-    return (
-        ArchiveError,
-        AuthorityError,
-        CommandError,
-        ConfigError,
-        CredentialError,
-        Irreconcilable,
-        ListenError,
-        ScanError,
-        StoreUnavailable,
-    )
+    return ArchiveError, ConfigError, CredentialError, Irreconcilable, ListenError, StoreUnavailable
 
 
 def main() -> None:
@@ -160,7 +147,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not isinstance(error, AfpoolsError) and not isinstance(error, _expected()):
+        if not isinstance(error, (AfpoolsError, ToolError)) and not isinstance(error, _expected()):
             raise
         fail(str(error))
         sys.exit(1)

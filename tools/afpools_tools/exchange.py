@@ -28,7 +28,8 @@ from afpools import (
     WriteResult,
 )
 
-from .commands.output import CommandError, plural, ranges
+from .errors import ToolError
+from .words import plural, ranges
 
 COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
 
@@ -40,6 +41,10 @@ _LONGEST_DESCRIPTION = 1000  # characters, as `protocol.Description`
 MAX_HOSTS_FROM_RANGES = 500_000
 """The ranges of one file may make as many hosts together: five times the largest farm we measure with. It takes about a
 second to make them. Names that are written one by one are not counted: the file itself limits them."""
+
+
+class ExchangeError(ToolError):
+    """A file of pools cannot be used."""
 
 
 # --- from and to text -----------------------------------------------------------------------------------------------
@@ -56,7 +61,7 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
             anything, and what was exported must come back.
 
     Raises:
-        CommandError: it is none of these, or something in it makes no sense.
+        ExchangeError: it is none of these, or something in it makes no sense.
     """
     text = text.removeprefix("\ufeff")
     if text.lstrip()[:1] not in ("{", "[", ""):
@@ -65,7 +70,7 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
     for number, entry in enumerate(_json_entries(text, where), 1):
         pool = _read_pool(entry, number, where)
         if pool.name in wanted:
-            raise CommandError(f"{where}: the pool {pool.name!r} is there twice.")
+            raise ExchangeError(f"{where}: the pool {pool.name!r} is there twice.")
         wanted[pool.name] = pool
     return _expanded(wanted.values(), known)
 
@@ -98,12 +103,12 @@ def _expanded(pools: Collection[_Wanted], known: frozenset[str]) -> list[Pool]:
             in_pool += made
             in_file += made
             if in_pool > MAX_HOSTS_PER_CHANGE:
-                raise CommandError(
+                raise ExchangeError(
                     f"{at}: with {pattern!r} the ranges of the pool {pool.name!r} make more than "
                     f"{MAX_HOSTS_PER_CHANGE:,} hosts. Look for a mistyped digit."
                 )
             if in_file > MAX_HOSTS_FROM_RANGES:
-                raise CommandError(
+                raise ExchangeError(
                     f"{at}: with {pattern!r} the ranges of this file make more than {MAX_HOSTS_FROM_RANGES:,} hosts. "
                     "Split the file, or look for a mistyped digit."
                 )
@@ -174,13 +179,13 @@ def _json_entries(text: str, where: str) -> list[Any]:
         except (ValueError, RecursionError):
             document = None
         if document is None:
-            raise CommandError(f"{where} is not JSON: {error}.") from None
+            raise ExchangeError(f"{where} is not JSON: {error}.") from None
     earlier = document if isinstance(document, list) else [document]
     if earlier and all(isinstance(entry, dict) and isinstance(entry.get("clients"), list) for entry in earlier):
         return [_from_earlier(entry) for entry in earlier]
     entries = document.get("pools") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise CommandError(f"{where} has no list of pools. It must look like what `afpools pool export` writes.")
+        raise ExchangeError(f"{where} has no list of pools. It must look like what `afpools pool export` writes.")
     return entries
 
 
@@ -198,24 +203,24 @@ def _csv_pools(text: str, where: str) -> Collection[_Wanted]:
     try:
         columns = [name.strip().lower() for name in next(rows)]
         if not {"pool", "host"} <= set(columns) <= set(_CSV_COLUMNS):
-            raise CommandError(
+            raise ExchangeError(
                 f"{where} is neither JSON nor CSV with the columns {', '.join(_CSV_COLUMNS)}; its first line is "
                 f"{first[:60]!r}."
             )
         if len(set(columns)) < len(columns):
-            raise CommandError(f"{where}, line 1: a column is there twice: {', '.join(columns)}.")
+            raise ExchangeError(f"{where}, line 1: a column is there twice: {', '.join(columns)}.")
         line = rows.line_num + 1
         for cells in rows:
             _read_row(cells, columns, f"{where}, line {line}", line, found)
             line = rows.line_num + 1
     except csv.Error as error:
-        raise CommandError(f"{where} is not CSV: {error}, in line {rows.line_num}.") from None
+        raise ExchangeError(f"{where} is not CSV: {error}, in line {rows.line_num}.") from None
     return found.values()
 
 
 def _read_row(cells: list[str], columns: list[str], at: str, line: int, found: dict[str, _Wanted]) -> None:
     if any(cell.strip() for cell in cells[len(columns) :]):
-        raise CommandError(
+        raise ExchangeError(
             f"{at}: {len(cells)} cells under {len(columns)} columns, {cells[len(columns)]!r} is one too many. A text "
             "that holds the separator must stand in quotes."
         )
@@ -233,7 +238,7 @@ def _read_row(cells: list[str], columns: list[str], at: str, line: int, found: d
         value = _CHECKS[key](values[key], at)
         before, its_line = pool.texts.get(key, ("", 0))
         if value and before and value != before:
-            raise CommandError(
+            raise ExchangeError(
                 f"{at}: the pool {name!r} has the {key} {value!r} here, and {before!r} in line {its_line}. Give it one."
             )
         if value and not before:
@@ -242,15 +247,15 @@ def _read_row(cells: list[str], columns: list[str], at: str, line: int, found: d
 
 def _read_pool(entry: Any, number: int, where: str) -> _Wanted:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
-        raise CommandError(f"{where}: pool number {number} has no name.")
+        raise ExchangeError(f"{where}: pool number {number} has no name.")
     name = _checked_name(entry["name"], where)
     at = f"{where}: the pool {name!r}"
     if unknown := entry.keys() - {"name", "hosts", *_TEXTS}:
-        raise CommandError(f"{at} has {unknown.pop()!r}, which no pool has.")
+        raise ExchangeError(f"{at} has {unknown.pop()!r}, which no pool has.")
     hosts = entry.get("hosts", [])
     texts = {key: entry.get(key, "") for key in _TEXTS}
     if not isinstance(hosts, list) or not all(isinstance(value, str) for value in (*hosts, *texts.values())):
-        raise CommandError(f"{at} must have a list of names as hosts, and texts beside it.")
+        raise ExchangeError(f"{at} must have a list of names as hosts, and texts beside it.")
     pool = _Wanted(name)
     pool.hosts = [(host, at) for host in hosts]
     pool.texts = {key: (_CHECKS[key](texts[key], at), 0) for key in _TEXTS}
@@ -268,12 +273,12 @@ def _checked_name(name: str, at: str) -> str:
     from afpools_broker.protocol import PoolName
 
     if not name:
-        raise CommandError(f"{at}: the pool has no name.")
+        raise ExchangeError(f"{at}: the pool has no name.")
     _check_characters(name, at)
     try:
         return msgspec.convert(name, PoolName)
     except msgspec.ValidationError:
-        raise CommandError(
+        raise ExchangeError(
             f"{at}: {name!r} cannot be a pool's name, which has at most 64 characters, none of them invisible, and no "
             "blank at either end."
         ) from None
@@ -282,7 +287,7 @@ def _checked_name(name: str, at: str) -> str:
 def _checked_description(description: str, at: str) -> str:
     _check_characters(description, at)
     if len(description) > _LONGEST_DESCRIPTION:
-        raise CommandError(
+        raise ExchangeError(
             f"{at}: a description of {len(description):,} characters; the broker takes {_LONGEST_DESCRIPTION:,}."
         )
     return description
@@ -290,7 +295,7 @@ def _checked_description(description: str, at: str) -> str:
 
 def _checked_colour(colour: str, at: str) -> str:
     if not COLOUR.fullmatch(colour):
-        raise CommandError(f"{at}: {colour!r} is not a colour: write it like '#3a7bd5'.")
+        raise ExchangeError(f"{at}: {colour!r} is not a colour: write it like '#3a7bd5'.")
     return colour
 
 
@@ -309,7 +314,7 @@ def _members(hosts: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[s
         try:
             found.update(dict.fromkeys(expand(patterns, known)))
         except RequestRefused as error:
-            raise CommandError(f"{at}: {error.message}") from None
+            raise ExchangeError(f"{at}: {error.message}") from None
     return tuple(found)
 
 
@@ -319,7 +324,7 @@ def _check_characters(text: str, at: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise CommandError(
+        raise ExchangeError(
             f"{at}: {text!r} holds {text[error.start]!r}, which is half of a character. Write the whole character."
         ) from None
 

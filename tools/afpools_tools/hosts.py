@@ -1,4 +1,4 @@
-"""Hosts that are in pools and that no render answers for: finding them, and putting others in their place.
+"""Hosts by name: as people type them, those that no render answers for, and others in their place.
 
 Strategy: each pool is a change of its own, in the history as any other. The new host is added before the old one is
 taken out, so that a pool is never short of one, and whatever was interrupted can be done again: a pool that is done
@@ -7,12 +7,20 @@ does not have the old host any more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from afpools import Client, HostList, HostSummary
 
-from .commands.output import STALE_FARM, CommandError
+from .errors import ToolError
+
+# Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
+STALE, STALE_FARM = 5, 60
+
+
+class HostError(ToolError):
+    """No host is known by this name, or none can be."""
 
 
 class Made(Protocol):
@@ -36,6 +44,31 @@ class Step(NamedTuple):
     changes: tuple[str, ...]
 
 
+def split_hosts(arguments: Iterable[str]) -> list[str]:
+    """Host names and ranges as people type them, where commas part them as well: `a,pc-[1,3]` is `a` and `pc-[1,3]`."""
+    return [part for text in arguments for part in re.split(r"[,\s]+(?![^\[]*\])", text) if part]
+
+
+def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]:
+    """The names that host names and ranges stand for.
+
+    Args:
+        patterns: names and ranges.
+        leaving: they are to be taken out of pools, where names stand that could not be entered today.
+
+    Raises:
+        HostError: one of them is neither a name nor a range, or they stand for too many.
+    """
+    # ClusterShell takes longer to import than most commands take in all.
+    from afpools_broker.hosts import expand
+    from afpools_broker.protocol import RequestRefused
+
+    try:
+        return list(expand(list(patterns), leaving=leaving))
+    except RequestRefused as refusal:
+        raise HostError(refusal.message) from None
+
+
 def is_farm_known(hosts: HostList) -> bool:
     """Whether afserver has said lately which renders there are."""
     return hosts.farm_age is not None and hosts.farm_age <= STALE_FARM
@@ -50,7 +83,7 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
     """The host of this name, whatever its case where that leaves no doubt.
 
     Raises:
-        CommandError: there is none.
+        HostError: there is none.
     """
     by_name = {host.name: host for host in hosts}
     if name in by_name:
@@ -62,7 +95,7 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
     from afpools_broker.nearest import nearest
 
     guess = nearest(name, by_name)
-    raise CommandError(f"No host {name} is known." + (f" Did you mean {guess}?" if guess else ""))
+    raise HostError(f"No host {name} is known." + (f" Did you mean {guess}?" if guess else ""))
 
 
 def entered_as(present: Iterable[str], hosts: Collection[str], known: Collection[str]) -> list[str]:

@@ -17,7 +17,7 @@ from tests.studio import Studio, studio
 
 from afpools import Client, Profile
 from afpools_broker.protocol import Role
-from afpools_tools.commands.bundle import write_blender_zip
+from afpools_tools.plugins.bundle import write_blender_zip
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -18,7 +18,7 @@ from afpools import ProfileError, transport
 from afpools.profile import Profile
 from afpools_broker import config
 from afpools_broker.config import Config, ConfigError
-from afpools_tools.commands import init
+from afpools_tools import setup
 
 # --- broker.toml ----------------------------------------------------------------------------------------------------
 
@@ -114,12 +114,12 @@ def _init(folder: Path) -> Iterator[Check]:
 
     def check(data: bytes) -> None:
         name, store, farm = [*data.decode("utf-8", "replace").split("\0"), "", ""][:3]
-        answers = init.Answers(name=name, store=f"sqlite:///{store}", farm=farm)
+        answers = setup.Answers(name=name, store=f"sqlite:///{store}", farm=farm)
         try:
             wanted = answers.settings(folder)
         except ConfigError:
             return
-        file.write_text(init.render(answers), encoding="utf-8")
+        file.write_text(setup.render(answers), encoding="utf-8")
         assert config.load(file, {}) == wanted
 
     yield check

@@ -15,7 +15,6 @@ from afpools import Pool, pool_menu
 from afpools_broker import folding, hosts
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_tools import exchange
-from afpools_tools.commands.output import CommandError
 from afpools_tools.network import scan
 
 # --- pools ----------------------------------------------------------------------------------------------------------
@@ -32,7 +31,7 @@ def check_import(data: bytes) -> None:
     """A file is understood as a whole or not at all; what was understood can be written and read again."""
     try:
         pools = exchange.read_pools(data.decode("utf-8", "replace"), "pools.csv", _KNOWN)
-    except CommandError as error:
+    except exchange.ExchangeError as error:
         assert str(error).startswith("pools.csv")
         return
     assert len({pool.name for pool in pools}) == len(pools)

@@ -84,7 +84,7 @@ def test_a_wheel_brings_the_plug_ins(afpools: Afpools, tmp_path: Path) -> None:
     pip("wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    script = "import sys; from pathlib import Path; from afpools_tools.commands.bundle import write_blender_zip; "
+    script = "import sys; from pathlib import Path; from afpools_tools.plugins.bundle import write_blender_zip; "
     script += "write_blender_zip(Path(sys.argv[1]), 'afanasy_pools'); print(sys.modules['afpools_tools'].__file__)"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "wheel.zip"],

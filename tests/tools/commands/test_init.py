@@ -14,9 +14,9 @@ from tests.command import environment, terminal
 
 from afpools_broker.broker import Broker
 from afpools_broker.config import load
-from afpools_tools.commands.init import Answers, render
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.network.addresses import own_names
+from afpools_tools.setup import Answers, render
 
 HERE = ("--yes", "--address", "127.0.0.1")
 

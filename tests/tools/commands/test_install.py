@@ -15,8 +15,9 @@ from tests.command import Result
 
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
+from afpools_tools.plugins import catalogue
 from afpools_tools.plugins import install as plugin_files
-from afpools_tools.plugins.sources import plugin_sources
+from afpools_tools.plugins.sources import PluginError, plugin_sources
 
 Afpools = Callable[..., Result]
 
@@ -68,7 +69,7 @@ def test_a_second_run_writes_nothing_and_an_update_removes_what_is_gone(afpools:
     again = afpools("install", "blender")
     assert (again.status, "0 files to write" in again.out) == (0, True)
     place = home / BLENDER_45
-    plugin = plugin_files.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
+    plugin = catalogue.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
     older = place / "afanasy_pools/older.py"
     older.write_text("# of the version before")
     receipt = plugin_files.read_receipt(plugin, place)
@@ -119,7 +120,7 @@ def test_an_update_that_was_broken_off_can_be_done_again(
 ) -> None:
     place = home / BLENDER_45
     afpools("install", "blender", "--yes", "--into", place)
-    plugin = plugin_files.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
+    plugin = catalogue.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
     receipt = plugin_files.read_receipt(plugin, place)
     assert receipt
     files = dict(receipt.files)
@@ -223,7 +224,7 @@ def test_a_profile_is_put_where_the_plug_in_looks_and_for_its_owner_alone(afpool
 def test_blenders_folders_are_where_its_manual_says(platform: str, base: str, tmp_path: Path) -> None:
     for name in ("4.2", "4.1", "10.0", "config", "2.79", "2.83"):
         (tmp_path / base / name).mkdir(parents=True)
-    places = plugin_files.blender_places(tmp_path, {"APPDATA": str(tmp_path / "roaming")}, platform)
+    places = catalogue.blender_places(tmp_path, {"APPDATA": str(tmp_path / "roaming")}, platform)
     assert [str(place.relative_to(tmp_path / base)) for place in places] == [
         "10.0/extensions/user_default",
         "4.2/extensions/user_default",
@@ -233,13 +234,13 @@ def test_blenders_folders_are_where_its_manual_says(platform: str, base: str, tm
 
 
 def test_cgru_is_recognised_by_its_af_py(tmp_path: Path) -> None:
-    with pytest.raises(plugin_files.CommandError, match="CGRU_LOCATION"):
-        plugin_files.cgru_place(None, {})
-    with pytest.raises(plugin_files.CommandError, match="is not CGRU"):
-        plugin_files.cgru_place(None, {"CGRU_LOCATION": str(tmp_path)})
+    with pytest.raises(PluginError, match="CGRU_LOCATION"):
+        catalogue.cgru_place(None, {})
+    with pytest.raises(PluginError, match="is not CGRU"):
+        catalogue.cgru_place(None, {"CGRU_LOCATION": str(tmp_path)})
     (tmp_path / "afanasy/python").mkdir(parents=True)
     (tmp_path / "afanasy/python/af.py").touch()
-    assert plugin_files.cgru_place(tmp_path, {}) == tmp_path
+    assert catalogue.cgru_place(tmp_path, {}) == tmp_path
 
 
 @pytest.mark.heavy

@@ -16,8 +16,8 @@ import pytest
 from tests.command import AFPOOLS, Result, environment, run, running, terminal
 
 from afpools_broker.config import load
-from afpools_tools.commands.up import make_state
 from afpools_tools.credentials.authority import Authority
+from afpools_tools.setup import make_state
 
 heavy = pytest.mark.heavy
 ANY_PORTS = ("--curve-port", 0, "--tls-port", 0)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from .output import CommandError, plural, say, warn
-from .repair import ConfigOption, open_configured
+from ..words import plural
+from .options import CommandError, ConfigOption, open_configured
+from .output import say, warn
 
 if TYPE_CHECKING:
     from afpools_broker.store import PoolStore

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..plugins.sources import library_sources, plugin_sources, source_files
-from .output import CommandError
+from ..plugins.bundle import write_blender_zip
+from ..plugins.catalogue import blender_manifest
+from .options import CommandError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-
-# The earliest that a zip can say. The same sources make the same bytes, whenever and wherever.
-_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @app.callback()
@@ -30,35 +26,10 @@ def blender(
     ] = None,
 ) -> None:
     """The Blender add-on as a zip that "Install from Disk" takes, in Blender 2.83 and newer."""
-    sources = plugin_sources("blender")
-    manifest = tomllib.loads((sources / "blender_manifest.toml").read_text(encoding="utf-8"))
+    manifest = blender_manifest()
     path = output or Path(f"{manifest['id']}-{manifest['version']}.zip")
     try:
         write_blender_zip(path, manifest["id"])
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
     typer.echo(path)
-
-
-def write_blender_zip(path: Path, name: str) -> None:
-    """Writes the add-on with the library as its sub-package.
-
-    Everything is in one folder: an extension may have its files in a folder or without one, a classic add-on of
-    several files has to be in a folder, which gives it its name. So one zip does for both.
-
-    Args:
-        path: the zip; one that is there is replaced.
-        name: the folder's, and with it the add-on's.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    sources, library = plugin_sources("blender"), library_sources()
-    files = {f"{name}/{file.as_posix()}": sources / file for file in source_files(sources)}
-    files.update({f"{name}/afpools/{file.as_posix()}": library / file for file in source_files(library)})
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside in sorted(files):
-            entry = zipfile.ZipInfo(inside, _TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, files[inside].read_bytes())

@@ -18,13 +18,14 @@ from afpools_broker.protocol import Role
 
 from ..credentials import inspection, succession
 from ..credentials.authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError
+from ..credentials.files import PASSPHRASE_VARIABLE
 from ..network.addresses import is_loopback, own_names
-from .output import JsonOption, console, fail, plural, print_json, print_table, printable, say, table, warn
+from ..words import plural
+from .options import JsonOption
+from .output import console, fail, print_json, print_table, printable, say, table, warn
 
 # `health` warns as early.
 _WARN_DAYS = 30
-
-PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
 
 app = typer.Typer(
     no_args_is_help=True,

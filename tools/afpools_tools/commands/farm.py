@@ -9,19 +9,8 @@ import typer
 
 from afpools import Client, SystemPool
 
-from .output import (
-    CommandError,
-    JsonOption,
-    ProfileOption,
-    RequestIdOption,
-    TimeoutOption,
-    change,
-    connect,
-    print_json,
-    remark,
-    say,
-    warn,
-)
+from .options import CommandError, JsonOption, ProfileOption, RequestIdOption, TimeoutOption, change, connect
+from .output import print_json, remark, say, warn
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Show where the farm runs post commands, and keep them on a pool."

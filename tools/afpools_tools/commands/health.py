@@ -19,19 +19,9 @@ from afpools import AfpoolsError, BrokerUnreachable, Client
 from afpools.profile import Endpoint, Profile
 from afpools.transport import unusable
 
-from .output import (
-    JsonOption,
-    ProfileOption,
-    TimeoutOption,
-    duration,
-    fail,
-    open_profile,
-    plural,
-    print_json,
-    print_table,
-    printable,
-    table,
-)
+from ..words import duration, plural
+from .options import JsonOption, ProfileOption, TimeoutOption, open_profile
+from .output import fail, print_json, print_table, printable, table
 
 
 class Asked(NamedTuple):

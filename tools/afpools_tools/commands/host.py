@@ -13,8 +13,9 @@ from rich.text import Text
 
 from afpools import AfpoolsError, HostSummary
 
-from ..hosts import Step, find_host, is_farm_known, is_on_farm, replace_host
-from .output import (
+from ..hosts import HostError, Step, expand_hosts, find_host, is_farm_known, is_on_farm, replace_host
+from ..words import ranges
+from .options import (
     CommandError,
     HostsArgument,
     JsonOption,
@@ -24,17 +25,9 @@ from .output import (
     TimeoutOption,
     change,
     connect,
-    print_json,
-    print_table,
-    printable,
-    ranges,
-    remark,
-    say,
-    stale_hosts,
-    table,
-    warn,
+    named_hosts,
 )
-from .pool import split_hosts
+from .output import print_json, print_table, printable, remark, say, stale_hosts, table, warn
 
 # So many pools are named in an error; of more, it is said how many.
 _NAMED = 10
@@ -99,7 +92,7 @@ def replace(
 ) -> None:
     """Take a host out of all its pools, and put another one in. After a failure, run it again: it does the rest."""
     for name in (old, by):
-        if "[" in name or split_hosts([name]) != [name]:
+        if "[" in name or named_hosts([name]) != [name]:
             raise typer.BadParameter(f"{name!r} is not the name of one host.")
     with connect(profile, timeout) as client:
         hosts = client.list_hosts().hosts
@@ -109,7 +102,7 @@ def replace(
         )
         try:
             host = find_host(hosts, old)
-        except CommandError as error:
+        except HostError as error:
             raise CommandError(f"{error}{done}") from None
         if host.name.casefold() == by.casefold():
             raise CommandError(f"{old} cannot take its own place. Name another host.")
@@ -145,7 +138,7 @@ def register(
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Make hosts known before the farm has seen them."""
-    hosts = split_hosts(names)
+    hosts = named_hosts(names)
     with connect(profile, timeout) as client, change(request_id) as request:
         done = client.register_hosts(hosts, request_id=request)
     say(f"Registered {ranges(done.added)}." if done.added else "Nothing to do: already registered.")
@@ -162,7 +155,7 @@ def forget(
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Take back `register`. Renders of the farm and members of pools stay known."""
-    hosts = split_hosts(names)
+    hosts = named_hosts(names)
     if from_pools:
         if request_id is not None:
             raise typer.BadParameter(
@@ -177,14 +170,7 @@ def forget(
 
 def _forget_members(names: list[str], profile: Path | None, timeout: float) -> None:
     """Takes hosts out of all their pools, and takes back that they were registered."""
-    # ClusterShell takes longer to import than most commands take in all.
-    from afpools_broker.hosts import expand
-    from afpools_broker.protocol import RequestRefused
-
-    try:
-        wanted = expand(names, leaving=True)
-    except RequestRefused as refusal:
-        raise CommandError(str(refusal)) from None
+    wanted = expand_hosts(names, leaving=True)
     with connect(profile, timeout) as client:
         known = client.list_hosts().hosts
         # All of them first: a name that is mistyped stops everything before anything is done.

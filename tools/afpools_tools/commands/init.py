@@ -1,171 +1,91 @@
 """`afpools init`: asks what a broker needs to know, tests what it was told, writes broker.toml and the credentials.
 
 Strategy: every answer, from a flag, a person or a default, is settled by the same rule. One that can never be right is
-refused; one that does not work just now (a port in use, a database that is away) may be kept by whoever insists.
-broker.toml is written last: where it is, everything it names is there too.
+refused; one that does not work just now (a port in use, a database that is down) may be kept by whoever insists.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import shlex
-import socket
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from afpools_broker import config as broker_config
-from afpools_broker.broker import store_uri
-from afpools_broker.config import Config, ConfigError
+from afpools_broker.config import ConfigError
 from afpools_broker.credentials import check_name
-from afpools_broker.farm import FarmError, ask, parse_renders
-from afpools_broker.listeners import ListenError, cannot_listen
-from afpools_broker.protocol import Role
-from afpools_broker.store import StoreUnavailable, open_store, redacted
+from afpools_broker.farm import FarmError
+from afpools_broker.listeners import ListenError
+from afpools_broker.store import StoreUnavailable
 
 from ..credentials.authority import Authority, check_address
-from ..credentials.files import AuthorityError, make_folder, write
+from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError, make_folder, write
 from ..network.addresses import is_loopback, own_names
-from .output import CommandError, say, warn
+from ..setup import (
+    PASSWORD_FILE,
+    Answers,
+    Check,
+    check_farm,
+    check_port,
+    check_store,
+    make_credentials,
+    needs_password,
+    user_of,
+    write_config,
+)
+from .options import CommandError
+from .output import say, warn
 
-PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
-
-_LIMITS = broker_config.LimitsSection()
-_PASSWORD_FILE = "store-password"  # noqa: S105 - where it is, not what it is
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What `init` asks for.
-
-    Args:
-        name: the broker's own.
-        address: to listen at.
-        names: host names and addresses that clients will use for this broker; they go into its certificate.
-        curve_port: for CURVE.
-        tls_port: for TLS.
-        store: the database's address, without a password.
-        password_file: holds the database's password; empty for none.
-        farm: afserver, as HOST or HOST:PORT; empty where hosts are registered by hand.
-        message_bytes: the largest request.
-        connections: at once, on each port.
-        requests_per_second: on one connection.
-    """
-
-    name: str = "broker"
-    address: str = "0.0.0.0"  # noqa: S104
-    names: tuple[str, ...] = ()
-    curve_port: int = broker_config.CurveSection().port
-    tls_port: int = broker_config.TlsSection().port
-    store: str = "sqlite:///pools.sqlite"
-    password_file: str = ""
-    farm: str = ""
-    message_bytes: int = _LIMITS.message_bytes
-    connections: int = _LIMITS.connections
-    requests_per_second: int = _LIMITS.requests_per_second
-
-    def but(self, **changes: Any) -> Answers:
-        """The same with some answers changed."""
-        return dataclasses.replace(self, **changes)
-
-    def settings(self, folder: Path) -> Config:
-        """The answers as the broker will read them.
-
-        Raises:
-            ConfigError: one of them is wrong.
-        """
-        refuse_password(self.store)
-        try:
-            check_name(self.name)
-        except ValueError as error:
-            raise ConfigError(f"{error}.") from None
-        values: dict[str, Any] = {
-            "broker": {"name": self.name},
-            "curve": {"address": self.address, "port": self.curve_port},
-            "tls": {"address": self.address, "port": self.tls_port},
-            "store": {"uri": self.store, "password_file": self.password_file},
-            "farm": {"server": self.farm},
-            "limits": {
-                "message_bytes": self.message_bytes,
-                "connections": self.connections,
-                "requests_per_second": self.requests_per_second,
-            },
-        }
-        settings = broker_config.build(values, folder=folder, where="your answers")
-        for name in self.names:
-            try:
-                check_address(name)
-            except AuthorityError as error:
-                raise ConfigError(str(error)) from None
-        try:
-            # Whether there is a password is found out later.
-            open_store(_with_password(self.store) if _needs_password(self.store) else self.store).close()
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        return settings
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", file_okay=False, help="Where broker.toml and certs/ go.")
+]
+NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="This broker's name, if you will have several.")]
+AddressOption = Annotated[str | None, typer.Option(metavar="IP", help="Listen at; 0.0.0.0 is all this machine has.")]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reachable-as", metavar="HOST", help="Name or address that clients will use, the best first; repeatable."
+    ),
+]
+CurvePortOption = Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535, help="For programs with pyzmq.")]
+TlsPortOption = Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535, help="For plug-ins.")]
+StoreOption = Annotated[
+    str | None, typer.Option(metavar="URI", help="mongodb://USER@HOST/… or sqlite:///FILE; no password here.")
+]
+PasswordFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Holds the database's password.", dir_okay=False, exists=True)
+]
+FarmOption = Annotated[
+    str | None, typer.Option(metavar="HOST[:PORT]", help="Your afserver; '' if hosts are registered by hand.")
+]
+ManagerOption = Annotated[str, typer.Option(metavar="NAME", help="Whose manager's profile to make.")]
 
 
 def init(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where broker.toml and certs/ go.")
-    ] = Path(),
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="This broker's name, if you will have several.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="IP", help="Listen at; 0.0.0.0 is all this machine has.")
-    ] = None,
-    names: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reachable-as", metavar="HOST", help="Name or address that clients will use, the best first; repeatable."
-        ),
-    ] = None,
-    curve_port: Annotated[
-        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="For programs with pyzmq.")
-    ] = None,
-    tls_port: Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535, help="For plug-ins.")] = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="URI", help="mongodb://USER@HOST/… or sqlite:///FILE; no password here.")
-    ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Holds the database's password.", dir_okay=False, exists=True)
-    ] = None,
-    farm: Annotated[
-        str | None, typer.Option(metavar="HOST[:PORT]", help="Your afserver; '' if hosts are registered by hand.")
-    ] = None,
+    folder: FolderArgument = Path(),
+    name: NameOption = None,
+    address: AddressOption = None,
+    names: NamesOption = None,
+    curve_port: CurvePortOption = None,
+    tls_port: TlsPortOption = None,
+    store: StoreOption = None,
+    password_file: PasswordFileOption = None,
+    farm: FarmOption = None,
     message_bytes: Annotated[int | None, typer.Option(metavar="BYTES", help="The largest request.")] = None,
     connections: Annotated[int | None, typer.Option(metavar="COUNT", help="At once, on each port.")] = None,
     requests_per_second: Annotated[int | None, typer.Option(metavar="COUNT", help="On one connection.")] = None,
-    manager: Annotated[str, typer.Option(metavar="NAME", help="Whose manager's profile to make.")] = "manager",
+    manager: ManagerOption = "manager",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: flags and defaults decide.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace broker.toml. Keys are never replaced.")] = False,
     no_checks: Annotated[bool, typer.Option("--no-checks", help="Do not test ports, database and farm.")] = False,
 ) -> None:
     """Set up a broker: ask, test, make the certificates, write broker.toml."""
-    file = folder / "broker.toml"
-    if file.exists() and not force:
-        raise CommandError(f"{file} exists already. Edit it, or say --force to write a new one in its place.")
-    try:
-        check_name(manager)
-    except ValueError as error:
-        raise CommandError(f"--manager: {error}.") from None
-    for given_name in names or ():
-        try:
-            check_address(given_name)
-        except AuthorityError as error:
-            raise CommandError(f"--reachable-as: {error}") from None
-    if not yes and not sys.stdin.isatty():
-        raise CommandError("There is no terminal to ask questions at: say --yes to go by flags and defaults.")
+    _check_flags(folder, manager, names or (), yes=yes, force=force)
     make_folder(folder)
     folder = folder.absolute()
-    file = folder / "broker.toml"
     talk = _Interview(folder, asking=not yes, checking=not no_checks)
     if not yes:
         say("Enter keeps what stands in brackets.")
@@ -183,33 +103,44 @@ def init(
             warn(f"{password_file} can be read by others: chmod 600 {shlex.quote(str(password_file))}")
     talk.settle("store", "Database", store, check_store, talk.ask_password)
     talk.settle("farm", "afserver (empty: hosts are registered by hand)", farm, check_farm)
-    given = {
-        "message_bytes": message_bytes,
-        "connections": connections,
-        "requests_per_second": requests_per_second,
-    }
-    default = talk.answers
-    talk.asking = (
-        not yes
-        and None in given.values()
-        and typer.confirm(
-            f"Other limits than {default.message_bytes:,} bytes a request, {default.connections:,} connections, "
-            f"{default.requests_per_second:,} requests a second of each client?",
-            default=False,
-        )
+    talk.settle_limits(
+        {"message_bytes": message_bytes, "connections": connections, "requests_per_second": requests_per_second}
     )
-    for field, value in given.items():
-        talk.settle(field, field.replace("_", " ").capitalize(), value)
-    answers = talk.answers
-    profile = make_credentials(answers, folder / "certs", profiles={manager: "manager"}, passphrase=passphrase)
-    write_config(answers, folder)
-    _compare_credentials(answers, folder / "certs")
-    say(f"Wrote {file} and the credentials in {folder / 'certs'}.")
-    quoted, certs = shlex.quote(str(file)), shlex.quote(str(folder / "certs"))
-    say(f"Start the broker:   afpools serve -c {quoted}")
+    profile = make_credentials(talk.answers, folder / "certs", profiles={manager: "manager"}, passphrase=passphrase)
+    write_config(talk.answers, folder)
+    _compare_credentials(talk.answers, folder / "certs")
+    _say_how_to_go_on(folder, profile)
+
+
+def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool, force: bool) -> None:
+    """Refuses what is wrong before the first question.
+
+    Raises:
+        CommandError: a flag makes no sense, or there is nobody to ask.
+    """
+    file = folder / "broker.toml"
+    if file.exists() and not force:
+        raise CommandError(f"{file} exists already. Edit it, or say --force to write a new one in its place.")
+    try:
+        check_name(manager)
+    except ValueError as error:
+        raise CommandError(f"--manager: {error}.") from None
+    for name in names:
+        try:
+            check_address(name)
+        except AuthorityError as error:
+            raise CommandError(f"--reachable-as: {error}") from None
+    if not yes and not sys.stdin.isatty():
+        raise CommandError("There is no terminal to ask questions at: say --yes to go by flags and defaults.")
+
+
+def _say_how_to_go_on(folder: Path, profile: Path) -> None:
+    file, certs = folder / "broker.toml", folder / "certs"
+    say(f"Wrote {file} and the credentials in {certs}.")
+    say(f"Start the broker:   afpools serve -c {shlex.quote(str(file))}")
     if profile.exists():
         say(f"Ask it something:   AFPOOLS_PROFILE={shlex.quote(str(profile))} afpools health")
-    say(f"For a workstation:  afpools certs profile NAME --role reader --dir {certs}")
+    say(f"For a workstation:  afpools certs profile NAME --role reader --dir {shlex.quote(str(certs))}")
 
 
 class _Interview:
@@ -232,7 +163,7 @@ class _Interview:
         field: str,
         question: str,
         given: object = None,
-        check: Callable[[Config], None] | None = None,
+        check: Check | None = None,
         complete: Callable[[Answers], Answers] | None = None,
     ) -> None:
         """Settles one answer, asking again while it is wrong.
@@ -256,8 +187,7 @@ class _Interview:
                 answers.settings(self._folder)
                 if complete is not None:
                     answers = complete(answers)
-                if check is not None and self._checking:
-                    check(answers.settings(self._folder))
+                remark = check(answers.settings(self._folder)) if check is not None and self._checking else ""
             except ConfigError as error:
                 if not asking:
                     raise CommandError(str(error)) from None
@@ -269,19 +199,41 @@ class _Interview:
                 warn(str(error))
                 if not typer.confirm("Keep it all the same?", default=False):
                     continue
+                remark = ""
+            if remark:
+                say(remark)
             self.answers = answers
             return
 
+    def settle_limits(self, given: Mapping[str, int | None]) -> None:
+        """Settles the limits; people are asked for them one by one only if they want others than the usual.
+
+        Args:
+            given: what flags say, by the field of `Answers`.
+        """
+        default = self.answers
+        self.asking = (
+            self.asking
+            and None in given.values()
+            and typer.confirm(
+                f"Other limits than {default.message_bytes:,} bytes a request, {default.connections:,} connections, "
+                f"{default.requests_per_second:,} requests a second of each client?",
+                default=False,
+            )
+        )
+        for field, value in given.items():
+            self.settle(field, field.replace("_", " ").capitalize(), value)
+
     def ask_password(self, answers: Answers) -> Answers:
         """The answers, completed by a file with the password of the user whom the database's address names."""
-        if not _needs_password(answers.store) or answers.password_file:
+        if not needs_password(answers.store) or answers.password_file:
             return answers
         user = user_of(answers.store)
-        password = self.asking and _prompt_secret(f"Password of {user}, kept in {self._folder / _PASSWORD_FILE}")
+        password = self.asking and _prompt_secret(f"Password of {user}, kept in {self._folder / PASSWORD_FILE}")
         if not password:
             raise ConfigError(f"The database's address names the user {user!r}: give --password-file FILE, too.")
-        write(self._folder / _PASSWORD_FILE, f"{password}\n", secret=True)
-        return answers.but(password_file=_PASSWORD_FILE)
+        write(self._folder / PASSWORD_FILE, f"{password}\n", secret=True)
+        return answers.but(password_file=PASSWORD_FILE)
 
 
 def _compare_credentials(answers: Answers, certs: Path) -> None:
@@ -319,200 +271,10 @@ def _passphrase(certs: Path, *, asking: bool) -> str | None:
     return passphrase
 
 
-def make_credentials(
-    answers: Answers, certs: Path, *, profiles: Mapping[str, str], passphrase: str | None, anew: bool = False
-) -> Path:
-    """The studio's authority, the broker's credentials and first profiles, as far as they are not there.
-
-    Args:
-        answers: name, addresses and ports of the broker.
-        certs: the folder of credentials.
-        profiles: role by name, for the clients.
-        passphrase: of the authority's key.
-        anew: make a profile again that has left the folder, and revoke what it had.
-
-    Returns:
-        The first of the profiles.
-
-    Raises:
-        AuthorityError: the authority that is there cannot sign.
-    """
-    if (certs / "ca" / "ca.pem").exists():
-        authority = Authority.open(certs, passphrase=passphrase)
-    else:
-        authority = Authority.create(certs, passphrase=passphrase)
-    # Profiles cannot name a port that the system will choose.
-    tls_port, curve_port = answers.tls_port or Answers.tls_port, answers.curve_port or Answers.curve_port
-    if not authority.broker_paths(answers.name)[0].exists():
-        authority.issue_broker(answers.name, answers.names, tls_port=tls_port, curve_port=curve_port)
-    for name, role in profiles.items():
-        # A profile that was carried away to its workstation leaves the client's public half behind.
-        registered = authority.client_paths(name)[0].exists()
-        if not registered or (anew and not (authority.profile_path(name) / "profile.json").exists()):
-            authority.issue_profile(name, Role(role), force=registered)
-    return authority.profile_path(next(iter(profiles)))
-
-
-def write_config(answers: Answers, folder: Path) -> None:
-    """Writes broker.toml, readable by its owner only: a store's address may hold a password one day."""
-    write(folder / "broker.toml", render(answers), secret=True)
-
-
-def render(answers: Answers) -> str:
-    """broker.toml with a comment for every setting; what is at its default stands there, commented out."""
-
-    def limit(key: str) -> str:
-        value = getattr(answers, key)
-        return f"{'#' if value == getattr(_LIMITS, key) else ''}{key} = {value}"
-
-    def quote(text: str) -> str:
-        # A JSON string is a TOML string, but for DEL and for characters that JSON writes as two halves.
-        return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-    return f"""\
-# A broker of Afanasy Pools. Every setting can be overridden by a variable: [tls] port by AFPOOLS_TLS_PORT.
-# Relative paths count from this file's folder.
-
-[broker]
-# Tells this broker from others in answers and logs, and names its files in certs/brokers/.
-name = {quote(answers.name)}
-# debug, info, warning or error
-#log_level = "info"
-
-[curve]
-# For programs that have pyzmq: ZeroMQ's own encryption.
-#enabled = true
-address = {quote(answers.address)}
-port = {answers.curve_port}
-
-[tls]
-# For plug-ins, which have nothing but Python's standard library: TLS 1.3 with client certificates.
-#enabled = true
-address = {quote(answers.address)}
-port = {answers.tls_port}
-
-[store]
-# mongodb://HOST/afpools?replicaSet=NAME for a studio, sqlite:///FILE for a first look or a small one.
-uri = {quote(answers.store)}
-# Holds the password of the user that uri names; so the password stands in no other file.
-{"" if answers.password_file else "#"}password_file = {quote(answers.password_file or _PASSWORD_FILE)}
-# Seconds that the database may take to answer.
-#timeout = 1.5
-# How often a single server is asked for changes; a replica set tells by itself.
-#poll_seconds = 1.0
-
-[farm]
-# afserver, HOST or HOST:PORT. Empty: the hosts are registered by hand (`afpools host register`).
-server = {quote(answers.farm)}
-# Seconds between two looks at the renders, and for one of them.
-#interval = 5.0
-#timeout = 3.0
-# Seconds: masks that depend on a list of renders older than this say so, and older than that are refused.
-#flag_after = 60.0
-#refuse_after = 3600.0
-# Whether renders cut their names at the first dot, so that pc-01.studio.lan in a pool means the render pc-01: "cut",
-# "whole", or "auto", as the farm's names show.
-#names = "auto"
-
-[credentials]
-# Made by `afpools certs`.
-folder = "certs"
-
-[limits]
-# The largest request, in bytes.
-{limit("message_bytes")}
-# Connections of clients at once, over both ways in, and how many of these are kept for managers.
-{limit("connections")}
-#connections_for_managers = {_LIMITS.connections_for_managers}
-# The same for one credential, and for one client: a credential used from one address.
-#connections_per_credential = {_LIMITS.connections_per_credential}
-#connections_per_client = {_LIMITS.connections_per_client}
-# Of one address: connections that have not shown a credential yet, on each port, and new ones in a second.
-#handshakes_per_address = {_LIMITS.handshakes_per_address}
-#new_connections_per_second = {_LIMITS.new_connections_per_second}
-# Of one client, and of one credential.
-{limit("requests_per_second")}
-#requests_per_second_per_credential = {_LIMITS.requests_per_second_per_credential}
-# Bytes that wait in the broker's memory, in each direction: incomplete requests, answers that are not read.
-#waiting_bytes = {_LIMITS.waiting_bytes}
-#waiting_bytes_in_all = {_LIMITS.waiting_bytes_in_all}
-# Seconds for encryption and greeting; between two signs of life; until a connection without requests is closed.
-#handshake_seconds = {_LIMITS.handshake_seconds}
-#heartbeat_seconds = {_LIMITS.heartbeat_seconds}
-#idle_seconds = {_LIMITS.idle_seconds}
-"""
-
-
-def check_port(listener: str) -> Callable[[Config], None]:
-    """A test whether the port of `CURVE` or `TLS` could be opened; it raises `ListenError` if not."""
-
-    def check(settings: Config) -> None:
-        section = settings.curve if listener == "CURVE" else settings.tls
-        family = socket.AF_INET6 if ":" in section.address else socket.AF_INET
-        try:
-            with socket.create_server((section.address, section.port), family=family):
-                pass
-        except OSError as error:
-            raise ListenError(cannot_listen(listener, section.address, section.port, error.errno or 0)) from None
-
-    return check
-
-
-def check_farm(settings: Config) -> None:
-    """Whether afserver answers, if there is one.
-
-    Raises:
-        FarmError: it does not, or not as afserver does.
-    """
-    if settings.farm_address is not None:
-        renders = parse_renders(ask(settings.farm_address, {"get": {"type": "renders"}}, timeout=3.0))
-        say(f"afserver answers: {len(renders)} renders.")
-
-
 def _two_ports(answers: Answers) -> Answers:
     if answers.curve_port == answers.tls_port:
         raise ConfigError(f"CURVE and TLS cannot both have port {answers.tls_port}: give each its own.")
     return answers
-
-
-def check_store(settings: Config) -> None:
-    """Whether the database answers.
-
-    Raises:
-        StoreUnavailable, ConfigError: it does not.
-    """
-    store = open_store(store_uri(settings), timeout=settings.store.timeout)
-    try:
-        store.ping()
-    finally:
-        store.close()
-
-
-def _needs_password(uri: str) -> bool:
-    """Whether a store's address names somebody who has a password; with a certificate, for one, nobody has."""
-    return bool(user_of(uri)) and "authmechanism=" not in uri.lower()
-
-
-def _with_password(uri: str) -> str:
-    return uri.replace("@", ":password@", 1)
-
-
-def user_of(uri: str) -> str:
-    """Whom a store's address names, empty for nobody."""
-    return uri.partition("://")[2].rpartition("@")[0]
-
-
-def refuse_password(uri: str) -> None:
-    """A password in a command line can be read by everybody on the machine, and stays in the shell's history.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    if ":" in user_of(uri) or redacted(uri) != uri:
-        raise ConfigError(
-            "The database's address has a password in it, and command lines can be read by everybody. "
-            "Name only the user (mongodb://USER@HOST/afpools) and give --password-file."
-        )
 
 
 def _own_names(address: str) -> tuple[str, ...]:

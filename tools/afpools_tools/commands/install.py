@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +14,14 @@ from afpools.profile import Profile, user_folder
 from afpools_broker import __version__
 
 from ..plugins import install as plugin_files
-from ..plugins.install import Plan, Plugin
-from ..plugins.sources import plugin_sources
-from .output import CommandError, ProfileOption, plural, print_table, say, table, warn
+from ..plugins.catalogue import PLUGINS, Plugin, places
+from ..plugins.install import Plan
+from ..plugins.profile import copy_profile, files_to_copy
+from ..plugins.python_modules import MODULES, install_modules
+from ..plugins.sources import PluginError
+from ..words import plural
+from .options import CommandError, ProfileOption
+from .output import print_table, say, table, warn
 
 install_app = typer.Typer(add_completion=False, invoke_without_command=True)
 uninstall_app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -33,83 +35,11 @@ IntoOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-# What pip calls the modules, and what else it may be asked for here: nothing.
-_MODULES = ("pymongo", "pyzmq")
-
-
-def _blender() -> Plugin:
-    manifest = tomllib.loads((plugin_sources("blender") / "blender_manifest.toml").read_text(encoding="utf-8"))
-    name = manifest["id"]
-    return Plugin(
-        "blender",
-        name,
-        f"{name}/afpools",
-        f"Start Blender anew and switch on {manifest['name']!r} in Edit, Preferences, Add-ons.",
-    )
-
-
-def _afstarter() -> Plugin:
-    return Plugin(
-        "afstarter",
-        "utilities/afstarter_pools",
-        "utilities/afstarter_pools/afpools",
-        "Run utilities/afstarter_pools/afstarter_pools.py within CGRU, or put it into Keeper's menu: "
-        "afpools install keeper",
-    )
-
-
-def _keeper() -> Plugin:
-    return Plugin(
-        "keeper",
-        "start/AFANASY",
-        None,
-        "Start Keeper anew: the entries are in its AFANASY menu. The one that submits needs afpools install afstarter.",
-    )
-
-
-def _natron() -> Plugin:
-    # The library not beneath plugins/natron: Natron takes every Python file there for a plug-in of its own.
-    return Plugin(
-        "natron",
-        "plugins/natron/pools",
-        "plugins/natron_afpools/afpools",
-        "Start Natron anew through CGRU: its CGRU menu has entries with (pools).",
-    )
-
-
-def _fusion() -> Plugin:
-    return Plugin(
-        "fusion",
-        "plugins/fusion",
-        "plugins/fusion/afpools",
-        "Start Fusion anew through CGRU: the script is in its menu as Script, Afanasy (pools).",
-    )
-
-
-_PLUGINS: dict[str, Callable[[], Plugin]] = {
-    "blender": _blender,
-    "afstarter": _afstarter,
-    "natron": _natron,
-    "fusion": _fusion,
-    "keeper": _keeper,
+_CONDITIONS = {
+    "current": "current",
+    "outdated": "outdated: install it again",
+    "changed": "changed since, or incomplete: install it again",
 }
-
-
-def _places(plugin: Plugin, cgru: Path | None, into: list[Path] | None) -> list[Path]:
-    """Where a plug-in goes.
-
-    Raises:
-        CommandError: there is no such place.
-    """
-    if plugin.name != "blender":
-        return [plugin_files.cgru_place(cgru, os.environ)]
-    places = into or plugin_files.blender_places(Path.home(), os.environ)
-    if not places:
-        raise CommandError(
-            "No Blender was found: none has been started by this user yet. Start it once, or name the folder that its "
-            "add-ons are in with --into, or make a zip for Install from Disk: afpools bundle blender"
-        )
-    return places
 
 
 @install_app.callback()
@@ -129,30 +59,32 @@ def _install_group(
     _list(cgru)
 
 
+@uninstall_app.callback()
+def _uninstall_group() -> None:
+    """Take away what `afpools install` has written."""
+
+
 def _list(cgru: Path | None) -> None:
     rows = table("Plug-in", "Where", "Version", "Condition", whole=("Plug-in",))
-    words = {
-        "current": "current",
-        "outdated": "outdated: install it again",
-        "changed": "changed since, or incomplete: install it again",
-    }
-    count = 0
-    for make in _PLUGINS.values():
+    for make in PLUGINS.values():
         plugin = make()
         try:
-            for found in plugin_files.find(plugin, _places(plugin, cgru, None)):
-                rows.add_row(plugin.name, str(found.place / plugin.folder), found.version, words[found.condition])
-                count += 1
-        except CommandError as error:
+            for found in plugin_files.find(plugin, places(plugin, os.environ, cgru=cgru)):
+                where = str(found.place / plugin.folder)
+                rows.add_row(plugin.name, where, found.version, _CONDITIONS[found.condition])
+        except PluginError as error:
             warn(f"{plugin.name}: {error}")
-    if count:
+    if rows.row_count:
         print_table(rows)
     else:
         say("Nothing is installed in the usual places.")
 
 
-def _install(plugin: Plugin, places: list[Path], profile: Path | None, yes: bool) -> None:
-    plans = [plugin_files.plan(plugin, place) for place in places]
+# --- installing -----------------------------------------------------------------------------------------------------
+
+
+def _install(plugin: Plugin, where: list[Path], profile: Path | None, yes: bool) -> None:
+    plans = [plugin_files.plan(plugin, place) for place in where]
     for number, planned in enumerate(plans):
         _show(plugin, planned, briefly=number > 0 and planned.write == plans[number - 1].write)
     blocked = next((planned for planned in plans if planned.foreign), None)
@@ -163,15 +95,14 @@ def _install(plugin: Plugin, places: list[Path], profile: Path | None, yes: bool
         )
     _check_profile(profile)
     copied = _profile_to_copy(profile) if profile else []
-    if copied:
-        say(f"{user_folder()}: {plural(len(copied), 'file')} to write, the profile")
     to_do = [planned for planned in plans if not planned.nothing_to_do]
     if not yes and (copied or any(planned.write or planned.remove for planned in to_do)):
         typer.confirm("Write this?", abort=True)
     for planned in to_do:
         plugin_files.install(plugin, planned, __version__)
     if copied:
-        _copy_profile(copied)
+        copy_profile(copied)
+        say(f"The profile is in {user_folder()} now.")
     say(plugin.then)
 
 
@@ -202,92 +133,23 @@ def _check_profile(profile: Path | None) -> None:
 
 
 def _profile_to_copy(profile: Path) -> list[Path]:
-    """The files that are still to be copied to where this user's programs look for a profile; none if they are there.
-
-    Raises:
-        CommandError: there is another profile.
-    """
-    source, target = profile.resolve(), Path(user_folder())
-    files = sorted(file for file in source.iterdir() if file.is_file())
-    if source == target.resolve():
-        return []
-    if not target.exists():
-        return files
-    if all((target / file.name).is_file() and (target / file.name).read_bytes() == file.read_bytes() for file in files):
-        say(f"The profile is in {target} already.")
-        return []
-    raise CommandError(
-        f"{target} has another profile, which the plug-in would use. Move that folder away, or leave out --profile. "
-        "Nothing was written."
-    )
-
-
-def _copy_profile(files: list[Path]) -> None:
-    """
-    Raises:
-        CommandError: they cannot be read or written; then there is no half of a profile.
-    """
+    """The files of the profile that are to be copied, after having said so."""
     target = Path(user_folder())
-    new = target.with_name(f".{target.name}.new")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(mode=0o700)
-        for file in files:
-            copy = new / file.name
-            copy.touch(mode=0o600)
-            shutil.copyfile(file, copy)
-        new.replace(target)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise CommandError(f"The profile cannot be copied to {target}: {error.strerror}.") from None
-    say(f"The profile is in {target} now.")
+    files = files_to_copy(profile)
+    if files:
+        say(f"{target}: {plural(len(files), 'file')} to write, the profile")
+    elif profile.resolve() != target.resolve():
+        say(f"The profile is in {target} already.")
+    return files
 
 
-@install_app.command("blender")
-def install_blender(into: IntoOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """The add-on, into every Blender of this user from 2.83 on."""
-    plugin = _blender()
-    _install(plugin, _places(plugin, None, into), profile, yes)
+# --- taking away ----------------------------------------------------------------------------------------------------
 
 
-@install_app.command("afstarter")
-def install_afstarter(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """The launcher of AfStarter with a pool chooser, into CGRU."""
-    plugin = _afstarter()
-    _install(plugin, _places(plugin, cgru, None), profile, yes)
-
-
-@install_app.command("natron")
-def install_natron(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """A pool on the Afanasy node and in the render dialog, into CGRU's plug-in for Natron."""
-    plugin = _natron()
-    _install(plugin, _places(plugin, cgru, None), profile, yes)
-
-
-@install_app.command("fusion")
-def install_fusion(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """The comp script that asks for a pool, into CGRU's plug-in for Fusion."""
-    plugin = _fusion()
-    _install(plugin, _places(plugin, cgru, None), profile, yes)
-
-
-@install_app.command("keeper")
-def install_keeper(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """Entries for Keeper's menu, into CGRU: submit with a pool, manage pools, the broker's health."""
-    plugin = _keeper()
-    _install(plugin, _places(plugin, cgru, None), profile, yes)
-
-
-@uninstall_app.callback()
-def _uninstall_group() -> None:
-    """Take away what `afpools install` has written."""
-
-
-def _uninstall(plugin: Plugin, places: list[Path], yes: bool) -> None:
-    there = [place for place in places if plugin_files.read_receipt(plugin, place)]
+def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
+    there = [place for place in where if plugin_files.read_receipt(plugin, place)]
     if not there:
-        raise CommandError(f"The {plugin.name} plug-in is not installed in {', '.join(map(str, places))}.")
+        raise CommandError(f"The {plugin.name} plug-in is not installed in {', '.join(map(str, where))}.")
     for place in there:
         say(str(place / plugin.folder))
     if not yes:
@@ -301,39 +163,62 @@ def _uninstall(plugin: Plugin, places: list[Path], yes: bool) -> None:
         say(f"The profile in {user_folder()} stays: every plug-in and afpools itself may use it.")
 
 
+# --- the commands, a pair for each plug-in --------------------------------------------------------------------------
+
+
+@install_app.command("blender")
+def install_blender(into: IntoOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    """The add-on, into every Blender of this user from 2.83 on."""
+    plugin = PLUGINS["blender"]()
+    _install(plugin, places(plugin, os.environ, into=into or ()), profile, yes)
+
+
 @uninstall_app.command("blender")
 def uninstall_blender(into: IntoOption = None, yes: YesOption = False) -> None:
     """The add-on, from every Blender of this user."""
-    plugin = _blender()
-    _uninstall(plugin, _places(plugin, None, into), yes)
+    plugin = PLUGINS["blender"]()
+    _uninstall(plugin, places(plugin, os.environ, into=into or ()), yes)
 
 
-@uninstall_app.command("afstarter")
-def uninstall_afstarter(cgru: CgruOption = None, yes: YesOption = False) -> None:
-    """The launcher, from CGRU."""
-    plugin = _afstarter()
-    _uninstall(plugin, _places(plugin, cgru, None), yes)
+def _installs(name: str) -> Callable[..., None]:
+    """The command that installs one of CGRU's plug-ins."""
+
+    def install(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+        plugin = PLUGINS[name]()
+        _install(plugin, places(plugin, os.environ, cgru=cgru), profile, yes)
+
+    return install
 
 
-@uninstall_app.command("natron")
-def uninstall_natron(cgru: CgruOption = None, yes: YesOption = False) -> None:
-    """The pool in Natron, from CGRU's plug-in for it."""
-    plugin = _natron()
-    _uninstall(plugin, _places(plugin, cgru, None), yes)
+def _uninstalls(name: str) -> Callable[..., None]:
+    """The command that takes one of CGRU's plug-ins away."""
+
+    def uninstall(cgru: CgruOption = None, yes: YesOption = False) -> None:
+        plugin = PLUGINS[name]()
+        _uninstall(plugin, places(plugin, os.environ, cgru=cgru), yes)
+
+    return uninstall
 
 
-@uninstall_app.command("fusion")
-def uninstall_fusion(cgru: CgruOption = None, yes: YesOption = False) -> None:
-    """The comp script, from CGRU's plug-in for Fusion."""
-    plugin = _fusion()
-    _uninstall(plugin, _places(plugin, cgru, None), yes)
-
-
-@uninstall_app.command("keeper")
-def uninstall_keeper(cgru: CgruOption = None, yes: YesOption = False) -> None:
-    """Keeper's entries, from CGRU."""
-    plugin = _keeper()
-    _uninstall(plugin, _places(plugin, cgru, None), yes)
+# What --help says of either.
+_INTO_CGRU = {
+    "afstarter": ("The launcher of AfStarter with a pool chooser, into CGRU.", "The launcher, from CGRU."),
+    "natron": (
+        "A pool on the Afanasy node and in the render dialog, into CGRU's plug-in for Natron.",
+        "The pool in Natron, from CGRU's plug-in for it.",
+    ),
+    "fusion": (
+        "The comp script that asks for a pool, into CGRU's plug-in for Fusion.",
+        "The comp script, from CGRU's plug-in for Fusion.",
+    ),
+    "keeper": (
+        "Entries for Keeper's menu, into CGRU: submit with a pool, manage pools, the broker's health.",
+        "Keeper's entries, from CGRU.",
+    ),
+}
+for _name, (_into, _out_of) in _INTO_CGRU.items():
+    install_app.command(_name, help=_into)(_installs(_name))
+    uninstall_app.command(_name, help=_out_of)(_uninstalls(_name))
 
 
 @install_app.command("python")
@@ -342,7 +227,8 @@ def install_python(
         Path, typer.Option("--python", metavar="EXE", dir_okay=False, exists=True, help="The Python to install into.")
     ],
     modules: Annotated[
-        list[str] | None, typer.Argument(metavar="[pymongo] [pyzmq]", help="Which modules; both if none is named.")
+        list[str] | None,
+        typer.Argument(metavar=" ".join(f"[{name}]" for name in MODULES), help="Which modules; both if none is named."),
     ] = None,
     wheels: Annotated[
         Path | None,
@@ -352,39 +238,5 @@ def install_python(
     ] = None,
 ) -> None:
     """PyMongo and pyzmq, into CGRU's or Blender's own Python. The plug-ins do not need them."""
-    chosen = modules or list(_MODULES)
-    for module in chosen:
-        if module not in _MODULES:
-            raise CommandError(f"{module!r} is not one of {', '.join(_MODULES)}.")
-    _run(python, ["-c", "import sys; sys.exit(sys.version_info < (3, 7))"], f"{python} is no Python 3.7 or newer.")
-    # Blender's and CGRU's Pythons may come without pip, but not without what makes it.
-    if _ask(python, ["-m", "pip", "--version"]).returncode:
-        _run(python, ["-m", "ensurepip"], f"{python} has no pip, and cannot make one.")
-    source = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
-    pip = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:", *source]
-    _run(python, [*pip, *chosen], f"pip could not install {' and '.join(chosen)}.")
-    names = {"pymongo": "pymongo", "pyzmq": "zmq"}
-    for module in chosen:
-        _run(python, ["-c", f"import {names[module]}"], f"{module} is installed, but {python} cannot import it.")
-    say(f"{' and '.join(chosen)} can be imported by {python}.", "green")
-
-
-def _ask(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    # -s: nothing of this user's own folder, where pip puts modules if the program's may not be written, and where
-    # Blender and other users do not look.
-    command = [str(python), "-s", *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
-    except OSError as error:
-        raise CommandError(f"{python} cannot be run: {error.strerror}.") from None
-
-
-def _run(python: Path, arguments: list[str], otherwise: str) -> None:
-    """
-    Raises:
-        CommandError: it failed; with the last lines it said.
-    """
-    done = _ask(python, arguments)
-    if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise CommandError(f"{otherwise}\n{said}".rstrip())
+    installed = install_modules(python, modules or (), wheels)
+    say(f"{' and '.join(installed)} can be imported by {python}.", "green")

@@ -5,44 +5,24 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from afpools import HostSummary, Mask
 
-from .output import (
-    UNSEEN,
-    CommandError,
-    JsonOption,
-    ProfileOption,
-    TimeoutOption,
-    connect,
-    console,
-    plural,
-    print_json,
-    print_table,
-    printable,
-    ranges,
-    remark,
-    say,
-    stale,
-    table,
-    warn,
-)
-
-if TYPE_CHECKING:
-    from afpools_broker.mask_check import Checked
-    from afpools_broker.protocol import Dialect
+from ..effects import Effect, effects, judge
+from ..words import plural, ranges
+from .options import CommandError, JsonOption, ProfileOption, TimeoutOption, connect
+from .output import UNSEEN, console, print_json, print_table, printable, remark, say, stale, table, warn
 
 # Of a mask that is explained; the command without --explain prints it whole.
 _SHOWN = 300
 
 
-class Style(enum.StrEnum):
+class StyleName(enum.StrEnum):
     """How a mask says which hosts it keeps a job off; see docs/wire.md."""
 
     LIST = "list"
@@ -50,7 +30,7 @@ class Style(enum.StrEnum):
     COMPLEMENT = "complement"
 
 
-class MaskType(enum.StrEnum):
+class DialectName(enum.StrEnum):
     """Afanasy's two ways to read a mask."""
 
     REGEX = "regex"
@@ -62,13 +42,13 @@ def mask(
         str | None, typer.Argument(metavar="POOL", help="The pool's name; with --check it may be left out.")
     ] = None,
     style: Annotated[
-        Style | None,
+        StyleName | None,
         typer.Option(
             help="The one you would like; the broker takes another where it would be wrong.", show_default="list"
         ),
     ] = None,
     types: Annotated[
-        list[MaskType] | None,
+        list[DialectName] | None,
         typer.Option(
             "--type",
             help="The mask type that you can set on a job; without it, either. With --check, the type of that mask.",
@@ -121,7 +101,7 @@ def mask(
     if pool is None:
         raise typer.BadParameter("is needed, but for --check.", param_hint="'POOL'")
     with connect(profile, timeout) as client:
-        wanted, accept = (style or Style.LIST).value, [kind.value for kind in types or MaskType]
+        wanted, accept = (style or StyleName.LIST).value, [kind.value for kind in types or DialectName]
         made = client.exclude_mask(pool, style=wanted, accept=accept, max_bytes=max_bytes)
         hosts = client.list_hosts().hosts if explain else ()
     if explain:
@@ -147,71 +127,6 @@ def _later(made: Mask) -> str:
     return "are kept out too" if made.covers_future_hosts else "are not kept out"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a mask does, read as one type, beside what it should do.
-
-    Args:
-        dialect: the type.
-        checked: what it does.
-        known: every host.
-        inside: the hosts that it should let through; None where nobody said.
-    """
-
-    dialect: Dialect
-    checked: Checked
-    known: frozenset[str]
-    inside: frozenset[str] | None
-
-    @property
-    def strays(self) -> frozenset[str]:
-        """The hosts that it lets through and should not."""
-        if self.checked.excluded is None or self.inside is None:
-            return frozenset()
-        return self.known - self.inside - self.checked.excluded
-
-    @property
-    def lost(self) -> frozenset[str]:
-        """The hosts that it keeps out and should not."""
-        if self.checked.excluded is None or self.inside is None:
-            return frozenset()
-        return self.inside & self.checked.excluded
-
-    @property
-    def wrong(self) -> frozenset[str]:
-        return self.strays | self.lost
-
-    def verdict(self, host: str) -> tuple[str, str]:
-        """What becomes of one host, and in which colour to say it."""
-        if self.checked.excluded is None:
-            return "not known", "yellow"
-        word, style = ("kept out", "") if host in self.checked.excluded else ("runs", "green")
-        return (f"WRONG: {word}", "bold red") if host in self.wrong else (word, style)
-
-    @property
-    def summary(self) -> Text:
-        """In a line: how far this reading is what it should be."""
-        line = f"{self.dialect}: "
-        if self.checked.excluded is None:
-            return Text(f"{line}what it does is not known", "yellow")
-        if not self.wrong:
-            return Text(f"{line}right on {_all(len(self.known))}", "green")
-        line += f"WRONG on {len(self.wrong):,} of {plural(len(self.known), 'host')}"
-        return Text(line if self.checked.compiles else f"{line}, because afserver cannot compile it", "bold red")
-
-    def for_programs(self) -> dict[str, Any]:
-        excluded = self.checked.excluded
-        found: dict[str, Any] = {
-            "compiles": self.checked.compiles,
-            "runs": None if excluded is None else sorted(self.known - excluded),
-            "kept_out": None if excluded is None else sorted(excluded),
-        }
-        if self.inside is not None:
-            found["right"] = None if excluded is None else not self.wrong
-            found["wrong"] = None if excluded is None else sorted(self.wrong)
-        return found
-
-
 def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None:
     """Says what the mask does in either type.
 
@@ -219,18 +134,14 @@ def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None
         CommandError: the broker's two answers are of different moments.
         typer.Exit: 1: the mask is not what it should be.
     """
-    # What a plain mask does not need, and would wait for.
-    from afpools_broker.mask_check import check
-
     known = frozenset(host.name for host in hosts)
     inside = frozenset(host.name for host in hosts if made.pool in host.pools)
     if (len(inside), len(known)) != (made.pool_hosts, made.known_hosts):
         raise CommandError("The pool or the farm changed between two questions. Try again.")
-    dialects: tuple[Dialect, ...] = ("regex", "find")
-    readings = [Reading(dialect, check(made.mask, dialect, known), known, inside) for dialect in dialects]
-    meant = [reading for reading in readings if made.mask_type in ("any", reading.dialect)]
+    both = effects(made.mask, known, inside)
+    meant = [effect for effect in both if made.mask_type in ("any", effect.dialect)]
     if as_json:
-        print_json({**made._asdict(), **{reading.dialect: reading.for_programs() for reading in readings}})
+        print_json({**made._asdict(), **{effect.dialect: effect.for_programs() for effect in both}})
     else:
         facts = table()
         facts.add_row(
@@ -246,50 +157,20 @@ def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None
             facts.add_row("", printable(made.why))
         print_table(facts)
         say("")
-        _print_hosts(readings)
+        _print_hosts(both)
         say("")
-        for reading in readings:
-            line = reading.summary
-            if reading not in meant and reading.wrong:
+        for effect in both:
+            line = _summary(effect)
+            if effect not in meant and effect.wrong:
                 line.append(f". Set hosts_mask_type to {made.mask_type}.")
             console.print(line, soft_wrap=not console.is_terminal)
         stale(made.age, made.farm_age)
-    if any(reading.wrong or reading.checked.excluded is None for reading in meant):
+    if any(effect.wrong or effect.checked.excluded is None for effect in meant):
         raise typer.Exit(1)
 
 
-def read_pattern(
-    pattern: str, dialect: Dialect, pool: str | None, hosts: Sequence[HostSummary]
-) -> tuple[Reading, list[str]]:
-    """What somebody's mask does on these hosts, and the sentences that are to be said against it.
-
-    Args:
-        pattern: the mask.
-        dialect: its type.
-        pool: the one it is meant for, if any.
-        hosts: every known host.
-    """
-    from afpools_broker.engines import engines_of
-    from afpools_broker.farm import Render
-    from afpools_broker.mask_check import check
-
-    known = frozenset(host.name for host in hosts)
-    renders = [Render(host.name, host.states, engine=host.engine) for host in hosts if host.states]
-    inside = None if pool is None else frozenset(host.name for host in hosts if pool in host.pools)
-    checked = check(pattern, dialect, known, engines_of(renders) if renders else None)
-    reading = Reading(dialect, checked, known, inside)
-    warnings = list(reading.checked.warnings)
-    if not known:
-        warnings.append("No hosts are known yet, so there is nothing to try it on: afpools host register 'pc-[01-40]'")
-    if reading.lost:
-        warnings.append(f"It keeps the job off {plural(len(reading.lost), 'host')} of {pool!r}.")
-    if reading.strays:
-        warnings.append(f"It lets the job run on {plural(len(reading.strays), 'host')} outside {pool!r}.")
-    return reading, warnings
-
-
 def _check(
-    pattern: str, kind: MaskType, pool: str | None, profile: Path | None, timeout: float, *, as_json: bool
+    pattern: str, kind: DialectName, pool: str | None, profile: Path | None, timeout: float, *, as_json: bool
 ) -> None:
     """Says what somebody's mask does, and what is to be said against it.
 
@@ -300,30 +181,30 @@ def _check(
         if pool is not None:
             client.get_pool(pool)  # or it would be no pool's hosts that are compared
         answer = client.list_hosts()
-    reading, warnings = read_pattern(pattern, "find" if kind is MaskType.FIND else "regex", pool, answer.hosts)
+    effect, warnings = judge(pattern, "find" if kind is DialectName.FIND else "regex", pool, answer.hosts)
     if answer.farm_unseen:
         warnings.append(UNSEEN)
     if as_json:
         print_json(
             {
                 "mask": pattern,
-                "mask_type": reading.dialect,
+                "mask_type": effect.dialect,
                 "pool": pool,
-                **reading.for_programs(),
+                **effect.for_programs(),
                 "warnings": warnings,
             }
         )
     else:
         facts = table()
         facts.add_row("Exclude mask", _cut(pattern))
-        facts.add_row("Mask type", reading.dialect)
-        if reading.inside is not None:
-            of_all = f"{len(reading.inside):,} of {plural(len(reading.known), 'known host')}"
+        facts.add_row("Mask type", effect.dialect)
+        if effect.inside is not None:
+            of_all = f"{len(effect.inside):,} of {plural(len(effect.known), 'known host')}"
             facts.add_row("Pool", f"{printable(pool or '')}, {of_all}")
         print_table(facts)
         say("")
-        if reading.known:
-            _print_hosts([reading])
+        if effect.known:
+            _print_hosts([effect])
             say("")
         if warnings:
             said = table()
@@ -331,23 +212,23 @@ def _check(
                 said.add_row(Text("Warning", "bold yellow"), Text(printable(warning), "yellow"))
             print_table(said)
             say("")
-        if reading.inside is not None and reading.known:
-            console.print(reading.summary, soft_wrap=True)
+        if effect.inside is not None and effect.known:
+            console.print(_summary(effect), soft_wrap=True)
         elif not warnings:
-            say(f"{reading.dialect}: nothing to say against it", "green")
+            say(f"{effect.dialect}: nothing to say against it", "green")
     stale(answer.age, answer.farm_age)
     if warnings:
         raise typer.Exit(1)
 
 
-def _print_hosts(readings: Sequence[Reading]) -> None:
+def _print_hosts(both: Sequence[Effect]) -> None:
     """A row for all hosts that fare alike."""
-    inside = readings[0].inside
+    inside = both[0].inside
     groups: dict[tuple[bool, tuple[tuple[str, str], ...]], list[str]] = {}
-    for host in sorted(readings[0].known):
-        verdicts = tuple(reading.verdict(host) for reading in readings)
+    for host in sorted(both[0].known):
+        verdicts = tuple(_verdict(effect, host) for effect in both)
         groups.setdefault((inside is not None and host in inside, verdicts), []).append(host)
-    heads = ["In pool"] * (inside is not None) + [reading.dialect for reading in readings] + ["Hosts"]
+    heads = ["In pool"] * (inside is not None) + [effect.dialect for effect in both] + ["Hosts"]
     rows = [
         (
             [Text("yes" if member else "no")] * (inside is not None)
@@ -375,6 +256,25 @@ def _broken(names: str, width: int) -> Iterable[str]:
             line = ""
         line += part
     yield line
+
+
+def _verdict(effect: Effect, host: str) -> tuple[str, str]:
+    """What becomes of one host, and in which colour to say it."""
+    if effect.checked.excluded is None:
+        return "not known", "yellow"
+    word, style = ("kept out", "") if host in effect.checked.excluded else ("runs", "green")
+    return (f"WRONG: {word}", "bold red") if host in effect.wrong else (word, style)
+
+
+def _summary(effect: Effect) -> Text:
+    """In a line: how far the mask, read as this type, is what it should be."""
+    line = f"{effect.dialect}: "
+    if effect.checked.excluded is None:
+        return Text(f"{line}what it does is not known", "yellow")
+    if not effect.wrong:
+        return Text(f"{line}right on {_all(len(effect.known))}", "green")
+    line += f"WRONG on {len(effect.wrong):,} of {plural(len(effect.known), 'host')}"
+    return Text(line if effect.checked.compiles else f"{line}, because afserver cannot compile it", "bold red")
 
 
 def _cut(text: str) -> str:

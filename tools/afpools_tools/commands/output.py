@@ -9,104 +9,23 @@ from __future__ import annotations
 
 import json
 import sys
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from afpools import Client, HostList, OutcomeUnknown, UnknownHost, find_profile
-from afpools.profile import Profile
+from afpools import HostList
+
+from ..hosts import STALE, STALE_FARM
+from ..words import duration
 
 console = Console(highlight=False, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 # Between two columns of a table.
 _BETWEEN = "   "
-
-# Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
-STALE, STALE_FARM = 5, 60
-
-ProfileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--profile",
-        metavar="DIR",
-        help="The folder with your credentials. Without it: $AFPOOLS_PROFILE, your configuration folder, "
-        "$CGRU_LOCATION/afpools.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=600, help="How long to wait for the broker.")
-]
-RequestIdOption = Annotated[
-    str | None,
-    typer.Option(
-        "--request-id",
-        metavar="ID",
-        help="Repeat a change whose outcome is unknown, under the id that its error message gives. However often it is "
-        "repeated, it is made once.",
-    ),
-]
-HostsArgument = Annotated[
-    list[str], typer.Argument(metavar="HOST", help="Host names and ranges: pc-01 'pc-[01-40]' 'gpu-[1-8,12]'.")
-]
-
-
-class CommandError(Exception):
-    """A command cannot do what it was told, whatever the broker says. The message says why, and what to do."""
-
-
-def open_profile(folder: Path | None) -> Profile:
-    """The profile that was asked for, else the one that is found.
-
-    Raises:
-        ProfileError: there is none, or it is not complete.
-    """
-    return Profile.load(str(folder)) if folder else find_profile()
-
-
-def connect(folder: Path | None, timeout: float = 5.0) -> Client:
-    """A client for one command. The caller closes it."""
-    return Client(open_profile(folder), timeout=timeout)
-
-
-YET_TO_COME = "If you mean a machine that is yet to come, add --new."
-
-NewOption = Annotated[
-    bool,
-    typer.Option("--new", help="Take machines too that the farm has not seen: they are yet to come."),
-]
-
-
-@contextmanager
-def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
-    """Around one change: gives the id to make it under, and where its outcome is unknown says how to repeat it.
-
-    Args:
-        request_id: what `--request-id` said.
-        besides: options that the repeated command needs, too.
-
-    Raises:
-        CommandError: whether the change was made is not known, or it names machines that the farm does not have.
-    """
-    name = request_id or uuid.uuid4().hex
-    how = f"Run the same command again with {besides}{' ' * bool(besides)}--request-id {name}: the change is made once."
-    try:
-        yield name
-    except OutcomeUnknown as error:
-        raise CommandError(f"{error}\n{how}") from None
-    except UnknownHost as error:
-        raise CommandError(f"{error} {YET_TO_COME}") from None
-    except KeyboardInterrupt:
-        raise CommandError(f"Interrupted: it is not known whether the change was made.\n{how}") from None
 
 
 def print_json(value: Any) -> None:
@@ -187,27 +106,6 @@ def _unwrapped(rows: Table) -> list[str]:
         else:
             columns.append([cell + blank for blank, cell in zip(blanks, cells, strict=True)])
     return [_BETWEEN.join(row).rstrip() for row in zip(*columns, strict=True)]
-
-
-def plural(count: int, word: str) -> str:
-    """`1 host`, `2 hosts`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
-def ranges(hosts: Iterable[str]) -> str:
-    """Hosts as people read them: `gpu-[1-8],pc-[01-40]`."""
-    # ClusterShell takes longer to import than most commands take in all.
-    from afpools_broker.folding import fold
-
-    return fold(hosts)
-
-
-def duration(seconds: float) -> str:
-    """A time span as people say it: `3 hours`."""
-    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {name}s"
-    return f"{seconds:.0f} s"
 
 
 UNSEEN = "The broker has never seen the farm, so only hosts in pools and registered ones are known here."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
-import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -18,7 +17,8 @@ from afpools import AfpoolsError, Client, HistoryEntry, OutcomeUnknown, PoolSumm
 from afpools.pool_menu import pool_machines
 
 from .. import exchange
-from .output import (
+from ..words import plural, ranges
+from .options import (
     YET_TO_COME,
     CommandError,
     JsonOption,
@@ -28,18 +28,9 @@ from .output import (
     TimeoutOption,
     change,
     connect,
-    console,
-    plural,
-    print_json,
-    print_table,
-    printable,
-    ranges,
-    remark,
-    say,
-    stale,
-    table,
-    warn,
+    named_hosts,
 )
+from .output import console, print_json, print_table, printable, remark, say, stale, table, warn
 from .repair import repair
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
@@ -60,18 +51,6 @@ def _check_colour(colour: str | None) -> str | None:
 
 
 NameArgument = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
-
-
-def split_hosts(arguments: list[str]) -> list[str]:
-    """Host names and ranges from a command line, where commas part them as well: `a,pc-[1,3]` is `a` and `pc-[1,3]`.
-
-    Raises:
-        typer.BadParameter: there is not one.
-    """
-    hosts = [part for text in arguments for part in re.split(r"[,\s]+(?![^\[]*\])", text) if part]
-    if arguments and not hosts:
-        raise typer.BadParameter("no host is named. Write them like pc-01 'pc-[01-40]'.", param_hint="HOST")
-    return hosts
 
 
 MatchOption = Annotated[
@@ -100,7 +79,7 @@ def _given_hosts(hosts: list[str] | None, match: list[str] | None, request_id: s
     if match and request_id is not None:
         # The hosts that fit may be others by now, and then it would be another change.
         raise typer.BadParameter("name the hosts, as the error message does.", param_hint="--match")
-    return split_hosts(hosts or [])
+    return named_hosts(hosts or [])
 
 
 def _fitting(patterns: list[str] | None, names: Iterable[str], where: str) -> list[str]:

@@ -15,20 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from .output import CommandError, JsonOption, plural, print_json, print_table, printable, ranges, say, table, warn
+from ..words import plural, ranges
+from .options import CommandError, ConfigOption, JsonOption, open_configured
+from .output import print_json, print_table, printable, say, table, warn
 
 if TYPE_CHECKING:
     # Imported where they are used: whoever asks for pools need not wait for the database's driver.
     from afpools_broker.pools import Pool
     from afpools_broker.store import PoolStore
     from afpools_broker.store.repair import Claim, Conflict, Decisions, Step
-
-ConfigOption = Annotated[
-    Path, typer.Option("-c", "--config", metavar="FILE", help="The broker's configuration.", dir_okay=False)
-]
-
-# Seconds for each question: longer than a broker waits, whose clients wait for it.
-_PATIENCE = 30.0
 
 
 def repair(
@@ -60,22 +55,6 @@ def repair(
     decisions = Decisions(keep or (), merge or (), _pairs(rename or ()), delete or ())
     with closing(open_configured(config)) as store:
         _repair(store, decisions, dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-def open_configured(config: Path) -> PoolStore:
-    """The store of broker.toml, for a command that works on it as a broker does. The caller closes it.
-
-    Raises:
-        ConfigError: broker.toml cannot be read, or its `[store] uri` names no store.
-    """
-    from afpools_broker.broker import store_uri
-    from afpools_broker.config import ConfigError, load
-    from afpools_broker.store import open_store
-
-    try:
-        return open_store(store_uri(load(config)), timeout=_PATIENCE)
-    except ValueError as error:
-        raise ConfigError(f"[store] uri: {error}") from None
 
 
 def _pairs(arguments: Iterable[str]) -> dict[str, str]:

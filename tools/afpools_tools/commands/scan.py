@@ -14,28 +14,12 @@ from rich.text import Text
 
 from afpools import AfpoolsError, Client, HostSummary, OutcomeUnknown
 
+from ..hosts import expand_hosts
 from ..network.addresses import ScanError, own_target, parse_target, this_machine
 from ..network.scan import PORTS, RATE, WAIT, Machine, Scanner, ScanResult, Settings, keep, last_result, mark
-from .output import (
-    CommandError,
-    JsonOption,
-    ProfileOption,
-    TimeoutOption,
-    connect,
-    duration,
-    errors,
-    plural,
-    print_json,
-    print_table,
-    printable,
-    ranges,
-    remark,
-    say,
-    stale_hosts,
-    table,
-    warn,
-)
-from .pool import split_hosts
+from ..words import duration, plural, ranges
+from .options import CommandError, JsonOption, ProfileOption, TimeoutOption, connect, named_hosts
+from .output import errors, print_json, print_table, printable, remark, say, stale_hosts, table, warn
 
 # As a shell has it for a program that Ctrl-C ended.
 _INTERRUPTED = 130
@@ -92,7 +76,7 @@ def scan(
     """
     takes = register or pool is not None
     _check(network, last=last, needs_broker=only_new or takes, no_broker=no_broker)
-    chosen = split_hosts(only or [])
+    chosen = expand_hosts(named_hosts(only)) if only else []
     scanner = None if last else _scanner(network, Settings(tuple(port or PORTS), rate, wait))
     client, hosts = (None, None) if no_broker else _ask_broker(profile, timeout, needed=only_new or takes)
     try:
@@ -214,16 +198,11 @@ def _keep(result: ScanResult) -> None:
 
 
 def _select(machines: Sequence[Machine], chosen: Sequence[str], *, only_new: bool) -> list[Machine]:
-    """The machines that were asked for.
-
-    Raises:
-        RequestRefused: `chosen` holds what is no range.
-    """
+    """The machines that were asked for."""
     if chosen:
-        from afpools_broker.hosts import expand
         from afpools_broker.pools import as_afrender_would
 
-        wanted = {as_afrender_would(name).casefold() for name in expand(chosen)}
+        wanted = {as_afrender_would(name).casefold() for name in chosen}
         machines = [machine for machine in machines if as_afrender_would(machine.name).casefold() in wanted]
     return [machine for machine in machines if not only_new or machine.host is None]
 

@@ -28,8 +28,9 @@ from afpools_broker.listeners import ListenError
 from afpools_broker.logs import open_log
 
 from ..credentials.files import make_folder, write
-from . import init
-from .output import CommandError, fail, say, warn
+from ..setup import make_state
+from .options import CommandError
+from .output import fail, say, warn
 from .serve import run
 
 # What a newcomer finds in a store that was empty: enough to see a mask.
@@ -85,38 +86,6 @@ def up(
         with broker:
             passed = _selftest(broker, folder, new=new)
     raise typer.Exit(0 if passed else 1)
-
-
-def make_state(
-    folder: Path, *, farm: str | None = None, curve_port: int | None = None, tls_port: int | None = None
-) -> bool:
-    """Makes what `afpools up` needs in a folder, as far as it is not there: broker.toml, a manager's and a reader's
-    credentials.
-
-    Returns:
-        Whether the folder was new.
-
-    Raises:
-        ConfigError: an argument, or the broker.toml that is there, is wrong.
-        AuthorityError: the folder cannot be written, or the authority that is there cannot sign.
-    """
-    file = folder / "broker.toml"
-    new = not file.exists()
-    answers = init.Answers(address="127.0.0.1", names=("127.0.0.1", "localhost"))
-    given = {"farm": farm, "curve_port": curve_port, "tls_port": tls_port}
-    answers = answers.but(**{key: value for key, value in given.items() if value is not None})
-    answers.settings(folder)
-    if new:
-        init.write_config(answers, folder)
-    settings = config.load(file, {})
-    init.make_credentials(
-        answers.but(name=settings.broker.name, curve_port=settings.curve.port, tls_port=settings.tls.port),
-        folder / settings.credentials.folder,
-        profiles={"manager": "manager", "reader": "reader"},
-        passphrase=os.environ.get(init.PASSPHRASE_VARIABLE),
-        anew=True,
-    )
-    return new
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ from afpools_broker.protocol import Role
 from ..network.addresses import own_names
 from .files import (
     MAKE_ANEW,
+    PASSPHRASE_VARIABLE,
     AuthorityError,
     curve_file,
     files_in,
@@ -713,7 +714,7 @@ class Authority:
             )
         encrypted = b"ENCRYPTED" in read(path)
         if encrypted and not self._passphrase:
-            raise AuthorityError(f"{path} has a passphrase. Give it with --passphrase-file or AFPOOLS_CA_PASSPHRASE.")
+            raise AuthorityError(f"{path} has a passphrase. Give it with --passphrase-file or {PASSPHRASE_VARIABLE}.")
         key = load_key(path, self._passphrase if encrypted else None)
         if not same_key(issuer.certificate, key):
             raise AuthorityError(

@@ -24,11 +24,15 @@ from cryptography.hazmat.primitives.serialization import (
 from afpools_broker.credentials import certificate_role
 from afpools_broker.files import UNREADABLE, explain
 
+from ..errors import ToolError
+
+PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
+
 MAKE_ANEW = "Make the client's keys anew: `afpools certs profile NAME --role ROLE --force`."
 
 
-class AuthorityError(Exception):
-    """Something that cannot be done. The message says what is wrong, and what to do."""
+class AuthorityError(ToolError):
+    """A file of keys or certificates cannot be made, read or used."""
 
 
 def write(path: Path, data: bytes | str, *, secret: bool = False) -> None:

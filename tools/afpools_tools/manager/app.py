@@ -23,10 +23,10 @@ from starlette.staticfiles import StaticFiles
 
 from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown
 
-from ..commands.output import CommandError
-from ..network.addresses import ScanError
-from .api import LONG_READS, READS, WRITES, Api, BadParameter, Export, Params
+from ..errors import ToolError
+from .api import LONG_READS, READS, WRITES, Api
 from .live import Live, View, difference
+from .params import BadParameter, Export, Params
 from .session import EXCHANGE, Guard, Session, TokenRefused, given_secret
 from .workers import in_thread
 
@@ -203,7 +203,7 @@ async def _answer(work: Callable[[], Any]) -> Response:
     """Runs what blocks in a thread, and says what went wrong in the one form that pages know."""
     try:
         result = await in_thread(work)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadParameter, CommandError, ScanError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ToolError) as error:
         return _error(400, "bad_request", str(error))
     except BrokerRefused as error:
         return _error(409, error.code, str(error))

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 from afpools import AfpoolsError, Client, HostSummary, PoolSummary
 from afpools.pool_menu import pool_machines
 
-from ..commands.output import STALE, STALE_FARM
-from ..hosts import is_farm_known
+from ..hosts import STALE, STALE_FARM, is_farm_known
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")

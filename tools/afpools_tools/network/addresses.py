@@ -20,6 +20,8 @@ from ipaddress import (
 )
 from typing import NamedTuple
 
+from ..errors import ToolError
+
 WIDEST = 20
 """The shortest prefix that is scanned: a /20 has 4,096 addresses, two or three minutes at the default rate."""
 
@@ -32,7 +34,7 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # as a destination, it is this machine
 _ELSEWHERE = ("203.0.113.1", 9)
 
 
-class ScanError(Exception):
+class ScanError(ToolError):
     """There is nothing to scan, or no result to show. The message says why, and what to do."""
 
 

@@ -7,9 +7,7 @@ was written, with checksums; whatever is not on it, or was changed since, belong
 from __future__ import annotations
 
 import hashlib
-import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,46 +15,10 @@ from typing import Literal
 
 import msgspec
 
-from ..commands.output import CommandError
-from .sources import library_sources, plugin_sources, source_files
-
-Files = dict[str, bytes]
-"""What goes where: paths with slashes, relative to the place, and contents."""
+from .catalogue import Files, Plugin
+from .sources import PluginError, plugin_sources
 
 Condition = Literal["current", "outdated", "changed"]
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """What is installed, and how its files lie at a place.
-
-    Args:
-        name: as its folder in `clients/` is called.
-        folder: where its own files go, relative to the place.
-        library: where the client library goes, relative to the place; None for a plug-in that needs none.
-        then: what people do next, a sentence.
-    """
-
-    name: str
-    folder: str
-    library: str | None
-    then: str
-
-    @property
-    def receipt(self) -> str:
-        """The file that says what was written, relative to the place."""
-        return str(PurePosixPath(self.folder, f".afpools-{self.name}.json"))
-
-    def files(self) -> Files:
-        """Everything that is to be written.
-
-        Raises:
-            CommandError: this installation of Afanasy Pools lacks the plug-in.
-        """
-        files = _read(plugin_sources(self.name), self.folder)
-        if self.library is not None:
-            files |= _read(library_sources(), self.library)
-        return files
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -105,11 +67,11 @@ def plan(plugin: Plugin, place: Path) -> Plan:
     """What `install` would do.
 
     Raises:
-        CommandError: a file there cannot be read, or this installation lacks the plug-in, or is itself what is there.
+        PluginError: a file there cannot be read, or this installation lacks the plug-in, or is itself what is there.
     """
     if (place / plugin.folder).resolve() == plugin_sources(plugin.name).resolve():
         # Whoever works on the plug-in. Taking it away again would remove the sources.
-        raise CommandError(f"{place / plugin.folder} is a link to the plug-in's own sources. Remove the link first.")
+        raise PluginError(f"{place / plugin.folder} is a link to the plug-in's own sources. Remove the link first.")
     receipt = read_receipt(plugin, place)
     ours = receipt.files if receipt else {}
     wanted = plugin.files()
@@ -129,7 +91,7 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
     """Does what was planned. What is not ours stays: the caller refuses a plan with files in the way.
 
     Raises:
-        CommandError: something cannot be written.
+        PluginError: something cannot be written.
     """
     place = planned.place
     files = {path: _digest(data) for path, data in planned.write.items()}
@@ -149,7 +111,7 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
             _remove_compiled(place / path)
             _remove_empty_folders(place, path)
     except OSError as error:
-        raise CommandError(f"{error.filename} cannot be written: {error.strerror}.") from None
+        raise PluginError(f"{error.filename} cannot be written: {error.strerror}.") from None
     finally:
         # There is nothing of it left where everything went well.
         for path in everything:
@@ -165,11 +127,11 @@ def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
         The files that were removed, and those that were left because somebody has changed them.
 
     Raises:
-        CommandError: nothing is installed there, or a file cannot be removed.
+        PluginError: nothing is installed there, or a file cannot be removed.
     """
     receipt = read_receipt(plugin, place)
     if receipt is None:
-        raise CommandError(f"{place} has no {plugin.name} plug-in of Afanasy Pools.")
+        raise PluginError(f"{place} has no {plugin.name} plug-in of Afanasy Pools.")
     removed, left = [], []
     try:
         for path, digest in sorted(receipt.files.items()):
@@ -186,7 +148,7 @@ def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
         (place / plugin.receipt).unlink()
         _remove_empty_folders(place, plugin.receipt)
     except OSError as error:
-        raise CommandError(f"{error.filename} cannot be removed: {error.strerror}.") from None
+        raise PluginError(f"{error.filename} cannot be removed: {error.strerror}.") from None
     return removed, left
 
 
@@ -194,7 +156,7 @@ def find(plugin: Plugin, places: Iterable[Path]) -> Iterator[Installed]:
     """Where a plug-in is, and in what condition.
 
     Raises:
-        CommandError: a receipt there cannot be read.
+        PluginError: a receipt there cannot be read.
     """
     for place in places:
         receipt = read_receipt(plugin, place)
@@ -211,7 +173,7 @@ def read_receipt(plugin: Plugin, place: Path) -> Receipt | None:
     """What was written at a place; None for nothing.
 
     Raises:
-        CommandError: there is a receipt that cannot be read, or that speaks of files elsewhere.
+        PluginError: there is a receipt that cannot be read, or that speaks of files elsewhere.
     """
     path = place / plugin.receipt
     try:
@@ -219,61 +181,14 @@ def read_receipt(plugin: Plugin, place: Path) -> Receipt | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}. Remove the plug-in's files by hand.") from None
+        raise PluginError(f"{path} cannot be read: {error}. Remove the plug-in's files by hand.") from None
     for file in receipt.files:
         if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-            raise CommandError(f"{path} names {file!r}, which is not beneath {place}. Remove the files by hand.")
+            raise PluginError(f"{path} names {file!r}, which is not beneath {place}. Remove the files by hand.")
     return receipt
 
 
-# --- where host applications look -------------------------------------------------------------------------------------
-
-
-def blender_places(home: Path, environment: Mapping[str, str], platform: str = sys.platform) -> list[Path]:
-    """The folders of a user's Blenders in which add-ons lie, the newest first.
-
-    Blender's manual, "Blender's Directory Layout": a folder for each version; from 4.2 on extensions have a folder of
-    their own.
-    """
-    if platform == "win32":
-        base = Path(environment.get("APPDATA", home / "AppData" / "Roaming")) / "Blender Foundation" / "Blender"
-    elif platform == "darwin":
-        base = home / "Library" / "Application Support" / "Blender"
-    else:
-        base = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "blender"
-    found = [
-        (tuple(map(int, folder.name.split("."))), folder)
-        for folder in (base.iterdir() if base.is_dir() else ())
-        if re.fullmatch(r"\d+\.\d+", folder.name)
-    ]
-    return [blender_place(folder, version) for version, folder in sorted(found, reverse=True) if version >= (2, 83)]
-
-
-def blender_place(folder: Path, version: tuple[int, ...]) -> Path:
-    """Where add-ons of one version of Blender lie."""
-    return folder / "extensions" / "user_default" if version >= (4, 2) else folder / "scripts" / "addons"
-
-
-def cgru_place(asked: Path | None, environment: Mapping[str, str]) -> Path:
-    """The CGRU that was asked for, else that of the environment.
-
-    Raises:
-        CommandError: there is none, or it is not CGRU.
-    """
-    named = asked or environment.get("CGRU_LOCATION")
-    if not named:
-        raise CommandError("Where is CGRU? Name its folder with --cgru, or set CGRU_LOCATION.")
-    place = Path(named)
-    if not (place / "afanasy" / "python" / "af.py").is_file():
-        raise CommandError(f"{place} is not CGRU: it has no afanasy/python/af.py.")
-    return place
-
-
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-def _read(source: Path, folder: str) -> Files:
-    return {str(PurePosixPath(folder, file.as_posix())): (source / file).read_bytes() for file in source_files(source)}
 
 
 def _digest(data: bytes) -> str:
@@ -284,14 +199,14 @@ def _digest_of(path: Path) -> str | None:
     """A file's checksum, None where there is no file.
 
     Raises:
-        CommandError: it cannot be read.
+        PluginError: it cannot be read.
     """
     try:
         return _digest(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
+        raise PluginError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _beside(path: Path) -> Path:

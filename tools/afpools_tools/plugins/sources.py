@@ -6,9 +6,13 @@ from pathlib import Path
 
 import afpools
 
-from ..commands.output import CommandError
+from ..errors import ToolError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class PluginError(ToolError):
+    """A plug-in cannot be put where it belongs, or taken away from there."""
 
 
 def plugin_sources(name: str) -> Path:
@@ -18,12 +22,12 @@ def plugin_sources(name: str) -> Path:
         name: `blender`, `afstarter` and so on, as the folder in `clients/` is called.
 
     Raises:
-        CommandError: this installation has no such plug-in.
+        PluginError: this installation has no such plug-in.
     """
     for folder in (_PACKAGE.parents[1] / "clients" / name, _PACKAGE / "plugin_files" / name):
         if folder.is_dir():
             return folder
-    raise CommandError(
+    raise PluginError(
         f"There is no plug-in {name!r} in this installation of Afanasy Pools, {_PACKAGE}. Install it again."
     )
 

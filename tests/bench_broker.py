@@ -29,9 +29,8 @@ from afpools import Client, zmtp
 from afpools.profile import Profile
 from afpools_broker.broker import Broker, open_credentials
 from afpools_broker.config import load
-
-from .commands.output import table
-from .commands.up import make_state
+from afpools_tools.commands.output import table
+from afpools_tools.setup import make_state
 
 _ROUNDS = 3
 _SECONDS = 2.0

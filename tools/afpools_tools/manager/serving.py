@@ -1,0 +1,180 @@
+"""The Pool Manager as it runs: the port, the server, the browser."""
+
+from __future__ import annotations
+
+import html
+import logging
+import secrets
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from afpools import Client
+from afpools.profile import Profile
+
+from ..errors import ToolError
+from .api import Api
+from .app import make_app
+from .live import Live
+from .scan_job import ScanJob
+from .session import Session
+from .usage import Usage
+
+DEFAULT_PORT = 5580
+
+# Seconds. A farm of 20,000 hosts is an answer of 3 MB.
+_LIVE_TIMEOUT = 5.0
+_CLICK_TIMEOUT = 5.0
+
+# Seconds that requests under way may still take after Ctrl-C.
+_GRACE = 1
+
+
+class CannotListen(ToolError):
+    """The port is taken."""
+
+
+class Serving:
+    """A running Pool Manager.
+
+    Args:
+        profile: whose broker, and with which rights.
+        listening: bound to an address of this machine that no other machine can reach.
+        ready: called in a thread of its own once requests are answered.
+    """
+
+    def __init__(self, profile: Profile, listening: socket.socket, ready: Callable[[], None]) -> None:
+        self._listening = listening
+        self._client = Client(profile, timeout=_CLICK_TIMEOUT)
+        usage = Usage()
+        self._live = Live(Client(profile, timeout=_LIVE_TIMEOUT), usage)
+        self._scan = ScanJob()
+        session = Session(*listening.getsockname())
+        self.new_address = session.new_address
+        self._api = Api(self._client, self._live, usage, self._scan)
+        config = uvicorn.Config(
+            make_app(self._api, session),
+            log_config=None,
+            access_log=False,
+            # It would give away what runs here to whoever can connect.
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE,
+        )
+        self._server = _Server(config, self._stopping, ready)
+
+    def run(self) -> None:
+        """Serves until `stop`; in a program's first thread, also until SIGTERM or Ctrl-C."""
+        self._live.start()
+        try:
+            self._server.run(sockets=[self._listening])
+        finally:
+            self._stopping()
+            self._scan.close()
+            # It waits for the call under way, and nobody waits for that.
+            threading.Thread(target=self._client.close, name="afpools-close", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends `run` within two seconds. From any thread."""
+        self._stopping()
+        self._server.should_exit = True
+
+    def _stopping(self) -> None:
+        """Lets everything that takes long end."""
+        self._api.stopping.set()
+        self._scan.cancel()
+        self._live.stop()
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and ends what takes long before it waits for it."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None], ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # A browser may take its time to start, and some of them block.
+        threading.Thread(target=self._ready, name="afpools-ready", daemon=True).start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # Not uvicorn's own, which dies of the signal in the end: being told to stop is no failure.
+        self._stopping()
+        # It would print a traceback of each request that it cancels now.
+        logging.getLogger("uvicorn.error").disabled = True
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+@contextmanager
+def listen(port: int | None) -> Iterator[socket.socket]:
+    """A socket that listens at a port of this machine, which nobody else can reach.
+
+    Args:
+        port: of 127.0.0.1, 0 for any that is free. Without it, at an address of this machine that nobody can have
+            foreseen: whoever had the address before could have left a service worker or a cached page there, which the
+            browser would run in the place of ours, and give it the token.
+
+    Raises:
+        CannotListen: the port is taken.
+    """
+    try:
+        listening = _listen_somewhere() if port is None else _listen_at("127.0.0.1", port)
+    except OSError as error:
+        raise CannotListen(
+            f"Port {port or DEFAULT_PORT} of 127.0.0.1 cannot be opened: {error.strerror}. Name another with --port, "
+            "or leave it out."
+        ) from None
+    with listening:
+        yield listening
+
+
+def _listen_somewhere() -> socket.socket:
+    # All of 127.0.0.0/8 is this machine, to Linux and Windows and to browsers.
+    host = ".".join(map(str, (127, *(1 + secrets.randbelow(254) for _ in range(3)))))
+    for address in ((host, DEFAULT_PORT), (host, 0)):
+        try:
+            return _listen_at(*address)
+        except OSError:
+            # Somebody listens at this port of every address; or, on macOS, there is 127.0.0.1 only.
+            continue
+    return _listen_at("127.0.0.1", 0)
+
+
+def _listen_at(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        # Here and now: until then Linux would let a second manager have the same port.
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def open_browser(new_address: Callable[..., str], file: Path) -> None:
+    """Opens a new address by way of a file that only we can read: whoever lists this machine's processes sees what a
+    browser was started with, and the token must not be there.
+
+    Args:
+        new_address: as `Session.new_address`.
+        file: is written, and removed when the address is used. In a folder that is ours alone.
+    """
+    address = new_address(used=lambda: file.unlink(missing_ok=True))
+    file.touch(0o600)
+    file.write_text(
+        f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(address)}">'
+        "<title>Pool Manager</title>",
+        encoding="utf-8",
+    )
+    webbrowser.open(file.as_uri())
