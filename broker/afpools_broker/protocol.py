@@ -249,7 +249,18 @@ class PoolsGetResult(Result):
 
 
 class HostsList(Params):
-    """`hosts.list`: every host known here: the farm's renders, hosts registered by hand, members of pools."""
+    """`hosts.list`: every host known here: the farm's renders, hosts registered by hand, members of pools.
+
+    With `limit` it is a page of at most as many hosts, sorted by name, and of some megabyte: those that come behind
+    `after`, which the page before has called `next`. Without, it is all of them, or `too_large`.
+    """
+
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.after is not None and self.limit is None:
+            raise ValueError("hosts.list takes after only together with limit")
 
 
 class HostSummary(Result, omit_defaults=True):
@@ -266,12 +277,16 @@ class HostSummary(Result, omit_defaults=True):
 
 class HostsListResult(Result):
     """`hosts` is a list of `HostSummary`, already JSON; `farm_unseen` is set where there is an afserver that has never
-    answered, so that the hosts are not the farm's."""
+    answered, so that the hosts are not the farm's. `next` is what to pass as `after` for the next page, null at the
+    end. `revision` differs when a pool does, or which hosts are known: pages of one revision fit together, whatever
+    renders have begun or ended meanwhile."""
 
     hosts: msgspec.Raw
     age: float
     farm_age: float | None
     farm_unseen: bool = False
+    next: str | None = None
+    revision: str = ""
 
 
 COMMAND_LINE_BYTES = 24 * 1024
@@ -671,10 +686,13 @@ def _what_is_wrong(operation: Operation, error: Exception) -> str:
     key = path.partition("`")[0].partition("[")[0]
     if isinstance(error.__cause__, ValueError):
         return sentence(error.__cause__)
-    if key in _TYPED:
+    if operation.name == "hosts.list":
+        pass  # its limit is not the one that people type
+    elif key in _TYPED:
         return f"The {_TYPED[key]} must be {_MEANT[key]}."
     fields = ", ".join(field.name for field in msgspec.structs.fields(operation.params)) or "none"
-    wrong = f"its {key} must be {_MEANT[key]} ({what})" if key in _MEANT else str(error)
+    meant = _MEANT.get(f"{operation.name} {key}") or _MEANT.get(key)
+    wrong = f"its {key} must be {meant} ({what})" if meant else str(error)
     return f"The parameters of {operation.name} are wrong: {wrong}. It takes: {fields}."
 
 
@@ -714,6 +732,7 @@ _MEANT = {
     "new_hosts": "true or false",
     "request_id": "a text of 1 to 64 characters, a new one for each change",
     "limit": "a number from 1 to 500",
+    "hosts.list limit": "a number from 1 to 100,000",
     "entry": "one that the history shows",
     "paths": "a list of Afanasy's names of pools, like /local/farm",
 }

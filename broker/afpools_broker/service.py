@@ -22,6 +22,7 @@ from . import __version__, protocol
 from .config import FarmSection, LimitsSection
 from .credentials import Peer, utcnow
 from .engines import untyped_as
+from .host_list import Page
 from .hosts import expand
 from .job_mask import accepted, job_mask
 from .kept_answers import KeptAnswers, part, with_id
@@ -408,13 +409,17 @@ class Service:
         now = self._system_job_at_hand().state
         return protocol.FarmSystemPoolResult(pool=now.pool, state=now.state, problem=now.problem, settled=now.settled)
 
-    def _hosts_list(self, _sender: Sender, _params: protocol.HostsList) -> protocol.HostsListResult:
+    def _hosts_list(self, _sender: Sender, params: protocol.HostsList) -> protocol.HostsListResult:
         moment = self._moment()
+        hosts = moment.snapshot.hosts
+        page = Page(hosts.whole(), None) if params.limit is None else hosts.page(params.after, params.limit)
         return protocol.HostsListResult(
-            hosts=moment.snapshot.hosts_json(),
+            hosts=page.hosts,
             age=moment.age,
             farm_age=moment.farm_age,
             farm_unseen=moment.farm_age is None and not moment.farm.by_hand,
+            next=page.next,
+            revision=hosts.revision,
         )
 
     def _is_at_hand(self, moment: Moment, params: protocol.Params) -> bool:

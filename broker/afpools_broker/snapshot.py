@@ -16,23 +16,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-import msgspec
-
 from .config import Names
 from .engines import ANY_ENGINE, engines_of
-from .farm import Farm, Render
+from .farm import Farm
 from .fences import Fences
 from .following import Following
+from .host_list import HostList
 from .pools import Change, Contents, Entry, Pool, unknown_pool
-from .protocol import Code, HostSummary, RequestRefused
+from .protocol import Code, RequestRefused
 from .store import PoolStore, StoreUnavailable
 from .tally import Listing, Tally
 
 log = logging.getLogger("afpools.store")
-
-# Bytes of a list of hosts that is kept: enough for 40,000.
-_MOST_HOSTS_KEPT = 4 * 1024 * 1024
-_making_hosts = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,49 +107,10 @@ class Snapshot:
         """The same, if it has been made already."""
         return None if self.farm is None else self.fences.tally_at_hand(self.farm)
 
-    def hosts_json(self) -> msgspec.Raw:
-        """Every known host with what is known of it, sorted by name: a list of `HostSummary`, ready to be sent.
-
-        Made when it is first asked for, by one thread at a time, and kept unless it is very large: made for each call,
-        it would be what all threads do as long as one client likes.
-        """
-        with _making_hosts:
-            made = self._hosts.get("json")
-            if made is None:
-                made = self._make_hosts_json()
-                if len(memoryview(made)) <= _MOST_HOSTS_KEPT:
-                    self._hosts["json"] = made
-            return made
-
     @cached_property
-    def _hosts(self) -> dict[str, msgspec.Raw]:
-        return {}
-
-    def _make_hosts_json(self) -> msgspec.Raw:
-        pools_of: dict[str, list[str]] = {}
-        for name in sorted(self.fences.members, key=str.casefold):
-            for host in self.fences.members[name]:
-                pools_of.setdefault(host, []).append(name)
-        renders = {render.name: render for render in self.farm.renders} if self.farm else {}
-        # One after the other: as objects, the hosts of a large farm would take far more memory than their text.
-        text = bytearray(b"[")
-        encoder = msgspec.json.Encoder()
-        for name in self.fences.known:
-            render = renders.get(name) or Render(name)
-            summary = HostSummary(
-                name=name,
-                states=list(render.states),
-                address=render.address,
-                engine=render.engine,
-                native_pool=render.native_pool,
-                registered=name in self.fences.registered,
-                pools=pools_of.get(name, []),
-            )
-            if len(text) > 1:
-                text += b","
-            encoder.encode_into(summary, text, -1)
-        text += b"]"
-        return msgspec.Raw(text)
+    def hosts(self) -> HostList:
+        """Every known host."""
+        return HostList(self.contents, self.farm, self.fences)
 
 
 def _same_renders(farm: Farm | None, last: Farm | None) -> bool:

@@ -13,7 +13,7 @@ import time
 from _thread import allocate_lock  # threading.Lock, without all that threading imports
 
 from . import results
-from .errors import AfpoolsError, BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
+from .errors import AfpoolsError, BadRequest, BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
 from .process import PerProcess, importing
 from .profile import Endpoint, Profile, find_profile
 from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, SystemPool, WriteResult
@@ -37,6 +37,10 @@ _LEAVE_OPEN = frozenset({"store_unavailable", "internal"})
 
 # Between two rounds over the brokers for a change whose outcome is unknown, in seconds; doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
+
+# As many hosts are asked for at a time; a broker may give fewer. And so often they are asked for where pools change
+# meanwhile.
+_HOST_PAGE, _HOST_LIST_TURNS = 10_000, 3
 
 # A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
 # that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
@@ -132,8 +136,36 @@ class Client:
         return self._call("pools.get", {"pool": name}, results.read_pool)
 
     def list_hosts(self) -> HostList:
-        """Every host the broker knows: the farm's renders, hosts registered by hand, members of pools."""
-        return self._call("hosts.list", {}, results.read_hosts)
+        """Every host the broker knows: the farm's renders, hosts registered by hand, members of pools.
+
+        A large farm's are read in pages, for each of which the timeout holds. Where a pool is changed meanwhile, they
+        are read again, and after some such turns taken as they are: then the list has no `revision`, and each host in
+        it is as it was when its page was read.
+        """
+        for _turn in range(_HOST_LIST_TURNS):
+            pages = [self._host_page(None)]
+            while pages[-1][1] is not None:
+                pages.append(self._host_page(pages[-1][1]))
+            if len({page.revision for page, _ in pages}) == 1:
+                return results.joined([page for page, _ in pages])
+        return results.joined([page for page, _ in pages])._replace(revision="")
+
+    def _host_page(self, after: Optional[str]) -> Tuple[HostList, Optional[str]]:
+        """The hosts that come behind a name, and the name that the next page comes behind."""
+
+        def read(result: Any) -> Tuple[HostList, Optional[str]]:
+            page, following = results.read_hosts(result)
+            if following is not None and not (page.hosts and following > (after or "")):
+                raise BadAnswer("it sent a list of hosts that does not come to an end")
+            return page, following
+
+        try:
+            return self._call("hosts.list", _given(after=after, limit=_HOST_PAGE), read)
+        except BadRequest:
+            if after is not None:
+                raise
+            # A broker that is older than this library has no pages.
+            return self._call("hosts.list", {}, read)
 
     def exclude_mask(
         self,

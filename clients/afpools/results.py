@@ -91,12 +91,15 @@ class HostSummary(Record):
 
 class HostList(Record):
     """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
-    confirmed its renders, None where there is no afserver or it was never seen; `farm_unseen` is set for the latter."""
+    confirmed its renders, None where there is no afserver or it was never seen; `farm_unseen` is set for the latter.
+    `revision` differs when a pool does, or which hosts are known. It is empty where pools were changed so often that
+    each page of the list was read in another state of them, and from a broker older than this library."""
 
     hosts: Tuple[HostSummary, ...]
     age: float
     farm_age: Optional[float] = None
     farm_unseen: bool = False
+    revision: str = ""
 
 
 class Mask(Record):
@@ -356,10 +359,24 @@ def _read_host(value: Any) -> HostSummary:
     )
 
 
-def read_hosts(result: Any) -> HostList:
+def read_hosts(result: Any) -> Tuple[HostList, Optional[str]]:
+    """A page of the list of hosts, and the name that the next page comes behind; None at the end."""
     f = _Fields(result, "a list of hosts")
     hosts = tuple(f.each("hosts", _read_host))
-    return HostList(hosts, f.seconds("age"), f.optional_seconds("farm_age"), f.flag("farm_unseen", False))
+    page = HostList(
+        hosts,
+        f.seconds("age"),
+        f.optional_seconds("farm_age"),
+        f.flag("farm_unseen", False),
+        f.text("revision", ""),
+    )
+    return page, f.optional_text("next")
+
+
+def joined(pages: List[HostList]) -> HostList:
+    """One list of its pages."""
+    hosts = tuple([host for page in pages for host in page.hosts])
+    return pages[-1]._replace(hosts=hosts, age=max(page.age for page in pages))
 
 
 def read_mask(result: Any) -> Mask:

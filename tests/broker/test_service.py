@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.desk import FARM, MANAGER, NOW, READER, Desk, open_desk
 
-from afpools_broker import snapshot as snapshot_module
 from afpools_broker.farm import Farm, Render
 from afpools_broker.masks import hosts_matched
 from afpools_broker.pools import Change, Entry
@@ -723,17 +722,3 @@ def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
 def test_every_operation_for_managers_has_a_name_that_people_use() -> None:
     for operation in OPERATIONS.values():
         assert bool(operation.purpose) == (operation.role is Role.MANAGER), operation.name
-
-
-def test_the_list_of_hosts_is_made_once_for_each_picture_of_pools_and_farm(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
-    snapshot = desk.keeper.current
-    assert snapshot.hosts_json() is snapshot.hosts_json()
-    desk.ok("pools.add_hosts", pool="fx", hosts=["pc-09"], new_hosts=True)
-    assert "pc-09" in {host["name"] for host in desk.ok("hosts.list")["hosts"]}
-
-
-def test_a_very_large_list_of_hosts_is_not_kept(make: Callable[..., Desk], monkeypatch) -> None:
-    monkeypatch.setattr(snapshot_module, "_MOST_HOSTS_KEPT", 100)
-    desk = make()
-    assert desk.keeper.current.hosts_json() is not desk.keeper.current.hosts_json()

@@ -22,7 +22,7 @@ import pytest
 import zmq
 import zmq.auth
 from tests.clients.conftest import StartBroker, within
-from tests.clients.scripted_broker import HELLO, ScriptedBroker, Studio, Talk, result
+from tests.clients.scripted_broker import HELLO, Script, ScriptedBroker, Studio, Talk, result
 from zmq.auth.thread import ThreadAuthenticator
 
 import afpools
@@ -153,6 +153,65 @@ def test_an_answer_of_a_hundred_thousand_hosts_is_read(studio: Studio, start: St
     broker = start(result({"hosts": hosts, "age": 0.0, "farm_age": 1.0}))
     with Client(studio.profile(broker.url), timeout=30) as client:
         assert len(client.list_hosts().hosts) == 100_000
+
+
+def page(*names: str, following: Any = None, revision: str = "r1") -> Any:
+    hosts = [{"name": name} for name in names]
+    return result({"hosts": hosts, "age": 0.0, "farm_age": 1.0, "next": following, "revision": revision})
+
+
+def in_turn(*scripts: Script) -> Script:
+    """Each request gets the next one."""
+    left = iter(scripts)
+    return lambda talk, request: next(left)(talk, request)
+
+
+def test_a_list_of_hosts_is_read_page_by_page(studio: Studio, start: StartBroker) -> None:
+    broker = start(in_turn(page("a", "b", following="b"), page("c")))
+    with Client(studio.profile(broker.url)) as client:
+        hosts = client.list_hosts()
+    assert [host.name for host in hosts.hosts] == ["a", "b", "c"]
+    assert hosts.revision == "r1"
+    assert [request["params"].get("after") for request in broker.requests] == [None, "b"]
+
+
+def test_pages_between_which_a_pool_was_changed_are_read_again(studio: Studio, start: StartBroker) -> None:
+    broker = start(
+        in_turn(
+            page("a", following="a", revision="r1"),
+            page("b", revision="r2"),
+            page("a", following="a", revision="r2"),
+            page("b", "c", revision="r2"),
+        )
+    )
+    with Client(studio.profile(broker.url)) as client:
+        hosts = client.list_hosts()
+    assert ([host.name for host in hosts.hosts], hosts.revision) == (["a", "b", "c"], "r2")
+
+
+def test_pools_that_never_stand_still_do_not_keep_the_list_of_hosts_from_being_read(
+    studio: Studio, start: StartBroker
+) -> None:
+    turns = [
+        each for turn in range(3) for each in (page("a", following="a", revision=f"r{turn}"), page("b", revision="x"))
+    ]
+    broker = start(in_turn(*turns))
+    with Client(studio.profile(broker.url)) as client:
+        hosts = client.list_hosts()
+    assert ([host.name for host in hosts.hosts], hosts.revision) == (["a", "b"], "")
+
+
+def test_a_list_of_hosts_without_an_end_is_not_read_for_ever(studio: Studio, start: StartBroker) -> None:
+    broker = start(page("a", following="a"))
+    with Client(studio.profile(broker.url)) as client, pytest.raises(BrokerUnreachable, match="come to an end"):
+        client.list_hosts()
+
+
+def test_a_broker_without_pages_is_asked_for_all_hosts(studio: Studio, start: StartBroker) -> None:
+    broker = start(in_turn(lambda talk, request: talk.refuse(request, "bad_request"), page("a")))
+    with Client(studio.profile(broker.url)) as client:
+        assert [host.name for host in client.list_hosts().hosts] == ["a"]
+    assert [request["params"] for request in broker.requests] == [{"limit": 10_000}, {}]
 
 
 def test_a_connection_serves_many_calls(studio: Studio, start: StartBroker) -> None:

@@ -147,7 +147,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "health": {},
     "pools.list": {"if_revision": "0"},
     "pools.get": {"pool": "fx"},
-    "hosts.list": {},
+    "hosts.list": {"after": "pc-01", "limit": 3},
     "mask": _MASK,
     "farm.system_pool": {},
     "farm.set_system_pool": {"pool": "fx", "request_id": "11"},
