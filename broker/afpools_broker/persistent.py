@@ -8,7 +8,7 @@ from a mapping need not look for the difference either.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import immutables
@@ -63,6 +63,11 @@ class PersistentMap(Mapping[str, V]):
                 if itself is last._itself:
                     return found
         return {key for key, value in self.items() if last.get(key) is not value} | (last.keys() - self.keys())
+
+    def values_of(self, keys: Iterable[str]) -> list[V]:
+        """The values of these keys, all of which are in it, in their order: for many of them, the quickest way."""
+        map_ = self._map
+        return [map_[key] for key in keys]
 
     def __getitem__(self, key: str) -> V:
         return self._map[key]

@@ -130,8 +130,8 @@ class Listing:
     @cached_property
     def pools(self) -> msgspec.Raw:
         """The summaries, sorted by name, JSON."""
-        pieces = self._pieces
-        return msgspec.Raw(b"[%b]" % b",".join([pieces[name].summary for name in self._order.shown]))
+        pieces = self._pieces.values_of(self._order.shown)
+        return msgspec.Raw(b"[%b]" % b",".join([piece.summary for piece in pieces]))
 
 
 def _empty() -> Listing:
@@ -215,8 +215,8 @@ class Tally:
         counts = self._counts.get(pool)
         if counts is None:
             members = self._members[pool]
-            online = len(members & self.online) if self.online else None
-            counts = Counts(len(members & self._renders), online)
+            online = _in_common(members, self.online) if self.online else None
+            counts = Counts(_in_common(members, self._renders), online)
             # Of two threads that count at once, one may have to count again some day.
             self._counts = self._counts.evolve({pool: counts})
         return counts
@@ -244,3 +244,8 @@ class Tally:
             for name, members in self._members.items()
             if members and not self.of(name).renders and members.isdisjoint(yet_to_come)
         )
+
+
+def _in_common(members: frozenset[str], renders: frozenset[str]) -> int:
+    # Most members are renders, and most of those online: to collect the few others takes half the time.
+    return len(members) - len(members - renders)
