@@ -48,13 +48,12 @@ def part(data: bytes) -> tuple[bytes, bytes] | None:
     """
     if len(data) > _LONGEST_REQUEST:
         return None
-    for beginning in _BEGINNINGS:
-        if data.startswith(beginning):
-            request_id, quote, rest = data[len(beginning) :].partition(b'"')
-            # Of two ids in one object the last one counts, and a backslash can hide what a key says.
-            if quote and request_id.isalnum() and b'"id"' not in rest and b"\\" not in rest:
-                return (request_id, rest) if len(request_id) <= _LONGEST_ID else None
-            return None
+    parted = _part_at_the_beginning(data)
+    if parted is not None:
+        # Of two ids in one object the last one counts, and a backslash can hide what a key says.
+        return None if b'"id"' in parted[1] or b"\\" in parted[1] else parted
+    if data.startswith(_BEGINNINGS):
+        return None
     if data.endswith(b'"}'):
         # The quotation mark before it opens the text that the last one closes, since there is none in between: so this
         # is the last value of the outermost object.
@@ -65,32 +64,50 @@ def part(data: bytes) -> tuple[bytes, bytes] | None:
     return None
 
 
+def _part_at_the_beginning(data: bytes) -> tuple[bytes, bytes] | None:
+    start = len(_BEGINNINGS[0]) if data.startswith(_BEGINNINGS[0]) else len(_BEGINNINGS[1])
+    if start != len(_BEGINNINGS[0]) and not data.startswith(_BEGINNINGS[1]):
+        return None
+    end = data.find(b'"', start, start + _LONGEST_ID + 1)
+    request_id = data[start:end]
+    # The rest begins with the quotation mark, and what stands before an id at the end with a brace: they never match.
+    return (request_id, data[end:]) if end > 0 and request_id.isalnum() else None
+
+
 class KeptAnswers(Generic[Moment]):
     """The answers of one moment. Safe to use from any thread: whoever sees a new moment first begins anew."""
 
     def __init__(self) -> None:
         self._now: tuple[Moment | None, dict[bytes, Kept], list[int]] = (None, {}, [0])
 
-    def find(self, rest: bytes, moment: Moment) -> Kept | None:
-        """The answer to a request, if it is known at this moment.
+    def find(self, data: bytes, moment: Moment) -> tuple[str, bytes] | None:
+        """The answer to a request, if it is known at this moment, and the operation that it answers.
 
         Args:
-            rest: what stands around the id.
+            data: the whole request.
             moment: all that an answer depends on besides the request; compared with `==`.
         """
         of, answers, _ = self._now
-        return answers.get(rest) if of is moment or of == moment else None
+        if of is not moment and of != moment:
+            return None
+        # Whatever else would rule a request out did so before its answer was kept.
+        parted = _part_at_the_beginning(data) or part(data)
+        kept = answers.get(parted[1]) if parted is not None else None
+        return (kept.operation, _HEAD + parted[0] + kept.rest) if parted is not None and kept is not None else None
 
-    def keep(self, parted: tuple[bytes, bytes], moment: Moment, operation: str, answer: bytes) -> None:
+    def keep(self, data: bytes, moment: Moment, operation: str, answer: bytes) -> None:
         """Keeps an answer that was made at this moment, in place of all others where there are too many. A refusal is
         not kept: it is counted by its code, each time.
 
         Args:
-            parted: the request, as `part` gave it.
+            data: the whole request.
             moment: as for `find`.
             operation: that was asked for.
             answer: to the whole request.
         """
+        parted = part(data)
+        if parted is None:
+            return
         request_id, rest = parted
         if len(answer) > _LARGEST or not answer.startswith(request_id + _OK, len(_HEAD)):
             return
@@ -100,8 +117,3 @@ class KeptAnswers(Generic[Moment]):
             self._now = _, answers, size = moment, {}, [0]
         answers[rest] = Kept(operation, answer[len(_HEAD) + len(request_id) :])
         size[0] += added
-
-
-def with_id(request_id: bytes, kept: Kept) -> bytes:
-    """The answer to a request with this id."""
-    return _HEAD + request_id + kept.rest

@@ -25,7 +25,7 @@ from .engines import untyped_as
 from .host_list import Page
 from .hosts import expand
 from .job_mask import accepted, job_mask
-from .kept_answers import KeptAnswers, part, with_id
+from .kept_answers import KeptAnswers
 from .native import native_name, native_pools, native_preview, native_swap
 from .peer_log import PeerLog, host_of
 from .pools import Change, Contents, Entry, PlanOutdated, Swap, fingerprint, refuse_lookalike
@@ -210,18 +210,17 @@ class Service:
             sender: who asks, already authenticated.
             data: the request as it came, at most `[limits] message_bytes` long.
         """
-        moment, parted = None, part(data)
-        if parted is not None and self._keeper.is_loaded:
+        moment = None
+        if self._keeper.is_loaded:
             moment = self._moment()
-            kept = self._kept.find(parted[1], moment)
+            kept = self._kept.find(data, moment)
             if kept is not None:
-                self._statistics.request(kept.operation)
-                return with_id(parted[0], kept)
-        return self._answer(sender, data, parted, moment)
+                operation, answer = kept
+                self._statistics.request(operation)
+                return answer
+        return self._answer(sender, data, moment)
 
-    def _answer(
-        self, sender: Sender, data: bytes, parted: tuple[bytes, bytes] | None, moment: Moment | None
-    ) -> bytes | Later:
+    def _answer(self, sender: Sender, data: bytes, moment: Moment | None) -> bytes | Later:
         request = operation = None
         try:
             request = protocol.decode_request(data)
@@ -291,8 +290,7 @@ class Service:
             if not self._is_at_hand(now, params):
                 return Later(lambda: finish(lambda _sender, params: _aged(read(now, params), began)), writes=False)
             answer = finish(lambda _sender, params: read(now, params))
-            if parted is not None:
-                self._kept.keep(parted, now, operation.name, answer)
+            self._kept.keep(data, now, operation.name, answer)
             return answer
         slow = self._slow[operation.name]
         return Later(lambda: finish(slow), writes=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.desk import NOW, READER, Desk, open_desk
 
 from afpools_broker import protocol
-from afpools_broker.kept_answers import KeptAnswers, part, with_id
+from afpools_broker.kept_answers import KeptAnswers, part
 
 
 @pytest.fixture
@@ -99,20 +99,32 @@ def test_where_the_id_is_not_plain_to_see_the_request_is_read(data: bytes) -> No
     assert part(data) is None
 
 
+_POOL = b'{"v":1,"id":"%b","op":"pools.get","params":{"pool":"%d"}}'
+
+
 def test_what_is_kept_is_bounded_and_of_one_moment() -> None:
     kept: KeptAnswers[int] = KeptAnswers()
     for number in range(10_000):
-        rest = b"%d" % number
-        kept.keep((b"a", rest), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 10_000)
-        found = kept.find(rest, 1)
+        kept.keep(_POOL % (b"a", number), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 10_000)
+        found = kept.find(_POOL % (b"b", number), 1)
         assert found is not None
-        assert with_id(b"b", found).startswith(b'{"v":1,"id":"b","ok":true,')
-    assert sum(kept.find(b"%d" % number, 1) is not None for number in range(10_000)) * 10_000 <= 4 * 1024 * 1024
-    assert kept.find(b"9999", 2) is None
+        assert found[0] == "mask"
+        assert found[1].startswith(b'{"v":1,"id":"b","ok":true,')
+    there = sum(kept.find(_POOL % (b"a", number), 1) is not None for number in range(10_000))
+    assert 0 < there * 10_000 <= 4 * 1024 * 1024
+    assert kept.find(_POOL % (b"a", 9999), 2) is None
 
 
 def test_what_is_large_or_refused_is_not_kept() -> None:
     kept: KeptAnswers[int] = KeptAnswers()
-    kept.keep((b"a", b"1"), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 100_000)
-    kept.keep((b"a", b"2"), 1, "mask", b'{"v":1,"id":"a","ok":false,"error":{}}')
-    assert kept.find(b"1", 1) is kept.find(b"2", 1) is None
+    kept.keep(_POOL % (b"a", 1), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 100_000)
+    kept.keep(_POOL % (b"a", 2), 1, "mask", b'{"v":1,"id":"a","ok":false,"error":{}}')
+    assert kept.find(_POOL % (b"a", 1), 1) is kept.find(_POOL % (b"a", 2), 1) is None
+
+
+def test_what_stands_before_an_id_at_the_end_does_not_answer_what_stands_behind_one_at_the_beginning() -> None:
+    kept: KeptAnswers[int] = KeptAnswers()
+    kept.keep(b'{"v": 1, "op": "pools.list", "id": "a"}', 1, "pools.list", b'{"v":1,"id":"a","ok":true,"result":1}')
+    assert kept.find(b'{"v": 1, "op": "pools.list", "id": "b"}', 1) is not None
+    assert kept.find(b'{"v":1,"id":"b"{"v": 1, "op": "pools.list", "id": "', 1) is None
+    assert kept.find(b'{"v":1,"id":"b{"v": 1, "op": "pools.list", "id": "', 1) is None

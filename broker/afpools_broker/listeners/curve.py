@@ -147,6 +147,8 @@ class CurveListener(Listener):
         self._echoed.bind(f"ipc://{self._echo_folder.name}/echo")
         self._echo.connect(f"ipc://{self._echo_folder.name}/echo")
         router = self._router = context.socket(zmq.ROUTER)
+        # pyzmq's `Socket.send` looks at options for other socket types first, which takes longer than sending.
+        self._send_frame = super(zmq.Socket, router).send
         router.linger = 200
         router.curve_server = True
         router.curve_secretkey = self._credentials.curve_secret_key
@@ -253,35 +255,36 @@ class CurveListener(Listener):
         Returns:
             Whether that was all.
         """
-        enough = time.monotonic() + _BATCH_SECONDS
-        while (now := time.monotonic()) < enough:
+        receive, clock = self._router.recv, time.monotonic
+        enough = clock() + _BATCH_SECONDS
+        while (now := clock()) < enough:
             try:
-                envelope = [self._router.recv(_NOT_WAITING)]
+                envelope = [receive(_NOT_WAITING)]
             except zmq.Again:
                 return True
             # Not `recv_multipart`: asking the last frame whether there are more is much cheaper than asking the socket.
-            body = self._router.recv(copy=False)
+            body = receive(0, False)
             while body.more:
                 envelope.append(body.bytes)
-                body = self._router.recv(copy=False)
+                body = receive(0, False)
             self._answer_one(envelope, body, now)
         return False
 
     def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
+        # Routing ids are ours, one for each handshake: whose key it was does not change.
         connection = self._connections.by_routing_id.get(envelope[0])
-        if connection is not None and connection.cut:
-            return  # as quickly as can be: of a flood there are many
-        key = str(body.get("User-Id"))
-        if connection is None or connection.key != key:
-            connection = self._introduce(envelope[0], key, body, now)
+        if connection is None:
+            connection = self._introduce(envelope[0], str(body.get("User-Id")), body, now)
             if connection is None:
                 return
+        elif connection.cut:
+            return  # as quickly as can be: of a flood there are many
         data = body.bytes
         connection.note_request(len(data), len(envelope), now)
         if connection.cut:
             return
         try:
-            peer = self._credentials.curve_peer(key)
+            peer = self._credentials.curve_peer(connection.key)
         except CredentialRefused as refused:
             self._cut(connection, "credential", str(refused), refused=True, answered=True)
             self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
@@ -352,8 +355,8 @@ class CurveListener(Listener):
             answer = self._service.unread_answers(request)
         try:
             for frame in envelope:
-                self._router.send(frame, _MORE)
-            self._router.send(answer, _NOT_WAITING)
+                self._send_frame(frame, _MORE)
+            self._send_frame(answer, _NOT_WAITING)
         except zmq.Again:
             self._cut(connection, "unread", f"it has not read {_UNREAD_ANSWERS:,} answers")
         except zmq.ZMQError as error:
