@@ -30,6 +30,7 @@ import errno
 import logging
 import math
 import os
+import select
 import socket
 import tempfile
 import threading
@@ -193,25 +194,31 @@ class CurveListener(Listener):
             self._wake_in.send(b"\0")
 
     def _run(self) -> None:
-        poller = zmq.Poller()
-        for source in (self._router, self._zap, self._echoed, self._monitor, self._wake_out):
-            poller.register(source, zmq.POLLIN)
+        # Not `zmq.Poller`, which takes as long as some requests. A descriptor of libzmq's tells of something new only
+        # after everything before was read, so each socket is read until there is nothing left, and so at the start.
+        poller = select.poll()
+        router, zap, echoed, monitor = (
+            source.fileno() for source in (self._router, self._zap, self._echoed, self._monitor)
+        )
+        for descriptor in (router, zap, echoed, monitor, self._wake_out.fileno()):
+            poller.register(descriptor, select.POLLIN)
         reading = True
+        told_all = drained = False
+        ready, missed = [zap, echoed], list[int]()
         watch_at = sweep_at = time.monotonic()
         while True:
-            is_busy = self._connections or self._doorkeeper.kept_out
-            ready = dict(poller.poll(int(_WATCH_SECONDS * 1000) if is_busy else None))
             try:
                 if self._wake_out.fileno() in ready:
                     self._wake_out.recv(4096)
                     self._send_done()
-                if self._monitor in ready:
-                    self._read_events()
-                if self._zap in ready:
+                if not told_all or monitor in ready:
+                    told_all = self._read_events()
+                if zap in ready:
                     self._hold_until_read()
-                if self._echoed in ready:
+                if echoed in ready:
                     self._authenticate()
-                drained = self._router not in ready or self._answer_some()
+                # In any case: whatever was sent may have taken notice of what came.
+                drained = not reading or self._answer_some()
                 now = time.monotonic()
                 if now >= watch_at:
                     watch_at = now + _WATCH_SECONDS
@@ -223,13 +230,19 @@ class CurveListener(Listener):
             except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as a peer likes
                 # A defect must not take the listener down with it.
                 self._peer_log.defect("", "CURVE", "CURVE: handling a message failed")
+                told_all = drained = False
+                missed = [zap, echoed]
             if self._stopping:
                 if reading:
                     # Not `unbind`: libzmq would end the connections that are there, and answers under way be lost.
-                    poller.unregister(self._router)
+                    poller.unregister(router)
                     reading = False
                 if not self._pending:
                     break
+            is_busy = self._connections or self._doorkeeper.kept_out
+            timeout = int(_WATCH_SECONDS * 1000) if is_busy else None
+            ready = [*missed, *(one for one, _ in poller.poll(timeout if told_all and drained else 0))]
+            missed = []
         self._close()
 
     def _close(self) -> None:
@@ -461,7 +474,13 @@ class CurveListener(Listener):
 
     def _authenticate(self) -> None:
         """Answers ZAP requests: version, request id, domain, address, identity, mechanism, credentials."""
-        self._echoed.recv(_NOT_WAITING)
+        came = 0
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self._echoed.recv(_NOT_WAITING)
+                came += 1
+        if not came:
+            return
         due, self._held, self._echoes = self._held[: self._echoes], self._held[self._echoes :], 0
         for *envelope, version, request_id, _domain, address, _identity, mechanism, key in due:
             status, text, user = self._judge(address.decode(errors="replace"), mechanism, key)
@@ -491,8 +510,11 @@ class CurveListener(Listener):
         self._connections.note_admitted(network_of(where), user.decode())
         return b"200", b"OK", user
 
-    def _read_events(self, most: int = _EVENTS_AT_ONCE) -> None:
+    def _read_events(self, most: int = _EVENTS_AT_ONCE) -> bool:
         """Follows who comes and goes.
+
+        Returns:
+            Whether that was all.
 
         libzmq's events do not tell all: a failed handshake carries no address, but the event right after it has the
         file descriptor; a peer that is no ZeroMQ at all is only seen to leave; and a handshake that succeeded does
@@ -515,6 +537,8 @@ class CurveListener(Listener):
                         self._failure = self._unfinished(value)
                     case zmq.EVENT_DISCONNECTED:
                         self._note_disconnected(value)
+            return False
+        return True
 
     def _unfinished(self, number: int) -> tuple[str, str]:
         if number in (errno.ETIMEDOUT, errno.EAGAIN):
