@@ -21,6 +21,7 @@ from .listeners.refusals import Refusals
 from .listeners.shares import Shares
 from .listeners.tls import TlsListener
 from .listeners.workers import Workers
+from .live.keeper import FenceKeeper, Settings
 from .memory import return_large_blocks
 from .peer_log import PeerLog
 from .service import Service, Statistics
@@ -90,6 +91,7 @@ class Broker:
         self._system_job = address and SystemJobKeeper(
             lambda request: ask(address, request, timeout=self.config.farm.timeout), self._keeper
         )
+        self._live = address and config.live.enabled and self._open_live(address)
         self._health = health = Health(
             name=config.broker.name,
             store=self.store,
@@ -98,6 +100,7 @@ class Broker:
             statistics=self._statistics,
             farm=self._farm,
             system_job=self._system_job,
+            live=self._live or None,
         )
         self._service = service = Service(
             name=config.broker.name,
@@ -129,6 +132,20 @@ class Broker:
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
 
+    def _open_live(self, address: tuple[str, int]) -> FenceKeeper:
+        def settings() -> Settings:
+            now = self.config
+            return Settings(now.live.running == "requeue", now.farm.refuse_after, now.farm.timeout)
+
+        return FenceKeeper(
+            lambda request: ask(address, request, timeout=self.config.farm.timeout),
+            address,
+            keeper=self._keeper,
+            store=self.store,
+            name=self.config.broker.name,
+            settings=settings,
+        )
+
     def start(self) -> None:
         """Reads the store, opens the ports, and begins to answer. Whatever goes wrong, nothing is left behind.
 
@@ -148,6 +165,8 @@ class Broker:
                 self._farm.start()
             if self._system_job:
                 self._system_job.start()
+            if self._live:
+                self._live.start()
             for listener in self._listeners:
                 listener.bind()
             self._watch.start()
@@ -185,6 +204,8 @@ class Broker:
             self._farm.stop(wait=min(0.2, left()))
         if self._system_job:
             self._system_job.stop(wait=min(0.2, left()))
+        if self._live:
+            self._live.stop(wait=min(0.3, left()))
         self._keeper.stop(wait=left())
         self._health.stop()
         self.store.close()

@@ -28,6 +28,8 @@ LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 Names = Literal["auto", "cut", "whole"]
 
+Running = Literal["finish", "requeue"]
+
 AFSERVER_PORT = 51000
 
 
@@ -81,6 +83,17 @@ class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
         return not self.server
 
 
+class LiveSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Fences of jobs that are on the farm already.
+
+    enabled: they follow their pools.
+    running: what becomes of tasks that run outside of a fence that has moved: `finish` there, or `requeue`.
+    """
+
+    enabled: bool = False
+    running: Running = "finish"
+
+
 class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = "certs"
 
@@ -130,6 +143,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     broker: BrokerSection = BrokerSection()
     curve: CurveSection = CurveSection()
     tls: TlsSection = TlsSection()
+    live: LiveSection = LiveSection()
     credentials: CredentialsSection = CredentialsSection()
     limits: LimitsSection = LimitsSection()
     folder: str = "."
@@ -148,6 +162,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 _AT_RUN_TIME = {
     "broker": ("log_level",),
     "farm": ("interval", "timeout", "flag_after", "refuse_after", "names"),
+    "live": ("running",),
     # Those that are missing are options of CURVE's socket, which libzmq reads when the port is opened.
     "limits": (
         "connections",

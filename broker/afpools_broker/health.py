@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from . import __version__, protocol
 from .credentials import Credentials
 from .farm import FarmWatch
+from .live.keeper import FenceKeeper
 from .lookalikes import groups, spelled_out
 from .protocol import RequestRefused
 from .service import Statistics
@@ -75,6 +76,7 @@ class Health:
         statistics: what was asked and answered.
         farm: None where the studio keeps its list of hosts by hand.
         system_job: knows where post commands run; None as above.
+        live: keeps the fences of running jobs; None where it is not enabled.
         clock: seconds, increasing.
     """
 
@@ -88,6 +90,7 @@ class Health:
         statistics: Statistics,
         farm: FarmWatch | None,
         system_job: SystemJobKeeper | None = None,
+        live: FenceKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -97,6 +100,7 @@ class Health:
         self._statistics = statistics
         self._farm = farm
         self._system_job = system_job
+        self._live = live
         self._clock = clock
         self._started = clock()
         self._ping = _Question(store.ping, 0.0, clock)
@@ -125,6 +129,9 @@ class Health:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
         if self._system_job and (system := self._system_job.state).problem:
             problems.append(system.state)
+        live = self._live.health() if self._live else None
+        if live:
+            problems += live.problems
         problems += self._pools_that_look_alike()
         problems += self._pools_without_renders(farm)
         problems += self._credentials.problems
@@ -148,6 +155,7 @@ class Health:
             requests=dict(statistics.requests),
             errors=statistics.errors_now(),
             refused_connections=statistics.refused_connections,
+            live=live,
         )
 
     def _pools(self) -> int:

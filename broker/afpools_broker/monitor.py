@@ -1,4 +1,4 @@
-"""Which renders changed: a monitor at afserver, which is told of events instead of asking for every render again.
+"""Which renders or jobs changed: a monitor at afserver, which is told of events instead of asking for all again.
 
 Strategy: afserver keeps the events of each monitor until they are fetched. It forgets a monitor that is silent for 16
 seconds, and all of them when it restarts; their numbers are then used again. So each monitor carries a mark of its own,
@@ -12,7 +12,8 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -29,18 +30,22 @@ DELAY = 1.0
 """Seconds after which afserver hands out an event at the latest: its main loop sleeps that long between two rounds."""
 
 _USER = "afpools"
+_SAID = ("Subscribed", "Permissions set")
 
 
-class RenderEvents(Struct):
-    """The numbers of the renders that something happened to since the last fetch."""
+Watched = Literal["renders", "jobs"]
 
-    added: list[int] = msgspec.field(name="renders_add", default_factory=list)
-    changed: list[int] = msgspec.field(name="renders_change", default_factory=list)
-    deleted: list[int] = msgspec.field(name="renders_del", default_factory=list)
+
+class Events(NamedTuple):
+    """The numbers of the renders or jobs that something happened to since the last fetch."""
+
+    added: list[int]
+    changed: list[int]
+    deleted: list[int]
 
 
 class _Answer(Struct):
-    events: RenderEvents
+    events: dict[str, list[int]]
 
 
 class _Listed(Struct):
@@ -66,14 +71,18 @@ class _Done(Struct):
 
 
 class Monitor:
-    """One registration at afserver, watching its renders. Make one with `register`."""
+    """One registration at afserver, watching its renders or its jobs. Make one with `register`."""
 
-    def __init__(self, ask: Ask, number: int, mark: str) -> None:
-        self._ask, self._number, self._mark = ask, number, mark
+    def __init__(self, ask: Ask, watched: Watched, number: int, mark: str) -> None:
+        self._ask, self._watched, self._number, self._mark = ask, watched, number, mark
 
     @classmethod
-    def register(cls, ask: Ask) -> Monitor | None:
-        """Registers a monitor that watches renders; None where afserver does not answer that as 3.4.1 does.
+    def register(cls, ask: Ask, watched: Watched = "renders") -> Monitor | None:
+        """Registers a monitor; None where afserver does not answer that as 3.4.1 does.
+
+        Args:
+            ask: sends one request; called from two threads at once.
+            watched: what it is told of.
 
         Raises:
             FarmError: what `ask` raises.
@@ -86,14 +95,22 @@ class Monitor:
         if registered is None or registered.monitor.id <= 0 or registered.monitor.engine != mark:
             return None
         number = registered.monitor.id
-        watch = {"type": "watch", "class": "renders", "status": "subscribe"}
-        action = {"user_name": _USER, "host_name": host, "type": "monitors", "ids": [number], "operation": watch}
-        done = _decoded(ask({"action": action}), _Done)
-        if done is None or done.info.kind != "log" or not done.info.text.startswith("Subscribed"):
-            return None
-        return cls(ask, number, mark)
+        operations: list[dict[str, Any]] = [{"type": "watch", "class": watched, "status": "subscribe"}]
+        if watched == "jobs":
+            # Nobody is told of other users' jobs but a monitor that may see all.
+            operations.append({"type": "watch", "class": "perm", "uid": 0})
 
-    def fetch(self) -> RenderEvents | None:
+        def done(operation: dict[str, Any]) -> bool:
+            action = {"user_name": _USER, "host_name": host, "type": "monitors", "ids": [number]}
+            answer = _decoded(ask({"action": {**action, "operation": operation}}), _Done)
+            return answer is not None and answer.info.kind == "log" and answer.info.text.startswith(_SAID)
+
+        # Together: afserver carries out actions once a second.
+        with ThreadPoolExecutor(len(operations)) as pool:
+            ready = all(list(pool.map(done, operations)))
+        return cls(ask, watched, number, mark) if ready else None
+
+    def fetch(self) -> Events | None:
         """The events since the last fetch, or since the registration; None where afserver has forgotten this monitor,
         or answers anything else. Then nothing is known of what happened meanwhile.
 
@@ -104,7 +121,12 @@ class Monitor:
             return None
         request = {"get": {"type": "monitors", "ids": [self._number], "mode": "events"}}
         answer = _decoded(self._ask(request), _Answer)
-        return answer.events if answer and self._is_known() else None
+        if answer is None or not self._is_known():
+            return None
+        added, changed, deleted = (
+            answer.events.get(f"{self._watched}_{what}", []) for what in ("add", "change", "del")
+        )
+        return Events(added, changed, deleted)
 
     def _is_known(self) -> bool:
         listed = _decoded(self._ask({"get": {"type": "monitors", "ids": [self._number]}}), _Monitors)

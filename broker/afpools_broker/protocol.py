@@ -176,6 +176,23 @@ class FarmHealth(Result):
     post_commands: str = ""
 
 
+class LiveHealth(Result):
+    """How the fences of running jobs stand. `keeper` is the broker that keeps them, `keeping` whether that is this one.
+    `jobs` counts the unfinished jobs that name a pool, `age` is since when afserver has not confirmed them, `behind`
+    since when the fence that has waited longest has to move, both in seconds. `moved` and `refused` count since the
+    broker started; `afserver_ms` is how long afserver worked for what was changed together last."""
+
+    keeper: str
+    keeping: bool
+    jobs: int
+    age: float | None
+    behind: float
+    moved: int
+    refused: int
+    afserver_ms: float
+    problems: list[str]
+
+
 class ExpiringCredential(Result):
     name: str
     kind: Literal["ca", "broker", "client", "curve", "crl"]
@@ -197,6 +214,7 @@ class HealthResult(Result):
     requests: dict[str, int]
     errors: dict[str, dict[str, int]]
     refused_connections: int
+    live: LiveHealth | None = None
 
 
 class PoolsList(Params):

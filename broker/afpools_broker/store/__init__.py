@@ -45,6 +45,19 @@ class Sign(NamedTuple):
     keys: Mapping[Key, str] | None = None
 
 
+class Lease(NamedTuple):
+    """Which broker keeps the fences of running jobs.
+
+    Args:
+        holder: whoever has it; empty for nobody.
+        token: grows each time that it is taken anew, also by the same holder after it had run out. What one holder was
+            about to do under an earlier token must not be done any more.
+    """
+
+    holder: str
+    token: int
+
+
 class PoolStore(Protocol):
     """Keeps pools, hosts registered by hand, history, and the last known list of renders.
 
@@ -115,6 +128,21 @@ class PoolStore(Protocol):
 
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         """What `save_farm` kept last, None where nothing was."""
+
+    def take_lease(self, holder: str, seconds: float) -> Lease:
+        """Takes the lease where nobody has it, or renews it where `holder` has it.
+
+        Args:
+            holder: a name that no other process has.
+            seconds: how long it lasts from now on. All brokers of a studio ask for the same.
+
+        Returns:
+            The lease as it stands now, whoever has it. It counts from before the call: the store's clock decides when
+            it has run out.
+        """
+
+    def give_up_lease(self, holder: str) -> None:
+        """Lets another take the lease at once, where `holder` has it."""
 
     def export(self) -> Iterator[Record]:
         """Everything, as it is at one moment, for a backup. Others may change what they like meanwhile."""

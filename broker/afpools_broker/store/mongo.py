@@ -28,7 +28,7 @@ from typing import Any
 import bson
 import pymongo
 from bson.raw_bson import RawBSONDocument
-from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, ReturnDocument, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -45,7 +45,7 @@ from pymongo.uri_parser import parse_uri
 from ..lookalikes import appearance
 from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, pool_exists, refuse_lookalike
 from ..protocol import Code, RequestRefused
-from . import RestoreUnfinished, Sign, StoreUnavailable, redacted
+from . import Lease, RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record
 from .documents import (
     REGISTERED_ID,
@@ -96,6 +96,7 @@ _LARGEST_PIECE = 2_000
 _ONE_GO = 1_000_000
 
 _MAJORITY = ReadConcern("majority")
+_THE_LEASE = {"_id": "live"}
 _LINEARIZABLE = ReadConcern("linearizable")
 
 # Error codes of the server, see src/mongo/base/error_codes.yml in MongoDB's sources.
@@ -187,6 +188,7 @@ class MongoStore:
         self._history: _Documents = self._database["history"]
         self._farm: _Documents = self._database["farm"]
         self._probes: _Documents = self._database["probes"]
+        self._lease: _Documents = self._database["lease"]
         self._quorum: dict[str, Any] | None = None
         self._piece = _FIRST_PIECE
         self._parts = 1
@@ -866,6 +868,32 @@ class MongoStore:
                 f"The list of renders kept in {self._uri} is damaged ({error!r}). "
                 "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
             ) from None
+
+    # --- the lease --------------------------------------------------------------------------------------------------
+
+    def take_lease(self, holder: str, seconds: float) -> Lease:
+        # The server's clock decides, and one document changes in one step.
+        ran_out = {"$not": {"$gt": ["$until", "$$NOW"]}}
+        renewed = {"$add": ["$$NOW", int(seconds * 1000)]}
+        steps: list[dict[str, Any]] = [
+            {"$set": {"token": {"$add": [{"$ifNull": ["$token", 0]}, {"$cond": [ran_out, 1, 0]}]}}},
+            {"$set": {"holder": {"$cond": [ran_out, {"$literal": holder}, "$holder"]}}},
+            {"$set": {"until": {"$cond": [{"$eq": ["$holder", {"$literal": holder}]}, renewed, "$until"]}}},
+        ]
+        with self._asking():
+            while True:
+                try:
+                    kept = self._lease.find_one_and_update(
+                        _THE_LEASE, steps, upsert=True, return_document=ReturnDocument.AFTER
+                    )
+                except DuplicateKeyError:
+                    continue  # two brokers made the document at once; the next turn finds it
+                assert kept is not None  # made where it was not there
+                return Lease(str(kept["holder"]), int(kept["token"]))
+
+    def give_up_lease(self, holder: str) -> None:
+        with self._asking():
+            self._lease.update_one({**_THE_LEASE, "holder": holder}, [{"$set": {"until": "$$NOW"}}])
 
     # --- telling of changes ---------------------------------------------------------------------------------------
 

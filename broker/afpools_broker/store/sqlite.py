@@ -30,7 +30,7 @@ from typing import TypeVar
 import msgspec
 
 from ..pools import Change, Contents, Entry, Pool, Step, refuse_lookalike
-from . import Irreconcilable, Sign, StoreUnavailable
+from . import Irreconcilable, Lease, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .records import names, settle, to_milliseconds
 from .rows import Key, Piece, Row, gathered
@@ -65,6 +65,11 @@ CREATE TABLE farm (
     seen INTEGER NOT NULL  -- milliseconds since 1970
 );
 """
+
+_LEASE = (
+    "CREATE TABLE IF NOT EXISTS lease "
+    "(only INTEGER PRIMARY KEY CHECK (only = 1), holder TEXT NOT NULL, token INTEGER NOT NULL, until REAL NOT NULL)"
+)
 
 # Since version 2, whoever writes pools is counted, brokers and people alike: SQLite itself only counts commits, and
 # most of those are the list of renders, or a probe. Since version 3, the count is also kept with each name.
@@ -290,6 +295,25 @@ class SqliteStore:
         with self._transaction() as db:
             row = db.execute("SELECT data, seen FROM farm").fetchone()
         return None if row is None else (row[0], _when(row[1]))
+
+    def take_lease(self, holder: str, seconds: float) -> Lease:
+        now = time.time()
+        with self._transaction(write=True) as db:
+            # Made when it is first needed: no other version of a broker minds a table that it does not know.
+            db.execute(_LEASE)
+            row = db.execute("SELECT holder, token, until FROM lease").fetchone()
+            has, token, until = row or ("", 0, 0.0)
+            # One that ends later than it may was taken under a clock that has been set back since.
+            if not now < until <= now + 2 * seconds:
+                has, token = holder, token + 1
+            if has == holder:
+                db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", (holder, token, now + seconds))
+        return Lease(has, token)
+
+    def give_up_lease(self, holder: str) -> None:
+        with self._transaction(write=True) as db:
+            db.execute(_LEASE)
+            db.execute("UPDATE lease SET until = 0 WHERE holder = ?", (holder,))
 
     def export(self) -> Iterator[Record]:
         with self._transaction() as db:

@@ -1,0 +1,60 @@
+"""What a job wants, told from what stands on it: pure functions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from afpools.fence_note import Note, is_of, parse_note
+
+from .jobs import Job
+
+Kind = Literal["none", "unmarked", "changed", "ours"]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a job says about its pool.
+
+    Args:
+        kind: `none`: it names no pool. `unmarked`: it names one, and not which mask was set. `changed`: it has another
+            mask than the one that was set. `ours`: it is as it was left.
+        note: what it says; None for `none`.
+    """
+
+    kind: Kind
+    note: Note | None = None
+
+
+NONE = Intent("none")
+
+
+def intent_of(job: Job) -> Intent:
+    """What a job wants."""
+    note = parse_note(job.custom_data)
+    if note is None:
+        return NONE
+    if not note.fingerprint:
+        return Intent("unmarked", note)
+    ours = is_of(note, job.hosts_mask_exclude, job.hosts_mask_type)
+    return Intent("ours" if ours else "changed", note)
+
+
+# `Wed 25 Nov 08:18.50: root@x 127.0.0.1: jobs params: live c@anna:  "hosts_mask_exclude" set to "pc-03"`
+_LINE = re.compile(r"(?P<when>\w{3} \d+ \w{3} \d\d:\d\d)\.\d\d: (?P<who>[^@\s]+@\S+) \S+: jobs params: ")
+_ABOUT = ('"hosts_mask_exclude"', '"hosts_mask_type"', '"custom_data"')
+
+
+def changed_by(lines: list[str], ours: str) -> str:
+    """Who changed a job's mask or custom data last, in a sentence, told from the job's log.
+
+    Args:
+        lines: the log, oldest first.
+        ours: the name under which this program acts.
+    """
+    for line in reversed(lines):
+        found = _LINE.match(line)
+        if found and any(key in line for key in _ABOUT) and not found["who"].startswith(f"{ours}@"):
+            return f"Changed by {found['who']}, {found['when']}."
+    return "Changed by a person; the job's log does not say who."

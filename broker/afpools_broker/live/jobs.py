@@ -1,0 +1,325 @@
+"""The jobs that are on the farm: read once as a whole, and then those that changed.
+
+Strategy: a monitor at afserver says which jobs came, changed or went; these are read by their numbers. A running job
+changes nearly every second, so new jobs are read at once and changed ones in turn, so many at a time. When afserver
+forgets the monitor, nothing is known of what happened meanwhile, and everything is read again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from ..farm import FarmError
+from ..monitor import Monitor
+
+log = logging.getLogger("afpools.live")
+
+Ask = Callable[[dict[str, Any]], memoryview]
+"""Sends one request to afserver and returns the body of its answer."""
+
+State = Literal["running", "ready", "waiting", "paused", "error", "done"]
+
+SYSTEM_JOB = 1
+"""afserver's own job: see `system_job`."""
+
+# So many jobs are read by their numbers with one question: 130 kB and some 5 ms of afserver (measured on 3.4.1).
+_AT_ONCE = 100
+# Seconds between two readings of jobs that only changed; each is read that often at most.
+_CHANGED_SECONDS = 1.0
+# The most that are read of those that only changed, each time. A farm with more running jobs is read in turns.
+_CHANGED_AT_ONCE = 300
+# Seconds after which everything is read again although no event was missed, as far as anybody knows.
+_WHOLE_SECONDS = 300.0
+# After afserver would not register a monitor, everything is read this often.
+_WITHOUT_MONITOR_SECONDS = 5.0
+
+# afserver writes the masks of blocks unescaped (blockdata.cpp), so one backslash there spoils the list of all jobs; and
+# it leaves most control characters as they are.
+_NOT_JSON = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]')
+
+
+class Block(Struct, frozen=True, gc=False):
+    """One block of a job, as afserver describes it: what of it says where it may run, and how far it is."""
+
+    block_num: int = 0
+    name: str = ""
+    hosts_mask: str = ""
+    hosts_mask_exclude: str = ""
+    tasks_num: int = 0
+    p_tasks_done: int = 0
+
+
+class Job(Struct, frozen=True):
+    """One job, as afserver describes it. Keys that are empty it leaves out. Before 3.4.0 there is no
+    `hosts_mask_type`."""
+
+    id: int
+    serial: int = 0
+    name: str = ""
+    user_name: str = ""
+    hidden: bool = False
+    custom_data: str = ""
+    hosts_mask: str = ""
+    hosts_mask_exclude: str = ""
+    hosts_mask_type: Literal["", "find", "regex"] = ""
+    pools: dict[str, int] = {}
+    words: str = msgspec.field(name="state", default="")
+    tasks_ready: int = 0
+    running_tasks_num: int = 0
+    time_creation: int = 0
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """How it stands, in one word."""
+        words = self.words.split()
+        if self.running_tasks_num or "RUN" in words:
+            return "running"
+        for word, state in _STATES:
+            if word in words:
+                return state
+        return "ready"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing of it will run, unless somebody starts it again."""
+        return self.state == "done"
+
+    @property
+    def tasks(self) -> int:
+        """How many it has."""
+        return sum(block.tasks_num for block in self.blocks)
+
+    @property
+    def tasks_done(self) -> int:
+        """How many of them are done."""
+        return sum(block.p_tasks_done for block in self.blocks)
+
+    @property
+    def has_other_masks(self) -> bool:
+        """Whether another mask than the exclude mask depends on the job's type."""
+        return bool(self.hosts_mask) or any(block.hosts_mask or block.hosts_mask_exclude for block in self.blocks)
+
+    @property
+    def fence(self) -> tuple[object, ...]:
+        """What a change of the fence is made from: where this is the same, so is what has to be done."""
+        return (
+            *(self.serial, self.hosts_mask_exclude, self.hosts_mask_type, self.custom_data),
+            *(self.hidden, tuple(sorted(self.pools.items())), self.has_other_masks),
+        )
+
+
+_STATES: tuple[tuple[str, State], ...] = (
+    ("DON", "done"),
+    ("OFF", "paused"),
+    ("ERR", "error"),
+    ("WD", "waiting"),
+    ("WT", "waiting"),
+)
+
+
+class _Jobs(Struct):
+    jobs: list[Job]
+
+
+class _Info(Struct):
+    text: str
+
+
+class _Refused(Struct):
+    info: _Info
+
+
+_decode = msgspec.json.Decoder(_Jobs, strict=False).decode
+_decode_refusal = msgspec.json.Decoder(_Refused).decode
+
+
+def parse_jobs(body: bytes | memoryview) -> list[Job]:
+    """The jobs in afserver's answer to `{"get": {"type": "jobs"}}`, the system job among them.
+
+    Raises:
+        FarmError: the answer is not a list of jobs.
+    """
+    try:
+        return _decode(body).jobs
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _decode(_NOT_JSON.sub(_escape, body)).jobs
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _says_gone(body):
+            return []
+        raise FarmError(f"afserver's list of jobs makes no sense ({error}): {bytes(body[:80])!r}.") from None
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    text = found[0]
+    if len(text) > 1:
+        return text
+    return b"\\\\" if text == b"\\" else b"\\u%04x" % text[0]
+
+
+def _says_gone(body: bytes | memoryview) -> bool:
+    """Whether afserver says that there is no such job. It does so for one number; among others it leaves one out."""
+    try:
+        return _decode_refusal(body).info.text == "Invalid ID"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def read_jobs(ask: Ask, ids: Collection[int]) -> dict[int, Job]:
+    """The jobs that have these numbers now; those that are gone are missing.
+
+    Raises:
+        FarmError: afserver does not answer.
+    """
+    found: dict[int, Job] = {}
+    for some in pieces(sorted(ids), _AT_ONCE):
+        body = ask({"get": {"type": "jobs", "ids": list(some)}})
+        found.update((job.id, job) for job in parse_jobs(body))
+    return found
+
+
+class _Message(Struct):
+    lines: list[str] = msgspec.field(name="list", default_factory=list)
+
+
+class _Log(Struct):
+    message: _Message
+
+
+def read_log(ask: Ask, number: int) -> list[str]:
+    """The lines of a job's log, oldest first; none where it has none that can be read.
+
+    Raises:
+        FarmError: afserver does not answer.
+    """
+    body = ask({"get": {"type": "jobs", "ids": [number], "mode": "log"}})
+    try:
+        return msgspec.json.decode(_NOT_JSON.sub(_escape, body), type=_Log).message.lines
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+
+
+def pieces(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """The values, so many at a time."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+class JobsReader:
+    """Knows the jobs that are on the farm.
+
+    Args:
+        ask: sends one request to afserver; raises `FarmError`.
+        matters: whether a job is read in its turn before others, once it has changed.
+    """
+
+    def __init__(self, ask: Ask, matters: Callable[[int], bool]) -> None:
+        self._ask, self._matters = ask, matters
+        self.jobs: dict[int, Job] = {}
+        """By number; without the system job."""
+        self.seen: float | None = None
+        """When afserver last confirmed them, as `time.monotonic` counts."""
+        self._monitor: Monitor | None = None
+        self._whole_due = float("-inf")
+        self._changed_due = float("-inf")
+        self._no_monitor_until = float("-inf")
+        self._changed: dict[int, None] = {}
+
+    def poll(self, *, at_once: bool = False) -> set[int]:
+        """Asks once; returns the numbers of the jobs that came, changed or went, as far as they were read.
+
+        Args:
+            at_once: jobs that changed are read whether or not it is their turn.
+
+        Raises:
+            FarmError: afserver does not answer. What is known stays.
+        """
+        # Ours again once all that it told is read: afserver tells each event once.
+        monitor, self._monitor = self._monitor, None
+        now = time.monotonic()
+        events = monitor.fetch() if monitor else None
+        if monitor is None or events is None:
+            return self._begin(now)
+        if now >= self._whole_due:
+            touched = self._read_all()
+        else:
+            self._changed.update(dict.fromkeys(events.changed))
+            touched = self._read({*events.added, *events.deleted} - {SYSTEM_JOB})
+        touched |= self._read(self._turn(now, at_once=at_once))
+        self._monitor = monitor
+        self.seen = now
+        return touched
+
+    def _begin(self, now: float) -> set[int]:
+        """Reads everything, and registers a monitor where there is none."""
+        if now < self._no_monitor_until:
+            return set()
+        # What there is now is worth knowing before afserver has registered the monitor, which takes it a second.
+        touched = self._read_all() if self.seen is None else set[int]()
+        monitor = Monitor.register(self._ask, "jobs")
+        # After the registration, or what happens between the two would go unnoticed.
+        touched |= self._read_all()
+        self._monitor = monitor
+        self._no_monitor_until = float("-inf") if monitor else now + _WITHOUT_MONITOR_SECONDS
+        return touched
+
+    def _read_all(self) -> set[int]:
+        began = time.monotonic()
+        read = {job.id: job for job in parse_jobs(self._ask({"get": {"type": "jobs"}})) if job.id != SYSTEM_JOB}
+        touched = {number for number in {*read, *self.jobs} if read.get(number) != self.jobs.get(number)}
+        self.jobs = read
+        self.seen = began
+        self._whole_due = began + _WHOLE_SECONDS
+        self._changed.clear()
+        return touched
+
+    def _turn(self, now: float, *, at_once: bool) -> list[int]:
+        """Those whose turn it is to be read, because they changed."""
+        if (now < self._changed_due and not at_once) or not self._changed:
+            return []
+        self._changed_due = now + _CHANGED_SECONDS
+        self._changed.pop(SYSTEM_JOB, None)
+        # A sort is stable: those that have waited longest come first among their like.
+        turn = sorted(self._changed, key=lambda number: not self._matters(number))[:_CHANGED_AT_ONCE]
+        for number in turn:
+            del self._changed[number]
+        return turn
+
+    def _read(self, ids: Iterable[int]) -> set[int]:
+        wanted = set(ids)
+        if not wanted:
+            return set()
+        read = read_jobs(self._ask, wanted)
+        return self.take(wanted, read)
+
+    def take(self, wanted: Collection[int], read: dict[int, Job]) -> set[int]:
+        """Takes in jobs that somebody has read.
+
+        Args:
+            wanted: the numbers that were asked for.
+            read: what has these numbers.
+
+        Returns:
+            The numbers of those that are not as they were.
+        """
+        touched = {number for number in wanted if read.get(number) != self.jobs.get(number)}
+        for number in touched:
+            job = read.get(number)
+            if job is None:
+                self.jobs.pop(number, None)
+            else:
+                self.jobs[number] = job
+        return touched
+
+    def age(self) -> float | None:
+        """Seconds since afserver confirmed the jobs; None where it never has."""
+        return None if self.seen is None else max(0.0, time.monotonic() - self.seen)

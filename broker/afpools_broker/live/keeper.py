@@ -1,0 +1,440 @@
+"""Keeps every job's fence on what its pool means now, again and again.
+
+Strategy: one thread reads the jobs, holds them against pools and farm, and carries out what is due, a little at a time,
+so that nothing new waits long. Every broker reads and plans, and can say how things stand; only the one that holds the
+lease acts. Nothing is done while the store does not confirm its pools: the last to hear of a change must not act on
+what was before it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from ..farm import FarmError
+from ..pools import Entry, Step
+from ..protocol import LiveHealth, RequestRefused
+from ..snapshot import Snapshot, SnapshotKeeper
+from ..store import PoolStore, StoreUnavailable
+from ..undo import REACH
+from .apply import USER, Move, Mover, Outcome
+from .intent import changed_by
+from .jobs import Ask, Job, JobsReader, read_log
+from .lease import LeaseKeeper, NotOurs
+from .names import PoolNames
+from .plan import Verdict, World, plan
+from .refusals import Refusals
+from .tasks import outside, restarts, running_tasks
+
+log = logging.getLogger("afpools.live")
+
+# Seconds between two looks at whether the pools have changed, and at afserver's events.
+_LOOK_SECONDS = 0.05
+_EVENTS_SECONDS = 0.5
+# After afserver did not answer.
+_PAUSE_SECONDS = 1.0
+# A broker whose store has not confirmed its pools for so long may be the last to hear of a change: it only looks.
+_FRESH_SECONDS = 5.0
+# Seconds after which history is read again for a pool that could not be found: it may not have had the rename yet.
+_NAMES_SECONDS = 5.0
+# So many steps of history are read again with the newest: brokers' clocks may disagree about their order.
+_OVERLAP = 50
+# Fences that are so much behind are worth a word.
+_BEHIND_SECONDS = 60.0
+# So many jobs' logs are read with each look, to say who changed them.
+_LOGS_AT_ONCE = 5
+
+
+class Settings(NamedTuple):
+    """What of broker.toml counts here, and may change while the broker runs.
+
+    Args:
+        requeue: tasks that run outside of a fence that has moved are sent back.
+        refuse_after: seconds from which on no mask is made that depends on the list of renders.
+        timeout: seconds that afserver may take for one answer.
+    """
+
+    requeue: bool = False
+    refuse_after: float = 3600.0
+    timeout: float = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How things stand, as of the last look.
+
+    Args:
+        jobs: by number.
+        verdicts: what is to be done about each.
+        world: pools and farm that they were held against; None before the first look.
+        due: since when each fence that has to move has waited, by serial; of `time.monotonic`.
+        problem: a sentence where the list cannot be relied on; else empty.
+        moved: fences that were moved since the broker started.
+        refused: of these, how many afserver did not make.
+        struck: sentences about jobs that were hit by mistake.
+        seconds: how long afserver worked for what went out together last.
+    """
+
+    jobs: Mapping[int, Job] = field(default_factory=dict)
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    world: World | None = None
+    due: Mapping[int, float] = field(default_factory=dict)
+    problem: str = "The broker has not looked at afserver's jobs yet."
+    moved: int = 0
+    refused: int = 0
+    struck: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def behind(self) -> float:
+        """Seconds since when the fence has waited that has waited longest."""
+        return time.monotonic() - min(self.due.values()) if self.due else 0.0
+
+    @property
+    def kept(self) -> int:
+        """How many unfinished jobs name a pool."""
+        return sum(
+            verdict.fence != "none" and not self.jobs[number].is_finished
+            for number, verdict in self.verdicts.items()
+            if number in self.jobs
+        )
+
+
+class FenceKeeper:
+    """Keeps the fences of the jobs on one farm.
+
+    Args:
+        ask: sends one request to afserver; raises `FarmError`. Called from several threads.
+        address: afserver's host and port.
+        keeper: has the pools and the farm.
+        store: has history and the lease.
+        name: this broker's name.
+        settings: asked for anew each time.
+        lease: says whether this broker acts; one on `store` by default.
+        clock: the time, with its zone.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        address: tuple[str, int],
+        *,
+        keeper: SnapshotKeeper,
+        store: PoolStore,
+        name: str,
+        settings: Callable[[], Settings],
+        lease: LeaseKeeper | None = None,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._ask, self._keeper, self._store = ask, keeper, store
+        self._settings, self._clock = settings, clock
+        self.lease = lease or LeaseKeeper(store, name)
+        self.view = View()
+        self._token = 0
+        self._reader = JobsReader(ask, self._matters)
+        self._mover = Mover(
+            ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: self.lease.check(self._token)
+        )
+        self._verdicts: dict[int, Verdict] = {}
+        self._due: dict[int, float] = {}
+        self._refusals = Refusals()
+        self._who: dict[tuple[int, tuple[object, ...]], str] = {}
+        self._struck: dict[int, str] = {}
+        self._trail: list[Step] = []
+        self._names_due = 0.0
+        self._events_due = 0.0
+        self._said = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="afpools-fences", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look, and to act once the lease is ours."""
+        self.lease.start()
+        self._thread.start()
+
+    def stop(self, *, wait: float) -> None:
+        """Ends the thread, and gives the lease up; waits at most `wait` seconds."""
+        self._stop.set()
+        self.lease.stop(wait=wait)
+        if self._thread.is_alive():
+            self._thread.join(wait)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            pause = _LOOK_SECONDS
+            try:
+                if self.look():
+                    pause = 0.0
+            except FarmError as error:
+                self._say(f"Running jobs cannot be looked at: {error}")
+                pause = _PAUSE_SECONDS
+            except Exception:
+                # Not even a defect may end the thread that keeps the fences.
+                log.exception("Keeping the fences of running jobs failed")
+                self._say("The broker failed to look after running jobs; its log says why.")
+                pause = _PAUSE_SECONDS
+            self._stop.wait(pause)
+
+    def look(self, *, at_once: bool = False) -> bool:
+        """Looks once, and carries out some of what is due; whether there is more.
+
+        Args:
+            at_once: afserver's events are fetched whether or not it is time.
+
+        Raises:
+            FarmError: afserver does not answer.
+        """
+        try:
+            snapshot = self._keeper.current
+        except RequestRefused as refusal:
+            self._say(refusal.message)
+            return False
+        anew = self._see(snapshot)
+        touched: set[int] = set()
+        if at_once or time.monotonic() >= self._events_due:
+            touched = self._reader.poll(at_once=at_once)
+            self._events_due = time.monotonic() + _EVENTS_SECONDS
+        if self._reader.seen is None:
+            return False
+        self._plan(set(self._reader.jobs) | touched if anew else touched)
+        self._ask_who()
+        if anew or touched or self.view.problem:
+            self._say("")
+        return self._act()
+
+    # --- what there is ---
+
+    def _matters(self, number: int) -> bool:
+        verdict = self._verdicts.get(number)
+        return verdict is not None and verdict.fence != "none"
+
+    def _see(self, snapshot: Snapshot) -> bool:
+        """Takes in pools and farm; whether they are others than before, so that all jobs have to be planned anew."""
+        world, now = self.view.world, time.monotonic()
+        too_old = snapshot.farm is not None and snapshot.farm.age(self._clock()) > self._settings().refuse_after
+        if world is not None and now < self._names_due:
+            same = world.snapshot.contents is snapshot.contents and world.snapshot.fences is snapshot.fences
+            users = _regex_users(world.snapshot) == _regex_users(snapshot)
+            if same and users and world.farm_is_too_old == too_old:
+                return False
+        # After the contents: whatever they show, the trail has it, or will have it at the next reading.
+        if not self._read_trail():
+            return False
+        names = PoolNames(self._trail, snapshot.contents.pools)
+        causes = world.causes if world else {}
+        self._find_causes(snapshot, causes)
+        lost = any(verdict.fence == "kept" for verdict in self._verdicts.values())
+        self._names_due = now + _NAMES_SECONDS if lost else float("inf")
+        self.view = replace(self.view, world=World(snapshot, names, too_old, causes))
+        return True
+
+    def _read_trail(self) -> bool:
+        """Reads what is new in history; False where the store does not answer."""
+        since = self._trail[min(_OVERLAP, len(self._trail) - 1)].id if self._trail else ""
+        try:
+            newer = self._store.trail(since=since, limit=REACH)
+        except StoreUnavailable:
+            return False
+        seen = {step.id for step in newer}
+        self._trail = [*newer, *(step for step in self._trail if step.id not in seen)][:REACH]
+        return True
+
+    def _find_causes(self, snapshot: Snapshot, causes: dict[tuple[str, str], str]) -> None:
+        """Finds out which change made each pool what it is, of those that have jobs."""
+        for name in {verdict.pool for verdict in self._verdicts.values()}:
+            pool = snapshot.contents.pools.get(name)
+            if pool is None or (name, pool.revision) in causes:
+                continue
+            try:
+                newest = self._store.history(pool=name, limit=1)
+            except StoreUnavailable:
+                return
+            if newest and newest[0].after == pool.revision:
+                causes[name, pool.revision] = described(newest[0])
+
+    # --- what is to be done ---
+
+    def _plan(self, numbers: set[int]) -> None:
+        world, now = self.view.world, self._clock()
+        if world is None:
+            return
+        for number in numbers:
+            job = self._reader.jobs.get(number)
+            if job is None:
+                self._verdicts.pop(number, None)
+                continue
+            verdict = plan(job, world, now)
+            if verdict.fence == "changed":
+                verdict = replace(verdict, why=self._who.get((number, job.fence), verdict.why))
+            self._verdicts[number] = verdict
+        if numbers:
+            self._note_due()
+
+    def _note_due(self) -> None:
+        """Since when each fence that has to move has waited, but for those that afserver refuses to move."""
+        now = time.monotonic()
+        due = {
+            job.serial: self._due.get(job.serial, now)
+            for number, verdict in self._verdicts.items()
+            if verdict.params is not None
+            and (job := self._reader.jobs.get(number)) is not None
+            and not job.is_finished
+            and self._refusals.may_try(job, verdict.params)
+        }
+        self._due = due
+        self._struck = {serial: text for serial, text in self._struck.items() if serial in self._serials()}
+
+    def _serials(self) -> set[int]:
+        return {job.serial for job in self._reader.jobs.values()}
+
+    def _ask_who(self) -> None:
+        """Finds out who changed jobs that are left alone."""
+        asked = 0
+        for number, verdict in self._verdicts.items():
+            job = self._reader.jobs.get(number)
+            if verdict.fence != "changed" or job is None or (number, job.fence) in self._who:
+                continue
+            if asked == _LOGS_AT_ONCE:
+                return
+            asked += 1
+            why = self._who[number, job.fence] = changed_by(read_log(self._ask, number), USER)
+            self._verdicts[number] = replace(verdict, why=why)
+
+    def _moves(self) -> list[Move]:
+        """What is due, the most urgent first."""
+        moves = []
+        for number, verdict in self._verdicts.items():
+            job = self._reader.jobs.get(number)
+            if verdict.params is None or job is None or job.serial in self._struck:
+                continue
+            if self._refusals.may_try(job, verdict.params):
+                moves.append(Move(job, verdict.params))
+        return sorted(moves, key=lambda move: (move.job.is_finished, not move.job.running_tasks_num))
+
+    def _act(self) -> bool:
+        """Carries out some of what is due; whether there is more."""
+        if not self.lease.is_ours or self._keeper.trouble or self._keeper.age > _FRESH_SECONDS:
+            return False
+        moves = self._moves()
+        if not moves:
+            return False
+        self._token = self.lease.token
+        try:
+            outcome = self._mover.carry_out(moves)
+            self._take_in(outcome, moves)
+            if self._settings().requeue and outcome.done:
+                self._send_back(outcome.done)
+        except NotOurs:
+            log.warning("The lease was lost while fences were moved; another broker continues.")
+            return False
+        return len(moves) > len(outcome.read)
+
+    def _take_in(self, outcome: Outcome, moves: list[Move]) -> None:
+        read = {number: job for number, job in outcome.read.items() if job is not None}
+        self._reader.take(outcome.read, read)
+        for job in outcome.refused:
+            self._refusals.refused(job, next(move.params for move in moves if move.job.id == job.id))
+        for job in outcome.struck:
+            self._pause(job)
+        view = self.view
+        self.view = replace(
+            view,
+            moved=view.moved + len(outcome.done),
+            refused=view.refused + len(outcome.refused),
+            seconds=outcome.seconds,
+        )
+        self._plan(set(outcome.read))
+        self._say("")
+
+    def _pause(self, job: Job) -> None:
+        """A job that got another's number in the moment between has another's mask: what its own was, nobody can tell,
+        so it must not run."""
+        self._struck[job.serial] = (
+            f"Job {job.id} {job.name!r} of {job.user_name!r} got the number of a job that was deleted just then, and "
+            "that job's mask. It is paused: delete it and send it again, or set its masks and start it."
+        )
+        log.error("%s", self._struck[job.serial])
+        self._mover.operate([self._mover.action([job.id], operation={"type": "pause"})])
+
+    def _send_back(self, jobs: list[Job]) -> None:
+        tasks = outside(running_tasks(self._ask), {job.id: job for job in jobs})
+        self._mover.operate(self._restart(restarts(tasks)))
+
+    def _restart(self, what: list[tuple[int, int, list[int]]]) -> list[dict[str, Any]]:
+        return [
+            self._mover.action([job], block_ids=[block], operation={"type": "restart", "task_ids": numbers})
+            for job, block, numbers in what
+        ]
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self._said:
+            log.warning("%s", problem)
+        self._said = problem
+        self.view = replace(
+            self.view,
+            jobs=dict(self._reader.jobs),
+            verdicts={
+                number: self._refusals.overlaid(self._reader.jobs[number], verdict)
+                for number, verdict in self._verdicts.items()
+                if number in self._reader.jobs
+            },
+            due=dict(self._due),
+            problem=problem,
+            struck=tuple(self._struck.values()),
+        )
+
+    def age(self) -> float | None:
+        """Seconds since afserver confirmed the jobs; None where it never has."""
+        return self._reader.age()
+
+    def health(self) -> LiveHealth:
+        """How the fences stand, in numbers, and in words where somebody must look."""
+        view, age = self.view, self.age()
+        problems = [view.problem] if view.problem and age is not None else []
+        if age is None or age > _BEHIND_SECONDS:
+            since = "has never confirmed its jobs" if age is None else f"confirmed its jobs {age:.0f} seconds ago"
+            problems = [view.problem or f"afserver {since}, so the fences of running jobs may be behind."]
+        if view.behind > _BEHIND_SECONDS:
+            problems.append(f"Fences of {len(view.due):,} running jobs have been behind for {view.behind:.0f} seconds.")
+        refused = [number for number, verdict in view.verdicts.items() if verdict.fence == "refused"]
+        if refused:
+            problems.append(
+                f"afserver does not change the mask of {len(refused):,} running jobs, of job {refused[0]} among them."
+            )
+        return LiveHealth(
+            keeper=self.lease.keeper,
+            keeping=self.lease.is_ours,
+            jobs=view.kept,
+            age=None if age is None else round(age, 1),
+            behind=round(view.behind, 1),
+            moved=view.moved,
+            refused=view.refused,
+            afserver_ms=round(view.seconds * 1000, 1),
+            problems=[*problems, *view.struck],
+        )
+
+
+def _regex_users(snapshot: Snapshot) -> frozenset[str] | None:
+    return snapshot.farm.regex_users if snapshot.farm else None
+
+
+def described(entry: Entry) -> str:
+    """A change, as the cause of a move, in a few words."""
+    diff = entry.diff
+    words = []
+    if diff.added:
+        words.append(f"{_some(diff.added)} joined {entry.pool!r}")
+    if diff.removed:
+        words.append(f"{_some(diff.removed)} left {entry.pool!r}")
+    if diff.name and all(diff.name):
+        words.append(f"{diff.name[0]!r} was renamed {diff.name[1]!r}")
+    return f"{', '.join(words) or f'{entry.pool!r} changed'} ({entry.who})"
+
+
+def _some(hosts: tuple[str, ...]) -> str:
+    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3:,} more" if len(hosts) > 3 else "")

@@ -1,0 +1,73 @@
+"""What a pool is called now that was renamed since a job was sent: pure functions.
+
+Strategy: a job's note has the pool's name and its revision at that time, and history has the revisions before and after
+each change. So the pool that the job means is found by its revision, and followed through its later names; a new pool
+that has the old name by now is not mistaken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from ..pools import Step
+
+
+class PoolNames:
+    """Follows pools through their names.
+
+    Args:
+        trail: what happened to pools, newest first, as `PoolStore.trail`.
+        pools: the names that there are now.
+    """
+
+    def __init__(self, trail: Iterable[Step], pools: Collection[str]) -> None:
+        self._pools = pools
+        # Of each name and revision that a pool ever had: what it is called now, empty where it is not there any more.
+        self._now: dict[tuple[str, str], set[str]] = {}
+        self._build(list(trail))
+
+    def _build(self, trail: list[Step]) -> None:
+        called: dict[str, str] = {}  # what a pool of this name, at this time, is called in the end; empty: gone
+        revived: set[str] = set()
+        for step in trail:
+            name = step.pool
+            if not name or step.op.startswith("jobs."):
+                continue
+            if not step.after:
+                # An undone deletion did not end anything.
+                if name not in revived:
+                    called[name] = ""
+                revived.discard(name)
+                self._note(name, step.before, called)
+            elif not step.before:
+                self._note(name, step.after, called)
+                if step.undoes:
+                    revived.add(name)
+                else:
+                    # Whatever had the name before was another pool.
+                    called[name] = ""
+            else:
+                self._note(name, step.after, called)
+                old = step.diff.name[0] if step.diff.name else name
+                if old != name:
+                    called[old], called[name] = called.get(name, name), ""
+                self._note(old, step.before, called)
+
+    def _note(self, name: str, revision: str, called: Mapping[str, str]) -> None:
+        now = called.get(name, name)
+        self._now.setdefault((name, revision), set()).add(now if now in self._pools else "")
+
+    def now(self, name: str, revision: str) -> str | None:
+        """What the pool is called now that had this name at this revision.
+
+        Returns:
+            Empty where it was deleted; None where more than one pool was just like that.
+        """
+        known = self._now.get((name, revision))
+        if known is None:
+            # It has not changed since, or history does not reach that far back.
+            return name if name in self._pools else ""
+        if len(known) > 1:
+            # One was deleted, and made again as it was: that one is meant.
+            known = known - {""}
+        return next(iter(known)) if len(known) == 1 else None

@@ -1,0 +1,261 @@
+"""Which mask a job should have now: pure functions.
+
+Strategy: the same engine and the same proof as at sending. Wherever the right mask cannot be known, or cannot be said,
+the job keeps the one it has, and the reason is a sentence: a fence is never opened for want of knowledge.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from afpools.fence_note import Note, fingerprint, with_note
+
+from ..engines import untyped_as
+from ..job_mask import job_mask
+from ..masks import Mask, hosts_found, hosts_matched
+from ..protocol import MASK_BYTES, Code, Dialect, MaskParams, RequestRefused
+from ..snapshot import Snapshot
+from .intent import Intent, intent_of
+from .jobs import Job
+from .names import PoolNames
+
+Fence = Literal["current", "behind", "kept", "changed", "unmarked", "none", "refused"]
+
+# Whether a mask keeps out hosts that register later is seen from a name that no host has.
+_LATER_HOST = "afpools-host-to-come"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done about one job.
+
+    Args:
+        fence: `current`: nothing. `behind`: it has to move. `kept`: it keeps its last fence. `changed`: a person
+            changed it. `unmarked`: its note does not say which mask was set. `none`: it names no pool.
+            `refused`: afserver does not make the change; see `refusals`.
+        pool: what its pool is called now; empty where it has none.
+        why: a sentence for people; empty for `current`.
+        params: of the action that moves it; None where nothing is to be done.
+        note: what the job says after that.
+    """
+
+    fence: Fence
+    pool: str = ""
+    why: str = ""
+    params: dict[str, Any] | None = None
+    note: Note | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Pools and farm, as the jobs are held against them.
+
+    Args:
+        snapshot: pools, and the farm's names.
+        names: what pools are called now.
+        farm_is_too_old: the list of renders is so old that no mask that names hosts is made from it.
+        causes: by pool and revision, the change that made it what it is, for people.
+    """
+
+    snapshot: Snapshot
+    names: PoolNames
+    farm_is_too_old: bool = False
+    causes: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @cached_property
+    def _made(self) -> dict[tuple[object, ...], Mask | str]:
+        return {}
+
+    def mask(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...]) -> Mask | str:
+        """The mask that a job should have, or why there is none. Made once for all jobs that want the same.
+
+        Args:
+            pool: the pool's name now.
+            note: has what the job excludes itself.
+            user: whose job it is.
+            accept: the types that may be set on it.
+        """
+        untyped = untyped_as(self.snapshot.farm, self.snapshot.fences.engines, user)
+        key = (pool, note.exclude, note.exclude_type, untyped, accept)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(pool, note, user, accept)
+        return made
+
+    def _make(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...]) -> Mask | str:
+        snapshot = self.snapshot
+        untyped = untyped_as(snapshot.farm, snapshot.fences.engines, user)
+        params = MaskParams(
+            pool=pool,
+            style="complement",
+            accept=list(accept),
+            exclude=note.exclude,
+            exclude_type=note.exclude_type,  # type: ignore[arg-type]  # checked where the note was read
+            future_hosts="wanted",
+            max_bytes=MASK_BYTES,
+        )
+        try:
+            mask = job_mask(snapshot.fences, params, untyped)
+        except RequestRefused as refusal:
+            return _why_none(pool, refusal)
+        if not mask.covers_future_hosts and self.farm_is_too_old:
+            return "The list of renders is too old for a mask that names the hosts to keep out."
+        return mask
+
+    @cached_property
+    def known(self) -> list[str]:
+        """Every known host."""
+        return self.snapshot.fences.known
+
+
+def _why_none(pool: str, refusal: RequestRefused) -> str:
+    if refusal.code is Code.EMPTY_POOL and "no hosts" in refusal.message:
+        return f"The pool {pool!r} is empty."
+    return refusal.message
+
+
+def plan(job: Job, world: World, now: dt.datetime) -> Verdict:
+    """What is to be done about a job.
+
+    Args:
+        job: as it is.
+        world: pools and farm.
+        now: what is noted on a job that moves, with its zone.
+    """
+    intent = intent_of(job)
+    if intent.kind == "ours":
+        assert intent.note is not None
+        return plan_for(job, intent.note, world, now)
+    note = intent.note
+    if note is None:
+        return Verdict("none", why="It names no pool.")
+    pool = world.names.now(note.pool, note.revision) or note.pool
+    if intent.kind == "unmarked":
+        why = "It was sent by a plug-in of an earlier version, which did not note the mask."
+        return Verdict("unmarked", pool, why)
+    return Verdict("changed", pool, "A person changed its mask.")
+
+
+def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = "") -> Verdict:
+    """What is to be done about a job that wants what a note says, whatever mask it has.
+
+    Args:
+        job: as it is.
+        note: what it is to want.
+        world: pools and farm.
+        now: what is noted on a job that moves, with its zone.
+        by: what makes it move, for people; by default the last change of its pool.
+    """
+    pool = world.names.now(note.pool, note.revision)
+    if not pool:
+        gone = f"The pool {note.pool!r} was deleted"
+        return _kept(note.pool, f"{gone}." if pool == "" else f"{gone} or renamed: which one is meant is not known.")
+    if world.snapshot.farm is None:
+        return _kept(pool, "The broker has never seen the farm's list of renders.")
+    fences = world.snapshot.fences
+    accept = _types(job, typeless=fences.engines.all_old)
+    mask = world.mask(pool, note, job.user_name, accept)
+    if isinstance(mask, str):
+        return _kept(pool, mask)
+    if not mask.covers_future_hosts and keeps_out(job, _LATER_HOST):
+        return _kept(pool, f"Its new mask would let in hosts that register later. {mask.why}".rstrip())
+    mask_type = job.hosts_mask_type if mask.type == "any" or not job.hosts_mask_type else mask.type
+    is_right = (job.hosts_mask_exclude, job.hosts_mask_type) == (mask.text, mask_type)
+    if is_right and note.pool == pool and _says(job, note):
+        return Verdict("current", pool, note=note)
+    revision = world.snapshot.contents.pools[pool].revision
+    cause = by or _cause(world, note, pool, revision, is_right)
+    after = note._replace(pool=pool, revision=revision, fingerprint=fingerprint(mask.text, mask_type))
+    after = after._replace(moved=f"{now:%Y-%m-%dT%H:%M:%SZ}", by=cause)
+    custom_data = with_note(job.custom_data, after)
+    if custom_data is None:
+        return _kept(pool, "Its custom data is not a JSON object, so there is no room for what is set.")
+    params = _params(job, mask.text, mask_type, custom_data)
+    return Verdict("behind", pool, "Its fence has to move, and will within seconds.", params, after)
+
+
+def _says(job: Job, note: Note) -> bool:
+    return intent_of(job) == Intent("ours", note)
+
+
+def _types(job: Job, *, typeless: bool) -> tuple[Dialect, ...]:
+    """The mask types that may be set on a job without giving its other masks another meaning."""
+    if typeless or not job.hosts_mask_type:
+        return ("regex",)
+    return (job.hosts_mask_type,) if job.has_other_masks else ("regex", "find")
+
+
+def _kept(pool: str, why: str) -> Verdict:
+    return Verdict("kept", pool, f"{why} The job keeps the fence that it has.")
+
+
+def _cause(world: World, note: Note, pool: str, revision: str, is_right: bool) -> str:
+    if note.pool != pool and is_right:
+        return f"{note.pool!r} was renamed"
+    if note.revision == revision:
+        return "the farm's renders changed"
+    return world.causes.get((pool, revision), "") or f"{pool!r} changed"
+
+
+def _params(job: Job, mask: str, mask_type: str, custom_data: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"custom_data": custom_data}
+    if mask != job.hosts_mask_exclude:
+        params["hosts_mask_exclude"] = mask
+    # To set it makes afserver read all masks of the job and its blocks again.
+    if mask_type != job.hosts_mask_type:
+        params["hosts_mask_type"] = mask_type
+    # Any action shows a hidden job again, and on 3.3.1 it empties the map of Afanasy's own pools (both measured).
+    if job.hidden:
+        params["hidden"] = True
+    if job.pools:
+        params["pools"] = job.pools
+    return params
+
+
+def is_done(job: Job, params: dict[str, Any]) -> bool:
+    """Whether a job, read back, has what an action should have set."""
+    return all(getattr(job, key) == value for key, value in params.items())
+
+
+def allowed(job: Job, hosts: list[str]) -> list[str]:
+    """Of these hosts, sorted by name, those that a job may run on, with at least one of its blocks."""
+    out = _matched(job.hosts_mask_exclude, job.hosts_mask_type, hosts)
+    left = [host for host in hosts if host not in out]
+    if job.hosts_mask:
+        wanted = _matched(job.hosts_mask, job.hosts_mask_type, left)
+        left = [host for host in left if host in wanted]
+    if not any(block.hosts_mask or block.hosts_mask_exclude for block in job.blocks):
+        return left
+    some: set[str] = set()
+    for block in job.blocks:
+        kept_out = _matched(block.hosts_mask_exclude, job.hosts_mask_type, left)
+        taken = _matched(block.hosts_mask, job.hosts_mask_type, left) if block.hosts_mask else set(left)
+        some |= taken - kept_out
+    return [host for host in left if host in some]
+
+
+def keeps_out(job: Job, host: str) -> bool:
+    """Whether a job's exclude mask keeps it off a host. A mask that cannot be read keeps it off none."""
+    return host in _matched(job.hosts_mask_exclude, job.hosts_mask_type, [host])
+
+
+def _matched(mask: str, mask_type: str, hosts: list[str]) -> set[str]:
+    """The hosts that a mask matches; none where afserver could not compile it."""
+    if mask_type == "find":
+        return hosts_found(mask, hosts)
+    try:
+        return hosts_matched(mask, hosts)
+    except ValueError:
+        return set()
+
+
+def with_pool(job: Job, pool: str, world: World) -> Note:
+    """What a job is to want that is moved to another pool: that pool, and whatever it excluded itself."""
+    note = intent_of(job).note
+    revision = world.snapshot.contents.pools[pool].revision
+    if note is not None:
+        return note._replace(pool=pool, revision=revision)
+    return Note(pool, revision, job.hosts_mask_exclude, job.hosts_mask_type or "regex")
