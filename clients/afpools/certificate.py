@@ -1,4 +1,4 @@
-"""Until when our certificate is valid, read with the standard library, whose `ssl` has no public way to it.
+"""When our certificate expires, read with the standard library, whose `ssl` has no public function for it.
 
 Strategy: of DER (ITU-T X.690) only what leads to the validity of an X.509 certificate (RFC 5280, 4.1) is read. Whatever
 cannot be read gives None: this is for warnings, and what counts is the broker's word.

@@ -61,7 +61,7 @@ class _Own:
             connection.close()
 
     def abandon(self) -> None:
-        """Lets go, in a forked child, of the connection that is the parent's."""
+        """In a forked child, drops the connection of the parent."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abandon()
@@ -69,13 +69,14 @@ class _Own:
 
 class Client:
     """Asks the brokers of a profile. May be shared by threads; their calls wait for one another. May be used in a
-    forked child too, which connects anew.
+    forked child too, which opens its own connection.
 
-    The first call connects, and the connection stays open until `close`, after which a call connects anew. A call that
-    one broker does not answer goes to the next one in the profile; the one that answered last is asked first next time.
+    The first call connects, and the connection stays open until `close`, after which the next call connects again. A
+    call that one broker does not answer goes to the next one in the profile; the one that answered last is asked first
+    next time.
 
     Args:
-        profile: where the brokers are and what lets us in; without one it is looked for (see `find_profile`).
+        profile: where the brokers are and our credentials; found with `find_profile` if omitted.
         timeout: seconds that a call may take in all: waiting for other threads, looking up names, connecting, every
             broker.
 
@@ -106,7 +107,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection, after the call under way in another thread if there is one."""
+        """Ends the connection, after the current call of another thread, if there is one."""
         own = self._own
         with own.lock:
             own.drop()
@@ -126,7 +127,7 @@ class Client:
         """Names and sizes of all pools.
 
         Args:
-            if_revision: the revision of a list that is at hand; if it still holds, the answer is `unchanged` and has
+            if_revision: the revision of a list that you have; if it is still current, the answer is `unchanged` and has
                 no pools.
         """
         return self._call("pools.list", _given(if_revision=if_revision), results.read_pools)
@@ -187,11 +188,11 @@ class Client:
             accept: the mask types that the caller can set on a job.
             exclude: an exclude mask that the job has already, to be joined with the pool's.
             exclude_type: what the job's `hosts_mask_type` says, or `either` where it says nothing: then the mask is
-                read as this farm reads it for this user, and where that is not known to be regex, a host that is
+                read as this farm reads it for this user, and unless that is known to be regex, a host that is
                 excluded by one of the two readings is excluded.
             user: whose job it is; without, the broker cannot know how a mask without a type is read.
-            future_hosts: `required`: raise `MaskNotExpressible` rather than take a mask that lets hosts in that
-                register later. `wanted`: take it, and see `covers_future_hosts`.
+            future_hosts: `required`: raise `MaskNotExpressible` rather than accept a mask that does not exclude hosts
+                that register later. `wanted`: take it, and see `covers_future_hosts`.
             max_bytes: how long the mask may be, in UTF-8. By default, 24 kB: what a command line can carry on Windows.
                 `afpools.job.MAX_MASK_BYTES` for a job that is sent with `af.Job`.
         """
@@ -201,9 +202,9 @@ class Client:
             if mask.pool != pool:
                 raise BadAnswer(f"it sent the mask of {mask.pool!r} when asked for {pool!r}")
             if mask.mask_type != "any" and mask.mask_type not in accept:
-                raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not asked for")
+                raise BadAnswer(f"it sent a mask of the type {mask.mask_type!r}, which was not requested")
             if future_hosts == "required" and not mask.covers_future_hosts:
-                raise BadAnswer("it sent a mask that lets hosts in that register later, which was not asked for")
+                raise BadAnswer("it sent a mask that does not exclude hosts that register later, which was required")
             if max_bytes is not None and len(mask.mask.encode()) > max_bytes:
                 raise BadAnswer(f"it sent a mask that is longer than the {max_bytes:,} bytes that were asked for")
             return mask
@@ -287,8 +288,8 @@ class Client:
         Args:
             name: the pool's.
             hosts: names and ranges (`pc-[01-40]`). `BadRequest` for a machine that is in the pool under another name.
-            new_hosts: take names that no machine of the farm has, too: these are yet to come. Otherwise `UnknownHost`,
-                which says what may have been meant.
+            new_hosts: accept names that no machine of the farm has: machines that are not set up yet. Otherwise
+                `UnknownHost`, which says what may have been meant.
             if_revision: see above.
             request_id: see above.
         """
@@ -344,7 +345,7 @@ class Client:
     def forget_hosts(
         self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Takes back `register_hosts`. Renders of the farm and members of pools stay known."""
+        """Undoes `register_hosts`. Renders of the farm and members of pools stay known."""
         return self._write("hosts.forget", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
 
     def system_pool(self) -> SystemPool:
@@ -358,14 +359,14 @@ class Client:
         return self._write("farm.set_system_pool", {"pool": pool}, None, request_id)
 
     def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
-        """Takes back one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` where what
-        was done since stands in the way. An undo is a change, and can be undone itself."""
+        """Undoes one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` if a
+        later change prevents it. An undo is a change, and can be undone itself."""
         return self._write("history.undo", {"entry": entry}, None, request_id)
 
     def import_native(
         self, paths: Optional[Iterable[str]] = None, *, dry_run: bool = False, request_id: Optional[str] = None
     ) -> List[NativePool]:
-        """Makes pools of Afanasy's own ones, or adds the hosts that ours lack. No host is ever taken out.
+        """Makes pools from Afanasy's own pools, or adds the hosts that ours are missing. It never removes a host.
 
         Args:
             paths: Afanasy's names of them (`/local/farm`); without, all that have a render.
@@ -417,7 +418,7 @@ class Client:
             raise AfpoolsError(
                 "The Python of this program cannot make encrypted connections: {}. Often another Python's modules "
                 "come first (PYTHONPATH, PYTHONHOME, a Blender started with --python-use-system-env): start the "
-                "program without them, or have its ssl module fixed.".format(error)
+                "program without them, or ask for its ssl module to be fixed.".format(error)
             ) from None
         own = self._own
         if not own.lock.acquire(timeout=self.timeout):
@@ -457,7 +458,7 @@ class Client:
 
         endpoints = self._endpoints()
         # Each broker gets its share of what is left, so that one that swallows everything leaves time for the others.
-        # A broker, not an endpoint: one that is slow at its TLS port is no quicker at its CURVE port.
+        # A broker, not an endpoint: one that is slow at its TLS port is not quicker at its CURVE port.
         untried = set(map(_broker, endpoints))
         shares: Dict[str, float] = {}
         # Their other endpoints would say the same, and take as long to say it.
@@ -581,7 +582,7 @@ class _Asking:
         return _read_answer(answer, request_id)
 
     def failed(self, endpoint: Endpoint, why: str, sent: bool = False) -> None:
-        """Notes an attempt without an answer; `sent`: the broker got the request all the same."""
+        """Notes an attempt without an answer; `sent`: the broker got the request anyway."""
         self.unknown = self.unknown or (sent and self._is_change)
         if self.rounds:
             self._latest[endpoint.url] = why
@@ -596,7 +597,7 @@ class _Asking:
     def goes_on_after(self, endpoint: Endpoint, error: BrokerRefused) -> bool:
         """Notes a refusal, and decides whether other brokers are asked.
 
-        A refusal says what one broker made of one attempt. Where an earlier attempt may still be under way, it proves
+        A refusal says what one broker made of one attempt. While an earlier attempt may still be in progress, it proves
         nothing about that: brokers look for the `request_id` first, so the change had not been made when this one
         looked, but a broker that hangs may make it an hour later.
         """
@@ -624,10 +625,10 @@ def _read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
         raise BadAnswer(f"it sent what is not a JSON object: {data[:40]!r}")
     if answer.get("v") != PROTOCOL:
         raise BadAnswer(
-            f"it answers in version {answer.get('v')!r} of the protocol, we speak {PROTOCOL}; update the older"
+            f"it answers in version {answer.get('v')!r} of the protocol, we use {PROTOCOL}; update the older program"
         )
     ok, answer_id = answer.get("ok"), answer.get("id")
-    # A broker that could not read a request (too large, for one) does not know its id. Nothing else is under way on
+    # A broker that could not read a request (too large, for one) does not know its id. Nothing else is in progress on
     # this connection, so the refusal is ours.
     if answer_id != request_id and not (ok is False and answer_id == ""):
         raise BadAnswer(f"it answered another request ({answer_id!r}, not {request_id!r})")

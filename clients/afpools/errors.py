@@ -91,7 +91,7 @@ def _ended(clause: str) -> str:
 
 
 class BrokerRefused(AfpoolsError):
-    """A broker answered that it will not. Codes that this version of the library does not know arrive as this class.
+    """A broker answered and refused. Codes that this version of the library does not know arrive as this class.
 
     Args:
         code: the error code on the wire, see docs/wire.md.
@@ -131,11 +131,11 @@ class Forbidden(BrokerRefused):
 
 
 class UnknownPool(BrokerRefused):
-    """`unknown_pool`: there is no pool of this name."""
+    """`unknown_pool`: there is no pool with this name."""
 
 
 class UnknownHost(BrokerRefused):
-    """`unknown_host`: no machine of the farm has the name, and nobody said that it is yet to come (`new_hosts`)."""
+    """`unknown_host`: no machine of the farm has the name, and `new_hosts` was not set."""
 
 
 class PoolExists(BrokerRefused):

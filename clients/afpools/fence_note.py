@@ -1,6 +1,6 @@
 """What a job says about its fence: a note in its `custom_data`, written at sending and read by the broker.
 
-Strategy: the note has what it takes to make the job's mask anew: the pool, and what the job excluded before the pool's
+Strategy: the note has what it takes to make the job's mask again: the pool, and what the job excluded before the pool's
 mask was joined with it. A fingerprint of the mask that was set tells later whether somebody has changed it. Whatever
 else is in `custom_data` stays there. The broker uses this module too, so that both agree about every character.
 """
@@ -26,8 +26,8 @@ class Note(Record):
     `pool` is the pool that the job wants and `revision` the pool's revision when the mask was made. `exclude` is the
     job's own exclude mask, without the pool's, and `exclude_type` says how that is read: `regex`, `find`, or `either`
     for a job that said no type. `fingerprint` is that of the mask that was set, see the function of that name; empty
-    in a note by a version that made none. The broker adds `moved`, when it changed the mask last (ISO 8601), and `by`,
-    the change that made this necessary; both are empty on a job that is as it was sent.
+    in a note by a version that did not make one. The broker adds `moved`, when it changed the mask last (ISO 8601), and
+    `by`, the change that made this necessary; both are empty on a job that is as it was sent.
     """
 
     pool: str
@@ -63,7 +63,7 @@ def is_of(note: Note, mask: str, mask_type: str) -> bool:
 
 
 def parse_note(custom_data: Any) -> Optional[Note]:
-    """The note in a job's `custom_data`; None where there is none that can be read."""
+    """The note in a job's `custom_data`; None if there is no readable one."""
     data = _object(custom_data)
     ours = data.get(KEY) if data else None
     if not isinstance(ours, dict) or not ours.get("pool"):

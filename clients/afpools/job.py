@@ -38,7 +38,7 @@ MAX_MASK_BYTES = 64 * 1024
 
 _UNFOLLOWED = (
     "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "
-    "keeps the hosts that it has now."
+    "keeps its current hosts."
 )
 
 # Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
@@ -68,8 +68,8 @@ def apply_pool(
         pool: the pool's name; empty for no pool, which leaves the job untouched.
         client: asked for the mask; waits as long as its timeout says.
         accept: the mask types that may be set on the job. What the farm understands, the broker knows.
-        future_hosts: `required`: the job is not sent where its mask would let in hosts that register later. `wanted`:
-            it is sent all the same.
+        future_hosts: `required`: the job is not sent if its mask would not exclude hosts that register later. `wanted`:
+            it is sent anyway.
         max_bytes: how long the mask may be. Less where something else than `job.send()` passes it on.
 
     Returns:

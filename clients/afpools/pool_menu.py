@@ -102,7 +102,7 @@ class Menu:
         return bool(name) and self.fetched is not None and not self.error and self.find(name) is None
 
     def label(self, name: str, counts: bool = True) -> str:
-        """What stands in a chooser for a pool, whether this list has it or not.
+        """The text in a chooser for a pool, whether this list has it or not.
 
         Args:
             name: empty for no pool.
@@ -150,7 +150,7 @@ class Menu:
         return cannot_run(name, pool.renders, pool.online)
 
     def status(self, now: Optional[float] = None) -> str:
-        """What to write beneath the list: what is soon to go wrong when it is fresh, else its age and what is wrong.
+        """What to write below the list: what will soon go wrong if it is fresh, else its age and what is wrong.
 
         Args:
             now: seconds since 1970, the present if None.
@@ -245,7 +245,7 @@ class PoolMenu:
             try:
                 start_new_thread(self._ask, (asking,))
             except RuntimeError as error:  # the system has no more of them
-                self._end(asking, Menu(last.pools, last.fetched, False, f"The broker cannot be asked: {error}."))
+                self._end(asking, Menu(last.pools, last.fetched, False, f"The broker could not be asked: {error}."))
 
     def wait(self, timeout: float) -> Menu:
         """For programs without an interface, and tests: the picture once the broker has been asked.
@@ -296,7 +296,7 @@ def cache_folder() -> str:
 
 
 def _remember(file: str, whose: str, menu: Menu) -> None:
-    """Keeps the list for next time. A disk that is full or read-only must not cost anybody the list at hand."""
+    """Keeps the list for next time. A disk that is full or read-only must not cost anybody the current list."""
     kept = json.dumps({"profile": whose, "fetched": menu.fetched, "pools": [pool._asdict() for pool in menu.pools]})
     # Its own file first: another program may be reading or writing this one. (tempfile takes 4 ms to import.)
     written = f"{file}.{os.urandom(8).hex()}"
@@ -321,7 +321,7 @@ def _remove(file: str) -> None:
 
 
 def _remembered(file: str, whose: str) -> Menu:
-    """The list of last time; an empty one where there is none, or none that can be read."""
+    """The list of last time; an empty one if there is none, or it cannot be read."""
     try:
         with open(file, encoding="utf-8") as source:
             kept: Dict[str, Any] = json.load(source)

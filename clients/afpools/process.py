@@ -1,7 +1,7 @@
-"""What belongs to one process, and is made anew in a child that is forked from it.
+"""What belongs to one process, and is made again in a child that is forked from it.
 
 Strategy: a forked child has a copy of everything, but of all threads only the one that forked. A lock that another
-thread held stays locked for ever, a thread that was to answer never will, and a TLS session or a libzmq socket that is
+thread held stays locked forever, a thread that was to answer never will, and a TLS session or a libzmq socket that is
 used on both sides is of use to neither. So such things are asked for with the number of the process. That takes no
 look at the others: whatever thread comes first in a child, it is the child's own.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 importing = RLock()
 """Held while one of our modules imports another in the middle of a call; a fork waits for it. Of an import that is cut
-in two, the child would wait for the end for ever, because the thread that was at it is not there."""
+in two, the child would wait for the end forever, because the thread that was doing it does not exist there."""
 
 # Seconds. Shaking hands takes some milliseconds; one that waits for the network for longer holds no lock meanwhile.
 _LONGEST_WAIT = 0.25

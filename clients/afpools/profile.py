@@ -1,4 +1,4 @@
-"""A client's profile: one folder that says where the brokers are and holds what it takes to be let in.
+"""A client's profile: one folder that says where the brokers are and holds the credentials.
 
     profile.json         name, role, endpoints in order of preference
     ca.pem               the studio's certificate authority

@@ -1,7 +1,7 @@
 """What the calls return: small immutable objects, made from the broker's JSON and checked while they are made.
 
 Strategy: each class says for itself how it is read. Keys that a newer broker adds are ignored, a key that must be there
-and is not, or is of another kind, makes the whole answer a bad one: a mask that cannot be relied on is no mask.
+and is not, or is of another kind, makes the whole answer a bad one: a mask that cannot be relied on is not a mask.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class HistoryEntry(Record):
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
     something changed; `hosts` says how many there were after it. `undoes` is the id of the change that this one took
-    back, else empty; `undoable` says whether this one can be taken back now, `why_not` why it cannot.
+    back, else empty; `undoable` says whether this one can be undone now, `why_not` why it cannot.
     """
 
     id: str
@@ -383,10 +383,14 @@ def read_mask(result: Any) -> Mask:
     f = _Fields(result, "a mask")
     mask_type = f.text("mask_type")
     if mask_type not in MASK_TYPES:
-        raise BadAnswer(f"it sent a mask of the type {_short(mask_type)}, which this library does not know")
+        raise BadAnswer(
+            f"it sent a mask of the type {_short(mask_type)}, which this version of the library does not know"
+        )
     untyped_as = f.text("untyped_as", "")
     if untyped_as and untyped_as not in READINGS:
-        raise BadAnswer(f"it says that masks are read as {_short(untyped_as)}, which this library does not know")
+        raise BadAnswer(
+            f"it says that masks are read as {_short(untyped_as)}, which this version of the library does not know"
+        )
     return Mask(
         f.text("pool"),
         f.text("revision"),

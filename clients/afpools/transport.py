@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # 100,000 hosts with their states and pools are about 20 MB of JSON.
 MAX_ANSWER = 64 * 1024 * 1024
 
-_SWALLOWED = " (is the address right, does a firewall swallow it?)"
+_SWALLOWED = " (is the address right, does a firewall drop it?)"
 
 # Milliseconds, eleven days.
 _NEVER = 1_000_000_000
@@ -42,7 +42,7 @@ class TransportError(Exception):
     """An endpoint gave no answer. The message is a clause for `BrokerUnreachable`.
 
     Attributes:
-        sent: whether the whole request had gone out, so that the broker may act on it all the same.
+        sent: whether the whole request had gone out, so that the broker may act on it anyway.
     """
 
     sent = False
@@ -85,11 +85,11 @@ class Connection:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends the connection at once. An answer under way is lost."""
+        """Ends the connection at once. An answer on its way is lost."""
         raise NotImplementedError
 
     def abandon(self) -> None:
-        """Lets go, in a forked child, of the parent's connection, which goes on."""
+        """In a forked child, drops the parent's connection, which the parent keeps using."""
         raise NotImplementedError
 
 
@@ -97,7 +97,7 @@ def connect(profile: Profile, endpoint: Endpoint, until: float) -> Connection:
     """Opens a connection that is ready for a request.
 
     Args:
-        profile: its credentials are read anew each time, so that renewed ones count without restarting the host
+        profile: its credentials are read again each time, so that renewed ones count without restarting the host
             application.
         endpoint: one that `unusable` has no objection to.
         until: when to give up, on `time.monotonic`.
@@ -156,7 +156,7 @@ def _resolve(endpoint: Endpoint, until: float) -> List[Address]:
         from .lookup import Lookup
 
     lookup = Lookup.start(host, port)
-    doing = f"looking up the name {host!r} (is a name server away?)"
+    doing = f"looking up the name {host!r} (is a name server unreachable?)"
     if not lookup.done.wait(_left(until, doing)):
         raise TransportError(f"timed out while {doing}")
     if not lookup.addresses:
@@ -243,7 +243,7 @@ class _TlsConnection(Connection):
                 if len(frames) != 2 or frames[0]:
                     sizes = " and ".join(f"{len(frame):,}" for frame in frames)
                     raise TransportError(
-                        f"it sent an answer in frames of {sizes} bytes, an empty one and the body are right"
+                        f"it sent an answer in frames of {sizes} bytes instead of an empty one and the body"
                     )
                 self.used_at = time.monotonic()
                 return frames[1]
@@ -259,7 +259,7 @@ class _TlsConnection(Connection):
         self._socket.close()
 
     def abandon(self) -> None:
-        # Our copy only, without a word in TLS: the session stays the parent's.
+        # Our copy only, and silently in TLS: the session stays the parent's.
         self._socket.close()
 
     def _read_waiting(self) -> None:
@@ -271,7 +271,7 @@ class _TlsConnection(Connection):
             except (ssl.SSLWantReadError, BlockingIOError):
                 return
             except OSError as error:
-                raise ConnectionLost(f"the connection broke while it was not used: {error.strerror or error}") from None
+                raise ConnectionLost(f"the connection broke while idle: {error.strerror or error}") from None
             if not data:
                 raise ConnectionLost("the broker closed the connection")
             if self._parse(data) is not None:
@@ -324,7 +324,7 @@ def _tls_context(profile: Profile) -> ssl.SSLContext:
         context.hostname_checks_common_name = False
 
     def refuse_passphrase() -> NoReturn:
-        # Without this, OpenSSL would ask on the terminal that started the host application, and wait for ever.
+        # Without this, OpenSSL would ask on the terminal that started the host application, and wait forever.
         raise ProfileError(f"The key in {profile.client_file} has a passphrase. Profiles need a key without one.")
 
     _load(profile.ca_file, "a certificate", lambda: context.load_verify_locations(cafile=profile.ca_file))
@@ -402,7 +402,7 @@ def _explain(error: Exception, doing: str, endpoint: Endpoint) -> TransportError
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _NAME_MISMATCH:
             return TransportError(
-                f"the broker's certificate is not for {endpoint.host!r}: use a name it has, or have one made with this"
+                f"the broker's certificate is not for {endpoint.host!r}: use one of its names, or ask for one with this"
             )
         why = _DISTRUST.get(error.verify_code) or f"the broker's certificate is not accepted: {error.verify_message}"
         return TransportError(why)
@@ -415,7 +415,7 @@ def _explain(error: Exception, doing: str, endpoint: Endpoint) -> TransportError
         # OpenSSL 1.1 says TLSV13_ALERT_CERTIFICATE_REQUIRED and SSLV3_ALERT_…, OpenSSL 3.2 SSL/TLS_ALERT_….
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
         if alert in ("protocol version", "handshake failure"):
-            return TransportError(f"it does not speak TLS 1.3 as we do ({alert})")
+            return TransportError(f"it does not speak TLS 1.3 ({alert})")
         if alert:
             return TransportError(f"the broker does not accept our certificate client.pem: {alert}")
         if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"):
@@ -516,7 +516,7 @@ class _CurveConnection(Connection):
             if self._socket in ready:
                 frames: List[bytes] = self._socket.recv_multipart()
                 if len(frames) != 1:
-                    raise TransportError(f"it sent an answer of {len(frames)} frames, one is right")
+                    raise TransportError(f"it sent an answer of {len(frames)} frames instead of one")
                 self.used_at = time.monotonic()
                 return frames[0]
             if self._events in ready:
@@ -546,7 +546,7 @@ class _CurveConnection(Connection):
         if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             raise TransportError(_refused_key(int(event["value"])))
         if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            # Libzmq ends a connection without a word both where it cannot read what we encrypted, and for 300.
+            # Libzmq ends a connection silently both if it cannot read what we encrypted, and for 300.
             raise ConnectionLost(
                 "the broker closed the connection during the CURVE handshake (is server_key the broker's, is it the "
                 "port for CURVE? If both are right, the broker may be full or stopping; try again shortly)"
@@ -561,7 +561,7 @@ class _CurveConnection(Connection):
 
 
 def _refused_key(status: int) -> str:
-    """What to say of a status code of ZAP (ZeroMQ RFC 27) other than 200."""
+    """What to say about a status code of ZAP (ZeroMQ RFC 27) other than 200."""
     if status == 300:
         return "the broker is full or stopping (answer 300); try again shortly"
     if status == 400:

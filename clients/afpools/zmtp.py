@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_COMMAND = 8192
 
 # REQ sends two frames (an empty one that ends the addresses, and the body), and each proxy on the way adds one. libzmq
-# has no limit; without one, a peer could send empty frames for ever, and none would count against the message's size.
+# has no limit; without one, a peer could send empty frames forever, and none would count against the message's size.
 MAX_FRAMES = 16
 
 # What the specification allows a PING to carry for its PONG.
@@ -32,7 +32,7 @@ MAX_PING_CONTEXT = 16
 _MORE, _LONG, _COMMAND = 0x01, 0x02, 0x04
 
 _GREETING_SIZE = 64
-# The padding ends in 1 as libzmq's does: a ZMTP 1 peer reads it as the length of an identity and goes on to listen.
+# The padding ends in 1 as libzmq's does: a ZMTP 1 peer reads it as the length of an identity and keeps listening.
 _SIGNATURE = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"
 _VERSION = b"\x03\x01"
 
@@ -117,8 +117,8 @@ class Connection:
         self._greeted = False
         self._peer_pings = False
         self._failure: Optional[str] = None
-        # Bytes that are no whole frame yet, and how many it takes before looking at them again is worth it: data that
-        # dribbles in byte by byte costs no more than the bytes themselves.
+        # Bytes that are not a whole frame yet, and how many it takes before it is worth looking at them again: data
+        # that arrives byte by byte costs no more than the bytes themselves.
         self._buffer = bytearray()
         self._needed = 0
         # The frames of a message whose last one has not come yet, and their size.
@@ -207,7 +207,7 @@ class Connection:
             self._queue(_COMMAND, b"\x04PING" + _uint16.pack(tenths) + context)
 
     def send_error(self, reason: str) -> None:
-        """Queues an ERROR, which tells a peer during its handshake why it is not let in; hang up after it. It takes the
+        """Queues an ERROR, which tells a peer during its handshake why it is rejected; hang up after it. It takes the
         place of our READY where that was not sent yet.
 
         Args:
@@ -382,11 +382,11 @@ class Connection:
 
 
 def _words(value: bytes) -> str:
-    """What the peer says to people, as it may stand in a sentence of ours; without the period that ends it."""
+    """What the peer says to people, fit for a sentence of ours; without the period that ends it."""
     text = str(value, "utf-8", "replace")
     return "".join(letter if letter.isprintable() else " " for letter in text).strip(" .") or "it gives no reason"
 
 
 def _text(value: bytes) -> str:
-    """Bytes from the peer as they may stand in a log line: nothing invisible, not long."""
+    """Bytes from the peer, fit for a log line: nothing invisible, not long."""
     return ascii(str(value[:100], "latin-1"))

@@ -43,7 +43,7 @@ def main() -> None:
         sys.exit("AF_ROOT is not set. Start this from CGRU's Keeper, or after its setup.sh.")
     pool = os.environ.get(POOL_VARIABLE, "")
     if not pool:
-        sys.exit(f"{POOL_VARIABLE} names no pool. Without one, run {stock} itself.")
+        sys.exit(f"{POOL_VARIABLE} is not set to a pool. Without a pool, run {stock} itself.")
     # Python would put it there for afjob.py itself.
     sys.path.insert(0, os.path.dirname(stock))
     add_library()

@@ -60,7 +60,10 @@ def _execute(nodes: List[ast.stmt], path: str, namespace: Dict[str, Any]) -> Non
 
 def complain(error: Unexpected) -> None:
     """Says why there is no chooser."""
-    print(f"AfStarter runs without pools: {error}. Afanasy Pools does not know this version of it.", file=sys.stderr)
+    print(
+        f"AfStarter runs without pools: {error}. Afanasy Pools does not know this version of AfStarter.",
+        file=sys.stderr,
+    )
 
 
 def add_pools(dialog: Any, pools: PoolMenu) -> None:
@@ -80,7 +83,7 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
             raise Unexpected(f"its class Dialog has no method {method}")
     # Else the window would show our command, and run its own: the job would go to every host.
     if not {"evaluateCmd", "toPlainText"} <= set(getattr(getattr(dialog.start, "__code__", None), "co_names", ())):
-        raise Unexpected("it starts another command than the one it shows")
+        raise Unexpected("it does not start the command that it shows")
     stock_init, stock_load, stock_evaluate = dialog.__init__, dialog.load, dialog.evaluateCmd
     stock_start = dialog.start
 
@@ -103,7 +106,7 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
             self.chooser = make_chooser(self, pools)
         except Unexpected as error:
             complain(error)
-            self.setWindowTitle(self.windowTitle() + "   (without pools: this AfStarter is not known)")
+            self.setWindowTitle(self.windowTitle() + "   (without pools: unknown version of AfStarter)")
 
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> None:
         stock_evaluate(self, *args, **kwargs)
@@ -118,15 +121,15 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         wrong = [str(self.fields[name].text()) for name in ("hostsmask", "hostsexclude") if name in self.fields]
         wrong = [mask for mask in wrong if not _is_regex(mask)]
         if self.chooser.is_missing(pool):
-            refuse(self, f"There is no pool {pool!r} any more. Choose another one, or none, in the Job tab.")
+            refuse(self, f"The pool {pool!r} no longer exists. Choose another one, or none, in the Job tab.")
         elif wrong:
-            # CGRU's af prints that it is no regular expression, and sends the job without it.
+            # CGRU's af prints that it is not a regular expression, and sends the job without it.
             refuse(self, f"The mask {wrong[0]!r} cannot be read by CGRU. Correct it in the Job tab, or leave it empty.")
         elif command.count(stock) != 1:
             refuse(
                 self,
-                f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. This AfStarter is "
-                "not known to Afanasy Pools; without a pool the job can be sent.",
+                f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. Afanasy Pools "
+                "does not know this version of AfStarter. You can send the job without a pool.",
             )
         else:
             # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
@@ -152,7 +155,7 @@ def send_all_the_same(window: Any, warning: str) -> bool:
     from Qt import QtWidgets
 
     buttons = QtWidgets.QMessageBox.StandardButton
-    question = f"{warning}\n\nSend it all the same?"
+    question = f"{warning}\n\nSend it anyway?"
     answer = QtWidgets.QMessageBox.question(window, "Render Pool", question, buttons.Yes | buttons.No, buttons.No)
     return bool(answer == buttons.Yes)
 
@@ -181,11 +184,11 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
     tabs = window.findChild(QtWidgets.QTabWidget)
     titles = [tabs.tabText(number) for number in range(tabs.count())] if tabs else []
     if "Job" not in titles or tabs.widget(titles.index("Job")).layout() is None:
-        raise Unexpected("its window has no tab Job")
+        raise Unexpected("its window does not have a tab Job")
 
     class Choices(QtWidgets.QComboBox):
         def showPopup(self) -> None:  # noqa: N802 - Qt's own name
-            # The list that is shown now is the one at hand; a newer one is there the next time.
+            # The list shown now is the current one; a newer one is shown the next time.
             pools.current()
             QtWidgets.QComboBox.showPopup(self)
 
@@ -286,7 +289,7 @@ if __name__ == "__main__":
         sys.exit("CGRU_LOCATION is not set. Start this from CGRU's Keeper, or after its setup.sh.")
     stock_script = os.path.join(location, "utilities", "afstarter", "afstarter.py")
     if not os.path.isfile(stock_script):
-        sys.exit(f"{stock_script} is not there, so there is no AfStarter to run.")
+        sys.exit(f"{stock_script} does not exist, so there is no AfStarter to run.")
     sys.argv[0] = stock_script
     # Python would put it there for the script itself.
     sys.path.insert(0, os.path.dirname(stock_script))

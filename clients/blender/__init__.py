@@ -15,7 +15,7 @@ bl_info = {
 
 if "ui" in locals():
     # "Reload Scripts" runs this file again, and so does Blender before 4.2 for a newer version that is installed over
-    # this one: everything beneath it has to be read anew, the library too.
+    # this one: everything below it has to be loaded again, the library too.
     import sys
 
     for _module in [name for name in sys.modules if name.startswith(__name__ + ".")]:

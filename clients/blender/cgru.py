@@ -35,12 +35,12 @@ _panel, _operator = _Attached(), _Attached()
 
 
 def find_panel() -> Any:
-    """CGRU's panel, None where there is none. Blender knows it by its `bl_idname`."""
+    """CGRU's panel, None if there is none. Blender knows it by its `bl_idname`."""
     return getattr(bpy.types, "CGRU_props", None) or getattr(bpy.types, "RENDER_PT_Afanasy", None)
 
 
 def find_operator() -> Any:
-    """The class behind `cgru.submit`, None where there is none."""
+    """The class behind `cgru.submit`, None if there is none."""
     return getattr(bpy.types, "CGRU_OT_submit", None)
 
 

@@ -1,7 +1,7 @@
 """What the add-on knows while Blender runs: the list of pools, the client, the outcome of a connection test.
 
 Strategy: threads ask the broker and leave a finished picture behind; drawing reads pictures. No thread ever touches
-bpy: a timer, which runs only while something is under way, has the interface drawn again.
+bpy: a timer, which runs only while something is in progress, has the interface drawn again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def online() -> bool:
 
 
 def chosen() -> str:
-    """The pool of the scene at hand, empty for none."""
+    """The pool of the current scene, empty for none."""
     return str(bpy.context.scene.afpools_pool)
 
 
@@ -53,7 +53,7 @@ class ConnectionTest:
     """One try to reach the broker, in the background.
 
     Attributes:
-        running: whether it is under way.
+        running: whether it is in progress.
         succeeded: how it ended.
         text: the same in a sentence; empty before the first.
     """
@@ -139,7 +139,7 @@ class Session:
             self._client = None
 
     def forget(self) -> None:
-        """Begins anew, with another profile."""
+        """Starts again, with another profile."""
         self.close_client()
         self._pools = None
         # A new one: the thread of the old one may still write down how it ended.

@@ -52,7 +52,7 @@ class SendHook:
         job = getattr(af, "Job", None)
         if not callable(getattr(job, "send", None)):
             return False
-        # On top of somebody else's wrapper, beneath which ours may be as well: a job that gets its pool twice has it
+        # On top of somebody else's wrapper, which may have ours below it: a job that gets its pool twice has it
         # once.
         if not any(job.send is send for send, _ in self._hooked):
             take_back = apply_on_send(af, self._chosen, self._client)
@@ -123,7 +123,7 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
             ("exclude mask", exclude_mask, "hosts_mask_exclude"),
         ):
             if mask and trial.data.get(key) != mask:
-                # `af` prints that it is no regular expression, and sends the job without it.
+                # `af` prints that it is not a regular expression, and sends the job without it.
                 raise AfpoolsError(f"The {words} {mask!r} cannot be read by CGRU. Correct it, or leave it empty.")
         mask = apply_pool(trial, pool, client())
     except PoolNotApplied:
@@ -139,7 +139,7 @@ def wrap_execute(
     """Has an operator ask before it executes.
 
     Args:
-        operator: Blender's operator class. It looks `execute` up anew each time it runs.
+        operator: Blender's operator class. It looks `execute` up again each time it runs.
         before: called with the operator and the context; raises `PoolNotApplied` to stop it.
         refused: called with the operator and the reason; what it returns is the operator's outcome.
 

@@ -1,4 +1,4 @@
-"""What the artist sees. Drawing reads what session.py has at hand, and never waits."""
+"""What the artist sees. Drawing reads what session.py has, and never waits."""
 
 # Without `annotations` from __future__: Blender wants a property's annotation itself, not its text.
 
@@ -11,7 +11,7 @@ from . import cgru, session
 
 
 def draw_chooser(layout: Any, context: Any) -> None:
-    """The row with the chooser, and beneath it what is to be said about it."""
+    """The row with the chooser, and messages about it below."""
     menu = session.now.menu()
     pool = context.scene.afpools_pool
     warning = menu.warning(pool)
@@ -36,8 +36,8 @@ def draw_chooser(layout: Any, context: Any) -> None:
         draw_text(
             layout,
             context,
-            "This version of CGRU's add-on submits in a way that is not known here. A job that cannot be kept on its "
-            "pool is stopped only at the moment it is sent.",
+            "This version of CGRU's add-on is not known. A job that cannot be kept on its "
+            "pool is only stopped when it is sent.",
             "ERROR",
         )
 
@@ -106,7 +106,7 @@ class AfpoolsPreferences(bpy.types.AddonPreferences):
 
     profile_folder: bpy.props.StringProperty(
         name="Profile",
-        description="The folder with your credentials for the broker. Empty: it is looked for in $AFPOOLS_PROFILE, "
+        description="The folder with your credentials for the broker. Empty: found through $AFPOOLS_PROFILE, "
         "your configuration folder, and $CGRU_LOCATION/afpools",
         subtype="DIR_PATH",
         update=_profile_changed,
@@ -116,7 +116,7 @@ class AfpoolsPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.prop(self, "profile_folder")
         if not self.profile_folder:
-            draw_text(layout, context, "Empty: looked for in the usual places.", "BLANK1")
+            draw_text(layout, context, "Empty: found in the usual places.", "BLANK1")
         test = session.now.test
         row = layout.row()
         row.enabled = not test.running

@@ -135,14 +135,14 @@ def show_pools(node, menu):
 
     Natron saves the parameters that users add as they are, with the entries of a chooser and the help of each, whether
     persistent or not (its GroupKnobSerialization). So an entry does not say which machines are there, which may be
-    another matter when the project is opened; its help and the text beneath the chooser do, with the time.
+    another matter when the project is opened; its help and the text below the chooser do, with the time.
     """
     pool = node.getParam(_TEXT).getValue()
     choices = menu.choices(pool, False)
     choice = node.getParam(_CHOICE)
     choice.setOptions([(label, _help(menu, name)) for name, label in choices])
     index = [name for name, _ in choices].index(pool)
-    # Natron goes on to show an entry that is gone until the number changes.
+    # Natron keeps showing an entry that is gone until the number changes.
     choice.setValue((index + 1) % len(choices))
     choice.setValue(index)
     _show_machines(node, menu)
@@ -242,7 +242,7 @@ def wrap(afanasy):
     for name, arguments in _KNOWN.items():
         function = getattr(afanasy, name, None)
         if not inspect.isfunction(function) or inspect.getfullargspec(function).args != arguments:
-            guard("CGRU's afanasy.py is another than Afanasy Pools knows ({}).".format(name))
+            guard("Afanasy Pools does not know this version of CGRU's afanasy.py ({}).".format(name))
             return
     for name, around in (("createJob", _creating), ("renderNodes", _rendering), ("onParamChanged", _changing)):
         function = around(getattr(afanasy, name))
@@ -404,7 +404,7 @@ class _App(object):
             from afpools import AfpoolsError
 
             raise AfpoolsError(
-                "Nothing was sent: the dialog's answer to the question for the pool is none of the pools."
+                "Nothing was sent: the dialog's answer to the question for the pool is not one of the pools."
             )
         return None if label == AS_ON_THE_NODE else _name(label)
 

@@ -311,7 +311,7 @@ def raw(data: bytes) -> Callable[[Talk, dict[str, Any]], None]:
         (raw(b"\xff\xfe"), "what is not JSON"),
         (raw(b"[" * 100_000), "what is not JSON"),
         (raw(b"[]"), "what is not a JSON object"),
-        (lambda talk, request: talk.answer(request, HELLO, v=2), "answers in version 2 of the protocol, we speak 1"),
+        (lambda talk, request: talk.answer(request, HELLO, v=2), "answers in version 2 of the protocol, we use 1"),
         (lambda talk, request: talk.answer(request, HELLO, id="other"), "answered another request"),
         (lambda talk, request: talk.answer(request, HELLO, id=""), "answered another request"),
         (lambda talk, request: talk.answer(request, HELLO, ok=1), "neither a result nor an error"),
@@ -348,7 +348,7 @@ def test_a_bad_answer_is_no_answer_and_the_next_broker_is_asked(
     ("changes", "text"),
     [
         ({"pool": "other"}, "the mask of 'other' when asked for 'fx'"),
-        ({"mask_type": "find"}, "a mask of the type 'find', which was not asked for"),
+        ({"mask_type": "find"}, "a mask of the type 'find', which was not requested"),
         ({"mask_type": "glob"}, "a mask of the type 'glob'"),
         ({"mask": None}, "a mask with None as 'mask'"),
         ({"covers_future_hosts": 1}, "a mask with 1 as 'covers_future_hosts'"),

@@ -177,7 +177,7 @@ def test_the_job_says_what_its_own_exclude_mask_was_and_how_it_is_read(
 def test_a_job_whose_fence_will_not_follow_its_pool_is_sent_with_a_warning() -> None:
     mask = apply_pool(Job({"custom_data": "for anna"}), "fx", Broker(REGEX))  # type: ignore[arg-type]
     assert mask is not None
-    assert "when the pool changes, this job keeps the hosts that it has now" in mask.warning
+    assert "when the pool changes, this job keeps its current hosts" in mask.warning
 
 
 @pytest.mark.parametrize("theirs", ["for anna", "[1]", "{", "[" * 100_000])

@@ -121,7 +121,7 @@ def _chosen(names: List[str], answer: Any) -> str:
     """The name for Fusion's answer, which counts from 0.
 
     Raises:
-        Unexpected: it is none of the answers. Sending the job without a pool then would be a guess.
+        Unexpected: it is not one of the answers. Sending the job without a pool then would be a guess.
     """
     try:
         number = int(answer)
@@ -174,7 +174,9 @@ def _submit(comp: Any) -> None:
                 job.setHostsMask(mask)
                 if mask and job.data.get("hosts_mask") != mask:
                     # af prints that, and would send the job to every host.
-                    raise RuntimeError(f"Nothing was sent: the hosts mask {mask!r} is no mask. Correct it.")
+                    raise RuntimeError(
+                        f"Nothing was sent: the hosts mask {mask!r} is not a regular expression. Correct it."
+                    )
                 return with_pool(job, *args, **kwargs)
 
             original = af.Job.send
@@ -187,7 +189,7 @@ def _submit(comp: Any) -> None:
                     with Client() as asked:
                         made = asked.exclude_mask(pool, future_hosts="required", max_bytes=MAX_MASK_BYTES)
                     warning = made.warning
-                    if warning and not _show(comp, f"{warning} OK sends it all the same."):
+                    if warning and not _show(comp, f"{warning} OK sends it anyway."):
                         raise RuntimeError("Nothing was sent.")
                 super().dispatch(job_data)
             except AfpoolsError as error:

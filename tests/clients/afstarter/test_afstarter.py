@@ -160,7 +160,7 @@ def test_a_pool_that_can_run_nothing_is_asked_about(workstation: Workstation) ->
     seen, asked = workstation.run(*steps, "see", "answer=No", "start")
     assert seen["chosen"] == "night, no machine on the farm"
     assert seen["status"].startswith("No host of the pool 'night' is a machine of this farm")
-    assert asked == f"{seen['status']}\n\nSend it all the same?"
+    assert asked == f"{seen['status']}\n\nSend it anyway?"
     assert workstation.farm.jobs == []
     _, sent = workstation.run(*steps, "answer=Yes", "start", "see")
     assert "Afanasy Pools: No host of the pool 'night'" in sent["command"]
@@ -182,7 +182,7 @@ def test_the_chosen_pool_is_there_next_time_and_one_that_is_gone_is_missing(work
         client.delete_pool("fx")
     gone, refused = workstation.run(scene, "asked", "refresh", "asked", "see", "start", "see")
     assert gone["chosen"] == "fx, missing"
-    assert "There is no pool 'fx' any more" in refused["command"]
+    assert "The pool 'fx' no longer exists" in refused["command"]
     assert not refused["can_start"]
     assert workstation.farm.jobs == []
 

@@ -224,7 +224,7 @@ def test_where_the_operator_is_not_as_expected_the_panel_says_so_and_the_job_is_
     assert blender.enable(name="cgru_tools")
     blender.break_operator()
     blender.choose(pool="fx")
-    assert "submits in a way that is not known here" in " ".join(blender.draw(cls="CGRU_props"))
+    assert "add-on is not known" in " ".join(blender.draw(cls="CGRU_props"))
     assert blender.submit()["outcome"] == ["FINISHED"]
     assert farm.jobs[0]["hosts_mask_type"] == "regex"
     open_studio.broker.stop()

@@ -412,7 +412,7 @@ except RuntimeError:
     see(messages())
 """
     (said,) = natron.run("one = new_node()", SEND, 'one = stored("fx")', refused)
-    assert "afanasy.py is another" in said[0]
+    assert "this version of CGRU's afanasy.py" in said[0]
     assert natron.fenced == [NOTHING]
 
 
