@@ -101,6 +101,7 @@ class Broker:
             farm=self._farm,
             system_job=self._system_job,
             live=self._live or None,
+            flag_after=config.farm.flag_after,
         )
         self._service = service = Service(
             name=config.broker.name,
@@ -240,6 +241,7 @@ class Broker:
             _allow_files(now.limits)
             self._shares.limits = now.limits
         self._service.set_farm(now.farm)
+        self._health.set_flag_after(now.farm.flag_after)
         self._keeper.set_names(now.farm.names)
         if self._farm:
             self._farm.set_pace(interval=now.farm.interval, timeout=now.farm.timeout)

@@ -21,9 +21,6 @@ from .system_job import SystemJobKeeper
 
 WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 
-# Renders come and go within seconds; a list older than this is worth a word.
-_FARM_IS_OLD = 60.0
-
 # A report is read by people: it names so many pools of one kind, and counts the rest.
 _NAMED_POOLS = 10
 
@@ -77,6 +74,7 @@ class Health:
         farm: None where the studio keeps its list of hosts by hand.
         system_job: knows where post commands run; None as above.
         live: keeps the fences of running jobs; None where it is not enabled.
+        flag_after: seconds from which on the list of renders is old, as `[farm]` says.
         clock: seconds, increasing.
     """
 
@@ -91,6 +89,7 @@ class Health:
         farm: FarmWatch | None,
         system_job: SystemJobKeeper | None = None,
         live: FenceKeeper | None = None,
+        flag_after: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -101,6 +100,7 @@ class Health:
         self._farm = farm
         self._system_job = system_job
         self._live = live
+        self._flag_after = flag_after
         self._clock = clock
         self._started = clock()
         self._ping = _Question(store.ping, 0.0, clock)
@@ -110,6 +110,10 @@ class Health:
         """Ends the threads that ask the store, once the questions under way have ended; does not wait for it."""
         self._ping.stop()
         self._probe.stop()
+
+    def set_flag_after(self, seconds: float) -> None:
+        """Changes from when on the list of renders is old."""
+        self._flag_after = seconds
 
     def farm_age(self) -> float | None:
         """Seconds since the list of renders was true; None for a farm never seen or not asked for."""
@@ -125,7 +129,7 @@ class Health:
         problems = list(store.problems)
         if farm.error:
             problems.append(farm.error)
-        if farm.age is not None and farm.age > _FARM_IS_OLD:
+        if farm.age is not None and farm.age > self._flag_after:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
         if self._system_job and (system := self._system_job.state).problem:
             problems.append(system.state)
@@ -182,7 +186,7 @@ class Health:
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
         """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a
         host that was registered, which is how a manager says that it is yet to come."""
-        if farm.age is None or farm.age > _FARM_IS_OLD:
+        if farm.age is None or farm.age > self._flag_after:
             return []
         try:
             snapshot = self._keeper.current

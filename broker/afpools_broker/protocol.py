@@ -295,7 +295,8 @@ class HostSummary(Result, omit_defaults=True):
 
 class HostsListResult(Result):
     """`hosts` is a list of `HostSummary`, already JSON; `farm_unseen` is set where there is an afserver that has never
-    answered, so that the hosts are not the farm's. `next` is what to pass as `after` for the next page, null at the
+    answered, so that the hosts are not the farm's; `farm_is_stale` where its list of renders is older than the studio
+    wants it. `next` is what to pass as `after` for the next page, null at the
     end. `revision` differs when a pool does, or which hosts are known: pages of one revision fit together, whatever
     renders have begun or ended meanwhile."""
 
@@ -303,6 +304,7 @@ class HostsListResult(Result):
     age: float
     farm_age: float | None
     farm_unseen: bool = False
+    farm_is_stale: bool = False
     next: str | None = None
     revision: str = ""
 

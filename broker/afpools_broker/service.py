@@ -416,6 +416,7 @@ class Service:
             age=moment.age,
             farm_age=moment.farm_age,
             farm_unseen=moment.farm_age is None and not moment.farm.by_hand,
+            farm_is_stale=moment.farm_is_stale,
             next=page.next,
             revision=hosts.revision,
         )

@@ -92,6 +92,8 @@ class HostSummary(Record):
 class HostList(Record):
     """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
     confirmed its renders, None where there is no afserver or it was never seen; `farm_unseen` is set for the latter.
+    `farm_is_stale` is set where afserver's list is older than the studio wants it; older brokers do not say.
+
     `revision` differs when a pool does, or which hosts are known. It is empty where pools were changed so often that
     each page of the list was read in another state of them, and from a broker older than this library."""
 
@@ -99,6 +101,7 @@ class HostList(Record):
     age: float
     farm_age: Optional[float] = None
     farm_unseen: bool = False
+    farm_is_stale: bool = False
     revision: str = ""
 
 
@@ -368,6 +371,7 @@ def read_hosts(result: Any) -> Tuple[HostList, Optional[str]]:
         f.seconds("age"),
         f.optional_seconds("farm_age"),
         f.flag("farm_unseen", False),
+        f.flag("farm_is_stale", False),
         f.text("revision", ""),
     )
     return page, f.optional_text("next")

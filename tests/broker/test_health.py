@@ -60,6 +60,15 @@ def test_pools_that_look_alike_are_a_problem_where_they_exist(tmp_path: Path, mo
         ]
 
 
+@pytest.mark.parametrize(("flag_after", "problems"), [(60.0, ["The list of renders is 90 seconds old."]), (600.0, [])])
+def test_the_list_of_renders_is_old_when_the_studio_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag_after: float, problems: list[str]
+) -> None:
+    monkeypatch.setattr(health.Health, "farm_age", lambda self: 90.0)
+    with studio(tmp_path, farm={"flag_after": flag_after}) as place:
+        assert [each for each in place.broker._health.report().problems if "renders" in each] == problems
+
+
 def test_a_locked_file_is_a_problem_while_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with broker(tmp_path, monkeypatch) as place:
         with closing(sqlite3.connect(tmp_path / "pools.sqlite", isolation_level=None)) as other:

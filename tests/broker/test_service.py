@@ -152,6 +152,7 @@ def test_an_old_list_of_renders_is_flagged_then_refused_where_it_matters(desk: D
         desk.now[0] = NOW + dt.timedelta(minutes=minutes)
         result = desk.ok("mask", pool="fx")
         assert (result["farm_is_stale"], result["farm_age"]) == (stale, minutes * 60)
+        assert desk.ok("hosts.list")["farm_is_stale"] is stale
     desk.now[0] = NOW + dt.timedelta(minutes=61)
     assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
     assert desk.code("mask", pool="fx", style="complement", accept=["find"]) == Code.FARM_UNAVAILABLE

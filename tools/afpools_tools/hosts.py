@@ -15,8 +15,8 @@ from afpools import Client, HostList, HostSummary
 
 from .errors import ToolError
 
-# Seconds. The broker looks every second; an answer this old was given without its database, or without afserver.
-STALE, STALE_FARM = 5, 60
+# Seconds. The broker looks every second; an answer this old was given without its database.
+STALE = 5
 
 
 class HostError(ToolError):
@@ -71,7 +71,7 @@ def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]
 
 def is_farm_known(hosts: HostList) -> bool:
     """Whether afserver has said lately which renders there are."""
-    return hosts.farm_age is not None and hosts.farm_age <= STALE_FARM
+    return hosts.farm_age is not None and not hosts.farm_is_stale
 
 
 def is_on_farm(host: HostSummary) -> bool:

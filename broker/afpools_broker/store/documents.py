@@ -186,10 +186,7 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
     hosts: dict[str, None] = {}
     unusable: list[int] = []
     for position, client in enumerate(clients):
-        if isinstance(client, bson.DBRef):
-            # To the driver, a document that begins in a certain way is something else.
-            client = client.as_doc()
-        host = _plain(client.get("hostname")) if isinstance(client, Mapping) else None
+        host = _hostname(client)
         if isinstance(host, str) and host:
             # Kept once, however many pools it is in.
             hosts[intern(host)] = None
@@ -259,22 +256,33 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
     for key in ("name", "description", "colour"):
         if getattr(after, key) != getattr(before, key):
             fields[key] = getattr(after, key)
-    # A change only adds hosts or only removes some. Neither has to repeat the others, which may be many.
     had, have = set(before.hosts), set(after.hosts)
-    added = [_client(host) for host in after.hosts if host not in had]
+    added, gone = [_client(host) for host in after.hosts if host not in had], had - have
     clients = document.get("clients")
-    if had != have and clients is not None and not isinstance(clients, list):
+    if (added or gone) and clients is not None and not isinstance(clients, list):
         raise StoreUnavailable(
             f"The clients of {before.name or 'the registered hosts'!r} in the database are {_short(clients)}, not a "
             "list. Fix the document first: a change would throw away what is in it."
         )
     if added and clients is None:
         return {"$set": {**fields, "clients": added}}
+    if added and gone:
+        # MongoDB does not add to a list and take from it in one update.
+        kept = [client for client in clients or () if _hostname(client) not in gone]
+        return {"$set": {**fields, "clients": [*kept, *added]}}
+    # Most changes only add hosts or only remove some, and do not repeat the others, which may be many.
     if added:
         return {"$set": fields, "$push": {"clients": {"$each": added}}}
-    if had != have:
-        return {"$set": fields, "$pull": {"clients": {"hostname": {"$in": sorted(had - have)}}}}
+    if gone:
+        return {"$set": fields, "$pull": {"clients": {"hostname": {"$in": sorted(gone)}}}}
     return {"$set": fields}
+
+
+def _hostname(client: object) -> object:
+    if isinstance(client, bson.DBRef):
+        # To the driver, a document that begins in a certain way is something else.
+        client = client.as_doc()
+    return _plain(client.get("hostname")) if isinstance(client, Mapping) else None
 
 
 def tombstone(entry: Entry) -> dict[str, Any]:

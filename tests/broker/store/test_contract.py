@@ -491,6 +491,14 @@ def test_an_undo_meets_the_pool_that_it_was_planned_for_or_does_nothing(store: P
 
 
 @on_all
+def test_what_adds_and_removes_hosts_in_one_change_loses_neither(store: PoolStore) -> None:
+    created = store.apply(create("fx", "a", "b", "c"))
+    before = Pool("fx", ("a", "b", "c"))
+    store.apply(undo(created.id, before, Pool("fx", ("a", "c", "d"))))
+    assert store.load().pools["fx"].hosts == ("a", "c", "d")
+
+
+@on_all
 def test_an_undo_sent_twice_is_recognised_although_its_plan_fits_no_more(place: Place) -> None:
     store, other = place.open(), place.open()
     created = store.apply(create("fx", "a"))

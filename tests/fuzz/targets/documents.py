@@ -67,14 +67,15 @@ def check(data: bytes) -> None:
 
 def _changed_and_read(document: RawBSONDocument, pool: Pool) -> None:
     """What an update names is what changes."""
-    after = Pool(pool.name, (*pool.hosts, "new-host"), "other", "#000000")
-    try:
-        change = documents.update(document, pool, after, _ENTRY)
-    except StoreUnavailable as error:
-        assert "not a list" in str(error)
-        return
-    assert change["$set"]["description"] == "other"
-    bson.encode(change)
+    for kept in (pool.hosts, pool.hosts[1:]):
+        after = Pool(pool.name, (*kept, "new-host"), "other", "#000000")
+        try:
+            change = documents.update(document, pool, after, _ENTRY)
+        except StoreUnavailable as error:
+            assert "not a list" in str(error)
+            return
+        assert change["$set"]["description"] == "other"
+        bson.encode(change)
 
 
 def _leaf(random: Random) -> Any:

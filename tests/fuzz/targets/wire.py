@@ -277,7 +277,7 @@ _RESULTS: tuple[dict[str, Any], ...] = (
     {"pool": {"name": "fx", "hosts": ["pc-01"], "revision": "r", "description": "", "colour": ""}, "age": 0.0},
     {
         "hosts": [{"name": "pc-01", "states": ["online"], "address": "10.0.0.1", "engine": "3.4.1", "pools": ["fx"]}],
-        "age": 0.0, "farm_age": None, "farm_unseen": False,
+        "age": 0.0, "farm_age": None, "farm_unseen": False, "farm_is_stale": False,
     },
     {
         "pool": "fx", "revision": "r", "mask": "pc-02|pc-04", "mask_type": "any", "style": "list", "why": "",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from afpools import HostSummary, Mask
+from afpools import HostList, Mask
 
 from ..effects import Effect, effects, judge
 from ..words import plural, ranges
@@ -103,8 +103,8 @@ def mask(
     with connect(profile, timeout) as client:
         wanted, accept = (style or StyleName.LIST).value, [kind.value for kind in types or DialectName]
         made = client.exclude_mask(pool, style=wanted, accept=accept, max_bytes=max_bytes)
-        hosts = client.list_hosts().hosts if explain else ()
-    if explain:
+        hosts = client.list_hosts() if explain else None
+    if hosts is not None:
         _explain(made, hosts, as_json=as_json)
         return
     if as_json:
@@ -127,15 +127,15 @@ def _later(made: Mask) -> str:
     return "are kept out too" if made.covers_future_hosts else "are not kept out"
 
 
-def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None:
+def _explain(made: Mask, hosts: HostList, *, as_json: bool) -> None:
     """Says what the mask does in either type.
 
     Raises:
         CommandError: the broker's two answers are of different moments.
         typer.Exit: 1: the mask is not what it should be.
     """
-    known = frozenset(host.name for host in hosts)
-    inside = frozenset(host.name for host in hosts if made.pool in host.pools)
+    known = frozenset(host.name for host in hosts.hosts)
+    inside = frozenset(host.name for host in hosts.hosts if made.pool in host.pools)
     if (len(inside), len(known)) != (made.pool_hosts, made.known_hosts):
         raise CommandError("The pool or the farm changed between two questions. Try again.")
     both = effects(made.mask, known, inside)
@@ -164,7 +164,7 @@ def _explain(made: Mask, hosts: Sequence[HostSummary], *, as_json: bool) -> None
             if effect not in meant and effect.wrong:
                 line.append(f". Set hosts_mask_type to {made.mask_type}.")
             console.print(line, soft_wrap=not console.is_terminal)
-        stale(made.age, made.farm_age)
+        stale(made.age, hosts.farm_age if hosts.farm_is_stale else None)
     if any(effect.wrong or effect.checked.excluded is None for effect in meant):
         raise typer.Exit(1)
 
@@ -216,7 +216,7 @@ def _check(
             console.print(_summary(effect), soft_wrap=True)
         elif not warnings:
             say(f"{effect.dialect}: nothing to say against it", "green")
-    stale(answer.age, answer.farm_age)
+    stale(answer.age, answer.farm_age if answer.farm_is_stale else None)
     if warnings:
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from afpools import HostList
 
-from ..hosts import STALE, STALE_FARM
+from ..hosts import STALE
 from ..words import duration
 
 console = Console(highlight=False, markup=False, emoji=False)
@@ -116,16 +116,16 @@ def stale(age: float, farm_age: float | None = None) -> None:
 
     Args:
         age: seconds since the broker's database has confirmed it.
-        farm_age: seconds since afserver has; None where that does not matter.
+        farm_age: seconds since afserver has, if the broker says that this is too long; else None.
     """
     if age > STALE:
         warn(f"The broker's database has been away for {duration(age)}: this is how things were before.")
-    if farm_age is not None and farm_age > STALE_FARM:
+    if farm_age is not None:
         warn(f"afserver has been away for {duration(farm_age)}: this is the farm as it was before.")
 
 
 def stale_hosts(hosts: HostList) -> None:
     """Says so where hosts are not those of the farm as it is now."""
-    stale(hosts.age, hosts.farm_age)
+    stale(hosts.age, hosts.farm_age if hosts.farm_is_stale else None)
     if hosts.farm_unseen:
         warn(UNSEEN)

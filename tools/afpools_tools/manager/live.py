@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from afpools import AfpoolsError, Client, HostSummary, PoolSummary
 from afpools.pool_menu import pool_machines
 
-from ..hosts import STALE, STALE_FARM, is_farm_known
+from ..hosts import STALE, is_farm_known
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")
@@ -233,9 +233,9 @@ class Live:
                 reachable=True,
                 error="",
                 since=0.0,
-                store_age=_worth_a_word(known.age, STALE),
+                store_age=round(known.age) if known.age > STALE else 0,
                 farm_known=is_farm_known(known),
-                farm_age=_worth_a_word(known.farm_age or 0.0, STALE_FARM),
+                farm_age=round(known.farm_age or 0.0) if known.farm_is_stale else 0,
                 problems=self._problems,
             ),
         )
@@ -246,7 +246,3 @@ def _row(pool: PoolSummary, counts: Counts) -> PoolRow:
     machines = "not known" if pool.hosts and pool.renders is None else pool_machines(pool)
     texts = (pool.name, pool.hosts, pool.revision, pool.description, pool.colour)
     return PoolRow(*texts, *counts, machines, pool.renders, known)
-
-
-def _worth_a_word(age: float, limit: float) -> int:
-    return round(age) if age > limit else 0
