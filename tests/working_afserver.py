@@ -130,7 +130,7 @@ class WorkingAfServer:
         self.zombie_seconds, self.tasks_per_render = zombie_seconds, tasks_per_render
         self.lock = threading.RLock()
         self.jobs: dict[int, _Job] = {}
-        self.masks: list[tuple[int, str, str, str]] = []  # serial, mask, type, custom data: whatever ever stood there
+        self.masks: list[tuple[float, int, str, str]] = []  # when, serial, mask, type: whatever was ever obeyed
         self.ran: list[tuple[str, str]] = []  # name of the job and host of each task that was ever started
         self.actions: list[Json] = []
         self.requests: list[Json] = []
@@ -351,7 +351,7 @@ class WorkingAfServer:
         return "regex" if self.version < "3.4.0" else mask_type
 
     def _remember(self, job: _Job) -> None:
-        self.masks.append((job.shown["serial"], *job.compiled, job.shown.get("custom_data", "")))
+        self.masks.append((time.monotonic(), job.shown["serial"], *job.compiled))
 
     # --- monitors ---
 

@@ -44,6 +44,7 @@ class Answers:
         store: the database's address, without a password.
         password_file: holds the database's password; empty for none.
         farm: afserver, as HOST or HOST:PORT; empty where hosts are registered by hand.
+        live: running jobs follow their pools.
         message_bytes: the largest request.
         connections: at once, on each port.
         requests_per_second: on one connection.
@@ -57,6 +58,7 @@ class Answers:
     store: str = "sqlite:///pools.sqlite"
     password_file: str = ""
     farm: str = ""
+    live: bool = True
     message_bytes: int = _LIMITS.message_bytes
     connections: int = _LIMITS.connections
     requests_per_second: int = _LIMITS.requests_per_second
@@ -82,6 +84,7 @@ class Answers:
             "tls": {"address": self.address, "port": self.tls_port},
             "store": {"uri": self.store, "password_file": self.password_file},
             "farm": {"server": self.farm},
+            "live": {"enabled": self.live},
             "limits": {
                 "message_bytes": self.message_bytes,
                 "connections": self.connections,
@@ -181,6 +184,13 @@ server = {farm}
 # "whole", or "auto", as the farm's names show.
 #names = "auto"
 
+[live]
+# When a pool changes, jobs that are on the farm already get its new mask: a host that joins may run them, one that left
+# starts no more of their tasks. One broker at a time does this for all.
+enabled = {live}
+# Tasks that run on a host that left: "finish" there, or "requeue", which sends them back.
+#running = "finish"
+
 [credentials]
 # Made by `afpools certs`.
 folder = "certs"
@@ -235,6 +245,7 @@ def render(answers: Answers) -> str:
         no_password="" if answers.password_file else "#",
         password_file=quote(answers.password_file or PASSWORD_FILE),
         farm=quote(answers.farm),
+        live=str(answers.live).lower(),
         message_bytes=limit("message_bytes"),
         connections=limit("connections"),
         requests_per_second=limit("requests_per_second"),

@@ -86,10 +86,16 @@ def test_every_setting_stands_in_the_file_the_defaults_commented_out(tmp_path):
     text = file.read_text().replace('password_file = "store-password"', 'password_file = ""')
     file.write_text(text)
     assert load(file, {}) == defaults
-    for section in ("broker", "curve", "tls", "store", "farm", "credentials", "limits"):
+    for section in ("broker", "curve", "tls", "store", "farm", "live", "credentials", "limits"):
         assert f"[{section}]" in text
         for key in getattr(defaults, section).__struct_fields__:
             assert f"{key} = " in text
+
+
+@pytest.mark.parametrize(("flags", "enabled"), [((), True), (("--live",), True), (("--no-live",), False)])
+def test_running_jobs_follow_their_pools_unless_somebody_says_otherwise(init, folder, flags, enabled):
+    assert init("--farm", "127.0.0.1:1", *flags).status == 0
+    assert load(folder / "broker.toml", {}).live.enabled is enabled
 
 
 def test_a_broker_toml_that_is_there_stays(init, folder):
@@ -228,6 +234,7 @@ def test_questions_are_asked_again_until_the_answers_are_right(tmp_path, folder,
         asked.answer("Database", "")
         asked.answer("afserver", "127.0.0.1:1")
         assert "cannot be reached" in asked.answer("Keep it all the same?", "y")
+        asked.answer("already follow their pools? [Y/n]", "n")
         asked.answer("Other limits", "y")
         asked.answer("Message bytes", "5")
         assert "message_bytes = 5" in asked.answer("Message bytes", "8192")
@@ -239,6 +246,7 @@ def test_questions_are_asked_again_until_the_answers_are_right(tmp_path, folder,
     settings = load(folder / "broker.toml", {})
     assert (settings.broker.name, settings.tls.port, settings.store.uri) == ("one", int(tls), "sqlite:///pools.sqlite")
     assert (settings.store.password_file, settings.farm.server) == ("", "127.0.0.1:1")
+    assert not settings.live.enabled
     assert (settings.limits.message_bytes, settings.limits.connections) == (8192, 2000)
     assert Authority.open(folder / "certs").needs_passphrase
 

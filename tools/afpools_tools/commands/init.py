@@ -61,6 +61,9 @@ PasswordFileOption = Annotated[
 FarmOption = Annotated[
     str | None, typer.Option(metavar="HOST[:PORT]", help="Your afserver; '' if hosts are registered by hand.")
 ]
+LiveOption = Annotated[
+    bool | None, typer.Option("--live/--no-live", help="Jobs on the farm follow their pools when these change.")
+]
 ManagerOption = Annotated[str, typer.Option(metavar="NAME", help="Whose manager's profile to make.")]
 
 
@@ -74,6 +77,7 @@ def init(
     store: StoreOption = None,
     password_file: PasswordFileOption = None,
     farm: FarmOption = None,
+    live: LiveOption = None,
     message_bytes: Annotated[int | None, typer.Option(metavar="BYTES", help="The largest request.")] = None,
     connections: Annotated[int | None, typer.Option(metavar="COUNT", help="At once, on each port.")] = None,
     requests_per_second: Annotated[int | None, typer.Option(metavar="COUNT", help="On one connection.")] = None,
@@ -103,6 +107,8 @@ def init(
             warn(f"{password_file} can be read by others: chmod 600 {shlex.quote(str(password_file))}")
     talk.settle("store", "Database", store, check_store, talk.ask_password)
     talk.settle("farm", "afserver (empty: hosts are registered by hand)", farm, check_farm)
+    if talk.answers.farm or live is not None:
+        talk.settle("live", "Should jobs that are on the farm already follow their pools", live)
     talk.settle_limits(
         {"message_bytes": message_bytes, "connections": connections, "requests_per_second": requests_per_second}
     )
@@ -296,7 +302,9 @@ def _warn_of_loopback(answers: Answers) -> None:
 
 
 def _prompt(question: str, default: Any) -> Any:
-    """Asks for a value of the default's type; several words where that is a tuple."""
+    """Asks for a value of the default's type: yes or no, or several words where that is a tuple."""
+    if isinstance(default, bool):
+        return typer.confirm(f"{question}?", default=default)
     if isinstance(default, tuple):
         return tuple(typer.prompt(question, default=" ".join(default)).replace(",", " ").split()) or default
     return typer.prompt(question, default=default, type=type(default), show_default=default != "")
