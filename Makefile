@@ -56,11 +56,11 @@ $(BLENDERS): .venv-blender-%/.ready:
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile '$(BPY)'
 	@touch $@
 
-lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for everything under clients/
+lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for clients/ and tools/health.py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients tools/health.py tools/afpools_tools/health.py
 
 bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
 	$(BIN)/python -m tests.bench_broker

@@ -32,8 +32,9 @@ from tests.command import AFPOOLS, environment
 
 from afpools import AfpoolsError, Client
 from afpools.profile import Profile
+from afpools_broker.protocol import Role
 from afpools_tools.commands.output import table
-from afpools_tools.credentials.authority import Authority, Role
+from afpools_tools.credentials.authority import Authority
 from afpools_tools.setup import make_state
 
 _BEFORE_SECONDS, _ATTACK_SECONDS, _AFTER_SECONDS = 6.0, 12.0, 6.0

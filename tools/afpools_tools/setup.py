@@ -24,7 +24,8 @@ from afpools_broker.listeners import ListenError, cannot_listen
 from afpools_broker.protocol import Role
 from afpools_broker.store import open_store, redacted
 
-from .credentials.authority import Authority, check_address
+from .credentials.authority import Authority
+from .credentials.certificates import check_address
 from .credentials.files import PASSPHRASE_VARIABLE, AuthorityError, write
 
 _LIMITS = broker_config.LimitsSection()

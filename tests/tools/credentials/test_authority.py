@@ -16,7 +16,10 @@ from tests.handshake import client_context, shake_hands
 from afpools_broker.credentials import utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials import inspection
-from afpools_tools.credentials.authority import Authority, AuthorityError
+from afpools_tools.credentials.authority import Authority
+from afpools_tools.credentials.endpoints import default_endpoints
+from afpools_tools.credentials.files import AuthorityError
+from afpools_tools.credentials.listing import credentials
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_tls_endpoints_come_first_and_each_curve_endpoint_has_its_brokers_key(au
 
 def test_a_profile_without_endpoints_leads_to_all_brokers_at_their_ports(authority):
     authority.issue_broker("second", ["::1"], tls_port=6571, curve_port=6570)
-    assert authority.default_endpoints() == [
+    assert default_endpoints(authority.brokers()) == [
         "tls://render-broker:5571",
         "tls://[::1]:6571",
         "curve://render-broker:5570",
@@ -490,7 +493,7 @@ def test_the_list_of_credentials_tells_state_and_role(authority):
     authority.issue_profile("eve", Role.READER)
     authority.revoke("eve")
     later = Authority.open(authority.folder, clock=lambda: utcnow() + dt.timedelta(days=2))
-    assert [(row.name, row.kind, row.role, row.state) for row in later.credentials()] == [
+    assert [(row.name, row.kind, row.role, row.state) for row in credentials(later)] == [
         ("Studio X", "TLS", "ca", "valid"),
         ("broker", "TLS", "broker", "valid"),
         ("broker", "CURVE", "broker", "valid"),

@@ -18,7 +18,8 @@ from afpools import AfpoolsError, Client, Profile
 from afpools_broker.authorities import parse_issuers
 from afpools_broker.protocol import Role
 from afpools_tools.credentials import inspection, succession
-from afpools_tools.credentials.authority import Authority, AuthorityError
+from afpools_tools.credentials.authority import Authority
+from afpools_tools.credentials.files import AuthorityError
 
 
 def client(place: Studio, folder: Path) -> Client:

@@ -17,8 +17,11 @@ from afpools_broker.files import CredentialError
 from afpools_broker.protocol import Role
 
 from ..credentials import inspection, succession
-from ..credentials.authority import CA_LIFETIME, CURVE_PORT, LIFETIME, TLS_PORT, Authority, AuthorityError
-from ..credentials.files import PASSPHRASE_VARIABLE
+from ..credentials.authority import Authority
+from ..credentials.certificates import CA_LIFETIME, LIFETIME
+from ..credentials.endpoints import CURVE_PORT, TLS_PORT, default_endpoints
+from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError
+from ..credentials.listing import credentials
 from ..network.addresses import is_loopback, own_names
 from ..words import plural
 from .options import JsonOption
@@ -39,6 +42,9 @@ FolderOption = Annotated[
     typer.Option(
         "--dir", envvar="AFPOOLS_CERTS", metavar="DIR", file_okay=False, help="The folder with keys and certificates."
     ),
+]
+PassphraseOption = Annotated[
+    bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
 ]
 PassphraseFileOption = Annotated[
     Path | None,
@@ -68,6 +74,14 @@ def _given_passphrase(file: Path | None) -> str | None:
     return text
 
 
+def _new_passphrase(question: str, *, asked: bool, file: Path | None) -> str | None:
+    """The passphrase for a new key; None where it gets none."""
+    passphrase = _given_passphrase(file)
+    if asked and passphrase is None:
+        passphrase = typer.prompt(question, hide_input=True, confirmation_prompt=True, err=True)
+    return passphrase
+
+
 def _open(folder: Path, file: Path | None = None) -> Authority:
     passphrase = _given_passphrase(file)
     authority = Authority.open(folder, passphrase=passphrase)
@@ -88,15 +102,11 @@ def ca(
     folder: FolderOption = _FOLDER,
     name: Annotated[str, typer.Option(help="Your studio's, as certificates will show it.")] = "Studio",
     days: DaysOption = CA_LIFETIME.days,
-    passphrase: Annotated[
-        bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
-    ] = False,
+    passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Make the studio's certificate authority."""
-    secret = _given_passphrase(passphrase_file)
-    if passphrase and secret is None:
-        secret = typer.prompt("Passphrase for the authority's key", hide_input=True, confirmation_prompt=True, err=True)
+    secret = _new_passphrase("Passphrase for the authority's key", asked=passphrase, file=passphrase_file)
     Authority.create(folder, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
     _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
     say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner in as anybody: keep it where few can read it.")
@@ -108,15 +118,11 @@ def new_ca(
     folder: FolderOption = _FOLDER,
     name: Annotated[str | None, typer.Option(help="Your studio's; without it as before.")] = None,
     days: DaysOption = CA_LIFETIME.days,
-    passphrase: Annotated[
-        bool, typer.Option("--passphrase", help="Encrypt its private key; you are asked for the passphrase.")
-    ] = False,
+    passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Make a second authority that takes over from the first. What the first has issued stays good until retire-ca."""
-    secret = _given_passphrase(passphrase_file)
-    if passphrase and secret is None:
-        secret = typer.prompt("Passphrase for the new key", hide_input=True, confirmation_prompt=True, err=True)
+    secret = _new_passphrase("Passphrase for the new key", asked=passphrase, file=passphrase_file)
     before = _open_to_read(folder)
     after = succession.new_authority(before, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
     _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
@@ -209,7 +215,7 @@ def profile(
     _wrote(*authority.client_paths(name), made)
     if replaced:
         warn(f"What {name!r} had is revoked, and kept in {folder / 'revoked'}: copy the new profile.")
-    _warn_of_loopback(authority, endpoints or authority.default_endpoints())
+    _warn_of_loopback(authority, endpoints or default_endpoints(authority.brokers()))
     say(f"Next: copy {made} to the workstation, for its user only, and set AFPOOLS_PROFILE to where it is there.")
 
 
@@ -279,7 +285,7 @@ def revoke(
 def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False) -> None:
     """Everything there is, and how long it is good for."""
     authority = _open_to_read(folder)
-    rows = authority.credentials()
+    rows = credentials(authority)
     now = authority.now()
     if as_json:
         print_json(

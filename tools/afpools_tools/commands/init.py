@@ -21,7 +21,8 @@ from afpools_broker.farm import FarmError
 from afpools_broker.listeners import ListenError
 from afpools_broker.store import StoreUnavailable
 
-from ..credentials.authority import Authority, check_address
+from ..credentials.authority import Authority
+from ..credentials.certificates import check_address
 from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError, make_folder, write
 from ..network.addresses import is_loopback, own_names
 from ..setup import (

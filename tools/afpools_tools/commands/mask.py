@@ -37,44 +37,49 @@ class DialectName(enum.StrEnum):
     FIND = "find"
 
 
+PoolArgument = Annotated[
+    str | None, typer.Argument(metavar="POOL", help="The pool's name; with --check it may be left out.")
+]
+StyleOption = Annotated[
+    StyleName | None,
+    typer.Option(help="The one you would like; the broker takes another where it would be wrong.", show_default="list"),
+]
+TypesOption = Annotated[
+    list[DialectName] | None,
+    typer.Option(
+        "--type",
+        help="The mask type that you can set on a job; without it, either. With --check, the type of that mask.",
+    ),
+]
+CheckOption = Annotated[
+    str | None,
+    typer.Option(
+        "--check",
+        metavar="PATTERN",
+        help="Show what this exclude mask would do on the farm. Exit status 0: nothing to say against it, 1: there "
+        "are warnings, or it does not fit POOL.",
+    ),
+]
+MaxBytesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-bytes",
+        min=1,
+        max=2**31 - 1,
+        help="How long the mask may be. Without it, what a command line can carry (24,576); with af.Job, 65,536.",
+    ),
+]
+
+
 def mask(
-    pool: Annotated[
-        str | None, typer.Argument(metavar="POOL", help="The pool's name; with --check it may be left out.")
-    ] = None,
-    style: Annotated[
-        StyleName | None,
-        typer.Option(
-            help="The one you would like; the broker takes another where it would be wrong.", show_default="list"
-        ),
-    ] = None,
-    types: Annotated[
-        list[DialectName] | None,
-        typer.Option(
-            "--type",
-            help="The mask type that you can set on a job; without it, either. With --check, the type of that mask.",
-        ),
-    ] = None,
+    pool: PoolArgument = None,
+    style: StyleOption = None,
+    types: TypesOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which hosts the mask lets through and which it keeps out.")
     ] = False,
-    pattern: Annotated[
-        str | None,
-        typer.Option(
-            "--check",
-            metavar="PATTERN",
-            help="Show what this exclude mask would do on the farm. Exit status 0: nothing to say against it, 1: there "
-            "are warnings, or it does not fit POOL.",
-        ),
-    ] = None,
-    max_bytes: Annotated[
-        int | None,
-        typer.Option(
-            "--max-bytes",
-            min=1,
-            max=2**31 - 1,
-            help="How long the mask may be. Without it, what a command line can carry (24,576); with af.Job, 65,536.",
-        ),
-    ] = None,
+    pattern: CheckOption = None,
+    max_bytes: MaxBytesOption = None,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
@@ -86,17 +91,8 @@ def mask(
     if pattern is not None:
         if explain or style or max_bytes:
             raise typer.BadParameter("does not go with --explain, --style or --max-bytes.", param_hint="'--check'")
-        if types is None or len(types) != 1:
-            raise typer.BadParameter(
-                "is needed once with --check: regex or find, whichever the job's hosts_mask_type says "
-                "(find where it says nothing, unless the user's settings do).",
-                param_hint="'--type'",
-            )
-        try:
-            pattern.encode()
-        except UnicodeEncodeError:
-            raise typer.BadParameter("is no text in UTF-8.", param_hint="'--check'") from None
-        _check(pattern, types[0], pool, profile, timeout, as_json=as_json)
+        kind = _checked_type(pattern, types)
+        _check(pattern, kind, pool, profile, timeout, as_json=as_json)
         return
     if pool is None:
         raise typer.BadParameter("is needed, but for --check.", param_hint="'POOL'")
@@ -106,11 +102,34 @@ def mask(
         hosts = client.list_hosts() if explain else None
     if hosts is not None:
         _explain(made, hosts, as_json=as_json)
-        return
-    if as_json:
+    elif as_json:
         print_json(made._asdict())
-        return
-    typer.echo(made.mask)
+    else:
+        typer.echo(made.mask)
+        _remark_on(made)
+
+
+def _checked_type(pattern: str, types: list[DialectName] | None) -> DialectName:
+    """The type of the mask that is to be checked.
+
+    Raises:
+        typer.BadParameter: none or several are named, or the mask cannot be one.
+    """
+    if types is None or len(types) != 1:
+        raise typer.BadParameter(
+            "is needed once with --check: regex or find, whichever the job's hosts_mask_type says "
+            "(find where it says nothing, unless the user's settings do).",
+            param_hint="'--type'",
+        )
+    try:
+        pattern.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("is no text in UTF-8.", param_hint="'--check'") from None
+    return types[0]
+
+
+def _remark_on(made: Mask) -> None:
+    """Says what a mask does, beside the mask itself."""
     set_type = "for either mask type" if made.mask_type == "any" else f"for hosts_mask_type {made.mask_type!r} only"
     remark(
         f"{made.pool}: {plural(made.pool_hosts, 'host')} in, {made.excluded_hosts:,} of {made.known_hosts:,} known "

@@ -439,35 +439,41 @@ def export(
     say(f"Wrote {plural(len(pools), 'pool')} to {file}.")
 
 
+FileToImport = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="What `export` wrote, or mongoexport of the earlier pool server's database; - for standard input.",
+    ),
+]
+NativeOption = Annotated[
+    bool,
+    typer.Option(
+        "--native",
+        help="Instead of a file: Afanasy's own pools, as far as they have renders. Asks first, and takes no host "
+        "out of a pool.",
+    ),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATH", help="With --native: this one, /local/gpu; once or more."),
+]
+ReplaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--replace",
+        help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
+    ),
+]
+
+
 @app.command("import")
 def import_pools(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FILE",
-            help="What `export` wrote, or mongoexport of the earlier pool server's database; - for standard input.",
-        ),
-    ] = None,
-    native: Annotated[
-        bool,
-        typer.Option(
-            "--native",
-            help="Instead of a file: Afanasy's own pools, as far as they have renders. Asks first, and takes no host "
-            "out of a pool.",
-        ),
-    ] = False,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="PATH", help="With --native: this one, /local/gpu; once or more."),
-    ] = None,
+    file: FileToImport = None,
+    native: NativeOption = False,
+    only: OnlyOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --native: do not ask.")] = False,
-    replace: Annotated[
-        bool,
-        typer.Option(
-            "--replace",
-            help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
-        ),
-    ] = False,
+    replace: ReplaceOption = False,
     new: NewOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     profile: ProfileOption = None,
@@ -490,12 +496,7 @@ def import_pools(
     with connect(profile, timeout) as client:
         wanted = exchange.read_pools(text, str(file), exchange.known_hosts(client))
         steps = exchange.steps(client, wanted, replace=replace, new_hosts=new)
-        if dry_run:
-            done = exchange.preview(steps)
-            for step in done.steps:
-                say(step.text)
-        else:
-            done = _import(steps)
+        done = _preview(steps) if dry_run else _import(steps)
     if not steps:
         say(f"Nothing to do: {plural(len(wanted), 'pool')} as in the file.")
     else:
@@ -511,6 +512,14 @@ def import_pools(
                 for name, why in done.refused.items()
             )
         )
+
+
+def _preview(steps: list[exchange.Step]) -> exchange.Preview:
+    """Says the changes that would be made. Returns what would come of them."""
+    done = exchange.preview(steps)
+    for step in done.steps:
+        say(step.text)
+    return done
 
 
 def _import(steps: list[exchange.Step]) -> exchange.Preview:

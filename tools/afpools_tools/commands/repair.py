@@ -7,7 +7,7 @@ which is what is in doubt here, and a broker refuses every change as long as it 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     # Imported where they are used: whoever asks for pools need not wait for the database's driver.
     from afpools_broker.pools import Pool
     from afpools_broker.store import PoolStore
+    from afpools_broker.store.mongo import MongoStore
     from afpools_broker.store.repair import Claim, Conflict, Decisions, Step
 
 
@@ -110,15 +111,7 @@ def _repair(store: PoolStore, decisions: Decisions, *, dry_run: bool, yes: bool,
     elif steps or twice:
         if not yes:
             typer.confirm(f"Make {count}?", abort=True)
-        for number, step in enumerate(steps):
-            try:
-                store.resolve(step, who=getpass.getuser())
-            except Exception:
-                if number:
-                    warn(f"Only {number} of {count} made. Running this again shows what is left.")
-                raise
-        store.separate_requests()
-        say(f"{count} made.")
+        _make(store, steps, count)
     remain = undecided(found, steps)
     if remain:
         names = ", ".join(repr(conflict.name) if conflict.name else "documents without a name" for conflict in remain)
@@ -130,6 +123,19 @@ def _repair(store: PoolStore, decisions: Decisions, *, dry_run: bool, yes: bool,
     if not dry_run:
         store.check()
         say("Every pool has a name of its own, and can be changed.")
+
+
+def _make(store: MongoStore, steps: Sequence[Step], count: str) -> None:
+    """Makes the changes; `count` says how many."""
+    for number, step in enumerate(steps):
+        try:
+            store.resolve(step, who=getpass.getuser())
+        except Exception:
+            if number:
+                warn(f"Only {number} of {count} made. Running this again shows what is left.")
+            raise
+    store.separate_requests()
+    say(f"{count} made.")
 
 
 def _show(conflict: Conflict) -> None:

@@ -25,46 +25,53 @@ from .output import errors, print_json, print_table, printable, remark, say, sta
 _INTERRUPTED = 130
 
 
+NetworkArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CIDR",
+        help="An IPv4 network, at most a /20, or one address. Without it: the network this machine is in.",
+    ),
+]
+LastOption = Annotated[
+    bool, typer.Option("--last", help="Do not scan: show the last result, with what the farm says of it now.")
+]
+RegisterOption = Annotated[
+    bool, typer.Option("--register", help="Register the new machines, before the farm has seen them.")
+]
+AddToOption = Annotated[str | None, typer.Option("--add-to", metavar="POOL", help="Add the new machines to a pool.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="HOSTS",
+        help="Show and take these of the machines found, new or not: names and ranges, 'pc-[01-40]'.",
+    ),
+]
+PortOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--port", metavar="PORT", help=f"Try this port, once or more, instead of {', '.join(map(str, PORTS))}."
+    ),
+]
+RateOption = Annotated[float, typer.Option("--rate", metavar="COUNT", help="Connections begun in a second.")]
+WaitOption = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long a port may take to answer.")]
+NoBrokerOption = Annotated[
+    bool, typer.Option("--no-broker", help="Do not ask the broker which of them are renders or in pools.")
+]
+
+
 def scan(
-    network: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CIDR",
-            help="An IPv4 network, at most a /20, or one address. Without it: the network this machine is in.",
-        ),
-    ] = None,
+    network: NetworkArgument = None,
     only_new: Annotated[bool, typer.Option("--new", help="Only machines that the broker does not know.")] = False,
-    last: Annotated[
-        bool, typer.Option("--last", help="Do not scan: show the last result, with what the farm says of it now.")
-    ] = False,
-    register: Annotated[
-        bool, typer.Option("--register", help="Register the new machines, before the farm has seen them.")
-    ] = False,
-    pool: Annotated[
-        str | None, typer.Option("--add-to", metavar="POOL", help="Add the new machines to a pool.")
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only",
-            metavar="HOSTS",
-            help="Show and take these of the machines found, new or not: names and ranges, 'pc-[01-40]'.",
-        ),
-    ] = None,
+    last: LastOption = False,
+    register: RegisterOption = False,
+    pool: AddToOption = None,
+    only: OnlyOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before hosts are registered or added.")] = False,
-    port: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--port", metavar="PORT", help=f"Try this port, once or more, instead of {', '.join(map(str, PORTS))}."
-        ),
-    ] = None,
-    rate: Annotated[float, typer.Option("--rate", metavar="COUNT", help="Connections begun in a second.")] = RATE,
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", help="How long a port may take to answer.")
-    ] = WAIT,
-    no_broker: Annotated[
-        bool, typer.Option("--no-broker", help="Do not ask the broker which of them are renders or in pools.")
-    ] = False,
+    port: PortOption = None,
+    rate: RateOption = RATE,
+    wait: WaitOption = WAIT,
+    no_broker: NoBrokerOption = False,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,

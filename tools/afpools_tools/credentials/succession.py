@@ -13,7 +13,8 @@ from cryptography import x509
 
 from afpools_broker.authorities import Issuer, common_name, issuer_id, issuer_of
 
-from .authority import CA_LIFETIME, Authority, make_authority
+from .authority import Authority
+from .certificates import CA_LIFETIME, make_authority
 from .files import AuthorityError, files_in, key_to_pem, read, read_certificate, to_pem, write
 
 

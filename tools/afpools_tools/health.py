@@ -1,0 +1,107 @@
+"""How the brokers of a profile are: every endpoint is asked, all at the same time.
+
+Strategy: a client asks one endpoint and keeps quiet about the others. Plug-ins connect over TLS only, and a broker that
+answers over CURVE may be out of their reach, so each endpoint counts. Needs the client library and nothing else, and
+Python 3.7: `tools/health.py` runs this from a checkout on a machine for monitoring.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from afpools import AfpoolsError, BrokerUnreachable, Client
+from afpools.profile import Endpoint, Profile
+from afpools.transport import unusable
+
+
+class Asked(NamedTuple):
+    """One endpoint, and what became of asking it.
+
+    Args:
+        endpoint: which.
+        status: what its broker said, `healthy` or `degraded`; `down` where it did not answer; `skipped` where this
+            program lacks what CURVE takes.
+        why: a clause, where it did not answer.
+        milliseconds: until its answer, handshake included.
+        report: its answer.
+    """
+
+    endpoint: Endpoint
+    status: str
+    why: str = ""
+    milliseconds: float = 0.0
+    report: dict[str, Any] | None = None
+
+    def for_programs(self) -> dict[str, Any]:
+        """As `--json` has it."""
+        found = {"url": self.endpoint.url, "broker": self.endpoint.broker or "", "status": self.status}
+        if self.report is None:
+            return {**found, "why": self.why}
+        return {**found, "milliseconds": self.milliseconds, "health": self.report}
+
+
+def ask(profile: Profile, timeout: float) -> list[Asked]:
+    """Asks every endpoint of a profile, in its order.
+
+    Args:
+        profile: whose endpoints, and with which credentials.
+        timeout: seconds for each of them.
+    """
+    with ThreadPoolExecutor(len(profile.endpoints)) as threads:
+        return list(threads.map(lambda endpoint: _ask(profile, endpoint, timeout), profile.endpoints))
+
+
+def verdict(asked: Sequence[Asked]) -> str:
+    """`healthy`, `degraded` where an endpoint does not work or a broker says so, `down` where nobody answered."""
+    if all(one.report is None for one in asked):
+        return "down"
+    return "healthy" if all(one.status in ("healthy", "skipped") for one in asked) else "degraded"
+
+
+def nobody(asked: Sequence[Asked]) -> BrokerUnreachable:
+    """The error for a profile of which no endpoint answered."""
+    return BrokerUnreachable([(one.endpoint.url, one.why) for one in asked])
+
+
+def problems(asked: Sequence[Asked]) -> list[str]:
+    """In sentences: what brokers say, each once, and which endpoints do not work."""
+    named = by_broker(asked)
+    found = [
+        f"{name}: {problem}" if len(named) > 1 else problem
+        for name, reports in named.items()
+        # Asked twice at the same moment, it says the same twice, with other numbers.
+        for problem in next((report["problems"] for report in reports if report["problems"]), ())
+    ]
+    found += [f"{one.endpoint.url} does not work: {one.why}." for one in asked if one.status == "down"]
+    over_tls = [one for one in asked if one.endpoint.scheme == "tls"]
+    if over_tls and all(one.report is None for one in over_tls):
+        found.append("No endpoint works over TLS, which is the only way in for plug-ins.")
+    return found
+
+
+def by_broker(asked: Sequence[Asked]) -> dict[str, list[dict[str, Any]]]:
+    """The reports of each broker that answered, by its name in the profile; by its own where that says none."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in asked:
+        if one.report is not None:
+            found.setdefault(one.endpoint.broker or str(one.report["broker"]), []).append(one.report)
+    return found
+
+
+def _ask(profile: Profile, endpoint: Endpoint, timeout: float) -> Asked:
+    why = unusable(profile, endpoint)
+    if why:
+        # Plug-ins do without pyzmq and CURVE keys, and so may this program.
+        return Asked(endpoint, "skipped" if endpoint.scheme == "curve" else "down", why)
+    began = time.monotonic()
+    try:
+        with Client(profile._replace(endpoints=(endpoint,)), timeout=timeout) as client:
+            report = client.health()
+    except BrokerUnreachable as error:
+        return Asked(endpoint, "down", "; ".join(why for _, why in error.attempts))
+    except AfpoolsError as error:
+        return Asked(endpoint, "down", str(error).rstrip("."))
+    return Asked(endpoint, str(report["status"]), "", round((time.monotonic() - began) * 1000, 1), report)
