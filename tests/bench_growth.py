@@ -34,8 +34,9 @@ from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.broker import Broker
 from afpools_broker.credentials import Peer
+from afpools_broker.operations import Sender
 from afpools_broker.protocol import Role
-from afpools_broker.service import Later, Sender
+from afpools_broker.service import Later
 from afpools_broker.store import open_store
 from afpools_broker.store.archive import PoolRecord
 from afpools_tools.commands.output import table

@@ -33,11 +33,13 @@ from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, FarmWatch, Render
 from afpools_broker.masks import exclude_mask
+from afpools_broker.operations import Sender
 from afpools_broker.peer_log import PeerLog
 from afpools_broker.pools import Contents, Pool
 from afpools_broker.protocol import Dialect, Role, Style
-from afpools_broker.service import Sender, Service, Statistics
+from afpools_broker.service import Service
 from afpools_broker.snapshot import Snapshot, SnapshotKeeper
+from afpools_broker.statistics import Statistics
 from afpools_broker.store import open_store
 from afpools_tools.commands.output import table
 from afpools_tools.setup import make_state

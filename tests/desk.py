@@ -16,10 +16,12 @@ from afpools_broker import protocol
 from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials import Peer
 from afpools_broker.farm import Farm, Render
+from afpools_broker.operations import OPERATIONS, Sender, Write
 from afpools_broker.peer_log import PeerLog
-from afpools_broker.protocol import OPERATIONS, Role
-from afpools_broker.service import Sender, Service, Statistics
+from afpools_broker.protocol import Role
+from afpools_broker.service import Service
 from afpools_broker.snapshot import SnapshotKeeper
+from afpools_broker.statistics import Statistics
 from afpools_broker.store import PoolStore, open_store
 from afpools_broker.system_job import Ask, SystemJobKeeper
 
@@ -61,7 +63,7 @@ class Desk:
         self.keeper.see_farm(Farm(renders, self.now[0], time.monotonic() + 3600, regex_users))
 
     def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:
-        if issubclass(OPERATIONS[op].params, protocol.Write):
+        if issubclass(OPERATIONS[op], Write):
             params.setdefault("request_id", f"r{next(_requests)}")
         answer = self.raw(json.dumps({"v": 1, "id": "7", "op": op, "params": params}).encode(), peer)
         assert (answer["v"], answer["id"]) == (1, "7")

@@ -16,7 +16,8 @@ from tests.desk import MANAGER, open_desk
 from tests.studio import Studio, studio
 
 from afpools import Client, Forbidden, Profile
-from afpools_broker.protocol import OPERATIONS, Role
+from afpools_broker.operations import OPERATIONS
+from afpools_broker.protocol import Role
 
 PAGE = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
 PROVEN, NOT_PROTECTED = PAGE.split("## What is not protected")

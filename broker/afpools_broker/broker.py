@@ -24,8 +24,9 @@ from .listeners.workers import Workers
 from .live.keeper import FenceKeeper, Settings
 from .memory import return_large_blocks
 from .peer_log import PeerLog
-from .service import Service, Statistics
+from .service import Service
 from .snapshot import SnapshotKeeper
+from .statistics import Statistics
 from .store import open_store
 from .system_job import SystemJobKeeper
 

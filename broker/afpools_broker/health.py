@@ -14,8 +14,8 @@ from .farm import FarmWatch
 from .live.keeper import FenceKeeper
 from .lookalikes import groups, spelled_out
 from .protocol import RequestRefused
-from .service import Statistics
 from .snapshot import SnapshotKeeper
+from .statistics import Statistics
 from .store import PoolStore, StoreUnavailable
 from .system_job import SystemJobKeeper
 

@@ -66,14 +66,14 @@ def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
 def native_preview(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> NativePool:
     """What importing a native pool would do now. Arguments as for `native_swap`."""
     swap = native_swap(snapshot, path, hosts)
-    assert swap.becomes is not None
-    name = swap.becomes.name
+    assert swap.result is not None
+    name = swap.result.name
     present = snapshot.contents.pools[name].hosts if swap.expects else ()
     return NativePool(
         path=path,
         pool=name,
         created=not swap.expects,
         hosts=list(hosts),
-        added=list(swap.becomes.hosts[len(present) :]),
+        added=list(swap.result.hosts[len(present) :]),
         change="",
     )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -89,6 +90,11 @@ class Contents:
 _SYSTEM_POOL = "system pool:"
 
 
+def with_system_pool(registered: Pool, name: str) -> Pool:
+    """The list of registered hosts, saying that this pool is the system pool; an empty name for none."""
+    return replace(registered, description=f"{_SYSTEM_POOL} {name}".rstrip())
+
+
 class Diff(Struct, frozen=True, omit_defaults=True):
     """What a change changed. A pair is (before, after); a name that is absent on one side is empty."""
 
@@ -148,62 +154,88 @@ class Step(Struct, frozen=True, kw_only=True):
     undoes: str = ""
 
 
+class PlanOutdated(Exception):
+    """A planned change met a pool other than the one it was planned for. Nothing was written: plan it again."""
+
+
+Check = Callable[[Pool | None, Pool | None], None]
+"""Looks at what a change would make of a pool, gets it as it is and as it would be (None is no pool), and raises
+`RequestRefused` if that must not be."""
+
+
+class Deed(Protocol):
+    """What a change does to its pool. Pure: whatever that depends on besides the pool is in it already."""
+
+    def becomes(self, present: Pool | None) -> Pool | None:
+        """The pool as it is afterwards.
+
+        Args:
+            present: the pool of the change's name, None if there is none. For the hosts registered by hand, the pool
+                whose name is empty.
+
+        Returns:
+            The new pool, equal to `present` if nothing had to change; None for a deletion.
+
+        Raises:
+            RequestRefused: `unknown_pool`, `pool_exists`, `conflict`, or `bad_request`.
+            PlanOutdated: it was planned for another revision of the pool.
+        """
+
+    def takes_hosts(self, present: Pool | None) -> bool:
+        """Whether hosts may leave this pool by it."""
+
+
 @dataclass(frozen=True)
 class Swap:
-    """What a planned change puts in the place of the pool that it was planned for.
+    """A deed that was planned beforehand, because it depends on more than its pool.
 
     Args:
-        expects: the revision of that pool, empty where there was none.
-        becomes: the pool afterwards, None for a deletion.
+        expects: the revision of the pool that it was planned for, empty if there was none.
+        result: the pool afterwards, None for a deletion.
     """
 
     expects: str
-    becomes: Pool | None
+    result: Pool | None
 
+    def becomes(self, present: Pool | None) -> Pool | None:
+        """As `Deed` has it."""
+        if (present.revision if present else "") != self.expects:
+            raise PlanOutdated
+        return self.result
 
-class PlanOutdated(Exception):
-    """A planned change met a pool other than the one it was planned for. Nothing was written: plan it again."""
+    def takes_hosts(self, present: Pool | None) -> bool:
+        """As `Deed` has it."""
+        if present is None:
+            return False
+        return self.result is None or not set(present.hosts) <= set(self.result.hosts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One change that somebody asked for, ready to be applied to whatever the pool is by then.
 
-    A change that depends on more than its pool (`history.undo`, `pools.import_native`) is planned beforehand, for one
-    revision of the pool.
-
     Args:
         op: the operation, `pools.create` and so on.
         who: name in the credential that asked.
         request_id: the client's own name for this change.
-        pool: name of the pool to change; empty for `hosts.register` and `hosts.forget`.
-        new_name: for `pools.rename`; for `farm.set_system_pool` the pool, empty for none.
-        hosts: expanded host names, each once.
-        description: None to leave as it is.
-        colour: None to leave as it is.
-        if_revision: apply only to a pool of this revision.
+        pool: name of the pool to change; empty for the list of hosts registered by hand.
+        asked: everything that was asked for, JSON-encodable: a repeated request has the same.
+        deed: what becomes of the pool.
+        vet: looks at the outcome. It is asked when the change is applied, so that a request that was made before and is
+            repeated is recognised first: by then, the farm may be another. Whom it lets through is not part of what was
+            asked for.
         undoes: for `history.undo`, the id of the entry.
-        plan: what a planned change does, or why it cannot be made. A refusal takes its place here, too, so that a
-            request that was made before and is repeated is recognised first.
-        vet: raises `RequestRefused` for hosts that must not join the pool; gets its name, the hosts it has, and those
-            that are new to it. For a change that adds no host, it refuses a pool that cannot be used so. Asked here for
-            the same reason: by the time a request is repeated, the farm may be another. Whom it lets through is no part
-            of the change, and so not of its digest either.
         unchecked: nobody can tell whether the farm has the hosts that are to join.
     """
 
     op: str
     who: str
     request_id: str
-    pool: str = ""
-    new_name: str = ""
-    hosts: tuple[str, ...] = ()
-    description: str | None = None
-    colour: str | None = None
-    if_revision: str | None = None
+    pool: str
+    asked: tuple[object, ...]
+    deed: Deed
+    vet: Check | None = field(default=None, compare=False)
     undoes: str = ""
-    plan: Swap | RequestRefused | None = None
-    vet: Callable[[str, Sequence[str], Sequence[str]], None] | None = field(default=None, compare=False)
     unchecked: bool = False
 
     @property
@@ -214,113 +246,19 @@ class Change:
     @cached_property
     def digest(self) -> str:
         """Fingerprint of everything asked for, to tell a repeated request from a request id used twice."""
-        if self.undoes:
-            return fingerprint(self.op, self.undoes, self.if_revision)
-        if self.plan is not None:
-            # The farm may have other renders when the request is repeated.
-            return fingerprint(self.op, self.pool)
-        return fingerprint(
-            self.op,
-            self.pool,
-            self.new_name,
-            sorted(self.hosts),
-            self.description,
-            self.colour,
-            self.if_revision,
-        )
+        return fingerprint(self.op, *self.asked)
 
     def apply(self, current: Pool | None) -> Pool | None:
-        """The pool as it is after this change.
-
-        Args:
-            current: the pool of this name, None where there is none. For the hosts registered by hand, the pool
-                whose name is empty.
-
-        Returns:
-            The new pool, equal to `current` where nothing had to change; None for a deletion.
+        """The pool as it is after this change. Arguments and result as for `Deed.becomes`.
 
         Raises:
-            RequestRefused: `unknown_pool`, `pool_exists`, `conflict`, what `vet` raises, or `bad_request` for a host
-                that is to be taken out and is not in.
-            PlanOutdated: the plan was made for another revision of the pool.
+            RequestRefused: what `Deed.becomes` and `vet` raise.
+            PlanOutdated: what `Deed.becomes` raises.
         """
-        if isinstance(self.plan, RequestRefused):
-            raise RequestRefused(self.plan.code, self.plan.message)
-        if self.plan is not None:
-            if (current.revision if current else "") != self.plan.expects:
-                raise PlanOutdated
-            self._check_revision(current)
-            return self.plan.becomes
-        if self.op == "pools.create":
-            if self.if_revision is not None:
-                raise RequestRefused(
-                    Code.BAD_REQUEST, "A pool that is to be made has no revision yet; leave if_revision out."
-                )
-            if current is not None:
-                raise pool_exists(self.pool)
-            self._check_newcomers(())
-            return Pool(self.pool, self.hosts, self.description or "", self.colour or "")
-        if current is None:
-            raise unknown_pool(self.pool)
-        self._check_revision(current)
-        match self.op:
-            case "pools.rename":
-                return replace(current, name=self.new_name)
-            case "pools.delete":
-                self._check_use()
-                return None
-            case "pools.add_hosts" | "hosts.register":
-                self._check_newcomers(current.hosts)
-                return replace(current, hosts=unique((*current.hosts, *self.hosts)))
-            case "pools.remove_hosts" | "hosts.forget":
-                self._check_members(current)
-                gone = _same_hosts(current.hosts, self.hosts)
-                return replace(current, hosts=tuple(host for host in current.hosts if host not in gone))
-            case "farm.set_system_pool":
-                self._check_use()
-                return replace(current, description=f"{_SYSTEM_POOL} {self.new_name}".rstrip())
-            case "pools.update":
-                return replace(
-                    current,
-                    description=current.description if self.description is None else self.description,
-                    colour=current.colour if self.colour is None else self.colour,
-                )
-        raise ValueError(f"no such change: {self.op!r}")
-
-    def _check_revision(self, current: Pool | None) -> None:
-        if self.if_revision is None or (current is not None and self.if_revision == current.revision):
-            return
-        now = f"it is at revision {current.revision}" if current else "it is not there"
-        raise RequestRefused(
-            Code.CONFLICT,
-            f"The pool {self.pool!r} has changed since you read it ({now}, you named {self.if_revision}). "
-            "Read it again and decide whether your change still fits.",
-        )
-
-    def _check_use(self) -> None:
+        after = self.deed.becomes(current)
         if self.vet is not None:
-            self.vet(self.pool, (), ())
-
-    def _check_newcomers(self, present: Sequence[str]) -> None:
-        if self.vet is None:
-            return
-        have = frozenset(present)
-        if joining := [host for host in self.hosts if host not in have]:
-            self.vet(self.pool, present, joining)
-
-    def _check_members(self, current: Pool) -> None:
-        """Refuses to take out what is not in: it is a mistyped name, and its author believes that the host is out. With
-        one such name in a list nothing is taken out."""
-        missing = _not_among(current.hosts, self.hosts)
-        if not missing:
-            return
-        near = nearest(missing[0], current.hosts)
-        hint = f"Did you mean {near!r}? " if near else ""
-        are = "is" if len(missing) == 1 else "are"
-        where = f"in the pool {self.pool!r}" if self.pool else "registered by hand"
-        raise RequestRefused(
-            Code.BAD_REQUEST, f"{listed(missing)} {are} not {where}, so nothing was taken out. {hint}".rstrip()
-        )
+            self.vet(current, after)
+        return after
 
     def entry(self, before: Pool | None, after: Pool | None, *, when: dt.datetime, follows: str = "") -> Entry:
         """The line of history for this change having turned `before` into `after`.
@@ -362,6 +300,63 @@ class Change:
                 f"{entry.pool!r}). Make a new request_id for each change.",
             )
         return entry
+
+
+def asked_for(
+    pool: str,
+    *,
+    new_name: str = "",
+    hosts: Iterable[str] = (),
+    description: str | None = None,
+    colour: str | None = None,
+    if_revision: str | None = None,
+) -> tuple[object, ...]:
+    """What `Change.asked` is for the operations that have been there from the beginning.
+
+    All of them have the same places in it, used or not: so a broker recognises a request that an older one, or one
+    that has been updated already, was sent first.
+    """
+    return pool, new_name, sorted(hosts), description, colour, if_revision
+
+
+def check_revision(pool: str, wanted: str | None, present: Pool | None) -> None:
+    """
+    Args:
+        pool: its name.
+        wanted: the revision that it must be at; None for any.
+        present: the pool as it is.
+
+    Raises:
+        RequestRefused: `conflict`: it is at another one.
+    """
+    if wanted is None or (present is not None and wanted == present.revision):
+        return
+    now = f"it is at revision {present.revision}" if present else "it is not there"
+    raise RequestRefused(
+        Code.CONFLICT,
+        f"The pool {pool!r} has changed since you read it ({now}, you named {wanted}). "
+        "Read it again and decide whether your change still fits.",
+    )
+
+
+def without(present: Pool, hosts: Sequence[str]) -> Pool:
+    """A pool without some of its hosts.
+
+    Raises:
+        RequestRefused: `bad_request`: one of them is not in it. That is a mistyped name, and its author believes that
+            the host is out; so with one such name in a list nothing is taken out.
+    """
+    missing = _not_among(present.hosts, hosts)
+    if missing:
+        near = nearest(missing[0], present.hosts)
+        hint = f"Did you mean {near!r}? " if near else ""
+        are = "is" if len(missing) == 1 else "are"
+        where = f"in the pool {present.name!r}" if present.name else "registered by hand"
+        raise RequestRefused(
+            Code.BAD_REQUEST, f"{listed(missing)} {are} not {where}, so nothing was taken out. {hint}".rstrip()
+        )
+    gone = _same_hosts(present.hosts, hosts)
+    return replace(present, hosts=tuple(host for host in present.hosts if host not in gone))
 
 
 def unknown_pool(name: str, pools: Iterable[str] = ()) -> RequestRefused:

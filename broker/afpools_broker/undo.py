@@ -8,12 +8,12 @@ of a pool that was deleted is never mistaken for it. A pool that an undo brought
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .lookalikes import appearance
-from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique
+from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique, with_system_pool
 from .protocol import Code, RequestRefused
 
 REACH = 5_000
@@ -34,10 +34,12 @@ class Undoing:
     Args:
         trail: every change from the oldest that is asked about until now, the newest first.
         contents: the pools, not older than the trail.
+        did: what an operation did to a pool, by its name, as the rest of a sentence: "it was renamed".
     """
 
-    def __init__(self, trail: Sequence[Step], contents: Contents) -> None:
+    def __init__(self, trail: Sequence[Step], contents: Contents, did: Mapping[str, str] | None = None) -> None:
         self._contents = contents
+        self._did = {**(did or {}), REPAIR: "two pools of one name were told apart"}
         self._hosts: dict[str, frozenset[str]] = {}
         self._lives: dict[str, _Life] = {}
         self._undone: dict[str, Step] = {}
@@ -78,27 +80,34 @@ class Undoing:
             return refusal.message
         return ""
 
-    def plan(self, entry: Entry) -> tuple[str, Swap]:
-        """The name of the pool that undoing `entry` changes or makes, and what becomes of it.
+    def pool_of(self, entry: Entry) -> str:
+        """The name of the pool that undoing `entry` changes or makes; if it cannot be undone, the entry's own."""
+        life = self._lives.get(entry.id)
+        return entry.pool if life is None or life.name is None else life.name
+
+    def plan(self, entry: Entry) -> Swap:
+        """What becomes of that pool.
 
         Raises:
             RequestRefused: `conflict` or `pool_exists`, with what is in the way.
         """
         present = self._present(entry)
         if present is None:
-            restored = _before_deletion(entry)
-            return restored.name, Swap("", restored)
+            return Swap("", _before_deletion(entry))
         if not entry.before:
-            return present.name, Swap(present.revision, None)
+            return Swap(present.revision, None)
         diff, added = entry.diff, frozenset(entry.diff.added)
-        becomes = replace(
+        result = replace(
             present,
             name=diff.name[0] if diff.name else present.name,
             description=diff.description[0] if diff.description else present.description,
             colour=diff.colour[0] if diff.colour else present.colour,
             hosts=unique((*(host for host in present.hosts if host not in added), *diff.removed)),
         )
-        return present.name, Swap(present.revision, becomes)
+        if present.name == "" and diff.description and not result.description:
+            # A fence outlives a system pool of which nobody has said anything.
+            result = with_system_pool(result, "")
+        return Swap(present.revision, result)
 
     def _present(self, entry: Entry) -> Pool | None:
         """The pool that undoing `entry` changes; None where it makes one.
@@ -124,10 +133,10 @@ class Undoing:
         # What the checks below find in the way was done by the last step or by one before it, whose hosts are not
         # known here; so they say what is, and which change was the last.
         if not entry.before and present.revision != entry.after:
-            raise _conflict(f"{_the_pool(present.name)} is not as it was created.{_last(entry, life)}")
+            raise _conflict(f"{_the_pool(present.name)} is not as it was created.{self._last(entry, life)}")
         if diff.name and entry.before:
             if present.name != diff.name[1]:
-                raise _conflict(f"The pool is called {present.name!r} by now.{_last(entry, life)}")
+                raise _conflict(f"The pool is called {present.name!r} by now.{self._last(entry, life)}")
             self._refuse_taken(diff.name[0], present.name)
         for what in ("description", "colour"):
             pair = getattr(diff, what)
@@ -135,14 +144,14 @@ class Undoing:
                 whose = f"The {what} of {present.name!r}" if present.name else "The farm's setting"
                 raise _conflict(
                     f"{whose} is {getattr(present, what)!r} by now, not {pair[1]!r} as this change had it."
-                    f"{_last(entry, life)}"
+                    f"{self._last(entry, life)}"
                 )
         have = self._hosts_of(present)
         where = _the_pool(present.name)
         if diff.added and entry.before and have.isdisjoint(diff.added):
-            raise _conflict(f"{where} has none of the hosts any more that this change added.{_last(entry, life)}")
+            raise _conflict(f"{where} has none of the hosts any more that this change added.{self._last(entry, life)}")
         if diff.removed and have.issuperset(diff.removed):
-            raise _conflict(f"{where} has all the hosts again that this change removed.{_last(entry, life)}")
+            raise _conflict(f"{where} has all the hosts again that this change removed.{self._last(entry, life)}")
         return present
 
     def _still_there(self, entry: Entry, life: _Life) -> Pool:
@@ -158,7 +167,7 @@ class Undoing:
             raise _conflict(gone)
         present = self._contents.pools.get(life.name)
         if present is None:
-            raise _conflict(f"The pool {life.name!r} is not there any more.{_last(entry, life)}")
+            raise _conflict(f"The pool {life.name!r} is not there any more.{self._last(entry, life)}")
         return present
 
     @cached_property
@@ -178,6 +187,13 @@ class Undoing:
             raise RequestRefused(
                 Code.POOL_EXISTS, f"There is another pool {name!r} by now. Rename or delete that one first."
             )
+
+    def _last(self, entry: Entry, life: _Life) -> str:
+        """The last thing that history has about this pool since `entry`."""
+        step = life.steps[-1]
+        if step.id == entry.id:
+            return " That was done in the database, outside of this history."
+        return f" The last change since: {self._did.get(step.op, step.op)}{_by(step)}."
 
     def _hosts_of(self, pool: Pool) -> frozenset[str]:
         if pool.name not in self._hosts:
@@ -202,31 +218,6 @@ def _conflict(message: str) -> RequestRefused:
 
 def _the_pool(name: str) -> str:
     return f"The pool {name!r}" if name else "The list of registered hosts"
-
-
-# What a step did, as the rest of a sentence about its pool.
-_DID = {
-    "pools.create": "it was created",
-    "pools.rename": "it was renamed",
-    "pools.delete": "it was deleted",
-    "pools.add_hosts": "hosts were added",
-    "pools.remove_hosts": "hosts were removed",
-    "pools.update": "its description or colour was changed",
-    "pools.import_native": "hosts were imported from Afanasy's pools",
-    "hosts.register": "hosts were registered",
-    "hosts.forget": "hosts were forgotten",
-    "farm.set_system_pool": "the system pool was set",
-    "history.undo": "a change was undone",
-    REPAIR: "two pools of one name were told apart",
-}
-
-
-def _last(entry: Entry, life: _Life) -> str:
-    """The last thing that history has about this pool since `entry`."""
-    step = life.steps[-1]
-    if step.id == entry.id:
-        return " That was done in the database, outside of this history."
-    return f" The last change since: {_DID.get(step.op, step.op)}{_by(step)}."
 
 
 def _by(step: Step) -> str:

@@ -15,8 +15,9 @@ from tests.studio import studio
 
 from afpools import Client, Profile
 from afpools_broker.farm import Render
+from afpools_broker.operations import Sender
 from afpools_broker.protocol import Role
-from afpools_broker.service import Later, Sender
+from afpools_broker.service import Later
 
 ONLINE, OFFLINE = ("online",), ("offline",)
 LIST = b'{"v":1,"id":"7","op":"pools.list","params":{}}'

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker.pools import Change, Pool, as_afrender_would
+from afpools_broker.operations.pools import PoolsRemoveHosts
+from afpools_broker.pools import Pool, as_afrender_would
 from afpools_broker.protocol import RequestRefused
 
 _names = st.lists(
@@ -28,7 +29,7 @@ def test_hosts_leave_that_are_meant_and_none_where_a_name_means_nothing(
     present: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     pool = Pool("fx", present)
-    change = Change(op="pools.remove_hosts", who="anna", request_id="1", pool="fx", hosts=named)
+    change = PoolsRemoveHosts(request_id="1", pool="fx", hosts=list(named)).change("anna")
     if all(any(means(name, host, present) for host in present) for name in named):
         stays = tuple(host for host in present if not any(means(name, host, present) for name in named))
         assert change.apply(pool) == Pool("fx", stays)

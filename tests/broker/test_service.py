@@ -19,9 +19,11 @@ from tests.desk import FARM, MANAGER, NOW, READER, Desk, open_desk
 
 from afpools_broker.farm import Farm, Render
 from afpools_broker.masks import hosts_matched
+from afpools_broker.operations import OPERATIONS, Sender
+from afpools_broker.operations.pools import PoolsAddHosts
 from afpools_broker.pools import Change, Entry
-from afpools_broker.protocol import OPERATIONS, Code, Role
-from afpools_broker.service import Later, Sender
+from afpools_broker.protocol import Code, Role
+from afpools_broker.service import Later
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.rows import Row
@@ -209,13 +211,12 @@ def test_without_afserver_a_host_that_another_broker_has_just_added_is_kept_out(
     desk.ok("pools.create", pool="day", hosts=["pc-03"])
     desk.keeper.stop(wait=5)  # it does not hear of what others write any more
     for pool in ("night", "day"):
-        desk.store.apply(
-            Change(op="pools.add_hosts", who="bob", request_id=pool, pool=pool, hosts=(f"{pool.upper()}-01.lan",))
-        )
+        added = PoolsAddHosts(request_id=pool, pool=pool, hosts=[f"{pool.upper()}-01.lan"])
+        desk.store.apply(added.change("bob"))
     desk.ok("pools.remove_hosts", pool="night", hosts=["night-01"])
     # Of the pool that is changed here, everything is read; of the others, what was heard.
     assert desk.ok("mask", pool="fx")["mask"] == "night-01|pc-02|pc-03"
-    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="2", pool="day", hosts=("day-02",)))
+    desk.store.apply(PoolsAddHosts(request_id="2", pool="day", hosts=["day-02"]).change("bob"))
     desk.ok("pools.delete", pool="day", request_id="gone")
     assert desk.ok("mask", pool="fx")["mask"] == "day-01|day-02|night-01|pc-02|pc-03"
     # Sent again, it does not take back what was done since.
@@ -293,7 +294,7 @@ def test_a_write_that_stood_in_the_queue_too_long_is_not_made(desk: Desk, monkey
     )
     assert isinstance(answer, Later)
     later = time.monotonic() + 3
-    monkeypatch.setattr("afpools_broker.service.time.monotonic", lambda: later)
+    monkeypatch.setattr("afpools_broker.operations.base.time.monotonic", lambda: later)
     error = json.loads(answer.work())["error"]
     assert (error["code"], error["made"]) == (Code.STORE_UNAVAILABLE, False)
     assert error["message"].startswith("This broker did not make the change in time")
@@ -332,7 +333,7 @@ def test_a_change_whose_second_step_failed_is_said_to_be_made(make: Callable[...
     desk = make(by_hand=True)
     desk.ok("pools.create", pool="night", hosts=["pc-02"])
     desk.keeper.stop(wait=5)  # it does not hear of what others write any more
-    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="1", pool="night", hosts=("pc-09",)))
+    desk.store.apply(PoolsAddHosts(request_id="1", pool="night", hosts=["pc-09"]).change("bob"))
     apply = desk.store.apply
 
     def once(change: Change) -> Entry:
@@ -528,7 +529,7 @@ def test_each_refusal_has_its_code(desk: Desk) -> None:
     assert desk.code("pools.add_hosts", pool="p", hosts=["a[1-999999]"]) == Code.TOO_LARGE
 
 
-@pytest.mark.parametrize("op", [op.name for op in OPERATIONS.values() if op.role is Role.MANAGER])
+@pytest.mark.parametrize("op", [op.op for op in OPERATIONS.values() if op.role is Role.MANAGER])
 def test_a_reader_may_not_do_what_takes_a_manager(desk: Desk, op: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         answer = desk.ask(op, READER, pool="fx")
@@ -722,4 +723,4 @@ def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
 
 def test_every_operation_for_managers_has_a_name_that_people_use() -> None:
     for operation in OPERATIONS.values():
-        assert bool(operation.purpose) == (operation.role is Role.MANAGER), operation.name
+        assert bool(operation.purpose) == (operation.role is Role.MANAGER), operation.op

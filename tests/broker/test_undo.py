@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.afserver import AfServer, afserver, recording
+from tests.broker.store.places import change, planned
 from tests.studio import Studio, studio
 
 import afpools
@@ -208,8 +209,8 @@ class Pools:
         self.pools: dict[str, Pool] = {}
         self.entries: list[Entry] = []
 
-    def apply(self, **asked: object) -> None:
-        self._make(Change(who="anna", request_id=str(len(self.entries)), **asked))  # type: ignore[arg-type]
+    def apply(self, op: str, pool: str, *, hosts: Sequence[str] = (), **asked: object) -> None:
+        self._make(change(op, pool, *hosts, **asked))
 
     def _make(self, change: Change) -> None:
         last = self.entries[-1].id if self.entries else ""
@@ -225,8 +226,8 @@ class Pools:
         self.entries.append(settled.entry)
 
     def undo(self, entry: Entry) -> None:
-        pool, swap = self.undoing.plan(entry)
-        self._make(Change(op="history.undo", who="anna", request_id="u", pool=pool, undoes=entry.id, plan=swap))
+        undoing = self.undoing
+        self._make(planned(entry.id, undoing.pool_of(entry), undoing.plan(entry)))
 
     @property
     def undoing(self) -> Undoing:
@@ -236,9 +237,9 @@ class Pools:
 
 def play(changes: list[dict[str, object]]) -> Pools:
     studio = Pools()
-    for change in changes:
+    for asked in changes:
         try:
-            studio.apply(**change)
+            studio.apply(**asked)  # type: ignore[arg-type]
         except RequestRefused:
             continue
     return studio
@@ -254,11 +255,11 @@ def test_undoing_the_last_change_brings_back_what_was_and_undoing_that_what_is(
     now, last = dict(studio.pools), studio.entries[-1]
     before = Pools()
     replayed: list[dict[str, object]] = []
-    for change in changes:
-        trial = play([*replayed, change])
+    for asked in changes:
+        trial = play([*replayed, asked])
         if len(trial.entries) < len(studio.entries):
             before = trial
-        replayed.append(change)
+        replayed.append(asked)
     studio.undo(last)
     assert same(studio.pools, before.pools)
     studio.undo(studio.entries[-1])

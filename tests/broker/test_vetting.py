@@ -15,7 +15,7 @@ from tests.desk import Desk, open_desk
 from afpools_broker import vetting as vetting_module
 from afpools_broker.folding import fold
 from afpools_broker.hosts import Spelling
-from afpools_broker.pools import Change
+from afpools_broker.operations.pools import PoolsAddHosts
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.vetting import vetting
 
@@ -209,7 +209,7 @@ def test_two_renders_that_differ_in_case_are_two(desk: Desk) -> None:
 
 def test_what_another_broker_added_meanwhile_counts(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx")
-    desk.store.apply(Change(op="pools.add_hosts", who="bob", request_id="1", pool="fx", hosts=("GPU-01",)))
+    desk.store.apply(PoolsAddHosts(request_id="1", pool="fx", hosts=["GPU-01"]).change("bob"))
     assert "as GPU-01:" in refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01"])[1]
 
 

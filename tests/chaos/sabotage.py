@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from afpools_broker import broker
+from afpools_broker.operations.pools import PoolsAddHosts, PoolsRemoveHosts
 from afpools_broker.pools import Change, Entry
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore, open_store
@@ -59,16 +60,18 @@ class LyingStore:
 
     def apply(self, change: Change) -> Entry:
         """Applies one change, or says so."""
-        lie = next(self._lies) if change.op == "pools.add_hosts" else "keep"
+        asked = change.deed
+        hosts = tuple(asked.hosts) if isinstance(asked, PoolsAddHosts | PoolsRemoveHosts) else ()
+        lie = next(self._lies) if isinstance(asked, PoolsAddHosts) else "keep"
         if lie == "drop":
             return settle(change, self._store.load().pools.get(change.pool)).entry
         entry = self._store.apply(change)
         if lie == "deny":
             raise RequestRefused(Code.STORE_UNAVAILABLE, "The change was not made: no.", made=False)
         if lie == "again":
-            self._again[change.hosts] = change
-        elif change.op == "pools.remove_hosts" and change.hosts in self._again:
-            old = self._again.pop(change.hosts)
+            self._again[hosts] = change
+        elif isinstance(asked, PoolsRemoveHosts) and hosts in self._again:
+            old = self._again.pop(hosts)
             self._store.apply(replace(old, request_id=f"{old.request_id}-again"))
         return entry
 

@@ -14,7 +14,7 @@ from tests.fuzz.target import bounded
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.targets.wire import REQUESTS
 
-from afpools_broker.protocol import OPERATIONS
+from afpools_broker.operations import OPERATIONS
 
 FINDINGS = Path(__file__).with_name("findings")
 
@@ -48,4 +48,4 @@ def test_every_operation_is_tried_with_all_its_parameters() -> None:
     assert REQUESTS.keys() == OPERATIONS.keys()
     for name, params in REQUESTS.items():
         # One is tried with a revision, which all writes share; with any but the true one they do nothing.
-        assert set(OPERATIONS[name].params.__struct_fields__) - {"if_revision"} <= params.keys()
+        assert set(OPERATIONS[name].__struct_fields__) - {"if_revision"} <= params.keys()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ..credentials import Credentials
 from ..peer_log import PeerLog
-from ..service import Service, Statistics
+from ..service import Service
+from ..statistics import Statistics
 from .doorkeeper import Doorkeeper
 from .refusals import Refusals
 from .shares import Shares

@@ -44,9 +44,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ..credentials import CredentialRefused
 from ..memory import give_back
+from ..operations import Sender
 from ..peer_log import network_of
 from ..protocol import Code, encode_error
-from ..service import Sender
 from . import Listener, Shared
 from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
 from .shares import Full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..peer_log import PeerLog, host_of, network_of
-from ..service import Statistics
+from ..statistics import Statistics
 
 
 class Refusals:

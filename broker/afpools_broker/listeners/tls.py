@@ -27,8 +27,8 @@ from afpools import zmtp
 from ..config import LimitsSection
 from ..credentials import CredentialRefused, Peer, TlsPeer
 from ..memory import give_back
+from ..operations import Sender
 from ..peer_log import network_of
-from ..service import Sender
 from . import Listener, Shared, address_text
 from .encrypted import Encrypted
 from .shares import Client, Full, Strangers

@@ -43,7 +43,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from ..lookalikes import appearance
-from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, pool_exists, refuse_lookalike
+from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, Swap, asked_for, pool_exists, refuse_lookalike
 from ..protocol import Code, RequestRefused
 from . import Lease, RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record
@@ -657,7 +657,14 @@ class MongoStore:
                 is another pool's.
         """
         claim, after = step.claim, step.becomes
-        change = Change(op=REPAIR, who=who, request_id=secrets.token_hex(8), pool=claim.pool.name)
+        change = Change(
+            op=REPAIR,
+            who=who,
+            request_id=secrets.token_hex(8),
+            pool=claim.pool.name,
+            asked=asked_for(claim.pool.name),
+            deed=Swap(claim.pool.revision, after),
+        )
         entry = change.entry(
             claim.pool,
             after,

@@ -6,10 +6,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afpools_broker.pools import Change, Pool, Swap
+from afpools_broker.operations import OPERATIONS, Write
+from afpools_broker.pools import Change, Deed, Pool, Swap
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 
@@ -72,8 +73,16 @@ def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def change(op: str, pool: str = "", *hosts: str, by: str = "anna", request: str | None = None, **more: Any) -> Change:
-    """A change with a request id of its own, unless it is given one."""
-    return Change(op=op, who=by, request_id=request or secrets.token_hex(8), pool=pool, hosts=hosts, **more)
+    """A change with a request id of its own, unless it is given one; `more` are parameters of the operation."""
+    params = {"pool": pool, "hosts": list(hosts), **more, "request_id": request or secrets.token_hex(8)}
+    operation = OPERATIONS[op]
+    wanted = {name: params[name] for name in operation.__struct_fields__ if name in params}
+    # A store is told here what no client may say: names are not checked again when they are set.
+    asked = operation(**{name: "x" if name in ("pool", "new_name") else wanted[name] for name in wanted})
+    for name in wanted:
+        setattr(asked, name, wanted[name])
+    assert isinstance(asked, Write)
+    return asked.change(by)
 
 
 def create(pool: str, *hosts: str, **more: Any) -> Change:
@@ -110,4 +119,10 @@ def undo(entry: str, before: Pool | None, after: Pool | None, **more: Any) -> Ch
     """`history.undo` of the entry of this id, planned: it makes `after` of `before`; None is no pool."""
     named = before or after
     assert named is not None
-    return change("history.undo", named.name, undoes=entry, plan=Swap(before.revision if before else "", after), **more)
+    return planned(entry, named.name, Swap(before.revision if before else "", after), **more)
+
+
+def planned(entry: str, pool: str, deed: Deed, *, by: str = "anna", request: str | None = None) -> Change:
+    """`history.undo` of the entry of this id, which does this to a pool."""
+    asked = change("history.undo", entry=entry, by=by, request=request)
+    return replace(asked, pool=pool, deed=deed, undoes=entry)

@@ -29,6 +29,7 @@ from tests.broker.store.places import (
     delete,
     following,
     opened,
+    planned,
     register,
     remove,
     rename,
@@ -295,7 +296,7 @@ def test_ping_says_how_long_it_took(store: PoolStore) -> None:
         rename("fx", "fx"),
         add("fx", "a"),
     ],
-    ids=lambda asked: f"{asked.op}-{asked.new_name or asked.hosts}",
+    ids=lambda asked: f"{asked.op}-{asked.asked}",
 )
 def test_the_same_request_is_applied_once_and_answered_alike(place: Place, asked: Change) -> None:
     store = place.open()
@@ -391,7 +392,7 @@ _names = st.sampled_from(["fx", "gpu", "night"])
 _hosts = st.lists(st.sampled_from(["a", "b", "c", "A", "pc-1"]), unique=True, max_size=4).map(tuple)
 _texts = st.none() | st.sampled_from(["", "x", "y"])
 _changes = st.one_of(
-    st.builds(lambda n, h, d: create(n, *h, description=d), _names, _hosts, _texts),
+    st.builds(lambda n, h, d: create(n, *h, description=d or ""), _names, _hosts, _texts),
     st.builds(lambda n, h: add(n, *h), _names, _hosts),
     st.builds(lambda n, h: remove(n, *h), _names, _hosts),
     st.builds(rename, _names, _names),
@@ -467,6 +468,16 @@ def test_any_sequence_of_changes_does_what_the_model_does(make_place: MakePlace,
 FX = Pool("fx", ("a",))
 
 
+class Refused:
+    """What cannot be done any more."""
+
+    def becomes(self, present: Pool | None) -> Pool | None:
+        raise RequestRefused(Code.CONFLICT, "It was undone already.")
+
+    def takes_hosts(self, present: Pool | None) -> bool:
+        return False
+
+
 @on_all
 def test_an_undo_is_a_change_like_any_other(store: PoolStore) -> None:
     created = store.apply(create("fx", "a"))
@@ -504,7 +515,7 @@ def test_an_undo_sent_twice_is_recognised_although_its_plan_fits_no_more(place: 
     created = store.apply(create("fx", "a"))
     asked = undo(created.id, FX, None)
     undone = store.apply(asked)
-    refused = replace(asked, plan=RequestRefused(Code.CONFLICT, "It was undone already."))
+    refused = replace(asked, deed=Refused())
     assert [each.apply(again) for each in (store, other) for again in (asked, refused)] == [undone] * 4
     assert refusal(store, replace(refused, request_id="another")) == Code.CONFLICT
 
@@ -544,15 +555,15 @@ def test_what_is_undone_after_any_changes_is_what_was_planned(
             before = store.load()
             undoing = Undoing(store.trail(since=entry.id, limit=100), before)
             try:
-                pool, swap = undoing.plan(entry)
+                pool, swap = undoing.pool_of(entry), undoing.plan(entry)
             except RequestRefused:
                 assert undoing.why_not(entry)
                 continue
-            store.apply(change("history.undo", pool, undoes=entry.id, plan=swap))
+            store.apply(planned(entry.id, pool, swap))
             expected = {"": before.registered, **before.pools}
             expected.pop(pool, None)
-            if swap.becomes is not None:
-                expected[swap.becomes.name] = swap.becomes
+            if swap.result is not None:
+                expected[swap.result.name] = swap.result
             contents = store.load()
             assert {"": contents.registered, **contents.pools} == expected
         assert set(replayed(store.history(limit=500)[::-1])) == {"", *store.load().pools}
@@ -591,9 +602,8 @@ def test_of_many_who_make_pools_that_look_alike_no_two_are_told_that_they_have_o
         after = stores[1].load()
         assert [entry.id for entry in stores[0].history(limit=1)] == [entry.id for entry in won] or not won
         for entry in won:
-            back = change("history.undo", entry.pool, undoes=entry.id)
-            plan = Undoing(stores[0].trail(since=entry.id, limit=9), after).plan(entry)[1]
-            stores[0].apply(replace(back, plan=plan))
+            plan = Undoing(stores[0].trail(since=entry.id, limit=9), after).plan(entry)
+            stores[0].apply(planned(entry.id, entry.pool, plan))
         assert stores[1].load() == before
 
 
@@ -647,7 +657,7 @@ def test_nothing_is_lost_when_two_brokers_change_one_pool(place: Place) -> None:
 @pytest.mark.parametrize(
     "asked",
     [create("new", "x"), add("fx", "x"), rename("fx", "gx"), delete("fx"), register("x"), add("fx", "a")],
-    ids=lambda asked: f"{asked.op}-{asked.hosts}",
+    ids=lambda asked: f"{asked.op}-{asked.asked}",
 )
 def test_one_request_sent_to_two_brokers_at_once_is_applied_once(place: Place, asked: Change) -> None:
     stores = [place.open(), place.open()]

@@ -59,11 +59,11 @@ time.sleep(600)
 
 WRITE_ON_AND_ON = """
 import itertools, pathlib, sys
-from afpools_broker.pools import Change
+from afpools_broker.operations.pools import PoolsAddHosts
 from afpools_broker.store.sqlite import SqliteStore
 store = SqliteStore(pathlib.Path(sys.argv[1]), timeout=20)
 for number in itertools.count():
-    store.apply(Change(op="pools.add_hosts", who="anna", request_id=str(number), pool="fx", hosts=(f"host-{number}",)))
+    store.apply(PoolsAddHosts(request_id=str(number), pool="fx", hosts=[f"host-{number}"]).change("anna"))
     print("ready" if number == 0 else number, flush=True)
 """
 

@@ -18,7 +18,8 @@ from afpools import AfpoolsError, results, zmtp
 from afpools.client import _read_answer
 from afpools.errors import BrokerRefused
 from afpools.results import BadAnswer
-from afpools_broker.protocol import OPERATIONS, Code
+from afpools_broker.operations import OPERATIONS
+from afpools_broker.protocol import Code
 
 # --- ZMTP -----------------------------------------------------------------------------------------------------------
 

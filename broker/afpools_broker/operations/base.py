@@ -1,0 +1,199 @@
+"""What all operations have in common: a name, a role, words for people, parameters, and a way to be answered.
+
+Strategy: a class is an operation, and an instance of it is one request for that operation: its fields are the
+parameters, checked as `msgspec` decodes them. What it works with comes as a `Call`. No operation knows of sockets or of
+the bytes of an answer, and none checks who asks: the service has done so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from ..config import FarmSection, LimitsSection
+from ..credentials import Peer
+from ..moment import Moment, moment_of
+from ..protocol import Code, HealthResult, RequestRefused, Result, Role
+from ..snapshot import SnapshotKeeper
+from ..store import PoolStore
+from ..system_job import SystemJobKeeper
+
+# Clients wait two seconds for an answer. A write that waited this long in the queue is not made any more: whoever asked
+# for it has been told that its outcome is unknown, and may have moved on.
+_PATIENCE_SECONDS = 2.0
+
+
+class Turn(enum.Enum):
+    """Who answers a request."""
+
+    AT_ONCE = enum.auto()
+    """The listener's own thread, from memory: everybody else waits meanwhile."""
+
+    LATER = enum.auto()
+    """A worker: it takes a database, or a lot of arithmetic."""
+
+    WRITING = enum.auto()
+    """A worker of those that write, so that reading never waits for a store."""
+
+
+class HealthSource(Protocol):
+    """Answers `health`."""
+
+    def report(self) -> HealthResult: ...
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """The parts of a broker that operations work with.
+
+    Args:
+        name: this broker's own name.
+        keeper: the current snapshot, and the way to change it.
+        store: for history, which is not part of the snapshot.
+        health: answers `health`.
+        limits: how large a request may be, and how many; asked for anew each time, since they may change.
+        farm: how far the list of renders is trusted.
+        system_job: keeps post commands on their pool; None if there is no afserver.
+        clock: the time, with its zone.
+    """
+
+    name: str
+    keeper: SnapshotKeeper
+    store: PoolStore
+    health: HealthSource
+    limits: Callable[[], LimitsSection]
+    farm: FarmSection
+    system_job: SystemJobKeeper | None
+    clock: Callable[[], dt.datetime]
+
+    def moment(self) -> Moment:
+        """Now.
+
+        Raises:
+            RequestRefused: `store_unavailable`: this broker has not seen its store since it started.
+        """
+        return moment_of(self.keeper, self.farm, self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a request.
+
+    Args:
+        peer: who it is, authenticated.
+        address: for log lines.
+    """
+
+    peer: Peer
+    address: str
+
+
+class Call:
+    """One request, while it is answered.
+
+    Args:
+        parts: what it is answered with.
+        sender: who asks.
+        moment: the present one, if it is known already.
+    """
+
+    __slots__ = ("began", "known_moment", "parts", "sender")
+
+    def __init__(self, parts: Parts, sender: Sender, moment: Moment | None = None) -> None:
+        self.parts = parts
+        self.sender = sender
+        self.began = time.monotonic()
+        self.known_moment = moment
+
+    @property
+    def moment(self) -> Moment:
+        """What it is answered from: one for the question and the answer, since a newer snapshot may not have at hand
+        what this one has.
+
+        Raises:
+            RequestRefused: what `Parts.moment` raises.
+        """
+        if self.known_moment is None:
+            self.known_moment = self.parts.moment()
+        return self.known_moment
+
+    @property
+    def who(self) -> str:
+        """The sender's name, as history keeps it."""
+        return self.sender.peer.name
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been waiting for its answer."""
+        return time.monotonic() - self.began
+
+    def refuse_late(self) -> None:
+        """
+        Raises:
+            RequestRefused: `store_unavailable`: whoever asked for the change does not wait for it any more.
+        """
+        refuse_late(self.began)
+
+
+def refuse_late(began: float) -> None:
+    """
+    Args:
+        began: when the change was asked for, of `time.monotonic`.
+
+    Raises:
+        RequestRefused: `store_unavailable`: that was too long ago.
+    """
+    if time.monotonic() > began + _PATIENCE_SECONDS:
+        raise RequestRefused(
+            Code.STORE_UNAVAILABLE,
+            "This broker did not make the change in time: the store is slow, and too many changes were waiting. "
+            "Try again.",
+            made=False,
+        )
+
+
+class Operation(Struct, forbid_unknown_fields=True):
+    """Base of all operations. An unknown parameter is an error: a mistyped `if_revision` must not be ignored.
+
+    The docstring of an operation, its parameters' descriptions, and its result's are what docs/wire.md says.
+    """
+
+    op: ClassVar[str]
+    """Its name on the wire."""
+
+    role: ClassVar[Role] = Role.READER
+    """Who may ask for it."""
+
+    purpose: ClassVar[str] = ""
+    """What people call it, where it takes a manager: "To `purpose` you need a manager profile"."""
+
+    did: ClassVar[str] = ""
+    """What it did to a pool, as the rest of a sentence: "it was renamed". Empty if it changes nothing."""
+
+    result: ClassVar[type[Result]]
+    """What it is answered with."""
+
+    of_moment: ClassVar[bool] = False
+    """Its answer depends on nothing but the moment, so the same question is answered alike as long as that lasts."""
+
+    def turn(self, call: Call) -> Turn:
+        """Who answers this request.
+
+        Raises:
+            RequestRefused: nobody can.
+        """
+        return Turn.LATER
+
+    def answer(self, call: Call) -> Result:
+        """
+        Raises:
+            RequestRefused: the answer is an error.
+            StoreUnavailable: the store did not answer.
+        """
+        raise NotImplementedError

@@ -1,0 +1,59 @@
+"""The operations that change the list of hosts registered by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from ..hosts import expand
+from ..moment import Moment
+from ..pools import Change, Pool, asked_for, unique, without
+from ..protocol import HostPatterns
+from ..vetting import vetting
+from .base import Call
+from .writing import Write, newcomers
+
+
+class HostsRegister(Write, kw_only=True):
+    """Make hosts known before the farm has seen them."""
+
+    op = "hosts.register"
+    purpose = "register hosts"
+    did = "hosts were registered"
+
+    hosts: HostPatterns
+
+    def plan(self, call: Call, moment: Moment) -> Change:
+        fences = moment.snapshot.fences
+        # This is how a machine is announced: it need not be on the farm, but must not be there twice.
+        vet = newcomers(vetting(fences.spelling, None))
+        hosts = expand(self.hosts, fences.farm)
+        return msgspec.structs.replace(self, hosts=list(hosts)).change(call.who, vet=vet)
+
+    def asked(self) -> tuple[object, ...]:
+        return asked_for("", hosts=self.hosts, if_revision=self.if_revision)
+
+    def changed(self, present: Pool) -> Pool:
+        return replace(present, hosts=unique((*present.hosts, *self.hosts)))
+
+
+class HostsForget(Write, kw_only=True):
+    """Take back `hosts.register`. Renders and members of pools stay known. If one of the hosts is not registered, that
+    is a `bad_request`, and none is forgotten."""
+
+    op = "hosts.forget"
+    purpose = "forget hosts"
+    did = "hosts were forgotten"
+
+    hosts: HostPatterns
+
+    def plan(self, call: Call, moment: Moment) -> Change:
+        hosts = expand(self.hosts, moment.snapshot.fences.farm, leaving=True)
+        return msgspec.structs.replace(self, hosts=list(hosts)).change(call.who)
+
+    def asked(self) -> tuple[object, ...]:
+        return asked_for("", hosts=self.hosts, if_revision=self.if_revision)
+
+    def changed(self, present: Pool) -> Pool:
+        return without(present, self.hosts)
