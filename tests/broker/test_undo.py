@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.afserver import AfServer, afserver, recording
 from tests.broker.store.places import change, planned
@@ -245,6 +245,7 @@ def play(changes: list[dict[str, object]]) -> Pools:
     return studio
 
 
+@settings(deadline=None)
 @given(st.lists(CHANGES, min_size=1, max_size=12))
 def test_undoing_the_last_change_brings_back_what_was_and_undoing_that_what_is(
     changes: list[dict[str, object]],
@@ -275,6 +276,7 @@ def same(one: dict[str, Pool], other: dict[str, Pool]) -> bool:
     return plain(one) == plain(other)
 
 
+@settings(deadline=None)
 @given(st.lists(CHANGES, min_size=2, max_size=12), st.data())
 def test_what_is_said_to_be_undoable_is_and_touches_one_pool_only(
     changes: list[dict[str, object]], data: st.DataObject
