@@ -40,7 +40,7 @@ Hosts = Annotated[
         max_length=100_000,
         title="hosts",
         description="a list of names and ranges, each at most 1,024 characters long",
-        extra={"means": "`pc-07`, `pc-[01-40]`, `gpu-[1-8,12]`, `r[1-2]n[1-9/2]`; `*` and `?` are refused"},
+        extra={"means": "`pc-07`, `pc-[01-40]`, `gpu-[1-8,12]`, `r[1-2]n[1-9/2]`, without `*` and `?`"},
     ),
 ]
 HostPatterns = Annotated[Hosts, Meta(min_length=1)]
@@ -48,7 +48,7 @@ NewHosts = Annotated[
     bool,
     Meta(
         description="true or false",
-        extra={"means": "take hosts that are neither renders nor registered: they are yet to come"},
+        extra={"means": "accept hosts that are neither renders nor registered, since they are not set up yet"},
     ),
 ]
 Description = Annotated[
@@ -173,105 +173,125 @@ class ErrorAnswer(Struct, frozen=True):
 
 
 class StoreHealth(Result):
-    kind: str
-    reachable: bool
-    latency_ms: float | None
-    writable: bool
-    snapshot_age: float
-    problems: list[str]
+    """The database, as far as the broker reaches it."""
+
+    kind: Annotated[str, Meta(description="`mongodb` or `sqlite`")]
+    reachable: Annotated[bool, Meta(description="it answers")]
+    latency_ms: Annotated[
+        float | None, Meta(description="how long its last answer took, in milliseconds; null if there was none")
+    ]
+    writable: Annotated[bool, Meta(description="it takes changes")]
+    snapshot_age: Annotated[float, Meta(description="in seconds: since when it has not confirmed the pools")]
+    problems: Annotated[list[str], Meta(description="a sentence for each document that cannot be read")]
 
 
 class FarmHealth(Result):
-    """`post_commands` says in a sentence where the post commands of jobs run; empty where nobody has chosen a system
-    pool."""
+    """afserver, as far as the broker reaches it."""
 
-    source: Literal["afserver", "registered"]
-    server: str
-    reachable: bool
-    age: float | None
-    renders: int
-    error: str
-    post_commands: str = ""
+    source: Annotated[
+        Literal["afserver", "registered"],
+        Meta(description="`afserver`, or `registered` if the hosts registered by hand are the farm"),
+    ]
+    server: Annotated[str, Meta(description="afserver's address; empty if there is none")]
+    reachable: Annotated[bool, Meta(description="it answers")]
+    age: Annotated[
+        float | None,
+        Meta(description="in seconds: since when its list of renders has not been confirmed; null without one"),
+    ]
+    renders: Annotated[int, Meta(description="how many renders there are")]
+    error: Annotated[str, Meta(description="a sentence: why it does not answer; else empty")]
+    post_commands: Annotated[
+        str,
+        Meta(description="a sentence: where the post commands of jobs run; empty if nobody has chosen a system pool"),
+    ] = ""
 
 
 class LiveHealth(Result):
-    """How the fences of running jobs stand. `keeper` is the broker that keeps them, `keeping` whether that is this one.
-    `jobs` counts the unfinished jobs that name a pool, `age` is since when afserver has not confirmed them, `behind`
-    since when the fence that has waited longest has to move, both in seconds. `moved` and `refused` count since the
-    broker started; `afserver_ms` is how long afserver worked for what was changed together last."""
+    """How the fences of running jobs stand."""
 
-    keeper: str
-    keeping: bool
-    jobs: int
-    age: float | None
-    behind: float
-    moved: int
-    refused: int
-    afserver_ms: float
-    problems: list[str]
+    keeper: Annotated[str, Meta(description="the broker that keeps the fences of running jobs")]
+    keeping: Annotated[bool, Meta(description="that is this one")]
+    jobs: Annotated[int, Meta(description="how many unfinished jobs name a pool")]
+    age: Annotated[float | None, Meta(description="in seconds: since when afserver has not confirmed them")]
+    behind: Annotated[float, Meta(description="in seconds: since when the fence that has waited longest has to move")]
+    moved: Annotated[int, Meta(description="how many fences were moved since the broker started")]
+    refused: Annotated[int, Meta(description="how many could not be moved")]
+    afserver_ms: Annotated[
+        float, Meta(description="how long afserver worked for what was changed together last, in milliseconds")
+    ]
+    problems: Annotated[list[str], Meta(description="a sentence each")]
 
 
 class ExpiringCredential(Result):
-    name: str
-    kind: Literal["ca", "broker", "client", "curve", "crl"]
-    expires: dt.datetime
-    days_left: int
+    """A credential that has not long to live."""
+
+    name: Annotated[str, Meta(description="whose it is")]
+    kind: Annotated[Literal["ca", "broker", "client", "curve", "crl"], Meta(description="what it is")]
+    expires: Annotated[dt.datetime, Meta(description="when it expires")]
+    days_left: Annotated[int, Meta(description="until then, rounded down")]
 
 
 class HealthResult(Result):
-    status: Literal["healthy", "degraded"]
-    problems: list[str]
-    broker: str
-    version: str
-    uptime: float
-    pools: int
-    store: StoreHealth
-    farm: FarmHealth
-    credentials: list[ExpiringCredential]
-    connections: dict[str, int]
-    requests: dict[str, int]
-    errors: dict[str, dict[str, int]]
-    refused_connections: int
-    live: LiveHealth | None = None
+    """How the broker is, and what it works with."""
+
+    status: Annotated[Literal["healthy", "degraded"], Meta(description="whether somebody must look at something")]
+    problems: Annotated[list[str], Meta(description="a sentence each: what to look at")]
+    broker: Annotated[str, Meta(description="the broker's own name")]
+    version: Annotated[str, Meta(description="of Afanasy Pools")]
+    uptime: Annotated[float, Meta(description="in seconds")]
+    pools: Annotated[int, Meta(description="how many there are")]
+    store: Annotated[StoreHealth, Meta(description="the database")]
+    farm: Annotated[FarmHealth, Meta(description="afserver")]
+    credentials: Annotated[list[ExpiringCredential], Meta(description="those that expire before long")]
+    connections: Annotated[dict[str, int], Meta(description="how many are open, by transport")]
+    requests: Annotated[dict[str, int], Meta(description="how many have come since the broker started, by operation")]
+    errors: Annotated[
+        dict[str, dict[str, int]], Meta(description="how many were answered with an error, by operation and code")
+    ]
+    refused_connections: Annotated[int, Meta(description="how many have not been allowed to connect")]
+    live: Annotated[
+        LiveHealth | None, Meta(description="the fences of running jobs; null if this broker does not keep any")
+    ] = None
 
 
 class PoolSummary(Result, omit_defaults=True):
-    """`renders` says how many of the pool's hosts are renders of the farm, `online` how many of those are online. Each
-    is absent where that is not known: without afserver, where the list of renders is older than the studio wants it,
-    and `online` while no render of the whole farm is."""
+    """One pool in the list of pools."""
 
-    name: str
-    hosts: int
-    revision: str
-    description: str = ""
-    colour: str = ""
-    renders: int | None = None
-    online: int | None = None
+    name: Annotated[str, Meta(description="the pool's")]
+    hosts: Annotated[int, Meta(description="how many it has")]
+    revision: Annotated[str, Meta(description="the pool's")]
+    description: Annotated[str, Meta(description="absent if empty")] = ""
+    colour: Annotated[str, Meta(description="`#rrggbb`; absent if empty")] = ""
+    renders: Annotated[int | None, Meta(description="how many of its hosts are renders; absent if not known")] = None
+    online: Annotated[int | None, Meta(description="how many of those are online; absent if not known")] = None
 
 
 class HostSummary(Result, omit_defaults=True):
-    """`states` are of online, offline, busy, nimby, paused, sick; empty for a host the farm does not know."""
+    """One host in the list of hosts."""
 
-    name: str
-    states: list[str] = []
-    address: str = ""
-    engine: str = ""
-    native_pool: str = ""
-    registered: bool = False
-    pools: list[str] = []
+    name: Annotated[str, Meta(description="as the farm spells it")]
+    states: Annotated[
+        list[str],
+        Meta(
+            description="of online, offline, busy, nimby, paused, sick; absent for a host that the farm does not know"
+        ),
+    ] = []
+    address: Annotated[str, Meta(description="the render's; absent if not known")] = ""
+    engine: Annotated[str, Meta(description="the render's version of Afanasy; absent if not known")] = ""
+    native_pool: Annotated[str, Meta(description="Afanasy's own pool that it is in; absent if not known")] = ""
+    registered: Annotated[bool, Meta(description="it was registered by hand; absent if not")] = False
+    pools: Annotated[list[str], Meta(description="the pools that it is in; absent if there are none")] = []
 
 
 class NativePool(Result):
-    """One of Afanasy's pools: `path` there, `pool` here; `created` says that there was none here, `hosts` are its
-    renders, `added` those that our pool lacked. `change` is the id of the history entry, empty when nothing was
-    changed."""
+    """One of Afanasy's own pools."""
 
-    path: str
-    pool: str
-    created: bool
-    hosts: list[str]
-    added: list[str]
-    change: str
+    path: Annotated[str, Meta(description="Afanasy's name of the pool")]
+    pool: Annotated[str, Meta(description="our pool's name")]
+    created: Annotated[bool, Meta(description="there was none here")]
+    hosts: Annotated[list[str], Meta(description="its renders")]
+    added: Annotated[list[str], Meta(description="those that our pool lacked")]
+    change: Annotated[str, Meta(description="the id of the history entry; empty if nothing was changed")]
 
 
 class MaskParams(Struct, kw_only=True):
@@ -312,10 +332,16 @@ class MaskParams(Struct, kw_only=True):
         Meta(
             max_length=256,
             description="the name of a user, of at most 256 characters",
-            extra={"means": "whose job it is: afserver reads the masks of some users as regex"},
+            extra={"means": "whose job it is; afserver reads the masks of some users as regex"},
         ),
     ] = ""
-    future_hosts: Annotated[FutureHosts, Meta(description="required or wanted")] = "wanted"
+    future_hosts: Annotated[
+        FutureHosts,
+        Meta(
+            description="required or wanted",
+            extra={"means": "`required` for no mask that lets in hosts that register later"},
+        ),
+    ] = "wanted"
     max_bytes: Annotated[
         int,
         Meta(
@@ -323,8 +349,8 @@ class MaskParams(Struct, kw_only=True):
             lt=2**31,
             description="a number of bytes, at least 1",
             extra={
-                "means": "how long the mask may be in UTF-8: by default, what a command line can carry; up to 65,536 "
-                "for a job that is sent as JSON, which is what `af.Job` does. More than that counts as that"
+                "means": "how long the mask may be in UTF-8; a command line can carry 24,576, a job that is sent as "
+                "JSON, which is what `af.Job` does, 65,536, and more than that counts as that"
             },
         ),
     ] = COMMAND_LINE_BYTES

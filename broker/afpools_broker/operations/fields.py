@@ -21,6 +21,7 @@ class Field(NamedTuple):
         description: what a parameter must be, what a result's field says.
         means: what a parameter is for, if its name does not say it.
         default: as JSON; empty for a parameter that must be given.
+        of: what is in a list that is JSON already.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Field(NamedTuple):
     description: str
     means: str
     default: str
+    of: type[Struct] | None
 
 
 @cache
@@ -40,15 +42,18 @@ def fields_of(struct: type[Struct]) -> tuple[Field, ...]:
 
 def _field(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
     title = description = means = ""
+    of = None
     # The outermost comes last, and says it best.
     for meta in _metas(hint):
         title, description = meta.title or title, meta.description or description
-        means = (meta.extra or {}).get("means", means)
+        means, of = (meta.extra or {}).get("means", means), (meta.extra or {}).get("of", of)
     default = field.default
     if field.default_factory is not msgspec.NODEFAULT:
         default = field.default_factory()
     known = default is not msgspec.NODEFAULT and default is not msgspec.UNSET
-    return Field(field.name, hint, title, description, means, msgspec.json.encode(default).decode() if known else "")
+    return Field(
+        field.name, hint, title, description, means, msgspec.json.encode(default).decode() if known else "", of
+    )
 
 
 def _metas(hint: Any) -> Iterator[Meta]:

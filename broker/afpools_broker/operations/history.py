@@ -22,8 +22,8 @@ from .writing import Write, keep_system_pool
 class HistoryEntry(Result):
     """One change."""
 
-    id: str
-    when: dt.datetime
+    id: Annotated[str, Meta(description="sorts by time")]
+    when: Annotated[dt.datetime, Meta(description="to the millisecond")]
     who: Annotated[str, Meta(description="the name in the credential")]
     op: Annotated[str, Meta(description="the operation")]
     pool: Annotated[str, Meta(description="the pool's name after the change; before it, for a deletion")]

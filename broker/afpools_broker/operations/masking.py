@@ -15,7 +15,7 @@ from .base import Call, Operation, Turn
 
 
 class MaskResult(Result):
-    pool: str
+    pool: Annotated[str, Meta(description="the pool's name")]
     revision: Annotated[str, Meta(description="the pool's")]
     mask: Annotated[str, Meta(description="for the job's `hosts_mask_exclude`")]
     mask_type: Annotated[

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from .. import __version__
 from ..host_list import Page
-from ..protocol import VERSION, HealthResult, PoolName, Result, Revision, Role
+from ..protocol import VERSION, HealthResult, HostSummary, PoolName, PoolSummary, Result, Revision, Role
 from ..tally import Listing
 from .base import Call, Operation, Turn
 
@@ -19,7 +19,7 @@ class HelloResult(Result):
     version: Annotated[str, Meta(description="of Afanasy Pools")]
     protocol: Annotated[int, Meta(description="the version of this protocol")]
     name: Annotated[str, Meta(description="the name in your credential")]
-    role: Annotated[Role, Meta(description="`reader` or `manager`")]
+    role: Annotated[Role, Meta(description="of your credential")]
     operations: Annotated[list[str], Meta(description="what you may ask for")]
     message_bytes: Annotated[int, Meta(description="the largest request")]
 
@@ -66,7 +66,7 @@ class PoolsListResult(Result, omit_defaults=True):
     age: Annotated[float, Meta(description="in seconds: since when the database has not confirmed this picture")]
     unchanged: Annotated[bool, Meta(description="true if that is the revision you named; else absent")] = False
     pools: Annotated[
-        msgspec.Raw | msgspec.UnsetType, Meta(description="a list of pools, below; absent if `unchanged`")
+        msgspec.Raw | msgspec.UnsetType, Meta(description="absent if `unchanged`", extra={"of": PoolSummary})
     ] = msgspec.UNSET
 
     def grow_older(self, seconds: float) -> None:
@@ -102,15 +102,17 @@ class PoolsList(Operation):
 
 
 class PoolDetail(Result):
-    name: str
+    """One pool with its hosts."""
+
+    name: Annotated[str, Meta(description="the pool's")]
     hosts: Annotated[list[str], Meta(description="as they were entered")]
-    revision: str
-    description: str
+    revision: Annotated[str, Meta(description="the pool's")]
+    description: Annotated[str, Meta(description="for people")]
     colour: Annotated[str, Meta(description="`#rrggbb`, or empty")]
 
 
 class PoolsGetResult(Result):
-    pool: PoolDetail
+    pool: Annotated[PoolDetail, Meta(description="that pool")]
     age: Annotated[float, Meta(description="as for `pools.list`")]
 
 
@@ -140,7 +142,7 @@ class PoolsGet(Operation):
 
 
 class HostsListResult(Result):
-    hosts: Annotated[msgspec.Raw, Meta(description="a list of hosts, below")]
+    hosts: Annotated[msgspec.Raw, Meta(description="sorted by name", extra={"of": HostSummary})]
     age: Annotated[float, Meta(description="as for `pools.list`")]
     farm_age: Annotated[
         float | None,

@@ -32,7 +32,7 @@ def test_what_is_said_of_a_parameter_is_what_is_nearest_to_it() -> None:
 
 
 def test_the_client_can_call_every_operation() -> None:
-    text = Path("clients/afpools/client.py").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "clients/afpools/client.py").read_text(encoding="utf-8")
     assert [op for op in OPERATIONS if f'"{op}"' not in text] == []
 
 
