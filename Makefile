@@ -65,6 +65,8 @@ lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for clients/ and too
 bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
 	$(BIN)/python -m tests.bench_broker
 	@echo
+	$(BIN)/python -m tests.bench_many
+	@echo
 	$(BIN)/python -m tests.bench_clients
 	@echo
 	$(BIN)/python -m tests.bench_masks

@@ -228,6 +228,12 @@ class Connection:
         """Bytes from the peer that are kept because the message they belong to is not complete."""
         return len(self._buffer) + self._frames_size
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether a message may be sent, and nothing is under way: no part of a message has come, and nothing waits to
+        be sent."""
+        return self.ready and not (self._buffer or self._frames or self._outgoing)
+
     def data_to_send(self) -> bytes:
         """Takes all bytes that wait to be sent to the peer."""
         data = b"".join(self._outgoing)

@@ -78,7 +78,7 @@ _UNREAD_ANSWERS = 1000
 # As numbers: joining pyzmq's own flags for each frame takes longer than sending it.
 _NOT_WAITING, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
-# As in tls.py.
+# As in tls_connection.py.
 _SMALL_ANSWER = 4096
 
 # Bytes that peers held when they left, from which on the C library is asked to give memory back.

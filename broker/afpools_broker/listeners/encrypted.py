@@ -68,9 +68,9 @@ class Encrypted:
         try:
             while chunk := self._tls.read(_RECORD):
                 data = data + chunk if data else chunk
-                # Most reads of the network are one record. To ask for another one that is not there takes an exception,
-                # and as long as all the rest.
-                if not self._incoming.pending and not self._tls.pending():
+                # Most reads of the network are one record, and a record is read as a whole. To ask for another one that
+                # is not there takes an exception, and as long as all the rest.
+                if not self._incoming.pending:
                     break
             else:
                 is_open = False

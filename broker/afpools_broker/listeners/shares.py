@@ -261,6 +261,16 @@ class Shares:
             limits.requests_per_second_per_credential, now
         )
 
+    def may_ask_now(self, client: Client) -> bool:
+        """As `may_ask`, for whoever has not used up what was there the last time that somebody looked. False counts
+        nothing, and says nothing either: see `wait`."""
+        mine, of_all = client._asked, client._credential.asked
+        if mine._tokens < 1.0 or of_all._tokens < 1.0:
+            return False
+        mine._tokens -= 1.0
+        of_all._tokens -= 1.0
+        return True
+
     def owe(self, client: Client, requests: float) -> None:
         """Counts work that was done for a client already, as so many requests."""
         client._asked.owe(requests)
