@@ -21,7 +21,6 @@ import threading
 
 from ..credentials import Peer
 from ..memory import give_back
-from ..operations import Sender
 from ..peer_log import network_of
 from . import Listener, Shared, address_text
 from .encrypted import Encrypted

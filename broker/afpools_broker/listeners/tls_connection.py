@@ -18,7 +18,8 @@ from afpools import zmtp
 
 from ..config import LimitsSection
 from ..credentials import CredentialRefused, Peer, TlsPeer
-from ..service import Later, Sender
+from ..operations import Sender
+from ..service import Later
 from .encrypted import Encrypted
 from .shares import Client, Full
 
