@@ -22,12 +22,12 @@ from afpools_tools.manager.serving import Serving, listen
 
 
 def token_in(address: str) -> str:
-    """What an address of the manager's has after its #."""
+    """What an address of the Pool Manager's has after its #."""
     return urlsplit(address).fragment.removeprefix("token=")
 
 
 class Answer(NamedTuple):
-    """Of the manager."""
+    """Of the Pool Manager."""
 
     status: int
     headers: dict[str, str]
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 class Manager:
-    """A running manager, and the secret once it has let us in.
+    """A running Pool Manager, and the secret once it has let us in.
 
     Args:
         new_address: makes one more of the addresses that it prints.
@@ -120,7 +120,7 @@ class Manager:
 
 @contextmanager
 def running(profile: Path, port: int | None = 0) -> Iterator[Manager]:
-    """A manager with a profile, in a thread of this process. `port`: as `--port`, None for without."""
+    """A Pool Manager with a profile, in a thread of this process. `port`: as `--port`, None for without."""
     with listen(port) as listening:
         answering = threading.Event()
         serving = Serving(Profile.load(str(profile)), listening, answering.set)
@@ -155,7 +155,7 @@ def start(place: Studio) -> Iterator[Callable[..., Manager]]:
 
 @pytest.fixture
 def manager(start: Callable[..., Manager]) -> Manager:
-    """A manager that has let us in, with a manager's profile."""
+    """A Pool Manager that has let us in, with a manager profile."""
     made = start()
     made.log_in()
     return made

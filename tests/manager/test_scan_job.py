@@ -1,4 +1,4 @@
-"""The one scan that a manager runs at a time; of loopback only."""
+"""The one scan that a Pool Manager runs at a time; of loopback only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may use the running manager, and who may not."""
+"""Who may use the running Pool Manager, and who may not."""
 
 from __future__ import annotations
 

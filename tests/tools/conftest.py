@@ -16,6 +16,9 @@ from afpools_broker.protocol import Role
 from afpools_tools import cli
 from afpools_tools.setup import make_state
 
+BLENDER_45 = ".config/blender/4.5/extensions/user_default"
+BLENDER_34 = ".config/blender/3.4/scripts/addons"
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Studio]:
@@ -53,7 +56,7 @@ def afpools(
 
 @pytest.fixture
 def manager(place: Studio, afpools: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """`afpools` with a manager's profile."""
+    """`afpools` with a manager profile."""
     monkeypatch.setenv("AFPOOLS_PROFILE", str(place.profile("anna", Role.MANAGER)))
     return afpools
 
@@ -77,3 +80,15 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "etc" / "broker.toml"
     file.write_text(file.read_text().replace("port = 1024", "port = 0").replace("port = 1025", "port = 0"))
     return file
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A user who has started two Blenders, and one that is too old."""
+    for version in ("4.5", "3.4", "2.79"):
+        (tmp_path / ".config/blender" / version).mkdir(parents=True)
+    return tmp_path
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

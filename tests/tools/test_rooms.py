@@ -1,4 +1,4 @@
-"""The libraries of `tools/` do not know the command line: what imports what, read from the sources."""
+"""The rooms of `tools/`: what imports what, read from the sources, and where the tests are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import afpools_tools
 PACKAGE = Path(afpools_tools.__file__).parent
 # The console script, which knows where each command is.
 PROGRAM = "cli"
+
+TESTS = Path(__file__).parents[1]
+# A class without a body.
+WITHOUT_TESTS = {"errors"}
 
 
 def modules() -> dict[str, Path]:
@@ -38,6 +42,18 @@ def imports(name: str, path: Path) -> Iterator[str]:
 
 def is_below(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def place_of_tests(name: str) -> Path:
+    """Where the tests of a module are: tests/ mirrors the packages, and the Pool Manager has a room of its own."""
+    room = TESTS if is_below(name, "manager") else TESTS / "tools"
+    *folders, module = name.split(".")
+    return room.joinpath(*folders, f"test_{module}.py")
+
+
+def test_whoever_opens_a_module_finds_its_tests_by_name() -> None:
+    names = [name for name, path in modules().items() if path.name != "__init__.py" and name not in WITHOUT_TESTS]
+    assert [name for name in names if not place_of_tests(name).exists()] == []
 
 
 def test_no_library_knows_the_command_line() -> None:

@@ -131,7 +131,7 @@ def replace_host(
     """Takes a host out of all its pools, one after the other, and puts another in.
 
     Args:
-        client: of a manager.
+        client: with a manager profile.
         host: the host, with its pools.
         by: the other one's name; None for none.
         known: as for `entered_as`.

@@ -16,7 +16,6 @@ from afpools_broker.broker import Broker
 from afpools_broker.config import load
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.network.addresses import own_names
-from afpools_tools.setup import Answers, render
 
 HERE = ("--yes", "--address", "127.0.0.1")
 
@@ -76,20 +75,6 @@ def test_files_are_for_their_owner_only(init, folder):
     init()
     assert stat.S_IMODE((folder / "broker.toml").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_every_setting_stands_in_the_file_the_defaults_commented_out(tmp_path):
-    file = tmp_path / "broker.toml"
-    file.write_text(render(Answers()))
-    defaults = load(file, {})
-    file.write_text("".join(line.removeprefix("#") if " = " in line else line for line in file.open()))
-    text = file.read_text().replace('password_file = "store-password"', 'password_file = ""')
-    file.write_text(text)
-    assert load(file, {}) == defaults
-    for section in ("broker", "curve", "tls", "store", "farm", "live", "credentials", "limits"):
-        assert f"[{section}]" in text
-        for key in getattr(defaults, section).__struct_fields__:
-            assert f"{key} = " in text
 
 
 @pytest.mark.parametrize(("flags", "enabled"), [((), True), (("--live",), True), (("--no-live",), False)])

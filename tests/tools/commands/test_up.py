@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from tests.command import AFPOOLS, Result, environment, run, running, terminal
 
-from afpools_broker.config import load
-from afpools_tools.credentials.authority import Authority
 from afpools_tools.setup import make_state
 
 heavy = pytest.mark.heavy
@@ -191,22 +189,6 @@ def test_a_file_in_the_folder_s_place_is_a_usage_error(selftest, state):
 # --- the folder -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_made_is_for_its_owner_only(state):
-    assert make_state(state)
-    assert mode(state) == 0o700
-    assert mode(state / "broker.toml") == 0o600
-    assert mode(state / "certs" / "profiles" / "manager" / "client.pem") == 0o600
-
-
-def test_a_hand_edited_broker_toml_is_never_rewritten(state):
-    make_state(state)
-    file = state / "broker.toml"
-    edited = file.read_text().replace('#log_level = "info"', 'log_level = "debug"  # mine')
-    file.write_text(edited)
-    assert not make_state(state, farm="afserver", curve_port=1024, tls_port=1025)
-    assert file.read_text() == edited
-
-
 @heavy
 def test_options_that_are_given_later_count_for_that_run(tmp_path, state):
     make_state(state)
@@ -217,26 +199,3 @@ def test_options_that_are_given_later_count_for_that_run(tmp_path, state):
         health = run("health", "--json", "--profile", state / "certs/profiles/reader", env=environment(tmp_path))
         assert json.loads(health.out)["farm"]["server"] == "127.0.0.1:1"
     assert (state / "broker.toml").read_text() == before
-
-
-def test_options_of_the_first_time_are_kept(state):
-    make_state(state, farm="afserver:51001", tls_port=1025)
-    settings = load(state / "broker.toml", {})
-    assert (settings.farm_address, settings.tls.port, settings.tls.address) == (("afserver", 51001), 1025, "127.0.0.1")
-
-
-def test_a_profile_that_was_deleted_is_made_again_and_the_old_one_revoked(state):
-    make_state(state)
-    profile = state / "certs" / "profiles" / "manager"
-    profile.rename(state / "elsewhere")
-    make_state(state)
-    assert (profile / "client.pem").exists()
-    authority = Authority.open(state / "certs")
-    assert len(authority.crl.read()[authority.signer.id].revoked) == 1
-
-
-def test_what_is_there_is_left_alone(state):
-    make_state(state)
-    before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
-    make_state(state)
-    assert {path: path.read_bytes() for path in state.rglob("*") if path.is_file()} == before

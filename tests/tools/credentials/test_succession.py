@@ -21,6 +21,8 @@ from afpools_tools.credentials import inspection, succession
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.credentials.files import AuthorityError
 
+from .conftest import contents
+
 
 def client(place: Studio, folder: Path) -> Client:
     point(folder, tls=place.tls_port, curve=place.curve_port)
@@ -158,10 +160,6 @@ def authority(tmp_path: Path) -> Authority:
     made.issue_broker("broker", ["localhost"])
     made.issue_profile("anna", Role.READER)
     return made
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 def test_the_first_one_s_key_is_kept_for_revoking_and_for_its_owner_only(authority):

@@ -1,4 +1,4 @@
-"""The one scan that a manager runs at a time, in a thread of its own.
+"""The one scan that a Pool Manager runs at a time, in a thread of its own.
 
 Strategy: pages start it, ask how far it is, and cancel it; none of them owns it, so that it continues when a page is
 reloaded. What it found is kept in the same file as `afpools scan` keeps it in.
@@ -96,7 +96,7 @@ class ScanJob:
             found["expected_seconds"] = self._scanner.expected_seconds
             result = self._scanner.result()
         elif self._unkept is not None:
-            found["warning"] = "This result could not be written to its file, and is gone when the manager ends."
+            found["warning"] = "This result could not be written to its file, and is gone when the Pool Manager ends."
             result = self._unkept
         else:
             try:

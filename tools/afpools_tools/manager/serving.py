@@ -154,7 +154,7 @@ def _listen_at(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        # Here and now: until then Linux would let a second manager have the same port.
+        # Here and now: until then Linux would let a second Pool Manager have the same port.
         listening.listen()
     except OSError:
         listening.close()

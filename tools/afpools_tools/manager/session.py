@@ -1,7 +1,7 @@
-"""Who may use the running manager.
+"""Who may use the running Pool Manager.
 
 Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. It has not been at our
-address before us, because that is a new one each time (command.py). Nothing that a browser sends by itself is a
+address before us, because that is a new one each time (serving.py). Nothing that a browser sends by itself is a
 credential: browsers send a cookie to every port of an address, and another port may belong to somebody else's web
 server. The secret goes in a header that only the script of our own page sets. The page gets it in exchange for a token
 that works once, and the token comes after the # of the address, which browsers keep to themselves.
@@ -61,7 +61,7 @@ class TokenRefused(Exception):
 
 
 class Session:
-    """The tokens that a running manager has given out, and the secrets in exchange. May be shared by threads.
+    """The tokens that a running Pool Manager has given out, and the secrets in exchange. May be shared by threads.
 
     Only digests are kept: looking one up takes as long for a good guess as for a bad one.
 
@@ -162,7 +162,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
                 # Names of hosts and pools do not belong into a cache on disk; our own modules are asked for anew, so
-                # that an updated manager does not run yesterday's page.
+                # that an updated Pool Manager does not run yesterday's page.
                 static = scope["path"].startswith("/static/")
                 headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
             await send(message)

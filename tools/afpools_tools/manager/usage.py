@@ -1,4 +1,4 @@
-"""How busy each pool is, and was: counted from the hosts' states, kept in memory while the manager runs.
+"""How busy each pool is, and was: counted from the hosts' states, kept in memory while the Pool Manager runs.
 
 Strategy: one sample is one flat array of numbers, and samples are in a ring of fixed size: 200 pools take 7 MB after
 twelve hours, and no more after a week.

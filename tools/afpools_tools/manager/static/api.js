@@ -16,7 +16,7 @@ function onTheWay(error) {
   return new ApiError("manager_gone", "The Pool Manager does not answer. Is `afpools manager` still running?");
 }
 
-/** The manager's answer to a request, once its headers are there. `parts`: of the request, besides the secret. */
+/** The Pool Manager's answer to a request, once its headers are there. `parts`: of the request, besides the secret. */
 export async function ask(path, { headers = {}, ...parts } = {}) {
   const answer = await fetch(`/api/${path}`, {
     ...parts,

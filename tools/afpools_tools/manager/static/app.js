@@ -121,7 +121,7 @@ const CLOSED = {
     it again. Then ${terminal()}</p>`],
 };
 
-/** In place of everything else, when the manager does not answer this tab. */
+/** In place of everything else, when the Pool Manager does not answer this tab. */
 function Closed({ code, message }) {
   const other = () => ["The Pool Manager cannot be opened", html`<p>${message}</p><p>To try again, ${terminal()}</p>`];
   const [title, words] = (CLOSED[code] ?? other)();

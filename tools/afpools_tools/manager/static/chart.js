@@ -52,7 +52,7 @@ export function UsageChart({ series, hosts, label, axis = true }) {
     }
     return { first, last, x, top, paths };
   }, [series, hosts]);
-  if (!drawn) return html`<p class="muted">Nothing has been counted yet: the manager counts every 15 seconds while it runs.</p>`;
+  if (!drawn) return html`<p class="muted">Nothing has been counted yet: the Pool Manager counts every 15 seconds while it runs.</p>`;
   const { first, last, x, top, paths } = drawn;
   const point = (event) => {
     const box = event.currentTarget.getBoundingClientRect();

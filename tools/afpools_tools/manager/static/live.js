@@ -5,7 +5,7 @@ import { batch } from "./html.js";
 import { ask } from "./api.js";
 import { apply, closed, connected } from "./store.js";
 
-// Milliseconds. The manager sends something every fifteen seconds; a laptop that slept may never be told that the
+// Milliseconds. The Pool Manager sends something every fifteen seconds; a laptop that slept may never be told that the
 // connection is gone.
 const SILENCE = 40_000;
 const [SHORTEST, LONGEST] = [500, 8_000]; // between two attempts

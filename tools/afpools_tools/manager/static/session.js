@@ -1,5 +1,5 @@
-// The secret that this tab shows to the manager. Imports nothing, so that it runs before anything else: the token is out
-// of the address before a page is drawn.
+// The secret that this tab shows to the Pool Manager. Imports nothing, so that it runs before anything else: the token
+// is out of the address before a page is drawn.
 //
 // The secret is in the tab's session storage: it survives a reload, tabs that this one opens get a copy, and no other
 // site or port can read it. No browser sends it by itself; api.js puts it into a header.

@@ -12,7 +12,7 @@ export const hosts = signal([]);
 
 export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
 
-/** The stream from the manager itself; without it, what is shown is old whatever `status` says. */
+/** The stream from the Pool Manager itself; without it, what is shown is old whatever `status` says. */
 export const connected = signal(true);
 
 /** Why this tab may ask for nothing, where that is so: code and message. */

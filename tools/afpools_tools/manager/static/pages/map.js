@@ -218,7 +218,7 @@ function UsagePage() {
     <div class="filters">
       <${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search (press /)" />
       <span class="legend"><i class="busy"></i>Busy <i class="free"></i>Free <i class="blocked"></i>Nimby, paused, sick</span>
-      <span class="muted">Up to twelve hours, counted while the manager runs.</span>
+      <span class="muted">Up to twelve hours, counted while the Pool Manager runs.</span>
     </div>
     <div class="scroll charts">
       <${Pending} value=${value} error=${error}>Loading the use of every pool…</${Pending}>
