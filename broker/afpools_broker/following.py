@@ -21,6 +21,9 @@ log = logging.getLogger("afpools.store")
 # Somebody who reads a large database for the first time wants to know that it goes on.
 _PROGRESS_SECONDS = 5.0
 
+# A store that went away while everything was read for the first time is asked for the next piece this often.
+_RETRY_SECONDS = 0.5
+
 # Between two pieces, others get their turn: a lock alone would go to the same thread again.
 _TURN_SECONDS = 0.001
 
@@ -48,12 +51,14 @@ class Following:
         """How far the first reading of everything has come, a sentence; empty when there is nothing to say."""
 
     def read_all(self, stop: threading.Event) -> None:
-        """Reads everything; gives up when `stop` is set.
+        """Reads everything; gives up when `stop` is set. The first time, it waits for a store that goes away meanwhile,
+        and keeps what it has read: without that there is nothing to answer from.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
         begun = said = time.monotonic()
+        trouble = ""
         rows: dict[Key, Row] = {}
         pieces = self._store.scan()
         try:
@@ -68,6 +73,18 @@ class Following:
                     rows |= piece.rows
                     for key in piece.rows:
                         self._read_since.pop(key, None)
+                if piece.trouble is not None:
+                    if self._picture is not None:
+                        raise piece.trouble
+                    if str(piece.trouble) != trouble:
+                        trouble = str(piece.trouble)
+                        log.error("%s %d of %d pools have been read so far.", trouble, piece.done, piece.total)
+                    self.progress = f"{piece.done:,} of {piece.total:,} pools have been read so far. {trouble}"
+                    stop.wait(_RETRY_SECONDS)
+                    continue
+                if trouble:
+                    trouble = ""
+                    log.info("The store (%s) answers again; what had been read is kept.", self._store.kind)
                 if self._picture is None:
                     self.progress = f"{piece.done:,} of {piece.total:,} pools have been read so far."
                 if time.monotonic() >= said + _PROGRESS_SECONDS:

@@ -205,7 +205,7 @@ class Health:
 
     def _store_health(self) -> protocol.StoreHealth:
         trouble = self._keeper.trouble
-        problems = [trouble] if trouble else []
+        problems = [self._keeper.progress or trouble] if trouble else []
         latency, written = None, None
         if not trouble:
             # Both at once: a store that hangs must not take the time of two.

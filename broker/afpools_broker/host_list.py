@@ -144,7 +144,8 @@ class HostList:
         names = frozenset(self._names[at:end])
         pools_of: dict[str, list[str]] = {}
         for pool in sorted(members, key=str.casefold):
-            for host in members[pool] & names:
+            its = members[pool]
+            for host in names.intersection(its) if len(its) < len(names) else its & names:
                 pools_of.setdefault(host, []).append(pool)
         renders = self._farm.renders if self._farm else ()
         return _Block(at, end, pools_of, {render.name: render for render in renders if render.name in names})

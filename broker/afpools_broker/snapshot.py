@@ -169,11 +169,16 @@ class SnapshotKeeper:
             RequestRefused: `store_unavailable`: this broker has not seen its store since it started.
         """
         if self._snapshot is None:
-            why = self._following.progress or self.trouble
+            why = self.progress or self.trouble
             raise RequestRefused(
                 Code.STORE_UNAVAILABLE, f"This broker does not know the pools yet: {why} Try again shortly."
             )
         return self._snapshot
+
+    @property
+    def progress(self) -> str:
+        """How far the first reading of the store has come, a sentence; empty when there is nothing to say."""
+        return self._following.progress
 
     @property
     def is_loaded(self) -> bool:

@@ -9,7 +9,7 @@ it first.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from typing import NamedTuple
 
@@ -165,7 +165,7 @@ class Tally:
     def __init__(
         self,
         pools: Mapping[str, Pool],
-        members: Mapping[str, frozenset[str]],
+        members: Mapping[str, Set[str]],
         renders: frozenset[str],
         online: frozenset[str],
         last: Tally | None = None,
@@ -233,7 +233,7 @@ class Tally:
         """The same, if it has been made already."""
         return self._listing
 
-    def without_renders(self, yet_to_come: frozenset[str] = frozenset()) -> list[str]:
+    def without_renders(self, yet_to_come: Set[str] = frozenset()) -> list[str]:
         """The pools that have hosts, and no render among them, sorted by name.
 
         Args:
@@ -246,6 +246,6 @@ class Tally:
         )
 
 
-def _in_common(members: frozenset[str], renders: frozenset[str]) -> int:
+def _in_common(members: Set[str], renders: frozenset[str]) -> int:
     # Most members are renders, and most of those online: to collect the few others takes half the time.
-    return len(members) - len(members - renders)
+    return len(members) - len([host for host in members if host not in renders])

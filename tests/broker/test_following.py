@@ -26,6 +26,7 @@ class Shelf:
     rows: dict[Key, Row] = field(default_factory=dict)
     reads: list[set[Key]] = field(default_factory=list)
     fails: bool = False
+    away: set[int] = field(default_factory=set)  # before these pieces
 
     def put(self, key: bytes, name: str, *hosts: str, change: str = "") -> None:
         self.rows[key] = Row(Pool(name, hosts), (), change)
@@ -34,6 +35,8 @@ class Shelf:
         keys = list(self.rows)
         yield Piece({}, 0, len(keys))
         for done, key in enumerate(keys, 1):
+            while done in self.away:
+                yield Piece({}, done - 1, len(keys), StoreUnavailable("It has gone away."))
             there = {key: self.rows[key]} if key in self.rows else {}
             yield Piece(there, done, len(keys))
 
@@ -77,6 +80,39 @@ def test_one_change_reads_one_pool() -> None:
     assert shelf.reads == [{b"7"}]
     assert shown[-1].pools["pool-7"].hosts == ("a", "b")
     assert shown[-1].pools["pool-1"] is untouched
+
+
+def test_a_first_reading_goes_on_where_the_store_went_away(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf(away={3})
+    for number in range(4):
+        shelf.put(b"%d" % number, f"pool-{number}")
+    shown: list[Contents] = []
+    following = Following(cast(PoolStore, shelf), shown.append)
+    said: list[str] = []
+
+    class ComesBack(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            said.append(following.progress)
+            if len(said) == 2:
+                shelf.away.clear()
+            return False
+
+    following.read_all(ComesBack())
+    assert said == ["2 of 4 pools have been read so far. It has gone away."] * 2
+    assert [set(contents.pools) for contents in shown] == [{f"pool-{number}" for number in range(4)}]
+    assert caplog.text.count("It has gone away.") == 1
+    assert following.progress == ""
+
+
+def test_a_reading_of_what_is_known_already_does_not_wait_for_the_store() -> None:
+    shelf = Shelf()
+    for number in range(4):
+        shelf.put(b"%d" % number, f"pool-{number}")
+    following, shown = follow(shelf)
+    shelf.away.add(3)
+    with pytest.raises(StoreUnavailable, match="gone away"):
+        following.read_all(threading.Event())
+    assert len(shown) == 1
 
 
 def test_what_was_read_since_the_change_is_not_read_again() -> None:

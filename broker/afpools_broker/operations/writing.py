@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 from msgspec import Meta
@@ -273,7 +273,7 @@ def _register_leavers(parts: Parts, change: Change, entry: Entry) -> None:
         ) from None
 
 
-def _register_hosts(parts: Parts, change: Change, hosts: frozenset[str]) -> None:
+def _register_hosts(parts: Parts, change: Change, hosts: Collection[str]) -> None:
     """Registers hosts, as the farm spells them; `change` is the one that makes it necessary."""
     from .hosts import HostsRegister  # which is a write itself
 

@@ -207,9 +207,13 @@ class MongoStore:
         ids = [document["_id"] for document in found]
         yield Piece(registered, 0, len(ids))
         done = 0
-        for rows, read in self._read_in_pieces(ids):
-            done += read
-            yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
+        while done < len(ids):
+            try:
+                for rows, read in self._read_in_pieces(ids, done):
+                    done += read
+                    yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
+            except StoreUnavailable as error:
+                yield Piece({}, done, len(ids), error)
 
     def read(self, keys: abc.Collection[Key], names: abc.Collection[str] = ()) -> dict[Key, Row]:
         found: dict[Key, Row | None] = {}
@@ -266,14 +270,13 @@ class MongoStore:
             return {}, query
         return rows, {"_id": {"$in": odd}} if odd else None
 
-    def _read_in_pieces(self, ids: Sequence[object]) -> Iterator[tuple[dict[Key, Row | None], int]]:
-        """The pools of these documents, as many at a time as the server gives well within the timeout; and of how
-        many documents each piece is.
+    def _read_in_pieces(self, ids: Sequence[object], done: int = 0) -> Iterator[tuple[dict[Key, Row | None], int]]:
+        """The pools of these documents, but for the first `done`: as many at a time as the server gives well within the
+        timeout. And of how many documents each piece is.
 
         Raises:
             StoreUnavailable: the server does not answer, or takes too long for a single document.
         """
-        done = 0
         while done < len(ids):
             some = ids[done : done + self._piece]
             start = time.monotonic()

@@ -42,11 +42,14 @@ class Piece:
         rows: what was read; a key that is not in any piece is not there.
         done: how many keys have been read so far.
         total: how many there are.
+        trouble: why nothing more could be read for now. Whoever asks for the next piece gets what would have been in
+            this one.
     """
 
     rows: Mapping[Key, Row]
     done: int
     total: int
+    trouble: Exception | None = None
 
 
 class Picture:
@@ -165,8 +168,14 @@ class Picture:
 
 
 def gathered(pieces: Iterable[Piece]) -> Contents:
-    """What follows from everything a store holds."""
+    """What follows from everything a store holds.
+
+    Raises:
+        Exception: the trouble of a piece.
+    """
     rows: dict[Key, Row] = {}
     for piece in pieces:
+        if piece.trouble is not None:
+            raise piece.trouble
         rows |= piece.rows
     return Picture(rows).contents

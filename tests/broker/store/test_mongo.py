@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import secrets
 import threading
 import time
@@ -836,6 +837,49 @@ def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
+def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been read is not read again, whether the server only hung or was started anew."""
+    monkeypatch.setattr(mongo, "_FIRST_PIECE", 1)
+    monkeypatch.setattr(mongo, "_LARGEST_PIECE", 1)
+    with single_server(tmp_path) as server:
+        uri = with_database(server.uri, "afpools")
+        with pymongo.MongoClient[dict[str, Any]](uri) as client:
+            client.afpools.pools.insert_many([old(f"pool-{number}", "pc-01") for number in range(6)])
+        store = MongoStore(uri, timeout=0.5)
+        keeper = SnapshotKeeper(store, by_hand=False)
+        read: list[int] = []
+        read_pools = store._read_pools
+
+        def one(query: Any) -> Any:
+            if len(read) == 2 and not went[0].is_set():
+                server.pause()
+                went[0].set()
+            if len(read) == 4 and not went[1].is_set():
+                server.kill()
+                went[1].set()
+            rows = read_pools(query)
+            read.append(len(rows))
+            return rows
+
+        went = threading.Event(), threading.Event()
+        monkeypatch.setattr(store, "_read_pools", one)
+        keeper.start(wait=0)
+        assert went[0].wait(PATIENT)
+        # What it was asked as the signal came, it may still have answered.
+        wait_until(lambda: re.match("[23] of 6 pools have been read so far. MongoDB at", keeper.progress) is not None)
+        with pytest.raises(RequestRefused, match=r"does not know the pools yet: [23] of 6 pools"):
+            _ = keeper.current
+        server.resume()
+        assert went[1].wait(PATIENT)
+        wait_until(lambda: keeper.progress.startswith("4 of 6 pools have been read so far. MongoDB at"))
+        server.start()
+        wait_until(lambda: keeper.is_loaded)
+        assert len(keeper.current.contents.pools) == 6
+        assert read[:6] == [1] * 6
+        keeper.stop(wait=PATIENT)
+        store.close()
+
+
 def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path: Path) -> None:
     need_mongod()
     with single_server(tmp_path, "--auth") as server:
