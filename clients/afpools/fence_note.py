@@ -7,9 +7,9 @@ else is in `custom_data` stays there. The broker uses this module too, so that b
 
 from __future__ import annotations
 
-import hashlib
 import json
 
+from .process import importing
 from .records import Record
 
 TYPE_CHECKING = False
@@ -46,6 +46,9 @@ def fingerprint(mask: str, mask_type: str) -> str:
         mask: a job's `hosts_mask_exclude`.
         mask_type: its `hosts_mask_type`; empty where none was set.
     """
+    # Not at the top: it loads a second part of OpenSSL, which a list of pools does not need.
+    with importing:
+        import hashlib
     return hashlib.sha256(f"{mask_type} {mask}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

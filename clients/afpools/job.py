@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     # The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
     _Applied = Tuple[_Data, _Data, _Data]
 
-# Where afserver cuts a mask of the type `find` into beginnings of names.
-_SEPARATORS = re.compile(r"[|;,: ]")
+# Where afserver cuts a mask of the type `find` into beginnings of names. These are compiled when a job is sent, not while
+# the host application starts.
+_SEPARATORS = r"[|;,: ]"
 # A single dot is common in names; no name has two beside each other, and none ends in one.
-_SPECIAL_IN_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)")
+_SPECIAL_IN_REGEX = r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)"
 
 MAX_MASK_BYTES = 64 * 1024
 """How long a mask may be that is sent with an `af.Job`: what afserver takes, and can still read quickly."""
@@ -93,7 +94,7 @@ def apply_pool(
         mask = client.exclude_mask(
             pool,
             accept=("regex",) if own_type == "regex" else accept,
-            exclude=own_exclude if _SEPARATORS.sub("", own_exclude) else "",
+            exclude=own_exclude if re.sub(_SEPARATORS, "", own_exclude) else "",
             exclude_type=own_type or "either",
             user=user,
             future_hosts=future_hosts,
@@ -236,7 +237,7 @@ class _Rewrite:
         Raises:
             AfpoolsError: it looks like a regex, on a job that the farm reads as `find`.
         """
-        if not self._own_type and _SPECIAL_IN_REGEX.search(mask):
+        if not self._own_type and re.search(_SPECIAL_IN_REGEX, mask):
             if self._untyped_as == "either":
                 # As find it would mean no host at all, so nobody meant that.
                 return mask
@@ -245,7 +246,7 @@ class _Rewrite:
                 "Beside a pool, write beginnings of names (pc-0|pc-11), or set the job's hosts_mask_type, or leave it "
                 "empty."
             )
-        parts = [part for part in _SEPARATORS.split(mask) if part]
+        parts = [part for part in re.split(_SEPARATORS, mask) if part]
         return "(?:{}).*".format("|".join(re.sub(r"[^\w-]", _literally, part) for part in parts)) if parts else mask
 
     def _farm_reads(self) -> str:

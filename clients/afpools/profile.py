@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:/?#@\[\]]+)):([0-9]{1,5})/?")
 
 # Z85 writes 32 bytes, a CURVE key, in 40 characters (ZeroMQ RFC 32).
-_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_Z85_KEY = r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}"
 
 _ASK = "Ask whoever runs the broker for a profile (`afpools certs profile`)."
 
@@ -211,7 +211,7 @@ def _read_endpoints(path: str, described: Dict[str, Any]) -> Tuple[Endpoint, ...
         except ProfileError as error:
             wrong(str(error))
         key = endpoint.server_key
-        if scheme == "curve" and not (isinstance(key, str) and _Z85_KEY.fullmatch(key)):
+        if scheme == "curve" and not (isinstance(key, str) and re.fullmatch(_Z85_KEY, key)):
             wrong(f'"server_key" must be the broker\'s CURVE key, 40 characters of Z85, not {key!r}.')
         endpoints.append(endpoint)
     return tuple(endpoints)
