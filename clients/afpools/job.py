@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     # The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
     _Applied = Tuple[_Data, _Data, _Data]
 
-# Where afserver cuts a mask of the type `find` into beginnings of names. These are compiled when a job is sent, not while
-# the host application starts.
+# Where afserver cuts a mask of the type `find` into beginnings of names. These are compiled when a job is sent, not
+# while the host application starts.
 _SEPARATORS = r"[|;,: ]"
 # A single dot is common in names; no name has two beside each other, and none ends in one.
 _SPECIAL_IN_REGEX = r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)"

@@ -2,8 +2,9 @@
 
 A plug-in is imported while an artist waits for a program to open. What plug-ins import for their first list of pools
 (`job`, `pool_menu`, and `transport` with ssl) takes 28 ms of CPU, and 36 with `typing` and our classes made by it (on a
-busy machine, 40 rounds in turns): it compiles each annotation, which here only people and the type checker read. For the type checker `Record` is NamedTuple itself, and `tests` hold
-the one against the other. No other module of this package imports `typing` either when it runs.
+busy machine, 40 rounds in turns): it compiles each annotation, which here only people and the type checker read. For
+the type checker `Record` is NamedTuple itself, and `tests` hold the one against the other. No other module of this
+package imports `typing` either when it runs.
 """
 
 from __future__ import annotations
