@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections import deque
@@ -140,6 +141,7 @@ class WorkingAfServer:
         self._monitors: dict[int, _Monitor] = {}
         self._queue: deque[tuple[Json, threading.Event, list[Json]]] = deque()
         self._serial = self._round = 0
+        self._busy: set[int] = set()  # numbers of jobs that may have running tasks
         self._renders: dict[str, Json] = {}
         self._stop = threading.Event()
         pattern = recording("renders_get")["answer"]["renders"][1]
@@ -322,7 +324,8 @@ class WorkingAfServer:
         tasks = [
             {"job_id": number, "block_num": block, "task_num": task_number, "job_name": job.shown["name"]}
             | {"user_name": job.shown["user_name"], "time_start": 1}
-            for number, job in self.jobs.items()
+            for number in sorted(self._busy & self.jobs.keys())
+            for job in (self.jobs[number],)
             for block, task_number, task in job.running()
             if task.host == render["name"]
         ]
@@ -482,8 +485,8 @@ class WorkingAfServer:
         self._remember(job)
 
     def _solve(self) -> None:
-        for number, job in self.jobs.items():
-            for _, _, task in job.running():
+        for number in sorted(self._busy & self.jobs.keys()):
+            for _, _, task in self.jobs[number].running():
                 if self._round >= task.ends:
                     task.state = "DON"
                 self._event("jobs_change", number)
@@ -491,13 +494,17 @@ class WorkingAfServer:
         for name, render in self._renders.items():
             if "ONL" in render["state"] and "N" not in render["state"].replace("ONL", ""):
                 free[name] = self.tasks_per_render
-        for job in self.jobs.values():
-            for _, _, task in job.running():
+        for number in self._busy & self.jobs.keys():
+            for _, _, task in self.jobs[number].running():
                 if task.host in free:
                     free[task.host] -= 1
         for number, job in self.jobs.items():
             if number != 1 and not job.offline:
                 self._start(job, free)
+                if any(job.running()):
+                    self._busy.add(number)
+                else:
+                    self._busy.discard(number)
 
     def _start(self, job: _Job, free: dict[str, int]) -> None:
         for block, tasks in enumerate(job.tasks):
@@ -532,6 +539,14 @@ def _now() -> str:
     return time.strftime("%a %d %b %H:%M.%S")
 
 
+def main() -> None:
+    """A server of its own, with the timing of a real one: says its port, and stops when its input ends."""
+    server = WorkingAfServer(tuple(sys.argv[1:]), round_seconds=1.0, costs=Costs())
+    print(server.address[1], flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
 @contextmanager
 def working_afserver(*renders: str, **how: Any) -> Iterator[WorkingAfServer]:
     server = WorkingAfServer(renders or ("pc-01", "pc-02", "pc-03"), **how)
@@ -539,3 +554,7 @@ def working_afserver(*renders: str, **how: Any) -> Iterator[WorkingAfServer]:
         yield server
     finally:
         server.stop()
+
+
+if __name__ == "__main__":
+    main()
