@@ -1,0 +1,223 @@
+"""What people see of the jobs on the farm: which hosts each may use, how its fence stands, when it moved and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ..protocol import Result
+from ..snapshot import Snapshot
+from .intent import intent_of
+from .jobs import SYSTEM_JOB, Job
+from .keeper import View
+from .plan import Fence, allowed, keeps_out
+from .tasks import Task
+
+_EXCLUDE_SHOWN = 200
+
+State = Literal["running", "ready", "waiting", "paused", "error", "done"]
+
+
+class HostTasks(Result):
+    """Tasks of one job on one host."""
+
+    name: str
+    tasks: int
+    outside: Annotated[bool, Meta(description="the job's fence excludes the host: these tasks started before it moved")]
+
+
+class Spill(Result):
+    """A second pool, for a job that waits too long."""
+
+    pool: str
+    after: Annotated[int, Meta(description="seconds without a running task until the job may use that pool too")]
+    since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
+
+
+class JobSummary(Result):
+    """One job that names a pool."""
+
+    id: int
+    serial: Annotated[int, Meta(description="ids are used again, serials never")]
+    name: str
+    user: str
+    pool: Annotated[str, Meta(description="what its pool is called now")]
+    state: State
+    ready: Annotated[int, Meta(description="tasks that wait")]
+    running: Annotated[int, Meta(description="tasks that run")]
+    done: Annotated[int, Meta(description="tasks that are done")]
+    tasks: Annotated[int, Meta(description="tasks in all")]
+    online: Annotated[int | None, Meta(description="hosts that it may use and that are online; null if not known")]
+    renders: Annotated[int | None, Meta(description="hosts that it may use, online or not; null if not known")]
+    hosts: Annotated[list[HostTasks], Meta(description="where it runs now")]
+    outside: Annotated[int, Meta(description="tasks that run on hosts outside its fence")]
+    fence: Annotated[
+        Fence,
+        Meta(
+            description="`current`; `behind`: it moves within seconds; `kept`: it keeps its last fence; `changed`: a "
+            "person changed it, and it is left alone; `unmarked`: the same, sent by an earlier plug-in; `refused`: "
+            "afserver does not make the change"
+        ),
+    ]
+    why: Annotated[str, Meta(description="a sentence; empty for `current`")]
+    moved: Annotated[str | None, Meta(description="when its fence was moved last, ISO 8601; null if never")]
+    by: Annotated[str, Meta(description="the change that made this necessary; empty if it never moved")]
+    spill: Spill | None = None
+
+
+class OtherJob(Result):
+    """One job that names no pool."""
+
+    id: int
+    serial: int
+    name: str
+    user: str
+    state: State
+    ready: int
+    running: int
+    done: int
+    tasks: int
+    online: int | None
+    renders: int | None
+    hosts: list[HostTasks]
+    exclude: Annotated[str, Meta(description="the exclude mask that it has, at most 200 characters of it")]
+
+
+class Hosts:
+    """The farm's renders, and which of them a job may use. What many jobs share is worked out once.
+
+    Args:
+        snapshot: has the farm.
+        can_count: the list of renders is true enough to say how many.
+    """
+
+    def __init__(self, snapshot: Snapshot, *, can_count: bool = True) -> None:
+        farm = snapshot.farm
+        self.names: list[str] = sorted({render.name for render in farm.renders}) if farm else []
+        self.online: frozenset[str] = farm.online if farm else frozenset()
+        self._can_count = can_count and farm is not None
+        self._allowed: dict[object, list[str]] = {}
+
+    def of(self, job: Job) -> list[str]:
+        """The renders that a job may use, sorted."""
+        blocks = tuple((block.hosts_mask, block.hosts_mask_exclude) for block in job.blocks)
+        key = (job.hosts_mask_exclude, job.hosts_mask_type, job.hosts_mask, blocks)
+        if key not in self._allowed:
+            self._allowed[key] = allowed(job, self.names)
+        return self._allowed[key]
+
+    def count(self, hosts: Sequence[str]) -> tuple[int | None, int | None]:
+        """How many of these hosts are online, and how many there are. While no render of the whole farm is online, as
+        right after a restart of afserver, that says nothing."""
+        if not self._can_count:
+            return None, None
+        return self.online_among(hosts), len(hosts)
+
+    def online_among(self, hosts: Sequence[str]) -> int | None:
+        """How many of these hosts are online; None if that is not known."""
+        if not self.online or not self._can_count:
+            return None
+        return sum(host in self.online for host in hosts)
+
+
+class Listing:
+    """The jobs as people see them.
+
+    Args:
+        view: how things stand.
+        tasks: what runs now.
+        hosts: the farm's renders.
+    """
+
+    def __init__(self, view: View, tasks: Iterable[Task], hosts: Hosts) -> None:
+        self._view, self._hosts = view, hosts
+        self._tasks: dict[int, dict[str, int]] = {}
+        for task in tasks:
+            on = self._tasks.setdefault(task.job, {})
+            on[task.host] = on.get(task.host, 0) + 1
+
+    @cached_property
+    def _all(self) -> list[Job]:
+        return [self._view.jobs[number] for number in sorted(self._view.jobs) if number != SYSTEM_JOB]
+
+    def wanted(
+        self, *, named: bool, pool: str | None, user: str | None, ids: Collection[int] | None, done: bool
+    ) -> list[Job]:
+        """Jobs that are asked for, by number.
+
+        Args:
+            named: those that name a pool, or those that do not.
+            pool: only those of this pool.
+            user: only this user's.
+            ids: only these.
+            done: finished ones too.
+        """
+        verdicts = self._view.verdicts
+        return [
+            job
+            for job in self._all
+            if (verdict := verdicts.get(job.id)) is not None
+            and (verdict.fence != "none") is named
+            and (pool is None or verdict.pool == pool)
+            and (user is None or job.user_name == user)
+            and (ids is None or job.id in ids)
+            and (done or not job.is_finished)
+        ]
+
+    def ours(self, job: Job) -> JobSummary:
+        """A job that names a pool."""
+        verdict = self._view.verdicts[job.id]
+        note = intent_of(job).note
+        hosts = self._where(job)
+        online, renders = self._hosts.count(self._hosts.of(job))
+        return JobSummary(
+            id=job.id,
+            serial=job.serial,
+            name=job.name,
+            user=job.user_name,
+            pool=verdict.pool,
+            state=job.state,
+            ready=job.tasks_ready,
+            running=job.running_tasks_num,
+            done=job.tasks_done,
+            tasks=job.tasks,
+            online=online,
+            renders=renders,
+            hosts=hosts,
+            outside=sum(host.tasks for host in hosts if host.outside),
+            fence=verdict.fence,
+            why=verdict.why,
+            moved=(note.moved or None) if note else None,
+            by=note.by if note else "",
+        )
+
+    def other(self, job: Job) -> OtherJob:
+        """A job that names no pool."""
+        online, renders = self._hosts.count(self._hosts.of(job))
+        return OtherJob(
+            id=job.id,
+            serial=job.serial,
+            name=job.name,
+            user=job.user_name,
+            state=job.state,
+            ready=job.tasks_ready,
+            running=job.running_tasks_num,
+            done=job.tasks_done,
+            tasks=job.tasks,
+            online=online,
+            renders=renders,
+            hosts=self._where(job),
+            exclude=job.hosts_mask_exclude[:_EXCLUDE_SHOWN],
+        )
+
+    def _where(self, job: Job) -> list[HostTasks]:
+        on = self._tasks.get(job.id, {})
+        return [HostTasks(name=host, tasks=on[host], outside=keeps_out(job, host)) for host in sorted(on)]
+
+    def tasks_on(self, job: Job, hosts: Collection[str]) -> dict[str, int]:
+        """How many tasks of a job run on each of these hosts."""
+        return {host: count for host, count in sorted(self._tasks.get(job.id, {}).items()) if host in hosts}

@@ -1,0 +1,293 @@
+"""What a change would do to the jobs on the farm: pure functions.
+
+Strategy: each job gets the mask that it would have after the change, by the same rules that will give it one, and both
+masks are read on the farm's renders. Nothing is told from lists of names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from ..fences import Fences
+from ..pools import Contents, Pool
+from ..protocol import Result
+from ..snapshot import Snapshot
+from .intent import intent_of
+from .jobs import Job
+from .keeper import View
+from .listing import Hosts, Listing
+from .names import PoolNames
+from .plan import Verdict, World, plan_for, with_pool
+
+Name = TypeVar("Name")
+Value = TypeVar("Value")
+
+_HOSTS_SHOWN = 20
+_JOBS_SAID = 3
+
+
+class LostTasks(Result):
+    """Tasks that run on a host that their job loses."""
+
+    name: str
+    tasks: int
+
+
+class PreviewedJob(Result):
+    """What would become of one job."""
+
+    id: int
+    serial: int
+    name: str
+    user: str
+    pool: Annotated[str, Meta(description="its pool now; empty if it names none")]
+    gains: Annotated[list[str], Meta(description="renders that it would be allowed to use then, at most 20")]
+    loses: Annotated[list[str], Meta(description="renders that it would not be allowed to use any more, at most 20")]
+    gains_count: int
+    loses_count: int
+    running_on_lost: list[LostTasks]
+    online_before: int | None
+    online_after: int | None
+    fence: Annotated[
+        Literal["moves", "same", "kept", "changed", "unmarked"],
+        Meta(description="`moves`; `same`: its mask stays; `kept`, `changed`, `unmarked`: as in `jobs.list`"),
+    ]
+    why: str
+
+
+class LostHost(Result):
+    name: str
+    jobs: Annotated[int, Meta(description="jobs that lose it")]
+    tasks: Annotated[int, Meta(description="tasks of theirs that run there now")]
+
+
+class GainedHost(Result):
+    name: str
+    jobs: Annotated[int, Meta(description="jobs that gain it")]
+
+
+class PreviewResult(Result):
+    jobs: Annotated[list[PreviewedJob], Meta(description="those whose hosts change come first")]
+    total: Annotated[int, Meta(description="jobs that the change concerns")]
+    gain: Annotated[int, Meta(description="jobs that gain a render")]
+    lose: Annotated[int, Meta(description="jobs that lose one")]
+    tasks_on_lost: Annotated[int, Meta(description="tasks that run now on a render that their job loses")]
+    lost_hosts: list[LostHost]
+    gained_hosts: list[GainedHost]
+    without_machine: Annotated[list[int], Meta(description="ids of jobs that would have no render online any more")]
+    kept: Annotated[int, Meta(description="jobs that keep their last fence all the same")]
+    running: Annotated[Literal["finish", "requeue"], Meta(description="what becomes of the tasks on lost renders")]
+    sentences: Annotated[list[str], Meta(description="the same, for people")]
+    age: Annotated[float | None, Meta(description="seconds since afserver has confirmed its jobs")]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What would become of one job.
+
+    Args:
+        job: as it is.
+        pool: its pool now.
+        before: renders that it may use now.
+        after: renders that it could use then.
+        tasks: how many of its tasks run on each render that it would lose.
+        fence: as `PreviewedJob`.
+        why: a sentence.
+    """
+
+    job: Job
+    pool: str
+    before: Sequence[str]
+    after: Sequence[str]
+    tasks: dict[str, int]
+    fence: Literal["moves", "same", "kept", "changed", "unmarked"]
+    why: str
+
+    @property
+    def gains(self) -> list[str]:
+        """Renders that it could use then, and cannot now."""
+        return sorted(set(self.after) - set(self.before))
+
+    @property
+    def loses(self) -> list[str]:
+        """The opposite."""
+        return sorted(set(self.before) - set(self.after))
+
+
+def world_with(snapshot: Snapshot, pool: Pool | None, name: str) -> World:
+    """Pools and farm as they would be with one pool changed.
+
+    Args:
+        snapshot: as they are.
+        pool: the pool afterwards; None for a deletion.
+        name: what the pool is called now.
+    """
+    # The other pools only count as hosts that are known, and those are known here.
+    known = Pool("", tuple(snapshot.fences.known))
+    contents = Contents({pool.name: pool} if pool else {}, known)
+    fences = Fences(contents, snapshot.fences.farm, snapshot.fences.engines, snapshot.fences.names)
+    called = pool.name if pool else name
+    return World(Snapshot(contents, snapshot.farm, fences), PoolNames((), {called} if pool else ()))
+
+
+def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World, pool: Pool | None) -> list[Outlook]:
+    """What a pool's change would do to its jobs.
+
+    Args:
+        view: how things stand.
+        listing: of this view.
+        hosts: the farm's renders.
+        name: what the pool is called now.
+        world: as it would be, from `world_with`.
+        pool: the pool afterwards; None for a deletion.
+    """
+    jobs = listing.wanted(named=True, pool=name, user=None, ids=None, done=False)
+    found = []
+    for job in jobs:
+        verdict = view.verdicts[job.id]
+        note = verdict.note or intent_of(job).note
+        if verdict.fence in ("changed", "unmarked") or note is None:
+            found.append(_unmoved(job, verdict, hosts))
+            continue
+        called = pool.name if pool else name
+        found.append(_outlook(job, name, plan_for(job, note._replace(pool=called), world, _NOW), listing, hosts))
+    return found
+
+
+def outlooks_of_move(view: View, listing: Listing, hosts: Hosts, jobs: Iterable[Job], pool: str) -> list[Outlook]:
+    """What moving jobs to another pool would do to them."""
+    world = view.world
+    assert world is not None
+    found = []
+    for job in jobs:
+        verdict = plan_for(job, with_pool(job, pool, world), world, _NOW)
+        found.append(_outlook(job, view.verdicts[job.id].pool, verdict, listing, hosts))
+    return found
+
+
+_NOW = dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def _unmoved(job: Job, verdict: Verdict, hosts: Hosts) -> Outlook:
+    fence: Literal["changed", "unmarked"] = "changed" if verdict.fence == "changed" else "unmarked"
+    return Outlook(job, verdict.pool, hosts.of(job), hosts.of(job), {}, fence, verdict.why)
+
+
+def _outlook(job: Job, pool: str, verdict: Verdict, listing: Listing, hosts: Hosts) -> Outlook:
+    before = hosts.of(job)
+    if verdict.params is None:
+        return Outlook(job, pool, before, before, {}, "kept" if verdict.fence == "kept" else "same", verdict.why)
+    keys = ("hosts_mask_exclude", "hosts_mask_type")
+    changed = {key: verdict.params[key] for key in keys if key in verdict.params}
+    if not changed:
+        return Outlook(job, pool, before, before, {}, "same", "")
+    after = hosts.of(msgspec.structs.replace(job, **changed))
+    lost = set(before) - set(after)
+    return Outlook(job, pool, before, after, listing.tasks_on(job, lost), "moves", "")
+
+
+def result_of(
+    found: list[Outlook], hosts: Hosts, *, limit: int, running: Literal["finish", "requeue"], age: float | None
+) -> PreviewResult:
+    """The answer.
+
+    Args:
+        found: what would become of each job.
+        hosts: the farm's renders.
+        limit: so many jobs are named at most.
+        running: what becomes of tasks on lost renders.
+        age: seconds since afserver has confirmed its jobs.
+    """
+    gained: dict[str, int] = {}
+    lost: dict[str, LostHost] = {}
+    for each in found:
+        for host in each.gains:
+            gained[host] = gained.get(host, 0) + 1
+        for host in each.loses:
+            entry = lost.setdefault(host, LostHost(name=host, jobs=0, tasks=0))
+            entry.jobs += 1
+            entry.tasks += each.tasks.get(host, 0)
+    stranded = [each for each in found if hosts.online_among(each.before) and hosts.online_among(each.after) == 0]
+    ordered = sorted(found, key=lambda each: (not each.loses, not each.gains, each.job.id))
+    result = PreviewResult(
+        jobs=[_previewed(each, hosts) for each in ordered[:limit]],
+        total=len(found),
+        gain=sum(bool(each.gains) for each in found),
+        lose=sum(bool(each.loses) for each in found),
+        tasks_on_lost=sum(sum(each.tasks.values()) for each in found),
+        lost_hosts=[lost[host] for host in sorted(lost)],
+        gained_hosts=[GainedHost(name=host, jobs=gained[host]) for host in sorted(gained)],
+        without_machine=[each.job.id for each in stranded],
+        kept=sum(each.fence == "kept" for each in found),
+        running=running,
+        sentences=[],
+        age=age,
+    )
+    result.sentences = _sentences(result, found, stranded)
+    return result
+
+
+def _previewed(each: Outlook, hosts: Hosts) -> PreviewedJob:
+    return PreviewedJob(
+        id=each.job.id,
+        serial=each.job.serial,
+        name=each.job.name,
+        user=each.job.user_name,
+        pool=each.pool,
+        gains=each.gains[:_HOSTS_SHOWN],
+        loses=each.loses[:_HOSTS_SHOWN],
+        gains_count=len(each.gains),
+        loses_count=len(each.loses),
+        running_on_lost=[LostTasks(name=host, tasks=count) for host, count in each.tasks.items()],
+        online_before=hosts.online_among(each.before),
+        online_after=hosts.online_among(each.after),
+        fence=each.fence,
+        why=each.why,
+    )
+
+
+def _sentences(result: PreviewResult, found: list[Outlook], stranded: list[Outlook]) -> list[str]:
+    if not found:
+        return ["No job on the farm is concerned."]
+    said = []
+    for count, hosts in _alike([(host.name, host.jobs) for host in result.gained_hosts]):
+        said.append(f"{_jobs(count)} {'gains' if count == 1 else 'gain'} {_some(hosts)}.")
+    for (count, tasks), hosts in _alike([(host.name, (host.jobs, host.tasks)) for host in result.lost_hosts]):
+        now = f"; {_count(tasks, 'task')} {'runs' if tasks == 1 else 'run'} there now" if tasks else ""
+        said.append(f"{_jobs(count)} {'loses' if count == 1 else 'lose'} {_some(hosts)}{now}.")
+    for each in stranded[:_JOBS_SAID]:
+        job = each.job
+        said.append(f"Job {job.id} {job.name!r} of {job.user_name!r} would have no machine online.")
+    if len(stranded) > _JOBS_SAID:
+        said.append(f"{len(stranded) - _JOBS_SAID:,} more jobs would have no machine online.")
+    for why, whose in _alike([(each.job.id, each.why) for each in found if each.fence not in ("moves", "same")]):
+        stay = "stays as it is" if len(whose) == 1 else "stay as they are"
+        said.append(f"{_jobs(len(whose))} {stay}: {why}")
+    return said or ["The hosts of no job change."]
+
+
+def _alike(pairs: Iterable[tuple[Name, Value]]) -> Iterable[tuple[Value, list[Name]]]:
+    """The names that have the same value, in order of appearance."""
+    groups: dict[Value, list[Name]] = {}
+    for name, value in pairs:
+        groups.setdefault(value, []).append(name)
+    return groups.items()
+
+
+def _jobs(count: int) -> str:
+    return _count(count, "job")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _some(hosts: Sequence[str]) -> str:
+    shown = ", ".join(hosts[:5])
+    return f"{shown} and {len(hosts) - 5:,} more" if len(hosts) > 5 else shown
