@@ -114,6 +114,7 @@ class Broker:
             statistics=self._statistics,
             farm=config.farm,
             system_job=self._system_job,
+            live=self._live or None,
         )
         self._workers = Workers()
         shared = Shared(

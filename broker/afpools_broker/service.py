@@ -15,6 +15,7 @@ from . import __version__, protocol
 from .config import FarmSection, LimitsSection
 from .credentials import utcnow
 from .kept_answers import KeptAnswers
+from .live.keeper import FenceKeeper
 from .moment import Moment
 from .operations import OPERATIONS, Call, Operation, Parts, Sender, Turn, decode
 from .operations.base import HealthSource
@@ -48,6 +49,7 @@ class Service:
         statistics: counts requests and errors.
         farm: how far the list of renders is trusted.
         system_job: keeps post commands on their pool; None if there is no afserver.
+        live: keeps the fences of running jobs; None if that is not enabled.
         clock: the time, with its zone.
     """
 
@@ -63,6 +65,7 @@ class Service:
         statistics: Statistics,
         farm: FarmSection,
         system_job: SystemJobKeeper | None = None,
+        live: FenceKeeper | None = None,
         clock: Callable[[], dt.datetime] = utcnow,
     ) -> None:
         self._parts = Parts(
@@ -73,6 +76,7 @@ class Service:
             limits=limits,
             farm=farm,
             system_job=system_job,
+            live=live,
             clock=clock,
         )
         self._peer_log = peer_log

@@ -16,7 +16,18 @@ from . import results
 from .errors import AfpoolsError, BadRequest, BrokerRefused, BrokerUnreachable, OutcomeUnknown, ProfileError, refusal
 from .process import PerProcess, importing
 from .profile import Endpoint, Profile, find_profile
-from .results import BadAnswer, HistoryEntry, HostList, Mask, NativePool, Pool, PoolList, SystemPool, WriteResult
+from .results import (
+    BadAnswer,
+    HistoryEntry,
+    HostList,
+    JobList,
+    Mask,
+    NativePool,
+    Pool,
+    PoolList,
+    SystemPool,
+    WriteResult,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,6 +232,66 @@ class Client:
         if max_bytes is not None:
             params.update(max_bytes=max_bytes)
         return self._call("mask", params, read)
+
+    def jobs(
+        self,
+        pool: Optional[str] = None,
+        user: Optional[str] = None,
+        ids: Optional[Iterable[int]] = None,
+        *,
+        others: bool = True,
+        done: bool = False,
+        limit: int = 1000,
+    ) -> JobList:
+        """The jobs that are on the farm. `FarmUnavailable` where the broker does not look at them.
+
+        Args:
+            pool: only jobs of this one.
+            user: only this user's.
+            ids: only these.
+            others: also jobs that name no pool; never where `pool` is given.
+            done: also finished ones.
+            limit: how many of each kind at most, up to 5,000.
+        """
+        params = _given(pool=pool, user=user, ids=None if ids is None else list(ids))
+        params.update(others=others, done=done, limit=limit)
+        return self._call("jobs.list", params, results.read_jobs)
+
+    def preview(
+        self,
+        pool: Optional[str] = None,
+        *,
+        add_hosts: Iterable[str] = (),
+        remove_hosts: Iterable[str] = (),
+        delete: bool = False,
+        new_name: Optional[str] = None,
+        entry: Optional[str] = None,
+        jobs: Optional[Iterable[Any]] = None,
+        limit: int = 200,
+    ) -> Dict[str, Any]:
+        """What a change would do to the jobs on the farm; nothing is changed. For managers.
+
+        Args:
+            pool: the pool that changes; with `jobs`, the one that they would be moved to.
+            add_hosts: names and ranges that would join.
+            remove_hosts: names and ranges that would leave.
+            delete: the pool would be deleted.
+            new_name: it would be renamed.
+            entry: instead of all this, what `undo` of that change would do.
+            jobs: numbers, or pairs of number and serial.
+            limit: how many jobs are named at most; the counts are of all.
+
+        Returns:
+            `sentences` for people, and the details that docs/wire.md has.
+        """
+        params = _given(pool=pool, new_name=new_name, entry=entry, limit=limit)
+        if jobs is not None:
+            params["jobs"] = _references(jobs)
+        if delete:
+            params["delete"] = True
+        params["add_hosts"] = _names("add_hosts", add_hosts)
+        params["remove_hosts"] = _names("remove_hosts", remove_hosts)
+        return self._call("pools.preview", params, dict)
 
     def history(self, pool: Optional[str] = None, limit: int = 50, before: Optional[str] = None) -> List[HistoryEntry]:
         """Who changed what, the newest first. For managers.
@@ -663,6 +734,12 @@ def _names(parameter: str, values: Iterable[str]) -> List[str]:
         # It would be taken apart into its letters, and each of them is a valid host name.
         raise TypeError(f"{parameter} must be several names, not the one text {values!r}; write [{values!r}]")
     return list(values)
+
+
+def _references(jobs: Iterable[Any]) -> List[Dict[str, int]]:
+    """Jobs, each a number or a pair of number and serial, as the wire has them."""
+    pairs = [(job, None) if isinstance(job, int) else tuple(job) for job in jobs]
+    return [_given(id=number, serial=serial) for number, serial in pairs]
 
 
 def _random_id() -> str:

@@ -192,6 +192,71 @@ class SystemPool(Record):
     settled: bool
 
 
+class HostTasks(Record):
+    """Tasks of one job on one host; `outside`: its fence excludes that host, they started before it moved."""
+
+    name: str
+    tasks: int
+    outside: bool
+
+
+class Job(Record):
+    """A job on the farm.
+
+    `state` is `running`, `ready`, `waiting`, `paused`, `error` or `done`; `ready`, `running`, `done`, `tasks` count its
+    tasks. `online` says how many of the hosts that it may use are online, `renders` how many there are; None where
+    that is not known. `hosts` is where it runs now, `outside` how many tasks run outside its fence.
+
+    Of a job that names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last
+    one), `changed` (by a person; it is left alone), `unmarked` (the same, sent by an earlier plug-in) or `refused` (by
+    afserver), and `why` a sentence; `moved` is when the fence moved last (ISO 8601; empty if never), `by` the change
+    that made it move. Of another: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
+    characters.
+    """
+
+    id: int
+    serial: int
+    name: str
+    user: str
+    state: str
+    ready: int
+    running: int
+    done: int
+    tasks: int
+    online: Optional[int]
+    renders: Optional[int]
+    hosts: Tuple[HostTasks, ...]
+    pool: str = ""
+    outside: int = 0
+    fence: str = ""
+    why: str = ""
+    moved: str = ""
+    by: str = ""
+    exclude: str = ""
+
+
+class JobList(Record):
+    """The jobs on the farm: `jobs` name a pool, `others` do not.
+
+    `keeper` is the broker that keeps the fences, empty if none is known to, `keeping` whether it is the one that
+    answers. `requeue` says what becomes of tasks outside a fence that has moved: they are sent back, or else finish.
+    `problem` is a sentence if the list cannot be relied on. `age` is since when, in seconds, afserver has not confirmed
+    the jobs (None: it never has), `behind` since when the fence has waited that has waited longest. `total` counts the
+    jobs that name a pool; `more`: there are more than were asked for.
+    """
+
+    jobs: Tuple[Job, ...]
+    others: Tuple[Job, ...]
+    keeper: str
+    keeping: bool
+    requeue: bool
+    problem: str
+    age: Optional[float]
+    behind: float
+    total: int
+    more: bool
+
+
 class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
@@ -457,6 +522,52 @@ def _read_entry(value: Any) -> HistoryEntry:
 
 def read_history(result: Any) -> List[HistoryEntry]:
     return _Fields(result, "the history").each("entries", _read_entry)
+
+
+def _read_host_tasks(value: Any) -> HostTasks:
+    f = _Fields(value, "where a job runs")
+    return HostTasks(f.text("name"), f.count("tasks"), f.flag("outside"))
+
+
+def _read_job(value: Any) -> Job:
+    f = _Fields(value, "a job")
+    return Job(
+        f.count("id"),
+        f.count("serial"),
+        f.text("name"),
+        f.text("user"),
+        f.text("state"),
+        f.count("ready"),
+        f.count("running"),
+        f.count("done"),
+        f.count("tasks"),
+        f.optional_count("online"),
+        f.optional_count("renders"),
+        tuple(f.each("hosts", _read_host_tasks)),
+        f.text("pool", ""),
+        f.count("outside", 0),
+        f.text("fence", ""),
+        f.text("why", ""),
+        f.optional_text("moved") or "",
+        f.text("by", ""),
+        f.text("exclude", ""),
+    )
+
+
+def read_jobs(result: Any) -> JobList:
+    f = _Fields(result, "a list of jobs")
+    return JobList(
+        tuple(f.each("jobs", _read_job)),
+        tuple(f.each("others", _read_job)),
+        f.text("keeper"),
+        f.flag("keeping"),
+        f.text("running") == "requeue",
+        f.text("problem"),
+        f.optional_seconds("age"),
+        f.seconds("behind"),
+        f.count("total"),
+        f.flag("more"),
+    )
 
 
 def _read_native(value: Any) -> NativePool:

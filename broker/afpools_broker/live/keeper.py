@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from ..config import Running
 from ..farm import FarmError
 from ..pools import Entry, Step
 from ..protocol import LiveHealth, RequestRefused
@@ -29,7 +30,7 @@ from .lease import LeaseKeeper, NotOurs
 from .names import PoolNames
 from .plan import Verdict, World, plan
 from .refusals import Refusals
-from .tasks import outside, restarts, running_tasks
+from .tasks import Task, outside, restarts, running_tasks
 
 log = logging.getLogger("afpools.live")
 
@@ -44,6 +45,8 @@ _FRESH_SECONDS = 5.0
 _NAMES_SECONDS = 5.0
 # So many steps of history are read again with the newest: brokers' clocks may disagree about their order.
 _OVERLAP = 50
+# What runs is asked for again after so many seconds, however many people look at it.
+_TASKS_SECONDS = 1.0
 # Fences that are so much behind are worth a word.
 _BEHIND_SECONDS = 60.0
 # So many jobs' logs are read with each look, to say who changed them.
@@ -147,6 +150,9 @@ class FenceKeeper:
         self._struck: dict[int, str] = {}
         self._trail: list[Step] = []
         self._names_due = 0.0
+        self._tasks: list[Task] = []
+        self._tasks_due = 0.0
+        self._tasks_lock = threading.Lock()
         self._events_due = 0.0
         self._said = ""
         self._stop = threading.Event()
@@ -387,6 +393,23 @@ class FenceKeeper:
             problem=problem,
             struck=tuple(self._struck.values()),
         )
+
+    def tasks(self) -> list[Task]:
+        """What runs now, at most a second old. Safe to call from any thread.
+
+        Raises:
+            FarmError: afserver does not say.
+        """
+        with self._tasks_lock:
+            if time.monotonic() >= self._tasks_due:
+                self._tasks = running_tasks(self._ask)
+                self._tasks_due = time.monotonic() + _TASKS_SECONDS
+            return self._tasks
+
+    @property
+    def running(self) -> Running:
+        """What becomes of tasks that run outside of a fence that has moved."""
+        return "requeue" if self._settings().requeue else "finish"
 
     def age(self) -> float | None:
         """Seconds since afserver confirmed the jobs; None where it never has."""

@@ -65,6 +65,11 @@ class World:
     farm_is_too_old: bool = False
     causes: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> World:
+        """Pools and farm as they are, for jobs that name the pools as they are called now."""
+        return cls(snapshot, PoolNames((), snapshot.contents.pools))
+
     @cached_property
     def _made(self) -> dict[tuple[object, ...], Mask | str]:
         return {}

@@ -160,10 +160,10 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
     return found
 
 
-def outlooks_of_move(view: View, listing: Listing, hosts: Hosts, jobs: Iterable[Job], pool: str) -> list[Outlook]:
-    """What moving jobs to another pool would do to them."""
-    world = view.world
-    assert world is not None
+def outlooks_of_move(
+    view: View, listing: Listing, hosts: Hosts, jobs: Iterable[Job], pool: str, world: World
+) -> list[Outlook]:
+    """What moving jobs to another pool would do to them; `world` is as it is now."""
     found = []
     for job in jobs:
         verdict = plan_for(job, with_pool(job, pool, world), world, _NOW)

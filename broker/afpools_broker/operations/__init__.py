@@ -17,6 +17,7 @@ from .farm import FarmSetSystemPool, FarmSystemPool
 from .fields import fields_of
 from .history import HistoryList, HistoryUndo
 from .hosts import HostsForget, HostsRegister
+from .jobs import JobsList, PoolsPreview
 from .masking import MaskOfPool
 from .native import PoolsImportNative
 from .pools import PoolsAddHosts, PoolsCheck, PoolsCreate, PoolsDelete, PoolsRemoveHosts, PoolsRename, PoolsUpdate
@@ -35,6 +36,7 @@ OPERATIONS: dict[str, type[Operation]] = {
         HostsList,
         MaskOfPool,
         FarmSystemPool,
+        JobsList,
         HistoryList,
         PoolsCheck,
         PoolsCreate,
@@ -43,6 +45,7 @@ OPERATIONS: dict[str, type[Operation]] = {
         PoolsAddHosts,
         PoolsRemoveHosts,
         PoolsUpdate,
+        PoolsPreview,
         PoolsImportNative,
         HistoryUndo,
         HostsRegister,

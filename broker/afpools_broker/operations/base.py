@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from ..config import FarmSection, LimitsSection
 from ..credentials import Peer
+from ..live.keeper import FenceKeeper
 from ..moment import Moment, moment_of
 from ..protocol import Code, HealthResult, RequestRefused, Result, Role
 from ..snapshot import SnapshotKeeper
@@ -60,6 +61,7 @@ class Parts:
         limits: how large a request may be, and how many; asked for anew each time, since they may change.
         farm: how far the list of renders is trusted.
         system_job: keeps post commands on their pool; None if there is no afserver.
+        live: keeps the fences of running jobs; None if that is not enabled.
         clock: the time, with its zone.
     """
 
@@ -70,6 +72,7 @@ class Parts:
     limits: Callable[[], LimitsSection]
     farm: FarmSection
     system_job: SystemJobKeeper | None
+    live: FenceKeeper | None
     clock: Callable[[], dt.datetime]
 
     def moment(self) -> Moment:

@@ -66,7 +66,7 @@ class HistoryList(Operation):
         entries = store.history(pool=self.pool, limit=self.limit, before=self.before)
         if not entries:
             return HistoryListResult(entries=[])
-        undoing = _undoing(store, entries[-1].id, lambda _names: keeper.current.contents)
+        undoing = undoing_since(store, entries[-1].id, lambda _names: keeper.current.contents)
         return HistoryListResult(entries=[_public(entry, undoing.why_not(entry)) for entry in entries])
 
 
@@ -122,7 +122,7 @@ class HistoryUndo(Write, kw_only=True):
                 f"There is no change {self.entry!r} in the history. Take one that the history shows.",
             )
         # In this order: of a change that is made meanwhile the trail may lack a step, never the pools its effect.
-        undoing = _undoing(parts.store, entry.id, lambda names: parts.keeper.reload(names).contents)
+        undoing = undoing_since(parts.store, entry.id, lambda names: parts.keeper.reload(names).contents)
         return Change(
             op=self.op,
             who=call.who,
@@ -138,7 +138,7 @@ class HistoryUndo(Write, kw_only=True):
         return self.entry, self.if_revision
 
 
-def _undoing(store: PoolStore, since: str, contents: Callable[[set[str]], Contents]) -> Undoing:
+def undoing_since(store: PoolStore, since: str, contents: Callable[[set[str]], Contents]) -> Undoing:
     """
     Args:
         store: has the history.

@@ -21,6 +21,23 @@ from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.store import PoolStore, open_store
 
 
+def put_job(
+    server: WorkingAfServer,
+    mask: str,
+    pool: str,
+    revision: str,
+    name: str = "shot",
+    *,
+    exclude: str = "",
+    custom_data: str = "",
+    **more: Any,
+) -> int:
+    """A job with a mask and a note, as our clients send it."""
+    note = Note(pool, revision, exclude, "either", fingerprint(mask, "regex"))
+    data = with_note(custom_data, note)
+    return server.send(name, hosts_mask_exclude=mask, hosts_mask_type="regex", custom_data=data, **more)
+
+
 class Studio:
     """A store, a farm, and one broker's part that keeps fences.
 
@@ -63,9 +80,8 @@ class Studio:
             pool=pool, style="complement", exclude=exclude, future_hosts="required", max_bytes=MASK_BYTES
         )
         mask = job_mask(snapshot.fences, params, "find")
-        note = Note(pool, snapshot.pool(pool).revision, exclude, "either", fingerprint(mask.text, "regex"))
-        data = with_note(custom_data, note)
-        return self.server.send(name, hosts_mask_exclude=mask.text, hosts_mask_type="regex", custom_data=data, **more)
+        revision = snapshot.pool(pool).revision
+        return put_job(self.server, mask.text, pool, revision, name, exclude=exclude, custom_data=custom_data, **more)
 
     def look(self, keeper: FenceKeeper | None = None) -> FenceKeeper:
         """Looks until nothing is left to be done that can be done now."""
