@@ -67,6 +67,8 @@ def _serve(pipe: Connection, folder: str, uri: str, farm: str) -> None:
     }
     sys.setswitchinterval(_SWITCH_SECONDS)
     with Broker(settings(Path(folder), sections)) as broker:
+        while not broker._keeper.is_loaded or broker._keeper.current.farm is None:
+            time.sleep(0.01)
         pipe.send((broker.port("TLS"), broker.port("CURVE"), broker.credentials.curve_public_key))
         while pipe.recv():
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

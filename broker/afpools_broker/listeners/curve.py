@@ -66,6 +66,9 @@ _WATCH_SECONDS = 0.1
 # list of keys itself is looked at once a second.
 _SWEEP_SECONDS = 1.0
 
+# Who asks often is looked up in that list this often, and not for each request.
+_SURE_SECONDS = 0.1
+
 # Connections that come and go before the others get a turn: thousands at once are an attack.
 _EVENTS_AT_ONCE, _ALL_EVENTS = 50, 1_000_000
 
@@ -296,22 +299,29 @@ class CurveListener(Listener):
         connection.note_request(len(data), len(envelope), now)
         if connection.cut:
             return
-        try:
-            peer = self._credentials.curve_peer(connection.key)
-        except CredentialRefused as refused:
-            self._cut(connection, "credential", str(refused), refused=True, answered=True)
-            self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
-            return
+        if now > connection.sure_until:
+            try:
+                peer = self._credentials.curve_peer(connection.key)
+            except CredentialRefused as refused:
+                self._cut(connection, "credential", str(refused), refused=True, answered=True)
+                self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
+                return
+            connection.sure_until = now + _SURE_SECONDS
+            if connection.sender is None or connection.sender.peer is not peer:  # its file may say another role now
+                connection.sender = Sender(peer, connection.where)
+        sender = connection.sender
+        assert sender is not None
         client = connection.client
         if client is None:
             self._cut(connection, "full", connection.no_room, refused=True, answered=True)
             self._send(connection, envelope, self._service.full(data, connection.no_room), data)
             return
-        if not self._shares.may_ask(client, now):
+        if not (self._shares.may_ask_now(client) or self._shares.may_ask(client, now)):
+            name = sender.peer.name
             if self._shares.floods(client, now):
-                self._cut(connection, "flood", f"{peer.name!r} sends far more requests than it may")
+                self._cut(connection, "flood", f"{name!r} sends far more requests than it may")
                 return
-            self._peer_log.say(peer.name, "rate", "Rate limited: %r at %s", peer.name, connection.where)
+            self._peer_log.say(name, "rate", "Rate limited: %r at %s", name, connection.where)
             self._send(connection, envelope, self._service.rate_limited(data), data)
             return
         if len(data) > self._shares.limits.message_bytes:
@@ -321,9 +331,6 @@ class CurveListener(Listener):
             message = f"A request is one frame, not {len(envelope) - 1}. Send one object."
             self._send(connection, envelope[:2], encode_error("", Code.BAD_REQUEST, message), data)
             return
-        sender = connection.sender
-        if sender is None or sender.peer is not peer:  # its file may say another role than before
-            sender = connection.sender = Sender(peer, connection.where)
         answer = self._service.answer(sender, data)
         if isinstance(answer, bytes):
             self._send(connection, envelope, answer, data)

@@ -143,6 +143,7 @@ class CurveConnection:
         client: whose share it counts for; None before, and where there was no room.
         no_room: why there was none, as a clause.
         sender: the same, for the service.
+        sure_until: when its key has to be looked up again.
         shakes_hands: nothing has told us yet that its handshake succeeded.
         asked_at: when its last request came.
         pending: requests that are being worked on.
@@ -165,6 +166,7 @@ class CurveConnection:
         self.client: Client | None = None
         self.no_room = ""
         self.sender: Sender | None = None
+        self.sure_until = float("-inf")
         self.shakes_hands = True
         self.pending = 0
         self.waiting_in = self.waiting_out = 0
@@ -226,6 +228,7 @@ class CurveConnection:
         """Makes it a connection again that has not asked for anything."""
         self.routing_id, self.key, self.no_room, self.sender = None, "", "", None
         self.asked_at = self.began
+        self.sure_until = float("-inf")
         self.cut = self.is_shut
         self.stuck_since = float("inf")
         self.waiting_in = self.waiting_out = 0
