@@ -661,6 +661,7 @@ def test_hello_tells_a_peer_what_it_may_do(desk: Desk) -> None:
     assert set(reader["operations"]) == {
         "hello",
         "health",
+        "jobs.list",
         "pools.list",
         "pools.get",
         "hosts.list",

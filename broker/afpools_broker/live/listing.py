@@ -25,15 +25,15 @@ State = Literal["running", "ready", "waiting", "paused", "error", "done"]
 class HostTasks(Result):
     """Tasks of one job on one host."""
 
-    name: str
-    tasks: int
+    name: Annotated[str, Meta(description="the host")]
+    tasks: Annotated[int, Meta(description="how many of its tasks run there")]
     outside: Annotated[bool, Meta(description="the job's fence excludes the host: these tasks started before it moved")]
 
 
 class Spill(Result):
     """A second pool, for a job that waits too long."""
 
-    pool: str
+    pool: Annotated[str, Meta(description="the second pool")]
     after: Annotated[int, Meta(description="seconds without a running task until the job may use that pool too")]
     since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
 
@@ -41,12 +41,12 @@ class Spill(Result):
 class JobSummary(Result):
     """One job that names a pool."""
 
-    id: int
+    id: Annotated[int, Meta(description="its number")]
     serial: Annotated[int, Meta(description="ids are used again, serials never")]
-    name: str
-    user: str
+    name: Annotated[str, Meta(description="the job's name")]
+    user: Annotated[str, Meta(description="whose it is")]
     pool: Annotated[str, Meta(description="what its pool is called now")]
-    state: State
+    state: Annotated[State, Meta(description="how it stands")]
     ready: Annotated[int, Meta(description="tasks that wait")]
     running: Annotated[int, Meta(description="tasks that run")]
     done: Annotated[int, Meta(description="tasks that are done")]
@@ -66,24 +66,24 @@ class JobSummary(Result):
     why: Annotated[str, Meta(description="a sentence; empty for `current`")]
     moved: Annotated[str | None, Meta(description="when its fence was moved last, ISO 8601; null if never")]
     by: Annotated[str, Meta(description="the change that made this necessary; empty if it never moved")]
-    spill: Spill | None = None
+    spill: Annotated[Spill | None, Meta(description="its second pool; null if it has none")] = None
 
 
 class OtherJob(Result):
     """One job that names no pool."""
 
-    id: int
-    serial: int
-    name: str
-    user: str
-    state: State
-    ready: int
-    running: int
-    done: int
-    tasks: int
-    online: int | None
-    renders: int | None
-    hosts: list[HostTasks]
+    id: Annotated[int, Meta(description="its number")]
+    serial: Annotated[int, Meta(description="as above")]
+    name: Annotated[str, Meta(description="the job's name")]
+    user: Annotated[str, Meta(description="whose it is")]
+    state: Annotated[State, Meta(description="how it stands")]
+    ready: Annotated[int, Meta(description="tasks that wait")]
+    running: Annotated[int, Meta(description="tasks that run")]
+    done: Annotated[int, Meta(description="tasks that are done")]
+    tasks: Annotated[int, Meta(description="tasks in all")]
+    online: Annotated[int | None, Meta(description="hosts that it may use and that are online; null if not known")]
+    renders: Annotated[int | None, Meta(description="hosts that it may use, online or not; null if not known")]
+    hosts: Annotated[list[HostTasks], Meta(description="where it runs now")]
     exclude: Annotated[str, Meta(description="the exclude mask that it has, at most 200 characters of it")]
 
 

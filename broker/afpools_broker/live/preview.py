@@ -35,40 +35,46 @@ _JOBS_SAID = 3
 class LostTasks(Result):
     """Tasks that run on a host that their job loses."""
 
-    name: str
-    tasks: int
+    name: Annotated[str, Meta(description="the host")]
+    tasks: Annotated[int, Meta(description="how many of its tasks run there now")]
 
 
 class PreviewedJob(Result):
     """What would become of one job."""
 
-    id: int
-    serial: int
-    name: str
-    user: str
+    id: Annotated[int, Meta(description="its number")]
+    serial: Annotated[int, Meta(description="as for `jobs.list`")]
+    name: Annotated[str, Meta(description="the job's name")]
+    user: Annotated[str, Meta(description="whose it is")]
     pool: Annotated[str, Meta(description="its pool now; empty if it names none")]
     gains: Annotated[list[str], Meta(description="renders that it would be allowed to use then, at most 20")]
     loses: Annotated[list[str], Meta(description="renders that it would not be allowed to use any more, at most 20")]
-    gains_count: int
-    loses_count: int
-    running_on_lost: list[LostTasks]
-    online_before: int | None
-    online_after: int | None
+    gains_count: Annotated[int, Meta(description="how many it gains")]
+    loses_count: Annotated[int, Meta(description="how many it loses")]
+    running_on_lost: Annotated[list[LostTasks], Meta(description="tasks that run now on renders that it would lose")]
+    online_before: Annotated[
+        int | None, Meta(description="how many renders that it may use are online; null if not known")
+    ]
+    online_after: Annotated[int | None, Meta(description="the same for those that it could use then")]
     fence: Annotated[
         Literal["moves", "same", "kept", "changed", "unmarked"],
         Meta(description="`moves`; `same`: its mask stays; `kept`, `changed`, `unmarked`: as in `jobs.list`"),
     ]
-    why: str
+    why: Annotated[str, Meta(description="a sentence, if its mask stays; else empty")]
 
 
 class LostHost(Result):
-    name: str
+    """A render that jobs would lose."""
+
+    name: Annotated[str, Meta(description="the render")]
     jobs: Annotated[int, Meta(description="jobs that lose it")]
     tasks: Annotated[int, Meta(description="tasks of theirs that run there now")]
 
 
 class GainedHost(Result):
-    name: str
+    """A render that jobs would gain."""
+
+    name: Annotated[str, Meta(description="the render")]
     jobs: Annotated[int, Meta(description="jobs that gain it")]
 
 
@@ -78,8 +84,8 @@ class PreviewResult(Result):
     gain: Annotated[int, Meta(description="jobs that gain a render")]
     lose: Annotated[int, Meta(description="jobs that lose one")]
     tasks_on_lost: Annotated[int, Meta(description="tasks that run now on a render that their job loses")]
-    lost_hosts: list[LostHost]
-    gained_hosts: list[GainedHost]
+    lost_hosts: Annotated[list[LostHost], Meta(description="each render that a job loses")]
+    gained_hosts: Annotated[list[GainedHost], Meta(description="each render that a job gains")]
     without_machine: Annotated[list[int], Meta(description="ids of jobs that would have no render online any more")]
     kept: Annotated[int, Meta(description="jobs that keep their last fence all the same")]
     running: Annotated[Literal["finish", "requeue"], Meta(description="what becomes of the tasks on lost renders")]

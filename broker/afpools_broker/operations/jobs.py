@@ -174,7 +174,7 @@ class PoolsPreview(Operation):
     remove_hosts: Annotated[list[HostPattern], Meta(max_length=100_000, description="names and ranges")] = (
         msgspec.field(default_factory=list)
     )
-    delete: bool = False
+    delete: Annotated[bool, Meta(description="true or false", extra={"means": "it would be deleted"})] = False
     new_name: PoolName | None = None
     entry: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="one that the history shows")] = None
     jobs: JobReferences | None = None

@@ -33,6 +33,7 @@ def office(server: WorkingAfServer, tmp_path: Path) -> Iterator[Studio]:
 @pytest.fixture
 def manager(office: Studio) -> Iterator[Client]:
     with Client(Profile.load(str(office.profile("boss", Role.MANAGER))), timeout=20) as client:
+        wait_until(lambda: len(client.list_hosts().hosts) == len(HOSTS))
         client.create_pool("fx", ["pc-01", "pc-03"])
         client.create_pool("night", ["pc-05"])
         wait_until(lambda: client.jobs().keeping)
@@ -144,7 +145,7 @@ def test_a_change_that_cannot_be_previewed_is_refused(manager: Client, server: W
         manager.preview("nights", delete=True)
     with pytest.raises(BadRequest, match="It previews one change"):
         manager.preview("fx", delete=True, new_name="effects")
-    with pytest.raises(BadRequest, match="'pc-05' is not in the pool 'fx'"):
+    with pytest.raises(BadRequest, match="pc-05 is not in the pool 'fx'"):
         manager.preview("fx", remove_hosts=["pc-05"])
 
 
