@@ -30,6 +30,9 @@ from .protocol import Code, RequestRefused
 REPAIR = "pools.repair"
 """The operation of an entry by `afpools pool repair`. Which document an earlier entry was about is not known."""
 
+REPAIRED = "repaired"
+"""What history says of it, before the pool's name."""
+
 
 def fingerprint(*values: object) -> str:
     """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""

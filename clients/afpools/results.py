@@ -262,7 +262,8 @@ class HistoryEntry(Record):
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
     something changed; `hosts` says how many there were after it. `undoes` is the id of the change that this one took
-    back, else empty; `undoable` says whether this one can be undone now, `why_not` why it cannot.
+    back, else empty; `undoable` says whether this one can be undone now, `why_not` why it cannot. `verb` is what was
+    done, before the pool's name: `added hosts to`; empty from brokers that are older than it.
     """
 
     id: str
@@ -277,6 +278,7 @@ class HistoryEntry(Record):
     undoes: str = ""
     undoable: bool = False
     why_not: str = ""
+    verb: str = ""
 
 
 class NativePool(Record):
@@ -517,6 +519,7 @@ def _read_entry(value: Any) -> HistoryEntry:
         f.text("undoes", ""),
         f.flag("undoable", False),
         f.text("why_not", ""),
+        f.text("verb", ""),
     )
 
 

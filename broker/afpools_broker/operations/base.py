@@ -179,6 +179,9 @@ class Operation(Struct, forbid_unknown_fields=True):
     did: ClassVar[str] = ""
     """What it did to a pool, as the rest of a sentence: "it was renamed". Empty if it changes nothing."""
 
+    verb: ClassVar[str] = ""
+    """The same as history says it, before the pool's name: "renamed"."""
+
     result: ClassVar[type[Result]]
     """What it is answered with."""
 

@@ -39,6 +39,7 @@ class FarmSetSystemPool(Write, kw_only=True):
     op = "farm.set_system_pool"
     purpose = "choose the system pool"
     did = "the system pool was set"
+    verb = "chose the system pool"
 
     pool: PoolName | None
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ..moment import Moment
-from ..pools import Change, Contents, Entry, Pool, check_revision
+from ..pools import REPAIR, REPAIRED, Change, Contents, Entry, Pool, check_revision
 from ..protocol import Code, PoolName, RequestRefused, Result, Role
 from ..store import PoolStore
 from ..undo import REACH, Undoing
@@ -40,6 +40,7 @@ class HistoryEntry(Result):
     undoes: Annotated[str, Meta(description="the id of the entry that an undo took back; else empty")]
     undoable: Annotated[bool, Meta(description="`history.undo` would take it back now")]
     why_not: Annotated[str, Meta(description="a sentence: why it would not; else empty")]
+    verb: Annotated[str, Meta(description="what was done, before the pool's name: `added hosts to`")]
 
 
 class HistoryListResult(Result):
@@ -101,6 +102,7 @@ class HistoryUndo(Write, kw_only=True):
     op = "history.undo"
     purpose = "take back changes"
     did = "a change was undone"
+    verb = "took back a change of"
 
     entry: Annotated[
         str,
@@ -155,6 +157,9 @@ def undoing_since(store: PoolStore, since: str, contents: Callable[[set[str]], C
 
 def _public(entry: Entry, why_not: str) -> HistoryEntry:
     """A history entry as managers see it."""
+    from . import OPERATIONS  # which these are two of
+
+    operation = OPERATIONS.get(entry.op)
     return HistoryEntry(
         id=entry.id,
         when=entry.when,
@@ -168,4 +173,5 @@ def _public(entry: Entry, why_not: str) -> HistoryEntry:
         undoes=entry.undoes,
         undoable=not why_not,
         why_not=why_not,
+        verb=operation.verb if operation else REPAIRED if entry.op == REPAIR else entry.op,
     )

@@ -21,6 +21,7 @@ class HostsRegister(Write, kw_only=True):
     op = "hosts.register"
     purpose = "register hosts"
     did = "hosts were registered"
+    verb = "registered hosts"
 
     hosts: HostPatterns
 
@@ -45,6 +46,7 @@ class HostsForget(Write, kw_only=True):
     op = "hosts.forget"
     purpose = "forget hosts"
     did = "hosts were forgotten"
+    verb = "forgot hosts"
 
     hosts: HostPatterns
 

@@ -34,6 +34,7 @@ class PoolsImportNative(Operation, kw_only=True):
     role = Role.MANAGER
     purpose = "import Afanasy's own pools"
     did = "hosts were imported from Afanasy's pools"
+    verb = "imported"
     result = PoolsImportNativeResult
 
     dry_run: Annotated[

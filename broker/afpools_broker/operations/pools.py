@@ -42,6 +42,7 @@ class PoolsCreate(PoolWrite, kw_only=True):
     op = "pools.create"
     purpose = "make pools"
     did = "it was created"
+    verb = "created"
 
     hosts: Hosts = msgspec.field(default_factory=list)
     description: Description = ""
@@ -124,6 +125,7 @@ class PoolsRename(PoolWrite, kw_only=True):
     op = "pools.rename"
     purpose = "rename pools"
     did = "it was renamed"
+    verb = "renamed"
 
     new_name: Annotated[PoolName, Meta(title="new name")]
 
@@ -143,6 +145,7 @@ class PoolsDelete(PoolWrite, kw_only=True):
     op = "pools.delete"
     purpose = "delete pools"
     did = "it was deleted"
+    verb = "deleted"
 
     def plan(self, call: Call, moment: Moment) -> Change:
         return self.change(call.who, vet=keep_system_pool(call.parts))
@@ -161,6 +164,7 @@ class PoolsAddHosts(PoolWrite, kw_only=True):
     op = "pools.add_hosts"
     purpose = "add hosts to pools"
     did = "hosts were added"
+    verb = "added hosts to"
 
     hosts: HostPatterns
     new_hosts: NewHosts = False
@@ -182,6 +186,7 @@ class PoolsRemoveHosts(PoolWrite, kw_only=True):
     op = "pools.remove_hosts"
     purpose = "take hosts out of pools"
     did = "hosts were removed"
+    verb = "removed hosts from"
 
     hosts: HostPatterns
 
@@ -205,6 +210,7 @@ class PoolsUpdate(PoolWrite, kw_only=True):
     op = "pools.update"
     purpose = "change pools"
     did = "its description or colour was changed"
+    verb = "changed"
 
     description: Description | None = None
     colour: Colour | None = None

@@ -19,6 +19,7 @@ def test_an_operation_says_what_people_need(operation: Any) -> None:
     assert operation.__doc__
     assert bool(operation.purpose) == (operation.role is Role.MANAGER)
     assert not issubclass(operation, Write) or operation.did
+    assert bool(operation.did) == bool(operation.verb)
     for field in fields_of(operation):
         assert field.description, f"{operation.op} {field.name}"
 

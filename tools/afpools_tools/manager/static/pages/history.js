@@ -8,12 +8,6 @@ import { Pending, Swatch, undo } from "../ui.js";
 
 const PAGE = 100;
 const MOST = 500; // that the broker gives at a time
-const WORDS = {
-  "pools.create": "created", "pools.rename": "renamed", "pools.delete": "deleted", "pools.update": "changed",
-  "pools.add_hosts": "added hosts to", "pools.remove_hosts": "removed hosts from", "pools.import_native": "imported",
-  "hosts.register": "registered hosts", "hosts.forget": "forgot hosts", "history.undo": "took back a change of",
-  "pools.repair": "repaired", "farm.set_system_pool": "chose the system pool",
-};
 
 export function HistoryPage({ argument }) {
   const [entries, setEntries] = useState(null);
@@ -85,7 +79,7 @@ export function HistoryPage({ argument }) {
         <tbody>${entries?.map((entry) => html`<tr key=${entry.id}>
           <td class="when"><span>${time(entry.when)}</span> <span class="muted">${date(entry.when)}</span></td>
           <td>${entry.who}</td>
-          <td>${WORDS[entry.op] ?? entry.op}${entry.pool && html` <span class="chip"><${Swatch}
+          <td>${entry.verb || entry.op}${entry.pool && html` <span class="chip"><${Swatch}
             colour=${poolByName.value.get(entry.pool)?.colour} />${entry.pool}</span>`}</td>
           <td><${Difference} entry=${entry} /></td>
           <td class="undo"><${UndoCell} entry=${entry} onUndo=${() => take(entry)} /></td>
@@ -100,7 +94,7 @@ export function HistoryPage({ argument }) {
   </section>`;
 }
 
-const describe = (entry) => `${WORDS[entry.op] ?? entry.op} ${entry.pool}`.trim();
+const describe = (entry) => `${entry.verb || entry.op} ${entry.pool}`.trim();
 
 function Difference({ entry }) {
   const { diff, ranges, op } = entry;
