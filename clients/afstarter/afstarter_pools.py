@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import sys
 from typing import Any, Dict, List
 
@@ -19,6 +18,7 @@ from afjob_pools import HERE, POOL_VARIABLE, add_library, stock_afjob
 
 add_library()
 
+from afpools.cgru import why_dropped  # noqa: E402
 from afpools.pool_menu import Menu, PoolMenu  # noqa: E402
 
 # How often the window looks whether the list of pools has come, in milliseconds.
@@ -118,13 +118,12 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         """Puts our program into the command, or says why the job cannot be sent."""
         command = str(self.teCmd.toPlainText())
         stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
-        wrong = [str(self.fields[name].text()) for name in ("hostsmask", "hostsexclude") if name in self.fields]
-        wrong = [mask for mask in wrong if not _is_regex(mask)]
+        typed = (("hosts mask", "hostsmask"), ("exclude mask", "hostsexclude"))
+        wrong = [why_dropped(kind, str(self.fields[name].text())) for kind, name in typed if name in self.fields]
         if self.chooser.is_missing(pool):
             refuse(self, f"The pool {pool!r} no longer exists. Choose another one, or none, in the Job tab.")
-        elif wrong:
-            # CGRU's af prints that it is not a regular expression, and sends the job without it.
-            refuse(self, f"The mask {wrong[0]!r} cannot be read by CGRU. Correct it in the Job tab, or leave it empty.")
+        elif any(wrong):
+            refuse(self, "\n".join(filter(None, wrong)))
         elif command.count(stock) != 1:
             refuse(
                 self,
@@ -158,14 +157,6 @@ def send_all_the_same(window: Any, warning: str) -> bool:
     question = f"{warning}\n\nSend it anyway?"
     answer = QtWidgets.QMessageBox.question(window, "Render Pool", question, buttons.Yes | buttons.No, buttons.No)
     return bool(answer == buttons.Yes)
-
-
-def _is_regex(mask: str) -> bool:
-    try:
-        re.compile(mask)
-    except re.error:
-        return False
-    return True
 
 
 def make_chooser(window: Any, pools: PoolMenu) -> Any:

@@ -11,6 +11,7 @@ import functools
 import sys
 from typing import Any, Callable, List, Optional, Tuple
 
+from .afpools.cgru import ImportHook, set_masks
 from .afpools.client import Client
 from .afpools.errors import AfpoolsError, PoolNotApplied
 from .afpools.job import apply_on_send, apply_pool
@@ -28,18 +29,16 @@ class SendHook:
         self._chosen = chosen
         self._client = client
         self._hooked: List[Tuple[Any, Callable[[], None]]] = []
-        self._looking = False
+        self._imports = ImportHook("af", self.cover)
 
     def install(self) -> None:
         """From now on, `import af` gives a module that is hooked."""
-        # First, since the finder that comes before us would hand out the module as it is.
-        sys.meta_path.insert(0, self)
+        self._imports.install()
         if "af" in sys.modules:
             self.cover(sys.modules["af"])
 
     def remove(self) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        self._imports.remove()
         while self._hooked:
             self._hooked.pop()[1]()
 
@@ -58,31 +57,6 @@ class SendHook:
             take_back = apply_on_send(af, self._chosen, self._client)
             self._hooked.append((job.send, take_back))
         return True
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Python's question to a finder (PEP 451): we let the others find `af`, and hook it once it has run."""
-        if name != "af" or path is not None or self._looking:
-            return None
-        self._looking = True
-        try:
-            for finder in sys.meta_path:
-                find = getattr(finder, "find_spec", None)
-                spec = None if finder is self or find is None else find(name, path, target)
-                if spec is not None:
-                    break
-            else:
-                return None
-        finally:
-            self._looking = False
-        run = getattr(spec.loader, "exec_module", None)
-        if run is not None:
-
-            def exec_module(module: Any) -> None:
-                run(module)
-                self.cover(module)
-
-            spec.loader.exec_module = exec_module
-        return spec
 
 
 def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> str:
@@ -113,18 +87,7 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
         raise PoolNotApplied(pool, AfpoolsError(why))
     try:
         trial = af.Job("trial")
-        # The stock submitter leaves a mask alone that is empty.
-        if hosts_mask:
-            trial.setHostsMask(hosts_mask)
-        if exclude_mask:
-            trial.setHostsMaskExclude(exclude_mask)
-        for words, mask, key in (
-            ("hosts mask", hosts_mask, "hosts_mask"),
-            ("exclude mask", exclude_mask, "hosts_mask_exclude"),
-        ):
-            if mask and trial.data.get(key) != mask:
-                # `af` prints that it is not a regular expression, and sends the job without it.
-                raise AfpoolsError(f"The {words} {mask!r} cannot be read by CGRU. Correct it, or leave it empty.")
+        set_masks(trial, hosts_mask, exclude_mask)
         mask = apply_pool(trial, pool, client())
     except PoolNotApplied:
         raise

@@ -190,46 +190,17 @@ def install():
     if not hasattr(builtins, "reload"):
         # The stock code and menu are Python 2's.
         builtins.reload = importlib.reload
-    if not any(getattr(finder, _OURS, False) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    from afpools.cgru import ImportHook
+
+    if not any(isinstance(finder, ImportHook) and finder.name == "afanasy" for finder in sys.meta_path):
+        # By its name: this module may be loaded again.
+        ImportHook("afanasy", lambda afanasy: wrap(afanasy)).install()
     wrap(stock())
 
 
 def stock():
     """CGRU's module `afanasy`."""
     return importlib.import_module("afanasy")
-
-
-class _Finder(object):
-    """Finds that module where Python would, and has it wrapped each time it has been run."""
-
-    def __init__(self):
-        setattr(self, _OURS, True)
-
-    def find_spec(self, name, path, target=None):
-        if name != "afanasy":
-            return None
-        from importlib.machinery import PathFinder
-
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(object):
-    def __init__(self, loader):
-        self._loader = loader
-
-    def __getattr__(self, name):
-        return getattr(self._loader, name)
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        self._loader.exec_module(module)
-        wrap(module)
 
 
 def wrap(afanasy):

@@ -154,6 +154,7 @@ def _show(comp: Any, text: str) -> bool:
 def _submit(comp: Any) -> None:
     namespace = stock()
     from afpools import AfpoolsError, Client
+    from afpools.cgru import set_masks
     from afpools.job import MAX_MASK_BYTES, apply_on_send
     from afpools.pool_menu import PoolMenu
 
@@ -171,12 +172,10 @@ def _submit(comp: Any) -> None:
 
             def send(job: Any, *args: Any, **kwargs: Any) -> Any:
                 # The stock script asks for it and forgets it.
-                job.setHostsMask(mask)
-                if mask and job.data.get("hosts_mask") != mask:
-                    # af prints that, and would send the job to every host.
-                    raise RuntimeError(
-                        f"Nothing was sent: the hosts mask {mask!r} is not a regular expression. Correct it."
-                    )
+                try:
+                    set_masks(job, mask)
+                except AfpoolsError as error:
+                    raise RuntimeError(f"Nothing was sent. {error}") from error
                 return with_pool(job, *args, **kwargs)
 
             original = af.Job.send

@@ -261,7 +261,7 @@ def test_a_window_in_which_the_chooser_cannot_be_made_runs_unchanged(standing_in
 @pytest.mark.parametrize("mask", ["pc-0[1", "*"])
 def test_a_mask_that_cgru_would_leave_out_is_refused(workstation: Workstation, mask: str) -> None:
     (refused,) = workstation.run(f"scene={workstation.scene}", f"exclude={mask}", "asked", "choose=fx", "start", "see")
-    assert f"The mask '{mask}' cannot be read by CGRU" in refused["command"]
+    assert f"CGRU cannot read the exclude mask '{mask}'" in refused["command"]
     assert workstation.farm.jobs == []
 
 

@@ -274,7 +274,7 @@ def leftovers():
     found = [name for name in ("RENDER_PT_afpools", "AFPOOLS_MT_pools") if hasattr(bpy.types, name)]
     found += [name for name in ("choose", "refresh", "test_connection") if name in dir(bpy.ops.afpools)]
     found += ["scene"] if hasattr(bpy.types.Scene, "afpools_pool") else []
-    found += ["finder"] if any(type(finder).__name__ == "SendHook" for finder in sys.meta_path) else []
+    found += ["finder"] if any(type(finder).__name__ == "ImportHook" for finder in sys.meta_path) else []
     handlers = [handler for handler in bpy.app.handlers.load_post if EXTENSION in handler.__module__]
     found += ["handler"] if handlers else []
     panel = getattr(bpy.types, "CGRU_props", None)

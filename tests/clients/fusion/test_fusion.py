@@ -191,7 +191,7 @@ def test_a_stock_script_of_another_make_is_named_and_nothing_is_sent(fusion: Wor
 
 def test_a_hosts_mask_that_is_none_sends_nothing_and_is_named(fusion: Workstation) -> None:
     shown = fusion.submit({"render_pool": 0, "hosts_mask": "pc-0["}, {})
-    assert "'pc-0['" in shown
+    assert "CGRU cannot read the hosts mask 'pc-0['" in shown
     assert fusion.farm.jobs == []
 
 
