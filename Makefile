@@ -61,6 +61,7 @@ lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for clients/ and too
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients tools/health.py tools/afpools_tools/health.py
+	$(BIN)/python -m tests.typed_plugins
 
 bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
 	$(BIN)/python -m tests.bench_broker

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from afjob_pools import HERE, POOL_VARIABLE, add_library, stock_afjob
 
@@ -51,7 +51,7 @@ def run(path: str) -> None:
 
 
 def _execute(nodes: List[ast.stmt], path: str, namespace: Dict[str, Any]) -> None:
-    module = ast.Module(body=nodes)
+    module = ast.Module(body=nodes)  # type: ignore[call-arg]
     module.type_ignores = []  # what Python 3.8 and newer ask for, and 3.7 does not know
     # Without what this file has from __future__.
     code = compile(module, path, "exec", dont_inherit=True)
@@ -186,7 +186,7 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
     class Chooser(QtWidgets.QWidget):
         def __init__(self) -> None:
             QtWidgets.QWidget.__init__(self)
-            self.shown = None
+            self.shown: Optional[Menu] = None
             # Whether it was new enough to say which machines are there, and had not the chosen pool.
             self.shows_counts = self.shows_missing = False
             # AfStarter saves and loads the texts of its fields. A combo box would fall back to its first entry, no

@@ -16,7 +16,7 @@ class AFPOOLS_OT_choose(bpy.types.Operator):
     bl_label = "Choose Render Pool"
     bl_options = {"INTERNAL", "UNDO"}
 
-    pool: bpy.props.StringProperty(options={"SKIP_SAVE"})
+    pool: bpy.props.StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:

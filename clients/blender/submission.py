@@ -48,7 +48,7 @@ class SendHook:
         Returns:
             False where the module is not as CGRU's is, so that nothing can be done.
         """
-        job = getattr(af, "Job", None)
+        job: Any = getattr(af, "Job", None)
         if not callable(getattr(job, "send", None)):
             return False
         # On top of somebody else's wrapper, which may have ours below it: a job that gets its pool twice has it

@@ -104,7 +104,7 @@ def _profile_changed(preferences: Any, context: Any) -> None:
 class AfpoolsPreferences(bpy.types.AddonPreferences):
     bl_idname = __package__
 
-    profile_folder: bpy.props.StringProperty(
+    profile_folder: bpy.props.StringProperty(  # type: ignore[valid-type]
         name="Profile",
         description="The folder with your credentials for the broker. Empty: found through $AFPOOLS_PROFILE, "
         "your configuration folder, and $CGRU_LOCATION/afpools",

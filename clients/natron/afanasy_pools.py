@@ -18,6 +18,15 @@ import sys
 
 import NatronEngine
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable, Dict, List, Optional
+
+    from NatronEngine import App, Effect, Param
+
+    from afpools.pool_menu import Menu, PoolMenu
+
 TOO_OLD = (
     "Pools need Natron 2.5 or newer: this one has Python {}.{}. The stock entries of the CGRU menu work as before."
 )
@@ -30,10 +39,11 @@ _PAGE = "afpools"
 # What we have put into the place of a stock function bears this mark.
 _OURS = "_afpools"
 
-_state = {}
+_state = {}  # type: Dict[str, Any]
 
 
 def too_old():
+    # type: () -> bool
     """Whether this Natron's Python cannot run the client library. Says so to the artist."""
     if sys.version_info >= (3, 7):
         return False
@@ -42,6 +52,7 @@ def too_old():
 
 
 def createNode(app):
+    # type: (App) -> Optional[Effect]
     """A new Afanasy node with a pool to choose."""
     if too_old():
         return None
@@ -55,6 +66,7 @@ def createNode(app):
 
 
 def renderSelected(app):
+    # type: (App) -> None
     """The stock dialog for what is selected, with a pool to choose."""
     if too_old():
         return
@@ -66,12 +78,14 @@ def renderSelected(app):
 
 
 def refresh(app, node):
+    # type: (App, Effect) -> None
     """Asks the broker, and shows the list on a node once it has answered. Does not wait for that."""
     _pools().refresh()
     _show_later(app, node, asked=True)
 
 
 def _show_later(app, node, asked):
+    # type: (App, Effect, bool) -> None
     """Shows the list on a node once the broker has answered. `asked`: the artist asked for it, and is told of an error.
 
     Does not wait for the broker.
@@ -81,6 +95,7 @@ def _show_later(app, node, asked):
     name = node.getScriptName()
 
     def look():
+        # type: () -> None
         menu = _pools().latest()
         if menu.refreshing:
             QtCore.QTimer.singleShot(_LOOK, look)
@@ -100,8 +115,9 @@ _LOOK = 200
 
 
 def add_params(node):
+    # type: (Effect) -> None
     """Gives an Afanasy node the parameters for a pool, those that it does not have."""
-    added = []
+    added = []  # type: List[Param]
     if node.getParam(_CHOICE) is None:
         choice = node.createChoiceParam(_CHOICE, "Render Pool")
         choice.setHelp("The job runs on the hosts of this pool only.")
@@ -131,6 +147,7 @@ def add_params(node):
 
 
 def show_pools(node, menu):
+    # type: (Effect, Menu) -> None
     """Puts a list of pools into a node's chooser, standing at the node's pool.
 
     Natron saves the parameters that users add as they are, with the entries of a chooser and the help of each, whether
@@ -149,11 +166,13 @@ def show_pools(node, menu):
 
 
 def _help(menu, name):
+    # type: (Menu, str) -> str
     """What is shown when the mouse rests on an entry of the chooser."""
     return "\n".join(filter(None, (menu.dated_label(name), menu.warning(name) or menu.error or menu.notice)))
 
 
 def _show_machines(node, menu):
+    # type: (Effect, Menu) -> None
     machines = node.getParam(_MACHINES)
     # A node of an older version has none until the pools are added to it once more.
     if machines is not None:
@@ -161,6 +180,7 @@ def _show_machines(node, menu):
 
 
 def _name(label):
+    # type: (str) -> str
     """The pool's name in what is shown of it."""
     from afpools.pool_menu import NO_POOL
 
@@ -184,12 +204,13 @@ _KNOWN = {
 
 
 def install():
+    # type: () -> None
     """Wraps CGRU's module `afanasy`, now and whenever it is loaded again."""
     import builtins
 
     if not hasattr(builtins, "reload"):
         # The stock code and menu are Python 2's.
-        builtins.reload = importlib.reload
+        setattr(builtins, "reload", importlib.reload)
     from afpools.cgru import ImportHook
 
     if not any(isinstance(finder, ImportHook) and finder.name == "afanasy" for finder in sys.meta_path):
@@ -199,11 +220,13 @@ def install():
 
 
 def stock():
+    # type: () -> ModuleType
     """CGRU's module `afanasy`."""
     return importlib.import_module("afanasy")
 
 
 def wrap(afanasy):
+    # type: (Any) -> None
     """Puts our functions around the stock ones, if that has not been done. Where they are not as we know them, jobs are
     kept from being sent as long as there are nodes with pools."""
     import inspect
@@ -222,8 +245,10 @@ def wrap(afanasy):
 
 
 def _changing(original):
+    # type: (Callable[..., Any]) -> Callable[..., None]
     # Natron calls a function only if its arguments have these names, and none is variadic.
     def onParamChanged(thisParam, thisNode, thisGroup, app, userEdited):
+        # type: (Any, Effect, Any, App, bool) -> None
         name = thisParam.getScriptName()
         if name == _CHOICE:
             label = thisParam.getOption(thisParam.getValue()) if userEdited else ""
@@ -242,7 +267,9 @@ def _changing(original):
 
 
 def _creating(original):
+    # type: (Callable[..., Any]) -> Callable[..., Any]
     def createJob(i_app, i_params):
+        # type: (Any, Dict[str, Any]) -> Any
         pool = i_params.get(_TEXT) or ""
         _refuse_other_pools(i_params, i_params, pool)
         made = original(i_app, i_params)
@@ -254,6 +281,7 @@ def _creating(original):
 
 
 def _refuse_other_pools(top, params, pool):
+    # type: (Dict[str, Any], Dict[str, Any], str) -> None
     """A job is on one pool, with the blocks of all nodes upstream. Raises `AfpoolsError` if one of them has another."""
     from afpools import AfpoolsError
 
@@ -269,6 +297,7 @@ def _refuse_other_pools(top, params, pool):
 
 
 def _apply(job, pool):
+    # type: (Any, str) -> None
     from afpools import AfpoolsError, Client, PoolNotApplied
     from afpools.job import apply_pool
 
@@ -277,11 +306,15 @@ def _apply(job, pool):
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error)  # noqa: B904 - Python 2.7 could not read it
     with client:
-        _state.setdefault("warnings", []).append(apply_pool(job, pool, client).warning)
+        mask = apply_pool(job, pool, client)
+    if mask is not None:
+        _state.setdefault("warnings", []).append(mask.warning)
 
 
 def _rendering(original):
+    # type: (Callable[..., Any]) -> Callable[..., Any]
     def renderNodes(i_app, i_nodes, i_params=None):
+        # type: (Any, Any, Optional[Dict[str, Any]]) -> Any
         from afpools import AfpoolsError
 
         _state["warnings"] = []
@@ -304,6 +337,7 @@ def _rendering(original):
 
 
 def _warn(warnings):
+    # type: (List[str]) -> None
     """Tells what jobs that were sent will wait for, each thing once."""
     text = "\n".join(sorted(set(filter(None, warnings))))
     if text:
@@ -311,6 +345,7 @@ def _warn(warnings):
 
 
 def guard(why):
+    # type: (str) -> None
     """From now on jobs are sent only as long as no node of any open project has a pool."""
     try:
         import af
@@ -322,7 +357,8 @@ def guard(why):
         return
 
     def send(job, *args, **kwargs):
-        nodes = []
+        # type: (Any, *Any, **Any) -> Any
+        nodes = []  # type: List[str]
         for number in range(NatronEngine.natron.getNumInstances()):
             app = NatronEngine.natron.getInstance(number)
             if app is not None:
@@ -334,10 +370,11 @@ def guard(why):
         return original(job, *args, **kwargs)
 
     setattr(send, _OURS, True)
-    af.Job.send = send
+    setattr(af.Job, "send", send)
 
 
 def _collect_pools(group, found):
+    # type: (Any, List[str]) -> None
     for node in group.getChildren():
         param = node.getParam(_TEXT)
         if param is not None and param.getValue():
@@ -349,14 +386,17 @@ class _App(object):
     """Natron's App for one run of the stock dialog, which asks for a pool as well."""
 
     def __init__(self, app, menu):
+        # type: (App, Menu) -> None
         self._app = app
         self._menu = menu
-        self._choice = None
+        self._choice = None  # type: Any
 
     def __getattr__(self, name):
+        # type: (str) -> Any
         return getattr(self._app, name)
 
     def createModalDialog(self):
+        # type: () -> Any
         dialog = self._app.createModalDialog()
         self._choice = dialog.createChoiceParam(_CHOICE, "Render Pool")
         self._choice.setOptions([(label, self._menu.status()) for label in self._options()])
@@ -364,9 +404,11 @@ class _App(object):
         return dialog
 
     def _options(self):
+        # type: () -> List[str]
         return [AS_ON_THE_NODE] + [label for _, label in self._menu.choices()]
 
     def chosen(self):
+        # type: () -> Optional[str]
         """The pool that goes before the node's: None for the node's own, empty for none."""
         if self._choice is None:
             return None
@@ -384,6 +426,7 @@ class _App(object):
 
 
 def _say(message, dialog="errorDialog"):
+    # type: (str, str) -> None
     """An error or a warning, in a dialog where there is a window."""
     if NatronEngine.natron.isBackground():
         print(message)
@@ -394,14 +437,16 @@ def _say(message, dialog="errorDialog"):
 
 
 def _pools():
+    # type: () -> PoolMenu
     if "menu" not in _state:
         from afpools.pool_menu import PoolMenu
 
         _state["menu"] = PoolMenu()
-    return _state["menu"]
+    return _state["menu"]  # type: ignore[no-any-return]
 
 
 def _add_library():
+    # type: () -> None
     """Makes `afpools` importable. It lies where Natron does not look for plug-ins: Natron runs every Python file in the
     folders it knows, and puts each of them on the path."""
     here = os.path.dirname(os.path.abspath(__file__))

@@ -158,13 +158,13 @@ def _submit(comp: Any) -> None:
     from afpools.job import MAX_MASK_BYTES, apply_on_send
     from afpools.pool_menu import PoolMenu
 
-    af = namespace.get("af")
+    af: Any = namespace.get("af")
     if af is None or not hasattr(af, "Job"):
         raise Unexpected("The stock script does not use CGRU's module af")
     pools = PoolMenu()
     pools.refresh()
 
-    class Dispatcher(namespace["Dispatcher"]):  # type: ignore[misc]
+    class Dispatcher(namespace["Dispatcher"]):  # type: ignore[misc, valid-type]
         def dispatch(self, job_data: Dict[str, Any]) -> None:
             if _POOL not in job_data:
                 raise Unexpected("The stock script's dialog does not ask for a hosts mask")
@@ -198,7 +198,9 @@ def _submit(comp: Any) -> None:
                 take_back()
                 af.Job.send = original
 
-    class UI(namespace["UI"]):  # type: ignore[misc]
+    class UI(namespace["UI"]):  # type: ignore[misc, valid-type]
+        comp: Any
+
         def setup_ui(self) -> None:
             last = self.load_settings().get(_POOL, "")
             self.comp = Comp(self.comp, pools.wait(_PATIENCE), last if isinstance(last, str) else "")
@@ -208,7 +210,7 @@ def _submit(comp: Any) -> None:
     UI()
 
 
-def _in_words(pool: str, error: Exception) -> str:
+def _in_words(pool: str, error: Any) -> str:
     from afpools import PoolNotApplied
 
     return str(error if isinstance(error, PoolNotApplied) else PoolNotApplied(pool, error))

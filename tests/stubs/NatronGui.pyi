@@ -1,0 +1,9 @@
+# Natron's module for its window.
+from NatronEngine import PyCoreApplication
+
+class PyGuiApplication(PyCoreApplication):
+    def addMenuCommand(self, grouping: str, function: str) -> None: ...
+    def errorDialog(self, title: str, message: str) -> None: ...
+    def warningDialog(self, title: str, message: str) -> None: ...
+
+natron: PyGuiApplication

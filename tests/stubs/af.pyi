@@ -1,0 +1,13 @@
+# CGRU's module af, as far as the plug-ins use it.
+from typing import Any
+
+class Block:
+    data: dict[str, Any]
+
+class Job:
+    data: dict[str, Any]
+    blocks: list[Block]
+    def __init__(self, jobname: str = ...) -> None: ...
+    def setHostsMask(self, value: str) -> None: ...
+    def setHostsMaskExclude(self, value: str) -> None: ...
+    def send(self, verbose: bool = ...) -> tuple[bool, Any]: ...

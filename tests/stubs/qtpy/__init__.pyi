@@ -1,0 +1,2 @@
+# Whichever Qt Natron has, under one name.
+from PySide6 import QtCore as QtCore

@@ -1,0 +1,45 @@
+"""mypy --strict for what runs inside host applications: `python -m tests.typed_plugins`, which `make lint` does.
+
+Strategy: each plug-in is laid out as it is installed, since Blender's add-on has the library inside it and Fusion's
+script has a name that Python cannot import. What host applications bring is described in tests/stubs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CLIENTS = ROOT / "clients"
+
+
+def lay_out(folder: Path) -> list[str]:
+    """Puts links to all plug-ins into a folder; returns what mypy is to look at."""
+    (folder / "blender").mkdir()
+    for file in (CLIENTS / "blender").glob("*.py"):
+        (folder / "blender" / file.name).symlink_to(file)
+    (folder / "blender" / "afpools").symlink_to(CLIENTS / "afpools")
+    for file in (*(CLIENTS / "afstarter").glob("*.py"), *(CLIENTS / "natron").glob("*.py")):
+        (folder / file.name).symlink_to(file)
+    (folder / "afanasy_in_fusion.py").symlink_to(CLIENTS / "fusion" / "Comp" / "Afanasy (pools).py")
+    modules = ["blender", "afjob_pools", "afstarter_pools", "afanasy_in_fusion", "afanasy_pools", "initGui"]
+    return [argument for module in modules for argument in ("-p", module)]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = lay_out(Path(folder))
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", *wanted],
+            env={**os.environ, "MYPYPATH": folder},
+            cwd=ROOT,
+            check=False,
+        )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
