@@ -58,7 +58,15 @@ assert len(pools) == 20"""
 
 
 # Seconds of CPU that each may take.
-_COMMANDS = {("pool", "list"): 0.2, ("mask", "pool-1"): 0.2, ("host", "list"): 0.2, ("--help",): 0.3}
+_COMMANDS = {
+    ("pool", "list"): 0.2,
+    ("mask", "pool-1"): 0.2,
+    ("host", "list"): 0.2,
+    ("--help",): 0.3,
+    ("certs", "--help"): 0.3,
+    ("serve", "--help"): 0.3,
+    ("up", "--help"): 0.3,
+}
 
 # Compiled once and kept, as everywhere else: pip has compiled PyMongo when it was installed.
 _ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

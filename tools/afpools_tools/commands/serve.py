@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from afpools_broker.broker import Broker
 from afpools_broker.config import LEVELS, ConfigError, load
 from afpools_broker.logs import flush_log, open_log, set_level
+
+if TYPE_CHECKING:
+    from afpools_broker.broker import Broker
 
 log = logging.getLogger("afpools")
 
@@ -35,6 +37,9 @@ def serve(
     ] = Path("broker.toml"),
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration, keys and certificates again."""
+    # Not at the top: it takes half of what `--help` may take.
+    from afpools_broker.broker import Broker
+
     settings = load(config)
     open_log(settings.broker.log_level)
     broker = Broker(settings)

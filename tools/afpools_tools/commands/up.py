@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
@@ -23,15 +23,15 @@ import typer
 from afpools import AfpoolsError, Client, PoolList
 from afpools.profile import Profile
 from afpools_broker import config
-from afpools_broker.broker import Broker
-from afpools_broker.listeners import ListenError
 from afpools_broker.logs import open_log
 
 from ..credentials.files import make_folder, write
-from ..setup import make_state
 from .options import CommandError
 from .output import fail, say, warn
 from .serve import run
+
+if TYPE_CHECKING:
+    from afpools_broker.broker import Broker
 
 # What a newcomer finds in a store that was empty: enough to see a mask.
 _EXAMPLE_HOSTS = ["pc-[01-05]"]
@@ -59,6 +59,12 @@ def up(
     ] = False,
 ) -> None:
     """Run a broker on this machine for a first look; everything it needs is made on first use."""
+    # Not at the top: they take half of what `--help` may take.
+    from afpools_broker.broker import Broker
+    from afpools_broker.listeners import ListenError
+
+    from ..setup import make_state
+
     folder = (state or Path(platformdirs.user_data_dir("afanasy-pools"))).absolute()
     make_folder(folder)
     with _alone(folder, may_share=selftest):
