@@ -18,7 +18,7 @@ import afpools
 from afpools import Client, Profile
 from afpools_broker.pools import Change, Contents, Entry, Pool, Step
 from afpools_broker.protocol import RequestRefused, Role
-from afpools_broker.store.records import settle
+from afpools_broker.store.settling import settle
 from afpools_broker.undo import Undoing
 
 

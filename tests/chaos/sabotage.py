@@ -17,8 +17,8 @@ from afpools_broker.operations.pools import PoolsAddHosts, PoolsRemoveHosts
 from afpools_broker.pools import Change, Entry
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore, open_store
-from afpools_broker.store.records import settle
 from afpools_broker.store.rows import Key, Piece, Row
+from afpools_broker.store.settling import settle
 from afpools_tools.cli import main
 
 

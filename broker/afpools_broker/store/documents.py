@@ -26,8 +26,8 @@ from ..pools import Entry, Pool, Step
 from ..protocol import Colour, Description, PoolName
 from . import StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, PoolRecord, Record
-from .records import names
 from .rows import Key, Row
+from .settling import names
 
 REGISTERED_ID = "registered"
 """`_id` of the one document in `hosts`: the hosts registered by hand, in the shape of a pool without a name."""

@@ -71,10 +71,10 @@ from .documents import (
     update,
 )
 from .fingerprints import BUCKET, BUCKETS, EVERYTHING, OURS, Fingerprints, Stages
-from .records import Settled, settle, to_milliseconds
 from .repair import Conflict, conflicts
 from .repair import Step as RepairStep
 from .rows import REGISTERED, Key, Piece, Row, gathered
+from .settling import Settled, settle, to_milliseconds
 
 log = logging.getLogger("afpools.store")
 

@@ -32,8 +32,8 @@ import msgspec
 from ..pools import Change, Contents, Entry, Pool, Step, refuse_lookalike
 from . import Irreconcilable, Lease, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
-from .records import names, settle, to_milliseconds
 from .rows import Key, Piece, Row, gathered
+from .settling import names, settle, to_milliseconds
 from .turns import turn
 
 log = logging.getLogger("afpools.store")
