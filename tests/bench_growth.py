@@ -420,8 +420,8 @@ class Stores:
         return with_database(self._servers[kind], f"growth{self._used}")
 
 
-def measure(sizes: list[Size], kinds: list[str], said: Console) -> Report:
-    """Measures every row.
+def measure(sizes: list[Size], kinds: list[str], said: Console) -> Iterator[Report]:
+    """Measures every row; gives what has been measured so far after each.
 
     Args:
         sizes: of the rows.
@@ -449,7 +449,7 @@ def measure(sizes: list[Size], kinds: list[str], said: Console) -> Report:
                     full, tenth = (_numbers(place, nothing) for place in places)
                 rows.append(Row(store=kind, full=full, tenth=tenth))
                 said.print(f"{kind}, {size}: {full.wait * 1000:.1f} ms, {full.cpu / tenth.cpu:.2f} x a tenth's CPU")
-    return Report(hosts=_HOSTS, processors=os.cpu_count() or 1, rows=rows)
+                yield Report(hosts=_HOSTS, processors=os.cpu_count() or 1, rows=rows)
 
 
 # What is shown
@@ -519,12 +519,13 @@ def main() -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=200)
-    report = measure(sizes, given.store or list(KINDS), Console(stderr=True, highlight=False))
+    report = Report(hosts=_HOSTS, processors=os.cpu_count() or 1, rows=[])
+    for report in measure(sizes, given.store or list(KINDS), Console(stderr=True, highlight=False)):
+        if given.json:
+            given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     changes_table(report, console)
     console.print()
     reads_table(report, console)
-    if given.json:
-        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 if __name__ == "__main__":
