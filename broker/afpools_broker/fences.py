@@ -167,12 +167,9 @@ class Fences:
         if last is not None and last._tables.owner is not last:
             # Others were made of it already, which took over what it had counted.
             last = None
-        self.listing: Listing = (
-            last.listing
-            if last is not None and self._pools is last._pools
-            else listing(self._pools, (last._pools, last.listing) if last else None)
-        )
-        """The list of pools, with nothing said about renders."""
+        self._listing: Listing | None = None
+        if last is not None and last._listing is not None:
+            self._listing = listing(self._pools, (last._pools, last._listing))
         self._last_tally: Tally | None = (last._tally[1] if last._tally else last._last_tally) if last else None
         self._tables: _Tables = _Tables() if last is None else last._tables
         self._tables.owner = self
@@ -283,6 +280,19 @@ class Fences:
         if not self._also:
             return self.known
         return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
+
+    @property
+    def listing(self) -> Listing:
+        """The list of pools, with nothing said about renders, made now if need be. While those are known, nobody asks
+        for it."""
+        if self._listing is None:
+            self._listing = listing(self._pools)
+        return self._listing
+
+    @property
+    def listing_at_hand(self) -> Listing | None:
+        """The same, if it has been made already."""
+        return self._listing
 
     def tally(self, farm: Farm) -> Tally:
         """How many hosts of each pool are renders, and online, made now if need be.

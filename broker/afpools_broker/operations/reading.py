@@ -84,7 +84,7 @@ class PoolsList(Operation):
 
     def turn(self, call: Call) -> Turn:
         moment = call.moment
-        listing: Listing | None = moment.snapshot.listing
+        listing: Listing | None = moment.snapshot.fences.listing_at_hand
         if moment.can_count:
             tally = moment.snapshot.tally_at_hand
             listing = tally.listing_at_hand if tally else None
