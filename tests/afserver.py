@@ -50,6 +50,7 @@ class AfServer:
         self.stubborn = False  # processes actions, and does nothing
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
+        self.body_of_renders: bytes | None = None  # instead of the answer about renders
         self.monitors: dict[int, dict[str, Any]] | None = {}  # by number; None: it knows no monitors
         self.requests: list[dict[str, Any]] = []
         self._told: dict[int, dict[int, str]] = {}  # what each monitor knows of each render
@@ -92,7 +93,9 @@ class AfServer:
             body += connection.recv(65536)
         request = json.loads(body)
         self.requests.append(request)
-        reply = framed(json.dumps(self._answer(request)).encode() if self.body is None else self.body)
+        renders = self.body_of_renders if request.get("get", {}).get("type") == "renders" else None
+        body = renders if self.body is None else self.body
+        reply = framed(json.dumps(self._answer(request)).encode() if body is None else body)
         match self.mood:
             case "well":
                 connection.sendall(reply)

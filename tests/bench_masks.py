@@ -339,7 +339,8 @@ def whole_broker(hosts: int, folder: Path, console: Console) -> None:
     rows = table(f"A broker of {hosts:,} hosts", "target", "value", right=("target", "value"))
     with afserver() as server:
         bodies = [_renders_body(known, state) for state in (" ONL", " ONL RUN")]
-        server.body = bodies[0]
+        # The whole list each time, and only where it was asked for: a broker asks about jobs and users as well.
+        server.monitors, server.body_of_renders = None, bodies[0]
         size = len(framed(bodies[0])) / 1e6
         make_state(folder, farm=f"127.0.0.1:{server.address[1]}", curve_port=0, tls_port=0)
         profile = Profile.load(str(folder / "certs" / "profiles" / "manager"))
@@ -358,7 +359,7 @@ def whole_broker(hosts: int, folder: Path, console: Console) -> None:
                         times.append(time.perf_counter() - began)
                 # A list of renders all of which have changed, while the old one is in use, is the most it has to hold.
                 for body in (*bodies, *bodies):
-                    server.body = body
+                    server.body_of_renders = body
                     asked = len(server.requests)
                     while len(server.requests) < asked + 2:
                         time.sleep(0.1)
