@@ -159,6 +159,32 @@ def test_a_stock_req_socket_and_our_framing_over_tls_get_the_same_answer(place: 
     assert {**over_tls["result"], "age": 0} == {**over_curve["result"], "age": 0}
 
 
+@pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 40])
+def test_over_tls_requests_are_answered_in_their_order_however_they_arrive(place: Studio, cut: int) -> None:
+    ping = b"\x04\x0a\x04PING\x00\x00abc"
+    padding = " " * 300  # a frame of more than 255 bytes has another header
+    requests = [
+        b'{"v":1,"id":"%d","op":"pools.list"%b}' % (number, padding.encode() * (number % 3 == 2)) for number in range(6)
+    ]
+    framed = [
+        b"\x01\x00" + (bytes((0, len(body))) if len(body) < 256 else b"\x02" + struct.pack(">Q", len(body))) + body
+        for body in requests
+    ]
+    with place.tls_socket(place.profile("anna")) as connection:
+        peer = TlsPeer(connection)
+        assert peer.ask("pools.list")["ok"]
+        # Each in a record of its own, or its end together with the next one's beginning; PINGs between them.
+        data = b"".join(frame + ping * (number % 2) for number, frame in enumerate(framed))
+        ends = [sum(map(len, framed[: number + 1])) + len(ping) * ((number + 1) // 2) + cut for number in range(6)]
+        for start, end in zip([0, *ends], [*ends[:-1], len(data)], strict=False):
+            if data[start:end]:
+                connection.sendall(data[start:end])
+        while sum(isinstance(event, zmtp.Message) for event in peer.events) < len(requests):
+            peer.read()
+    answers = [json.loads(event.frames[-1]) for event in peer.events if isinstance(event, zmtp.Message)]
+    assert [(answer["id"], answer["ok"]) for answer in answers] == [(str(number), True) for number in range(6)]
+
+
 def test_the_role_is_in_the_credential_on_both_ways_in(place: Studio, refusals: Any, caplog: Any) -> None:
     reader, manager = place.profile("blender"), place.profile("anna", Role.MANAGER)
     with place.curve_request(reader) as sock:
