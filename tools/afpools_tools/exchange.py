@@ -10,11 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from afpools import (
     AfpoolsError,
@@ -31,12 +30,8 @@ from afpools import (
 from .errors import ToolError
 from .words import plural, ranges
 
-COLOUR = re.compile(r"(#[0-9a-fA-F]{6})?")
-
 _TEXTS = ("description", "colour")
 _CSV_COLUMNS = ("pool", "host", *_TEXTS)
-
-_LONGEST_DESCRIPTION = 1000  # characters, as `protocol.Description`
 
 MAX_HOSTS_FROM_RANGES = 500_000
 """The ranges of one file may make as many hosts together: five times the largest farm we measure with. It takes about a
@@ -285,16 +280,30 @@ def _checked_name(name: str, at: str) -> str:
 
 
 def _checked_description(description: str, at: str) -> str:
+    from afpools_broker.protocol import Description
+
     _check_characters(description, at)
-    if len(description) > _LONGEST_DESCRIPTION:
-        raise ExchangeError(
-            f"{at}: a description of {len(description):,} characters; the broker takes {_LONGEST_DESCRIPTION:,}."
-        )
+    most = get_args(Description)[1].max_length
+    if len(description) > most:
+        raise ExchangeError(f"{at}: a description of {len(description):,} characters; the broker takes {most:,}.")
     return description
 
 
+def is_colour(text: str) -> bool:
+    """Whether the broker takes this as a pool's colour."""
+    import msgspec
+
+    from afpools_broker.protocol import Colour
+
+    try:
+        msgspec.convert(text, Colour)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _checked_colour(colour: str, at: str) -> str:
-    if not COLOUR.fullmatch(colour):
+    if not is_colour(colour):
         raise ExchangeError(f"{at}: {colour!r} is not a colour: write it like '#3a7bd5'.")
     return colour
 
