@@ -159,3 +159,10 @@ def test_ctrl_c_at_a_terminal_shows_what_was_found_so_far(tmp_path):
     kept = scan.last_result(tmp_path / ".local/state/afanasy-pools/last-scan.json")
     assert not kept.complete
     assert kept.findings
+
+
+def test_a_range_that_cannot_be_read_is_refused_before_anything_is_scanned(manager):
+    refused = manager(*SIX, "--only", "pc-[")
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith("afpools: 'pc-[' is neither a host name nor a range of hosts.")
+    assert "Scanning" not in refused.err
