@@ -27,6 +27,9 @@ from .nearest import listed, nearest
 from .persistent import PersistentMap
 from .protocol import Code, RequestRefused
 
+MOVE_JOBS = "jobs.move"
+"""The operation of an entry about jobs. It changed no pool."""
+
 REPAIR = "pools.repair"
 """The operation of an entry by `afpools pool repair`. Which document an earlier entry was about is not known."""
 
@@ -98,14 +101,27 @@ def with_system_pool(registered: Pool, name: str) -> Pool:
     return replace(registered, description=f"{_SYSTEM_POOL} {name}".rstrip())
 
 
+class MovedJob(Struct, frozen=True):
+    """One job that was moved from one pool to another; `before` is empty if it named none."""
+
+    id: int
+    serial: int
+    name: str
+    user: str
+    before: str
+    after: str
+
+
 class Diff(Struct, frozen=True, omit_defaults=True):
-    """What a change changed. A pair is (before, after); a name that is absent on one side is empty."""
+    """What a change changed. A pair is (before, after); a name that is absent on one side is empty. `jobs` were moved
+    to the pool, which stayed as it was."""
 
     name: tuple[str, str] | None = None
     description: tuple[str, str] | None = None
     colour: tuple[str, str] | None = None
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    jobs: tuple[MovedJob, ...] = ()
 
 
 class Entry(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .lookalikes import appearance
-from .pools import REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique, with_system_pool
+from .pools import MOVE_JOBS, REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique, with_system_pool
 from .protocol import Code, RequestRefused
 
 REACH = 5_000
@@ -52,6 +52,8 @@ class Undoing:
                 self._undone[step.undoes] = step
 
     def _follow(self, step: Step, named: dict[str, _Life]) -> None:
+        if step.op == MOVE_JOBS:
+            return
         old, new = step.diff.name or (step.pool, step.pool)
         if step.op == REPAIR:
             # There were two pools of one name: which of them the earlier steps were about is not known.
@@ -79,6 +81,10 @@ class Undoing:
         except RequestRefused as refusal:
             return refusal.message
         return ""
+
+    def undo_of(self, entry: Entry) -> Step | None:
+        """What took this change back; None where nothing has."""
+        return self._undone.get(entry.id)
 
     def pool_of(self, entry: Entry) -> str:
         """The name of the pool that undoing `entry` changes or makes; if it cannot be undone, the entry's own."""
@@ -115,6 +121,10 @@ class Undoing:
         Raises:
             RequestRefused: `entry` cannot be undone.
         """
+        if entry.op == MOVE_JOBS:
+            if (undo := self._undone.get(entry.id)) is not None:
+                raise _conflict(f"The jobs were moved back already{_by(undo)}.")
+            return None
         life = self._lives.get(entry.id)
         if life is None:
             raise _conflict(f"More than {REACH:,} changes were made since; an undo does not reach that far back.")

@@ -21,6 +21,7 @@ from .results import (
     HistoryEntry,
     HostList,
     JobList,
+    JobsResult,
     Mask,
     NativePool,
     Pool,
@@ -52,6 +53,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 # As many hosts are asked for at a time; a broker may give fewer. And so often they are asked for where pools change
 # meanwhile.
 _HOST_PAGE, _HOST_LIST_TURNS = 10_000, 3
+
+# An order about jobs may take that long, in seconds, whatever the client's timeout is.
+_ORDER_SECONDS = 15.0
 
 # A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
 # that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
@@ -429,6 +433,43 @@ class Client:
         again. An exclude mask that a person has set on it is replaced by the pool's."""
         return self._write("farm.set_system_pool", {"pool": pool}, None, request_id)
 
+    def move_jobs(self, jobs: Iterable[Any], pool: str, *, request_id: Optional[str] = None) -> JobsResult:
+        """Moves jobs that are on the farm to another pool, or into one if they name none. `undo` takes it back.
+
+        Args:
+            jobs: numbers, or pairs of number and serial, up to 1,000.
+            pool: its name.
+            request_id: see above.
+        """
+        return self._order("jobs.move", {"jobs": _references(jobs), "pool": pool}, request_id)
+
+    def adopt_jobs(self, jobs: Iterable[Any], *, request_id: Optional[str] = None) -> JobsResult:
+        """Takes jobs up again whose mask a person has changed, or that an earlier plug-in sent: they get their pool's
+        mask, and follow the pool from then on. `jobs` as for `move_jobs`."""
+        return self._order("jobs.adopt", {"jobs": _references(jobs)}, request_id)
+
+    def requeue_tasks(
+        self,
+        jobs: Optional[Iterable[Any]] = None,
+        pool: Optional[str] = None,
+        hosts: Optional[Iterable[str]] = None,
+        *,
+        request_id: Optional[str] = None,
+    ) -> JobsResult:
+        """Sends back the tasks that run outside of their job's fence, so that they start again within it. Waits until
+        the fences are what the pools mean now.
+
+        Args:
+            jobs: as for `move_jobs`; None for all of the pool.
+            pool: only jobs of this one; None if `jobs` says which.
+            hosts: only tasks on these (names and ranges); None for all.
+            request_id: see above.
+        """
+        params = _given(pool=pool, hosts=None if hosts is None else _names("hosts", hosts))
+        if jobs is not None:
+            params["jobs"] = _references(jobs)
+        return self._order("jobs.requeue", params, request_id)
+
     def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
         """Undoes one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` if a
         later change prevents it. An undo is a change, and can be undone itself."""
@@ -479,8 +520,13 @@ class Client:
         params.update(_given(if_revision=if_revision))
         return self._call(op, params, results.read_write)
 
-    def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T]) -> _T:
-        until = time.monotonic() + self.timeout
+    def _order(self, op: str, params: Dict[str, Any], request_id: Optional[str]) -> JobsResult:
+        # afserver carries out changes once a second, and a broker sends it no more at once than it can bear.
+        params["request_id"] = request_id or _random_id()
+        return self._call(op, params, results.read_ordered, at_least=_ORDER_SECONDS)
+
+    def _call(self, op: str, params: Dict[str, Any], read: Callable[[Any], _T], at_least: float = 0.0) -> _T:
+        until = time.monotonic() + max(self.timeout, at_least)
         # Here, not at the top: it imports socket and ssl, and `import afpools` must cost a host application nothing.
         try:
             with importing:

@@ -257,13 +257,45 @@ class JobList(Record):
     more: bool
 
 
+class OrderedJob(Record):
+    """What became of one job: its pool `before` and `after`, empty for none. `done`: it is as wanted, else `why` says
+    what stood in the way, in a sentence. `tasks` were sent back. `serial` is None for a job that is not there."""
+
+    id: int
+    serial: Optional[int]
+    name: str
+    user: str
+    before: str
+    after: str
+    done: bool
+    why: str
+    tasks: int
+
+
+class JobsResult(Record):
+    """What became of jobs. `change` is the id of the line in the history, empty for none; `moved` counts the jobs that
+    were changed, or had tasks sent back."""
+
+    change: str
+    pool: str
+    jobs: Tuple[OrderedJob, ...]
+    moved: int
+
+
 class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
+<<<<<<< HEAD
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
     something changed; `hosts` says how many there were after it. `undoes` is the id of the change that this one took
     back, else empty; `undoable` says whether this one can be undone now, `why_not` why it cannot. `verb` is what was
     done, before the pool's name: `added hosts to`; empty from brokers that are older than it.
+=======
+    `diff` has `name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and `jobs` (those
+    that were moved), each only where something changed; `hosts` says how many there were after it. `undoes` is the id
+    of the change that this one took back, else empty; `undoable` says whether this one can be undone now, `why_not`
+    why it cannot.
+>>>>>>> 22ef82a (jobs.move, jobs.adopt and jobs.requeue: single jobs are moved, taken up again, and their tasks sent back; a move is in history and can be undone)
     """
 
     id: str
@@ -571,6 +603,26 @@ def read_jobs(result: Any) -> JobList:
         f.count("total"),
         f.flag("more"),
     )
+
+
+def _read_ordered(value: Any) -> OrderedJob:
+    f = _Fields(value, "a job")
+    return OrderedJob(
+        f.count("id"),
+        f.optional_count("serial"),
+        f.text("name"),
+        f.text("user"),
+        f.text("before"),
+        f.text("after"),
+        f.flag("done"),
+        f.text("why"),
+        f.count("tasks", 0),
+    )
+
+
+def read_ordered(result: Any) -> JobsResult:
+    f = _Fields(result, "what became of jobs")
+    return JobsResult(f.text("change"), f.text("pool"), tuple(f.each("jobs", _read_ordered)), f.count("moved"))
 
 
 def _read_native(value: Any) -> NativePool:

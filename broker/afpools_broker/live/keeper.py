@@ -12,20 +12,20 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..config import Running
 from ..farm import FarmError
-from ..pools import Entry, Step
+from ..pools import Contents, Entry, Step
 from ..protocol import LiveHealth, RequestRefused
 from ..snapshot import Snapshot, SnapshotKeeper
 from ..store import PoolStore, StoreUnavailable
 from ..undo import REACH
 from .apply import USER, Move, Mover, Outcome
 from .intent import changed_by
-from .jobs import Ask, Job, JobsReader, read_log
+from .jobs import Ask, Job, JobsReader, read_jobs, read_log
 from .lease import LeaseKeeper, NotOurs
 from .names import PoolNames
 from .plan import Verdict, World, plan
@@ -45,6 +45,9 @@ _FRESH_SECONDS = 5.0
 _NAMES_SECONDS = 5.0
 # So many steps of history are read again with the newest: brokers' clocks may disagree about their order.
 _OVERLAP = 50
+# Of so many pools that changed at once it is found out who changed them, among so many of their newest changes.
+_CAUSES_AT_ONCE = 20
+_CAUSES_READ = 5
 # What runs is asked for again after so many seconds, however many people look at it.
 _TASKS_SECONDS = 1.0
 # Fences that are so much behind are worth a word.
@@ -143,6 +146,11 @@ class FenceKeeper:
         self._mover = Mover(
             ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: self.lease.check(self._token)
         )
+        self.by_hand = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
+        """Carries out what a manager wants of single jobs, whoever has the lease. For one thread at a time."""
+        self.orders = threading.Lock()
+        """Whoever uses `by_hand` has it."""
+        self._wanted: set[int] = set()  # numbers of jobs that somebody has changed just now
         self._verdicts: dict[int, Verdict] = {}
         self._due: dict[int, float] = {}
         self._refusals = Refusals()
@@ -205,6 +213,9 @@ class FenceKeeper:
         if at_once or time.monotonic() >= self._events_due:
             touched = self._reader.poll(at_once=at_once)
             self._events_due = time.monotonic() + _EVENTS_SECONDS
+        if self._wanted:
+            wanted, self._wanted = self._wanted, set()
+            touched |= self._reader.take(wanted, read_jobs(self._ask, wanted))
         if self._reader.seen is None:
             return False
         self._plan(set(self._reader.jobs) | touched if anew else touched)
@@ -233,7 +244,7 @@ class FenceKeeper:
             return False
         names = PoolNames(self._trail, snapshot.contents.pools)
         causes = world.causes if world else {}
-        self._find_causes(snapshot, causes)
+        self._find_causes(snapshot, world, causes)
         lost = any(verdict.fence == "kept" for verdict in self._verdicts.values())
         self._names_due = now + _NAMES_SECONDS if lost else float("inf")
         self.view = replace(self.view, world=World(snapshot, names, too_old, causes))
@@ -250,18 +261,22 @@ class FenceKeeper:
         self._trail = [*newer, *(step for step in self._trail if step.id not in seen)][:REACH]
         return True
 
-    def _find_causes(self, snapshot: Snapshot, causes: dict[tuple[str, str], str]) -> None:
-        """Finds out which change made each pool what it is, of those that have jobs."""
-        for name in {verdict.pool for verdict in self._verdicts.values()}:
-            pool = snapshot.contents.pools.get(name)
+    def _find_causes(self, snapshot: Snapshot, last: World | None, causes: dict[tuple[str, str], str]) -> None:
+        """Finds out which change made each pool what it is, of those that jobs may be moved for."""
+        pools = snapshot.contents.pools
+        before = last.snapshot.contents.pools if last else pools
+        changed = [name for name, pool in pools.items() if before.get(name) is not pool]
+        for name in {*changed[:_CAUSES_AT_ONCE], *(verdict.pool for verdict in self._verdicts.values())}:
+            pool = pools.get(name)
             if pool is None or (name, pool.revision) in causes:
                 continue
             try:
-                newest = self._store.history(pool=name, limit=1)
+                newest = self._store.history(pool=name, limit=_CAUSES_READ)
             except StoreUnavailable:
                 return
-            if newest and newest[0].after == pool.revision:
-                causes[name, pool.revision] = described(newest[0])
+            made = next((entry for entry in newest if entry.after == pool.revision), None)
+            if made is not None:
+                causes[name, pool.revision] = described(made)
 
     # --- what is to be done ---
 
@@ -393,6 +408,24 @@ class FenceKeeper:
             problem=problem,
             struck=tuple(self._struck.values()),
         )
+
+    def look_at(self, ids: Collection[int]) -> None:
+        """Reads these jobs again with the next look. Safe to call from any thread."""
+        self._wanted |= set(ids)
+
+    @property
+    def ask(self) -> Ask:
+        """Sends one request to afserver; raises `FarmError`."""
+        return self._ask
+
+    @property
+    def contents(self) -> Contents:
+        """The pools as the broker knows them now; those of the last look may be older.
+
+        Raises:
+            RequestRefused: `store_unavailable`: it has not seen its store since it started.
+        """
+        return self._keeper.current.contents
 
     def tasks(self) -> list[Task]:
         """What runs now, at most a second old. Safe to call from any thread.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..pools import Step
+from ..pools import MOVE_JOBS, Step
 
 
 class PoolNames:
@@ -31,7 +31,7 @@ class PoolNames:
         revived: set[str] = set()
         for step in trail:
             name = step.pool
-            if not name or step.op.startswith("jobs."):
+            if not name or step.op == MOVE_JOBS:
                 continue
             if not step.after:
                 # An undone deletion did not end anything.

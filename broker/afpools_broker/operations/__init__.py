@@ -17,7 +17,7 @@ from .farm import FarmSetSystemPool, FarmSystemPool
 from .fields import fields_of
 from .history import HistoryList, HistoryUndo
 from .hosts import HostsForget, HostsRegister
-from .jobs import JobsList, PoolsPreview
+from .jobs import JobsAdopt, JobsList, JobsMove, JobsRequeue, PoolsPreview
 from .masking import MaskOfPool
 from .native import PoolsImportNative
 from .pools import PoolsAddHosts, PoolsCheck, PoolsCreate, PoolsDelete, PoolsRemoveHosts, PoolsRename, PoolsUpdate
@@ -47,6 +47,9 @@ OPERATIONS: dict[str, type[Operation]] = {
         PoolsUpdate,
         PoolsPreview,
         PoolsImportNative,
+        JobsMove,
+        JobsAdopt,
+        JobsRequeue,
         HistoryUndo,
         HostsRegister,
         HostsForget,

@@ -11,12 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from ..moment import Moment
-from ..pools import REPAIR, REPAIRED, Change, Contents, Entry, Pool, check_revision
+from ..pools import MOVE_JOBS, REPAIR, REPAIRED, Change, Contents, Entry, Pool, check_revision
 from ..protocol import Code, PoolName, RequestRefused, Result, Role
 from ..store import PoolStore
 from ..undo import REACH, Undoing
 from .base import Call, Operation
-from .writing import Write, keep_system_pool
+from .writing import Write, WriteResult, keep_system_pool
 
 
 class HistoryEntry(Result):
@@ -30,8 +30,8 @@ class HistoryEntry(Result):
     diff: Annotated[
         msgspec.Raw,
         Meta(
-            description="`name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each "
-            "only if something changed"
+            description="`name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and "
+            "`jobs` (those that were moved), each only if something changed"
         ),
     ]
     before: Annotated[str, Meta(description="the pool's revision before; empty if there was none")]
@@ -114,6 +114,15 @@ class HistoryUndo(Write, kw_only=True):
             extra={"means": "the `id` of an entry"},
         ),
     ]
+
+    def answer(self, call: Call) -> WriteResult:
+        entry = call.parts.store.entry(self.entry)
+        if entry is None or entry.op != MOVE_JOBS:
+            return super().answer(call)
+        from .jobs import move_back  # which needs what is here
+
+        trail = undoing_since(call.parts.store, entry.id, lambda _names: call.parts.keeper.current.contents)
+        return move_back(call, self.request_id, entry, trail)
 
     def plan(self, call: Call, moment: Moment) -> Change:
         parts = call.parts

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -13,15 +16,24 @@ from ..hosts import expand
 from ..live.jobs import Job
 from ..live.keeper import FenceKeeper, View
 from ..live.listing import Hosts, JobSummary, Listing, OtherJob
+from ..live.orders import Order, OrderedJob, Orders
 from ..live.plan import World
 from ..live.preview import PreviewResult, outlooks, outlooks_of_move, result_of, world_with
 from ..live.tasks import Task
-from ..pools import Pool, unique, without
-from ..protocol import Code, HostPattern, PoolName, RequestRefused, Result, Role
+from ..pools import MOVE_JOBS, Diff, Entry, MovedJob, Pool, fingerprint, next_entry_id, unique, without
+from ..protocol import Code, HostPattern, PoolName, RequestId, RequestRefused, Result, Role
+from ..store.records import to_milliseconds
+from ..undo import Undoing
 from .base import Call, Operation, Parts
 from .history import undoing_since
+from .writing import WriteResult
+
+log = logging.getLogger("afpools.service")
 
 MOST_JOBS = 5_000
+
+# So long an order about jobs waits for the one before it.
+_ORDER_SECONDS = 1.5
 
 JobId = Annotated[int, Meta(ge=1, lt=2**31)]
 UserName = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -233,3 +245,205 @@ class PoolsPreview(Operation):
             )
         undoing = undoing_since(parts.store, entry.id, lambda _names: parts.keeper.current.contents)
         return undoing.pool_of(entry), undoing.plan(entry).result
+
+
+class JobsResult(Result):
+    change: Annotated[str, Meta(description="the id of the history entry; empty if there is none")]
+    pool: Annotated[str, Meta(description="the pool; empty if there was none named")]
+    jobs: Annotated[list[OrderedJob], Meta(description="what became of each job, by number")]
+    moved: Annotated[int, Meta(description="how many jobs were changed, or had tasks sent back")]
+
+
+@contextmanager
+def ordering(call: Call) -> Iterator[Orders]:
+    """The turn to have something done with single jobs.
+
+    Raises:
+        RequestRefused: `rate_limited`, `farm_unavailable`, `store_unavailable`.
+    """
+    live = live_of(call.parts)
+    # One after the other: they share the way to afserver, and what is known of its pace.
+    if not live.orders.acquire(timeout=_ORDER_SECONDS):
+        raise RequestRefused(
+            Code.RATE_LIMITED, "The broker is busy with other orders about jobs. Try again in a moment.", made=False
+        )
+    try:
+        call.refuse_late()
+        yield Orders(live, World.of(call.parts.keeper.current), call.parts.clock())
+    except FarmError as error:
+        raise RequestRefused(
+            Code.FARM_UNAVAILABLE, f"What became of the jobs is not known: {error} Look at the list of jobs."
+        ) from None
+    finally:
+        live.orders.release()
+
+
+class _Order(Operation, kw_only=True):
+    """Base of what a manager wants done with single jobs."""
+
+    role = Role.MANAGER
+    result = JobsResult
+
+    request_id: RequestId
+
+    def answer(self, call: Call) -> JobsResult:
+        with ordering(call) as orders:
+            return self.carry_out(call, orders)
+
+    def carry_out(self, call: Call, orders: Orders) -> JobsResult:
+        """
+        Raises:
+            FarmError: afserver does not answer.
+        """
+        raise NotImplementedError
+
+
+def _order(references: list[JobReference]) -> Order:
+    serials = {each.id: each.serial for each in references if each.serial is not None}
+    return Order([each.id for each in references], serials)
+
+
+def _moved(jobs: list[OrderedJob]) -> tuple[MovedJob, ...]:
+    return tuple(
+        MovedJob(job.id, job.serial or 0, job.name, job.user, job.before, job.after)
+        for job in jobs
+        if job.done and job.before != job.after
+    )
+
+
+def record_move(
+    call: Call, request_id: str, jobs: list[OrderedJob], pool: str, asked: tuple[object, ...], undoes: str = ""
+) -> str:
+    """Puts into history that jobs were moved; the id of the entry, empty where none was.
+
+    Args:
+        call: who asked.
+        request_id: under which.
+        jobs: what became of them.
+        pool: where they went.
+        asked: everything that was asked for.
+        undoes: the id of the entry that this takes back.
+    """
+    moved = _moved(jobs)
+    entry = Entry(
+        id=next_entry_id(undoes),
+        when=to_milliseconds(call.parts.clock()),
+        who=call.who,
+        op=MOVE_JOBS,
+        pool=pool,
+        diff=Diff(jobs=moved),
+        before="jobs" if moved else "",
+        after=fingerprint(moved) if moved else "",
+        hosts=0,
+        key=f"{call.who}:{request_id}",
+        digest=fingerprint(MOVE_JOBS, *asked),
+        undoes=undoes,
+    )
+    recorded = call.parts.store.record(entry)
+    if recorded.digest != entry.digest:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"The request_id {request_id!r} was already used for another change. The jobs were moved all the same. "
+            "Make a new request_id for each change.",
+        )
+    if moved:
+        log.info("%s by %r at %s: %d jobs to %r", MOVE_JOBS, call.who, call.sender.address, len(moved), pool)
+    return recorded.id if recorded.changed else ""
+
+
+def move_back(call: Call, request_id: str, entry: Entry, undoing: Undoing) -> WriteResult:
+    """Takes a move back, as `history.undo` does.
+
+    Args:
+        call: who asked.
+        request_id: under which.
+        entry: the move.
+        undoing: knows whether it was undone since.
+
+    Raises:
+        RequestRefused: `conflict`: none of the jobs is where it brought them.
+    """
+    undone = undoing.undo_of(entry)
+    made = call.parts.store.entry(undone.id) if undone else None
+    if made is not None and made.key == f"{call.who}:{request_id}":
+        return WriteResult(change=made.id, pool=made.pool, revision="", hosts=0, added=[], removed=[])
+    if why_not := undoing.why_not(entry):
+        raise RequestRefused(Code.CONFLICT, why_not, made=False)
+    with ordering(call) as orders:
+        jobs = orders.move_back(entry.diff.jobs, f"moved back by {call.who}")
+    if not _moved(jobs):
+        raise RequestRefused(Code.CONFLICT, f"No job was moved back. {jobs[0].why}")
+    pool = entry.diff.jobs[0].before or entry.pool
+    change = record_move(call, request_id, jobs, pool, (entry.id,), entry.id)
+    return WriteResult(change=change, pool=pool, revision="", hosts=0, added=[], removed=[])
+
+
+class JobsMove(_Order, kw_only=True):
+    """Move jobs that are on the farm to another pool, or into one if they name none yet: then the exclude mask that
+    they have counts besides. It is in the history, and can be undone."""
+
+    op = MOVE_JOBS
+    purpose = "move jobs"
+    did = "jobs were moved to it"
+
+    jobs: JobReferences
+    pool: PoolName
+
+    def carry_out(self, call: Call, orders: Orders) -> JobsResult:
+        call.parts.keeper.current.pool(self.pool)
+        if trouble := call.parts.keeper.trouble:
+            raise RequestRefused(
+                Code.STORE_UNAVAILABLE, f"The move could not be put into history: {trouble}", made=False
+            )
+        jobs = orders.move(_order(self.jobs), self.pool, f"moved to {self.pool!r} by {call.who}")
+        asked = (self.pool, [(each.id, each.serial) for each in self.jobs])
+        change = record_move(call, self.request_id, jobs, self.pool, asked)
+        return JobsResult(change=change, pool=self.pool, jobs=jobs, moved=len(_moved(jobs)))
+
+
+class JobsAdopt(_Order, kw_only=True):
+    """Take up jobs again that a person has changed, or that an earlier plug-in sent: they get their pool's mask, and
+    follow the pool from then on."""
+
+    op = "jobs.adopt"
+    purpose = "take up jobs again"
+
+    jobs: JobReferences
+
+    def carry_out(self, call: Call, orders: Orders) -> JobsResult:
+        jobs = orders.adopt(_order(self.jobs), f"taken up again by {call.who}")
+        log.info("%s by %r at %s: %d jobs", self.op, call.who, call.sender.address, len(jobs))
+        return JobsResult(change="", pool="", jobs=jobs, moved=sum(job.done for job in jobs))
+
+
+class JobsRequeue(_Order, kw_only=True):
+    """Send back the tasks that run outside of their job's fence, so that they start again within it. It waits until
+    the fences are what the pools mean now. It takes `jobs`, or a `pool` for all its jobs, or both."""
+
+    op = "jobs.requeue"
+    purpose = "send tasks back"
+
+    jobs: JobReferences | None = None
+    pool: PoolName | None = None
+    hosts: Annotated[
+        Annotated[list[HostPattern], Meta(max_length=100_000)] | None,
+        Meta(description="a list of names and ranges", extra={"means": "only tasks on these hosts"}),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.jobs is None and self.pool is None:
+            raise ValueError("it takes jobs, or a pool for all its jobs")
+
+    def carry_out(self, call: Call, orders: Orders) -> JobsResult:
+        view = live_of(call.parts).view
+        order = Order([], {}) if self.jobs is None else _order(self.jobs)
+        if self.pool is not None:
+            ids = [number for number, verdict in view.verdicts.items() if verdict.pool == self.pool]
+            named = {each.id for each in self.jobs or ()}
+            order = Order([number for number in ids if self.jobs is None or number in named], order.serials)
+        fences = call.moment.snapshot.fences
+        hosts = None if self.hosts is None else fences.spelled(expand(self.hosts, fences.farm, leaving=True))
+        jobs = orders.requeue(order, hosts)
+        tasks = sum(job.tasks for job in jobs)
+        log.info("%s by %r at %s: %d tasks", self.op, call.who, call.sender.address, tasks)
+        return JobsResult(change="", pool=self.pool or "", jobs=jobs, moved=sum(bool(job.tasks) for job in jobs))

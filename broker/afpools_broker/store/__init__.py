@@ -92,6 +92,13 @@ class PoolStore(Protocol):
             PlanOutdated: what `Change.apply` raises; the change was not made.
         """
 
+    def record(self, entry: Entry) -> Entry:
+        """Adds a line to history, durably, about something that changed no pool.
+
+        Returns:
+            The line that there is of this request (same `key`), by whichever broker: an earlier one where there is one.
+        """
+
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
         """The newest entries first, those that changed nothing left out.
 

@@ -374,6 +374,14 @@ class MongoStore:
                 )
             return entry
 
+    def record(self, entry: Entry) -> Entry:
+        with self._asking():
+            self._check_collections()
+            document = self._history.find_one({"key": entry.key})
+            made = read_history(document) if document is not None else None
+            # Recording it again waits until a majority has it.
+            return self._record(made or entry)
+
     def _try(self, change: Change) -> Entry | None:
         """Makes one attempt; None where something else happened to the pool meanwhile."""
         collection = self._pools if change.pool else self._hosts

@@ -54,7 +54,8 @@ def settle(change: Change, current: Pool | None, *, follows: str = "") -> Settle
 
 def names(entry: Entry) -> tuple[str, ...]:
     """The names under which `history(pool=…)` finds an entry: before and after the change, each once."""
-    return tuple({name: None for name in (*(entry.diff.name or ()), entry.pool) if name})
+    left = [job.before for job in entry.diff.jobs]
+    return tuple({name: None for name in (*(entry.diff.name or ()), entry.pool, *left) if name})
 
 
 def to_milliseconds(when: dt.datetime) -> dt.datetime:

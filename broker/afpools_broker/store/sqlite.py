@@ -215,6 +215,14 @@ class SqliteStore:
             self._insert_entry(db, entry)
         return entry
 
+    def record(self, entry: Entry) -> Entry:
+        with self._transaction(write=True) as db:
+            row = db.execute("SELECT entry FROM history WHERE key = ?", (entry.key,)).fetchone()
+            if row is not None:
+                return self._entry(row[0])
+            self._insert_entry(db, entry)
+        return entry
+
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
         with self._transaction() as db:
             rows = db.execute(

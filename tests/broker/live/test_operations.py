@@ -11,7 +11,7 @@ from tests.broker.store.places import wait_until
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
-from afpools import BadRequest, Client, FarmUnavailable, Forbidden, Profile, UnknownPool
+from afpools import BadRequest, Client, Conflict, FarmUnavailable, Forbidden, Profile, UnknownPool
 from afpools_broker.protocol import Role
 
 HOSTS = ("pc-01", "pc-02", "pc-03", "pc-04", "pc-05")
@@ -163,3 +163,108 @@ def test_health_says_how_the_fences_stand(manager: Client, server: WorkingAfServ
     job(manager, server, offline=True)
     live = manager.health()["live"]
     assert (live["keeper"], live["keeping"], live["jobs"], live["problems"]) == ("broker", True, 1, [])
+
+
+# --- orders -----------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_moved_to_another_pool_and_back(manager: Client, server: WorkingAfServer) -> None:
+    first, second = (job(manager, server, name=name, offline=True) for name in ("one", "two"))
+    result = manager.move_jobs([first, (second, server.job(second)["serial"])], "night")
+    assert [(each.id, each.before, each.after, each.done) for each in result.jobs] == [
+        (first, "fx", "night", True),
+        (second, "fx", "night", True),
+    ]
+    assert {server.fence(number) for number in (first, second)} == {("(?!pc-05$).*", "regex")}
+    (entry, *_) = manager.history(pool="night")
+    assert (entry.op, entry.who, entry.undoable) == ("jobs.move", "boss", True)
+    assert [(each["name"], each["before"], each["after"]) for each in entry.diff["jobs"]] == [
+        ("one", "fx", "night"),
+        ("two", "fx", "night"),
+    ]
+    assert manager.history(pool="fx")[0].id == entry.id
+    manager.undo(entry.id, request_id="again")
+    assert {server.fence(number) for number in (first, second)} == {("(?!pc-0[13]$).*", "regex")}
+    assert manager.undo(entry.id, request_id="again").change == manager.history()[0].id
+    with pytest.raises(Conflict, match="The jobs were moved back already by 'boss'"):
+        manager.undo(entry.id)
+
+
+def test_a_moved_job_follows_its_new_pool(manager: Client, server: WorkingAfServer) -> None:
+    number = job(manager, server, exclude="pc-01", offline=True)
+    manager.move_jobs([number], "night")
+    manager.add_hosts("night", ["pc-01", "pc-02"])
+    wait_until(lambda: server.jobs[number].lets("pc-02", 0))
+    assert not server.jobs[number].lets("pc-01", 0)
+    wait_until(lambda: manager.jobs().jobs[0].by == "pc-01, pc-02 joined 'night' (boss)")
+    assert manager.jobs().jobs[0].pool == "night"
+
+
+def test_a_job_that_names_no_pool_is_moved_into_one_and_is_as_before_once_that_is_undone(
+    manager: Client, server: WorkingAfServer
+) -> None:
+    number = server.send("old", hosts_mask_exclude="pc-03", custom_data='{"shot": 7}', offline=True)
+    wait_until(lambda: [other.id for other in manager.jobs().others] == [number])
+    before = server.job(number)
+    change = manager.move_jobs([number], "fx").change
+    assert [host for host in HOSTS if server.jobs[number].lets(host, 0)] == ["pc-01"]
+    manager.undo(change)
+    assert server.job(number) == before
+
+
+def test_a_repeated_move_is_one_line_of_history(manager: Client, server: WorkingAfServer) -> None:
+    number = job(manager, server, offline=True)
+    first = manager.move_jobs([number], "night", request_id="once")
+    second = manager.move_jobs([number], "night", request_id="once")
+    assert (first.change, second.jobs[0].done) == (second.change, True)
+    assert [entry.op for entry in manager.history(pool="night")] == ["jobs.move", "pools.create"]
+
+
+def test_what_cannot_be_moved_says_why_and_the_others_are_moved(manager: Client, server: WorkingAfServer) -> None:
+    number = job(manager, server, offline=True)
+    manager.create_pool("empty")
+    assert "The pool 'empty' is empty." in manager.move_jobs([number], "empty").jobs[0].why
+    result = manager.move_jobs([(number, 999), 812, number], "night")
+    assert [(each.id, each.done) for each in result.jobs] == [(number, False), (812, False)]
+    result = manager.move_jobs([812, number], "night")
+    assert {each.id: each.done for each in result.jobs} == {812: False, number: True}
+    with pytest.raises(UnknownPool):
+        manager.move_jobs([number], "nights")
+
+
+def test_a_job_that_a_person_changed_is_taken_up_again_when_asked(manager: Client, server: WorkingAfServer) -> None:
+    number = job(manager, server, offline=True)
+    server.by_hand(number, hosts_mask_exclude="pc-05")
+    wait_until(lambda: manager.jobs().jobs[0].why.startswith("Changed by anna@ws-04"))
+    (result,) = manager.adopt_jobs([number]).jobs
+    assert (result.done, server.fence(number)[0]) == (True, "(?!pc-0[13]$).*")
+    wait_until(lambda: manager.jobs().jobs[0].fence == "current")
+
+
+def test_a_job_of_an_earlier_plug_in_is_taken_up_when_asked(manager: Client, server: WorkingAfServer) -> None:
+    note = '{"afpools": {"pool": "fx", "revision": "1"}}'
+    number = server.send(hosts_mask_exclude="pc-02|pc-04|pc-05", custom_data=note, offline=True)
+    wait_until(lambda: [each.fence for each in manager.jobs().jobs] == ["unmarked"])
+    assert manager.adopt_jobs([number]).jobs[0].done
+    assert server.fence(number) == ("(?!pc-0[13]$).*", "regex")
+
+
+def test_tasks_outside_are_sent_back_when_asked(manager: Client, server: WorkingAfServer) -> None:
+    number = job(manager, server, tasks=2, rounds=1_000_000)
+    wait_until(lambda: len(server.ran) == 2)
+    manager.remove_hosts("fx", ["pc-01"])
+    result = manager.requeue_tasks(pool="fx", hosts=["pc-01"])
+    assert [(each.id, each.tasks, each.done) for each in result.jobs] == [(number, 1, True)]
+    assert {task.host for _, _, task in server.jobs[number].running()} == {"pc-03"}
+    assert manager.requeue_tasks([number]).jobs[0].tasks == 0
+
+
+def test_orders_are_for_managers(office: Studio, manager: Client) -> None:
+    with Client(Profile.load(str(office.profile("anna"))), timeout=20) as reader:
+        for order in (
+            lambda: reader.move_jobs([2], "fx"),
+            lambda: reader.adopt_jobs([2]),
+            lambda: reader.requeue_tasks([2]),
+        ):
+            with pytest.raises(Forbidden):
+                order()
