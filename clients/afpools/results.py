@@ -285,17 +285,11 @@ class JobsResult(Record):
 class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
-<<<<<<< HEAD
-    `diff` has `name`, `description`, `colour` as [before, after] and the lists `added` and `removed`, each only where
-    something changed; `hosts` says how many there were after it. `undoes` is the id of the change that this one took
-    back, else empty; `undoable` says whether this one can be undone now, `why_not` why it cannot. `verb` is what was
-    done, before the pool's name: `added hosts to`; empty from brokers that are older than it.
-=======
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and `jobs` (those
     that were moved), each only where something changed; `hosts` says how many there were after it. `undoes` is the id
     of the change that this one took back, else empty; `undoable` says whether this one can be undone now, `why_not`
-    why it cannot.
->>>>>>> 22ef82a (jobs.move, jobs.adopt and jobs.requeue: single jobs are moved, taken up again, and their tasks sent back; a move is in history and can be undone)
+    why it cannot. `verb` is what was done, before the pool's name: `added hosts to`; empty from brokers that are older
+    than it.
     """
 
     id: str

@@ -22,7 +22,7 @@ from ..live.preview import PreviewResult, outlooks, outlooks_of_move, result_of,
 from ..live.tasks import Task
 from ..pools import MOVE_JOBS, Diff, Entry, MovedJob, Pool, fingerprint, next_entry_id, unique, without
 from ..protocol import Code, HostPattern, PoolName, RequestId, RequestRefused, Result, Role
-from ..store.records import to_milliseconds
+from ..store.settling import to_milliseconds
 from ..undo import Undoing
 from .base import Call, Operation, Parts
 from .history import undoing_since
@@ -385,6 +385,7 @@ class JobsMove(_Order, kw_only=True):
     op = MOVE_JOBS
     purpose = "move jobs"
     did = "jobs were moved to it"
+    verb = "moved jobs to"
 
     jobs: JobReferences
     pool: PoolName
