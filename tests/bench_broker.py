@@ -35,7 +35,7 @@ from afpools_tools.setup import make_state
 _ROUNDS = 3
 _SECONDS = 2.0
 _SOCKETS = 8
-_WINDOW = 16  # requests under way on each socket
+_WINDOW = 16  # requests in progress on each socket
 _POOLS = 4  # makes an answer of about 300 bytes, as the reference has
 
 Ready = tuple[int, bytes]  # port and server's public key
@@ -195,7 +195,7 @@ def requests_over_curve(folder: Path, console: Console) -> None:
 def _load_over_tls(
     port: int, profile: Path, request: bytes, connections: int, seconds: float = _SECONDS
 ) -> tuple[float, int]:
-    """Requests a second from one thread with several connections, each with one request under way, and the size of an
+    """Requests a second from one thread with several connections, each with one request in progress, and the size of an
     answer."""
     context = ssl.create_default_context(cafile=str(profile / "ca.pem"))
     context.load_cert_chain(profile / "client.pem")

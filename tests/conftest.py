@@ -44,7 +44,7 @@ def _no_mongod() -> str:
 
 
 def need_mongod() -> None:
-    """Skips a test where there is no mongod; fails it where there has to be one."""
+    """Skips a test if there is no mongod; fails it where there has to be one."""
     if why := _no_mongod():
         if os.environ.get("CI") == "true":
             pytest.fail(why, pytrace=False)

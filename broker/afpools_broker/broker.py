@@ -35,7 +35,7 @@ log = logging.getLogger("afpools")
 # How often key list and revoked certificates are looked at. Five seconds are promised.
 _CREDENTIALS_SECONDS = 1.0
 
-# A broker whose store is away at the start serves all the same, and says so; this long it waits to see.
+# A broker whose store is unreachable at the start serves anyway, and says so; this long it waits to see.
 _FIRST_SNAPSHOT_SECONDS = 3.0
 
 # Two seconds are promised, and a store that takes its usual timeout of one and a half has to fit in.
@@ -188,7 +188,7 @@ class Broker:
         self._called_off = True
 
     def stop(self) -> None:
-        """Lets nobody new in, finishes what is under way, and lets go of everything, within two seconds. May be called
+        """Lets nobody new in, finishes what is in progress, and lets go of everything, within two seconds. May be called
         more than once, and on a broker that did not start."""
         deadline = time.monotonic() + _STOP_SECONDS
 

@@ -2,7 +2,7 @@
 
 Strategy: everything is read from files that `afpools certs` writes, checked while it is read, and kept as values that
 are swapped whole, so that the listeners' threads ask without a lock. A file that goes wrong while the broker runs never
-lets anybody in: the authorities and what each has revoked stay as they last were, an authority without a list of what
+admits anybody: the authorities and what each has revoked stay as they last were, an authority without a list of what
 it has revoked counts for nothing, a CURVE key whose file is missing or wrong is out.
 """
 

@@ -59,7 +59,7 @@ _COUNT = re.compile(r"([0-9]+)(,([0-9]*))?\}")
 
 
 class NotCompiled(ValueError):
-    """An expression that std::regex refuses. afserver would accept the job all the same, and run it unfenced."""
+    """An expression that std::regex refuses. afserver would accept the job anyway, and run it unfenced."""
 
 
 class NotJudged(ValueError):
@@ -584,7 +584,7 @@ class _Matcher:
             case Group(body):
                 return self._ends(body, text, starts, begin)
             case Look(body, wanted):
-                # libstdc++ begins anew where it looks ahead: `^` matches there.
+                # libstdc++ starts again where it looks ahead: `^` matches there.
                 return {at for at in starts if bool(self._ends(body, text, {at}, at)) is wanted}
             case Edge(kind):
                 return {at for at in starts if self._at_edge(kind, text, at, begin)}

@@ -66,7 +66,7 @@ def untyped_as(farm: Farm | None, engines: Engines, user: str) -> Reading:
     """How the masks of a job are read that says no type; `either` where nobody can say.
 
     Args:
-        farm: renders and users; None where there is no afserver.
+        farm: renders and users; None if there is no afserver.
         engines: of these renders.
         user: whose job it is; empty where that is not known.
     """

@@ -386,7 +386,7 @@ class FarmWatch:
         address: afserver's host and port.
         interval: seconds between two questions.
         timeout: seconds for one question.
-        store: keeps the list for a broker that is restarted while afserver is away.
+        store: keeps the list for a broker that is restarted while afserver is unreachable.
         changed: called with each new list, on the watch's thread.
     """
 
@@ -422,7 +422,7 @@ class FarmWatch:
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
-        """Ends the thread; waits at most `wait` seconds for a question under way."""
+        """Ends the thread; waits at most `wait` seconds for a question in progress."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -519,7 +519,7 @@ class FarmWatch:
         return monitor
 
     def _update(self, changed: set[int]) -> bool:
-        """Reads the renders of these numbers anew; False where that is no answer, so that all have to be read.
+        """Reads the renders of these numbers again; False where that is not an answer, so that all have to be read.
 
         Raises:
             FarmError: afserver does not answer.

@@ -1,7 +1,7 @@
 """Pools as the farm spells them, and the masks made of them.
 
 Strategy: what follows from one pool and the farm's names is kept in its `Fence`, from one picture to the next, for as
-long as neither changes; so one pool's change makes one pool's fence anew, and a render that joins or leaves those that
+long as neither changes; so one pool's change makes one pool's fence again, and a render that joins or leaves those that
 mention it. What follows from all pools together (every known host, and which names would be one without their domains)
 is counted name by name, so that only the names of what changed are looked at.
 """
@@ -378,7 +378,7 @@ class Fences:
 
     def _still_right(self, kept: Iterable[_Made], fence: Fence, max_bytes: int) -> MadeWithin | None:
         """The mask that was made for other known hosts, where it is made of the pool's names alone: read back for the
-        hosts that have come to be known since. None where it has to be drawn anew."""
+        hosts that have come to be known since. None where it has to be drawn again."""
         for made in kept:
             mask = made.within.mask
             if self._also or not self._holds(made) or not made.within.answers(max_bytes):

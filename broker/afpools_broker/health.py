@@ -50,7 +50,7 @@ class _Question:
         self._answer: Future[float] | None = None
 
     def begin(self) -> Future[float]:
-        """The answer, which may be under way."""
+        """The answer, which may be in progress."""
         with self._lock:
             if self._answer is None or (self._answer.done() and self._clock() - self._asked >= self._keep):
                 self._asked = self._clock()
@@ -58,7 +58,7 @@ class _Question:
             return self._answer
 
     def stop(self) -> None:
-        """Ends the thread, once a question under way has ended; does not wait for it."""
+        """Ends the thread, once a question in progress has ended; does not wait for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -68,7 +68,7 @@ class Health:
     Args:
         name: this broker's own.
         store: asked for a sign of life at each report.
-        keeper: knows since when the store is away.
+        keeper: knows since when the store is unreachable.
         credentials: know what expires.
         statistics: what was asked and answered.
         farm: None where the studio keeps its list of hosts by hand.
@@ -107,7 +107,7 @@ class Health:
         self._probe = _Question(store.probe, _PROBE_SECONDS, clock)
 
     def stop(self) -> None:
-        """Ends the threads that ask the store, once the questions under way have ended; does not wait for it."""
+        """Ends the threads that ask the store, once the questions in progress have ended; does not wait for it."""
         self._ping.stop()
         self._probe.stop()
 

@@ -237,7 +237,7 @@ class Spelling:
 
 def _shown_by(farm: Iterable[str]) -> Names:
     """Whether a farm's names, addresses apart, show that renders cut theirs: all are without a dot. `auto` where there
-    is no name to show it."""
+    is not a name to show it."""
     shown: Names = "auto"
     for name in farm:
         if ":" not in name and not name.replace(".", "").isdecimal():

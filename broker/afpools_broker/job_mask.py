@@ -43,7 +43,7 @@ def job_mask(fences: Fences, params: MaskParams, untyped: Reading) -> Mask:
         mask = joined(
             lambda accept: fences.mask((params.pool, params.style, accept), params.max_bytes),
             params.exclude,
-            # Where such a job's masks are read as find, both readings count all the same: a regex would exclude
+            # Where such a job's masks are read as find, both readings count anyway: a regex would exclude
             # nothing then, which nobody means.
             "regex" if untyped == "regex" and params.exclude_type == "either" else params.exclude_type,
             inside=fences.members[params.pool],

@@ -75,7 +75,7 @@ def _part_at_the_beginning(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 class KeptAnswers(Generic[Moment]):
-    """The answers of one moment. Safe to use from any thread: whoever sees a new moment first begins anew."""
+    """The answers of one moment. Safe to use from any thread: whoever sees a new moment first starts again."""
 
     def __init__(self) -> None:
         self._now: tuple[Moment | None, dict[bytes, Kept], list[int]] = (None, {}, [0])

@@ -17,7 +17,7 @@ DerivedCoreProperties.txt as far as `str.isprintable` takes it for printable, an
 
 def unseen(name: str) -> bool:
     """Whether something in a name cannot be seen. Spaces can; what only chooses the form of a letter before it, as
-    emoji have it, is no letter of its own."""
+    emoji have it, is not a letter of its own."""
     return not name.isprintable() or not _BLANK.isdisjoint(name)
 
 

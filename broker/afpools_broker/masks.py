@@ -126,7 +126,7 @@ class MadeWithin:
     Args:
         mask: the mask, or why there is none.
         least: the shortest `max_bytes` for which this is the answer.
-        below: the answer may be another from this `max_bytes` on; None where there is none beyond.
+        below: the answer may be another from this `max_bytes` on; None if there is none beyond.
     """
 
     mask: Mask | RequestRefused

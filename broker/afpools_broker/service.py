@@ -44,7 +44,7 @@ class Service:
         keeper: the current snapshot, and the way to change it.
         store: for history, which is not part of the snapshot.
         health: answers `health`.
-        limits: how large a request may be, and how many; asked for anew each time, since they may change.
+        limits: how large a request may be, and how many; asked for again each time, since they may change.
         peer_log: for lines that a peer can cause.
         statistics: counts requests and errors.
         farm: how far the list of renders is trusted.

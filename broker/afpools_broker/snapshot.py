@@ -98,7 +98,7 @@ class Snapshot:
 
     @property
     def tally(self) -> Tally | None:
-        """How many hosts of each pool are renders, and online, made now if need be. None where there is no list of
+        """How many hosts of each pool are renders, and online, made now if need be. None if there is no list of
         renders."""
         return None if self.farm is None else self.fences.tally(self.farm)
 
@@ -152,7 +152,7 @@ class SnapshotKeeper:
         self._loaded.wait(wait)
 
     def refuse_writes(self, why: str) -> None:
-        """Makes no change any more; those under way are finished."""
+        """Makes no change any more; those in progress are finished."""
         self._closed = why
 
     def stop(self, *, wait: float) -> None:

@@ -7,7 +7,7 @@ after each look at the farm and after each change of pools, makes at most one ch
 never "Action processed.".
 
 Nothing is opened for want of knowledge: without the pool, without a mask for it, or with a store that does not answer,
-the last fence stays. A mask that a person has set is left alone until a manager chooses a pool anew.
+the last fence stays. A mask that a person has set is left alone until a manager chooses a pool again.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def read_job(body: memoryview) -> SystemJob:
     """The system job, in afserver's answer to `{"get": {"type": "jobs", "ids": [1]}}`.
 
     Raises:
-        FarmError: the answer is no list of jobs, or job 1 is not the system job.
+        FarmError: the answer is not a list of jobs, or job 1 is not the system job.
     """
     try:
         jobs = msgspec.json.decode(body, type=_Jobs, strict=False).jobs
@@ -296,7 +296,7 @@ class SystemJobKeeper:
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
-        """Ends the thread; waits at most `wait` seconds for a question under way."""
+        """Ends the thread; waits at most `wait` seconds for a question in progress."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -406,7 +406,7 @@ def system_mask(pool: str, snapshot: Snapshot) -> str:
     Raises:
         RequestRefused: there is none.
     """
-    # Not by a mask that is at hand: what cannot be said as complement would be said as something else.
+    # Not by a mask that is available: what cannot be said as complement would be said as something else.
     mask = snapshot.fences.mask((pool, "complement", ("regex",)), MASK_BYTES)
     if not mask.covers_future_hosts:
         raise RequestRefused(

@@ -56,7 +56,7 @@ class Undoing:
             return
         old, new = step.diff.name or (step.pool, step.pool)
         if step.op == REPAIR:
-            # There were two pools of one name: which of them the earlier steps were about is not known.
+            # There were two pools with one name: which of them the earlier steps were about is not known.
             if old in named:
                 named.pop(old).name = None
             life = _Life(new)

@@ -308,7 +308,7 @@ class HistoryEntry(Record):
 
 
 class NativePool(Record):
-    """One of Afanasy's own pools: its `path` there, the name of our `pool`; `created` where there was none, `hosts` its
+    """One of Afanasy's own pools: its `path` there, the name of our `pool`; `created` if there was none, `hosts` its
     renders, `added` those that our pool lacked; `change` is the id of the line in the history, empty for none."""
 
     path: str

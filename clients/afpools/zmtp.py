@@ -208,7 +208,7 @@ class Connection:
 
     def send_error(self, reason: str) -> None:
         """Queues an ERROR, which tells a peer during its handshake why it is rejected; hang up after it. It takes the
-        place of our READY where that was not sent yet.
+        place of our READY where that has not been sent yet.
 
         Args:
             reason: for people; what goes beyond 255 bytes is cut off.

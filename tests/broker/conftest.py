@@ -12,7 +12,7 @@ from tests import oracle as judges
 
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[judges.Oracle]:
-    """A program on libstdc++ that reads masks as afserver does. Skips the test where there is no g++, but on CI."""
+    """A program on libstdc++ that reads masks as afserver does. Skips the test if there is no g++, but on CI."""
     compiler = shutil.which("g++")
     if compiler is None:
         why = "There is no g++ to compile tests/oracle/oracle.cpp with."

@@ -28,7 +28,7 @@ JUNK = b"\nSubject: CN = Studio\n\xff\xfe # a remark\n\n"
 
 
 class Studios(NamedTuple):
-    """Two authorities of one name, each with a client that is good and one that is revoked, and a broker's folder."""
+    """Two authorities with one name, each with a client that is good and one that is revoked, and a broker's folder."""
 
     folder: Path
     old: Authority

@@ -1,4 +1,4 @@
-"""What is kept of one picture in the next is what would be made of it anew."""
+"""What is kept of one picture in the next is what would be made of it again."""
 
 from __future__ import annotations
 

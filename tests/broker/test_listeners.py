@@ -94,7 +94,7 @@ def hasty(tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def refusals(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """The log lines about peers that were not let in, waited for until there is one."""
+    """The log lines about peers that were refused, waited for until there is one."""
     caplog.set_level(logging.INFO)
 
     def lines() -> list[str]:
@@ -113,7 +113,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 
 def silent(sock: zmq.SyncSocket) -> bool:
-    """Whether a ZeroMQ socket gets no answer. libzmq retries a refused handshake for ever and says nothing."""
+    """Whether a ZeroMQ socket gets no answer. libzmq retries a refused handshake forever and says nothing."""
     # Sending waits as well: a socket whose handshake failed for good has nobody left to send to.
     sock.rcvtimeo = sock.sndtimeo = 400
     try:

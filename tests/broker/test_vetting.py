@@ -1,4 +1,4 @@
-"""A host joins a pool only if the farm has it, or somebody says that it is yet to come; and never twice."""
+"""A host joins a pool only if the farm has it, or somebody says that it is not set up yet; and never twice."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_request_is_answered_alike_though_the_farm_has_changed(desk: Desk) -> 
     first = desk.ok("pools.create", **params)
     desk.see("gpu-01")
     assert desk.ok("pools.create", **params) == first
-    # One that was refused was not made, so the same id may be used to say that the machine is yet to come.
+    # One that was refused was not made, so the same id may be used to say that the machine is not set up yet.
     again = {"pool": "fx", "hosts": ["gpu-03"], "request_id": "other"}
     assert desk.code("pools.add_hosts", **again) == Code.UNKNOWN_HOST
     made = desk.ok("pools.add_hosts", **again, new_hosts=True)

@@ -189,7 +189,7 @@ class Recorder:
     """Appends operations to a file as they happen.
 
     A write is recorded before it is sent as well, with an unknown outcome: if its process is killed, what it asked for
-    is known all the same.
+    is known anyway.
 
     Args:
         file: opened for appending, unbuffered.

@@ -159,7 +159,7 @@ class Proxy:
             await self._passes(link, way)
             writer.write(data)
             await writer.drain()
-        # Its end passes on, too; what is under way the other way still arrives.
+        # Its end passes on, too; what is in progress the other way still arrives.
         with contextlib.suppress(OSError):
             writer.write_eof()
 

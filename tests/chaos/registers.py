@@ -123,7 +123,7 @@ def build(operations: tuple[Operation, ...], replacements: list[Operation]) -> R
 
 
 def is_sure(operation: Operation, scope: str, replacements: list[Operation]) -> bool:
-    """Whether an operation has set its registers of this scope for sure. A write that was under way while an operator
+    """Whether an operation has set its registers of this scope for sure. A write that was in progress while an operator
     replaced the collection may have gone into the old one."""
     return operation.outcome is Outcome.OK and not any(
         scope in other.overwrites and other is not operation and overlap(operation, other) for other in replacements
@@ -131,7 +131,7 @@ def is_sure(operation: Operation, scope: str, replacements: list[Operation]) -> 
 
 
 def overlap(one: Operation, other: Operation) -> bool:
-    """Whether two operations were under way at the same moment."""
+    """Whether two operations were in progress at the same moment."""
     return one.start <= end_of(other) and other.start <= end_of(one)
 
 

@@ -188,7 +188,7 @@ class World:
             self.start_actor(kind, name, profile, seed=number, reconnects=reconnects)
 
     def stop_actors(self) -> None:
-        """Lets everybody finish the request under way, and waits for it."""
+        """Lets everybody finish the request in progress, and waits for it."""
         for actor in self.actors:
             actor.process.terminate()
         for actor in self.actors:

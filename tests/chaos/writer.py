@@ -94,7 +94,7 @@ class Writer:
 
         undone = self._asker.write("history.undo", ask, (_in(pool, host, NOTHING),))
         if undone.outcome is not Outcome.UNKNOWN:
-            # Refused: something stands in the way, and always will.
+            # Refused: something prevents it, and always will.
             self._mine[pool].update({host: ""})
         if undone.outcome is Outcome.OK:
             del self._mine[pool][host]

@@ -101,7 +101,7 @@ def test_nobody_waits_for_a_broker_that_never_answers(start: StartBroker, studio
     menu = PoolMenu(studio.profile(start(hang).url).folder, folder=cache, timeout=60)
     menu.refresh()
     assert asked.wait(30)
-    # The question is under way and stays so: whatever waited for it would still be waiting.
+    # The question is in progress and stays so: whatever waited for it would still be waiting.
     for _ in range(1000):
         assert menu.current().refreshing
         menu.refresh()

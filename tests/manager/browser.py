@@ -25,7 +25,7 @@ _ARGUMENTS = (
 
 
 def need_chromium() -> None:
-    """Skips a test where there is no chromium; fails it where there has to be one."""
+    """Skips a test if there is no chromium; fails it where there has to be one."""
     if not CHROMIUM.exists():
         why = f"There is no {CHROMIUM}. On Debian: apt install chromium; or name another in AFPOOLS_CHROMIUM."
         if os.environ.get("CI") == "true":

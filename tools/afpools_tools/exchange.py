@@ -71,7 +71,7 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
 
 
 class _Wanted:
-    """A pool as a file has it. Its hosts are not expanded yet, and stand with where they stand in the file; so do its
+    """A pool as a file has it. Its hosts have not been expanded yet, and stand with where they stand in the file; so do its
     texts, with their line where there are lines."""
 
     def __init__(self, name: str) -> None:
@@ -476,5 +476,5 @@ def preview(steps: Iterable[Step]) -> Preview:
 
 
 def refuses_pool(error: AfpoolsError) -> bool:
-    """Whether an error is about one pool of a file and its hosts; the others can be imported all the same."""
+    """Whether an error is about one pool of a file and its hosts; the others can be imported anyway."""
     return isinstance(error, (UnknownHost, BadRequest, PoolExists))

@@ -1,7 +1,7 @@
 """Ways in: each turns bytes from an authenticated peer into a call of the service, and knows nothing of pools.
 
 What both have in common: shares, so that no client takes what belongs to the others; workers for what takes time; and
-one understandable log line for each peer that was not let in.
+one understandable log line for each peer that was refused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Shared:
         service: answers.
         workers: for what takes time.
         shares: what each client may take.
-        refusals: logs who was not let in.
+        refusals: logs who was refused.
         peer_log: logs what else peers can cause.
         statistics: counts connections.
     """
@@ -140,5 +140,5 @@ class Listener(ABC):
 
     @abstractmethod
     def stop(self, *, wait: float) -> None:
-        """Lets nobody new in, and ends once every answer under way is sent, or `wait` seconds later. For a listener
+        """Lets nobody new in, and ends once every answer in progress is sent, or `wait` seconds later. For a listener
         that was not started or not even bound, lets go of what it has."""

@@ -237,7 +237,7 @@ class CurveListener(Listener):
                 missed = [zap, echoed]
             if self._stopping:
                 if reading:
-                    # Not `unbind`: libzmq would end the connections that are there, and answers under way be lost.
+                    # Not `unbind`: libzmq would end the connections that are there, and answers in progress be lost.
                     poller.unregister(router)
                     reading = False
                 if not self._pending:
@@ -406,7 +406,7 @@ class CurveListener(Listener):
             connection: which.
             what: as for `Refusals`; empty for what is nobody's fault and not worth a line.
             reason: a clause.
-            refused: it was never let in.
+            refused: it was never admitted.
             answered: an answer is about to be sent that says why; it ends at the next look only.
         """
         if connection.cut:

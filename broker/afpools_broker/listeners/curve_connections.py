@@ -3,7 +3,7 @@
 Strategy: libzmq tells the descriptor of each socket it accepts and closes. A duplicate of that descriptor is all it
 takes to count a connection's bytes in the kernel (tcp_info.py) and to disconnect that one peer and no other
 (`shutdown`). With its first request a connection gets a face: the message says which descriptor it came through
-(`SRCFD`) and which key ZAP had let in.
+(`SRCFD`) and which key ZAP had admitted.
 
 Until then nobody can say whose a connection is: ZAP knows key and address, the events know descriptor and address.
 Such connections have asked for nothing, so any of them may be closed without loss: libzmq connects again by itself.
@@ -150,7 +150,7 @@ class CurveConnection:
         cut: it is to be closed, and what it still sends is dropped.
         is_shut: that was done.
         is_closed: libzmq has closed it.
-        waiting_in: bytes that it has sent and that are no complete request yet.
+        waiting_in: bytes that it has sent and that are not a complete request yet.
         waiting_out: bytes of answers that it has not taken.
         stuck_since: when it last took something of what waits for it; infinite while nothing waits.
     """
@@ -201,7 +201,7 @@ class CurveConnection:
             drained: nothing complete is left in libzmq.
 
         Returns:
-            What `waiting_in` is now: bytes that libzmq has and that are no complete request yet. More than a few, for
+            What `waiting_in` is now: bytes that libzmq has and that are not a complete request yet. More than a few, for
             a moment, where requests come faster than they are answered.
         """
         info = self._watch.counts() if self._watch else None
@@ -304,7 +304,7 @@ class Connections:
         return surplus
 
     def remove(self, descriptor: int) -> CurveConnection | None:
-        """Notes that a connection is closed; None where there is none."""
+        """Notes that a connection is closed; None if there is none."""
         connection = self._by_descriptor.pop(descriptor, None)
         if connection is None:
             return None
@@ -405,7 +405,7 @@ class Connections:
     # --- keys before the first request ----------------------------------------------------------------------------
 
     def note_admitted(self, host: str, key: str) -> None:
-        """Notes that ZAP has let in this key from this address."""
+        """Notes that ZAP has admitted this key from this address."""
         keys = self._admitted.setdefault(host, {})
         keys[key] = None
         self._admitted.move_to_end(host)

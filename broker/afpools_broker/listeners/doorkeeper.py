@@ -26,7 +26,7 @@ from collections import OrderedDict
 # cost the broker a hundredth of a processor.
 _SECONDS, _PATIENCE = 1.0, 200
 
-# Of many at once the oldest is let in again; the kernel bounds the size of a program.
+# Of many at once the oldest is admitted again; the kernel bounds the size of a program.
 _MOST = 200
 
 # From Linux's asm-generic/socket.h, filter.h and bpf_common.h. Python does not have them.

@@ -1,4 +1,4 @@
-"""Peers that were not let in, or are so no more: counted, and told to whoever sets up a workstation."""
+"""Peers that were refused, or are so no more: counted, and told to whoever sets up a workstation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refusals:
         self._peer_log = peer_log
 
     def refuse(self, listener: str, address: str, what: str, reason: str) -> None:
-        """Notes one peer that was not let in.
+        """Notes one peer that was refused.
 
         Args:
             listener: `CURVE` or `TLS`.
@@ -31,7 +31,7 @@ class Refusals:
         self._say(listener, address, "refused", what, reason)
 
     def close(self, listener: str, address: str, what: str, reason: str) -> None:
-        """Notes one peer that had been let in and is so no more; arguments as for `refuse`."""
+        """Notes one peer that had been admitted and is so no more; arguments as for `refuse`."""
         self._say(listener, address, "closed", what, reason)
 
     def _say(self, listener: str, address: str, how: str, what: str, reason: str) -> None:

@@ -308,7 +308,7 @@ class Shares:
             return self._too_much(client.waiting_in, self.waiting_in) if change > 0 else None
 
     def hold_out(self, client: Client, change: int) -> None:
-        """Counts bytes of answers that are not read yet; arguments as for `hold_in`."""
+        """Counts bytes of answers that have not been read yet; arguments as for `hold_in`."""
         with self._lock:
             client.waiting_out += change
             self.waiting_out += change

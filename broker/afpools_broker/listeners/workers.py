@@ -19,7 +19,7 @@ log = logging.getLogger("afpools.connections")
 class Workers:
     """A few threads for reading and a few for writing, and a bound on how many may wait."""
 
-    # Reads: masks that are not made yet, mostly. Writes: a store makes one after the other anyway, and one that hangs
+    # Reads: masks that have not been made yet, mostly. Writes: a store makes one after the other anyway, and one that hangs
     # must not take the readers' threads.
     _READING, _READS_WAITING = 6, 256
     _WRITING, _WRITES_WAITING = 2, 32
@@ -55,7 +55,7 @@ class Workers:
         return self._turns[later.writes].submit(client, run)
 
     def stop(self) -> None:
-        """Begins nothing any more. What is under way ends by itself: the store's timeout sees to that."""
+        """Begins nothing any more. What is in progress ends by itself: the store's timeout sees to that."""
         for turns in self._turns.values():
             turns.stop()
 

@@ -260,7 +260,7 @@ class JobsReader:
         return touched
 
     def _begin(self, now: float) -> set[int]:
-        """Reads everything, and registers a monitor where there is none."""
+        """Reads everything, and registers a monitor if there is none."""
         if now < self._no_monitor_until:
             return set()
         # What there is now is worth knowing before afserver has registered the monitor, which takes it a second.

@@ -120,7 +120,7 @@ class FenceKeeper:
         keeper: has the pools and the farm.
         store: has history and the lease.
         name: this broker's name.
-        settings: asked for anew each time.
+        settings: asked for again each time.
         lease: says whether this broker acts; one on `store` by default.
         clock: the time, with its zone.
     """
@@ -231,7 +231,7 @@ class FenceKeeper:
         return verdict is not None and verdict.fence != "none"
 
     def _see(self, snapshot: Snapshot) -> bool:
-        """Takes in pools and farm; whether they are others than before, so that all jobs have to be planned anew."""
+        """Takes in pools and farm; whether they are others than before, so that all jobs have to be planned again."""
         world, now = self.view.world, time.monotonic()
         too_old = snapshot.farm is not None and snapshot.farm.age(self._clock()) > self._settings().refuse_after
         if world is not None and now < self._names_due:

@@ -60,7 +60,7 @@ class LeaseKeeper:
         self.keeper = ""
         """The name of the broker that has it, as far as is known."""
         self.taken: Callable[[], None] = lambda: None
-        """Called when this broker has got it anew."""
+        """Called when this broker has got it again."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-lease", daemon=True)
 

@@ -15,14 +15,14 @@ from .rows import Key, Piece, Row
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer. Nothing is known about a write that was under way.
+    """The store did not answer. Nothing is known about a write that was in progress.
 
     The message says which store, without its password, and what to look at.
     """
 
 
 class RestoreUnfinished(StoreUnavailable):
-    """A restore is under way, or was interrupted. Which one is not known."""
+    """A restore is in progress, or was interrupted. Which one is not known."""
 
 
 class Irreconcilable(Exception):
@@ -50,7 +50,7 @@ class Lease(NamedTuple):
 
     Args:
         holder: whoever has it; empty for nobody.
-        token: grows each time that it is taken anew, also by the same holder after it had run out. What one holder was
+        token: grows each time that it is taken again, also by the same holder after it had run out. What one holder was
             about to do under an earlier token must not be done any more.
     """
 
@@ -109,7 +109,7 @@ class PoolStore(Protocol):
         """
 
     def entry(self, entry_id: str) -> Entry | None:
-        """The entry of this id; None where there is none, or where it changed nothing."""
+        """The entry of this id; None if there is none, or where it changed nothing."""
 
     def trail(self, *, since: str, limit: int) -> list[Step]:
         """The newest `limit` entries, newest first, from the one with the id `since` on, without their hosts."""
@@ -174,7 +174,7 @@ class PoolStore(Protocol):
 
 def open_store(uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> PoolStore:
     """The store at an address. Nothing is read or connected to before it is first used, so that a broker starts
-    while its store is away.
+    while its store is unreachable.
 
     Args:
         uri: `sqlite:///relative/path`, `sqlite:////absolute/path`, `mongodb://…` or `mongodb+srv://…`.

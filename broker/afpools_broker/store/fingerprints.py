@@ -39,7 +39,7 @@ class Fingerprints:
     Args:
         of: what a fingerprint is made of, an expression.
         pools: runs an aggregation over the pools; None where the server does not know its expressions.
-        registered: computes an expression of the document of the registered hosts; None where there is none.
+        registered: computes an expression of the document of the registered hosts; None if there is none.
         digest: otherwise, one fingerprint of everything.
     """
 

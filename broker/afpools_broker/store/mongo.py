@@ -535,7 +535,7 @@ class MongoStore:
         """Makes a pool what it was before `entry`, and `entry` something that never was.
 
         Args:
-            document: the pool as it was, None where there was none.
+            document: the pool as it was, None if there was none.
             entry: the change that is not to be acknowledged.
         """
         if document is None:

@@ -37,7 +37,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The documents of one name, those changed last first; of the name `""` are those that no pool can have."""
+    """The documents with one name, those changed last first; of the name `""` are those that no pool can have."""
 
     name: str
     claims: tuple[Claim, ...]

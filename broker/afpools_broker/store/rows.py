@@ -117,7 +117,7 @@ class Picture:
         told = self._settle_claims(names) or told
         pools = last_pools = self.contents.pools
         now = {name: self._single(name) for name in names}
-        # The same pool may be under another key now: it stays the same object all the same.
+        # The same pool may be under another key now: it stays the same object anyway.
         if changed := {name: pool for name, pool in now.items() if pool != last_pools.get(name)}:
             pools = persistent(last_pools).evolve(changed)
         problems = self._sentences() if told else self.contents.problems
@@ -150,7 +150,7 @@ class Picture:
         return True
 
     def _single(self, name: str) -> Pool | None:
-        """The pool of that name; None where there is none, or where several claim it.
+        """The pool of that name; None if there is none, or where several claim it.
 
         Which of them the artist means is anybody's guess, and a job must not run on a guess.
         """

@@ -17,7 +17,7 @@ class Settled:
     """What a change makes of a pool.
 
     Args:
-        before: the pool as it was, None where there was none.
+        before: the pool as it was, None if there was none.
         after: the pool as it will be, None for a deletion.
         entry: the line of history for it.
     """
@@ -37,7 +37,7 @@ def settle(change: Change, current: Pool | None, *, follows: str = "") -> Settle
 
     Args:
         change: what was asked for.
-        current: the pool of the change's name, None where there is none.
+        current: the pool of the change's name, None if there is none.
         follows: id of the last entry that is known of this pool. An undo sorts after what it undoes as well.
 
     Raises:

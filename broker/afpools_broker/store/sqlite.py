@@ -8,7 +8,7 @@ After every change the log is written into the main file and emptied, so that a 
 and no old log is left to spoil a file that is put in its place. This costs a change a few milliseconds.
 
 People copy, move and delete files while a broker has them open, which SQLite does not expect. Whenever the main file
-was written, and not by a commit that SQLite knows of, all connections are closed and what is there is opened anew.
+was written, and not by a commit that SQLite knows of, all connections are closed and what is there is opened again.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class SqliteStore:
         return [self._decode(text, Step) for (text,) in rows]
 
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
-        # A connection of its own, so that a change under way need not be waited for.
+        # A connection of its own, so that a change in progress need not be waited for.
         with self._explained():
             self._let_suspect_go()
             opened = self._open()

@@ -1,7 +1,7 @@
 """Whose turn it is to write an SQLite file or to empty its log, among all threads and processes of ours.
 
 Strategy: SQLite lets one connection write while another empties the log. Up to 3.51.2 that may damage the database: a
-checkpoint that begins in the moment in which a commit starts the log anew takes frames for written that are not
+checkpoint that begins just as a commit starts the log again takes frames for written that are not
 ("WAL-reset bug", https://sqlite.org/wal.html#walresetbug). Debian 12 has 3.40.1, and here every change is followed by a
 checkpoint. So the two take turns: whoever does either holds a lock on the folder meanwhile. It goes with its process,
 and needs no file that could be left behind.

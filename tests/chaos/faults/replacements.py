@@ -3,7 +3,7 @@ indexes dropped.
 
 Strategy: every replacement takes one host out of each pool that stays and puts another in, so that a broker which goes
 on showing the old collection shows what is not so. It is recorded as a write of the operator's that overwrites: other
-writes under way at that time may be lost, and the checker knows.
+writes in progress at that time may be lost, and the checker knows.
 """
 
 from __future__ import annotations

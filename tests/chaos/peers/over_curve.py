@@ -43,7 +43,7 @@ def _send_in_turns(dealers: list[zmq.Socket[bytes]], times: int, asked: bytes) -
 
 
 def stopped(peer: Peer) -> None:
-    """60 CURVE connections with answers under way, whose process stops for ever: not even the system reads."""
+    """60 CURVE connections with answers in progress, whose process stops forever: not even the system reads."""
     with peer.context() as context:
         _send_in_turns([peer.dealer(context) for _ in range(peer.count(60))], peer.count(3000), request("pools.list"))
         time.sleep(0.5)
@@ -62,7 +62,7 @@ def unread(peer: Peer) -> None:
 
 
 def leave(peer: Peer) -> None:
-    """200 libzmq peers at a time that leave half-way: in the handshake, in a request, with answers under way."""
+    """200 libzmq peers at a time that leave half-way: in the handshake, in a request, with answers in progress."""
     with _cut(peer.spec.curve, peer.dice) as port:
         for _ in range(5):
             with peer.context() as context:

@@ -216,7 +216,7 @@ class Layout:
     def operator(self, operator, **kwargs):
         self._check("operator", kwargs)
         group, _, name = operator.partition(".")
-        getattr(getattr(bpy.ops, group), name).get_rna_type()  # raises where there is none
+        getattr(getattr(bpy.ops, group), name).get_rna_type()  # raises if there is none
         self._show(f"<{kwargs.get('text') or operator}>")
         return SimpleNamespace()
 

@@ -1,6 +1,6 @@
 """Run in place of Natron and an artist: does what its arguments say, one after the other, prints what came of it.
 
-Arguments: steps, each Python in which `app`, `node(n)`, `choose` and the modules are at hand; `see` prints.
+Arguments: steps, each Python in which `app`, `node(n)`, `choose` and the modules are available; `see` prints.
 """
 
 import inspect

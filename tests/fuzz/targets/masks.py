@@ -96,7 +96,7 @@ class _StdRegex:
             assert ecmascript.states(node) >= verdict.states, pattern
 
     def _ask(self, pattern: str) -> judges.Verdict | None:
-        """None where it would take for ever, or where it dies of it; then another one takes its place."""
+        """None where it would take forever, or where it dies of it; then another one takes its place."""
         watch = threading.Timer(_PATIENCE, self._oracle.kill)
         watch.start()
         try:

@@ -97,7 +97,7 @@ def test_force_replaces_the_file_and_never_a_key(init, folder):
     assert done.status == 0
     assert load(folder / "broker.toml", {}).tls.port == 1025
     assert (folder / "certs" / "brokers" / "broker.pem").read_bytes() == key
-    # Profiles would still lead to the old port, so it says so, and how to put it right.
+    # Profiles would still lead to the old port, so it says so, and how to fix it.
     assert "TLS port 1024" in done.err
     assert "afpools certs broker broker -a 127.0.0.1 -a localhost --tls-port 1025" in done.err
 

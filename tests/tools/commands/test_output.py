@@ -13,7 +13,7 @@ from rich.text import Text
 from afpools_tools.commands.output import print_table, printable, table
 
 _CELLS = st.text(max_size=12).map(printable)
-# What is put to the right is a number; rich takes blanks from its end.
+# What is put to the right is a number; rich takes spaces from its end.
 _NUMBERS = _CELLS.map(str.strip)
 
 

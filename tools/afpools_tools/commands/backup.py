@@ -51,7 +51,7 @@ def backup(
                     os.fsync(descriptor)
                 except OSError as error:
                     raise _cannot_write(file, error) from None
-            # What cannot be restored is no backup.
+            # What cannot be restored is not a backup.
             written.seek(0)
             summary = archive.check(written, str(new))
         try:

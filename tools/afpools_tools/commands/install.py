@@ -118,7 +118,7 @@ def _show(plugin: Plugin, planned: Plan, *, briefly: bool) -> None:
 
 
 def _check_profile(profile: Path | None) -> None:
-    """Says so now, rather than in the artist's panel, where there are no credentials.
+    """Says so now, rather than in the artist's panel, if there are no credentials.
 
     Raises:
         ProfileError: the one that was named cannot be used.

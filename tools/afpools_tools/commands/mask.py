@@ -258,7 +258,7 @@ def _print_hosts(both: Sequence[Effect]) -> None:
         for (member, verdicts), hosts in sorted(groups.items(), key=lambda group: (not group[0][0], group[0][1]))
     ]
     widths = [max(len(cell) for cell in column) for column in zip(heads, *(cells for cells, _ in rows), strict=True)]
-    left = console.width - sum(width + 3 for width in widths)  # three blanks after each column
+    left = console.width - sum(width + 3 for width in widths)  # three spaces after each column
     shown = table(*heads, "", right=("Hosts",), whole=tuple(heads))
     for cells, hosts in rows:
         names = printable(ranges(hosts))

@@ -2,7 +2,7 @@
 
 Strategy: names and descriptions come from other people and are printed as they are. Nothing is ever read as rich's
 markup or as an emoji, and what would steer a terminal is replaced; colour is only put on with a style. Where standard
-output is no terminal, a row of a table stays one line, however long.
+output is not a terminal, a row of a table stays one line, however long.
 """
 
 from __future__ import annotations

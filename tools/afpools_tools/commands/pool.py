@@ -372,7 +372,7 @@ def undo(
 
 
 def _whole_id(client: Client, end: str) -> str:
-    """The id of the change whose id ends so; what was given, where there is none: the broker says the rest.
+    """The id of the change whose id ends so; what was given, if there is none: the broker says the rest.
 
     Raises:
         CommandError: there are several.

@@ -1,4 +1,4 @@
-"""`afpools scan`: machines in a network that are no renders yet, and what to do with them."""
+"""`afpools scan`: machines in a network that are not renders yet, and what to do with them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def scan(
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Find machines in the network that are no renders yet. Ctrl-C ends it and shows what was found so far.
+    """Find machines in the network that are not renders yet. Ctrl-C ends it and shows what was found so far.
 
     A machine is found when one of its ports accepts or refuses a TCP connection, so one whose firewall swallows
     everything is not. Nothing is said to the ports, and no address outside the network is tried.
@@ -152,7 +152,7 @@ def _announce(scanner: Scanner) -> None:
 def _ask_broker(
     profile: Any, timeout: float, *, needed: bool
 ) -> tuple[Client, Sequence[HostSummary]] | tuple[None, None]:
-    """The broker and its hosts; None where that cannot be had and is not needed."""
+    """The broker and its hosts; None if it is not available and is not needed."""
     client = None
     try:
         client = connect(profile, timeout)

@@ -100,7 +100,7 @@ class _Reloader:
         threading.Thread(target=self._run, name="afpools-reload", daemon=True).start()
 
     def ask(self) -> None:
-        """Asks for it; however often while it is under way, it is done once more."""
+        """Asks for it; however often while it is in progress, it is done once more."""
         self._asked.set()
 
     def _run(self) -> None:
@@ -109,7 +109,7 @@ class _Reloader:
             try:
                 self._reload()
             except Exception:
-                # A defect here is no reason not to hear the next one.
+                # A defect here is not a reason not to hear the next one.
                 log.exception("SIGHUP: reading the configuration again failed")
 
     def _reload(self) -> None:

@@ -283,7 +283,7 @@ class Authority(CredentialFolder):
         """A new certificate for the keys that a broker or client has. What it has now works until it expires.
 
         A client's profile is brought up to date with the brokers' CURVE keys, too. Whoever wants other keys, another
-        role or other addresses issues anew.
+        role or other addresses issues again.
 
         Args:
             name: the broker's or client's.

@@ -145,7 +145,7 @@ def role_and_name(certificate: x509.Certificate, path: Path) -> tuple[str, str]:
 
 
 def files_in(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder with that ending, sorted; none where there is no folder."""
+    """The files of a folder with that ending, sorted; none if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix == ending and not path.name.startswith("."))

@@ -24,7 +24,7 @@ class Problem:
 
     Args:
         sentence: what, and what to do.
-        fix: puts it right, where that is safe to do without asking.
+        fix: fixes it, where that is safe to do without asking.
     """
 
     sentence: str
@@ -95,7 +95,7 @@ class _Inspection:
                     f"{lists[issuer.id].next_update:%Y-%m-%d}.",
                     partial(self._authority.rewrite_crl, issuer),
                 )
-        # Several certificates of one name are revoked together.
+        # Several certificates with one name are revoked together.
         accepted = {
             name
             for (issuer_id, serial), name in superseded.items()

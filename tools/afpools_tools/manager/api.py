@@ -63,7 +63,7 @@ class Api:
         scan: of the network.
 
     Attributes:
-        stopping: set when the Pool Manager is to end: long work ends after the step under way.
+        stopping: set when the Pool Manager is to end: long work ends after the step in progress.
     """
 
     def __init__(self, client: Client, live: Live, usage: Usage, scan: ScanJob) -> None:
@@ -268,7 +268,7 @@ class Api:
         return result()
 
     def cancel_import(self, params: Job) -> None:
-        """Ends an import after the step under way."""
+        """Ends an import after the step in progress."""
         self._imports.discard(params.job)
 
     def import_native(self, params: ImportNative) -> dict[str, Any]:
@@ -324,7 +324,7 @@ def _fingerprint(steps: Sequence[exchange.Step]) -> str:
 
 
 def _refusals(refused: Mapping[str, AfpoolsError]) -> list[dict[str, Any]]:
-    """Why pools of a file are refused; `unknown` where machines are not on the farm, and may be yet to come."""
+    """Why pools of a file are refused; `unknown` where machines are not on the farm, and may be not set up yet."""
     return [
         {"pool": pool, "message": str(why), "unknown": isinstance(why, UnknownHost)} for pool, why in refused.items()
     ]

@@ -40,7 +40,7 @@ _MAX_BODY = 16 * 1024 * 1024
 # Whoever can connect may try a token.
 _MAX_TOKEN = 1000
 
-# Seconds without news after which something is sent all the same, or a page that is gone would never be noticed.
+# Seconds without news after which something is sent anyway, or a page that is gone would never be noticed.
 _SIGN_OF_LIFE = 15.0
 
 # Some systems' registries call it text/plain, which browsers refuse to run.

@@ -149,7 +149,7 @@ class Live:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the question under way, and tells the watchers. Does not wait."""
+        """Ends the thread after the question in progress, and tells the watchers. Does not wait."""
         self._stop.set()
         self._wake.set()
         self.tell()

@@ -33,7 +33,7 @@ class Membership:
     Args:
         client: makes the changes.
         live: knows the hosts as the broker spells them.
-        stopping: set when the Pool Manager is to end: the rest is left out after the step under way.
+        stopping: set when the Pool Manager is to end: the rest is left out after the step in progress.
     """
 
     def __init__(self, client: Client, live: Live, stopping: threading.Event) -> None:

@@ -39,7 +39,7 @@ class ScanJob:
         """Scans a network that somebody has named.
 
         Raises:
-            ScanError: it cannot be scanned, or a scan is under way.
+            ScanError: it cannot be scanned, or a scan is in progress.
         """
         target = parse_target(network)
         with self._lock:
@@ -51,7 +51,7 @@ class ScanJob:
             self._thread.start()
 
     def cancel(self) -> None:
-        """Ends the scan under way, if there is one; what it has found is kept."""
+        """Ends the scan in progress, if there is one; what it has found is kept."""
         with self._lock:
             self._cancelled = True  # for one that has not come so far that there is a task
             loop, task = self._loop, self._task
@@ -60,14 +60,14 @@ class ScanJob:
                 loop.call_soon_threadsafe(task.cancel)
 
     def close(self) -> None:
-        """Ends the scan under way, and gives it a moment to keep what it has found."""
+        """Ends the scan in progress, and gives it a moment to keep what it has found."""
         self.cancel()
         if self._thread is not None:
             self._thread.join(_PARTING_SECONDS)
 
     @property
     def running(self) -> bool:
-        """Whether a scan is under way."""
+        """Whether a scan is in progress."""
         return self._thread is not None and self._thread.is_alive()
 
     def state(self, hosts: Sequence[HostSummary]) -> dict[str, Any]:

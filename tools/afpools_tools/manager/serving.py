@@ -32,7 +32,7 @@ DEFAULT_PORT = 5580
 _LIVE_TIMEOUT = 5.0
 _CLICK_TIMEOUT = 5.0
 
-# Seconds that requests under way may still take after Ctrl-C.
+# Seconds that requests in progress may still take after Ctrl-C.
 _GRACE = 1
 
 
@@ -77,7 +77,7 @@ class Serving:
         finally:
             self._stopping()
             self._scan.close()
-            # It waits for the call under way, and nobody waits for that.
+            # It waits for the call in progress, and nobody waits for that.
             threading.Thread(target=self._client.close, name="afpools-close", daemon=True).start()
 
     def stop(self) -> None:
@@ -106,7 +106,7 @@ class _Server(uvicorn.Server):
         threading.Thread(target=self._ready, name="afpools-ready", daemon=True).start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        # Not uvicorn's own, which dies of the signal in the end: being told to stop is no failure.
+        # Not uvicorn's own, which dies of the signal in the end: being told to stop is not a failure.
         self._stopping()
         # It would print a traceback of each request that it cancels now.
         logging.getLogger("uvicorn.error").disabled = True

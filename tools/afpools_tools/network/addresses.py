@@ -48,7 +48,7 @@ class ThisMachine(NamedTuple):
     Attributes:
         name: its host name, as the system has it.
         interfaces: addresses of the interfaces that are up, with their networks; loopback and link-local included.
-        way_out: the one that the default route uses, None where there is no default route.
+        way_out: the one that the default route uses, None if there is no default route.
     """
 
     name: str

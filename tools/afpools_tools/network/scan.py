@@ -48,7 +48,7 @@ _NAME_SECONDS = 2.0
 
 _LOOKUPS_AT_ONCE = 16
 _ADDRESSES_AT_ONCE = 50
-"""With all seven ports of each under way, 350 sockets: well within the 1,024 files that a process may open on Linux."""
+"""With all seven ports of each in progress, 350 sockets: well within the 1,024 files that a process may open on Linux."""
 
 _MOST_PORTS = 16
 
@@ -141,7 +141,7 @@ Connect = Callable[[IPv4Address, int], Awaitable[None]]
 """Connects to a port and hangs up; an `OSError` where that fails. Cancelled when it takes too long."""
 
 Resolve = Callable[[IPv4Address], Awaitable[str]]
-"""The name of an address, empty where there is none."""
+"""The name of an address, empty if there is none."""
 
 
 class Settings(NamedTuple):

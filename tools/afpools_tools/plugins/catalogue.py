@@ -85,7 +85,7 @@ def _keeper() -> Plugin:
 
 
 def _natron() -> Plugin:
-    # The library not beneath plugins/natron: Natron takes every Python file there for a plug-in of its own.
+    # The library not below plugins/natron: Natron takes every Python file there for a plug-in of its own.
     return Plugin(
         "natron",
         "plugins/natron/pools",

@@ -196,7 +196,7 @@ def _digest(data: bytes) -> str:
 
 
 def _digest_of(path: Path) -> str | None:
-    """A file's checksum, None where there is no file.
+    """A file's checksum, None if there is no file.
 
     Raises:
         PluginError: it cannot be read.

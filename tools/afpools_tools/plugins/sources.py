@@ -38,6 +38,6 @@ def library_sources() -> Path:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """Every file beneath a folder that is worth copying, relative to it, in a fixed order."""
+    """Every file below a folder that is worth copying, relative to it, in a fixed order."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if "__pycache__" not in path.parts and not path.name.startswith("."))

@@ -72,7 +72,7 @@ async function change(name, params, again = false) {
     return await readLong(name, params);
   } catch (error) {
     if (!again && error.code !== "outcome_unknown" && error.code !== "manager_gone") throw error;
-    // A refusal now is about now: the first attempt may have succeeded, or still be under way.
+    // A refusal now is about now: the first attempt may have succeeded, or still be in progress.
     const unknown = "It is not known whether the change was made.";
     const message = error.code === "outcome_unknown" ? error.message : `${unknown} ${error.message}`;
     throw Object.assign(new ApiError("outcome_unknown", message), { repeat: () => change(name, params, true) });

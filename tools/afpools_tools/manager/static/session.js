@@ -6,7 +6,7 @@
 
 const ADDRESS = /^#token=([\w-]*)(\/.*)?$/;
 
-/** The token in the address, which is taken out of it at once; null where there is none. */
+/** The token in the address, which is taken out of it at once; null if there is none. */
 export function takeToken() {
   const [found, token, page = ""] = ADDRESS.exec(location.hash) ?? [];
   if (found === undefined) return null;

@@ -22,13 +22,13 @@ export const closed = signal(null);
 export const loaded = signal(false);
 
 /** What a list without a line says. `text` is for one that is known to be empty: not for one that is still loading, nor
- * for one that cannot be had. */
+ * for one that is not available. */
 export function nothing(text) {
   if (loaded.value) return text;
   return isAway.value ? waiting() : "Loading…";
 }
 
-/** What stands where something will be that cannot be had now; the banner above every page says why. */
+/** What stands where something will be that is not available now; the banner above every page says why. */
 export const waiting = () => (connected.value ? "Waiting for the broker." : "Waiting for the Pool Manager.");
 
 /** A number that is known only once something has arrived; nothing before. */

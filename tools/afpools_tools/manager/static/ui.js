@@ -146,7 +146,7 @@ function differences(before, after) {
 
 /** A pool that somebody decides about, while others may change it.
  *
- * `now`: as it is, null where there is none of this name any more; `changes`: what others have made of it since it was
+ * `now`: as it is, null if there is none of this name any more; `changes`: what others have made of it since it was
  * last agreed on, as [what, sentence]; `agree`: go on with it as it is. Of what is decided about, `now.revision` is what
  * to name: it is what was shown, or a conflict. */
 export function useDecision(name) {

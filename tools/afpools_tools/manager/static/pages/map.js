@@ -210,7 +210,7 @@ function cut(pen, text, width) {
 function UsagePage() {
   const [text, setText] = useState("");
   const { value, error } = useAnswer((signal) => read("usage", {}, signal), "usage", 15);
-  // The same objects for as long as they hold the same: a chart is not drawn anew because a number beside it changed.
+  // The same objects for as long as they hold the same: a chart is not drawn again because a number beside it changed.
   const series = useMemo(
     () => new Map(Object.entries(value?.pools ?? {}).map(([name, lines]) => [name, { when: value.when, ...lines }])), [value]);
   const shown = pools.value.filter((pool) => series.has(pool.name) && pool.name.toLowerCase().includes(text.trim().toLowerCase()));
