@@ -355,7 +355,7 @@ class Authorities:
             if new is None:
                 if known is not None:
                     yield (
-                        f"{self._crl.path}: the list of the authority {issuer.name} is not in it any more. The last "
+                        f"{self._crl.path}: the list of the authority {issuer.name} is no longer in it. The last "
                         "one still counts."
                     )
             elif known is not None and new.number < known.number:

@@ -188,8 +188,8 @@ class Broker:
         self._called_off = True
 
     def stop(self) -> None:
-        """Lets nobody new in, finishes what is in progress, and lets go of everything, within two seconds. May be called
-        more than once, and on a broker that did not start."""
+        """Lets nobody new in, finishes what is in progress, and lets go of everything, within two seconds. May be
+        called more than once, and on a broker that did not start."""
         deadline = time.monotonic() + _STOP_SECONDS
 
         def left() -> float:

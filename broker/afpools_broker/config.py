@@ -326,7 +326,7 @@ def _overrides(environment: Mapping[str, str]) -> list[tuple[str, str, str, Any]
             if not variable.startswith(prefix):
                 continue
             if variable not in fields:
-                raise ConfigError(f"The variable {variable} is none of mine. There are: {', '.join(fields)}.")
+                raise ConfigError(f"{variable} is not a known variable. There are: {', '.join(fields)}.")
             field = fields[variable]
             try:
                 value = msgspec.convert(text, field.type, strict=False)

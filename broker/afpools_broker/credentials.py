@@ -116,7 +116,7 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
             section = sections.setdefault(line, {})
             continue
         if section is None:
-            raise ValueError(f"line {number} stands outside of a section")
+            raise ValueError(f"line {number} is outside of a section")
         if key in section:
             # Which of two roles would be meant is nothing to guess at.
             raise ValueError(f"{key} is given twice")
@@ -144,21 +144,21 @@ def parse_curve_key(data: bytes, name: str) -> CurveKey:
     sections = parse_key_file(data.decode())
     metadata, curve = sections.get("metadata", {}), sections.get("curve", {})
     if "secret-key" in curve:
-        raise ValueError("it holds a secret key, which belongs into the client's profile and nowhere else")
+        raise ValueError("it holds a secret key, which belongs in the client's profile and nowhere else")
     check_name(name)
     if metadata.get("name", name) != name:
         raise ValueError(f"it is the key of {metadata['name']!r} by its metadata, and of {name!r} by its file's name")
     if "role" not in metadata:
         raise ValueError("its metadata has no role")
     if metadata["role"] not in list(Role):
-        raise ValueError(f"its role {metadata['role']!r} is none of {', '.join(Role)}")
+        raise ValueError(f"its role {metadata['role']!r} is not one of {', '.join(Role)}")
     expires = None
     if "expires" in metadata:
         try:
             expires = dt.datetime.fromisoformat(metadata["expires"])
         except ValueError:
             raise ValueError(
-                f"it expires at {metadata['expires']!r}, which is no date like 2027-12-24T00:00:00+00:00"
+                f"it expires at {metadata['expires']!r}, which is not a date like 2027-12-24T00:00:00+00:00"
             ) from None
         if expires.tzinfo is None:
             expires = expires.replace(tzinfo=dt.UTC)
@@ -182,9 +182,7 @@ def check_name(name: str) -> None:
         ValueError: says what a name may be.
     """
     if not NAME_PATTERN.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is no name for a credential: 1 to 64 of A-Z a-z 0-9 . _ - are, not starting with . or -"
-        )
+        raise ValueError(f"{name!r} is not a valid name (use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with . or -)")
 
 
 def certificate_role(certificate: x509.Certificate) -> tuple[str, str]:
@@ -225,7 +223,7 @@ def read_curve_secret(path: Path) -> tuple[bytes, bytes]:
         if secret is None:
             raise ValueError("it holds no secret key")
         if not _is_z85_key(secret.decode("ascii")) or zmq.curve_public(secret) != public:
-            raise ValueError("its public and its secret key do not belong together")
+            raise ValueError("its public and its secret key do not match")
     except UNREADABLE as error:
         raise wrong_file(path, error, "afpools certs broker") from None
     return public, secret
@@ -319,7 +317,7 @@ class Credentials:
         if key is None:
             raise CredentialRefused("its CURVE key is not one of those in clients/ (revoked, or from another studio)")
         if key.expires is not None and key.expires <= self._clock():
-            raise CredentialRefused(f"CURVE key of {key.peer.name!r} has expired on {key.expires:%Y-%m-%d}")
+            raise CredentialRefused(f"CURVE key of {key.peer.name!r} expired on {key.expires:%Y-%m-%d}")
         return key.peer
 
     def tls_peer(self, der: bytes) -> TlsPeer:
@@ -351,12 +349,12 @@ class Credentials:
         """Why a certificate that was good is good no more, as a clause; None while it is."""
         trust = self._authorities.trust
         if peer.issuer not in trust.issuers:
-            return f"the authority that issued the certificate of {peer.peer.name!r} is not trusted any more"
+            return f"the authority that issued the certificate of {peer.peer.name!r} is no longer trusted"
         revoked = trust.lists[peer.issuer].revoked.get(peer.serial)
         if revoked is not None:
             return f"certificate of {peer.peer.name!r} was revoked on {revoked:%Y-%m-%d}"
         if peer.not_after <= self._clock():
-            return f"certificate of {peer.peer.name!r} has expired on {peer.not_after:%Y-%m-%d}"
+            return f"certificate of {peer.peer.name!r} expired on {peer.not_after:%Y-%m-%d}"
         return None
 
     # --- what serves TLS ------------------------------------------------------------------------------------------
@@ -485,7 +483,7 @@ class Credentials:
         except TypeError:
             raise ValueError("its private key has a passphrase; a broker's must have none") from None
         if not same_key(certificate, key):
-            raise ValueError("its certificate and its private key do not belong together")
+            raise ValueError("its certificate and its private key do not match")
         return certificate
 
     def _look(self, *, anew: bool = False) -> None:

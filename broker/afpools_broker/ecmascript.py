@@ -233,7 +233,7 @@ class _Parser:
             wanted = self._text[self._at - 1] == "="
             made = Look(self._choice(), wanted)
         elif self._take("(?"):
-            self._refuse("a (? that is none of (?: (?= (?!")
+            self._refuse("a (? that is not one of (?: (?= (?!")
         else:
             self._at += 1
             made = Group(self._choice(), captures=True)
@@ -260,7 +260,7 @@ class _Parser:
     def _counted(self, item: Node) -> Node:
         count = _COUNT.match(self._text, self._at)
         if not count:
-            self._refuse("a { that is no {2}, {2,} or {2,4}")
+            self._refuse("a { that is not {2}, {2,} or {2,4}")
         self._at = count.end()
         # Python converts no number of thousands of digits; that one is too many shows long before.
         if max(len(count[1]), len(count[3] or "")) > _REPEAT_DIGITS:

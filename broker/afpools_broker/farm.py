@@ -183,7 +183,7 @@ def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) ->
     except OSError as error:
         raise FarmError(f"{where} cannot be reached: {error.strerror or error}.") from None
     except UnicodeError:  # from the resolver, for a name like `af..lan`
-        raise FarmError(f"{where} cannot be reached: {address[0]!r} is no host name.") from None
+        raise FarmError(f"{where} cannot be reached: {address[0]!r} is not a host name.") from None
 
 
 def _read_answer(connection: socket.socket, deadline: float, where: str) -> memoryview:
@@ -400,7 +400,7 @@ class FarmWatch:
         changed: Callable[[Farm], None],
     ) -> None:
         self.server = f"{address[0]}:{address[1]}"
-        self.error = "afserver was not asked yet."
+        self.error = "afserver has not been asked yet."
         self.farm: Farm | None = None
         self._said = ""
         self._said_of_users = ""
@@ -573,7 +573,7 @@ class FarmWatch:
                 renders, regex_users = unpack(kept[0])
                 self._accept(Farm(renders, now - abs(now - kept[1]), regex_users=regex_users))
         except (StoreUnavailable, FarmError) as error:
-            log.warning("The list of renders that was kept cannot be had: %s", error)
+            log.warning("The stored list of renders is not available: %s", error)
 
     def _save(self, farm: Farm) -> None:
         kept = (farm.renders, farm.regex_users)
@@ -586,6 +586,6 @@ class FarmWatch:
         try:
             self._store.save_farm(pack(*kept), farm.seen)
         except (StoreUnavailable, RequestRefused) as error:
-            log.warning("The list of renders could not be kept: %s", error)
+            log.warning("The list of renders could not be stored: %s", error)
             return
         self._saved, self._saved_at = kept, time.monotonic()

@@ -200,7 +200,7 @@ class Health:
         whose = "of the pool" if len(pools) == 1 else "of each of the pools"
         return [
             f"No host {whose} {', '.join(map(repr, pools[:_NAMED_POOLS]))}{more} is a render of this farm, so a job "
-            "there waits forever. Check how its hosts are spelled, or register those that are yet to come."
+            "there waits forever. Check how its hosts are spelled, or register those that are not set up yet."
         ]
 
     def _store_health(self) -> protocol.StoreHealth:

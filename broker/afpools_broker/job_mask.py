@@ -74,6 +74,6 @@ def _lets_later_hosts_in(mask: Mask, params: MaskParams) -> RequestRefused:
         advice = "Take a pool of fewer hosts, or of neighbours in their numbering."
     return RequestRefused(
         Code.MASK_NOT_EXPRESSIBLE,
-        f"The mask of the pool {params.pool!r} would be a {mask.style}, which lets in every host that registers after "
-        f"the job was sent. {mask.why} {advice} Or accept that: future_hosts wanted.".replace("  ", " "),
+        f"The mask of the pool {params.pool!r} would be a {mask.style}, which does not exclude hosts that register "
+        f"after the job was sent. {mask.why} {advice} Or accept that with future_hosts wanted.".replace("  ", " "),
     )

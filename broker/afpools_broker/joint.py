@@ -100,7 +100,7 @@ def joined(
         try:
             return _proven(joint, dialect, meant, hosts)
         except ecmascript.NotJudged as error:
-            why = f"what the two masks do together is not known here ({error})"
+            why = f"the broker cannot tell what the two masks do together ({error})"
         except ecmascript.NotCompiled as error:
             why = f"afserver could not compile the two masks together ({error})"
     raise RequestRefused(
@@ -123,13 +123,13 @@ def _read(own: str, reading: Reading, hosts: Sequence[str]) -> _Own:
         raise RequestRefused(
             Code.BAD_REQUEST,
             f"afserver could not compile the job's own exclude mask, {_cut(own)}: {error}. It would ignore it, and the "
-            "pool's mask with it. Mend it, or leave it empty.",
+            "pool's mask with it. Correct it, or leave it empty.",
         ) from None
     except ecmascript.NotJudged as error:
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"What the job's own exclude mask, {_cut(own)}, does is not known here: {error}. So it cannot be joined "
-            "with the pool's. Write it without, or leave it empty.",
+            f"What the job's own exclude mask, {_cut(own)}, does is unknown: {error}. So it cannot be joined "
+            "with the pool's. Rewrite it, or leave it empty.",
         ) from None
     if reading == "regex":
         return _Own(matched, None, f"(?:{own})")

@@ -59,11 +59,11 @@ def check(pattern: str, dialect: Dialect, hosts: Collection[str], engines: Engin
     except ecmascript.NotCompiled as error:
         excluded, compiles = set(), False
         warnings.append(
-            f"afserver cannot compile this: {error}. It takes the mask all the same, and the job runs on every host."
+            f"afserver cannot compile this: {error}. It accepts the mask anyway, and the job runs on every host."
         )
     except ecmascript.NotJudged as error:
         excluded, compiles = None, None
-        warnings.append(f"What this does is not known here: {error}. Try it on a job that does no harm.")
+        warnings.append(f"The broker cannot tell what this does: {error}. Try it on a harmless job.")
     if not find_parts(pattern):
         warnings.append("The mask is empty to afserver, so the job runs on every host.")
     elif dialect == "find":
@@ -125,7 +125,7 @@ def _about_effect(pattern: str, dialect: Dialect, known: Sequence[str], excluded
     warnings = []
     lowered = sorted({host.lower() for host in known})
     if known and len(excluded) == len(known):
-        warnings.append("It excludes every host: the job would wait for ever.")
+        warnings.append("It excludes every host: the job would wait forever.")
     if excluded and not LOOKS_LIKE_REGEX.search(pattern):
         names = find_parts(pattern) if dialect == "find" else pattern.split("|")
         in_vain = [name for name in names if name != name.lower() and not _read(name, dialect, known)]

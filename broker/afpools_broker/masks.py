@@ -307,7 +307,7 @@ class _Drawing:
         if size <= MASK_BYTES:
             self.shortest_refused = min(size, self.shortest_refused or size)
             return f"{what} are more than the caller can pass on"
-        return f"{what} are more than afserver takes"
+        return f"{what} are more than afserver accepts"
 
     @cached_property
     def _cover(self) -> list[str] | str:
@@ -402,7 +402,7 @@ def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect], no_find: str)
         advice = f"{ACCEPT_REGEX} Or update that render, or delete it in Afanasy if the machine is gone."
     else:
         advice = ACCEPT_REGEX
-    return f"The farm would read no mask rightly that can be given here. {reasons} {advice}"
+    return f"No mask that the caller accepts would be right on this farm. {reasons} {advice}"
 
 
 def _guarded(text: str, outside: Sequence[str]) -> str:

@@ -186,7 +186,7 @@ class Service:
 
     def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
         """The credential was good when the connection was opened; `reason` is a clause."""
-        message = f"Your credential is not valid any more: {reason}. Ask for a new profile."
+        message = f"Your credential is no longer valid: {reason}. Ask for a new profile."
         return self._turn_away(data, message, Code.FORBIDDEN)
 
     def too_large(self, size: int) -> bytes:

@@ -155,7 +155,7 @@ def decide(job: SystemJob, wanted: Wanted, *, take_over: bool = False, now: dt.d
         return Verdict(None, f"Post commands are fenced to {wanted.pool!r}{since}.")
     if job.hosts_mask_exclude and not ours and (not take_over or not wanted.pool):
         if not wanted.pool:
-            return Verdict(None, "The system job has an exclude mask that a person has set.")
+            return Verdict(None, "A person has set an exclude mask on the system job.")
         return _left_alone(
             f"Post commands are not fenced to {wanted.pool!r}: the system job has an exclude mask that a person has "
             f"set, {_cut(job.hosts_mask_exclude)}. To replace it: afpools farm system-pool {_quoted(wanted.pool)}"

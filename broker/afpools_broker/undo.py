@@ -127,9 +127,9 @@ class Undoing:
             return None
         life = self._lives.get(entry.id)
         if life is None:
-            raise _conflict(f"More than {REACH:,} changes were made since; an undo does not reach that far back.")
+            raise _conflict(f"More than {REACH:,} changes have been made since; an undo does not reach that far back.")
         if (undo := self._undone.get(entry.id)) is not None:
-            raise _conflict(f"It was undone already{_by(undo)}. To have the change back, undo that.")
+            raise _conflict(f"It has already been undone{_by(undo)}. To redo the change, undo that.")
         diff = entry.diff
         if not entry.after:
             restored = _before_deletion(entry)
@@ -195,7 +195,7 @@ class Undoing:
             refuse_lookalike(name, alike)
         if alike:
             raise RequestRefused(
-                Code.POOL_EXISTS, f"There is another pool {name!r} by now. Rename or delete that one first."
+                Code.POOL_EXISTS, f"There is another pool {name!r} now. Rename or delete that one first."
             )
 
     def _last(self, entry: Entry, life: _Life) -> str:

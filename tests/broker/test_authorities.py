@@ -326,9 +326,7 @@ def test_an_authority_comes_once_it_has_its_list_and_goes_with_its_open_connecti
     assert credentials.refresh()
     refused(studios, context, credentials, good(studios.new))
     assert credentials.still_valid(old) is None
-    assert credentials.still_valid(new) == (
-        "the authority that issued the certificate of 'good' is not trusted any more"
-    )
+    assert credentials.still_valid(new) == ("the authority that issued the certificate of 'good' is no longer trusted")
 
 
 def test_the_list_of_an_authority_that_comes_first_does_no_harm(studios):
@@ -357,7 +355,7 @@ def test_neither_a_lost_nor_an_older_list_lets_anybody_in_again(studios, whose):
     late = studios.folder / "late" / "client.pem"
     for text, said in (
         (crl(other) + before, "is older (number"),
-        (crl(other), "is not in it any more"),
+        (crl(other), "is no longer in it"),
         # It goes, and comes with a backup.
         (None, None),
         (crl(other) + before, "is older (number"),
@@ -429,7 +427,7 @@ def test_one_of_two_authorities_may_have_expired(studios, tmp_path):
     studios.ahead[0] = dt.timedelta(days=3651)
     credentials.refresh()
     assert any(f"the authority {studios.old.signer.name} expired on" in problem for problem in credentials.problems)
-    assert "is not trusted any more" in (credentials.still_valid(peer) or "")
+    assert "is no longer trusted" in (credentials.still_valid(peer) or "")
     assert {one.kind for one in credentials.expiring(dt.timedelta())} >= {"ca"}
 
 

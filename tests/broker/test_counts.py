@@ -139,7 +139,7 @@ def test_health_names_pools_without_a_render_but_not_those_that_are_offline(tmp_
         (problem,) = place.broker._health.report().problems
         assert problem == (
             "No host of the pool 'night' is a render of this farm, so a job there waits forever. "
-            "Check how its hosts are spelled, or register those that are yet to come."
+            "Check how its hosts are spelled, or register those that are not set up yet."
         )
         anna.register_hosts(["old-1"])
         assert place.broker._health.report().problems == []

@@ -160,8 +160,8 @@ def test_a_broker_cannot_come_as_a_client(credentials, authority):
         (["https://example.org/manager"], "no role"),
         (["urn:afpools:reader:eve", "urn:afpools:manager:eve"], "more than one role"),
         (["urn:afpools:admin:eve"], "'admin'"),
-        (["urn:afpools:manager"], "no name"),
-        (["urn:afpools:manager:../eve"], "no name"),
+        (["urn:afpools:manager"], "not a valid name"),
+        (["urn:afpools:manager:../eve"], "not a valid name"),
     ],
 )
 def test_a_certificate_without_one_known_role_is_refused(credentials, authority, uris, reason):
@@ -191,7 +191,7 @@ def test_a_revoked_certificate_is_refused_and_its_open_connection_found_out(cred
 def test_a_connection_outlives_its_certificate_only_until_somebody_looks(credentials, authority, clock):
     peer, _ = connect(credentials, authority, authority.profile_path("anna") / "client.pem")
     clock.ahead = dt.timedelta(days=398)
-    assert "has expired on" in credentials.still_valid(peer)
+    assert "expired on" in credentials.still_valid(peer)
 
 
 def test_no_session_can_be_resumed_past_a_revocation(credentials):
@@ -231,7 +231,7 @@ def test_an_unlisted_key_is_refused(credentials):
 
 def test_an_expired_key_is_refused(credentials, authority, clock):
     clock.ahead = dt.timedelta(days=398)
-    with pytest.raises(CredentialRefused, match="'anna' has expired on"):
+    with pytest.raises(CredentialRefused, match="'anna' expired on"):
         credentials.curve_peer(curve_key(authority, "anna"))
 
 
@@ -265,7 +265,7 @@ def test_a_change_within_the_same_tick_of_the_file_system_is_seen(credentials, a
 @pytest.mark.parametrize(
     ("replace", "by", "complaint"),
     [
-        ('role = "reader"', 'role = "admin"', "its role 'admin' is none of reader, manager"),
+        ('role = "reader"', 'role = "admin"', "its role 'admin' is not one of reader, manager"),
         ('    role = "reader"\n', "", "has no role"),
         ('role = "reader"', 'role = "reader"\n    role = "manager"', "role is given twice"),
         ('name = "anna"', 'name = "tom"', "the key of 'tom' by its metadata"),
@@ -374,7 +374,7 @@ def test_a_value_of_a_key_file_is_read(line, value):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("role = reader", "line 1 stands outside of a section"),
+        ("role = reader", "line 1 is outside of a section"),
         ("metadata\nrole = reader\nrole = manager", "role is given twice"),
         ('metadata\nrole = "reader" manager', "in line 2, there is more behind the value of role than a comment"),
         ("metadata\nrole = 'reader'manager", "in line 2, there is more behind the value of role than a comment"),
@@ -482,7 +482,7 @@ def test_a_broker_does_not_start_with_a_key_that_is_not_its_certificates(authori
     other = authority.issue_broker("other", ["localhost"]).read_bytes()
     end = b"-----END CERTIFICATE-----\n"
     path.write_bytes(own[: own.index(end)] + end + other.partition(end)[2])
-    with pytest.raises(CredentialError, match="do not belong together"):
+    with pytest.raises(CredentialError, match="do not match"):
         load(authority.folder)
 
 

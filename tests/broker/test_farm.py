@@ -390,7 +390,7 @@ def test_whatever_happens_the_watch_goes_on(store: PoolStore, caplog: pytest.Log
         farm.stop(wait=2)
     nowhere = FarmWatch(("af..lan", 1), interval=0.02, timeout=2, store=store, changed=lambda _: None)
     nowhere.poll()
-    assert "'af..lan' is no host name" in nowhere.error
+    assert "'af..lan' is not a host name" in nowhere.error
 
 
 def test_another_interval_counts_at_once(server: AfServer, store: PoolStore) -> None:

@@ -325,7 +325,7 @@ def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
     for accept in (("regex",), ("find",), BOTH):
         for style in STYLES:
             message = refusal(known[::2], known, accept, style)
-            assert "more than the caller can pass on" in message or "more than afserver takes" in message
+            assert "more than the caller can pass on" in message or "more than afserver accepts" in message
             # Who can set a regex is not told to.
             assert ("Accept regex as well" in message) == ("regex" not in accept)
             assert ("A pool of fewer hosts" in message) == ("regex" in accept)

@@ -692,7 +692,7 @@ def test_a_name_that_looks_like_another_pools_is_refused_naming_that(desk: Desk)
     assert "looks like that of the pool" in desk.ask("history.undo", entry=undone["change"])["error"]["message"]
     why = {entry["id"]: entry["why_not"] for entry in desk.ok("history.list")["entries"]}
     assert "looks like that of the pool" in why[undone["change"]]
-    assert "by now" in why[made["change"]]
+    assert "is now called" in why[made["change"]]
 
 
 def test_people_are_answered_in_their_own_words(desk: Desk) -> None:

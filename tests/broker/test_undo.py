@@ -89,7 +89,7 @@ def test_a_renamed_pool_is_followed(anna: Client) -> None:
 def test_an_undo_can_be_undone_and_the_same_change_not_twice(anna: Client) -> None:
     created = anna.create_pool("fx", ["pc-01"])
     undo = anna.undo(created.change)
-    with pytest.raises(afpools.Conflict, match="undone already by 'anna'"):
+    with pytest.raises(afpools.Conflict, match="already been undone by 'anna'"):
         anna.undo(created.change)
     anna.undo(undo.change)
     assert hosts(anna, "fx") == {"pc-01"}

@@ -32,7 +32,9 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = {
-    "up": _Command("up:up", "Run a broker on this machine for a first look; everything it needs is made on first use."),
+    "up": _Command(
+        "up:up", "Run a broker on this machine for a first look. It makes everything it needs on first use."
+    ),
     "init": _Command("init:init", "Set up a broker: ask, test, make the certificates, write broker.toml."),
     "serve": _Command(
         "serve:serve",
@@ -44,26 +46,26 @@ _COMMANDS = {
     ),
     "restore": _Command(
         "backup:restore",
-        "Put what a backup holds in the place of everything in the database. Run it where the broker runs.",
+        "Replace everything in the database with a backup. Run it where the broker runs.",
     ),
     "pool": _Command("pool:app", "Show pools, and change them."),
     "mask": _Command(
         "mask:mask", "The exclude mask that keeps a job on a pool. The mask alone goes to standard output."
     ),
-    "host": _Command("host:app", "Show the hosts there are, and register some."),
+    "host": _Command("host:app", "Show hosts, and register some."),
     "farm": _Command("farm:app", "Show where the farm runs post commands, and keep them on a pool."),
     "scan": _Command(
         "scan:scan",
-        "Find machines in the network that are no renders yet. Ctrl-C ends it and shows what was found so far.",
+        "Find machines in the network that are not render nodes yet. Ctrl-C ends it and shows what was found so far.",
     ),
     "health": _Command(
-        "health:health", "Is the broker well, over every endpoint? Exit status 0: healthy, 1: degraded, 2: down."
+        "health:health", "Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down."
     ),
     "manager": _Command("manager:manager", "Edit pools in the browser. Listens on this machine only, until Ctrl-C."),
-    "certs": _Command("certs:app", "Keys and certificates: who may connect to the brokers, and as what."),
-    "bundle": _Command("bundle:app", "Plug-ins in the form in which their host application installs them."),
+    "certs": _Command("certs:app", "Keys and certificates: who may connect to the brokers, and in which role."),
+    "bundle": _Command("bundle:app", "Plug-ins packed as their host application installs them."),
     "install": _Command("install:install_app", "Put plug-ins into host applications, and modules into their Pythons."),
-    "uninstall": _Command("install:uninstall_app", "Take away what `afpools install` has written."),
+    "uninstall": _Command("install:uninstall_app", "Remove what `afpools install` has written."),
 }
 
 

@@ -71,8 +71,8 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
 
 
 class _Wanted:
-    """A pool as a file has it. Its hosts have not been expanded yet, and stand with where they stand in the file; so do its
-    texts, with their line where there are lines."""
+    """A pool as a file has it. Its hosts have not been expanded yet, and stand with where they stand in the file; so do
+    its texts, with their line where there are lines."""
 
     def __init__(self, name: str) -> None:
         self.name = name

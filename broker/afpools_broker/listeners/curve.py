@@ -96,7 +96,7 @@ _HANDSHAKE_FAILURES: dict[int, tuple[str, str]] = {
         "server key",
         "it was encrypted for another broker; its server key is wrong",
     ),
-    zmq.PROTOCOL_ERROR_ZMTP_KEY_EXCHANGE: ("keys", "its CURVE keys do not belong together"),
+    zmq.PROTOCOL_ERROR_ZMTP_KEY_EXCHANGE: ("keys", "its CURVE keys do not match"),
     zmq.PROTOCOL_ERROR_ZMTP_MALFORMED_COMMAND_HELLO: ("HELLO", "it does not use CURVE as libzmq does"),
 }
 _NOT_ZEROMQ = "no ZeroMQ", "it does not speak ZeroMQ (a browser or a scanner?)"

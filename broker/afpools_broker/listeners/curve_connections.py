@@ -201,8 +201,8 @@ class CurveConnection:
             drained: nothing complete is left in libzmq.
 
         Returns:
-            What `waiting_in` is now: bytes that libzmq has and that are not a complete request yet. More than a few, for
-            a moment, where requests come faster than they are answered.
+            What `waiting_in` is now: bytes that libzmq has and that are not a complete request yet. More than a few,
+            for a moment, where requests come faster than they are answered.
         """
         info = self._watch.counts() if self._watch else None
         if info is None:

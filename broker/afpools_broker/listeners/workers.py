@@ -19,8 +19,8 @@ log = logging.getLogger("afpools.connections")
 class Workers:
     """A few threads for reading and a few for writing, and a bound on how many may wait."""
 
-    # Reads: masks that have not been made yet, mostly. Writes: a store makes one after the other anyway, and one that hangs
-    # must not take the readers' threads.
+    # Reads: masks that have not been made yet, mostly. Writes: a store makes one after the other anyway, and one that
+    # hangs must not take the readers' threads.
     _READING, _READS_WAITING = 6, 256
     _WRITING, _WRITES_WAITING = 2, 32
 

@@ -454,7 +454,7 @@ class FenceKeeper:
         problems = [view.problem] if view.problem and age is not None else []
         if age is None or age > _BEHIND_SECONDS:
             since = "has never confirmed its jobs" if age is None else f"confirmed its jobs {age:.0f} seconds ago"
-            problems = [view.problem or f"afserver {since}, so the fences of running jobs may be behind."]
+            problems = [view.problem or f"afserver {since}, so the fences of running jobs may be out of date."]
         if view.behind > _BEHIND_SECONDS:
             problems.append(f"Fences of {len(view.due):,} running jobs have been behind for {view.behind:.0f} seconds.")
         refused = [number for number, verdict in view.verdicts.items() if verdict.fence == "refused"]

@@ -166,7 +166,7 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
     if isinstance(mask, str):
         return _kept(pool, mask)
     if not mask.covers_future_hosts and keeps_out(job, _LATER_HOST):
-        return _kept(pool, f"Its new mask would let in hosts that register later. {mask.why}".rstrip())
+        return _kept(pool, f"Its new mask would not exclude hosts that register later. {mask.why}".rstrip())
     mask_type = job.hosts_mask_type if mask.type == "any" or not job.hosts_mask_type else mask.type
     is_right = (job.hosts_mask_exclude, job.hosts_mask_type) == (mask.text, mask_type)
     if is_right and note.pool == pool and _says(job, note):
@@ -177,7 +177,7 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
     after = after._replace(moved=f"{now:%Y-%m-%dT%H:%M:%SZ}", by=cause)
     custom_data = with_note(job.custom_data, after)
     if custom_data is None:
-        return _kept(pool, "Its custom data is not a JSON object, so there is no room for what is set.")
+        return _kept(pool, "Its custom data is not a JSON object, so the mask that was set cannot be noted there.")
     params = _params(job, mask.text, mask_type, custom_data)
     return Verdict("behind", pool, "Its fence has to move, and will within seconds.", params, after)
 

@@ -695,7 +695,7 @@ class MongoStore:
             swap = tombstone(entry) if after is None else update(claim.document, claim.pool, after, entry)
             if not self._pools.update_one(exactly(claim.document), swap).matched_count:
                 raise StoreUnavailable(
-                    f"The document {claim.id} was changed by somebody else meanwhile. Look again, and decide then."
+                    f"Somebody else has changed the document {claim.id} meanwhile. Look at it again, then decide."
                 )
             self._record(entry)
             if after is None:

@@ -136,7 +136,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(workstatio
     assert "successfully sent" in sent["command"]
     (job,) = workstation.farm.jobs
     assert_kept_on_large(job)
-    assert "bytes are more than afserver takes" in refused["command"]
+    assert "bytes are more than afserver accepts" in refused["command"]
 
 
 def test_no_pool_is_the_stock_program(workstation: Workstation) -> None:

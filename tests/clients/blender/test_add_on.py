@@ -97,7 +97,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(
     assert_kept_on_large(job)
     saved = copies(tmp_path)
     blender.choose(pool="too large")
-    assert "bytes are more than afserver takes" in blender.submit()["error"]
+    assert "bytes are more than afserver accepts" in blender.submit()["error"]
     assert (len(farm.jobs), copies(tmp_path)) == (1, saved)
 
 

@@ -133,7 +133,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(fusion: Wo
     (job,) = fusion.farm.jobs
     assert_kept_on_large(job)
     refused = fusion.submit({"render_pool": {"pick": "too large"}, **OK}, {})
-    assert "bytes are more than afserver takes" in refused
+    assert "bytes are more than afserver accepts" in refused
     assert ("SAVED" in refused, len(fusion.farm.jobs)) == (False, 1)
 
 

@@ -242,7 +242,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(natron: Wo
     (said,) = natron.run(*START, 'choose(one, "large")', SEND, 'choose(one, "too large")', SEND, "see(messages())")
     (job,) = natron.farm.jobs
     assert_kept_on_large(job)
-    assert ["bytes are more than afserver takes" in message for message in said] == [True]
+    assert ["bytes are more than afserver accepts" in message for message in said] == [True]
 
 
 def test_what_an_older_version_saved_with_a_project_is_still_a_pools_name(natron: Workstation) -> None:

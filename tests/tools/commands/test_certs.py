@@ -36,7 +36,7 @@ def test_from_nothing_to_a_profile_in_three_commands(run, tmp_path):
     profile = tmp_path / "certs" / "profiles" / "anna"
     assert f"wrote {profile}" in output
     assert json.loads((profile / "profile.json").read_text())["endpoints"][0]["url"] == "tls://render-broker:5571"
-    assert run("check") == (0, f"{tmp_path / 'certs'}: all is well.\n", None)
+    assert run("check") == (0, f"{tmp_path / 'certs'}: no problems found.\n", None)
 
 
 def test_a_role_must_be_chosen(run):

@@ -68,7 +68,7 @@ def test_members_that_no_render_answers_for_are_named_with_what_to_do(manager: C
     assert "gone-1 not on the farm cg, fx, night" in lines(shown.out)
     assert "gone-2 registered, not on the farm night" in lines(shown.out)
     assert lines(shown.err) == [
-        "gone-[1-2]: 2 hosts are in pools, but no render answers for them.",
+        "gone-[1-2]: 2 hosts are in pools, but not on the farm.",
         "To put another host in its place: afpools host replace gone-1 NEW",
         "To take it out of all its pools: afpools host forget --from-pools gone-1",
     ]

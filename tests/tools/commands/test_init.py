@@ -105,17 +105,17 @@ def test_force_replaces_the_file_and_never_a_key(init, folder):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--name", "a b"), "'a b' is no name"),
+        (("--name", "a b"), "'a b' is not a valid name"),
         (("--address", "nonsense"), "'nonsense': expected an IP address"),
         (("--reachable-as", "tls://x:5"), "'tls://x:5' is neither a host's name"),
-        (("--curve-port", 1024, "--tls-port", 1024), "cannot both have port 1024"),
+        (("--curve-port", 1024, "--tls-port", 1024), "cannot both use port 1024"),
         (("--store", "mysql://h/afpools"), "not a store's address"),
         (("--store", "mongodb://anna:pa55word@h/afpools"), "has a password in it"),
         (("--store", "mongodb://anna@h/afpools"), "names the user 'anna': give --password-file"),
         (("--farm", "a b"), "'a b' is not a server"),
         (("--connections", 0), "connections = 0"),
         (("--message-bytes", 5), "message_bytes = 5"),
-        (("--manager", ".x"), "--manager: '.x' is no name"),
+        (("--manager", ".x"), "--manager: '.x' is not a valid name"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_nothing_is_made(init, folder, flags, said):
@@ -161,7 +161,7 @@ def test_a_password_file_that_others_can_read_is_pointed_out(init, folder, tmp_p
 
 
 def test_without_a_terminal_it_does_not_ask(afpools, folder):
-    assert "say --yes" in refused(afpools("init", folder))
+    assert "Use --yes" in refused(afpools("init", folder))
 
 
 # --- the authority that is there --------------------------------------------------------------------------------------
@@ -203,19 +203,19 @@ def test_questions_are_asked_again_until_the_answers_are_right(tmp_path, folder,
         asked.answer("Passphrase for the new certificate authority's key", "correct horse")
         asked.answer("Repeat for confirmation", "correct horse")
         asked.answer("This broker's name", "bad name!")
-        assert "'bad name!' is no name" in asked.answer("This broker's name", "one")
+        assert "'bad name!' is not a valid name" in asked.answer("This broker's name", "one")
         asked.answer("Listen at", "nonsense")
         assert "expected an IP address" in asked.answer("Listen at", "127.0.0.1")
         asked.answer("clients will use", "127.0.0.1, broker.studio.lan")
         asked.answer("Port for CURVE", str(taken_port))
-        assert "in use" in asked.answer("Keep it all the same?", "n")
+        assert "in use" in asked.answer("Keep it anyway?", "n")
         asked.answer("Port for CURVE", curve)
         asked.answer("Port for TLS", curve)
-        assert f"cannot both have port {curve}" in asked.answer("Port for TLS", tls)
+        assert f"cannot both use port {curve}" in asked.answer("Port for TLS", tls)
         asked.answer("Database", "mongodb://anna:pa55@127.0.0.1:1/afpools")
         assert "has a password in it" in asked.answer("Database", "mongodb://anna@127.0.0.1:1/afpools")
         asked.answer("Password of anna", "s3cret")
-        assert "does not answer" in asked.answer("Keep it all the same?", "n")
+        assert "does not answer" in asked.answer("Keep it anyway?", "n")
         asked.answer("Database", "")
         asked.answer("afserver", "127.0.0.1:1")
         assert "cannot be reached" in asked.answer("Keep it all the same?", "y")
@@ -243,7 +243,7 @@ def test_a_password_that_was_typed_is_in_a_file_for_its_owner_only(tmp_path, fol
     with terminal("init", folder, *flags, *ports, env=environment(tmp_path, AFPOOLS_CA_PASSPHRASE="x")) as asked:
         asked.answer("Database", "mongodb://anna@127.0.0.1:1/afpools")
         asked.answer("Password of anna", "s3cret")
-        asked.answer("Keep it all the same?", "y")
+        asked.answer("Keep it anyway?", "y")
         asked.answer("Other limits", "n")
         assert asked.finish() == 0
     file = folder / "store-password"

@@ -128,14 +128,14 @@ ALL_BUT_THE_SEED = "pc-1|pc-10|pc-02|pc-04|pc-05"
         ("fx", "pc-02|pc-04|pc-05", "find", 1, "It lets the job run on 2 hosts outside 'fx'."),
         ("ten", NAIVE, "find", 1, "It keeps the job off 1 host of 'ten'."),
         ("ten", NAIVE, "find", 1, "'pc-1' excludes 'pc-10' too"),
-        ("ten", NAIVE, "find", 1, "It excludes every host: the job would wait for ever."),
+        ("ten", NAIVE, "find", 1, "It excludes every host: the job would wait forever."),
         ("ten", NAIVE, "regex", 1, "regex: right on all 7 hosts"),
         ("fx", "pc-0[245]", "find", 1, "This looks like a regex"),
         ("fx", "pc-0[245]", "find", 1, "find: WRONG on 5 of 7 hosts"),
         ("fx", "pc-0[24", "regex", 1, "regex: WRONG on 5 of 7 hosts, because afserver cannot compile it"),
         ("fx", "|".join(f"render-{n:05d}" for n in range(9000)), "regex", 1, "libstdc++ allows 100,000"),
         ("fx", "PC-02", "regex", 1, "In lower case it would"),
-        ("fx", r"(pc)-\1", "regex", 1, "regex: what it does is not known"),
+        ("fx", r"(pc)-\1", "regex", 1, "regex: unknown effect"),
     ],
 )
 def test_the_traps_are_seen(farm, pool, pattern, kind, status, said):
@@ -153,7 +153,7 @@ def test_without_a_pool_it_is_said_what_a_mask_does(farm):
         "find Hosts",
         "kept out 2 pc-[02,04]",
         "runs 5 pc-[1,01,03,05,10]",
-        "find: nothing to say against it",
+        "find: no problems found",
     ]
 
 

@@ -38,7 +38,7 @@ def test_without_pools_the_list_says_how_to_make_one(manager):
     assert manager("pool", "list").out == "There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'\n"
     assert manager("pool", "list", "--json").out == "[]\n"
     assert "afpools host register" in manager("host", "list").out
-    assert manager("pool", "history").out == "Nothing was changed yet.\n"
+    assert manager("pool", "history").out == "Nothing has been changed yet.\n"
 
 
 def test_the_list_has_names_sizes_and_descriptions(manager):
@@ -167,7 +167,7 @@ def test_a_change_is_taken_back_and_the_undo_too(manager):
     undone = manager("pool", "undo", last_change(manager))
     assert undone.out == "Undone: fx has 5 hosts now: + pc-[01-02].\n"
     again = undone.err.split()[-1]
-    assert undone.err == f"To have the change back: afpools pool undo {again}\n"
+    assert undone.err == f"To redo the change: afpools pool undo {again}\n"
     assert manager("pool", "undo", again).out == "Undone: fx has 3 hosts now: - pc-[01-02].\n"
     before = manager("pool", "show", "fx").out
     manager("pool", "delete", "fx", "-y")
@@ -336,7 +336,7 @@ def test_a_name_that_is_no_render_is_refused_with_what_to_do(farm):
     assert (refused.status, refused.out) == (1, "")
     assert " ".join(refused.err.split()) == (
         "afpools: gpu-[01-02] are not on the farm, which has gpu-[1-3]: did you mean gpu-[1-2]? "
-        "If you mean a machine that is yet to come, add --new."
+        "If the machine is not set up yet, add --new."
     )
     farm("pool", "create", "fx", "gpu-1")
     assert "add --new" in farm("pool", "add", "fx", "gpu-9").err

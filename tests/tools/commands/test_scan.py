@@ -76,7 +76,7 @@ def test_only_new_machines_for_programs(manager):
 def test_without_a_broker_it_scans_and_says_what_is_not_known(afpools):
     shown = afpools(*SIX)
     assert shown.status == 0
-    assert "What the farm says of the machines is not known." in shown.err
+    assert "The farm could not be asked about the machines." in shown.err
     assert shown.out.count("not known") == 6
     quiet = afpools(*SIX, "--no-broker", "--json")
     assert {machine["new"] for machine in json.loads(quiet.out)["machines"]} == {None}

@@ -113,7 +113,7 @@ def test_a_renewed_broker_keeps_its_keys_and_addresses(authority):
 def test_renewing_a_profile_brings_it_the_new_keys_of_a_broker(authority):
     profile = authority.issue_profile("anna", Role.READER)
     authority.issue_broker("broker", ["render-broker"], force=True)
-    assert any("is no broker's here" in sentence for sentence in sentences(authority))
+    assert any("does not belong to a broker here" in sentence for sentence in sentences(authority))
     authority.renew("anna")
     assert sentences(authority) == []
     assert "curve://render-broker:5570" in (profile / "profile.json").read_text()

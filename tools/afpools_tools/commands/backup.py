@@ -25,7 +25,7 @@ _MODE = 0o600
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to. A backup that is there is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to. An existing backup is replaced.")],
     config: ConfigOption = Path("broker.toml"),
 ) -> None:
     """Write pools, registered hosts, history and the list of renders into one file. Run it where the broker runs."""
@@ -69,10 +69,10 @@ def restore(
     config: ConfigOption = Path("broker.toml"),
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only check the file, and say what would be done.")
+        bool, typer.Option("--dry-run", help="Only check the file and show what would be done.")
     ] = False,
 ) -> None:
-    """Put what a backup holds in the place of everything in the database. Run it where the broker runs.
+    """Replace everything in the database with a backup. Run it where the broker runs.
 
     Brokers may be running: they notice. The file may be of the other kind of database.
     """
@@ -106,7 +106,7 @@ def _present(store: PoolStore) -> str:
         contents = store.load()
         history = store.history(limit=1)
     except RestoreUnfinished:
-        return "what a restore that was not finished has left"
+        return "what an unfinished restore has left"
     if not contents.pools and not contents.registered.hosts and not contents.problems and not history:
         return ""
     pools, hosts = len(contents.pools), len(contents.registered.hosts)
@@ -128,7 +128,7 @@ def _warn(summary: Summary) -> None:
     if summary.twice:
         warn(
             f"Several pools are named {', '.join(map(repr, summary.twice))}. Only MongoDB can hold them, and brokers "
-            "refuse every change until `afpools pool repair` has told them apart."
+            "refuse every change until `afpools pool repair` has resolved them."
         )
     if documents := summary.counts.get("document"):
         warn(f"{plural(documents, 'document')} cannot be read. The backup keeps them for MongoDB as they are.")

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def _group() -> None:
-    """Plug-ins in the form in which their host application installs them."""
+    """Plug-ins packed as their host application installs them."""
 
 
 @app.command()

@@ -34,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Keys and certificates: who may connect to the brokers, and as what.",
+    help="Keys and certificates: who may connect to the brokers, and in which role.",
 )
 
 FolderOption = Annotated[
@@ -54,8 +54,8 @@ PassphraseFileOption = Annotated[
         help=f"Holds the passphrase of the authority's key. Without it: ${PASSPHRASE_VARIABLE}, or you are asked.",
     ),
 ]
-DaysOption = Annotated[int, typer.Option(min=1, max=36500, help="How long it is good for.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace the keys that are there.")]
+DaysOption = Annotated[int, typer.Option(min=1, max=36500, help="How long it is valid.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing keys.")]
 
 _FOLDER = Path("certs")
 
@@ -100,7 +100,7 @@ def _wrote(*paths: Path) -> None:
 @app.command()
 def ca(
     folder: FolderOption = _FOLDER,
-    name: Annotated[str, typer.Option(help="Your studio's, as certificates will show it.")] = "Studio",
+    name: Annotated[str, typer.Option(help="Your studio's name, as certificates will show it.")] = "Studio",
     days: DaysOption = CA_LIFETIME.days,
     passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
@@ -109,14 +109,14 @@ def ca(
     secret = _new_passphrase("Passphrase for the authority's key", asked=passphrase, file=passphrase_file)
     Authority.create(folder, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
     _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
-    say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner in as anybody: keep it where few can read it.")
+    say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner connect as anybody: keep it where few can read it.")
     say("Next: afpools certs broker NAME -a ADDRESS")
 
 
 @app.command("new-ca")
 def new_ca(
     folder: FolderOption = _FOLDER,
-    name: Annotated[str | None, typer.Option(help="Your studio's; without it as before.")] = None,
+    name: Annotated[str | None, typer.Option(help="Your studio's name; the same as before if not given.")] = None,
     days: DaysOption = CA_LIFETIME.days,
     passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
@@ -137,14 +137,15 @@ def new_ca(
 def retire_ca(
     folder: FolderOption = _FOLDER,
     force: Annotated[
-        bool, typer.Option("--force", help="Even where brokers and clients have certificates of it, and are put out.")
+        bool,
+        typer.Option("--force", help="Even if brokers and clients have certificates of it and will be locked out."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Stop trusting the authority that another has taken over from."""
+    """Stop trusting the authority that has been replaced."""
     authority = _open(folder, passphrase_file)
     retired = succession.retire(authority, force=force)
-    say(f"Not trusted any more: {', '.join(issuer.name for issuer in retired)}.")
+    say(f"No longer trusted: {', '.join(issuer.name for issuer in retired)}.")
     say(
         f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. The profiles here "
         "trust the remaining authority only: copy them once more, so that no workstation trusts the old one."
@@ -164,8 +165,8 @@ def broker(
             "machine's names and addresses, localhost last.",
         ),
     ] = None,
-    tls_port: Annotated[int, typer.Option(min=1, max=65535, help="Goes into profiles.")] = TLS_PORT,
-    curve_port: Annotated[int, typer.Option(min=1, max=65535, help="Goes into profiles.")] = CURVE_PORT,
+    tls_port: Annotated[int, typer.Option(min=1, max=65535, help="Written to profiles.")] = TLS_PORT,
+    curve_port: Annotated[int, typer.Option(min=1, max=65535, help="Written to profiles.")] = CURVE_PORT,
     folder: FolderOption = _FOLDER,
     days: DaysOption = LIFETIME.days,
     force: ForceOption = False,
@@ -240,7 +241,7 @@ def renew(
     days: DaysOption = LIFETIME.days,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Give a broker or client more time with the keys it has. Its certificate of now works until it expires."""
+    """Renew the certificate of a broker or client; it keeps its keys. The old certificate works until it expires."""
     authority = _open(folder, passphrase_file)
     made = authority.renew(name, lifetime=dt.timedelta(days=days))
     _wrote(made)
@@ -248,11 +249,11 @@ def renew(
         say("A broker on this machine shows it within a second; for any other, copy the file there.")
         if len(authority.issuers) > 1 and name in succession.still_needed(authority):
             say(
-                "The authority before has signed it: some clients know no other. Renew these first (`afpools certs "
-                f"list`), copy their profiles, and then renew {name!r} again."
+                "The previous authority has signed it, because some clients do not know the new one. Renew these "
+                f"first (`afpools certs list`), copy their profiles, and then renew {name!r} again."
             )
         elif len(authority.issuers) > 1:
-            warn("The new authority has signed it. Workstations with a profile from before that authority refuse it.")
+            warn("The new authority has signed it. Workstations whose profile is older than that authority refuse it.")
     elif made == authority.profile_path(name):
         say("Next: copy the profile to the workstation again. Its CURVE key has more time already.")
     else:
@@ -270,7 +271,7 @@ def revoke(
     folder: FolderOption = _FOLDER,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Take back all that was ever issued to a client."""
+    """Revoke everything that was ever issued to a client."""
     kept = _open(folder, passphrase_file).revoke(name)
     say(f"{name!r} is revoked, over TLS and CURVE.")
     if kept.exists():
@@ -283,7 +284,7 @@ def revoke(
 
 @app.command("list")
 def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False) -> None:
-    """Everything there is, and how long it is good for."""
+    """List all credentials, and how long they are valid."""
     authority = _open_to_read(folder)
     rows = credentials(authority)
     now = authority.now()
@@ -323,11 +324,11 @@ def check(
     folder: FolderOption = _FOLDER,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="Put right what is safe to: permissions, a lost or damaged list of the revoked."),
+        typer.Option("--fix", help="Fix what is safe to fix: permissions, a lost or damaged revocation list."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Look at every file, and say what is wrong. Exit status 1 if something is."""
+    """Check every file, and say what is wrong. Exit status 1 if something is."""
     authority = _open(folder, passphrase_file) if fix or passphrase_file else _open_to_read(folder)
     left = 0
     for problem in inspection.check(authority):
@@ -336,16 +337,16 @@ def check(
                 problem.fix()
             except (AuthorityError, OSError) as error:
                 left += 1
-                warn(f"{problem.sentence} It cannot be put right: {error}")
+                warn(f"{problem.sentence} It cannot be fixed: {error}")
             else:
-                say(f"Put right: {problem.sentence}")
+                say(f"Fixed: {problem.sentence}")
         else:
             left += 1
             warn(problem.sentence)
     if left:
         fail(f"{plural(left, 'problem')} in {folder}.")
         raise typer.Exit(1)
-    say(f"{folder}: all is well.")
+    say(f"{folder}: no problems found.")
 
 
 def _open_to_read(folder: Path) -> Authority:

@@ -28,14 +28,14 @@ def _farm() -> None:
 
 @app.command("system-pool")
 def system_pool(
-    pool: Annotated[str | None, typer.Argument(metavar="[POOL]", help="Without it: show how it is.")] = None,
+    pool: Annotated[str | None, typer.Argument(metavar="[POOL]", help="Without it: show what is set.")] = None,
     none: Annotated[bool, typer.Option("--none", help="Let post commands run on any render again.")] = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep afserver's system job on a pool: it runs the post commands of all jobs, and knows no pool of its own.
+    """Keep afserver's system job on a pool: it runs the post commands of all jobs, and has no pool of its own.
 
     Every broker of the studio keeps it so, also after afserver was restarted.
     """
@@ -70,7 +70,7 @@ def _settled(client: Client, pool: str) -> SystemPool:
     while True:
         now = client.system_pool()
         if now.pool is not None and now.pool != pool:
-            raise CommandError(f"Somebody else has chosen meanwhile. {now.state}")
+            raise CommandError(f"Somebody else has chosen another pool meanwhile. {now.state}")
         if now.problem or now.settled or time.monotonic() > until:
             return now
         time.sleep(_PAUSE)

@@ -19,7 +19,7 @@ from .output import fail, print_json, print_table, printable, table
 
 
 def health(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
-    """Is the broker well, over every endpoint? Exit status 0: healthy, 1: degraded, 2: down."""
+    """Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down."""
     try:
         opened = open_profile(profile)
     except AfpoolsError as error:
@@ -103,7 +103,7 @@ def _add_facts(rows: Table, report: dict[str, Any]) -> None:
     if report["errors"]:
         fact("Errors", _errors(report["errors"]))
     if report["refused_connections"]:
-        fact("Not let in", plural(report["refused_connections"], "connection"))
+        fact("Refused", plural(report["refused_connections"], "connection"))
 
 
 def _errors(errors: dict[str, Any]) -> str:

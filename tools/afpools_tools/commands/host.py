@@ -32,7 +32,7 @@ from .output import print_json, print_table, printable, remark, say, stale_hosts
 # So many pools are named in an error; of more, it is said how many.
 _NAMED = 10
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show the hosts there are, and register some.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show hosts, and register some.")
 
 
 @app.command("list")
@@ -77,7 +77,7 @@ def _advise(absent: list[str]) -> None:
     """What can be done with hosts that no render answers for."""
     one = shlex.quote(absent[0])
     which = f"{ranges(absent)}: " + ("is in pools" if len(absent) == 1 else f"{len(absent):,} hosts are in pools")
-    warn(f"{which}, but no render answers for {'it' if len(absent) == 1 else 'them'}.")
+    warn(f"{which}, but not on the farm.")
     remark(f"  To put another host in its place:  afpools host replace {one} NEW")
     remark(f"  To take it out of all its pools:   afpools host forget --from-pools {one}")
 
@@ -148,7 +148,8 @@ def register(
 def forget(
     names: HostsArgument,
     from_pools: Annotated[
-        bool, typer.Option("--from-pools", help="Take them out of all their pools, too. Repeat it after a failure.")
+        bool,
+        typer.Option("--from-pools", help="Also take them out of all their pools. Repeat the command after a failure."),
     ] = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,

@@ -44,7 +44,9 @@ FolderArgument = Annotated[
     Path, typer.Argument(metavar="DIR", file_okay=False, help="Where broker.toml and certs/ go.")
 ]
 NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="This broker's name, if you will have several.")]
-AddressOption = Annotated[str | None, typer.Option(metavar="IP", help="Listen at; 0.0.0.0 is all this machine has.")]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="IP", help="Address to listen at; 0.0.0.0 for all of this machine's addresses.")
+]
 NamesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -93,7 +95,7 @@ def init(
     folder = folder.absolute()
     talk = _Interview(folder, asking=not yes, checking=not no_checks)
     if not yes:
-        say("Enter keeps what stands in brackets.")
+        say("Enter keeps the value in brackets.")
     passphrase = _passphrase(folder / "certs", asking=not yes)
     talk.settle("name", "This broker's name", name)
     talk.settle("address", "Listen at (0.0.0.0: all addresses of this machine)", address)
@@ -138,7 +140,7 @@ def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool,
         except AuthorityError as error:
             raise CommandError(f"--reachable-as: {error}") from None
     if not yes and not sys.stdin.isatty():
-        raise CommandError("There is no terminal to ask questions at: say --yes to go by flags and defaults.")
+        raise CommandError("There is no terminal to ask questions in. Use --yes to take flags and defaults.")
 
 
 def _say_how_to_go_on(folder: Path, profile: Path) -> None:
@@ -202,9 +204,9 @@ class _Interview:
                 continue
             except (ListenError, FarmError, StoreUnavailable) as error:
                 if not asking:
-                    raise CommandError(f"{error} (--no-checks writes the file all the same.)") from None
+                    raise CommandError(f"{error} (--no-checks writes the file anyway.)") from None
                 warn(str(error))
-                if not typer.confirm("Keep it all the same?", default=False):
+                if not typer.confirm("Keep it anyway?", default=False):
                     continue
                 remark = ""
             if remark:
@@ -250,7 +252,7 @@ def _compare_credentials(answers: Answers, certs: Path) -> None:
         if broker.name == answers.name and (set(broker.addresses), broker.tls_port, broker.curve_port) != wanted:
             arguments = " ".join(f"-a {name}" for name in answers.names)
             warn(
-                f"The broker's credentials were there, and stay: for {', '.join(broker.addresses)}, TLS port "
+                f"The broker's credentials already exist and are kept: for {', '.join(broker.addresses)}, TLS port "
                 f"{broker.tls_port} and CURVE port {broker.curve_port}. To replace them, and every profile after them: "
                 f"afpools certs broker {answers.name} {arguments} --tls-port {answers.tls_port} "
                 f"--curve-port {answers.curve_port} --force --dir {shlex.quote(str(certs))}"
@@ -280,7 +282,7 @@ def _passphrase(certs: Path, *, asking: bool) -> str | None:
 
 def _two_ports(answers: Answers) -> Answers:
     if answers.curve_port == answers.tls_port:
-        raise ConfigError(f"CURVE and TLS cannot both have port {answers.tls_port}: give each its own.")
+        raise ConfigError(f"CURVE and TLS cannot both use port {answers.tls_port}: give each its own.")
     return answers
 
 

@@ -38,7 +38,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _CONDITIONS = {
     "current": "current",
     "outdated": "outdated: install it again",
-    "changed": "changed since, or incomplete: install it again",
+    "changed": "changed or incomplete: install it again",
 }
 
 
@@ -61,7 +61,7 @@ def _install_group(
 
 @uninstall_app.callback()
 def _uninstall_group() -> None:
-    """Take away what `afpools install` has written."""
+    """Remove what `afpools install` has written."""
 
 
 def _list(cgru: Path | None) -> None:
@@ -153,12 +153,12 @@ def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
     for place in there:
         say(str(place / plugin.folder))
     if not yes:
-        typer.confirm("Take the plug-in away from there?", abort=True)
+        typer.confirm("Remove the plug-in from there?", abort=True)
     for place in there:
         removed, left = plugin_files.uninstall(plugin, place)
         say(f"{place / plugin.folder}: {plural(len(removed), 'file')} removed.")
         for path in left:
-            warn(f"{place / path} was changed by somebody and stays.")
+            warn(f"{place / path} has been changed by somebody and is kept.")
     if Path(user_folder(), "profile.json").is_file():
         say(f"The profile in {user_folder()} stays: every plug-in and afpools itself may use it.")
 

@@ -156,7 +156,7 @@ def _explain(made: Mask, hosts: HostList, *, as_json: bool) -> None:
     known = frozenset(host.name for host in hosts.hosts)
     inside = frozenset(host.name for host in hosts.hosts if made.pool in host.pools)
     if (len(inside), len(known)) != (made.pool_hosts, made.known_hosts):
-        raise CommandError("The pool or the farm changed between two questions. Try again.")
+        raise CommandError("The pool or the farm changed between two requests. Try again.")
     both = effects(made.mask, known, inside)
     meant = [effect for effect in both if made.mask_type in ("any", effect.dialect)]
     if as_json:
@@ -289,7 +289,7 @@ def _summary(effect: Effect) -> Text:
     """In a line: how far the mask, read as this type, is what it should be."""
     line = f"{effect.dialect}: "
     if effect.checked.excluded is None:
-        return Text(f"{line}what it does is not known", "yellow")
+        return Text(f"{line}unknown effect", "yellow")
     if not effect.wrong:
         return Text(f"{line}right on {_all(len(effect.known))}", "green")
     line += f"WRONG on {len(effect.wrong):,} of {plural(len(effect.known), 'host')}"

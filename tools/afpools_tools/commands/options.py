@@ -37,8 +37,8 @@ RequestIdOption = Annotated[
     typer.Option(
         "--request-id",
         metavar="ID",
-        help="Repeat a change whose outcome is unknown, under the id that its error message gives. However often it is "
-        "repeated, it is made once.",
+        help="Repeat a change whose outcome is unknown, with the id from its error message. The change is made "
+        "once, however often you repeat it.",
     ),
 ]
 ConfigOption = Annotated[
@@ -71,11 +71,11 @@ def connect(folder: Path | None, timeout: float = 5.0) -> Client:
     return Client(open_profile(folder), timeout=timeout)
 
 
-YET_TO_COME = "If you mean a machine that is yet to come, add --new."
+YET_TO_COME = "If the machine is not set up yet, add --new."
 
 NewOption = Annotated[
     bool,
-    typer.Option("--new", help="Take machines too that the farm has not seen: they are yet to come."),
+    typer.Option("--new", help="Also add machines that the farm has not seen yet."),
 ]
 
 

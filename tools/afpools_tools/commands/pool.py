@@ -319,7 +319,7 @@ def history(
         print_json([entry._asdict() for entry in entries])
         return
     if not entries:
-        say("Nothing was changed yet.")
+        say("Nothing has been changed yet.")
         return
     rows = table("When", "Who", "Change", "Undo", whole=("When", "Undo"))
     for entry in entries:
@@ -337,7 +337,7 @@ def history(
         )
     print_table(rows)
     if any(entry.undoable for entry in entries):
-        remark("To take a change back: afpools pool undo, and what stands under Undo.")
+        remark("To undo a change: afpools pool undo with the id under Undo.")
 
 
 @app.command()
@@ -345,7 +345,7 @@ def undo(
     entry: Annotated[
         str,
         typer.Argument(
-            metavar="CHANGE", help="What `afpools pool history` has under Undo, or the whole id that --json gives."
+            metavar="CHANGE", help="The id under Undo in `afpools pool history`, or the whole id from --json."
         ),
     ],
     profile: ProfileOption = None,
@@ -368,7 +368,7 @@ def undo(
     else:
         say(f"Undone: {what} is as before that change.")
     if done.change:
-        remark(f"To have the change back: afpools pool undo {done.change[-_SHORT_ID:]}")
+        remark(f"To redo the change: afpools pool undo {done.change[-_SHORT_ID:]}")
 
 
 def _whole_id(client: Client, end: str) -> str:

@@ -41,7 +41,7 @@ def repair(
         list[str] | None, typer.Option("--rename", metavar="DOCUMENT=NAME", help="Give this one another name.")
     ] = None,
     delete: Annotated[list[str] | None, typer.Option("--delete", metavar="DOCUMENT", help="Delete this one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:

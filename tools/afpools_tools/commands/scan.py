@@ -1,4 +1,4 @@
-"""`afpools scan`: machines in a network that are not renders yet, and what to do with them."""
+"""`afpools scan`: machines in a network that are not render nodes yet, and what to do with them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def scan(
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Find machines in the network that are not renders yet. Ctrl-C ends it and shows what was found so far.
+    """Find machines in the network that are not render nodes yet. Ctrl-C ends it and shows what was found so far.
 
     A machine is found when one of its ports accepts or refuses a TCP connection, so one whose firewall swallows
     everything is not. Nothing is said to the ports, and no address outside the network is tried.
@@ -137,8 +137,8 @@ def _announce(scanner: Scanner) -> None:
     target = scanner.target
     if target.narrowed_from:
         warn(
-            f"This machine's network is {target.narrowed_from}, more than is scanned at a time: only the part around "
-            "its own address is. Name another part to scan that: afpools scan CIDR"
+            f"This machine's network is {target.narrowed_from}, too large for one scan. Scanning only the "
+            "part around its own address. To scan another part: afpools scan CIDR"
         )
     if target.network.is_global:
         warn(f"{target.network} is on the public internet. Press Ctrl-C unless these machines are yours.")
@@ -152,7 +152,7 @@ def _announce(scanner: Scanner) -> None:
 def _ask_broker(
     profile: Any, timeout: float, *, needed: bool
 ) -> tuple[Client, Sequence[HostSummary]] | tuple[None, None]:
-    """The broker and its hosts; None if it is not available and is not needed."""
+    """The broker and its hosts; None where that cannot be had and is not needed."""
     client = None
     try:
         client = connect(profile, timeout)
@@ -162,7 +162,7 @@ def _ask_broker(
             client.close()
         if needed:
             raise
-        warn(f"What the farm says of the machines is not known. {error}")
+        warn(f"The farm could not be asked about the machines. {error}")
         return None, None
     stale_hosts(answer)
     return client, answer.hosts

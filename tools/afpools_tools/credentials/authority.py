@@ -114,7 +114,7 @@ class Authority(CredentialFolder):
             if path.exists():
                 raise AuthorityError(
                     f"{path} exists: this folder has an authority. `afpools certs new-ca` makes a second one that "
-                    "takes over from it. For a studio of its own, name another --dir."
+                    "replaces it. For a separate studio, name another --dir."
                 )
         key, certificate = make_authority(name, lifetime, clock())
         make_folder(folder)
@@ -206,7 +206,7 @@ class Authority(CredentialFolder):
         alternatives = [general_name(address) for address in addresses or own_names()]
         for port in (tls_port, curve_port):
             if not 0 < port < 65536:
-                raise AuthorityError(f"{port} is no port: 1 to 65535 are.")
+                raise AuthorityError(f"{port} is not a valid port (use 1 to 65535).")
         with self.locked():
             key = ec.generate_private_key(ec.SECP256R1())
             certificate = self._issue(
@@ -256,7 +256,7 @@ class Authority(CredentialFolder):
         taken = [path for path in (*self.client_paths(name), profile) if path.exists()]
         if taken and not force:
             raise AuthorityError(
-                f"{taken[0]} exists. `afpools certs renew {name}` gives the client more time with the keys it has; "
+                f"{taken[0]} exists. `afpools certs renew {name}` renews its certificate and keeps its keys; "
                 "--force revokes these and makes new ones."
             )
         entries = resolve(endpoints or default_endpoints(self.brokers()), self.brokers())
@@ -452,7 +452,7 @@ class Authority(CredentialFolder):
         if not path.exists():
             raise AuthorityError(
                 f"{path} is not here, and nothing can be signed by the authority {issuer.name} without it. Do this "
-                "where the key is kept, or put it back for a moment."
+                "where the key is kept, or put it back temporarily."
             )
         encrypted = b"ENCRYPTED" in read(path)
         if encrypted and not self._passphrase:

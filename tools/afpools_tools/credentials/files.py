@@ -28,7 +28,7 @@ from ..errors import ToolError
 
 PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
 
-MAKE_ANEW = "Make the client's keys anew: `afpools certs profile NAME --role ROLE --force`."
+MAKE_ANEW = "Make new keys for the client: `afpools certs profile NAME --role ROLE --force`."
 
 
 class AuthorityError(ToolError):
@@ -93,7 +93,7 @@ def read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(read(path))
     except ValueError as error:
-        raise AuthorityError(f"{path}: it is no certificate: {error}.") from None
+        raise AuthorityError(f"{path}: it is not a certificate: {error}.") from None
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:

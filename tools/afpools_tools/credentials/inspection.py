@@ -72,7 +72,7 @@ class _Inspection:
         try:
             superseded = self._authority.superseded()
         except AuthorityError as error:
-            yield Problem(f"{error} Restore it from a backup: what is not known cannot be revoked.")
+            yield Problem(f"{error} Restore it from a backup: a certificate that is not known cannot be revoked.")
             return
         path = self._authority.crl.path
         good = [issuer for issuer in self._authority.issuers if issuer.expires > self._now]
@@ -103,7 +103,7 @@ class _Inspection:
         }
         for name in sorted(accepted):
             yield Problem(
-                f"A certificate of {name!r} is still accepted, but its key is not registered in clients/ any more. "
+                f"A certificate of {name!r} is still accepted, but its key is no longer registered in clients/. "
                 f"Run `afpools certs revoke {name}`."
             )
 
@@ -123,7 +123,7 @@ class _Inspection:
             yield Problem(f"{path}: it was not issued by an authority in ca/ca.pem. Run `{command}`.")
         if certificate.not_valid_after_utc <= self._now:
             yield Problem(
-                f"{path}: it has expired on {certificate.not_valid_after_utc:%Y-%m-%d}. "
+                f"{path}: it expired on {certificate.not_valid_after_utc:%Y-%m-%d}. "
                 f"Run `afpools certs renew {signed_name}`."
             )
         name = path.parent.name if path.name == "client.pem" else path.stem
@@ -132,7 +132,7 @@ class _Inspection:
         if b"PRIVATE KEY" in read(path):
             try:
                 if not same_key(certificate, load_key(path)):
-                    yield Problem(f"{path}: its certificate and its key do not belong together. Run `{command}`.")
+                    yield Problem(f"{path}: its certificate and its key do not match. Run `{command}`.")
             except AuthorityError as error:
                 yield Problem(str(error))
         elif path.parent.name != "clients":
@@ -157,7 +157,7 @@ class _Inspection:
             except CredentialError as error:
                 yield Problem(str(error))
             except (ValueError, KeyError) as error:
-                yield Problem(f"{public_path}: it is no CURVE key: {explain(error)}. Run `{command}`.")
+                yield Problem(f"{public_path}: it is not a CURVE key: {explain(error)}. Run `{command}`.")
 
     def _check_clients(self) -> Iterator[Problem]:
         folder = self._folder / "clients"
@@ -169,7 +169,7 @@ class _Inspection:
                 yield Problem(str(error))
                 continue
             if key.expires is not None and key.expires <= self._now:
-                yield Problem(f"{path}: it has expired on {key.expires:%Y-%m-%d}. Run `afpools certs renew {name}`.")
+                yield Problem(f"{path}: it expired on {key.expires:%Y-%m-%d}. Run `afpools certs renew {name}`.")
             pem = self._authority.client_paths(name)[0]
             if pem.exists():
                 yield from self._check_certificate(
@@ -216,7 +216,7 @@ class _Inspection:
                 for entry in json.loads(read(profile / "profile.json"))["endpoints"]:
                     if entry["url"].startswith("curve:") and entry.get("server_key") not in server_keys:
                         yield Problem(
-                            f"{profile / 'profile.json'}: the server_key of {entry['url']} is no broker's here. "
+                            f"{profile / 'profile.json'}: the server_key of {entry['url']} does not belong to a broker here. "
                             f"Run `afpools certs renew {name}`."
                         )
             except (AuthorityError, CredentialError) as error:

@@ -79,14 +79,14 @@ def retire(authority: Authority, *, force: bool = False) -> list[Issuer]:
     """
     retired = [issuer for issuer in authority.issuers if issuer != authority.signer]
     if not retired:
-        raise AuthorityError(f"{authority.folder / 'ca' / 'ca.pem'} holds one authority: there is none to retire.")
+        raise AuthorityError(f"{authority.folder / 'ca' / 'ca.pem'} holds only one authority, so none can be retired.")
     # Without it, which of them is to stay would be a guess.
     authority.ca_key()
     names = still_needed(authority)
     if names and not force:
         raise AuthorityError(
             f"These have certificates that {', '.join(issuer.name for issuer in retired)} issued: {', '.join(names)}. "
-            "Run `afpools certs renew NAME` for each, and copy what it wrote. --force puts them out."
+            "Run `afpools certs renew NAME` for each, and copy what it wrote. --force locks them out."
         )
     with authority.locked():
         pem = to_pem(authority.certificate)

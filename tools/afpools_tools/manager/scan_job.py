@@ -44,7 +44,7 @@ class ScanJob:
         target = parse_target(network)
         with self._lock:
             if self.running:
-                raise ScanError("A scan is under way already. Cancel it, or wait for its end.")
+                raise ScanError("A scan is already running. Cancel it, or wait until it ends.")
             self._scanner = Scanner(target, this_machine())
             self._cancelled, self._unkept = False, None
             self._thread = threading.Thread(target=self._run, args=(self._scanner,), name="afpools-scan", daemon=True)
@@ -83,7 +83,7 @@ class ScanJob:
             found["own"] = str(own.network)
             if own.narrowed_from:
                 found["warning"] = (
-                    f"This machine's network is {own.narrowed_from}, more than is scanned at a time: {own.network} is "
+                    f"This machine's network is {own.narrowed_from}, too large for one scan: {own.network} is "
                     "the part around its own address. Name another part to scan that."
                 )
         except ScanError as error:

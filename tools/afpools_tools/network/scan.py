@@ -48,7 +48,8 @@ _NAME_SECONDS = 2.0
 
 _LOOKUPS_AT_ONCE = 16
 _ADDRESSES_AT_ONCE = 50
-"""With all seven ports of each in progress, 350 sockets: well within the 1,024 files that a process may open on Linux."""
+"""With all seven ports of each in progress, 350 sockets: well within the 1,024 files that a process may open on
+Linux."""
 
 _MOST_PORTS = 16
 
@@ -166,7 +167,7 @@ class Settings(NamedTuple):
         wrong = [port for port in self.ports if not 1 <= port <= 65535]
         if wrong or not 1 <= len(self.ports) <= _MOST_PORTS:
             raise ScanError(
-                f"{wrong[0]} is no TCP port: give one of 1 to 65535."
+                f"{wrong[0]} is not a valid port (use 1 to 65535)."
                 if wrong
                 else f"{len(self.ports)} ports to try: give 1 to {_MOST_PORTS} of them."
             )
@@ -469,5 +470,5 @@ def last_result(file: Path | None = None) -> ScanResult:
 
 def _from_text(kind: type[Any], text: Any) -> Any:
     if not isinstance(text, str):  # a number would be taken for an address, too
-        raise ValueError(f"{text!r} is no text")  # noqa: TRY004 - what msgspec expects of a hook
+        raise ValueError(f"{text!r} is not a text")  # noqa: TRY004 - what msgspec expects of a hook
     return kind(text)

@@ -61,7 +61,7 @@ def _blender() -> Plugin:
         "blender",
         name,
         f"{name}/afpools",
-        f"Start Blender anew and switch on {manifest['name']!r} in Edit, Preferences, Add-ons.",
+        f"Restart Blender and enable {manifest['name']!r} in Edit, Preferences, Add-ons.",
     )
 
 
@@ -80,7 +80,7 @@ def _keeper() -> Plugin:
         "keeper",
         "start/AFANASY",
         None,
-        "Start Keeper anew: the entries are in its AFANASY menu. The one that submits needs afpools install afstarter.",
+        "Restart Keeper: the entries are in its AFANASY menu. The one that submits needs afpools install afstarter.",
     )
 
 
@@ -90,7 +90,7 @@ def _natron() -> Plugin:
         "natron",
         "plugins/natron/pools",
         "plugins/natron_afpools/afpools",
-        "Start Natron anew through CGRU: its CGRU menu has entries with (pools).",
+        "Restart Natron through CGRU: its CGRU menu has entries with (pools).",
     )
 
 
@@ -99,7 +99,7 @@ def _fusion() -> Plugin:
         "fusion",
         "plugins/fusion",
         "plugins/fusion/afpools",
-        "Start Fusion anew through CGRU: the script is in its menu as Script, Afanasy (pools).",
+        "Restart Fusion through CGRU: the script is in its menu as Script, Afanasy (pools).",
     )
 
 

@@ -30,7 +30,7 @@ def install_modules(python: Path, modules: Sequence[str], wheels: Path | None = 
     for module in chosen:
         if module not in MODULES:
             raise PluginError(f"{module!r} is not one of {', '.join(MODULES)}.")
-    _run(python, ["-c", "import sys; sys.exit(sys.version_info < (3, 7))"], f"{python} is no Python 3.7 or newer.")
+    _run(python, ["-c", "import sys; sys.exit(sys.version_info < (3, 7))"], f"{python} is not Python 3.7 or newer.")
     # Blender's and CGRU's Pythons may come without pip, but not without what makes it.
     if _ask(python, ["-m", "pip", "--version"]).returncode:
         _run(python, ["-m", "ensurepip"], f"{python} has no pip, and cannot make one.")

@@ -63,7 +63,7 @@ export async function make(change, then) {
 }
 
 export const ANYWAY = "Add anyway";
-export const ANYWAY_WORDS = "They are machines that are yet to come";
+export const ANYWAY_WORDS = "These machines are not set up yet";
 
 // --- dialogs ---------------------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ export function useDecision(name) {
 /** Says what others have changed while a dialog was open. `children`: buttons to decide with. */
 export function Meanwhile({ name, gone, changes, children }) {
   if (gone) {
-    return html`<p class="warning" role="alert">There is no pool ${name} any more: it has been deleted or renamed.</p>`;
+    return html`<p class="warning" role="alert">The pool ${name} no longer exists: it has been deleted or renamed.</p>`;
   }
   if (!changes.length) return null;
   return html`<div class="warning" role="alert">

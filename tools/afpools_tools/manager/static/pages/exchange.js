@@ -135,7 +135,7 @@ function ImportFile() {
       onChange=${(value) => { setMode(value); look(text, { how: value }); }} />
     <label class="check"><input type="checkbox" checked=${anyway}
         onChange=${({ target }) => { setAnyway(target.checked); look(text, { coming: target.checked }); }} />
-      <span>Also add machines that are not on the farm: they are yet to come</span></label>
+      <span>Also add machines that are not on the farm yet</span></label>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${busy === "plan" && html`<${Loading}>Looking at what would change…</${Loading}>`}
     ${busy === "import" && html`<div class="buttons" role="status"><span class="muted">Importing ${name}…</span>
@@ -144,7 +144,7 @@ function ImportFile() {
       ${plan.refused.length > 0 && html`<div class="stack tight error" role="alert">
         <p>${plural(plan.refused.length, "pool")} of the file cannot be imported as a whole:</p>
         <ul class="steps">${plan.refused.map(({ pool, message }) => html`<li key=${pool}><b>${breakable(pool)}</b>: ${breakable(message)}</li>`)}</ul>
-        ${plan.refused.some(({ unknown }) => unknown) && html`<p>If you mean machines that are yet to come, tick the box above.</p>`}
+        ${plan.refused.some(({ unknown }) => unknown) && html`<p>If these machines are not set up yet, tick the box above.</p>`}
       </div>`}
       ${plan.unchecked && html`<p class="hint">${plan.unchecked}</p>`}
       ${plan.steps.length ? html`<ul class="steps">${plan.steps.map((step) => html`<li key=${step} class="mono">${breakable(step)}</li>`)}</ul>

@@ -110,7 +110,7 @@ function HostRow({ host, index, style, selected, current, selection, replace }) 
       class="row ${selected ? "selected" : ""} ${current ? "current" : ""}" draggable=${may("pools.add_hosts")}
       onDragStart=${drag} onDragEnd=${() => (dragged = [])} onClick=${(event) => selection.onClick(event, index)}>
     <span role="gridcell" class="cut strong" title=${host.name}>${host.name}</span>
-    <span role="gridcell" class="cut ${absent ? "stuck" : ""}" title=${absent ? "It is in pools, but no render answers for it" : host.states.join(", ") || stateWord(host)}><span
+    <span role="gridcell" class="cut ${absent ? "stuck" : ""}" title=${absent ? "It is in pools, but not on the farm" : host.states.join(", ") || stateWord(host)}><span
       class="state ${host.state}"></span> ${stateWord(host, absent)}</span>
     ${absent ? html`<span role="gridcell" class="absent">
       <button aria-label="Replace ${host.name} by another host" title="Take it out of all its pools, and put another host in"
@@ -248,7 +248,7 @@ function ReplaceDialog({ name, onClose }) {
     <label>Replace by<input value=${by} required autofocus spellcheck=${false} placeholder="pc-12"
       onInput=${(event) => setBy(event.target.value)} /></label>
     <label class="check"><input type="checkbox" checked=${coming} onChange=${(event) => setComing(event.target.checked)} />
-      The farm has not seen this machine: it is yet to come</label>
+      The farm has not seen this machine yet</label>
   </${Dialog}>`;
 }
 
@@ -268,7 +268,7 @@ function AddDialog({ onClose, pool }) {
     }
   };
   return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>
-    <p class="hint">Names that the farm does not have are refused with what you may have meant. Machines that are yet to come can
+    <p class="hint">Names that the farm does not have are refused with what you may have meant. Machines that are not set up yet can
       be added anyway, or made known: spell them as their renders will call themselves.</p>
     <label>Names and ranges<input value=${typed} required autofocus spellcheck=${false} placeholder="gpu-[1-8], pc-12"
       onInput=${(event) => setTyped(event.target.value)} /></label>

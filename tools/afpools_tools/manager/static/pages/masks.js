@@ -68,7 +68,7 @@ function MaskCard({ mask, pool }) {
     <dl class="facts">
       <${Counted} word="Runs on" names=${reading.runs} /><${Counted} word="Kept out" names=${reading.kept_out} />
       ${Object.entries(mask.readings).map(([dialect, { right, wrong }]) => html`<dt key=${dialect}>Read as ${dialect}</dt>
-        <dd class=${right ? "good" : "bad"}>${right === null ? "not known what it does"
+        <dd class=${right ? "good" : "bad"}>${right === null ? "unknown effect"
           : right ? `right on all ${plural(mask.known_hosts, "host")}` : `wrong on ${plural(wrong.count, "host")}: set ${mask.mask_type}`}</dd>`)}
     </dl>
   </article>`;
