@@ -422,7 +422,7 @@ class WorkingAfServer:
                     request, done, answer = self._queue.popleft()
                     try:
                         answer.append(self._act(request["action"]))
-                    except Exception as error:  # noqa: BLE001 - a test must not wait for ever
+                    except Exception as error:  # noqa: BLE001 - a test must not wait forever
                         answer.append(_error(repr(error)))
                     done.set()
                 self._solve()

@@ -87,7 +87,7 @@ def _end(state: int, said: str, numbers: dict[str, str] | None = None) -> NoRetu
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     perfdata = " ".join(f"'{_label(name)}'={value}" for name, value in (numbers or {}).items())
     line = f"AFPOOLS {_WORDS[state]} - {text}" + (f" | {perfdata}" if perfdata else "")
-    # Monitoring starts checks in the C locale: what it has no letter for is no reason to fail.
+    # Monitoring starts checks in the C locale: what it has no letter for is not a reason to fail.
     sys.stdout.buffer.write(line.encode(sys.stdout.encoding or "utf-8", "replace") + b"\n")
     sys.stdout.flush()
     sys.exit(state)

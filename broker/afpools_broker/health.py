@@ -185,7 +185,7 @@ class Health:
 
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
         """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a
-        host that was registered, which is how a manager says that it is yet to come."""
+        host that was registered, which is how a manager says that it is not set up yet."""
         if farm.age is None or farm.age > self._flag_after:
             return []
         try:

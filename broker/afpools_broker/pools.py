@@ -178,7 +178,7 @@ class PlanOutdated(Exception):
 
 
 Check = Callable[[Pool | None, Pool | None], None]
-"""Looks at what a change would make of a pool, gets it as it is and as it would be (None is no pool), and raises
+"""Looks at what a change would make of a pool, gets it as it is and as it would be (None is not a pool), and raises
 `RequestRefused` if that must not be."""
 
 
@@ -354,7 +354,7 @@ def check_revision(pool: str, wanted: str | None, present: Pool | None) -> None:
     raise RequestRefused(
         Code.CONFLICT,
         f"The pool {pool!r} has changed since you read it ({now}, you named {wanted}). "
-        "Read it again and decide whether your change still fits.",
+        "Read it again and decide whether you still want your change.",
     )
 
 

@@ -39,6 +39,6 @@ class Statistics:
             self.connections[listener] += change
 
     def refused(self) -> None:
-        """Counts a connection that was not let in."""
+        """Counts a connection that was refused."""
         with self._lock:
             self.refused_connections += 1

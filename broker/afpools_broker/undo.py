@@ -39,7 +39,7 @@ class Undoing:
 
     def __init__(self, trail: Sequence[Step], contents: Contents, did: Mapping[str, str] | None = None) -> None:
         self._contents = contents
-        self._did = {**(did or {}), REPAIR: "two pools of one name were told apart"}
+        self._did = {**(did or {}), REPAIR: "two pools with one name were resolved"}
         self._hosts: dict[str, frozenset[str]] = {}
         self._lives: dict[str, _Life] = {}
         self._undone: dict[str, Step] = {}
@@ -146,22 +146,24 @@ class Undoing:
             raise _conflict(f"{_the_pool(present.name)} is not as it was created.{self._last(entry, life)}")
         if diff.name and entry.before:
             if present.name != diff.name[1]:
-                raise _conflict(f"The pool is called {present.name!r} by now.{self._last(entry, life)}")
+                raise _conflict(f"The pool is now called {present.name!r}.{self._last(entry, life)}")
             self._refuse_taken(diff.name[0], present.name)
         for what in ("description", "colour"):
             pair = getattr(diff, what)
             if pair is not None and getattr(present, what) != pair[1]:
                 whose = f"The {what} of {present.name!r}" if present.name else "The farm's setting"
                 raise _conflict(
-                    f"{whose} is {getattr(present, what)!r} by now, not {pair[1]!r} as this change had it."
+                    f"{whose} is {getattr(present, what)!r} now, not {pair[1]!r} as after this change."
                     f"{self._last(entry, life)}"
                 )
         have = self._hosts_of(present)
         where = _the_pool(present.name)
         if diff.added and entry.before and have.isdisjoint(diff.added):
-            raise _conflict(f"{where} has none of the hosts any more that this change added.{self._last(entry, life)}")
+            raise _conflict(f"{where} no longer has any of the hosts that this change added.{self._last(entry, life)}")
         if diff.removed and have.issuperset(diff.removed):
-            raise _conflict(f"{where} has all the hosts again that this change removed.{self._last(entry, life)}")
+            raise _conflict(
+                f"{where} already has all the hosts again that this change removed.{self._last(entry, life)}"
+            )
         return present
 
     def _still_there(self, entry: Entry, life: _Life) -> Pool:
@@ -177,7 +179,7 @@ class Undoing:
             raise _conflict(gone)
         present = self._contents.pools.get(life.name)
         if present is None:
-            raise _conflict(f"The pool {life.name!r} is not there any more.{self._last(entry, life)}")
+            raise _conflict(f"The pool {life.name!r} no longer exists.{self._last(entry, life)}")
         return present
 
     @cached_property

@@ -374,7 +374,7 @@ class Client:
     def check_hosts(
         self, name: str, hosts: Iterable[str], *, leaving: Iterable[str] = (), new_hosts: bool = False
     ) -> str:
-        """Whether a pool would take hosts. Changes nothing. Raises what `add_hosts` would, or `create_pool` where there
+        """Whether a pool would take hosts. Changes nothing. Raises what `add_hosts` would, or `create_pool` if there
         is no such pool.
 
         Args:

@@ -1,8 +1,8 @@
 """Puts a pool on an `af.Job` at the moment it is sent.
 
 Every stock submitter of CGRU ends in `af.Job.send()`, so that is where the pool is applied: `apply_on_send` once, and
-whatever submits from this Python afterwards sends its jobs with the pool that is chosen then. A mask that cannot be
-had means that the job is not sent.
+whatever submits from this Python afterwards sends its jobs with the pool that is chosen then. If the mask is not
+available, the job is not sent.
 
 Strategy: what the job says is read, everything that will be written is worked out, and only then is the job changed;
 so a job that is not sent is as it was.

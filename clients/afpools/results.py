@@ -91,7 +91,7 @@ class HostSummary(Record):
 
 class HostList(Record):
     """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
-    confirmed its renders, None where there is no afserver or it was never seen; `farm_unseen` is set for the latter.
+    confirmed its renders, None if there is no afserver or it was never seen; `farm_unseen` is set for the latter.
     `farm_is_stale` is set where afserver's list is older than the studio wants it; older brokers do not say.
 
     `revision` differs when a pool does, or which hosts are known. It is empty where pools were changed so often that

@@ -230,8 +230,8 @@ class Connection:
 
     @property
     def at_rest(self) -> bool:
-        """Whether a message may be sent, and nothing is under way: no part of a message has come, and nothing waits to
-        be sent."""
+        """Whether a message may be sent, and nothing is in progress: no part of a message has come, and nothing waits
+        to be sent."""
         return self.ready and not (self._buffer or self._frames or self._outgoing)
 
     def data_to_send(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Both ways in: who is let in gets answers, who is not leaves one understandable line, and the others never notice."""
+"""Both transports: an accepted peer gets answers, a refused one leaves one understandable line, and the others never notice."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def still_answers(place: Studio) -> None:
         assert TlsPeer(connection).ask("hello")["ok"]
 
 
-# --- who is let in --------------------------------------------------------------------------------------------------
+# --- who may connect ------------------------------------------------------------------------------------------------
 
 
 def test_a_stock_req_socket_and_our_framing_over_tls_get_the_same_answer(place: Studio) -> None:

@@ -166,7 +166,7 @@ class ScriptedBroker:
     """Listens on 127.0.0.1 and hands each request to `script`.
 
     Args:
-        studio: whose clients are let in.
+        studio: whose clients may connect.
         script: what to do with a request.
         certificate: the broker's; a good one of the studio's if none is given.
         port: to come back after a restart.

@@ -48,7 +48,7 @@ _SENT_AT_ONCE = 256 * 1024
 # A small answer is sent to whoever has too many unread ones, too: it says why there is no large one.
 _SMALL_ANSWER = 4096
 
-# How long a peer may take to read why it is not let in.
+# How long a peer may take to read why it is refused.
 _FAREWELL_SECONDS = 1.0
 
 
@@ -56,7 +56,7 @@ class _Stage(Enum):
     SHAKING_HANDS = auto()  # TLS's handshake
     GREETING = auto()  # ZMTP's; the client is known
     OPEN = auto()
-    LEAVING = auto()  # it is being told why it is not let in
+    LEAVING = auto()  # it is being told why it is refused
 
 
 class TlsConnection:
@@ -84,7 +84,7 @@ class TlsConnection:
         self._held_in = self._held_out = self._frames_read = 0
         self._waits = False  # for a worker
         self._scheduled: asyncio.Handle | None = None
-        self._at_rest = False  # nothing is under way, in either direction
+        self._at_rest = False  # nothing is in progress, in either direction
         self._reading = self._writing = self._closed = self._stopping = False
 
     @property
@@ -113,13 +113,13 @@ class TlsConnection:
             self._wait_for(read=True, write=False)
 
     def stop(self) -> None:
-        """Ends the connection after the answers under way, if there are any."""
+        """Ends the connection after the answers in progress, if there are any."""
         self._stopping, self._at_rest = True, False
         if not self._busy:
             self.close()
 
     def close(self) -> None:
-        """Ends the connection at once, an answer under way included."""
+        """Ends the connection at once, an answer in progress included."""
         if self._closed:
             return
         self._closed = True
@@ -138,17 +138,17 @@ class TlsConnection:
         self._listener._forget(self)
 
     def refuse(self, what: str, reason: str) -> None:
-        """Closes a connection that was not let in yet; arguments as for `Refusals.refuse`."""
+        """Closes a connection that has not been admitted yet; arguments as for `Refusals.refuse`."""
         self._listener._refusals.refuse(self._listener.name, self.address, what, reason)
         self.close()
 
     def _end(self, what: str, reason: str) -> None:
-        """Closes a connection that had been let in, and says so."""
+        """Closes a connection that had been admitted, and says so."""
         self._listener._refusals.close(self._listener.name, self.address, what, reason)
         self.close()
 
     def _dismiss(self, what: str, reason: str, *, farewell: str) -> None:
-        """Tells a peer that is known why it is not let in, in the place of our READY."""
+        """Tells a peer that is known why it is refused, in the place of our READY."""
         self._listener._refusals.refuse(self._listener.name, self.address, what, reason)
         self._stage = _Stage.LEAVING
         self._began = self._loop.time()

@@ -211,7 +211,7 @@ class Mover:
             if job is None:
                 outcome.gone.append(move.job.id)
             elif job.serial != move.job.serial:
-                # Another job by now. Without what was set, it came after the action, and all is well.
+                # Another job now. Without what was set, it came after the action, and nothing is wrong.
                 if job.custom_data == move.params["custom_data"]:
                     outcome.struck.append(job)
                 else:

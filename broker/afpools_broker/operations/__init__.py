@@ -76,7 +76,7 @@ def decode(operation: type[Operation], params: msgspec.Raw) -> Operation:
 
 
 def _what_is_wrong(operation: type[Operation], error: Exception) -> str:
-    """What people can put right is said in their words; what only a program can be the cause of, in the protocol's."""
+    """What people can fix is said in their words; what only a program can be the cause of, in the protocol's."""
     if isinstance(error.__cause__, ValueError):
         return sentence(error.__cause__)
     what, _, path = str(error).partition(" - at `$.")

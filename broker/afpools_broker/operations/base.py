@@ -58,7 +58,7 @@ class Parts:
         keeper: the current snapshot, and the way to change it.
         store: for history, which is not part of the snapshot.
         health: answers `health`.
-        limits: how large a request may be, and how many; asked for anew each time, since they may change.
+        limits: how large a request may be, and how many; asked for again each time, since they may change.
         farm: how far the list of renders is trusted.
         system_job: keeps post commands on their pool; None if there is no afserver.
         live: keeps the fences of running jobs; None if that is not enabled.
@@ -116,7 +116,7 @@ class Call:
 
     @property
     def moment(self) -> Moment:
-        """What it is answered from: one for the question and the answer, since a newer snapshot may not have at hand
+        """What it is answered from: one for the question and the answer, since a newer snapshot may not have available
         what this one has.
 
         Raises:

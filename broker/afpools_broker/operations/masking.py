@@ -128,6 +128,6 @@ def _refuse_unknown_hosts(moment: Moment) -> None:
     if moment.farm.by_hand and (problems := moment.snapshot.contents.problems):
         raise RequestRefused(
             Code.FARM_UNAVAILABLE,
-            "Not all hosts that were entered can be read, so they cannot be kept out: "
+            "Some of the hosts that were entered cannot be read, so they cannot be excluded: "
             f"{problems[0]} Fix that, or ask for style complement.",
         )

@@ -67,9 +67,7 @@ class PoolsCreate(PoolWrite, kw_only=True):
 
     def becomes(self, present: Pool | None) -> Pool | None:
         if self.if_revision is not None:
-            raise RequestRefused(
-                Code.BAD_REQUEST, "A pool that is to be made has no revision yet; leave if_revision out."
-            )
+            raise RequestRefused(Code.BAD_REQUEST, "A new pool has no revision yet; leave if_revision out.")
         if present is not None:
             raise pool_exists(self.pool)
         return Pool(self.pool, tuple(self.hosts), self.description, self.colour)
@@ -159,7 +157,7 @@ class PoolsDelete(PoolWrite, kw_only=True):
 
 class PoolsAddHosts(PoolWrite, kw_only=True):
     """Put hosts into a pool. One that is neither a render nor registered is an `unknown_host`, unless `new_hosts` says
-    that such machines are yet to come."""
+    that such machines are not set up yet."""
 
     op = "pools.add_hosts"
     purpose = "add hosts to pools"

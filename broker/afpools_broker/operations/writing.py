@@ -1,7 +1,7 @@
 """What the operations that change something have in common, and how a change is made.
 
 Strategy: an operation that writes says what becomes of its pool, as a pure function (`becomes`), and what must be
-looked at first (`plan`). Everything after that is the same for all, and is here: changes are planned anew for as long
+looked at first (`plan`). Everything after that is the same for all, and is here: changes are planned again for as long
 as somebody else is quicker, no host is forgotten with its pool, and the system pool stays so under a new name.
 """
 
@@ -76,7 +76,7 @@ class Write(Operation, kw_only=True):
         )
 
     def plan(self, call: Call, moment: Moment) -> Change:
-        """The change to be made; asked for anew for each attempt.
+        """The change to be made; asked for again for each attempt.
 
         Args:
             call: who asks, and what there is to work with.
@@ -200,7 +200,7 @@ def keep_system_pool(parts: Parts) -> Check:
 
 
 def make(call: Call, plan: Callable[[], Change], began: float) -> Entry:
-    """Makes a change, planned anew for as long as somebody else is quicker.
+    """Makes a change, planned again for as long as somebody else is quicker.
 
     Args:
         call: who asks, and what there is to work with.

@@ -116,7 +116,7 @@ def register(*hosts: str, **more: Any) -> Change:
 
 
 def undo(entry: str, before: Pool | None, after: Pool | None, **more: Any) -> Change:
-    """`history.undo` of the entry of this id, planned: it makes `after` of `before`; None is no pool."""
+    """`history.undo` of the entry of this id, planned: it makes `after` of `before`; None is not a pool."""
     named = before or after
     assert named is not None
     return planned(entry, named.name, Swap(before.revision if before else "", after), **more)

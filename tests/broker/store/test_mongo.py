@@ -838,7 +838,7 @@ def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been read is not read again, whether the server only hung or was started anew."""
+    """What has been read is not read again, whether the server only hung or was started again."""
     monkeypatch.setattr(mongo, "_FIRST_PIECE", 1)
     monkeypatch.setattr(mongo, "_LARGEST_PIECE", 1)
     with single_server(tmp_path) as server:

@@ -70,7 +70,7 @@ def test_an_import_shows_beforehand_which_names_the_farm_does_not_have(
             "night: PC-05 is in the pool 'night' already, as pc-05: the farm takes both for one machine. Leave it out.",
         ]
     )
-    expect(refusal).to_contain_text("If you mean machines that are yet to come, tick the box above.")
+    expect(refusal).to_contain_text("If these machines are not set up yet, tick the box above.")
     expect(card.get_by_role("button", name="Make 1 change")).to_be_visible()
     picture(page, "import-refused")
     card.get_by_label("Also add machines that are not on the farm").check()

@@ -123,7 +123,7 @@ def test_an_address_that_somebody_else_has_used_ends_his_session_and_says_so(
         picture(late, "used-address-dark")
     assert thief.read("usage").status == 401
     assert thief.write("pools/delete", pool="fx").status == 401
-    # And the other tab is none of his.
+    # And the other tab is not his.
     elsewhere.create_pool("after", ["pc-01"])
     expect(row(page, "Pools", "after")).to_be_visible()
 

@@ -56,5 +56,5 @@ def test_brokers_at_one_address_are_told_apart_by_their_ports(authority):
     ],
 )
 def test_an_endpoint_that_is_none_is_refused(authority, url):
-    with pytest.raises(AuthorityError, match="is no endpoint"):
+    with pytest.raises(AuthorityError, match="is not an endpoint"):
         authority.issue_profile("anna", Role.READER, [url])

@@ -83,7 +83,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert connects(place, anna)
     old = place.authority.signer.name
 
-    # Two authorities: whoever has a profile of the first keeps working, who gets one now is let in, too.
+    # Two authorities: whoever has a profile of the first keeps working, who gets one now may connect, too.
     assert f"{old} is still trusted" in certs("new-ca")
     certs("profile", "nina", "--role", "reader")
     certs("profile", "nora", "--role", "reader")
@@ -126,7 +126,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert connects(place, anna)
     assert connects(place, nina)
 
-    # One authority again. The profile that was carried away before lets nobody in, whatever its owner believes.
+    # One authority again. The profile that was carried away before does not let its owner connect, whatever the owner believes.
     with client_that_believes_anything(place, before) as connection:
         certs("retire-ca")
         wait_until(lambda: not connection.recv(1))

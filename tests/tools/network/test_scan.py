@@ -164,7 +164,7 @@ def test_trouble_of_our_own_is_told_from_silence():
     ],
 )
 def test_settings_that_make_no_sense_are_refused_before_anything_is_sent(settings):
-    with pytest.raises(ScanError, match="give|use"):
+    with pytest.raises(ScanError, match=r"give|use"):
         Scanner(parse_target("10.0.0.0/24"), HERE, settings)
 
 

@@ -42,7 +42,7 @@ PoolArgument = Annotated[
 ]
 StyleOption = Annotated[
     StyleName | None,
-    typer.Option(help="The one you would like; the broker takes another where it would be wrong.", show_default="list"),
+    typer.Option(help="The style you want; the broker takes another if it would be wrong.", show_default="list"),
 ]
 TypesOption = Annotated[
     list[DialectName] | None,
@@ -56,7 +56,7 @@ CheckOption = Annotated[
     typer.Option(
         "--check",
         metavar="PATTERN",
-        help="Show what this exclude mask would do on the farm. Exit status 0: nothing to say against it, 1: there "
+        help="Show what this exclude mask would do on the farm. Exit status 0: no problems found, 1: there "
         "are warnings, or it does not fit POOL.",
     ),
 ]
@@ -90,7 +90,9 @@ def mask(
     """
     if pattern is not None:
         if explain or style or max_bytes:
-            raise typer.BadParameter("does not go with --explain, --style or --max-bytes.", param_hint="'--check'")
+            raise typer.BadParameter(
+                "cannot be combined with --explain, --style or --max-bytes.", param_hint="'--check'"
+            )
         kind = _checked_type(pattern, types)
         _check(pattern, kind, pool, profile, timeout, as_json=as_json)
         return
@@ -124,7 +126,7 @@ def _checked_type(pattern: str, types: list[DialectName] | None) -> DialectName:
     try:
         pattern.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter("is no text in UTF-8.", param_hint="'--check'") from None
+        raise typer.BadParameter("is not valid UTF-8.", param_hint="'--check'") from None
     return types[0]
 
 
@@ -234,7 +236,7 @@ def _check(
         if effect.inside is not None and effect.known:
             console.print(_summary(effect), soft_wrap=True)
         elif not warnings:
-            say(f"{effect.dialect}: nothing to say against it", "green")
+            say(f"{effect.dialect}: no problems found", "green")
     stale(answer.age, answer.farm_age if answer.farm_is_stale else None)
     if warnings:
         raise typer.Exit(1)

@@ -119,9 +119,9 @@ def stale(age: float, farm_age: float | None = None) -> None:
         farm_age: seconds since afserver has, if the broker says that this is too long; else None.
     """
     if age > STALE:
-        warn(f"The broker's database has been away for {duration(age)}: this is how things were before.")
+        warn(f"The broker's database has been unreachable for {duration(age)}. Showing the last known state.")
     if farm_age is not None:
-        warn(f"afserver has been away for {duration(farm_age)}: this is the farm as it was before.")
+        warn(f"afserver has been unreachable for {duration(farm_age)}. Showing the farm as it was then.")
 
 
 def stale_hosts(hosts: HostList) -> None:

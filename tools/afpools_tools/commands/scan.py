@@ -152,7 +152,7 @@ def _announce(scanner: Scanner) -> None:
 def _ask_broker(
     profile: Any, timeout: float, *, needed: bool
 ) -> tuple[Client, Sequence[HostSummary]] | tuple[None, None]:
-    """The broker and its hosts; None where that cannot be had and is not needed."""
+    """The broker and its hosts; None if it is not available and is not needed."""
     client = None
     try:
         client = connect(profile, timeout)

@@ -103,7 +103,7 @@ def _parse_url(url: str) -> tuple[str, str, int]:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("tls", "curve") or not parts.hostname or not port or parts.netloc == "" or parts.path:
         raise AuthorityError(
-            f"{url!r} is no endpoint: write tls://HOST:{TLS_PORT} or curve://HOST:{CURVE_PORT}, an IPv6 address in [ ]."
+            f"{url!r} is not an endpoint: write tls://HOST:{TLS_PORT} or curve://HOST:{CURVE_PORT}, IPv6 in [ ]."
         )
     return parts.scheme, parts.hostname, port
 

@@ -91,7 +91,7 @@ class CredentialFolder:
         try:
             return [str(entry["url"]) for entry in json.loads(read(path))["endpoints"]]
         except (ValueError, TypeError, KeyError):
-            raise AuthorityError(f"{path}: it is not what a profile looks like. {MAKE_ANEW}") from None
+            raise AuthorityError(f"{path}: it is not a profile. {MAKE_ANEW}") from None
 
     def brokers(self) -> list[BrokerEndpoints]:
         """Where the brokers are found whose credentials are here.

@@ -216,8 +216,8 @@ class _Inspection:
                 for entry in json.loads(read(profile / "profile.json"))["endpoints"]:
                     if entry["url"].startswith("curve:") and entry.get("server_key") not in server_keys:
                         yield Problem(
-                            f"{profile / 'profile.json'}: the server_key of {entry['url']} does not belong to a broker here. "
-                            f"Run `afpools certs renew {name}`."
+                            f"{profile / 'profile.json'}: the server_key of {entry['url']} does not belong to a "
+                            f"broker here. Run `afpools certs renew {name}`."
                         )
             except (AuthorityError, CredentialError) as error:
                 yield Problem(str(error))

@@ -161,7 +161,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                # Names of hosts and pools do not belong into a cache on disk; our own modules are asked for anew, so
+                # Names of hosts and pools do not belong into a cache on disk; our own modules are asked for again, so
                 # that an updated Pool Manager does not run yesterday's page.
                 static = scope["path"].startswith("/static/")
                 headers.setdefault("Cache-Control", "no-cache" if static else "no-store")

@@ -81,7 +81,7 @@ function Problems() {
     class="hidden"> ${problems.length === 1 ? "problem" : "problems"}</span></span>`;
 }
 
-/** What one should know about what is shown; nothing when all is well. */
+/** What you should know about what is shown; nothing if there is no problem. */
 function Banner() {
   const { error, reachable, since, store_age, farm_age } = status.value;
   const lines = [];
