@@ -16,8 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 # What to look for, and what to write instead.
 PATTERNS = {
-    r"(is|are|was|were) no (renders?|ports?|names?|endpoints?|date|pools?|masks?|hosts?|certificates?|backup|list)\b": "is "
-    "not a …",
+    r"(is|are|was|were) no (renders?|ports?|names?|endpoints?|dates?|pools?|masks?|hosts?|backup|list)\b": "is not a …",
     r"is none of (?!the|it|that|them|these|those|your)": "is not one of …",
     r"\d+ is no\b": "is not a valid …",
     r"(is|are|was|were) not \w+ed yet\b": "has not been …ed yet",
@@ -75,8 +74,10 @@ def findings(text: str) -> list[str]:
         ends.append(len(searched))
     found = []
     for pattern, instead in _ANY.items():
-        for hit in pattern.finditer(searched):
-            found.append(f"line {bisect_right(ends, hit.start()) + 1}: {hit[0]!r}; write: {instead}")
+        found += [
+            f"line {bisect_right(ends, hit.start()) + 1}: {hit[0]!r}; write: {instead}"
+            for hit in pattern.finditer(searched)
+        ]
     return found
 
 

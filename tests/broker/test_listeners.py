@@ -1,4 +1,4 @@
-"""Both transports: an accepted peer gets answers, a refused one leaves one understandable line, and the others never notice."""
+"""Both transports: a peer gets answers or leaves one understandable line, and the others never notice."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ class Call:
 
     @property
     def moment(self) -> Moment:
-        """What it is answered from: one for the question and the answer, since a newer snapshot may not have available
-        what this one has.
+        """What it is answered from: one for the question and the answer, since a newer snapshot may not have what
+        this one has.
 
         Raises:
             RequestRefused: what `Parts.moment` raises.

@@ -126,7 +126,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert connects(place, anna)
     assert connects(place, nina)
 
-    # One authority again. The profile that was carried away before does not let its owner connect, whatever the owner believes.
+    # One authority again. The profile that was carried away before connects nobody, whatever its owner believes.
     with client_that_believes_anything(place, before) as connection:
         certs("retire-ca")
         wait_until(lambda: not connection.recv(1))
