@@ -33,7 +33,7 @@ from tests.studio import point, settings
 from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.broker import Broker
-from afpools_broker.credentials import Peer
+from afpools_broker.credentials.peers import Peer
 from afpools_broker.operations import Sender
 from afpools_broker.protocol import Role
 from afpools_broker.service import Later

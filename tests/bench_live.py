@@ -25,10 +25,10 @@ from tests.broker.store.places import change, create, following, wait_until
 
 from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.config import parse_server
-from afpools_broker.farm import FarmWatch, ask
-from afpools_broker.job_mask import job_mask
+from afpools_broker.farm.farm import FarmWatch, ask
 from afpools_broker.live.jobs import parse_jobs
 from afpools_broker.live.keeper import FenceKeeper, Settings
+from afpools_broker.masks.job import job_mask
 from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import open_store

@@ -30,12 +30,12 @@ from afpools import AfpoolsError, Client
 from afpools.profile import Profile
 from afpools_broker import protocol
 from afpools_broker.config import FarmSection, LimitsSection
-from afpools_broker.credentials import Peer
-from afpools_broker.farm import Farm, FarmWatch, Render
-from afpools_broker.masks import exclude_mask
+from afpools_broker.credentials.peers import Peer
+from afpools_broker.farm.farm import Farm, FarmWatch, Render
+from afpools_broker.masks.exclude import exclude_mask
 from afpools_broker.operations import Sender
 from afpools_broker.peer_log import PeerLog
-from afpools_broker.pools import Contents, Pool
+from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Dialect, Role, Style
 from afpools_broker.service import Service
 from afpools_broker.snapshot import Snapshot, SnapshotKeeper

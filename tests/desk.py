@@ -14,8 +14,9 @@ from typing import Any
 
 from afpools_broker import protocol
 from afpools_broker.config import FarmSection, LimitsSection
-from afpools_broker.credentials import Peer
-from afpools_broker.farm import Farm, Render
+from afpools_broker.credentials.peers import Peer
+from afpools_broker.farm.farm import Farm, Render
+from afpools_broker.farm.system_job import Ask, SystemJobKeeper
 from afpools_broker.operations import OPERATIONS, Sender, Write
 from afpools_broker.peer_log import PeerLog
 from afpools_broker.protocol import Role
@@ -23,7 +24,6 @@ from afpools_broker.service import Service
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.statistics import Statistics
 from afpools_broker.store import PoolStore, open_store
-from afpools_broker.system_job import Ask, SystemJobKeeper
 
 MANAGER = Peer("anna", Role.MANAGER)
 READER = Peer("blender", Role.READER)

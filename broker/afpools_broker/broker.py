@@ -12,8 +12,9 @@ from urllib.parse import quote_plus
 
 from . import __version__
 from .config import Config, ConfigError, LimitsSection, differences, taken_over
-from .credentials import Credentials
-from .farm import FarmWatch, ask
+from .credentials.live import Credentials
+from .farm.farm import FarmWatch, ask
+from .farm.system_job import SystemJobKeeper
 from .health import Health
 from .listeners import Listener, Shared
 from .listeners.curve import CurveListener
@@ -28,7 +29,6 @@ from .service import Service
 from .snapshot import SnapshotKeeper
 from .statistics import Statistics
 from .store import open_store
-from .system_job import SystemJobKeeper
 
 log = logging.getLogger("afpools")
 

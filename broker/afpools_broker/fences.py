@@ -15,12 +15,12 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from .config import Names
-from .engines import ANY_ENGINE, Engines
-from .farm import Farm
-from .hosts import Spelling
-from .masks import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
+from .farm.engines import ANY_ENGINE, Engines
+from .farm.farm import Farm
+from .masks.exclude import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
 from .persistent import PersistentMap, persistent
-from .pools import Contents, Pool, as_afrender_would, has_domain, unknown_pool
+from .pools.hosts import Spelling
+from .pools.pool import Contents, Pool, as_afrender_would, has_domain, unknown_pool
 from .protocol import Dialect, RequestRefused, Style
 from .tally import Listing, Tally, listing
 

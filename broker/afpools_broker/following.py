@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from .pools import Contents
+from .pools.pool import Contents
 from .store import PoolStore, StoreUnavailable
 from .store.rows import REGISTERED, Key, Picture, Row
 

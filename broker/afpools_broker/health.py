@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from . import __version__, protocol
-from .credentials import Credentials
-from .farm import FarmWatch
+from .credentials.live import Credentials
+from .farm.farm import FarmWatch
+from .farm.system_job import SystemJobKeeper
 from .live.keeper import FenceKeeper
-from .lookalikes import groups, spelled_out
+from .pools.lookalikes import groups, spelled_out
 from .protocol import RequestRefused
 from .snapshot import SnapshotKeeper
 from .statistics import Statistics
 from .store import PoolStore, StoreUnavailable
-from .system_job import SystemJobKeeper
 
 WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from .farm import Farm, Render
+from .farm.farm import Farm, Render
 from .fences import Fences
-from .pools import Contents, fingerprint
+from .pools.pool import Contents, fingerprint
 from .protocol import Code, HostSummary, RequestRefused
 
 _PAGE_BYTES = 1024 * 1024

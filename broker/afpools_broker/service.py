@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from . import __version__, protocol
 from .config import FarmSection, LimitsSection
-from .credentials import utcnow
+from .credentials.peers import utcnow
+from .farm.system_job import SystemJobKeeper
 from .kept_answers import KeptAnswers
 from .live.keeper import FenceKeeper
 from .moment import Moment
@@ -24,7 +25,6 @@ from .protocol import Code, RequestRefused, Role
 from .snapshot import SnapshotKeeper
 from .statistics import Statistics
 from .store import PoolStore, StoreUnavailable
-from .system_job import SystemJobKeeper
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .config import Names
-from .engines import ANY_ENGINE, engines_of
-from .farm import Farm
+from .farm.engines import ANY_ENGINE, engines_of
+from .farm.farm import Farm
 from .fences import Fences
 from .following import Following
 from .host_list import HostList
-from .pools import Change, Contents, Entry, Pool, unknown_pool
+from .pools.changes import Change
+from .pools.history import Entry
+from .pools.pool import Contents, Pool, unknown_pool
 from .protocol import Code, RequestRefused
 from .store import PoolStore, StoreUnavailable
 from .tally import Listing, Tally

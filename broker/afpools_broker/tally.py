@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from .persistent import PersistentMap, persistent
-from .pools import Pool, fingerprint
+from .pools.pool import Pool, fingerprint
 from .protocol import PoolSummary
 
 # A list of so few pools is put together at once. It takes no longer than to have somebody else do it.

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 from tests.handshake import client_context, shake_hands
 
-from afpools_broker.authorities import parse_issuers
-from afpools_broker.credentials import CredentialRefused, Credentials, TlsPeer, utcnow
-from afpools_broker.files import CredentialError
+from afpools_broker.credentials.authorities import parse_issuers
+from afpools_broker.credentials.files import CredentialError
+from afpools_broker.credentials.live import Credentials
+from afpools_broker.credentials.peers import CredentialRefused, TlsPeer, utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.credentials.files import key_to_pem, to_pem

@@ -14,7 +14,7 @@ from tests.desk import FARM, MANAGER, NOW, Desk, open_desk
 from tests.studio import studio
 
 from afpools import Client, Profile
-from afpools_broker.farm import Render
+from afpools_broker.farm.farm import Render
 from afpools_broker.operations import Sender
 from afpools_broker.protocol import Role
 from afpools_broker.service import Later

@@ -16,16 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from tests.handshake import client_context, shake_hands
 
-from afpools_broker.credentials import (
-    CredentialRefused,
-    Credentials,
-    Peer,
-    check_name,
-    parse_curve_key,
-    parse_key_file,
-    utcnow,
-)
-from afpools_broker.files import CredentialError
+from afpools_broker.credentials.files import CredentialError
+from afpools_broker.credentials.keys import check_name, parse_curve_key, parse_key_file
+from afpools_broker.credentials.live import Credentials
+from afpools_broker.credentials.peers import CredentialRefused, Peer, utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
 
@@ -321,7 +315,7 @@ def test_a_folder_that_cannot_be_read_for_a_moment_takes_nobodys_key(credentials
     def too_many(_path):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("afpools_broker.credentials.os.scandir", too_many)
+    monkeypatch.setattr("afpools_broker.credentials.live.os.scandir", too_many)
     credentials.refresh()
     assert credentials.curve_peer(key) == Peer("anna", Role.READER)
     assert "count for 4 seconds more" in credentials.problems[0]

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.oracle import Oracle
 
-from afpools_broker.ecmascript import _NAMED_CLASSES, NotCompiled, NotJudged, matching, parse, states
+from afpools_broker.masks.ecmascript import _NAMED_CLASSES, NotCompiled, NotJudged, parse, states
+from afpools_broker.masks.matching import matching
 
 NAMES = [
     *"ab120x-_]^$\\{é \n\x01",

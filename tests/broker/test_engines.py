@@ -8,8 +8,8 @@ import json
 import pytest
 from tests.afserver import recording
 
-from afpools_broker.engines import Engines, engines_of, untyped_as
-from afpools_broker.farm import Farm, Render, parse_renders
+from afpools_broker.farm.engines import Engines, engines_of, untyped_as
+from afpools_broker.farm.farm import Farm, Render, parse_renders
 
 
 def farm(*engines: str, state: str = "online") -> list[Render]:

@@ -12,7 +12,17 @@ import msgspec
 import pytest
 from tests.afserver import AfServer, afserver, framed, recording, renders_answer
 
-from afpools_broker.farm import Farm, FarmError, FarmWatch, Render, ask, pack, parse_regex_users, parse_renders, unpack
+from afpools_broker.farm.farm import (
+    Farm,
+    FarmError,
+    FarmWatch,
+    Render,
+    ask,
+    pack,
+    parse_regex_users,
+    parse_renders,
+    unpack,
+)
 from afpools_broker.store import PoolStore, StoreUnavailable, open_store
 
 GET = {"get": {"type": "renders"}}
@@ -325,7 +335,7 @@ def test_events_that_arrived_without_what_they_are_about_are_not_lost(
         return ask(address, request, timeout=timeout)
 
     with monkeypatch.context() as patch:
-        patch.setattr("afpools_broker.farm.ask", cut)
+        patch.setattr("afpools_broker.farm.farm.ask", cut)
         confirmed = farm.farm.seen
         farm.poll()
     assert (farm.error, farm.farm.seen) == ("cut off", confirmed)
@@ -340,7 +350,7 @@ def test_all_renders_are_asked_for_where_events_do_not_tell(
     if reason == "no monitors":
         many.monitors = None
     if reason == "a minute has passed":
-        monkeypatch.setattr("afpools_broker.farm._WHOLE", 0)
+        monkeypatch.setattr("afpools_broker.farm.farm._WHOLE", 0)
     farm = polled(many, store)
     if reason == "an interval in which afserver forgets them":
         farm.set_pace(interval=30, timeout=2)
@@ -359,10 +369,10 @@ def test_renders_are_as_old_as_what_confirms_them(
     farm = polled(many, store)
     listed = farm.farm.seen
     # afserver hands out events once a second: what happened in the last second may not be among them.
-    monkeypatch.setattr("afpools_broker.farm.DELAY", 3600)
+    monkeypatch.setattr("afpools_broker.farm.farm.DELAY", 3600)
     farm.poll()
     assert farm.farm.seen == listed
-    monkeypatch.setattr("afpools_broker.farm.DELAY", 0)
+    monkeypatch.setattr("afpools_broker.farm.farm.DELAY", 0)
     began = dt.datetime.now(dt.UTC)
     farm.poll()
     assert farm.farm.seen >= began

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from afpools_broker import fences as module
 from afpools_broker.config import Names
-from afpools_broker.engines import ANY_ENGINE, Engines
+from afpools_broker.farm.engines import ANY_ENGINE, Engines
 from afpools_broker.fences import Fences, MaskKey
-from afpools_broker.masks import MadeWithin, Mask
-from afpools_broker.pools import Contents, Pool
+from afpools_broker.masks.exclude import MadeWithin, Mask
+from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Code, RequestRefused
 
 OLD_ENGINE = replace(ANY_ENGINE, no_find="render pc-1 is older")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.desk import READER, Desk, open_desk
 
 from afpools_broker import host_list
-from afpools_broker.farm import Render
+from afpools_broker.farm.farm import Render
 from afpools_broker.protocol import Code
 
 

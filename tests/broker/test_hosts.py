@@ -5,11 +5,11 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker import hosts
 from afpools_broker.config import Names
-from afpools_broker.folding import fold
-from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, Spelling, expand
-from afpools_broker.pools import as_afrender_would, has_domain
+from afpools_broker.pools import hosts
+from afpools_broker.pools.folding import fold
+from afpools_broker.pools.hosts import MAX_HOSTS_PER_CHANGE, Spelling, expand
+from afpools_broker.pools.pool import as_afrender_would, has_domain
 from afpools_broker.protocol import Code, RequestRefused
 
 

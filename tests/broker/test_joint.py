@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker import masks
-from afpools_broker.joint import joined
-from afpools_broker.masks import Mask, hosts_found, hosts_matched
+from afpools_broker.masks import exclude as masks
+from afpools_broker.masks.exclude import Mask, hosts_found, hosts_matched
+from afpools_broker.masks.joint import joined
 from afpools_broker.protocol import Code, Dialect, Reading, RequestRefused
 
 FARM = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-05", "pc-1", "pc-10", "node.a", "node-a"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker.lookalikes import appearance, groups, lookalike, spelled_out, unseen
+from afpools_broker.pools.lookalikes import appearance, groups, lookalike, spelled_out, unseen
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.oracle import Oracle
 
-from afpools_broker.engines import engines_of
-from afpools_broker.farm import Render
-from afpools_broker.mask_check import check
+from afpools_broker.farm.engines import engines_of
+from afpools_broker.farm.farm import Render
+from afpools_broker.masks.check import check
 from afpools_broker.protocol import Dialect
 
 FARM = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-05", "pc-1", "pc-10"]

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.bench_masks import pool_of, studio
 from tests.oracle import Oracle
 
-from afpools_broker import ecmascript, masks
 from afpools_broker.fences import Fences
-from afpools_broker.masks import (
+from afpools_broker.masks import ecmascript
+from afpools_broker.masks import exclude as masks
+from afpools_broker.masks.exclude import (
     LENGTH_LIMIT,
     SHORT,
     UNFIT_FOR_FIND,
@@ -26,7 +27,7 @@ from afpools_broker.masks import (
     exclude_mask,
     exclude_mask_within,
 )
-from afpools_broker.pools import Contents, Pool
+from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import MASK_BYTES, Code, Dialect, RequestRefused, Style
 
 FIVE = [f"pc-0{n}" for n in range(1, 6)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools_broker.operations.pools import PoolsRemoveHosts
-from afpools_broker.pools import Pool, as_afrender_would
+from afpools_broker.pools.pool import Pool, as_afrender_would
 from afpools_broker.protocol import RequestRefused
 
 _names = st.lists(

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.desk import FARM, MANAGER, NOW, READER, Desk, open_desk
 
-from afpools_broker.farm import Farm, Render
-from afpools_broker.masks import hosts_matched
+from afpools_broker.farm.farm import Farm, Render
+from afpools_broker.masks.exclude import hosts_matched
 from afpools_broker.operations import OPERATIONS, Sender
 from afpools_broker.operations.pools import PoolsAddHosts
-from afpools_broker.pools import Change, Entry
+from afpools_broker.pools.changes import Change
+from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import Code, Role
 from afpools_broker.service import Later
 from afpools_broker.snapshot import SnapshotKeeper

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools_broker.config import ConfigError, LimitsSection, build
-from afpools_broker.credentials import Peer
+from afpools_broker.credentials.peers import Peer
 from afpools_broker.listeners.curve_connections import Connections
 from afpools_broker.listeners.refusals import Refusals
 from afpools_broker.listeners.shares import BARRED_SECONDS, Bucket, Full, Shares, Strangers

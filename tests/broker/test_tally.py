@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker.pools import Pool
+from afpools_broker.pools.pool import Pool
 from afpools_broker.tally import Counts, Tally
 
 HOSTS = [f"pc-{number}" for number in range(8)]

@@ -16,10 +16,12 @@ from tests.studio import Studio, studio
 
 import afpools
 from afpools import Client, Profile
-from afpools_broker.pools import Change, Contents, Entry, Pool, Step
+from afpools_broker.pools.changes import Change
+from afpools_broker.pools.history import Entry, Step
+from afpools_broker.pools.pool import Contents, Pool
+from afpools_broker.pools.undo import Undoing
 from afpools_broker.protocol import RequestRefused, Role
 from afpools_broker.store.settling import settle
-from afpools_broker.undo import Undoing
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from tests.desk import Desk, open_desk
 
-from afpools_broker import vetting as vetting_module
-from afpools_broker.folding import fold
-from afpools_broker.hosts import Spelling
 from afpools_broker.operations.pools import PoolsAddHosts
+from afpools_broker.pools import vetting as vetting_module
+from afpools_broker.pools.folding import fold
+from afpools_broker.pools.hosts import Spelling
+from afpools_broker.pools.vetting import vetting
 from afpools_broker.protocol import Code, RequestRefused
-from afpools_broker.vetting import vetting
 
 GPUS = [f"gpu-{number:02}" for number in range(1, 41)]
 _files = count()

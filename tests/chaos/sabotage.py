@@ -14,7 +14,8 @@ from typing import Any
 
 from afpools_broker import broker
 from afpools_broker.operations.pools import PoolsAddHosts, PoolsRemoveHosts
-from afpools_broker.pools import Change, Entry
+from afpools_broker.pools.changes import Change
+from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore, open_store
 from afpools_broker.store.rows import Key, Piece, Row

@@ -161,7 +161,7 @@ def test_ranges_are_counted_before_the_first_is_expanded(text: str, said: str, m
     def expand(*_: object) -> None:
         raise AssertionError("It was expanded.")
 
-    monkeypatch.setattr("afpools_broker.hosts.expand", expand)
+    monkeypatch.setattr("afpools_broker.pools.hosts.expand", expand)
     with pytest.raises(ExchangeError) as refused:
         read_pools(text, "file.txt")
     assert said in str(refused.value)

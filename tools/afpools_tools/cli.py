@@ -132,7 +132,7 @@ def _root(
 def _expected() -> tuple[type[Exception], ...]:
     """What the broker's modules may raise that is nobody's defect; imported when it is needed."""
     from afpools_broker.config import ConfigError
-    from afpools_broker.files import CredentialError
+    from afpools_broker.credentials.files import CredentialError
     from afpools_broker.listeners import ListenError
     from afpools_broker.store import Irreconcilable, StoreUnavailable
     from afpools_broker.store.archive import ArchiveError

@@ -11,7 +11,7 @@ from afpools import HostSummary
 from .words import plural
 
 if TYPE_CHECKING:
-    from afpools_broker.mask_check import Checked
+    from afpools_broker.masks.check import Checked
     from afpools_broker.protocol import Dialect
 
 
@@ -73,7 +73,7 @@ def effects(mask: str, known: frozenset[str], inside: frozenset[str]) -> list[Ef
         inside: the hosts that it should let through.
     """
     # What a plain mask does not need, and would wait for.
-    from afpools_broker.mask_check import check
+    from afpools_broker.masks.check import check
 
     dialects: tuple[Dialect, ...] = ("regex", "find")
     return [Effect(dialect, check(mask, dialect, known), known, inside) for dialect in dialects]
@@ -88,9 +88,9 @@ def judge(pattern: str, dialect: Dialect, pool: str | None, hosts: Sequence[Host
         pool: the one it is meant for, if any.
         hosts: every known host.
     """
-    from afpools_broker.engines import engines_of
-    from afpools_broker.farm import Render
-    from afpools_broker.mask_check import check
+    from afpools_broker.farm.engines import engines_of
+    from afpools_broker.farm.farm import Render
+    from afpools_broker.masks.check import check
 
     known = frozenset(host.name for host in hosts)
     renders = [Render(host.name, host.states, engine=host.engine) for host in hosts if host.states]

@@ -86,7 +86,7 @@ class _Wanted:
 def _expanded(pools: Collection[_Wanted], known: frozenset[str]) -> list[Pool]:
     """The pools with all their hosts. Ranges are counted before the first of them is expanded: one alone, those of a
     pool, which is one change, and those of the file."""
-    from afpools_broker.hosts import MAX_HOSTS_PER_CHANGE, how_many
+    from afpools_broker.pools.hosts import MAX_HOSTS_PER_CHANGE, how_many
 
     in_file = 0
     for pool in pools:
@@ -312,7 +312,7 @@ _CHECKS = {"description": _checked_description, "colour": _checked_colour}
 
 
 def _members(hosts: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[str, ...]:
-    from afpools_broker.hosts import expand
+    from afpools_broker.pools.hosts import expand
     from afpools_broker.protocol import RequestRefused
 
     found: dict[str, None] = {}
@@ -418,7 +418,7 @@ class _Adding(NamedTuple):
 
 
 def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> Iterator[Step]:
-    from afpools_broker.pools import as_afrender_would
+    from afpools_broker.pools.pool import as_afrender_would
 
     client, name, texts = add.client, wanted.name, {"description": wanted.description, "colour": wanted.colour}
     if now is None:

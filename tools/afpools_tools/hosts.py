@@ -60,7 +60,7 @@ def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]
         HostError: one of them is neither a name nor a range, or they stand for too many.
     """
     # ClusterShell takes longer to import than most commands take in all.
-    from afpools_broker.hosts import expand
+    from afpools_broker.pools.hosts import expand
     from afpools_broker.protocol import RequestRefused
 
     try:
@@ -92,7 +92,7 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
     if len(alike) == 1:
         return alike[0]
     # As below: what `host list` needs of this module is there sooner.
-    from afpools_broker.nearest import nearest
+    from afpools_broker.pools.nearest import nearest
 
     guess = nearest(name, by_name)
     raise HostError(f"No host {name} is known." + (f" Did you mean {guess}?" if guess else ""))
@@ -106,7 +106,7 @@ def entered_as(present: Iterable[str], hosts: Collection[str], known: Collection
         hosts: names as the broker spells them.
         known: all names of hosts as the broker spells them: one of these means itself.
     """
-    from afpools_broker.pools import as_afrender_would
+    from afpools_broker.pools.pool import as_afrender_would
 
     wanted = {host.casefold() for host in hosts}
 

@@ -13,7 +13,7 @@ def plural(count: int, word: str) -> str:
 def ranges(hosts: Iterable[str]) -> str:
     """Hosts as people read them: `gpu-[1-8],pc-[01-40]`."""
     # ClusterShell takes longer to import than most commands take in all.
-    from afpools_broker.folding import fold
+    from afpools_broker.pools.folding import fold
 
     return fold(hosts)
 

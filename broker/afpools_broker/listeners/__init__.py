@@ -13,7 +13,7 @@ import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from ..credentials import Credentials
+from ..credentials.live import Credentials
 from ..peer_log import PeerLog
 from ..service import Service
 from ..statistics import Statistics

@@ -42,7 +42,7 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from ..credentials import CredentialRefused
+from ..credentials.peers import CredentialRefused
 from ..memory import give_back
 from ..operations import Sender
 from ..peer_log import network_of

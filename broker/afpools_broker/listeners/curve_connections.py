@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from ..config import LimitsSection
-from ..credentials import Peer
+from ..credentials.peers import Peer
 from ..operations import Sender
 from ..peer_log import network_of
 from . import address_text

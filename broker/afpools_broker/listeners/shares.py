@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ..config import LimitsSection
-from ..credentials import Peer
+from ..credentials.peers import Peer
 from ..peer_log import network_of
 from ..protocol import Role
 

@@ -19,7 +19,7 @@ import selectors
 import socket
 import threading
 
-from ..credentials import Peer
+from ..credentials.peers import Peer
 from ..memory import give_back
 from ..peer_log import network_of
 from . import Listener, Shared, address_text

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from afpools import zmtp
 
 from ..config import LimitsSection
-from ..credentials import CredentialRefused, Peer, TlsPeer
+from ..credentials.peers import CredentialRefused, Peer, TlsPeer
 from ..operations import Sender
 from ..service import Later
 from .encrypted import Encrypted

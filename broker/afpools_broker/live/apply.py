@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from ..farm import FarmError
+from ..farm.farm import FarmError
 from .jobs import Ask, Job, read_jobs
 from .plan import is_done
 

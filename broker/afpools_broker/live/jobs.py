@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ..farm import FarmError
-from ..monitor import Monitor
+from ..farm.farm import FarmError
+from ..farm.monitor import Monitor
 
 log = logging.getLogger("afpools.live")
 

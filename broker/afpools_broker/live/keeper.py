@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..config import Running
-from ..farm import FarmError
-from ..pools import Contents, Entry, Step
+from ..farm.farm import FarmError
+from ..pools.history import Entry, Step
+from ..pools.pool import Contents
+from ..pools.undo import REACH
 from ..protocol import LiveHealth, RequestRefused
 from ..snapshot import Snapshot, SnapshotKeeper
 from ..store import PoolStore, StoreUnavailable
-from ..undo import REACH
 from .apply import USER, Move, Mover, Outcome
 from .intent import changed_by
 from .jobs import Ask, Job, JobsReader, read_jobs, read_log

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..pools import MOVE_JOBS, Step
+from ..pools.changes import MOVE_JOBS
+from ..pools.history import Step
 
 
 class PoolNames:

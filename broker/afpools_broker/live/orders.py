@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from afpools.fence_note import KEY, Note
 
-from ..pools import MovedJob
+from ..pools.history import MovedJob
 from ..protocol import Result
 from .apply import Move
 from .intent import intent_of

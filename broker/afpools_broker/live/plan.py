@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from afpools.fence_note import Note, fingerprint, with_note
 
-from ..engines import untyped_as
-from ..job_mask import job_mask
-from ..masks import Mask, hosts_found, hosts_matched
+from ..farm.engines import untyped_as
+from ..masks.exclude import Mask, hosts_found, hosts_matched
+from ..masks.job import job_mask
 from ..protocol import MASK_BYTES, Code, Dialect, MaskParams, RequestRefused
 from ..snapshot import Snapshot
 from .intent import Intent, intent_of

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from ..fences import Fences
-from ..pools import Contents, Pool
+from ..pools.pool import Contents, Pool
 from ..protocol import Result
 from ..snapshot import Snapshot
 from .intent import intent_of

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ..farm import FarmError
+from ..farm.farm import FarmError
 from .jobs import Ask, Job
 from .plan import keeps_out
 

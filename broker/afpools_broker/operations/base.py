@@ -17,13 +17,13 @@ from typing import ClassVar, Protocol
 from msgspec import Struct
 
 from ..config import FarmSection, LimitsSection
-from ..credentials import Peer
+from ..credentials.peers import Peer
+from ..farm.system_job import SystemJobKeeper
 from ..live.keeper import FenceKeeper
 from ..moment import Moment, moment_of
 from ..protocol import Code, HealthResult, RequestRefused, Result, Role
 from ..snapshot import SnapshotKeeper
 from ..store import PoolStore
-from ..system_job import SystemJobKeeper
 
 # Clients wait two seconds for an answer. A write that waited this long in the queue is not made any more: whoever asked
 # for it has been told that its outcome is unknown, and may have moved on.

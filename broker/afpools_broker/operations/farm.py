@@ -6,10 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from ..farm.system_job import SystemJobKeeper, system_mask
 from ..moment import Moment
-from ..pools import Change, Pool, asked_for, with_system_pool
+from ..pools.changes import Change, asked_for
+from ..pools.pool import Pool, with_system_pool
 from ..protocol import Code, PoolName, RequestRefused, Result
-from ..system_job import SystemJobKeeper, system_mask
 from .base import Call, Operation, Parts
 from .writing import Write
 

@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from ..moment import Moment
-from ..pools import MOVE_JOBS, REPAIR, REPAIRED, Change, Contents, Entry, Pool, check_revision
+from ..pools.changes import MOVE_JOBS, Change, check_revision
+from ..pools.history import REPAIR, REPAIRED, Entry
+from ..pools.pool import Contents, Pool
+from ..pools.undo import REACH, Undoing
 from ..protocol import Code, PoolName, RequestRefused, Result, Role
 from ..store import PoolStore
-from ..undo import REACH, Undoing
 from .base import Call, Operation
 from .writing import Write, WriteResult, keep_system_pool
 

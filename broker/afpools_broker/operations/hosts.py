@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import msgspec
 
-from ..hosts import expand
 from ..moment import Moment
-from ..pools import Change, Pool, asked_for, unique, without
+from ..pools.changes import Change, asked_for, without
+from ..pools.hosts import expand
+from ..pools.pool import Pool, unique
+from ..pools.vetting import vetting
 from ..protocol import HostPatterns
-from ..vetting import vetting
 from .base import Call
 from .writing import Write, newcomers
 

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from ..farm import FarmError
-from ..hosts import expand
+from ..farm.farm import FarmError
 from ..live.jobs import Job
 from ..live.keeper import FenceKeeper, View
 from ..live.listing import Hosts, JobSummary, Listing, OtherJob
@@ -20,10 +19,13 @@ from ..live.orders import Order, OrderedJob, Orders
 from ..live.plan import World
 from ..live.preview import PreviewResult, outlooks, outlooks_of_move, result_of, world_with
 from ..live.tasks import Task
-from ..pools import MOVE_JOBS, Diff, Entry, MovedJob, Pool, fingerprint, next_entry_id, unique, without
+from ..pools.changes import MOVE_JOBS, without
+from ..pools.history import Diff, Entry, MovedJob, next_entry_id
+from ..pools.hosts import expand
+from ..pools.pool import Pool, fingerprint, unique
+from ..pools.undo import Undoing
 from ..protocol import Code, HostPattern, PoolName, RequestId, RequestRefused, Result, Role
 from ..store.settling import to_milliseconds
-from ..undo import Undoing
 from .base import Call, Operation, Parts
 from .history import undoing_since
 from .writing import WriteResult

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..engines import untyped_as
-from ..job_mask import accepted, job_mask
+from ..farm.engines import untyped_as
+from ..masks.job import accepted, job_mask
 from ..moment import Moment
 from ..protocol import Code, MaskParams, MaskType, Reading, RequestRefused, Result, Style
 from ..tally import UNKNOWN

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..native import native_name, native_pools, native_preview, native_swap
-from ..pools import Change, fingerprint
+from ..pools.changes import Change
+from ..pools.native import native_name, native_pools, native_preview, native_swap
+from ..pools.pool import fingerprint
 from ..protocol import Code, NativePath, NativePool, RequestId, RequestRefused, Result, Role
 from ..snapshot import Snapshot
 from .base import Call, Operation, Turn

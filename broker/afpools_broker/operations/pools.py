@@ -8,10 +8,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ..hosts import expand
-from ..lookalikes import spelled_out, unseen
 from ..moment import Moment
-from ..pools import Change, Pool, asked_for, pool_exists, refuse_lookalike, unique, without
+from ..pools.changes import Change, asked_for, without
+from ..pools.hosts import expand
+from ..pools.lookalikes import spelled_out, unseen
+from ..pools.pool import Pool, pool_exists, refuse_lookalike, unique
 from ..protocol import (
     Code,
     Colour,

@@ -15,10 +15,12 @@ from typing import Annotated
 from msgspec import Meta
 
 from ..moment import Moment
-from ..pools import Change, Check, Entry, PlanOutdated, Pool, asked_for, check_revision, fingerprint, unknown_pool
+from ..pools.changes import Change, Check, PlanOutdated, asked_for, check_revision
+from ..pools.history import Entry
+from ..pools.pool import Pool, fingerprint, unknown_pool
+from ..pools.vetting import Vet, vetting
 from ..protocol import Code, PoolName, RequestId, RequestRefused, Result, Revision, Role
 from ..store import StoreUnavailable
-from ..vetting import Vet, vetting
 from .base import Call, Operation, Parts, Turn, refuse_late
 
 log = logging.getLogger("afpools.service")

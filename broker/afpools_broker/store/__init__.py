@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..pools import Change, Contents, Entry, Step
+from ..pools.changes import Change
+from ..pools.history import Entry, Step
+from ..pools.pool import Contents
 from .archive import Record
 from .rows import Key, Piece, Row
 

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import __version__
-from ..pools import Entry
+from ..pools.history import Entry
 
 FORMAT = "afpools backup"
 

@@ -22,7 +22,8 @@ import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from ..pools import Entry, Pool, Step
+from ..pools.history import Entry, Step
+from ..pools.pool import Pool
 from ..protocol import Colour, Description, PoolName
 from . import StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, PoolRecord, Record

@@ -42,8 +42,10 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
-from ..lookalikes import appearance
-from ..pools import REPAIR, Change, Contents, Entry, Pool, Step, Swap, asked_for, pool_exists, refuse_lookalike
+from ..pools.changes import Change, Swap, asked_for
+from ..pools.history import REPAIR, Entry, Step
+from ..pools.lookalikes import appearance
+from ..pools.pool import Contents, Pool, pool_exists, refuse_lookalike
 from ..protocol import Code, RequestRefused
 from . import Lease, RestoreUnfinished, Sign, StoreUnavailable, redacted
 from .archive import EntryRecord, FarmRecord, Record

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from bson.raw_bson import RawBSONDocument
 
-from ..pools import Entry, Pool, unique
+from ..pools.history import Entry
+from ..pools.pool import Pool, unique
 from ..protocol import PoolName
 from .documents import read_change, read_pool
 

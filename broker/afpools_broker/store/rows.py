@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..persistent import persistent
-from ..pools import Contents, Pool
+from ..pools.pool import Contents, Pool
 
 Key = str | bytes
 """Where a store keeps a pool: the name in SQLite, the `_id` of the document in MongoDB."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from ..pools import Change, Entry, Pool
+from ..pools.changes import Change
+from ..pools.history import Entry
+from ..pools.pool import Pool
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from typing import TypeVar
 
 import msgspec
 
-from ..pools import Change, Contents, Entry, Pool, Step, refuse_lookalike
+from ..pools.changes import Change
+from ..pools.history import Entry, Step
+from ..pools.pool import Contents, Pool, refuse_lookalike
 from . import Irreconcilable, Lease, Sign, StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, FarmRecord, PoolRecord, Record
 from .rows import Key, Piece, Row, gathered

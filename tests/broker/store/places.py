@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afpools_broker.operations import OPERATIONS, Write
-from afpools_broker.pools import Change, Deed, Pool, Swap
+from afpools_broker.pools.changes import Change, Deed, Swap
+from afpools_broker.pools.pool import Pool
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 

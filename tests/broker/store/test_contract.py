@@ -38,11 +38,13 @@ from tests.broker.store.places import (
 )
 from tests.mongod import with_database
 
-from afpools_broker.lookalikes import lookalike
-from afpools_broker.pools import Change, Contents, Entry, PlanOutdated, Pool
+from afpools_broker.pools.changes import Change, PlanOutdated
+from afpools_broker.pools.history import Entry
+from afpools_broker.pools.lookalikes import lookalike
+from afpools_broker.pools.pool import Contents, Pool
+from afpools_broker.pools.undo import Undoing
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore
-from afpools_broker.undo import Undoing
 
 KINDS = ("sqlite", "mongomock", "mongod", "replica_set")
 REAL = ("sqlite", "mongod", "replica_set")
@@ -380,7 +382,7 @@ def test_history_of_a_pool_goes_by_the_names_it_had_around_each_change(store: Po
 @on_all
 def test_history_keeps_its_order_when_a_clock_goes_back(store: PoolStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = store.apply(create("fx"))
-    monkeypatch.setattr("afpools_broker.pools._last_tick", 0)
+    monkeypatch.setattr("afpools_broker.pools.history._last_tick", 0)
     monkeypatch.setattr("time.time_ns", lambda: 1_000_000_000)
     second = store.apply(add("fx", "a"))
     assert store.history(pool="fx") == [second, first]

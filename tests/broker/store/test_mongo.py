@@ -35,7 +35,9 @@ from tests.broker.store.places import (
 from tests.conftest import need_mongod
 from tests.mongod import ReplicaSet, single_server, with_database
 
-from afpools_broker.pools import Change, Contents, Entry, Pool
+from afpools_broker.pools.changes import Change
+from afpools_broker.pools.history import Entry
+from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, mongo, open_store

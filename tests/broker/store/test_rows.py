@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker.pools import Pool
+from afpools_broker.pools.pool import Pool
 from afpools_broker.store.rows import REGISTERED, Key, Picture, Piece, Row, gathered
 
 _names = st.sampled_from(["fx", "gx", "night"])

@@ -21,7 +21,9 @@ from tests.fuzz.target import Check, Target
 
 from afpools import ProfileError, transport
 from afpools.profile import Profile
-from afpools_broker.credentials import CredentialRefused, Credentials, parse_key_file
+from afpools_broker.credentials.keys import parse_key_file
+from afpools_broker.credentials.live import Credentials
+from afpools_broker.credentials.peers import CredentialRefused
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
 

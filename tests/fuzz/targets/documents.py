@@ -12,7 +12,8 @@ from bson.raw_bson import RawBSONDocument
 from tests.fuzz.mutations import STRANGE_NUMBERS, TEXTS, changed, damaged
 from tests.fuzz.target import Target, stateless
 
-from afpools_broker.pools import Diff, Entry, Pool
+from afpools_broker.pools.history import Diff, Entry
+from afpools_broker.pools.pool import Pool
 from afpools_broker.store import StoreUnavailable, documents
 from afpools_broker.store.rows import REGISTERED, Picture
 

@@ -12,8 +12,8 @@ from tests.afserver import RECORDINGS, framed
 from tests.fuzz.mutations import changed_json, damaged
 from tests.fuzz.target import Target, stateless
 
-from afpools_broker import farm
-from afpools_broker.farm import FarmError, Render
+from afpools_broker.farm import farm
+from afpools_broker.farm.farm import FarmError, Render
 
 _ANSWERS = tuple(
     json.dumps(json.loads(file.read_text())["answer"]).encode() for file in sorted(RECORDINGS.glob("*.json"))

@@ -12,7 +12,7 @@ from tests.fuzz.mutations import changed_json, changed_text, edited
 from tests.fuzz.target import Check, Target, stateless
 
 from afpools import Pool, pool_menu
-from afpools_broker import folding, hosts
+from afpools_broker.pools import folding, hosts
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_tools import exchange
 from afpools_tools.network import scan

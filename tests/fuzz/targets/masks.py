@@ -13,10 +13,12 @@ from tests import oracle as judges
 from tests.fuzz.mutations import changed_text, edited
 from tests.fuzz.target import Check, Target, stateless
 
-from afpools_broker import ecmascript, masks
-from afpools_broker.joint import joined
-from afpools_broker.mask_check import check
-from afpools_broker.masks import Mask
+from afpools_broker.masks import ecmascript
+from afpools_broker.masks import exclude as masks
+from afpools_broker.masks.check import check
+from afpools_broker.masks.exclude import Mask
+from afpools_broker.masks.joint import joined
+from afpools_broker.masks.matching import matching, may_explode
 from afpools_broker.protocol import Code, Dialect, Reading, RequestRefused
 
 _FARM = sorted(
@@ -80,9 +82,9 @@ class _StdRegex:
             return
         try:
             node = ecmascript.parse(pattern)
-            if ecmascript.may_explode(node) or ecmascript.states(node) > 2000:
+            if may_explode(node) or ecmascript.states(node) > 2000:
                 return
-            matched: set[str] | None = ecmascript.matching(pattern, _SHORT_NAMES)
+            matched: set[str] | None = matching(pattern, _SHORT_NAMES)
         except ecmascript.NotCompiled:
             matched = None
         except ecmascript.NotJudged:

@@ -24,15 +24,8 @@ from tests.broker.store.test_contract import replayed
 from tests.command import Result
 from tests.mongod import with_database
 
-from afpools_broker.pools import Contents, Pool
-from afpools_broker.store import (
-    Irreconcilable,
-    PoolStore,
-    RestoreUnfinished,
-    StoreUnavailable,
-    archive,
-    open_store,
-)
+from afpools_broker.pools.pool import Contents, Pool
+from afpools_broker.store import Irreconcilable, PoolStore, RestoreUnfinished, StoreUnavailable, archive, open_store
 from afpools_broker.store.mongo import MongoStore
 
 KINDS = ("sqlite", "mongod", "replica_set")

@@ -12,7 +12,7 @@ from tests.command import AFPOOLS, environment, terminal
 from tests.studio import Studio
 
 from afpools import Client, HistoryEntry
-from afpools_broker.pools import Change
+from afpools_broker.pools.changes import Change
 from afpools_broker.protocol import Role
 from afpools_broker.store import StoreUnavailable
 

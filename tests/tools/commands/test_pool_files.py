@@ -9,7 +9,8 @@ import time
 import pytest
 from tests.command import AFPOOLS, environment
 
-from afpools_broker.pools import Change, Entry
+from afpools_broker.pools.changes import Change
+from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import Role
 from afpools_broker.store import StoreUnavailable
 

@@ -15,9 +15,9 @@ from tests.broker.store.places import PATIENT, add, create, delete
 from tests.command import Result
 from tests.mongod import with_database
 
+from afpools_broker.pools.undo import Undoing
 from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.mongo import MongoStore
-from afpools_broker.undo import Undoing
 
 Documents = Database[dict[str, Any]]
 Repair = Callable[..., Result]

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.handshake import client_context, shake_hands
 
-from afpools_broker.credentials import utcnow
+from afpools_broker.credentials.peers import utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.credentials.files import AuthorityError

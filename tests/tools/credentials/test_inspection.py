@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from afpools_broker.credentials import utcnow
+from afpools_broker.credentials.peers import utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials import inspection
 from afpools_tools.credentials.authority import Authority

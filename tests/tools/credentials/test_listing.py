@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from afpools_broker.credentials import utcnow
+from afpools_broker.credentials.peers import utcnow
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.credentials.listing import credentials

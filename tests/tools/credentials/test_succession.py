@@ -15,7 +15,7 @@ import pytest
 from tests.studio import Studio, point
 
 from afpools import AfpoolsError, Client, Profile
-from afpools_broker.authorities import parse_issuers
+from afpools_broker.credentials.authorities import parse_issuers
 from afpools_broker.protocol import Role
 from afpools_tools.credentials import inspection, succession
 from afpools_tools.credentials.authority import Authority

@@ -249,7 +249,7 @@ def test_only_what_a_host_can_be_called_is_a_name(resolved, name):
 @settings(deadline=None)
 @given(st.text())
 def test_whatever_a_name_service_says_a_name_is_one_host_and_no_range(resolved):
-    from afpools_broker.hosts import expand
+    from afpools_broker.pools.hosts import expand
 
     name = farm_name(resolved)
     assert name == "" or expand([name]) == (name,)

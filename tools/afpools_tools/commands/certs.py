@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
-from afpools_broker.files import CredentialError
+from afpools_broker.credentials.files import CredentialError
 from afpools_broker.protocol import Role
 
 from ..credentials import inspection, succession

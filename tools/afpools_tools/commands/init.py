@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from afpools_broker.config import ConfigError
-from afpools_broker.credentials import check_name
-from afpools_broker.farm import FarmError
+from afpools_broker.credentials.keys import check_name
+from afpools_broker.farm.farm import FarmError
 from afpools_broker.listeners import ListenError
 from afpools_broker.store import StoreUnavailable
 

@@ -21,7 +21,7 @@ from .output import print_json, print_table, printable, say, table, warn
 
 if TYPE_CHECKING:
     # Imported where they are used: whoever asks for pools need not wait for the database's driver.
-    from afpools_broker.pools import Pool
+    from afpools_broker.pools.pool import Pool
     from afpools_broker.store import PoolStore
     from afpools_broker.store.mongo import MongoStore
     from afpools_broker.store.repair import Claim, Conflict, Decisions, Step

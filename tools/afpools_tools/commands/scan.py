@@ -207,7 +207,7 @@ def _keep(result: ScanResult) -> None:
 def _select(machines: Sequence[Machine], chosen: Sequence[str], *, only_new: bool) -> list[Machine]:
     """The machines that were asked for."""
     if chosen:
-        from afpools_broker.pools import as_afrender_would
+        from afpools_broker.pools.pool import as_afrender_would
 
         wanted = {as_afrender_would(name).casefold() for name in chosen}
         machines = [machine for machine in machines if as_afrender_would(machine.name).casefold() in wanted]

@@ -22,16 +22,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from afpools_broker.authorities import (
-    Issuer,
-    issuer_of,
-    parse_issuers,
-)
-from afpools_broker.credentials import (
-    same_key,
-    utcnow,
-)
-from afpools_broker.files import UNREADABLE, explain
+from afpools_broker.credentials.authorities import Issuer, issuer_of, parse_issuers
+from afpools_broker.credentials.files import UNREADABLE, explain
+from afpools_broker.credentials.keys import same_key
+from afpools_broker.credentials.peers import utcnow
 from afpools_broker.protocol import Role
 
 from ..network.addresses import own_names

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from afpools_broker.authorities import Issuer
-from afpools_broker.credentials import ROLE_URN
+from afpools_broker.credentials.authorities import Issuer
+from afpools_broker.credentials.keys import ROLE_URN
 
 from .files import AuthorityError
 

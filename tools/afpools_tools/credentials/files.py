@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from afpools_broker.credentials import certificate_role
-from afpools_broker.files import UNREADABLE, explain
+from afpools_broker.credentials.files import UNREADABLE, explain
+from afpools_broker.credentials.keys import certificate_role
 
 from ..errors import ToolError
 

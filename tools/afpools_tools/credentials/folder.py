@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from afpools_broker.authorities import Issuer
-from afpools_broker.credentials import CurveKey, check_name, parse_curve_key, parse_key_file
-from afpools_broker.files import explain
+from afpools_broker.credentials.authorities import Issuer
+from afpools_broker.credentials.files import explain
+from afpools_broker.credentials.keys import CurveKey, check_name, parse_curve_key, parse_key_file
 
 from .certificates import addresses_in
 from .endpoints import CURVE_PORT, TLS_PORT, BrokerEndpoints

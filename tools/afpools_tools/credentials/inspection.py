@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from afpools_broker.authorities import Issuer, issuer_of, parse_issuers
-from afpools_broker.credentials import parse_key_file, read_curve_secret, same_key, too_open
-from afpools_broker.files import UNREADABLE, CredentialError, explain
+from afpools_broker.credentials.authorities import Issuer, issuer_of, parse_issuers
+from afpools_broker.credentials.files import UNREADABLE, CredentialError, explain
+from afpools_broker.credentials.keys import parse_key_file, read_curve_secret, same_key, too_open
 
 from .authority import Authority
 from .files import MAKE_ANEW, AuthorityError, files_in, load_key, read, read_certificate, role_and_name

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cryptography import x509
 
-from afpools_broker.authorities import Issuer, common_name, issuer_of
+from afpools_broker.credentials.authorities import Issuer, common_name, issuer_of
 
 from .authority import Authority
 from .files import files_in, read_certificate, role_and_name

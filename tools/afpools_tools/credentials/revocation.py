@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from afpools_broker.authorities import (
+from afpools_broker.credentials.authorities import (
     Issuer,
     RevocationList,
     match_revocation_lists,
     parse_revocation_lists,
     pem_blocks,
 )
-from afpools_broker.files import UNREADABLE, explain
+from afpools_broker.credentials.files import UNREADABLE, explain
 
 from .files import AuthorityError, read, write
 

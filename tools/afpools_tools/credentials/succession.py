@@ -11,7 +11,7 @@ import datetime as dt
 
 from cryptography import x509
 
-from afpools_broker.authorities import Issuer, common_name, issuer_id, issuer_of
+from afpools_broker.credentials.authorities import Issuer, common_name, issuer_id, issuer_of
 
 from .authority import Authority
 from .certificates import CA_LIFETIME, make_authority

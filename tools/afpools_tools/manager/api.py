@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from afpools import AfpoolsError, Client, Mask, MaskNotExpressible, NativePool, OutcomeUnknown, UnknownHost
-from afpools_broker.folding import fold
+from afpools_broker.pools.folding import fold
 
 from .. import exchange
 from ..effects import Effect, effects, judge

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from afpools import AfpoolsError, BrokerRefused, Client, HostSummary, OutcomeUnknown
-from afpools_broker.hosts import Spelling
+from afpools_broker.pools.hosts import Spelling
 
 from ..errors import ToolError
 from ..hosts import Made, find_host, replace_host

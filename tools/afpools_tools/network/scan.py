@@ -389,7 +389,7 @@ def farm_name(resolved: str) -> str:
     Args:
         resolved: the name service's answer, a domain and capitals included.
     """
-    from afpools_broker.pools import as_afrender_would
+    from afpools_broker.pools.pool import as_afrender_would
 
     name = as_afrender_would(resolved)
     if name == "localhost" or not _LABEL.fullmatch(name) or re.fullmatch(r"[0-9.]+", resolved):
@@ -406,7 +406,7 @@ def mark(findings: Iterable[Finding], hosts: Sequence[HostSummary]) -> list[Mach
         findings: of a scan, just now or a while ago.
         hosts: what `Client.list_hosts` answers.
     """
-    from afpools_broker.hosts import Spelling
+    from afpools_broker.pools.hosts import Spelling
 
     # What a name service says has a domain, and `farm_name` cuts it as well.
     spelling = Spelling((host.name for host in hosts), names="cut")

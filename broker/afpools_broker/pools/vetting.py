@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
+from ..protocol import Code, RequestRefused
 from .folding import fold
 from .hosts import Spelling
 from .nearest import nearest
-from .pools import has_domain, unique
-from .protocol import Code, RequestRefused
+from .pool import has_domain, unique
 
 # So many names, and so much of them in characters, go into a message.
 _NAMES_SHOWN = 1000

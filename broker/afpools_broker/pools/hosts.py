@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from copy import copy
 from itertools import chain, product
 
-from .config import Names
+from ..config import Names
+from ..protocol import Code, RequestRefused
 from .folding import LONGEST_NAME, NAME
-from .pools import as_afrender_would, has_domain, unique
-from .protocol import Code, RequestRefused
+from .pool import as_afrender_would, has_domain, unique
 
 MAX_HOSTS_PER_CHANGE = 100_000
 """As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory. Names that

@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ..protocol import COMMAND_LINE_BYTES, MASK_BYTES, Code, Dialect, MaskType, RequestRefused, Style
 from . import ecmascript, prefix_tree
-from .protocol import COMMAND_LINE_BYTES, MASK_BYTES, Code, Dialect, MaskType, RequestRefused, Style
+from .matching import matching
 
 FIND_SEPARATORS = frozenset("|;,: ")
 """Where afserver cuts a `find` mask (af::strSplit). No other white space is among them."""
@@ -258,11 +259,11 @@ def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:
     """The hosts that a `regex` mask excludes.
 
     Raises:
-        ecmascript.NotCompiled, ecmascript.NotJudged: as `ecmascript.matching`.
+        ecmascript.NotCompiled, ecmascript.NotJudged: as `matching`.
     """
     # afserver takes an empty mask for none (af::RegExp::match). And it reads a job's mask before its type, while the
     # mask is still a find: one that has nothing but separators is empty from then on (af::RegExp::setPattern).
-    return ecmascript.matching(mask, hosts) if find_parts(mask) else set()
+    return matching(mask, hosts) if find_parts(mask) else set()
 
 
 class _Drawing:

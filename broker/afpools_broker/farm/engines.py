@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..protocol import Reading
 from .farm import Farm, Render
-from .protocol import Reading
 
 _FIRST_WITH_TYPES = (3, 4, 0)
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}")

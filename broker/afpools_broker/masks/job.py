@@ -5,11 +5,11 @@ Made here at sending, and again when the pool changes, so that both give the sam
 
 from __future__ import annotations
 
-from . import protocol
-from .fences import Fences
+from .. import protocol
+from ..fences import Fences
+from ..protocol import Code, Dialect, MaskParams, Reading, RequestRefused
+from .exclude import ACCEPT_REGEX, Mask, find_parts
 from .joint import joined
-from .masks import ACCEPT_REGEX, Mask, find_parts
-from .protocol import Code, Dialect, MaskParams, Reading, RequestRefused
 
 
 def accepted(params: MaskParams, untyped: Reading) -> tuple[Dialect, ...]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from ..protocol import Code, Dialect, Reading, RequestRefused
 from . import ecmascript
-from .mask_check import LOOKS_LIKE_REGEX
-from .masks import ACCEPT_REGEX, LENGTH_LIMIT, Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
+from .check import LOOKS_LIKE_REGEX
+from .exclude import ACCEPT_REGEX, LENGTH_LIMIT, Mask, MaskProofError, anything, find_parts, hosts_found, hosts_matched
 from .prefix_tree import escape
-from .protocol import Code, Dialect, Reading, RequestRefused
 
 
 @dataclass(frozen=True)

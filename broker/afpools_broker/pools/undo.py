@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from ..protocol import Code, RequestRefused
+from .changes import MOVE_JOBS, Swap
+from .history import REPAIR, Entry, Step
 from .lookalikes import appearance
-from .pools import MOVE_JOBS, REPAIR, Contents, Entry, Pool, Step, Swap, refuse_lookalike, unique, with_system_pool
-from .protocol import Code, RequestRefused
+from .pool import Contents, Pool, refuse_lookalike, unique, with_system_pool
 
 REACH = 5_000
 """How many changes back an undo may reach. Bounds what is read from the store to answer `history.list`."""

@@ -26,10 +26,10 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from ..pools.pool import unique
+from ..protocol import RequestRefused
+from ..store import PoolStore, StoreUnavailable
 from .monitor import DELAY, LONGEST_SILENCE, Monitor
-from .pools import unique
-from .protocol import RequestRefused
-from .store import PoolStore, StoreUnavailable
 
 log = logging.getLogger("afpools.farm")
 

@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..farm.engines import Engines
+from ..protocol import Dialect
 from . import ecmascript
-from .engines import Engines
-from .masks import LENGTH_LIMIT, beginning_with, find_parts, hosts_found, hosts_matched
-from .protocol import Dialect
+from .exclude import LENGTH_LIMIT, beginning_with, find_parts, hosts_found, hosts_matched
+from .matching import may_explode
 
 # In a host name none of these is likely, in a regex one of them is nearly certain.
 LOOKS_LIKE_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.$")
@@ -104,7 +105,7 @@ def _untyped(engines: Engines | None) -> str:
 
 def _about_regex(pattern: str, known: Sequence[str], excluded: set[str], engines: Engines | None) -> list[str]:
     warnings = []
-    if ecmascript.may_explode(ecmascript.parse(pattern)):
+    if may_explode(ecmascript.parse(pattern)):
         warnings.append(
             "A repetition within a repetition, like (a+)+, can keep afserver busy for minutes with one name. "
             "Write it without."

@@ -25,10 +25,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from ..pools.pool import fingerprint
+from ..protocol import MASK_BYTES, Code, RequestRefused
+from ..snapshot import Snapshot, SnapshotKeeper
 from .farm import FarmError
-from .pools import fingerprint
-from .protocol import MASK_BYTES, Code, RequestRefused
-from .snapshot import Snapshot, SnapshotKeeper
 
 log = logging.getLogger("afpools.farm")
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import msgspec
 
-from .farm import Farm
-from .pools import Pool, Swap, fingerprint
-from .protocol import NativePool, PoolName
-from .snapshot import Snapshot
+from ..farm.farm import Farm
+from ..protocol import NativePool, PoolName
+from ..snapshot import Snapshot
+from .changes import Swap
+from .pool import Pool, fingerprint
 
 _DESCRIPTION = 1000  # characters, as `protocol.Description`
 

@@ -1,0 +1,1 @@
+"""Who may connect: keys, certificates and revocation lists, read from files and kept up to date."""

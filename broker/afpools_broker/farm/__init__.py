@@ -1,0 +1,1 @@
+"""The farm: its renders and users as afserver tells of them, what they can read, and its system job."""

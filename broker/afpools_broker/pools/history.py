@@ -1,0 +1,132 @@
+"""What history remembers of a change, and the ids that put its entries in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import secrets
+import threading
+import time
+
+from msgspec import Struct
+
+from .pool import Pool
+
+REPAIR = "pools.repair"
+"""The operation of an entry by `afpools pool repair`. Which document an earlier entry was about is not known."""
+
+REPAIRED = "repaired"
+"""What history says of it, before the pool's name."""
+
+
+class MovedJob(Struct, frozen=True):
+    """One job that was moved from one pool to another; `before` is empty if it named none."""
+
+    id: int
+    serial: int
+    name: str
+    user: str
+    before: str
+    after: str
+
+
+class Diff(Struct, frozen=True, omit_defaults=True):
+    """What a change changed. A pair is (before, after); a name that is absent on one side is empty. `jobs` were moved
+    to the pool, which stayed as it was."""
+
+    name: tuple[str, str] | None = None
+    description: tuple[str, str] | None = None
+    colour: tuple[str, str] | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    jobs: tuple[MovedJob, ...] = ()
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of history: who did what, when, from which state to which.
+
+    `pool` is the name after the change (before it, for a deletion); `before` and `after` are the pool's revisions,
+    empty where there was or is none; `hosts` counts the hosts after the change. `undoes` is the id of the entry that an
+    undo took back. `unchecked` is set where hosts were added and nobody could tell whether the farm has them. `key` and
+    `digest` recognise a repeated request and stay inside the broker.
+    """
+
+    id: str
+    when: dt.datetime
+    who: str
+    op: str
+    pool: str
+    diff: Diff
+    before: str
+    after: str
+    hosts: int
+    key: str
+    digest: str
+    undoes: str = ""
+    unchecked: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """False for a request that found everything as it asked for already; history does not show those."""
+        return self.before != self.after
+
+
+class StepDiff(Struct, frozen=True):
+    """Of a `Diff`, what says which pool it was."""
+
+    name: tuple[str, str] | None = None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """An `Entry` without its lists of hosts, which can be long: what it takes to follow pools through their history."""
+
+    id: str
+    when: dt.datetime
+    who: str
+    op: str
+    pool: str
+    diff: StepDiff
+    before: str
+    after: str
+    undoes: str = ""
+
+
+def difference(before: Pool | None, after: Pool | None) -> Diff:
+    """What it takes to get from `before` to `after`, enough to go back as well."""
+    old, new = before or Pool(""), after or Pool("")
+    old_hosts, new_hosts = set(old.hosts), set(new.hosts)
+
+    def pair(a: str, b: str) -> tuple[str, str] | None:
+        return None if a == b else (a, b)
+
+    return Diff(
+        name=pair(old.name, new.name),
+        description=pair(old.description, new.description),
+        colour=pair(old.colour, new.colour),
+        added=tuple(h for h in new.hosts if h not in old_hosts),
+        removed=tuple(h for h in old.hosts if h not in new_hosts),
+    )
+
+
+_entry_lock = threading.Lock()
+
+_last_tick = 0
+
+_FAR_AHEAD = 2**53  # microseconds: the year 2255, which no clock is wrong enough to show
+
+
+def next_entry_id(follows: str = "") -> str:
+    """A new id for a history entry: 24 hexadecimal digits that sort by time, and never twice alike.
+
+    The first 14 are microseconds since 1970, made to increase within one broker, and beyond those of the entry that
+    this one `follows`: the entries of one pool keep their order when two brokers' clocks disagree.
+    """
+    global _last_tick
+    now = time.time_ns() // 1000
+    # Somebody may have written anything into the document; what cannot be one of our ids, or lies far ahead, is not.
+    after = int(follows[:14], 16) if re.fullmatch("[0-9a-f]{24}", follows) else 0
+    if after > _FAR_AHEAD:
+        after = 0
+    with _entry_lock:
+        _last_tick = max(_last_tick + 1, now, after + 1)
+        return f"{_last_tick:014x}{secrets.token_hex(5)}"

@@ -1,0 +1,142 @@
+"""Pools: plain values, and what there is to say about their names.
+
+Strategy: a pool's revision is a fingerprint of its contents rather than a counter: a document edited by hand in
+MongoDB, or written years ago by the earlier project, has a right revision too, and all brokers of a studio compute the
+same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import msgspec
+
+from ..persistent import PersistentMap
+from ..protocol import Code, RequestRefused
+from .lookalikes import lookalike, spelled_out
+from .nearest import nearest
+
+
+def fingerprint(*values: object) -> str:
+    """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""
+    return fingerprint_of_json(msgspec.json.encode(values))
+
+
+def fingerprint_of_json(values: bytes) -> str:
+    """The same of values that are encoded already, as one array."""
+    return hashlib.sha256(values).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A named set of hosts.
+
+    Args:
+        name: unique among the pools. The list of hosts registered by hand is kept as a pool whose name is empty; its
+            description says which pool is the system pool, see `Contents.system_pool`.
+        hosts: host names as they were entered, in that order, each once.
+        description: for people.
+        colour: `#rrggbb`, or empty.
+    """
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    description: str = ""
+    colour: str = ""
+
+    @cached_property
+    def revision(self) -> str:
+        """Fingerprint of the contents; the order of hosts does not count."""
+        return fingerprint(self.name, sorted(self.hosts), self.description, self.colour)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything a store holds that reads are answered from.
+
+    Args:
+        pools: by name.
+        registered: the hosts registered by hand.
+        problems: one sentence for each document that could not be read; such a document counts as absent.
+    """
+
+    pools: Mapping[str, Pool] = field(default_factory=PersistentMap[Pool])
+    registered: Pool = Pool("")
+    problems: tuple[str, ...] = ()
+
+    @property
+    def system_pool(self) -> str | None:
+        """The pool that post commands are kept on. Empty: they are kept on none; None: nobody has ever said, or it
+        cannot be read, which must not open what has been fenced."""
+        text = self.registered.description
+        return text.removeprefix(_SYSTEM_POOL).strip() if text.startswith(_SYSTEM_POOL) else None
+
+
+# What the description of the pool without a name begins with, where somebody has chosen a system pool.
+_SYSTEM_POOL = "system pool:"
+
+
+def with_system_pool(registered: Pool, name: str) -> Pool:
+    """The list of registered hosts, saying that this pool is the system pool; an empty name for none."""
+    return replace(registered, description=f"{_SYSTEM_POOL} {name}".rstrip())
+
+
+def unknown_pool(name: str, pools: Iterable[str] = ()) -> RequestRefused:
+    """The refusal for a pool that is not there; `pools` are the names of those that are."""
+    near = nearest(name, pools)
+    hint = f"Did you mean {near!r}?" if near else "It may have been renamed or deleted: look at the list of pools."
+    return RequestRefused(Code.UNKNOWN_POOL, f"There is no pool {name!r}. {hint}")
+
+
+def pool_exists(name: str) -> RequestRefused:
+    """The refusal for a name that is taken."""
+    return RequestRefused(
+        Code.POOL_EXISTS, f"A pool {name!r} exists already. Choose another name, or change that pool."
+    )
+
+
+def refuse_lookalike(name: str, others: Iterable[str]) -> None:
+    """
+    Args:
+        name: what a pool is to be called.
+        others: the names of all other pools.
+
+    Raises:
+        RequestRefused: `pool_exists`: the name is one of them, or looks like one in a menu.
+    """
+    other = lookalike(name, others)
+    if other == name != "":
+        raise pool_exists(name)
+    if other:
+        raise RequestRefused(
+            Code.POOL_EXISTS,
+            f"The name {spelled_out(name)} looks like that of the pool {spelled_out(other)}, and a job could be sent "
+            "to the wrong one. Choose another name, or change that pool.",
+        )
+
+
+def as_afrender_would(name: str) -> str:
+    """The name a render gives itself when nobody says otherwise: lower case, cut at the first dot. An address stays
+    one.
+
+    Source: CGRU's documentation of afrender; a name given with `-hostname` is taken as it is.
+    """
+    lowered = name.lower()
+    return (lowered.split(".", 1)[0] or name) if has_domain(name) else lowered
+
+
+def has_domain(name: str) -> bool:
+    """Whether what follows the first dot may be a domain: not in an IPv4 or IPv6 address, nor in what begins like one.
+    No domain ends in a number (RFC 3696, section 2)."""
+    if "." not in name or ":" in name:
+        return False
+    last = name.rstrip(".").rpartition(".")[2]
+    return not (last.isascii() and last.isdigit())
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, in the order of first appearance."""
+    return tuple(dict.fromkeys(names))
