@@ -1,7 +1,7 @@
 """The `afpools` program, and the libraries it stands on.
 
 cli.py        the console script: knows where each command is, and imports it when it is run
-commands/     a module for each command, and what they share: options, output. All that knows typer and rich
+commands/     a module for each command, and what they share: options, output. They and cli.py know typer and rich
 credentials/  keys and certificates
 network/      machines in a network
 plugins/      plug-ins into host applications

@@ -1,1 +1,1 @@
-"""The commands, one module for each: all that knows typer and rich. What they do is in the rooms beside this one."""
+"""The commands, one module for each. They and cli.py know typer and rich; what they do is in the rooms beside this."""
