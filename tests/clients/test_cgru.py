@@ -20,7 +20,7 @@ DROPPED = (
 
 
 class Job:
-    """CGRU's, which takes some masks and drops others without a word."""
+    """CGRU's, which takes some masks and drops others silently."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}

@@ -48,8 +48,8 @@ def test_a_dry_run_says_what_the_import_would_refuse(farm, tmp_path):
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\ncomp,pc-1\nfx,GPU-1\nfx,gpu-2\nnight,gpu-3\n")
     refusals = (
-        "comp: pc-1 is not on the farm, which has pc-01: did you mean pc-01? If you mean a machine that is yet to "
-        "come, add --new.\n"
+        "comp: pc-1 is not on the farm, which has pc-01: did you mean pc-01? If the machine is not set up "
+        "yet, add --new.\n"
         "fx: GPU-1 is in the pool 'fx' already, as gpu-1: the farm takes both for one machine. Leave it out.\n"
     )
     tried = farm("pool", "import", file, "--dry-run")

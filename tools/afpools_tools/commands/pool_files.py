@@ -87,7 +87,7 @@ def import_pools(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --native: do not ask.")] = False,
     replace: ReplaceOption = False,
     new: NewOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
@@ -198,7 +198,7 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
 def _read_file(file: Path) -> str:
     piped = str(file) == "-"
     try:
-        # Bytes: in some locales Python reads text that is not UTF-8 as halves of characters, without a word.
+        # Bytes: in some locales Python reads text that is not UTF-8 silently as halves of characters.
         return (sys.stdin.buffer.read() if piped else file.read_bytes()).decode("utf-8")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
