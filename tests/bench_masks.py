@@ -1,7 +1,7 @@
 """`make bench`, the part about masks: how long they take, how long they are, what std::regex makes of them.
 
 Strategy: each number stands under the target it must meet, and is red where it does not; a machine that does something
-else as well may be the reason. What a mask says is not judged here, but in `tests/broker/test_masks.py`.
+else as well may be the reason. What a mask says is not judged here, but in `tests/broker/masks/test_exclude.py`.
 """
 
 from __future__ import annotations

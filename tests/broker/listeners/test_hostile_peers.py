@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import zmq
 import zmq.auth
-from tests.broker.test_listeners import TlsPeer, ask, closed, request, still_answers, wait_for
+from tests.broker.listeners.test_listeners import TlsPeer, ask, closed, request, still_answers, wait_for
 from tests.command import environment, running
 from tests.curve_peer import CurvePeer
 from tests.studio import Studio, studio
