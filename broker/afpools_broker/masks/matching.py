@@ -1,4 +1,4 @@
-"""What an ECMAScript expression matches, as afserver's std::regex reads it; found without letting it take for ever.
+"""What an ECMAScript expression matches, as afserver's std::regex reads it; found without letting it take forever.
 
 Strategy: where an expression stands for names that can be listed, they are looked up; else it is matched against one
 host after the other. Somebody else's expression may take any time, so both count their steps and give up.
