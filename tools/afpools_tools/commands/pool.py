@@ -43,7 +43,8 @@ _SHORT_ID = 8
 
 
 def _check_colour(colour: str | None) -> str | None:
-    if colour is not None and not exchange.is_colour(colour):
+    # Without a colour, as most commands are, nothing of the broker needs to be imported.
+    if colour and not exchange.is_colour(colour):
         raise typer.BadParameter(f"{colour!r} is not a colour: write it like '#3a7bd5'.")
     return colour
 

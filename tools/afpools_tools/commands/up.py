@@ -58,7 +58,7 @@ def up(
         bool, typer.Option("--selftest", help="Ask over both transports as a client would, and exit with 0 or 1.")
     ] = False,
 ) -> None:
-    """Run a broker on this machine for a first look; everything it needs is made on first use."""
+    """Run a broker on this machine for a first look. It makes everything it needs on first use."""
     # Not at the top: they take half of what `--help` may take.
     from afpools_broker.broker import Broker
     from afpools_broker.listeners import ListenError
