@@ -19,7 +19,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from afpools_broker.store import mongo
+from afpools_broker.store.mongo import connection
 
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
 _lock = threading.RLock()
@@ -28,7 +28,7 @@ _lock = threading.RLock()
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every `MongoStore` that is opened from now on use one and the same pretended server."""
     server = mongomock.store.ServerStore()
-    monkeypatch.setattr(mongo, "MongoClient", lambda uri, **_options: _Client(server))
+    monkeypatch.setattr(connection, "MongoClient", lambda uri, **_options: _Client(server))
 
 
 class _Client:

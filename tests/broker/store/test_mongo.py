@@ -40,9 +40,10 @@ from afpools_broker.pools.history import Entry
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.snapshot import SnapshotKeeper
-from afpools_broker.store import StoreUnavailable, mongo, open_store
+from afpools_broker.store import StoreUnavailable, open_store
 from afpools_broker.store.documents import read_row
-from afpools_broker.store.mongo import MongoStore
+from afpools_broker.store.mongo import MongoStore, changing, connection, reading, watching
+from afpools_broker.store.mongo.connection import TooSlow
 
 Documents = Database[dict[str, Any]]
 
@@ -354,7 +355,7 @@ def test_nothing_is_acknowledged_that_was_made_without_the_indexes_or_replaced_s
     happens: Callable[[Documents], None],
 ) -> None:
     store.apply(create("other"))
-    owner: Any = mongo if step == "settle" else store
+    owner: Any = changing if step == "settle" else store
     really = getattr(owner, step)
 
     def meanwhile(*args: Any, **options: Any) -> Any:
@@ -412,7 +413,7 @@ def test_a_hand_edit_at_the_worst_moment_is_not_overwritten(
     store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any]
 ) -> None:
     store.apply(create("fx", "a"))
-    settle = mongo.settle
+    settle = changing.settle
     edits = iter([edit])
 
     def settle_while_somebody_edits(*args: Any, **options: Any) -> Any:
@@ -420,7 +421,7 @@ def test_a_hand_edit_at_the_worst_moment_is_not_overwritten(
             database.pools.update_one({"name": "fx"}, this)
         return settle(*args, **options)
 
-    monkeypatch.setattr(mongo, "settle", settle_while_somebody_edits)
+    monkeypatch.setattr(changing, "settle", settle_while_somebody_edits)
     store.apply(add("fx", "b"))
     kept = database.pools.find_one({"name": "fx"})
     assert kept is not None
@@ -529,7 +530,7 @@ def test_a_creation_that_came_twice_around_a_deletion_is_taken_back(
     store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = create("fx", "a")
-    settle = mongo.settle
+    settle = changing.settle
     meanwhile = [asked, delete("fx")]
 
     def settle_slowly(*args: Any, **options: Any) -> Any:
@@ -538,7 +539,7 @@ def test_a_creation_that_came_twice_around_a_deletion_is_taken_back(
             other.apply(this)
         return settle(*args, **options)
 
-    monkeypatch.setattr(mongo, "settle", settle_slowly)
+    monkeypatch.setattr(changing, "settle", settle_slowly)
     store.apply(asked)
     assert store.load().pools == {}
     assert [entry.op for entry in store.history()] == ["pools.delete", "pools.create"]
@@ -710,12 +711,12 @@ def test_a_collection_that_was_replaced_is_noticed_however_it_was_done(
         assert keeper.current.contents.pools["fx"].hosts == ("pc-01",)
         replace(client.get_default_database())
         # Well before the next digest, which would notice as well.
-        wait_until(lambda: not _hosts(keeper, "fx"), mongo._DIGEST_SECONDS / 2)
+        wait_until(lambda: not _hosts(keeper, "fx"), watching._DIGEST_SECONDS / 2)
     store.close()
 
 
 def test_a_change_that_no_event_tells_of_is_noticed(replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mongo, "_DIGEST_SECONDS", 0.5)
+    monkeypatch.setattr(watching, "_DIGEST_SECONDS", 0.5)
     uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
     store = MongoStore(uri, timeout=PATIENT)
     with pymongo.MongoClient[dict[str, Any]](uri) as client:
@@ -735,10 +736,10 @@ def test_where_no_digest_can_be_made_in_time_everything_is_read_again(
 ) -> None:
     store = MongoStore(with_database(replica_set.uri, f"test_{secrets.token_hex(6)}"), timeout=PATIENT)
     store.apply(create("fx", "pc-01"))
-    monkeypatch.setattr(mongo, "_DIGEST_SECONDS", 0.1)
+    monkeypatch.setattr(watching, "_DIGEST_SECONDS", 0.1)
 
     def too_slow(*_: object) -> bytes:
-        raise mongo._TooSlow("It did not finish.")
+        raise TooSlow("It did not finish.")
 
     monkeypatch.setattr(store, "_aggregate", too_slow)
     signs = store.watch(threading.Event())
@@ -754,7 +755,7 @@ def test_a_quiet_store_is_not_loaded_again(kind: str, request: pytest.FixtureReq
     store = MongoStore(with_database(getattr(server, "uri", server), name), timeout=PATIENT, poll_seconds=0.1)
     store.apply(create("fx", "pc-01"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mongo, "_DIGEST_SECONDS", 0.1)
+        patch.setattr(watching, "_DIGEST_SECONDS", 0.1)
         signs = store.watch(threading.Event())
         assert next(signs).changed
         assert not any(next(signs).changed for _ in range(6))
@@ -841,8 +842,8 @@ def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
 @pytest.mark.heavy
 def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been read is not read again, whether the server only hung or was started again."""
-    monkeypatch.setattr(mongo, "_FIRST_PIECE", 1)
-    monkeypatch.setattr(mongo, "_LARGEST_PIECE", 1)
+    monkeypatch.setattr(connection, "FIRST_PIECE", 1)
+    monkeypatch.setattr(reading, "_LARGEST_PIECE", 1)
     with single_server(tmp_path) as server:
         uri = with_database(server.uri, "afpools")
         with pymongo.MongoClient[dict[str, Any]](uri) as client:

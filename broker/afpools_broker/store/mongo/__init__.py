@@ -1,0 +1,33 @@
+"""Pools in MongoDB, shared by every broker of a studio and with whoever edits them there by hand.
+
+Strategy: no transactions, so that a single server works like a replica set. A pool's document is the only truth about
+it and carries the entry of its last change; one atomic update swaps both, and only while the document is exactly what
+was read. `history` is a copy of those entries, made after the swap; before an entry is overwritten it is made sure that
+the copy exists, so a broker may die between any two steps. A deletion is a swap too: to a tombstone, which is removed
+once history has its entry, by whoever meets it first.
+
+Everything that is acknowledged was written by a majority. Reads that decide a write are `local`: the swap fails where
+they were wrong, whereas a majority's older view could deny a change that is just being replicated.
+"""
+
+from __future__ import annotations
+
+from .backups import MongoBackups
+from .changing import MAX_DOCUMENT_BYTES
+from .connection import DEFAULT_DATABASE
+from .repairing import MongoRepairing
+
+__all__ = ["DEFAULT_DATABASE", "MAX_DOCUMENT_BYTES", "MongoStore"]
+
+
+class MongoStore(MongoBackups, MongoRepairing):
+    """A `PoolStore` in a MongoDB database, also the earlier project's.
+
+    Args:
+        uri: `mongodb://…` or `mongodb+srv://…`; the database is the one it names, else `afpools`.
+        timeout: seconds that any call may take.
+        poll_seconds: how often a server without change streams is looked at.
+
+    Raises:
+        ValueError: `uri` cannot be understood.
+    """

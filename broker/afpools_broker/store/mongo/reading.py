@@ -1,0 +1,260 @@
+"""What is read of pools and history in MongoDB.
+
+Strategy: pools are read in pieces, as large as the server gives well within the timeout. Whoever reads tidies up what a
+broker left half done that died: an entry that history lacks, a deletion that was not finished.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import zlib
+from collections import abc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+
+from ...pools.history import Entry, Step
+from ...pools.pool import Contents
+from .. import StoreUnavailable
+from ..documents import (
+    REGISTERED_ID,
+    SHORT,
+    history_document,
+    id_of,
+    is_tombstone,
+    read_change,
+    read_history,
+    read_registered_row,
+    read_row,
+    read_short_row,
+    read_step,
+)
+from ..rows import REGISTERED, Key, Piece, Row, gathered
+from ..settling import to_milliseconds
+from .connection import FIRST_PIECE, MongoConnection, TooSlow
+from .watching import UNKNOWN_EXPRESSION
+
+_LARGEST_PIECE = 2_000
+
+# One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
+ONE_GO = 1_000_000
+
+
+class MongoReading(MongoConnection):
+    """Reads pools, history, and the last known list of renders."""
+
+    def load(self) -> Contents:
+        return gathered(self.scan())
+
+    def scan(self) -> Iterator[Piece]:
+        with self._asking():
+            self._list_collections()
+            # From the index alone, whatever is in the documents.
+            found = list(self._majority(self._pools).find({}, {"_id": True}, batch_size=ONE_GO).sort("_id", ASCENDING))
+            registered = self._read_registered()
+        ids = [document["_id"] for document in found]
+        yield Piece(registered, 0, len(ids))
+        done = 0
+        while done < len(ids):
+            try:
+                for rows, read in self._read_in_pieces(ids, done):
+                    done += read
+                    yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
+            except StoreUnavailable as error:
+                yield Piece({}, done, len(ids), error)
+
+    def read(self, keys: abc.Collection[Key], names: abc.Collection[str] = ()) -> dict[Key, Row]:
+        found: dict[Key, Row | None] = {}
+        with self._asking():
+            self._list_collections()
+            if REGISTERED in keys:
+                found |= self._read_registered()
+        ids = [id_of(key) for key in keys if key != REGISTERED]
+        if ids and len(ids) + len(names) <= FIRST_PIECE:
+            # At once: one of these pools may have got the name of another just now.
+            found |= self._read_pools({"$or": [{"_id": {"$in": ids}}, {"name": {"$in": list(names)}}]})
+        else:
+            for first in range(0, len(names), FIRST_PIECE):
+                found |= self._read_pools({"name": {"$in": list(names)[first : first + FIRST_PIECE]}})
+            for rows, _read in self._read_in_pieces(ids):
+                found |= rows
+        return {key: row for key, row in found.items() if row is not None}
+
+    def _read_registered(self) -> dict[Key, Row]:
+        document = self._majority(self._hosts).find_one({"_id": REGISTERED_ID}, {"change.diff": False})
+        return {} if document is None else {REGISTERED: read_registered_row(document)}
+
+    def _read_pools(self, query: Mapping[str, Any]) -> dict[Key, Row | None]:
+        """The pools of a query, read in one go; None for those that are being deleted."""
+        with self._asking():
+            rows, others = self._read_short(query)
+            if others is not None:
+                # The last change's lists of hosts are not needed here, and can be as long as the pool.
+                found = self._majority(self._pools).find(others, {"change.diff": False}, batch_size=ONE_GO)
+                rows |= map(read_row, found)
+            for key in [key for key, row in rows.items() if row is None]:
+                # Tidying up; it can wait for the next one who passes.
+                with suppress(PyMongoError, StoreUnavailable):
+                    self._finish_deletion(id_of(key))
+        return rows
+
+    def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
+        """The same of those pools that can be told from a part of their documents, and a query for all others."""
+        pipeline = [{"$match": query}, {"$project": SHORT}]
+        rows: dict[Key, Row | None] = {}
+        odd: list[object] = []
+        try:
+            for document in self._majority(self._pools).aggregate(pipeline, batchSize=ONE_GO):
+                read = read_short_row(document)
+                if read is None:
+                    odd.append(document["_id"])
+                else:
+                    rows[read[0]] = read[1]
+        except (bson.errors.BSONError, ValueError):
+            return {}, query  # not even an `_id` can be read
+        except OperationFailure as error:
+            if error.code not in UNKNOWN_EXPRESSION:
+                raise
+            return {}, query
+        return rows, {"_id": {"$in": odd}} if odd else None
+
+    def _read_in_pieces(self, ids: Sequence[object], done: int = 0) -> Iterator[tuple[dict[Key, Row | None], int]]:
+        """The pools of these documents, but for the first `done`: as many at a time as the server gives well within the
+        timeout. And of how many documents each piece is.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or takes too long for a single document.
+        """
+        while done < len(ids):
+            some = ids[done : done + self._piece]
+            start = time.monotonic()
+            try:
+                rows = self._read_pools({"_id": {"$in": some}})
+            except TooSlow as error:
+                if len(some) == 1:
+                    raise StoreUnavailable(
+                        f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
+                        "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
+                    ) from error
+                self._answer_at_all()
+                self._piece = max(1, len(some) // 4)
+                continue
+            if time.monotonic() - start < self._timeout / 8:
+                self._piece = min(self._piece * 2, _LARGEST_PIECE)
+            done += len(some)
+            yield rows, len(some)
+
+    def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
+        query: dict[str, Any] = {"changed": True}
+        if pool is not None:
+            query["names"] = pool
+        if before is not None:
+            query["_id"] = {"$lt": before}
+        with self._asking():
+            self._complete_history()
+            found = list(
+                self._majority(self._history).find(query, batch_size=ONE_GO).sort("_id", DESCENDING).limit(limit)
+            )
+        return [entry for entry in map(read_history, found) if entry is not None]
+
+    def entry(self, entry_id: str) -> Entry | None:
+        with self._asking():
+            self._complete_history()
+            found = self._majority(self._history).find_one({"_id": {"$eq": entry_id}, "changed": True})
+        return None if found is None else read_history(found)
+
+    def trail(self, *, since: str, limit: int) -> list[Step]:
+        with self._asking():
+            self._complete_history()
+            found = list(
+                self._majority(self._history)
+                .find(
+                    {"changed": True, "_id": {"$gte": since}},
+                    {"diff.added": False, "diff.removed": False},
+                    batch_size=ONE_GO,
+                )
+                .sort("_id", DESCENDING)
+                .limit(limit)
+            )
+        return [step for step in map(read_step, found) if step is not None]
+
+    def _record(self, entry: Entry) -> Entry:
+        """Copies an entry into history, where it is not there yet, and waits until a majority has it.
+
+        Returns:
+            The entry that history has for this request: another one where another broker was first.
+        """
+        kept = history_document(entry)
+        try:
+            self._history.update_one({"_id": kept.pop("_id")}, {"$setOnInsert": kept}, upsert=True)
+        except DuplicateKeyError:
+            document = self._history.find_one({"key": entry.key})
+            return (document is not None and read_history(document)) or entry
+        return entry
+
+    def _finish_deletion(self, document_id: object) -> None:
+        document = self._pools.find_one({"_id": {"$eq": document_id}})
+        entry = read_change(document)
+        if document is None or entry is None or not is_tombstone(document):
+            return
+        self._record(entry)
+        self._remove_tombstone(document_id, entry)
+
+    def _remove_tombstone(self, document_id: object, entry: Entry) -> None:
+        self._pools.delete_one({"_id": {"$eq": document_id}, "deleted": True, "change.id": entry.id})
+
+    def _complete_history(self) -> None:
+        """Copies what a broker could not copy any more before it died."""
+        for collection in (self._pools, self._hosts):
+            carried = {
+                change["id"]: document["_id"]
+                for document in collection.find({"change.id": {"$type": "string"}}, {"change.id": True})
+                for change in (document["change"],)
+            }
+            there = self._history.find({"_id": {"$in": list(carried)}}, {"_id": True})
+            for missing in carried.keys() - {document["_id"] for document in there}:
+                entry = read_change(collection.find_one({"_id": {"$eq": carried[missing]}}))
+                if entry is not None:
+                    self._record(entry)
+
+    def save_farm(self, data: bytes, seen: dt.datetime) -> None:
+        packed = packed_farm(data, seen)
+        with self._asking():
+            # Where a newer list is kept, nothing matches, and the insertion that MongoDB tries instead fails. It fails
+            # as well when two brokers save the very first list at once; the second turn then decides.
+            for _turn in range(2):
+                try:
+                    self._farm.update_one(
+                        {"_id": packed["_id"], "when": {"$lte": packed["when"]}},
+                        {"$set": packed},
+                        upsert=True,
+                    )
+                except DuplicateKeyError:
+                    continue
+                return
+
+    def load_farm(self) -> tuple[bytes, dt.datetime] | None:
+        with self._asking():
+            kept = self._majority(self._farm).find_one({"_id": "renders"})
+        return None if kept is None else self._unpack(kept)
+
+    def _unpack(self, kept: RawBSONDocument) -> tuple[bytes, dt.datetime]:
+        try:
+            return zlib.decompress(kept["data"]), kept["when"]
+        except (zlib.error, KeyError, TypeError, bson.errors.BSONError) as error:
+            raise StoreUnavailable(
+                f"The list of renders kept in {self._uri} is damaged ({error!r}). "
+                "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
+            ) from None
+
+
+def packed_farm(data: bytes, seen: dt.datetime) -> dict[str, Any]:
+    """The document of a list of renders."""
+    # 16 MB is also what a whole document may have; a list of renders packs to a tenth.
+    return {"_id": "renders", "when": to_milliseconds(seen), "data": zlib.compress(data, 1)}

@@ -1,0 +1,123 @@
+"""How documents that brokers cannot decide about are told apart, as somebody has decided."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+
+from pymongo import ASCENDING
+
+from ...pools.changes import Change, Swap, asked_for
+from ...pools.history import REPAIR, Entry
+from ...protocol import RequestRefused
+from .. import StoreUnavailable
+from ..documents import exactly, is_tombstone, tombstone, update
+from ..repair import Conflict, conflicts
+from ..repair import Step as RepairStep
+from ..settling import Settled, to_milliseconds
+from .changing import MongoChanging
+from .reading import ONE_GO
+
+
+class MongoRepairing(MongoChanging):
+    """What `afpools pool repair` does."""
+
+    def conflicts(self) -> list[Conflict]:
+        """The names in `pools` that several documents claim, and documents that have no name for a pool.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        with self._asking():
+            documents = list(self._pools.find({}, batch_size=ONE_GO))
+            for document in filter(is_tombstone, documents):
+                self._finish_deletion(document["_id"])
+        return conflicts(document for document in documents if not is_tombstone(document))
+
+    def resolve(self, step: RepairStep, *, who: str) -> Entry:
+        """Changes one document as somebody has decided, and records it. Brokers may be running.
+
+        Args:
+            step: what becomes of the document.
+            who: gets into history.
+
+        Raises:
+            StoreUnavailable: the server does not answer, the document is not what was shown any more, or the name
+                is another pool's.
+        """
+        claim, after = step.claim, step.becomes
+        change = Change(
+            op=REPAIR,
+            who=who,
+            request_id=secrets.token_hex(8),
+            pool=claim.pool.name,
+            asked=asked_for(claim.pool.name),
+            deed=Swap(claim.pool.revision, after),
+        )
+        entry = change.entry(
+            claim.pool,
+            after,
+            when=to_milliseconds(dt.datetime.now(dt.UTC)),
+            follows=claim.last.id if claim.last else "",
+        )
+        with self._asking():
+            if after and after.name != claim.pool.name and self._pools.find_one({"name": after.name}, {"_id": True}):
+                raise StoreUnavailable(f"There is another pool {after.name!r}. Choose a name that is free.")
+            if after and after.name != claim.pool.name:
+                try:
+                    self._refuse_lookalike(Settled(claim.pool, after, entry))
+                except RequestRefused as refusal:
+                    raise StoreUnavailable(refusal.message) from None
+            if claim.last is not None:
+                self._record(claim.last)
+            swap = tombstone(entry) if after is None else update(claim.document, claim.pool, after, entry)
+            if not self._pools.update_one(exactly(claim.document), swap).matched_count:
+                raise StoreUnavailable(
+                    f"Somebody else has changed the document {claim.id} meanwhile. Look at it again, then decide."
+                )
+            self._record(entry)
+            if after is None:
+                self._remove_tombstone(claim.document["_id"], entry)
+        return entry
+
+    def requests_twice(self) -> list[tuple[object, list[object]]]:
+        """The requests that history has more than once: what it knows each by, and the ids of its entries, the oldest
+        first.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        with self._asking():
+            groups = self._history.aggregate(
+                [
+                    {"$sort": {"_id": ASCENDING}},
+                    {"$group": {"_id": "$key", "ids": {"$push": "$_id"}}},
+                    {"$match": {"ids.1": {"$exists": True}}},
+                ],
+                allowDiskUse=True,
+            )
+            return [(group["_id"], list(group["ids"])) for group in groups]
+
+    def separate_requests(self) -> int:
+        """Lets the oldest entry of each request stand for it when it is repeated; the others stay in history.
+
+        Returns:
+            How many others there were.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+        """
+        others = [(key, entry_id) for key, (_first, *rest) in self.requests_twice() for entry_id in rest]
+        with self._asking():
+            for key, entry_id in others:
+                self._history.update_one({"_id": {"$eq": entry_id}}, {"$set": {"key": f"{key} again: {entry_id}"}})
+        return len(others)
+
+    def check(self) -> None:
+        """Sees that pools can be changed, and makes the indexes for it.
+
+        Raises:
+            StoreUnavailable: they cannot; the message says why.
+        """
+        with self._asking():
+            self._check_collections()

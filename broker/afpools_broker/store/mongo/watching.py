@@ -1,0 +1,224 @@
+"""How changes in MongoDB are noticed, whoever made them and however.
+
+Strategy: a change stream where there is one, else fingerprints that are compared. As a backstop, fingerprints of
+everything are compared beside the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import bson
+import pymongo
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from .. import Sign, StoreUnavailable
+from ..documents import REGISTERED_ID, key_of
+from ..fingerprints import BUCKET, BUCKETS, EVERYTHING, OURS, Fingerprints, Stages
+from ..rows import REGISTERED, Key
+from .changing import log
+from .connection import AWAIT_SECONDS, TooSlow
+from .reading import MongoReading
+
+# How often everything is compared beside the change stream, and the most of the time that may be spent on it.
+_DIGEST_SECONDS = 10.0
+
+_DIGEST_SHARE = 1 / 50
+
+_LINEARIZABLE = ReadConcern("linearizable")
+
+UNKNOWN_EXPRESSION = (168, 31325)
+
+# What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
+_OF_DOCUMENTS = ("insert", "update", "replace", "delete")
+
+
+class MongoWatching(MongoReading):
+    """Tells of changes."""
+
+    def watch(self, stop: threading.Event) -> Iterator[Sign]:
+        with self._asking():
+            hello = self._database.command("hello")
+        streams = "setName" in hello or hello.get("msg") == "isdbgrid"
+        while not stop.is_set():
+            # A stream ends by itself when the database is dropped; it is opened again then.
+            yield from self._stream(stop, "setName" in hello) if streams else self._poll(stop)
+
+    def _stream(self, stop: threading.Event, replicated: bool) -> Iterator[Sign]:
+        """A change stream, read as plain commands: the driver's own hands out one event at a time, and a hundred
+        changes that came together are one reason to read, not a hundred.
+
+        Events alone are not relied upon: fingerprints of everything are compared beside them, from time to time.
+        """
+        # A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
+        # another; so only what changes nothing but documents of other collections is passed over.
+        pipeline = [
+            {"$changeStream": {}},
+            {
+                "$match": {
+                    "$or": [
+                        {"ns.coll": {"$in": ["pools", "hosts"]}},
+                        {"operationType": {"$nin": _OF_DOCUMENTS}},
+                    ]
+                }
+            },
+            # The server insists on `_id`.
+            {
+                "$project": {
+                    "operationType": True,
+                    "ns": True,
+                    "documentKey": True,
+                    "change": "$updateDescription.updatedFields.change.id",
+                }
+            },
+        ]
+        with self._client.start_session() as session:
+            asked = time.monotonic()
+            with self._asking():
+                opened = self._database.command(
+                    "aggregate", 1, pipeline=pipeline, cursor={}, session=session, readConcern={"level": "majority"}
+                )
+            cursor = opened["cursor"]["id"]
+            try:
+                self._confirm_majority(replicated)
+                # Before it is read, so that what changes meanwhile makes the next one differ.
+                everything = self._fingerprints(EVERYTHING)
+                self._compare(everything)
+                due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                # Only now, so that nothing is missed between what is read and the first event.
+                yield Sign(True, asked)
+                while cursor and not stop.is_set():
+                    asked = time.monotonic()
+                    self._confirm_majority(replicated)
+                    # No deadline here: the driver would pass it on as the time to wait for an event.
+                    with self._asking(deadline=False):
+                        more = self._database.command(
+                            "getMore",
+                            bson.Int64(cursor),
+                            collection="$cmd.aggregate",
+                            maxTimeMS=int(AWAIT_SECONDS * 1000),
+                            session=session,
+                            codec_options=self._database.codec_options,
+                        )
+                    cursor = more["cursor"]["id"]
+                    keys = _keys_of(more["cursor"]["nextBatch"])
+                    if time.monotonic() >= due:
+                        keys = _both(keys, self._compare(everything))
+                        due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                    yield Sign(keys is None or bool(keys), asked, keys)
+            finally:
+                if cursor:
+                    with suppress(PyMongoError), pymongo.timeout(self._timeout):
+                        self._database.command(
+                            "killCursors", "$cmd.aggregate", cursors=[bson.Int64(cursor)], session=session
+                        )
+
+    def _confirm_majority(self, replicated: bool) -> None:
+        """Makes sure that what follows is answered by the primary, and with everything that was acknowledged so far.
+
+        A primary that was cut off, or stopped for a while, has no events to tell either. A linearizable read is
+        answered once a majority has agreed that it still is the primary. Through mongos there is none.
+        """
+        with self._asking():
+            if replicated:
+                self._hosts.with_options(read_concern=_LINEARIZABLE).find_one({"_id": REGISTERED_ID}, {"_id": True})
+
+    def _poll(self, stop: threading.Event) -> Iterator[Sign]:
+        """Fingerprints, compared at each turn: those of what brokers change at every change, which cost next to
+        nothing, and those of everything as often as they may cost."""
+        ours, everything = self._fingerprints(OURS), self._fingerprints(EVERYTHING)
+        due = float("-inf")
+        while not stop.is_set():
+            asked = time.monotonic()
+            keys = ours.differing()
+            if time.monotonic() >= due:
+                keys = _both(keys, self._compare(everything))
+                due = time.monotonic() + everything.took / _DIGEST_SHARE - self._poll_seconds
+            elif keys:
+                # Or what was just told of would be told of again when their turn comes.
+                everything.note(keys)
+            yield Sign(keys is None or bool(keys), asked, keys)
+            stop.wait(max(0.0, asked + self._poll_seconds - time.monotonic()))
+
+    def _fingerprints(self, of: Mapping[str, Any]) -> Fingerprints:
+        def registered(expression: Mapping[str, Any]) -> int | None:
+            stages: list[Mapping[str, Any]] = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
+            with self._asking():
+                return next((each["seen"] for each in self._majority(self._hosts).aggregate(stages)), None)
+
+        return Fingerprints(of, pools=self._aggregate, registered=registered, digest=self._digest)
+
+    @staticmethod
+    def _compare(everything: Fingerprints) -> dict[Key, str] | None:
+        """What differs, as far as the server can tell; None where that may be anything."""
+        try:
+            return everything.differing()
+        except TooSlow as error:
+            log.warning("Everything is read again, because the server was too slow to compare it: %s", error)
+            return None
+
+    def _aggregate(self, stages: Stages) -> list[RawBSONDocument] | None:
+        """What an aggregation gives for all pools, for a part of them at a time where the server is slow; None where
+        it does not know the expressions.
+
+        Raises:
+            StoreUnavailable: it does not answer, or is too slow for any part.
+        """
+        while True:
+            found: list[RawBSONDocument] = []
+            try:
+                for part in range(self._parts):
+                    some: Mapping[str, Any] = {"$match": {"$expr": {"$eq": [{"$mod": [BUCKET, self._parts]}, part]}}}
+                    pipeline = [some, *stages] if self._parts > 1 else list(stages)
+                    with self._asking():
+                        found += list(self._majority(self._pools).aggregate(pipeline))
+            except TooSlow:
+                self._answer_at_all()
+                if self._parts >= BUCKETS:
+                    raise
+                self._parts *= 4
+            except StoreUnavailable as error:
+                if getattr(error.__cause__, "code", None) in UNKNOWN_EXPRESSION:
+                    return None
+                raise
+            else:
+                return found
+
+    def _digest(self) -> bytes:
+        """A fingerprint of everything that is read of pools and registered hosts, computed here."""
+        digest = hashlib.blake2b()
+        with self._asking():
+            for collection in (self._pools, self._hosts):
+                digest.update(b"\0")
+                for batch in self._majority(collection).find_raw_batches({}, {"change.diff": False}):
+                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
+        return digest.digest()
+
+
+def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:
+    """The keys of the documents that events of a change stream are about, each with the change that its last event
+    tells of, where that is a broker's; None where an event is about more than a document."""
+    keys: dict[Key, str] = {}
+    for event in events:
+        kind = event["operationType"]
+        if kind not in _OF_DOCUMENTS:
+            return None
+        document_id = event["documentKey"]["_id"]
+        if event["ns"]["coll"] == "pools":
+            # Somebody else may put back a document of ours, its change included. Who only updates one does not.
+            keys[key_of(document_id)] = str(event.get("change", "")) if kind == "update" else ""
+        elif document_id == REGISTERED_ID:
+            keys[REGISTERED] = ""
+    return keys
+
+
+def _both(keys: dict[Key, str] | None, others: dict[Key, str] | None) -> dict[Key, str] | None:
+    # What is told of without a change is to be read whatever the other side knows.
+    return None if keys is None or others is None else {**keys, **others}
