@@ -22,26 +22,17 @@ _DEPTH_LIMIT = 100
 all, our caller's among them."""
 
 _REPEAT_LIMIT = 10_000
-
 _REPEAT_DIGITS = 9
-
 _EVERY = frozenset(map(chr, range(256)))
 
 # For a range within [ ] bytes are signed numbers: those of several-byte characters come first.
 _IN_ORDER = "".join(map(chr, [*range(0x80, 0x100), *range(0x80)]))
-
 _DIGITS = frozenset("0123456789")
-
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
-
 _UPPER = frozenset(map(str.upper, _LOWER))
-
 _SPACE = frozenset(" \t\n\v\f\r")
-
 WORD = _DIGITS | _LOWER | _UPPER | {"_"}
-
 _PRINTED = frozenset(map(chr, range(0x21, 0x7F)))
-
 _ANY = _EVERY - {"\n", "\r"}
 
 # afserver sets no locale, so the classes are those of "C".
@@ -68,7 +59,6 @@ _NAMED_CLASSES = {
 _ESCAPES = {"0": "\0", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 _ORDINARY = re.compile(r"[^\\^$.*+?()\[{|]+")
-
 _COUNT = re.compile(r"([0-9]+)(,([0-9]*))?\}")
 
 

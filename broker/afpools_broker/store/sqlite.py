@@ -35,9 +35,7 @@ _AT_A_TIME = 200
 
 # Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
 _WATCH_SECONDS = 0.5
-
 T = TypeVar("T", Entry, Step)
-
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

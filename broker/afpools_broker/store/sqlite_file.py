@@ -87,7 +87,6 @@ _TOUCHED = (
 )
 
 _OLD_TRIGGERS = tuple(f"DROP TRIGGER pools_{event}" for event in ("insert", "update", "delete"))
-
 _UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS, *_TOUCHED), 1: (*_COUNTS, *_TOUCHED), 2: (*_OLD_TRIGGERS, *_TOUCHED)}
 
 _making_a_file = threading.Lock()

@@ -36,7 +36,6 @@ _RESTORE = "restore"
 
 # The version of the server's protocol that can read several collections as they were at one moment: MongoDB 5.0.
 _SNAPSHOTS = 13
-
 _UNCHANGED_TRIES = 20
 
 

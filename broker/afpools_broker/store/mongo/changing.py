@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
@@ -31,8 +30,6 @@ from ..documents import (
 )
 from ..settling import Settled, settle
 from .reading import ONE_GO, MongoReading
-
-log = logging.getLogger("afpools.store")
 
 MAX_DOCUMENT_BYTES = 12_000_000
 """A document of MongoDB may have 16 MiB, and so may one statement; a swap holds the whole document as it was and what

@@ -31,10 +31,9 @@ _MAJORITY = ReadConcern("majority")
 
 # Error codes of the server, see src/mongo/base/error_codes.yml in MongoDB's sources.
 _UNAUTHORIZED = 13
-
 _AUTHENTICATION_FAILED = 18
-
 _TOO_LARGE = (10334, 17280, 17419, 17420)
+UNKNOWN_EXPRESSION = (168, 31325)
 
 # Where a restore collects what it puts in the place of the collections. The last of them is also the sign that a
 # restore has begun and not ended: it is made first, and renamed last.

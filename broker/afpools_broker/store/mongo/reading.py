@@ -37,8 +37,7 @@ from ..documents import (
 )
 from ..rows import REGISTERED, Key, Piece, Row, gathered
 from ..settling import to_milliseconds
-from .connection import FIRST_PIECE, MongoConnection, TooSlow
-from .watching import UNKNOWN_EXPRESSION
+from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION, MongoConnection, TooSlow
 
 _LARGEST_PIECE = 2_000
 

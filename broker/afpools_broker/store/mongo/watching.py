@@ -7,6 +7,7 @@ everything are compared beside the stream.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,18 +24,15 @@ from .. import Sign, StoreUnavailable
 from ..documents import REGISTERED_ID, key_of
 from ..fingerprints import BUCKET, BUCKETS, EVERYTHING, OURS, Fingerprints, Stages
 from ..rows import REGISTERED, Key
-from .changing import log
-from .connection import AWAIT_SECONDS, TooSlow
+from .connection import AWAIT_SECONDS, UNKNOWN_EXPRESSION, TooSlow
 from .reading import MongoReading
+
+log = logging.getLogger("afpools.store")
 
 # How often everything is compared beside the change stream, and the most of the time that may be spent on it.
 _DIGEST_SECONDS = 10.0
-
 _DIGEST_SHARE = 1 / 50
-
 _LINEARIZABLE = ReadConcern("linearizable")
-
-UNKNOWN_EXPRESSION = (168, 31325)
 
 # What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
