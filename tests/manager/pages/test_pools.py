@@ -262,7 +262,7 @@ def test_a_pool_that_goes_while_a_dialog_is_open_is_said(page: Page, elsewhere: 
     if button == "Edit":
         dialog.get_by_label("Description").fill("Typed for minutes")
     elsewhere.rename_pool("fx", "sim")
-    expect(meanwhile(page)).to_contain_text("There is no pool fx any more")
+    expect(meanwhile(page)).to_contain_text("The pool fx no longer exists")
     expect(dialog.get_by_role("button", name="Delete pool" if button == "Delete" else "Save")).to_be_disabled()
     if button == "Edit":
         expect(dialog.get_by_label("Description")).to_have_value("Typed for minutes")

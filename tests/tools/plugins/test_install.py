@@ -46,7 +46,7 @@ def test_what_somebody_has_changed_is_neither_overwritten_nor_removed(afpools: A
     refused = afpools("install", "blender", "--yes")
     assert (refused.status, str(file) in refused.err, file.read_text()) == (1, True, "# mine")
     removed = afpools("uninstall", "blender", "--yes")
-    assert (removed.status, "stays" in removed.err) == (0, True)
+    assert (removed.status, "is kept" in removed.err) == (0, True)
     assert [name for name in everything(home) if "afanasy_pools" in name] == [f"{BLENDER_45}/afanasy_pools/ui.py"]
 
 
