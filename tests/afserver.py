@@ -164,14 +164,14 @@ class AfServer:
             return recording("live_monitor_events_zombie")["answer"]
         before = self._told.get(number)
         if before is None:  # it watches nothing
-            return {"events": {}}
+            return {"events": None}
         now = self._told[number] = self._renders_by_id()
         events = {
             "renders_add": [render for render in now if render not in before],
             "renders_change": [render for render in now if render in before and now[render] != before[render]],
             "renders_del": [render for render in before if render not in now],
         }
-        return {"events": {kind: ids for kind, ids in events.items() if ids}}
+        return {"events": {kind: ids for kind, ids in events.items() if ids} or None}
 
     def _renders_by_id(self) -> dict[int, str]:
         return {render["id"]: json.dumps(render) for render in self.renders.get("renders", ())}

@@ -375,7 +375,7 @@ class WorkingAfServer:
         monitor = there[0]
         monitor.heard = time.monotonic()
         events, monitor.events = monitor.events, {}
-        return {"events": events}
+        return {"events": events or None}
 
     def _forget_silent(self) -> None:
         now = time.monotonic()

@@ -45,7 +45,8 @@ class Events(NamedTuple):
 
 
 class _Answer(Struct):
-    events: dict[str, list[int]]
+    # Null where nothing has happened (measured on 3.4.1).
+    events: dict[str, list[int]] | None
 
 
 class _Listed(Struct):
@@ -123,9 +124,8 @@ class Monitor:
         answer = _decoded(self._ask(request), _Answer)
         if answer is None or not self._is_known():
             return None
-        added, changed, deleted = (
-            answer.events.get(f"{self._watched}_{what}", []) for what in ("add", "change", "del")
-        )
+        events = answer.events or {}
+        added, changed, deleted = (events.get(f"{self._watched}_{what}", []) for what in ("add", "change", "del"))
         return Events(added, changed, deleted)
 
     def _is_known(self) -> bool:

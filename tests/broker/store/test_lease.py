@@ -14,7 +14,7 @@ from tests.mongod import with_database
 
 from afpools_broker.store import Lease, PoolStore
 
-LONG, SHORT = 60.0, 0.2
+LONG, SHORT = 60.0, 0.001
 
 
 @pytest.fixture(params=["sqlite", "mongod", "replica_set"])
