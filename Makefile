@@ -75,6 +75,8 @@ bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARG
 	$(BIN)/python -m tests.bench_growth $(if $(LARGE),--large)
 	@echo
 	$(BIN)/python -m tests.bench_attacks
+	@echo
+	$(BIN)/python -m tests.bench_live
 
 $(FUZZ): $(DEV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]' || \
