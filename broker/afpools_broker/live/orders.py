@@ -74,7 +74,7 @@ class Order:
 
 
 def _missing(number: int, serial: int | None) -> OrderedJob:
-    why = f"There is no such job {number} on the farm any more."
+    why = f"Job {number} is no longer on the farm."
     return OrderedJob(id=number, serial=serial, name="", user="", before="", after="", done=False, why=why)
 
 
@@ -127,9 +127,9 @@ class Orders:
         def wish(job: Job) -> Note | str | None:
             before, after = origin[job.id].before, origin[job.id].after
             if self._pool_of(job) != after:
-                return f"It is not in the pool {after!r} any more."
+                return f"It is no longer in the pool {after!r}."
             if before and before not in self._world.snapshot.contents.pools:
-                return f"There is no pool {before!r} any more."
+                return f"The pool {before!r} no longer exists."
             return with_pool(job, before, self._world) if before else None
 
         order = Order(list(origin), {job.id: job.serial for job in moved})

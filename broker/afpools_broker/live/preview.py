@@ -86,7 +86,7 @@ class PreviewResult(Result):
     tasks_on_lost: Annotated[int, Meta(description="tasks that run now on a render that their job loses")]
     lost_hosts: Annotated[list[LostHost], Meta(description="each render that a job loses")]
     gained_hosts: Annotated[list[GainedHost], Meta(description="each render that a job gains")]
-    without_machine: Annotated[list[int], Meta(description="ids of jobs that would have no render online any more")]
+    without_machine: Annotated[list[int], Meta(description="ids of jobs that would no longer have a render online")]
     kept: Annotated[int, Meta(description="jobs that keep their last fence all the same")]
     running: Annotated[Literal["finish", "requeue"], Meta(description="what becomes of the tasks on lost renders")]
     sentences: Annotated[list[str], Meta(description="the same, for people")]

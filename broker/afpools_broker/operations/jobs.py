@@ -85,7 +85,7 @@ def find_jobs(view: View, references: list[JobReference]) -> list[Job]:
         job = view.jobs.get(reference.id)
         if job is None or reference.serial not in (None, job.serial):
             raise RequestRefused(
-                Code.BAD_REQUEST, f"There is no job {reference.id} on the farm any more. Look at the list of jobs."
+                Code.BAD_REQUEST, f"Job {reference.id} is no longer on the farm. Look at the list of jobs."
             )
         found.append(job)
     return found

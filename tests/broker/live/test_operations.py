@@ -139,7 +139,7 @@ def test_a_preview_of_an_undo_and_of_a_move(manager: Client, server: WorkingAfSe
 
 
 def test_a_change_that_cannot_be_previewed_is_refused(manager: Client, server: WorkingAfServer) -> None:
-    with pytest.raises(BadRequest, match="There is no job 812 on the farm any more"):
+    with pytest.raises(BadRequest, match="Job 812 is no longer on the farm"):
         manager.preview("night", jobs=[812])
     with pytest.raises(UnknownPool):
         manager.preview("nights", delete=True)
