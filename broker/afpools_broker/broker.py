@@ -28,7 +28,7 @@ from .peer_log import PeerLog
 from .service import Service
 from .snapshot import SnapshotKeeper
 from .statistics import Statistics
-from .store import open_store
+from .store import PoolStore, open_store
 
 log = logging.getLogger("afpools")
 
@@ -73,12 +73,7 @@ class Broker:
         self.credentials = open_credentials(config)
         self._refreshing = threading.Lock()
         self._store_uri = store_uri(config)
-        try:
-            self.store = open_store(
-                self._store_uri, timeout=config.store.timeout, poll_seconds=config.store.poll_seconds
-            )
-        except ValueError as error:
-            raise ConfigError(f"[store] uri: {error}") from None
+        self.store = _open_store(self._store_uri, config)
         self._statistics = Statistics()
         address = config.farm_address
         self._keeper = SnapshotKeeper(self.store, by_hand=address is None, names=config.farm.names)
@@ -126,11 +121,7 @@ class Broker:
             peer_log=peer_log,
             statistics=self._statistics,
         )
-        self._listeners: list[Listener] = []
-        if config.curve.enabled:
-            self._listeners.append(CurveListener(config.curve.address, config.curve.port, shared))
-        if config.tls.enabled:
-            self._listeners.append(TlsListener(config.tls.address, config.tls.port, shared))
+        self._listeners = _listeners(config, shared)
         self._serves = self._called_off = False
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
@@ -288,6 +279,26 @@ def _allow_files(limits: LimitsSection) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         if most < wanted:
             log.warning("Only %d files may be open at once; %d connections want %d", most, connections, wanted)
+
+
+def _open_store(uri: str, config: Config) -> PoolStore:
+    """
+    Raises:
+        ConfigError: the address is none.
+    """
+    try:
+        return open_store(uri, timeout=config.store.timeout, poll_seconds=config.store.poll_seconds)
+    except ValueError as error:
+        raise ConfigError(f"[store] uri: {error}") from None
+
+
+def _listeners(config: Config, shared: Shared) -> list[Listener]:
+    listeners: list[Listener] = []
+    if config.curve.enabled:
+        listeners.append(CurveListener(config.curve.address, config.curve.port, shared))
+    if config.tls.enabled:
+        listeners.append(TlsListener(config.tls.address, config.tls.port, shared))
+    return listeners
 
 
 def open_credentials(config: Config) -> Credentials:

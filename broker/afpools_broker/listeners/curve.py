@@ -49,6 +49,7 @@ from ..peer_log import network_of
 from ..protocol import Code, encode_error
 from . import Listener, Shared
 from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
+from .curve_failures import HANDSHAKE_FAILURES, NOT_ZEROMQ
 from .shares import Full
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
@@ -86,20 +87,6 @@ _SMALL_ANSWER = 4096
 
 # Bytes that peers held when they left, from which on the C library is asked to give memory back.
 _WORTH_GIVING_BACK = 8 * 1024 * 1024
-
-_HANDSHAKE_FAILURES: dict[int, tuple[str, str]] = {
-    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: (
-        "no CURVE",
-        "it does not encrypt with CURVE; that client lacks the broker's key",
-    ),
-    zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: (
-        "server key",
-        "it was encrypted for another broker; its server key is wrong",
-    ),
-    zmq.PROTOCOL_ERROR_ZMTP_KEY_EXCHANGE: ("keys", "its CURVE keys do not match"),
-    zmq.PROTOCOL_ERROR_ZMTP_MALFORMED_COMMAND_HELLO: ("HELLO", "it does not use CURVE as libzmq does"),
-}
-_NOT_ZEROMQ = "no ZeroMQ", "it does not speak ZeroMQ (a browser or a scanner?)"
 
 _EVENTS = (
     zmq.EVENT_ACCEPTED
@@ -286,6 +273,19 @@ class CurveListener(Listener):
             self._answer_one(envelope, body, now)
         return False
 
+    def _renew(self, connection: CurveConnection, envelope: Sequence[bytes], data: bytes, now: float) -> bool:
+        """Whether the key of a connection still counts; if it does not, its request is answered so."""
+        try:
+            peer = self._credentials.curve_peer(connection.key)
+        except CredentialRefused as refused:
+            self._cut(connection, "credential", str(refused), refused=True, answered=True)
+            self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
+            return False
+        connection.sure_until = now + _SURE_SECONDS
+        if connection.sender is None or connection.sender.peer is not peer:  # its file may say another role now
+            connection.sender = Sender(peer, connection.where)
+        return True
+
     def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
         # Routing ids are ours, one for each handshake: whose key it was does not change.
         connection = self._connections.by_routing_id.get(envelope[0])
@@ -299,16 +299,8 @@ class CurveListener(Listener):
         connection.note_request(len(data), len(envelope), now)
         if connection.cut:
             return
-        if now > connection.sure_until:
-            try:
-                peer = self._credentials.curve_peer(connection.key)
-            except CredentialRefused as refused:
-                self._cut(connection, "credential", str(refused), refused=True, answered=True)
-                self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
-                return
-            connection.sure_until = now + _SURE_SECONDS
-            if connection.sender is None or connection.sender.peer is not peer:  # its file may say another role now
-                connection.sender = Sender(peer, connection.where)
+        if now > connection.sure_until and not self._renew(connection, envelope, data, now):
+            return
         sender = connection.sender
         assert sender is not None
         client = connection.client
@@ -537,7 +529,7 @@ class CurveListener(Listener):
                     case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                         self._connections.note_handshake()
                     case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                        self._failure = _HANDSHAKE_FAILURES.get(value, _NOT_ZEROMQ)
+                        self._failure = HANDSHAKE_FAILURES.get(value, NOT_ZEROMQ)
                     case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                         self._failure = "", ""  # said already, by the ZAP handler
                     case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
@@ -597,6 +589,6 @@ class CurveListener(Listener):
         if connection.cut:
             return  # said already
         if failure is None and connection.shakes_hands:
-            failure = _NOT_ZEROMQ
+            failure = NOT_ZEROMQ
         if failure and failure[0]:
             self._refusals.refuse(self.name, connection.where, *failure)

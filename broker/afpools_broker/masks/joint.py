@@ -32,6 +32,41 @@ class _Own:
     as_regex: str
 
 
+def _in_turn(mask: Mask, accept: Sequence[Dialect]) -> list[Dialect]:
+    """The pool's own dialect first; the other where the job's mask cannot be said in it."""
+    dialects: list[Dialect] = [mask.type] if mask.type != "any" else ["find", "regex"]
+    return dialects + [dialect for dialect in accept if dialect not in dialects]
+
+
+def _refuse_nul(own: str) -> None:
+    """
+    Raises:
+        RequestRefused: `bad_request`: afserver would not see the pool's mask.
+    """
+    if "\0" in own:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"The job's own exclude mask, {_cut(own)}, holds a NUL character. afserver takes a mask to end there, and "
+            "would not see the pool's. Take it out.",
+        )
+
+
+def _meant(theirs: _Own, own: str, inside: Collection[str], hosts: Sequence[str]) -> set[str]:
+    """The hosts that both masks together must exclude.
+
+    Raises:
+        RequestRefused: `empty_pool`: that is all of them.
+    """
+    meant = theirs.excluded.union(hosts).difference(set(inside) - theirs.excluded)
+    if len(meant) == len(hosts):
+        raise RequestRefused(
+            Code.EMPTY_POOL,
+            f"The job's own exclude mask, {_cut(own)}, leaves none of the pool's {len(inside):,} hosts. "
+            "Shorten it, or choose another pool.",
+        )
+    return meant
+
+
 def joined(
     mask_in: Callable[[tuple[Dialect, ...]], Mask],
     own: str,
@@ -61,27 +96,13 @@ def joined(
             where the two leave no host; `mask_not_expressible`.
         MaskProofError: a defect here.
     """
-    if "\0" in own:
-        raise RequestRefused(
-            Code.BAD_REQUEST,
-            f"The job's own exclude mask, {_cut(own)}, holds a NUL character. afserver takes a mask to end there, and "
-            "would not see the pool's. Take it out.",
-        )
+    _refuse_nul(own)
     mask = mask_in(tuple(accept))
     hosts = sorted({*known, *inside})
     theirs = _read(own, reading, sorted(inside))
-    meant = theirs.excluded.union(hosts).difference(set(inside) - theirs.excluded)
-    if len(meant) == len(hosts):
-        raise RequestRefused(
-            Code.EMPTY_POOL,
-            f"The job's own exclude mask, {_cut(own)}, leaves none of the pool's {len(inside):,} hosts. "
-            "Shorten it, or choose another pool.",
-        )
-    # The pool's own dialect first; the other where the job's mask cannot be said in it.
-    dialects: list[Dialect] = [mask.type] if mask.type != "any" else ["find", "regex"]
-    dialects += [dialect for dialect in accept if dialect not in dialects]
+    meant = _meant(theirs, own, inside, hosts)
     why, advice = "its own exclude mask is a regex, and the caller can set find only", "Shorten that mask."
-    for dialect in dialects:
+    for dialect in _in_turn(mask, accept):
         if dialect == "find" and no_find:
             if "regex" not in accept:
                 why, advice = no_find, ACCEPT_REGEX

@@ -38,6 +38,30 @@ _LINEARIZABLE = ReadConcern("linearizable")
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 
 
+# A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
+# another; so only what changes nothing but documents of other collections is passed over.
+_EVENTS: list[Mapping[str, Any]] = [
+    {"$changeStream": {}},
+    {
+        "$match": {
+            "$or": [
+                {"ns.coll": {"$in": ["pools", "hosts"]}},
+                {"operationType": {"$nin": _OF_DOCUMENTS}},
+            ]
+        }
+    },
+    # The server insists on `_id`.
+    {
+        "$project": {
+            "operationType": True,
+            "ns": True,
+            "documentKey": True,
+            "change": "$updateDescription.updatedFields.change.id",
+        }
+    },
+]
+
+
 class MongoWatching(MongoReading):
     """Tells of changes."""
 
@@ -55,33 +79,11 @@ class MongoWatching(MongoReading):
 
         Events alone are not relied upon: fingerprints of everything are compared beside them, from time to time.
         """
-        # A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
-        # another; so only what changes nothing but documents of other collections is passed over.
-        pipeline = [
-            {"$changeStream": {}},
-            {
-                "$match": {
-                    "$or": [
-                        {"ns.coll": {"$in": ["pools", "hosts"]}},
-                        {"operationType": {"$nin": _OF_DOCUMENTS}},
-                    ]
-                }
-            },
-            # The server insists on `_id`.
-            {
-                "$project": {
-                    "operationType": True,
-                    "ns": True,
-                    "documentKey": True,
-                    "change": "$updateDescription.updatedFields.change.id",
-                }
-            },
-        ]
         with self._client.start_session() as session:
             asked = time.monotonic()
             with self._asking():
                 opened = self._database.command(
-                    "aggregate", 1, pipeline=pipeline, cursor={}, session=session, readConcern={"level": "majority"}
+                    "aggregate", 1, pipeline=_EVENTS, cursor={}, session=session, readConcern={"level": "majority"}
                 )
             cursor = opened["cursor"]["id"]
             try:
