@@ -85,8 +85,7 @@ def joined(
         own: the job's own exclude mask; not empty.
         reading: how it is read. `either` is for a job that says no type: a host that is excluded by one of the two
             readings is excluded, since nobody can say which was meant.
-        inside: the pool's hosts, as the farm spells them.
-        known: all known hosts.
+        inside, known: the pool's hosts, as the farm spells them, and all known hosts.
         accept: the mask types the caller can set.
         no_find: as `masks.exclude_mask`.
         max_bytes: the same, of both masks together.
