@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PATTERNS = {
     r"(is|are|was|were) no (renders?|ports?|names?|endpoints?|dates?|pools?|masks?|hosts?|backup|list)\b": "is not a …",
     r"is none of (?!the|it|that|them|these|those|your)": "is not one of …",
-    r"\d+ is no\b": "is not a valid …",
+    r"\d+ is no (?!longer|more)": "is not a valid …",
     r"(is|are|was|were) not \w+ed yet\b": "has not been …ed yet",
     r"was not (asked|told|seen|made|read|changed|done) yet\b": "has not been … yet",
     r"has expired on\b": "expired on",
@@ -112,6 +112,7 @@ def test_the_wordings_are_found(sentence: str) -> None:
         "Pools have not been asked for yet.",
         "99999 is not a valid port (use 1 to 65535).",
         "It is no longer trusted.",
+        "Job 812 is no longer on the farm.",
     ],
 )
 def test_plain_english_is_not_found(sentence: str) -> None:
