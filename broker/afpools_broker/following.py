@@ -84,18 +84,22 @@ class Following:
                     continue
                 if trouble:
                     trouble = ""
-                    log.info("The store (%s) answers again; what had been read is kept.", self._store.kind)
+                    log.info("The database (%s) answers again; what had been read is kept.", self._store.kind)
                 if self._picture is None:
                     self.progress = f"{piece.done:,} of {piece.total:,} pools have been read so far."
                 if time.monotonic() >= said + _PROGRESS_SECONDS:
                     said = time.monotonic()
-                    log.info("Reading the store (%s): %d of %d pools so far", self._store.kind, piece.done, piece.total)
+                    log.info(
+                        "Reading the database (%s): %d of %d pools so far", self._store.kind, piece.done, piece.total
+                    )
                 time.sleep(_TURN_SECONDS)
         finally:
             self._read_since = None
             self.progress = ""
         if said > begun:
-            log.info("Read the store (%s): %d pools in %.1f s", self._store.kind, len(rows), time.monotonic() - begun)
+            log.info(
+                "Read the database (%s): %d pools in %.1f s", self._store.kind, len(rows), time.monotonic() - begun
+            )
 
     def _take_all(self, rows: dict[Key, Row]) -> None:
         for key, row in (self._read_since or {}).items():
@@ -115,7 +119,7 @@ class Following:
             StoreUnavailable: the store does not answer, or others have been reading for too long.
         """
         if not self._turn.acquire(timeout=_READ_BACK_SECONDS):
-            raise StoreUnavailable(f"The store ({self._store.kind}) is still being read for somebody else.")
+            raise StoreUnavailable(f"The database ({self._store.kind}) is still being read for somebody else.")
         try:
             picture = self._picture
             if picture is None:

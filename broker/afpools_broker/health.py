@@ -232,7 +232,7 @@ class Health:
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            problem = f"The store ({self._store.kind}) {otherwise} within {_ANSWER_SECONDS:g} seconds."
+            problem = f"The database ({self._store.kind}) {otherwise} within {_ANSWER_SECONDS:g} seconds."
         except StoreUnavailable as error:
             problem = str(error)
         if problem not in problems:

@@ -144,7 +144,7 @@ class SnapshotKeeper:
         self._farm: Farm | None = None
         self._confirmed = float("-inf")
         self._closed = ""
-        self.trouble = "The store has not answered yet."
+        self.trouble = "The database has not answered yet."
         """Why the store is not there; empty while it is."""
         self._thread = threading.Thread(target=self._run, name="afpools-snapshot", daemon=True)
 
@@ -273,7 +273,7 @@ class SnapshotKeeper:
                         return
                     self._confirmed = sign.asked
                     if said:
-                        log.info("The store (%s) answers again.", self._store.kind)
+                        log.info("The database (%s) answers again.", self._store.kind)
                         said = ""
                     self.trouble = ""
                     self._loaded.set()
@@ -281,8 +281,8 @@ class SnapshotKeeper:
                 # Not even a defect may end the only thread that keeps the picture true: say so, and go on.
                 trouble = str(error)
                 if not isinstance(error, StoreUnavailable):
-                    log.exception("Following the store failed")
-                    trouble = "The broker failed to read the store; its log says why."
+                    log.exception("Following the database failed")
+                    trouble = "The broker failed to read the database; its log says why."
                 elif trouble != said:
                     log.error("%s", trouble)
                 self.trouble = said = trouble

@@ -349,7 +349,7 @@ def unpack(data: bytes) -> tuple[tuple[Render, ...], frozenset[str] | None]:
             for render in map(_decode_kept, pieces)
         )
     except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FarmError(f"The list of renders kept in the store cannot be read: {error}.") from None
+        raise FarmError(f"The list of renders kept in the database cannot be read: {error}.") from None
     return renders, regex_users
 
 
@@ -363,7 +363,7 @@ def _decompressed(data: bytes) -> tuple[bytes, bytes]:
     unpacker = zlib.decompressobj()
     packed = unpacker.decompress(data, MAX_ANSWER)
     if unpacker.unconsumed_tail:
-        raise FarmError(f"The list of renders kept in the store is larger than {MAX_ANSWER:,} bytes.")
+        raise FarmError(f"The list of renders kept in the database is larger than {MAX_ANSWER:,} bytes.")
     return packed, unpacker.unused_data
 
 
@@ -371,7 +371,7 @@ def _decompressed(data: bytes) -> tuple[bytes, bytes]:
 # without an event, we know it after this time.
 _WHOLE = 60
 
-# Seconds between two times that the list is kept in the store, as long as only states have changed: a broker that
+# Seconds between two times that the list is kept in the database, as long as only states have changed: a broker that
 # starts while afserver is down finds states, and the age of the list, that much older.
 _SAVE = 60
 

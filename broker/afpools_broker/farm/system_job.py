@@ -333,7 +333,7 @@ class SystemJobKeeper:
             self._say(UNSET)
             return
         if self._keeper.trouble or self._keeper.age > _FRESH_SECONDS:
-            why = "The store does not answer, so the system job is left as it is."
+            why = "The database does not answer, so the system job is left as it is."
             self._say(SystemPool(chosen, why, problem=True))
             return
         try:

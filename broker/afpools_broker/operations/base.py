@@ -155,7 +155,7 @@ def refuse_late(began: float) -> None:
     if time.monotonic() > began + _PATIENCE_SECONDS:
         raise RequestRefused(
             Code.STORE_UNAVAILABLE,
-            "This broker did not make the change in time: the store is slow, and too many changes were waiting. "
+            "This broker did not make the change in time: the database is slow, and too many changes were waiting. "
             "Try again.",
             made=False,
         )

@@ -202,7 +202,7 @@ def open_store(uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> 
 
         return MongoStore(uri, timeout=timeout, poll_seconds=poll_seconds)
     raise ValueError(
-        f"{redacted(uri)!r} is not a store's address. It begins with sqlite:///, mongodb:// or mongodb+srv://."
+        f"{redacted(uri)!r} is not a database's address. It begins with sqlite:///, mongodb:// or mongodb+srv://."
     )
 
 

@@ -145,7 +145,7 @@ class SqliteStore(SqliteFile):
             with self._explained():
                 (state,) = opened.db.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
-                raise StoreUnavailable(f"The store {self._path} is damaged ({state}). {RESTORE}.")
+                raise StoreUnavailable(f"The database {self._path} is damaged ({state}). {RESTORE}.")
             count = -1
             while not stop.is_set():
                 asked, last = time.monotonic(), count

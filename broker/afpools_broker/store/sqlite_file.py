@@ -137,7 +137,7 @@ class SqliteFile:
         deadline = time.monotonic() + self._timeout
         if not self._lock.acquire(timeout=self._timeout):
             raise StoreUnavailable(
-                f"The store {self._path} is busy: no turn within {self._timeout:g} s. Try again in a moment."
+                f"The database {self._path} is busy: no turn within {self._timeout:g} s. Try again in a moment."
             )
         try:
             with self._explained():
@@ -177,7 +177,7 @@ class SqliteFile:
         with turn(self._path.parent, max(0.0, deadline - time.monotonic())) as ours:
             if not ours:
                 raise StoreUnavailable(
-                    f"The store {self._path} is busy: another broker or command writes there. Try again in a moment."
+                    f"The database {self._path} is busy: another broker or command writes there. Try again in a moment."
                 )
             yield
 
@@ -283,12 +283,12 @@ class SqliteFile:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise StoreUnavailable(
-                f"The store {self._path} was written by a newer version of Afanasy Pools (schema {version}, this "
+                f"The database {self._path} was written by a newer version of Afanasy Pools (schema {version}, this "
                 f"version knows {SCHEMA_VERSION}). Update this broker, or name another file in [store] uri."
             )
         if version == 0 and tables:
             raise StoreUnavailable(
-                f"The store {self._path} is another program's database. Name another file in [store] uri."
+                f"The database {self._path} is another program's database. Name another file in [store] uri."
             )
         return int(version)
 
@@ -296,7 +296,7 @@ class SqliteFile:
         """Sees that the file is still the one that was opened: what is written to one that was deleted is lost."""
         if self._identity is not None and _identity(self._path) != self._identity:
             raise StoreUnavailable(
-                f"The store {self._path} was deleted or replaced while the broker was running. "
+                f"The database {self._path} was deleted or replaced while the broker was running. "
                 "Put it back, or restart the broker to continue with what is there now."
             )
 
@@ -328,7 +328,7 @@ class SqliteFile:
 
     def _overwritten(self) -> str:
         return (
-            f"The files of the store {self._path} were changed by something other than SQLite while the broker had "
+            f"The files of the database {self._path} were changed by something other than SQLite while the broker had "
             f"them open ({self._suspect}). It opens them again. To replace what is in them, use `afpools restore`."
         )
 
@@ -352,10 +352,10 @@ class SqliteFile:
             code = getattr(error, "sqlite_errorcode", None)
             advice = _ADVICE.get(code & 0xFF) if code is not None else None
             detail = f"{advice} (SQLite: {error})" if advice else f"SQLite says: {error}"
-            raise StoreUnavailable(f"The store {self._path} is not available: {detail}.") from error
+            raise StoreUnavailable(f"The database {self._path} is not available: {detail}.") from error
         except OSError as error:
             raise StoreUnavailable(
-                f"The store {self._path} is not available: {error.strerror or error}. "
+                f"The database {self._path} is not available: {error.strerror or error}. "
                 "See that its folder exists and that this user may write there."
             ) from error
 
