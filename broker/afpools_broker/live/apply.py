@@ -25,7 +25,7 @@ from .plan import is_done
 
 log = logging.getLogger("afpools.live")
 
-TARGET_SECONDS = 0.12
+TARGET_SECONDS = 0.15
 """How long afserver may work for what goes out together. 250 ms are promised, and its load is not ours alone."""
 
 # Jobs in one action, and actions that go out together: each has a connection of its own.
