@@ -1,13 +1,18 @@
-"""Fixtures of the broker's tests: the judge of masks."""
+"""Fixtures of the broker's tests: the judge of masks, and services without a socket."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import oracle as judges
+from tests.desk import Desk, open_desk
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,21 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[judges.Oracle]:
         folder = folder.parent
     with judges.Oracle(judges.build(compiler, folder)) as judge:
         yield judge
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    """Makes services, each on a file of its own; settings as for `open_desk`."""
+    files = count()
+    with ExitStack() as desks:
+
+        def make(**settings: Any) -> Desk:
+            return desks.enter_context(open_desk(tmp_path / f"{next(files)}.sqlite", **settings))
+
+        yield make
+
+
+@pytest.fixture
+def desk(make: Callable[..., Desk]) -> Desk:
+    """A service whose farm is `FARM`."""
+    return make()

@@ -1,5 +1,7 @@
 """Who may connect: real certificates, real handshakes, and files that go wrong while the broker runs."""
 
+from __future__ import annotations
+
 import datetime as dt
 import errno
 import os
@@ -17,7 +19,6 @@ from cryptography.x509.oid import NameOID
 from tests.handshake import client_context, shake_hands
 
 from afpools_broker.credentials.files import CredentialError
-from afpools_broker.credentials.keys import check_name, parse_curve_key, parse_key_file
 from afpools_broker.credentials.live import Credentials
 from afpools_broker.credentials.peers import CredentialRefused, Peer, utcnow
 from afpools_broker.protocol import Role
@@ -105,9 +106,6 @@ def signed(authority: Authority, uris: list[str], *, names_key: bool = True) -> 
         + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return path
-
-
-# --- TLS ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
@@ -208,9 +206,6 @@ def test_a_renewed_certificate_is_shown_without_a_restart(credentials, authority
     assert credentials.refresh()
     after = shake_hands(context, client, host)[1].getpeercert(binary_form=True)
     assert before != after == der(authority.broker_paths("broker")[0])
-
-
-# --- CURVE ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_listed_key_is_its_owner(credentials, authority):
@@ -325,77 +320,6 @@ def test_a_folder_that_cannot_be_read_for_a_moment_takes_nobodys_key(credentials
         credentials.curve_peer(key)
 
 
-def test_a_key_file_written_by_hand_may_have_comments_no_quotes_and_no_end():
-    public = zmq.curve_keypair()[0].decode()
-    text = f'# a key\nmetadata\n  role = manager  # for now\n\n  name = "anna"\ncurve\n  public-key = "{public}" # !\n'
-    key = parse_curve_key(text.encode(), "anna")
-    assert (key.peer, key.public_key, key.expires) == (Peer("anna", Role.MANAGER), public, None)
-
-
-def test_the_key_file_format_is_that_of_zmq_auth(tmp_path):
-    public_file, _ = zmq.auth.create_certificates(tmp_path, "anna", {"role": "reader"})
-    key, _ = zmq.auth.load_certificate(public_file)
-    assert parse_key_file(Path(public_file).read_text())["curve"]["public-key"] == key.decode()
-
-
-@pytest.mark.parametrize(
-    ("line", "value"),
-    [
-        ("a = 1", "1"),
-        ("\ta\t=\t1\t\r", "1"),
-        ("a =", ""),
-        ('a = ""', ""),
-        ('a = "1"', "1"),
-        ("a = '1'", "1"),
-        ("a = '\"'", '"'),
-        ('a = "', '"'),
-        ('a = "1', '"1'),
-        ("a = 1 # one", "1"),
-        ("a = 1\t# one # two", "1"),
-        ("a = 1#2", "1#2"),
-        ('a = "1 # 2"', "1 # 2"),
-        ('a = "1" # one', "1"),
-        ('a = "1"#one', "1"),
-        ("a = b = c", "b = c"),
-        ("a = 1\u2028b = 2", "1\u2028b = 2"),
-        ("a = 1\x1cb", "1\x1cb"),
-    ],
-)
-def test_a_value_of_a_key_file_is_read(line, value):
-    assert parse_key_file(f"# first\n\nsection\n{line}\n") == {"section": {"a": value}}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("role = reader", "line 1 is outside of a section"),
-        ("metadata\nrole = reader\nrole = manager", "role is given twice"),
-        ('metadata\nrole = "reader" manager', "in line 2, there is more behind the value of role than a comment"),
-        ("metadata\nrole = 'reader'manager", "in line 2, there is more behind the value of role than a comment"),
-    ],
-)
-def test_what_a_key_file_may_mean_twice_is_refused(text, said):
-    with pytest.raises(ValueError, match=said):
-        parse_key_file(text)
-
-
-@pytest.mark.parametrize("name", ["a", "Z", "0", "9", "_", "a.b-c_d9", "A" * 64])
-def test_a_name_for_a_credential(name):
-    check_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "-a", ".a", "A" * 65, "a b", "é", "a/b", "a:b", "a\n", "\x00"])
-def test_what_is_no_name_for_a_credential(name):
-    with pytest.raises(ValueError, match="not a valid name"):
-        check_name(name)
-    key = f'metadata\nrole = "reader"\ncurve\npublic-key = "{zmq.curve_keypair()[0].decode()}"\n'
-    with pytest.raises(ValueError, match="not a valid name"):
-        parse_curve_key(key.encode(), name)
-
-
-# --- the list of revoked certificates -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("damage", ["cut", "removed", "foreign", "garbage"])
 def test_a_broken_revocation_list_revokes_as_before(credentials, authority, tmp_path, damage):
     certificate = der(authority.client_paths("anna")[0])
@@ -441,9 +365,6 @@ def test_an_overdue_revocation_list_goes_on_to_count_and_is_a_problem(credential
     assert any("should have been replaced" in problem for problem in credentials.problems)
     with pytest.raises(CredentialRefused, match="revoked"):
         credentials.tls_peer(certificate)
-
-
-# --- the start ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
