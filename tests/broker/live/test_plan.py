@@ -1,0 +1,81 @@
+"""Which mask a job should have: properties over many pools, farms and changes of both."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afpools.fence_note import Note, fingerprint, parse_note, with_note
+from afpools_broker.farm.farm import Farm, Render
+from afpools_broker.live.jobs import Job
+from afpools_broker.live.names import PoolNames
+from afpools_broker.live.plan import World, allowed, is_done, plan
+from afpools_broker.pools.pool import Contents, Pool
+from afpools_broker.snapshot import Snapshot
+
+NOW = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
+HOSTS = ["pc-01", "pc-02", "pc-1", "pc-10", "pc-11", "ws.one", "LT-PC-07", "gpu-8"]
+hosts = st.lists(st.sampled_from(HOSTS), unique=True)
+
+
+def world(members: list[str], renders: list[str]) -> World:
+    farm = Farm(tuple(Render(name, ("online",), engine="3.4.1") for name in renders), NOW, regex_users=frozenset())
+    contents = Contents({"fx": Pool("fx", tuple(members))})
+    snapshot = Snapshot.of(contents, farm, None, by_hand=False, names="whole")
+    return World(snapshot, PoolNames((), contents.pools))
+
+
+def job(note: Note, mask: str, mask_type: str) -> Job:
+    data = with_note('{"shot": 1}', note)
+    assert data is not None
+    return Job(
+        2,
+        serial=7,
+        hosts_mask_exclude=mask,
+        hosts_mask_type=mask_type,
+        custom_data=data,
+        user_name="anna",  # type: ignore[arg-type]
+    )
+
+
+@given(hosts, st.lists(st.sampled_from(HOSTS), unique=True, min_size=1), st.sampled_from(["", "pc-1", "pc-01|gpu"]))
+def test_a_job_that_moved_may_use_its_pool_and_nothing_else_and_then_is_current(
+    members: list[str], renders: list[str], exclude: str
+) -> None:
+    before = job(Note("fx", "0", exclude, "find", fingerprint("old", "regex")), "old", "regex")
+    there = world(members, renders)
+    verdict = plan(before, there, NOW)
+    if verdict.params is None:
+        # Nothing is left for it, so it keeps what it has.
+        assert verdict.fence == "kept"
+        return
+    after = msgspec.structs.replace(before, **verdict.params)
+    assert is_done(after, verdict.params)
+    starts = tuple(part for part in exclude.split("|") if part)
+    # How a host is spelled that the farm does not have is not the subject here.
+    wanted = {host for host in members if host in renders and not (starts and host.startswith(starts))}
+    every = sorted({*renders, "registers-later"})
+    assert set(allowed(after, every)) == wanted
+    assert plan(after, there, NOW).fence == "current"
+    note = parse_note(after.custom_data)
+    assert note is not None
+    assert (note.exclude, note.pool) == (exclude, "fx")
+
+
+@given(hosts, st.sampled_from(["", "find", "regex"]), st.text(max_size=10))
+def test_a_mask_that_is_not_the_one_that_was_set_is_never_changed(
+    members: list[str], mask_type: str, mask: str
+) -> None:
+    changed = job(Note("fx", "0", "", "either", "no such mask"), mask, mask_type)
+    assert plan(changed, world(members, HOSTS), NOW).params is None
+
+
+@given(hosts)
+def test_a_pool_that_is_gone_or_a_farm_never_seen_changes_nothing(members: list[str]) -> None:
+    ours = job(Note("gone", "0", "", "either", fingerprint("old", "regex")), "old", "regex")
+    assert plan(ours, world(members, HOSTS), NOW).fence == "kept"
+    unseen = Snapshot.of(Contents({"gone": Pool("gone", tuple(members))}), None, None, by_hand=False)
+    assert plan(ours, World.of(unseen), NOW).fence == "kept"
