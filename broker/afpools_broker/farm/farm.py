@@ -275,13 +275,20 @@ def _parse(body: bytes | memoryview, before: dict[str, Render]) -> _List:
             if render.name:
                 renders.append(_render(render, before.get(render.name)))
                 ids.append(render.id)
-    except UnicodeDecodeError as error:
-        around = error.object[max(0, error.start - _SHOWN) : error.start + _SHOWN]
-        raise FarmError(f"afserver's list of renders is not UTF-8 ({error.reason}), near {around!r}.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        shown = bytes(memoryview(piece)[: 2 * _SHOWN])
-        raise FarmError(f"afserver's list of renders makes no sense ({error}): {shown!r}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FarmError(f"afserver's list of renders {_what_is_wrong(piece, error)}.") from None
     return _List(tuple(renders), ids)
+
+
+def _what_is_wrong(piece: bytes | memoryview, error: Exception) -> str:
+    """Why something could not be read, with as much of it as shows that. msgspec says of what is not UTF-8 where that
+    begins, or does not, as its version is; so it is looked for here."""
+    try:
+        str(piece, "utf-8")
+    except UnicodeDecodeError as found:
+        around = found.object[max(0, found.start - _SHOWN) : found.start + _SHOWN]
+        return f"is not UTF-8 ({found.reason}), near {around!r}"
+    return f"makes no sense ({error}): {bytes(memoryview(piece)[: 2 * _SHOWN])!r}"
 
 
 def _escape_control(found: re.Match[bytes]) -> bytes:

@@ -193,7 +193,7 @@ def test_bytes_that_are_not_utf8_are_shown(server: AfServer, store: PoolStore) -
     server.body = b'{"renders": [{"name": "pc-01"}, {"name": "%s b\xfcro-01"}]}' % (b"a" * 1000)
     farm.poll()
     assert "not UTF-8 (invalid start byte), near b'aaa" in farm.error
-    assert "a b\\xfcro-01'" in farm.error
+    assert "a b\\xfcro-01" in farm.error
     assert len(farm.error) < 200
     assert "pc-01" in {render.name for render in farm.farm.renders}
 
