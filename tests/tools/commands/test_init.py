@@ -218,7 +218,7 @@ def test_questions_are_asked_again_until_the_answers_are_right(tmp_path, folder,
         assert "does not answer" in asked.answer("Keep it anyway?", "n")
         asked.answer("Database", "")
         asked.answer("afserver", "127.0.0.1:1")
-        assert "cannot be reached" in asked.answer("Keep it all the same?", "y")
+        assert "cannot be reached" in asked.answer("Keep it anyway?", "y")
         asked.answer("already follow their pools? [Y/n]", "n")
         asked.answer("Other limits", "y")
         asked.answer("Message bytes", "5")
