@@ -94,7 +94,7 @@ def _broker_toml(folder: Path) -> Iterator[Check]:
             read = config.load(file, dict(line.split("=", 1) for line in lines if "=" in line))
         except ConfigError as error:
             said = str(error)
-            assert said.startswith((str(file), "The variable AFPOOLS_")), said
+            assert said.startswith((str(file), "The variable AFPOOLS_", "AFPOOLS_")), said
             assert "cannot be read as TOML" in said or any(section in said.lower() for section in _SECTIONS), said
             return
         # What was understood can be written down and is understood the same.

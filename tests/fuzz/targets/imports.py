@@ -37,7 +37,7 @@ def check_import(data: bytes) -> None:
     assert len({pool.name for pool in pools}) == len(pools)
     for pool in pools:
         assert 1 <= len(pool.name) <= 64
-        assert exchange.COLOUR.fullmatch(pool.colour)
+        assert exchange.is_colour(pool.colour)
         for text in (*pool.hosts, pool.description):
             text.encode()  # on its way to the broker
     for write in exchange.FORMATS.values():

@@ -171,6 +171,20 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "history.undo": {"entry": "0", "request_id": "8"},
     "hosts.register": {"hosts": ["lt-[1-2]"], "request_id": "9"},
     "hosts.forget": {"hosts": ["lt-1"], "request_id": "10"},
+    "jobs.list": {"pool": "fx", "user": "anna", "ids": [812], "others": True, "done": True, "limit": 5},
+    "jobs.move": {"jobs": [{"id": 812, "serial": 4711}], "pool": "fx", "request_id": "12"},
+    "jobs.adopt": {"jobs": [{"id": 812}], "request_id": "13"},
+    "jobs.requeue": {"jobs": [{"id": 812}], "pool": "fx", "hosts": ["pc-01"], "request_id": "14"},
+    "pools.preview": {
+        "pool": "fx",
+        "add_hosts": ["pc-01"],
+        "remove_hosts": ["pc-02"],
+        "delete": False,
+        "new_name": "vfx",
+        "entry": "0",
+        "jobs": [{"id": 812, "serial": 4711}],
+        "limit": 5,
+    },
 }
 
 # The other half: how our client reads what the broker says.
@@ -184,6 +198,8 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "pools.check": results.read_check,
     "history.list": results.read_history,
     "pools.import_native": results.read_native,
+    "jobs.list": results.read_jobs,
+    **dict.fromkeys(("jobs.move", "jobs.adopt", "jobs.requeue"), results.read_ordered),
 }
 
 _CODES = {code.value for code in Code}
