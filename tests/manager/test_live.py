@@ -10,6 +10,7 @@ from tests.studio import Studio
 
 from afpools import Client, HostSummary
 from afpools.profile import Profile
+from afpools_tools.manager.jobs import JobsStatus
 from afpools_tools.manager.live import Live, PoolRow, Status, View, difference
 from afpools_tools.manager.usage import Usage
 
@@ -27,7 +28,10 @@ def test_the_first_message_has_everything() -> None:
         "pools_gone": [],
         "hosts": [PC],
         "hosts_gone": [],
+        "jobs": [],
+        "jobs_gone": [],
         "status": Status(reachable=True),
+        "jobs_status": JobsStatus()._asdict(),
     }
 
 

@@ -68,7 +68,7 @@ def live_of(parts: Parts) -> FenceKeeper:
     if parts.live is not None:
         return parts.live
     if parts.farm.by_hand:
-        why = "This broker has no afserver ([farm] server in broker.toml is empty), so it knows of no jobs."
+        why = "This broker has no afserver, so it knows of no jobs: set server in the section [farm] of broker.toml."
     else:
         why = "This broker does not look at running jobs: set enabled = true in the section [live] of broker.toml."
     raise RequestRefused(Code.FARM_UNAVAILABLE, why)

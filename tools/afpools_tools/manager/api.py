@@ -18,6 +18,7 @@ from afpools_broker.pools.folding import fold
 from .. import exchange
 from ..effects import Effect, effects, judge
 from .brokers import brokers
+from .jobs import outcome, preview
 from .live import Live
 from .membership import STOPPED, Membership
 from .params import (
@@ -33,14 +34,18 @@ from .params import (
     ImportFile,
     ImportNative,
     Job,
+    Jobs,
     Leave,
     MaybePool,
+    MoveJobs,
     Nothing,
     OnePool,
     Params,
+    PreviewChange,
     Register,
     RenamePool,
     Replace,
+    RequeueTasks,
     StartScan,
     Undo,
     UpdatePool,
@@ -151,6 +156,10 @@ class Api:
             "unchecked": found.unchecked,
             "shown": _fingerprint(steps),
         }
+
+    def preview(self, params: PreviewChange) -> dict[str, Any]:
+        """What a change would do to the jobs on the farm."""
+        return preview(self.client, params)
 
     def _steps(self, params: ImportFile) -> tuple[int, list[exchange.Step]]:
         """How many pools a file has, and what importing it would do."""
@@ -276,6 +285,18 @@ class Api:
             "pools": [_native(pool) for pool in self.client.import_native(params.paths, request_id=params.request_id)]
         }
 
+    def move_jobs(self, params: MoveJobs) -> dict[str, Any]:
+        return outcome(self.client.move_jobs(params.references, params.pool, request_id=params.request_id))
+
+    def adopt_jobs(self, params: Jobs) -> dict[str, Any]:
+        """Takes jobs up again that a person has changed."""
+        return outcome(self.client.adopt_jobs(params.references, request_id=params.request_id))
+
+    def requeue_tasks(self, params: RequeueTasks) -> dict[str, Any]:
+        """Sends back the tasks that run outside of their job's fence."""
+        hosts = params.hosts or None
+        return outcome(self.client.requeue_tasks(params.references, hosts=hosts, request_id=params.request_id))
+
     def start_scan(self, params: StartScan) -> None:
         self.scan.start(params.network)
 
@@ -297,6 +318,7 @@ READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
 LONG_READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "pattern": (CheckPattern, Api.check_pattern),
     "import/plan": (ImportFile, Api.plan_import),
+    "preview": (PreviewChange, Api.preview),
 }
 
 WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
@@ -309,6 +331,9 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "hosts/forget": (Forget, Api.forget_hosts),
     "hosts/replace": (Replace, Api.replace_host),
     "hosts/leave": (Leave, Api.leave_pools),
+    "jobs/move": (MoveJobs, Api.move_jobs),
+    "jobs/adopt": (Jobs, Api.adopt_jobs),
+    "jobs/requeue": (RequeueTasks, Api.requeue_tasks),
     "undo": (Undo, Api.undo),
     "import/apply": (ApplyFile, Api.import_file),
     "import/cancel": (Job, Api.cancel_import),

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from afpools import AfpoolsError, Client, HostSummary, PoolSummary
+from afpools import AfpoolsError, Client, HostSummary, Job, PoolSummary
 from afpools.pool_menu import pool_machines
 
 from ..hosts import STALE, is_farm_known
+from .jobs import NO_JOBS, OPERATION, Jobs, JobsStatus, JobsView
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")
@@ -91,6 +92,8 @@ class View:
     pools: Mapping[str, PoolRow] = field(default_factory=dict)
     hosts: Mapping[str, HostSummary] = field(default_factory=dict)
     status: Status = Status()
+    jobs: Mapping[str, Job] = field(default_factory=lambda: NO_JOBS)
+    jobs_status: JobsStatus = field(default_factory=JobsStatus)
 
 
 def difference(shown: View | None, now: View) -> dict[str, Any]:
@@ -101,6 +104,7 @@ def difference(shown: View | None, now: View) -> dict[str, Any]:
     parts: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
         ("pools", before.pools, now.pools),
         ("hosts", before.hosts, now.hosts),
+        ("jobs", before.jobs, now.jobs),
     )
     for name, old, new in parts:
         if old is new and shown is not None:
@@ -109,6 +113,8 @@ def difference(shown: View | None, now: View) -> dict[str, Any]:
         found[f"{name}_gone"] = [key for key in old if key not in new]
     if shown is None or before.status != now.status:
         found["status"] = now.status
+    if shown is None or before.jobs_status != now.jobs_status:
+        found["jobs_status"] = now.jobs_status._asdict()
     return found
 
 
@@ -123,6 +129,7 @@ class Live:
     def __init__(self, client: Client, usage: Usage) -> None:
         self._client = client
         self._usage = usage
+        self._jobs = Jobs(client)
         self._view = View(status=Status(name=client.profile.name, role=client.profile.role, error="Connecting"))
         self._pools: tuple[PoolSummary, ...] = ()
         self._revision: str | None = None
@@ -218,6 +225,7 @@ class Live:
         if not listed.unchanged:
             self._pools, self._revision = listed.pools, listed.revision
         known = self._client.list_hosts()
+        jobs = self._jobs.ask(JobsView(last.jobs, last.jobs_status), offered=OPERATION in status.operations)
         if time.monotonic() >= self._health_due:
             self._problems = tuple(str(problem) for problem in self._client.health().get("problems", ()))
             self._health_due = time.monotonic() + _HEALTH_PAUSE
@@ -238,6 +246,8 @@ class Live:
                 farm_age=round(known.farm_age or 0.0) if known.farm_is_stale else 0,
                 problems=self._problems,
             ),
+            jobs=jobs.jobs,
+            jobs_status=jobs.status,
         )
 
 

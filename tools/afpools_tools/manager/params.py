@@ -147,6 +147,46 @@ class ImportNative(Change, kw_only=True):
     paths: list[str]
 
 
+class JobReference(Params):
+    """A job on the farm; an id is used again, a serial never."""
+
+    id: int
+    serial: int | None = None
+
+
+class PreviewChange(Params, kw_only=True):
+    """One change of those that can be previewed: `pools` with `add`, `typed` and `remove` as for `Assign`, or with
+    `delete` or `new_name`; `entry`, to be undone; `jobs`, to be moved to the one of `pools`."""
+
+    pools: list[str] = []
+    add: list[str] = []
+    typed: str = ""
+    remove: list[str] = []
+    delete: bool = False
+    new_name: str | None = None
+    entry: str | None = None
+    jobs: list[JobReference] = []
+
+
+class Jobs(Change, kw_only=True):
+    jobs: list[JobReference]
+
+    @property
+    def references(self) -> list[tuple[int, int | None]]:
+        """As the client takes them."""
+        return [(job.id, job.serial) for job in self.jobs]
+
+
+class MoveJobs(Jobs, kw_only=True):
+    pool: str
+
+
+class RequeueTasks(Jobs, kw_only=True):
+    """`hosts`: only tasks on these; none for all."""
+
+    hosts: list[str] = []
+
+
 class StartScan(Params):
     network: str
 

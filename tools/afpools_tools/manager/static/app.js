@@ -7,10 +7,12 @@ import { followVisibility, start } from "./live.js";
 import { firstToken, secret, takeToken } from "./session.js";
 import { closed, connected, isAway, isReader, isStale, loaded, status } from "./store.js";
 import { Toasts, failed } from "./ui.js";
+import { AskedFirst } from "./whatif.js";
 import { BrokerPage } from "./pages/broker.js";
 import { ExchangePage } from "./pages/exchange.js";
 import { HistoryPage } from "./pages/history.js";
 import { HostsPage } from "./pages/hosts.js";
+import { JobsPage } from "./pages/jobs.js";
 import { MapPage } from "./pages/map.js";
 import { MasksPage } from "./pages/masks.js";
 import { PoolsPage } from "./pages/pools.js";
@@ -19,6 +21,7 @@ import { ScanPage } from "./pages/scan.js";
 const PAGES = [
   ["pools", "Pools", PoolsPage],
   ["hosts", "Hosts", HostsPage],
+  ["jobs", "Jobs", JobsPage],
   ["masks", "Masks", MasksPage],
   ["map", "Map", MapPage],
   ["history", "History", HistoryPage],
@@ -166,6 +169,7 @@ function App() {
       <${Banner} />
       <${Page} key=${page} argument=${argument} />
     </main>
+    <${AskedFirst} />
     <${Toasts} />
   </div>`;
 }

@@ -10,6 +10,12 @@ export const pools = signal([]);
 /** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
 export const hosts = signal([]);
 
+/** Jobs on the farm, sorted by number. A job: what the client library's `Job` has, and `key`, which no other job has ever. */
+export const jobs = signal([]);
+
+/** How far they can be relied on: what jobs.py's `JobsStatus` has. */
+export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 0, behind: 0, more: false, requeue: false });
+
 export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
 
 /** The stream from the Pool Manager itself; without it, what is shown is old whatever `status` says. */
@@ -36,6 +42,7 @@ export const counted = (value) => (loaded.value ? number(value) : "");
 
 export const poolByName = computed(() => new Map(pools.value.map((pool) => [pool.name, pool])));
 export const hostByName = computed(() => new Map(hosts.value.map((host) => [host.name, host])));
+export const jobByKey = computed(() => new Map(jobs.value.map((job) => [job.key, job])));
 
 /** Hosts of each pool, by the pool's name. */
 export const members = computed(() => {
@@ -84,15 +91,28 @@ function stateOf(states) {
   return "free";
 }
 
-function merged(rows, changed, gone, whole, read) {
-  const known = new Map(whole ? [] : rows.map((row) => [row.name, row]));
+const jobKey = (id, serial) => `${id}.${serial}`;
+
+function jobOf([id, serial, name, user, state, ready, running, tasksDone, tasks, online, renders, itsHosts, pool, outside, fence, why, moved, by, exclude]) {
+  return {
+    key: jobKey(id, serial), id, serial, name, user, state, ready, running, done: tasksDone, tasks, online, renders,
+    hosts: itsHosts.map(([host, count, isOutside]) => ({ name: host, tasks: count, outside: isOutside })),
+    pool, outside, fence, why, moved, by, exclude,
+  };
+}
+
+const byNumber = (a, b) => a.id - b.id || a.serial - b.serial;
+
+/** Rows with what has changed. `nameOf`: of a row as it is kept; `read`: such a row of one that has arrived. */
+function merged(rows, changed, gone, whole, read, nameOf = (row) => row.name, order = byName) {
+  const known = new Map(whole ? [] : rows.map((row) => [nameOf(row), row]));
   const before = known.size;
   for (const name of gone) known.delete(name);
   const kept = known.size;
-  for (const row of changed) known.set(row[0], read(row));
+  for (const row of changed.map(read)) known.set(nameOf(row), row);
   const now = [...known.values()];
   // A Map keeps its order: sorting is only needed for names that are new.
-  return before === kept && kept === known.size ? now : now.sort(byName);
+  return before === kept && kept === known.size ? now : now.sort(order);
 }
 
 function isMoved([name, , , , , , now]) {
@@ -106,6 +126,8 @@ export function apply(message) {
   if (message.pools) pools.value = merged(pools.value, message.pools, message.pools_gone, whole, poolOf);
   if (message.hosts && (whole || message.hosts_gone.length || message.hosts.some(isMoved))) membership.value++;
   if (message.hosts) hosts.value = merged(hosts.value, message.hosts, message.hosts_gone, whole, hostOf);
+  if (message.jobs) jobs.value = merged(jobs.value, message.jobs, message.jobs_gone, whole, jobOf, (job) => job.key, byNumber);
+  if (message.jobs_status) jobsStatus.value = message.jobs_status;
   if (message.status) status.value = message.status;
   if (status.value.reachable) loaded.value = true;
 }

@@ -193,7 +193,7 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
     const top = cursor * view.row;
     if (top < scrollTop) box.current.scrollTop = top;
     else if (top + view.row > scrollTop + clientHeight) box.current.scrollTop = top + view.row - clientHeight;
-  }, [items[cursor]?.name, view.row]);
+  }, [items[cursor]?.key ?? items[cursor]?.name, view.row]);
   const first = Math.max(0, Math.floor(view.top / view.row) - 6);
   const last = Math.min(items.length, Math.ceil((view.top + view.height) / view.row) + 6);
   const rows = [];

@@ -3,8 +3,9 @@
 import { html, useEffect, useRef, useState } from "../html.js";
 import { read } from "../api.js";
 import { breakable, date, number, time } from "../format.js";
-import { hosts, isAway, isReader, loaded, may, membership, poolByName, pools, status, waiting } from "../store.js";
-import { Pending, Swatch, undo } from "../ui.js";
+import { hosts, isAway, jobs, isReader, loaded, may, membership, poolByName, pools, status, waiting } from "../store.js";
+import { Pending, Swatch, done, undo } from "../ui.js";
+import { askFirst, concernsJobs } from "../whatif.js";
 
 const PAGE = 100;
 const MOST = 500; // that the broker gives at a time
@@ -40,6 +41,8 @@ export function HistoryPage({ argument }) {
   // Whatever changes a pool or the list of registered hosts makes a line of history.
   const revisions = pools.value.map((pool) => pool.revision).join();
   const registered = hosts.value.reduce((sum, host) => sum + host.registered, 0);
+  // Jobs that are moved, too.
+  const moved = jobs.value.map((job) => `${job.id} ${job.pool}`).join();
   const shown = useRef("");
   useEffect(() => {
     if (shown.current !== argument) {
@@ -50,13 +53,14 @@ export function HistoryPage({ argument }) {
     shown.current = argument;
     // Before anything has arrived it is not known who we are.
     if (loaded.value && !isReader.value) load();
-  }, [argument, revisions, registered, membership.value, status.value.reachable, loaded.value, isReader.value]);
+  }, [argument, revisions, registered, moved, membership.value, status.value.reachable, loaded.value, isReader.value]);
   if (isReader.value) {
     return html`<section class="page"><header><h2>History</h2></header>
       <p class="pad muted">The history needs a manager profile, and you have a reader profile.</p></section>`;
   }
   const take = async (entry) => {
-    await undo([entry.id], describe(entry));
+    if (concernsJobs(entry.pool) || entry.diff.jobs) await undoSeen(entry);
+    else await undo([entry.id], describe(entry));
     load();
   };
   const older = () => {
@@ -96,6 +100,24 @@ export function HistoryPage({ argument }) {
 
 const describe = (entry) => `${entry.verb || entry.op} ${entry.pool}`.trim();
 
+/** Undoes a change that jobs on the farm would feel, once it has been shown what that is. */
+const undoSeen = (entry) => askFirst({
+  title: `Undo: ${describe(entry)}?`,
+  submit: "Undo",
+  question: entry.diff.jobs ? null : { entry: entry.id },
+  change: ["undo", { entries: [entry.id] }],
+  made: ({ done: undone }) => done(`Undone: ${describe(entry)}`, undone.map((one) => one.change)),
+});
+
+const JOBS_SHOWN = 5;
+
+/** Jobs that were moved. */
+function movedJobs(jobs) {
+  const more = jobs.length - JOBS_SHOWN;
+  const words = jobs.slice(0, JOBS_SHOWN).map(({ id, name, before, after }) => `${id} ${name}: ${before || "no pool"} → ${after || "no pool"}`);
+  return html`<span class="clamp">${words.join(", ")}${more > 0 && ` and ${number(more)} more`}</span>`;
+}
+
 function Difference({ entry }) {
   const { diff, ranges, op } = entry;
   const lines = [];
@@ -105,6 +127,7 @@ function Difference({ entry }) {
       lines.push(html`<span class="change ${key}"><b>${sign} ${number(diff[key].length)}</b> <span class="mono clamp">${breakable(ranges[key])}</span></span>`);
     }
   }
+  if (diff.jobs?.length) lines.push(movedJobs(diff.jobs));
   if (op !== "pools.delete") {
     const texts = [];
     for (const key of ["description", "colour"]) {

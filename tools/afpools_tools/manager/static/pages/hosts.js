@@ -1,11 +1,15 @@
 // Hosts: every machine that is known; many of them into pools and out of them in one go.
 
-import { html, useMemo, useRef, useState } from "../html.js";
+import { html, useMemo, useState } from "../html.js";
 import { ApiError, write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
 import { counted, hostByName, hosts, isAbsent, loaded, may, nothing, poolByName, pools } from "../store.js";
+import { runsOn } from "../jobs.js";
+import { useSelection } from "../selection.js";
+import { Targets, endDrag, startDrag } from "../targets.js";
 import { Choice, Dialog, Search, Swatch, VirtualList, done, failed, make } from "../ui.js";
+import { useWhatIf } from "../whatif.js";
 import { assign } from "./pools.js";
 
 const STATE_FILTERS = [
@@ -31,7 +35,7 @@ export function HostsPage({ argument }) {
     return hosts.value.filter((host) => fits(host) && (!argument || (argument === NO_POOL ? !host.pools.length : host.pools.includes(argument))));
   }, [hosts.value, text, argument]);
   const shown = useMemo(() => (state ? inPool.filter((host) => inState(host, state)) : inPool), [inPool, state]);
-  const selection = useSelection(shown);
+  const selection = useSelection(shown, hostByName);
   const options = STATE_FILTERS.map(([value, word, title]) => [
     value, word, loaded.value ? inPool.reduce((sum, host) => sum + inState(host, value), 0) : undefined, title]);
   const chosen = selection.names;
@@ -102,16 +106,14 @@ function HostRow({ host, index, style, selected, current, selection, replace }) 
     // Dragging a row that is not selected means that row.
     const names = selected ? selection.names : [host.name];
     if (!selected) selection.only(index);
-    event.dataTransfer.setData("text/plain", names.join(" "));
-    event.dataTransfer.effectAllowed = "copy";
-    dragged = names;
+    startDrag(event, names);
   };
   return html`<div id="host-${index}" role="row" aria-rowindex=${index + 2} aria-selected=${selected} style=${style}
       class="row ${selected ? "selected" : ""} ${current ? "current" : ""}" draggable=${may("pools.add_hosts")}
-      onDragStart=${drag} onDragEnd=${() => (dragged = [])} onClick=${(event) => selection.onClick(event, index)}>
+      onDragStart=${drag} onDragEnd=${endDrag} onClick=${(event) => selection.onClick(event, index)}>
     <span role="gridcell" class="cut strong" title=${host.name}>${host.name}</span>
-    <span role="gridcell" class="cut ${absent ? "stuck" : ""}" title=${absent ? "It is in pools, but not on the farm" : host.states.join(", ") || stateWord(host)}><span
-      class="state ${host.state}"></span> ${stateWord(host, absent)}</span>
+    <span role="gridcell" class="cut ${absent ? "stuck" : ""}" title=${absent ? "It is in pools, but not on the farm" : [host.states.join(", ") || stateWord(host), ...runsOn(host.name)].join("\n")}><span
+      class="state ${host.state}"></span> ${[stateWord(host, absent), ...runsOn(host.name)].join(": ")}</span>
     ${absent ? html`<span role="gridcell" class="absent">
       <button aria-label="Replace ${host.name} by another host" title="Take it out of all its pools, and put another host in"
         disabled=${!may("pools.add_hosts")} onClick=${(event) => press(event, () => replace(host.name))}>Replace by…</button>
@@ -125,13 +127,8 @@ function HostRow({ host, index, style, selected, current, selection, replace }) 
   </div>`;
 }
 
-// What is being dragged: a browser tells the target only when it is dropped.
-let dragged = [];
-
 /** The pools as targets: by dropping on them, or by their + and −. */
 function PoolTargets({ chosen }) {
-  const [text, setText] = useState("");
-  const [over, setOver] = useState("");
   const counts = useMemo(() => {
     const found = new Map();
     for (const name of chosen) {
@@ -139,97 +136,20 @@ function PoolTargets({ chosen }) {
     }
     return found;
   }, [chosen, hosts.value]);
-  const shown = pools.value.filter((pool) => pool.name.toLowerCase().includes(text.trim().toLowerCase()));
   const what = chosen.length === 1 ? chosen[0] : plural(chosen.length, "host");
   const add = (pool, names, words) => assign({ hosts: names, add: [pool] }, `Added ${words} to ${pool}`);
   const remove = (pool) => assign({ hosts: chosen, remove: [pool] }, `Removed ${what} from ${pool}`);
-  const drop = (event, pool) => {
-    event.preventDefault();
-    setOver("");
-    if (dragged.length) add(pool, dragged, dragged.length === 1 ? dragged[0] : plural(dragged.length, "host"));
-    dragged = [];
-  };
-  return html`<aside class="targets" aria-label="Pools">
-    <header><h2>Pools</h2>
-      <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck=${false}
-        onInput=${(event) => setText(event.target.value)} /></header>
-    <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools to add to or remove from"
-      empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
-      row=${(pool, _index, style) => {
-        const inside = counts.get(pool.name) ?? 0;
-        return html`<div key=${pool.name} role="listitem" style=${style} class="row target ${over === pool.name ? "over" : ""}"
-            onDragOver=${(event) => { if (dragged.length) { event.preventDefault(); setOver(pool.name); } }}
-            onDragLeave=${() => setOver("")} onDrop=${(event) => drop(event, pool.name)}>
-          <${Swatch} colour=${pool.colour} /><span class="cut" title=${pool.name}>${pool.name}</span>
-          <span class="muted count" title=${chosen.length ? `${number(inside)} of the selected are among its ${plural(pool.hosts, "host")}` : plural(pool.hosts, "host")}>${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
-          <button class="icon" aria-label="Add ${what} to ${pool.name}" title="Add ${what}"
-            disabled=${!chosen.length || inside === chosen.length || !may("pools.add_hosts")}
-            onClick=${() => add(pool.name, chosen, what)}>+</button>
-          <button class="icon" aria-label="Remove ${what} from ${pool.name}" title="Remove ${what}"
-            disabled=${!inside || !may("pools.remove_hosts")} onClick=${() => remove(pool.name)}>−</button>
-        </div>`;
-      }} />
-  </aside>`;
-}
-
-/** Which of the shown hosts are selected, and how mouse and keyboard change that. Cursor and anchor are names: rows come
- * and go with what the hosts do. */
-function useSelection(shown) {
-  const [selected, setSelected] = useState(() => new Set());
-  const [current, setCurrent] = useState("");
-  const anchor = useRef("");
-  const index = useMemo(() => new Map(shown.map((host, at) => [host.name, at])), [shown]);
-  const at = (name) => index.get(name) ?? -1;
-  const cursor = at(current);
-  const names = useMemo(() => [...selected].filter((name) => hostByName.value.has(name)), [selected, hosts.value]);
-  const between = (a, b) => shown.slice(Math.min(a, b), Math.max(a, b) + 1).map((host) => host.name);
-
-  const only = (to) => {
-    anchor.current = shown[to].name;
-    setCurrent(shown[to].name);
-    setSelected(new Set([shown[to].name]));
-  };
-  const toggle = (to) => {
-    const next = new Set(selected);
-    const { name } = shown[to];
-    if (!next.delete(name)) next.add(name);
-    anchor.current = name;
-    setCurrent(name);
-    setSelected(next);
-  };
-  const extend = (to, keep) => {
-    if (at(anchor.current) < 0) anchor.current = shown[Math.max(0, cursor)].name;
-    setCurrent(shown[to].name);
-    setSelected(new Set([...(keep ? selected : []), ...between(at(anchor.current), to)]));
-  };
-  const clear = () => setSelected(new Set());
-
-  const onClick = (event, to) => {
-    if (event.shiftKey) extend(to, event.ctrlKey || event.metaKey);
-    else if (event.ctrlKey || event.metaKey) toggle(to);
-    else only(to);
-  };
-  const onKeyDown = (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
-    const command = event.ctrlKey || event.metaKey;
-    if (!shown.length) return;
-    if (step !== undefined) {
-      const to = Math.max(0, Math.min(shown.length - 1, cursor + step));
-      if (event.shiftKey) extend(to, command);
-      else if (command) setCurrent(shown[to].name);
-      else only(to);
-    } else if (event.key === " ") {
-      if (cursor >= 0) toggle(cursor);
-    } else if (event.key.toLowerCase() === "a" && command) {
-      setSelected(new Set(shown.map((host) => host.name)));
-    } else if (event.key === "Escape") {
-      clear();
-    } else {
-      return;
-    }
-    event.preventDefault();
-  };
-  return { names, cursor, has: (name) => selected.has(name), only, clear, onClick, onKeyDown };
+  return html`<${Targets} label="Pools to add to or remove from"
+    onDrop=${(pool, names) => add(pool, names, names.length === 1 ? names[0] : plural(names.length, "host"))}
+    parts=${(pool) => {
+      const inside = counts.get(pool.name) ?? 0;
+      return html`<span class="muted count" title=${chosen.length ? `${number(inside)} of the selected are among its ${plural(pool.hosts, "host")}` : plural(pool.hosts, "host")}>${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
+        <button class="icon" aria-label="Add ${what} to ${pool.name}" title="Add ${what}"
+          disabled=${!chosen.length || inside === chosen.length || !may("pools.add_hosts")}
+          onClick=${() => add(pool.name, chosen, what)}>+</button>
+        <button class="icon" aria-label="Remove ${what} from ${pool.name}" title="Remove ${what}"
+          disabled=${!inside || !may("pools.remove_hosts")} onClick=${() => remove(pool.name)}>−</button>`;
+    }} />`;
 }
 
 function ReplaceDialog({ name, onClose }) {
@@ -237,9 +157,13 @@ function ReplaceDialog({ name, onClose }) {
   const [coming, setComing] = useState(false);
   // As it was when this was opened: repeated after a failure, it names the same change.
   const itsPools = hostByName.value.get(name)?.pools ?? [];
+  const whatIf = useWhatIf(by.trim() ? { pools: itsPools, typed: by, remove: [name] } : null);
   const replace = async (change) => {
     const made = await change("hosts/replace", { host: name, by: by.trim(), new_hosts: coming });
-    if (made.done.length) done(`Replaced ${name} by ${by.trim()}`, made.done);
+    if (made.done.length) {
+      done(`Replaced ${name} by ${by.trim()}`, made.done);
+      whatIf.after();
+    }
     if (made.failed) throw new Error(made.failed);
   };
   return html`<${Dialog} title="Replace ${name}" submit="Replace" onSubmit=${replace} onClose=${onClose}>
@@ -249,12 +173,14 @@ function ReplaceDialog({ name, onClose }) {
       onInput=${(event) => setBy(event.target.value)} /></label>
     <label class="check"><input type="checkbox" checked=${coming} onChange=${(event) => setComing(event.target.checked)} />
       The farm has not seen this machine yet</label>
+    ${whatIf.shown}
   </${Dialog}>`;
 }
 
 function AddDialog({ onClose, pool }) {
   const [typed, setTyped] = useState("");
   const [target, setTarget] = useState(pool);
+  const whatIf = useWhatIf(target && typed.trim() ? { pools: [target], typed } : null);
   const add = async (change, anyway) => {
     if (target) {
       const answer = await change("hosts/assign", { typed, add: [target], ...anyway });
@@ -276,5 +202,6 @@ function AddDialog({ onClose, pool }) {
       <option value="">none: only make them known</option>
       ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
     </select></label>
+    ${whatIf.shown}
   </${Dialog}>`;
 }

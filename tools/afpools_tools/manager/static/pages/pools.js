@@ -5,7 +5,9 @@ import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
 import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
+import { FENCES, areJobsKnown, jobsOf, jobWords, tasksOf } from "../jobs.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
+import { askFirst, concernsJobs, useWhatIf } from "../whatif.js";
 
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
@@ -91,9 +93,11 @@ function PoolDetail({ pool, open }) {
   const own = members.value.get(pool.name) ?? [];
   const absent = own.filter(isAbsent);
   const known = (count) => (pool.known ? number(count) : "–");
+  const whatIf = useWhatIf(concernsJobs(pool.name) && typed.trim() ? { pools: [pool.name], typed } : null);
   const add = async (event) => {
     event.preventDefault();
-    if (await assign({ typed, add: [pool.name] }, `Added ${typed.trim()} to ${pool.name}`)) setTyped("");
+    const text = `Added ${typed.trim()} to ${pool.name}`;
+    if (await assign({ typed, add: [pool.name] }, text, { seen: true })) setTyped("");
   };
   return html`<aside class="detail" aria-label="Pool ${pool.name}">
     <header>
@@ -121,6 +125,7 @@ function PoolDetail({ pool, open }) {
       <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
       <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>
     </nav>
+    ${areJobsKnown.value && html`<${PoolJobs} name=${pool.name} />`}
     ${error && !isStale.value && html`<p class="error" role="alert">${error.message}</p>`}
     ${!pool.hosts && html`<p class="hint">No hosts: jobs for this pool are refused until it has some.</p>`}
     ${details?.ranges && html`<p class="ranges mono">${breakable(details.ranges)}</p>`}
@@ -129,6 +134,7 @@ function PoolDetail({ pool, open }) {
         placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck=${false} disabled=${!may("pools.add_hosts")} />
       <button disabled=${!typed.trim() || !may("pools.add_hosts")}>Add</button>
     </form>
+    ${whatIf.shown}
     <${VirtualList} items=${own} rowRem=${2} aria-label="Hosts of ${pool.name}" role="list" tabindex="0"
       row=${(host, _index, style) => html`<div key=${host.name} role="listitem" class="row member" style=${style}>
         <span class="state ${host.state}" title=${stateWord(host, isAbsent(host))}></span><span class="cut">${host.name}</span>
@@ -140,14 +146,40 @@ function PoolDetail({ pool, open }) {
   </aside>`;
 }
 
+const JOBS_SHOWN = 3;
+
+/** A pool's jobs on the farm, the first of them by name. */
+function PoolJobs({ name }) {
+  const own = jobsOf.value.get(name) ?? [];
+  if (!own.length) return html`<p class="muted">No job on the farm is for this pool.</p>`;
+  return html`<div class="pool-jobs">
+    <a href="#/jobs/${encodeURIComponent(name)}">${plural(own.length, "job")} on the farm</a>
+    <ul>${own.slice(0, JOBS_SHOWN).map((job) => html`<li key=${job.key} title=${job.why || FENCES[job.fence]}>
+      <span class="cut">${jobWords(job)}</span> <span class="muted">${job.user}</span>
+      <span class=${job.fence === "current" ? "muted" : "stuck"}>${tasksOf(job)}</span></li>`)}</ul>
+  </div>`;
+}
+
 /** What there is to know of names that could not be checked. */
 export const uncheckedOf = (made) => made.find((one) => one.unchecked)?.unchecked ?? "";
 
-/** Puts hosts into pools or takes them out, and says how it went. */
-export const assign = (params, text) => make(() => write("hosts/assign", params), (answer) => {
+/** Puts hosts into pools or takes them out, and says how it went. If a pool has jobs on the farm, what would become of
+ * them is shown first; not if it has been `seen`. */
+export function assign(params, text, { seen = false } = {}) {
+  const made = (answer) => sayAssigned(params, text, answer);
+  const [pool] = [...(params.add ?? []), ...(params.remove ?? [])];
+  if (seen || !concernsJobs(pool)) return make(() => write("hosts/assign", params), made);
+  const what = params.typed?.trim() || (params.hosts.length === 1 ? params.hosts[0] : plural(params.hosts.length, "host"));
+  const [title, submit, question] = params.add?.length
+    ? [`Add ${what} to ${pool}?`, "Add", { pools: [pool], add: params.hosts ?? [], typed: params.typed ?? "" }]
+    : [`Remove ${what} from ${pool}?`, "Remove", { pools: [pool], remove: params.hosts }];
+  return askFirst({ title, submit, question, change: ["hosts/assign", params], made });
+}
+
+function sayAssigned(params, text, answer) {
   for (const { pool, code, message } of answer.failed) {
     const action = code === "unknown_host" && {
-      label: ANYWAY, run: () => assign({ ...params, add: [pool], remove: [], new_hosts: true }, text) };
+      label: ANYWAY, run: () => assign({ ...params, add: [pool], remove: [], new_hosts: true }, text, { seen: true }) };
     toast(message, { kind: "failed", action });
   }
   if (answer.done.length) {
@@ -155,7 +187,7 @@ export const assign = (params, text) => make(() => write("hosts/assign", params)
     done(changed ? text : "Nothing to do: nothing would change.", answer.done.map((one) => one.change), uncheckedOf(answer.done));
   }
   return !answer.failed.length;
-});
+}
 
 function ColourField({ colour, onChange }) {
   return html`<fieldset class="colours"><legend>Colour</legend>
@@ -201,6 +233,7 @@ function EditDialog({ name, onClose }) {
     agree();
   };
   const newName = field("name");
+  const whatIf = useWhatIf(newName && newName !== name ? { pools: [name], new_name: newName } : null);
   const save = async (change) => {
     const made = [];
     let { revision } = now;
@@ -213,12 +246,14 @@ function EditDialog({ name, onClose }) {
       made.push(await change("pools/rename", { pool: name, new_name: newName, if_revision: revision }));
       go(poolAddress(newName));
     }
+    whatIf.after();
     if (made.length) done(newName !== name ? `Renamed ${name} to ${newName}` : `Changed ${name}`, made.map((one) => one.change));
   };
   return html`<${Dialog} title="Edit ${name}" submit="Save" blocked=${!now || contested.length > 0} onSubmit=${save} onClose=${onClose}>
     <label>Name<input value=${newName} required maxlength="64" autofocus spellcheck=${false} onInput=${text("name")} /></label>
-    ${newName !== name && html`<p class="hint">Jobs on the farm keep their masks. A scene that was saved with ${name}
+    ${newName !== name && html`<p class="hint">A scene that was saved with ${name}
       asks for a pool that no longer exists, and is refused until somebody chooses again.</p>`}
+    ${whatIf.shown}
     <label>Description<input value=${field("description")} maxlength="1000" onInput=${text("description")} /></label>
     <${ColourField} colour=${field("colour")} onChange=${set("colour")} />
     <${Meanwhile} name=${name} gone=${!now} changes=${contested}>
@@ -232,6 +267,7 @@ function DeleteDialog({ name, onClose }) {
   const pool = now ?? seen;
   const count = pool.members.length;
   const lonely = pool.members.filter((host) => hostByName.value.get(host)?.pools.length === 1).length;
+  const whatIf = useWhatIf({ pools: [name], delete: true });
   const remove = async (change) => {
     const gone = await change("pools/delete", { pool: name, if_revision: pool.revision });
     done(`Deleted ${name}`, [gone.change]);
@@ -244,11 +280,11 @@ function DeleteDialog({ name, onClose }) {
         !lonely ? "each is also in another pool."
         : lonely === count ? "none is in any other pool."
         : `${number(lonely)} ${lonely === 1 ? "is" : "are"} in no other pool.`}`}</li>
-      <li>${pool.busy ? `${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now. ` : ""}Jobs on the farm keep their masks
-        and continue.</li>
+      ${pool.busy > 0 && html`<li>${number(pool.busy)} ${pool.busy === 1 ? "is" : "are"} busy now.</li>`}
       <li>New jobs for ${name} are refused.</li>
       <li>You can bring it back: with Undo right afterwards, or from the history.</li>
     </ul>
+    ${whatIf.shown}
     <${Meanwhile} name=${name} gone=${!now} changes=${changes}>
       <button type="button" onClick=${agree}>Continue with ${name} as it is now</button>
     </${Meanwhile}>

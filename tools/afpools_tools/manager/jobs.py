@@ -1,0 +1,151 @@
+"""Jobs on the farm, as the pages show them, and what a change would do to them.
+
+Strategy: the broker says everything; here its answers are cut to what a page needs. A broker that does not look at jobs
+is asked again only now and then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from afpools import BrokerRefused, Client, Job, JobsResult
+
+from .params import PreviewChange, typed_hosts
+
+OPERATION = "jobs.list"
+
+# As many as a broker gives at a time.
+_MOST_JOBS = 5000
+
+# Seconds.
+_REFUSED_PAUSE = 5.0
+_OLD = 10.0
+_BEHIND = 5.0
+
+# Jobs whose tasks can be sent back in one order.
+_MOST_ORDERED = 1000
+
+NO_JOBS: Mapping[str, Job] = MappingProxyType({})
+
+
+class JobsStatus(NamedTuple):
+    """How far the list of jobs can be relied on.
+
+    Args:
+        offered: whether the broker can list jobs at all.
+        error: why there is no list; then the last one is shown no more.
+        problem: what is wrong with the list that there is.
+        age: whole seconds since afserver has confirmed it, where that is worth a word, else 0.
+        behind: the same for the fence that has waited longest.
+        more: there are more jobs than are shown.
+        requeue: whether tasks outside of a fence that has moved are sent back by the broker.
+    """
+
+    offered: bool = False
+    error: str = ""
+    problem: str = ""
+    age: int = 0
+    behind: int = 0
+    more: bool = False
+    requeue: bool = False
+
+
+class JobsView(NamedTuple):
+    """Jobs by number and serial: those that name a pool, and those that do not."""
+
+    jobs: Mapping[str, Job] = NO_JOBS
+    status: JobsStatus = JobsStatus()
+
+
+class Jobs:
+    """Asks for the jobs. For one thread.
+
+    Args:
+        client: asks.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._refused_until = 0.0
+
+    def ask(self, last: JobsView, *, offered: bool) -> JobsView:
+        """The jobs as they are now.
+
+        Args:
+            last: what was answered before. What has not changed stays the same object.
+            offered: whether the broker lists jobs.
+        """
+        if not offered:
+            return JobsView()
+        if time.monotonic() < self._refused_until:
+            return last
+        try:
+            listed = self._client.jobs(limit=_MOST_JOBS)
+        except BrokerRefused as error:
+            self._refused_until = time.monotonic() + _REFUSED_PAUSE
+            return JobsView(status=JobsStatus(offered=True, error=str(error)))
+        jobs = {f"{job.id}.{job.serial}": job for job in (*listed.jobs, *listed.others)}
+        status = JobsStatus(
+            offered=True,
+            problem=listed.problem,
+            age=round(listed.age) if listed.age is not None and listed.age > _OLD else 0,
+            behind=round(listed.behind) if listed.behind > _BEHIND else 0,
+            more=listed.more,
+            requeue=listed.requeue,
+        )
+        return JobsView(last.jobs if jobs == last.jobs else jobs, status)
+
+
+def preview(client: Client, params: PreviewChange) -> dict[str, Any]:
+    """What a change would do to the jobs on the farm. A change of several pools is the sum of theirs, and each sentence
+    then says which pool it is about."""
+    if params.entry is not None:
+        return _summary([("", client.preview(entry=params.entry, limit=_MOST_ORDERED))])
+    if params.jobs:
+        [pool] = params.pools
+        references = [(job.id, job.serial) for job in params.jobs]
+        return _summary([("", client.preview(pool, jobs=references, limit=_MOST_ORDERED))])
+    add = params.add + typed_hosts(params.typed)
+    found = []
+    for pool in params.pools:
+        answer = client.preview(
+            pool,
+            add_hosts=add,
+            remove_hosts=params.remove,
+            delete=params.delete,
+            new_name=params.new_name,
+            limit=_MOST_ORDERED,
+        )
+        found.append((pool if len(params.pools) > 1 else "", answer))
+    return _summary(found)
+
+
+def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """What a page shows of previews. `back` is what to name so that the tasks that lose their host are sent back."""
+    sentences: list[str] = []
+    hosts: dict[str, None] = {}
+    jobs: list[dict[str, int]] = []
+    tasks = total = 0
+    requeue = False
+    for pool, answer in found:
+        sentences += [f"{pool}: {sentence}" if pool else sentence for sentence in answer["sentences"]]
+        jobs += [{"id": job["id"], "serial": job["serial"]} for job in answer["jobs"] if job["running_on_lost"]]
+        hosts.update(dict.fromkeys(host["name"] for host in answer["lost_hosts"] if host["tasks"]))
+        tasks += answer["tasks_on_lost"]
+        total += answer["total"]
+        requeue = requeue or answer["running"] == "requeue"
+    back = {"jobs": jobs[:_MOST_ORDERED], "hosts": list(hosts)}
+    return {"sentences": sentences, "total": total, "tasks": tasks, "requeue": requeue, "back": back}
+
+
+def outcome(made: JobsResult) -> dict[str, Any]:
+    """What became of jobs, for a page."""
+    return {
+        "change": made.change,
+        "moved": made.moved,
+        "tasks": sum(job.tasks for job in made.jobs),
+        "failed": [{"id": job.id, "name": job.name, "why": job.why} for job in made.jobs if not job.done],
+    }

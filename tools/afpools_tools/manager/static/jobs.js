@@ -1,0 +1,77 @@
+// Jobs on the farm, in words.
+
+import { computed } from "./html.js";
+import { number, plural, time } from "./format.js";
+import { jobs, jobsStatus, loaded, nothing, status } from "./store.js";
+
+/** How a job's fence stands. */
+export const FENCES = {
+  current: "Current",
+  behind: "Moves within seconds",
+  kept: "Keeps its last fence",
+  changed: "Changed by hand",
+  unmarked: "Not followed yet",
+  refused: "Refused by afserver",
+};
+
+const IS_LEFT_ALONE = new Set(["changed", "unmarked"]);
+
+/** Whether somebody has to ask for it, or the job is not followed. */
+export const isLeftAlone = (job) => IS_LEFT_ALONE.has(job.fence);
+
+/** Jobs of each pool. */
+export const jobsOf = computed(() => {
+  const found = new Map();
+  for (const job of jobs.value) if (job.pool) found.set(job.pool, [...(found.get(job.pool) ?? []), job]);
+  return found;
+});
+
+const onHost = computed(() => {
+  const found = new Map();
+  for (const job of jobs.value) {
+    for (const { name, tasks } of job.hosts) {
+      const words = `${job.name} for ${job.user}${tasks > 1 ? `, ${plural(tasks, "task")}` : ""}`;
+      found.set(name, [...(found.get(name) ?? []), words]);
+    }
+  }
+  return found;
+});
+
+/** What runs on a host, and for whom, a text for each job. */
+export const runsOn = (host) => onHost.value.get(host) ?? [];
+
+export const tasksOf = (job) => {
+  const counts = [[job.running, "running"], [job.ready, "ready"]].filter(([count]) => count);
+  return counts.map(([count, word]) => `${number(count)} ${word}`).join(", ") || job.state;
+};
+
+/** How many hosts it may use, in words. */
+export function hostsOf(job) {
+  if (job.renders === null) return "not known";
+  return job.online === null ? plural(job.renders, "host") : `${number(job.online)} of ${number(job.renders)} online`;
+}
+
+export const jobWords = (job) => `${job.id} ${job.name}`;
+
+/** Whether there is a list of jobs. */
+export const areJobsKnown = computed(() => jobsStatus.value.offered && !jobsStatus.value.error);
+
+/** Why there is no list of jobs; empty where there is one. */
+export function whyNoJobs() {
+  if (!loaded.value) return nothing("");
+  if (!status.value.operations.includes("jobs.list")) return "This broker does not list jobs. Update the broker.";
+  return jobsStatus.value.error;
+}
+
+/** What there is to know about a list of jobs that cannot be relied on as it is. */
+export function jobsWarnings() {
+  const { problem, age, behind, more } = jobsStatus.value;
+  // A moment, not a span: this is read aloud whenever it changes.
+  const ago = (seconds) => time(Date.now() - seconds * 1000);
+  return [
+    problem,
+    !problem && age && `Showing the jobs as they were at ${ago(age)}: afserver has not confirmed them since. Check whether it runs.`,
+    behind && `Some fences have waited since ${ago(behind)} to be moved. See the page Broker.`,
+    more && "There are more jobs than this page shows. Filter them with afpools jobs --pool or --user.",
+  ].filter(Boolean);
+}

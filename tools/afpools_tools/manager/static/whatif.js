@@ -1,0 +1,117 @@
+// What a change would do to the jobs on the farm, said before it is made.
+
+import { html, signal, useEffect, useState } from "./html.js";
+import { ApiError, readLong, write } from "./api.js";
+import { number, plural } from "./format.js";
+import { areJobsKnown, jobsOf, whyNoJobs } from "./jobs.js";
+import { Choice, Dialog, make, toast } from "./ui.js";
+
+// Milliseconds.
+const TYPING = 300;
+const AGAIN = 5_000;
+
+/** Asks what a change would do, once nobody types any more, and again while it is not made yet.
+ *
+ * `question`: as the Pool Manager's `preview` takes it; null for none. Nobody waits for the answer.
+ * Gives `shown`, to be put into a dialog, and `after`, to be called once the change is made. */
+export function useWhatIf(question) {
+  const key = question && areJobsKnown.value ? JSON.stringify(question) : "";
+  const [answer, setAnswer] = useState({ key: "", value: null, error: null });
+  const [choice, setChoice] = useState("finish");
+  useEffect(() => {
+    if (!key) return undefined;
+    const aborter = new AbortController();
+    let timer;
+    const ask = () => readLong("preview", JSON.parse(key), aborter.signal).then(
+      (value) => setAnswer({ key, value, error: null }),
+      (error) => error.name !== "AbortError" && setAnswer({ key, value: null, error }),
+    ).finally(() => {
+      if (!aborter.signal.aborted) timer = setTimeout(ask, AGAIN);
+    });
+    timer = setTimeout(ask, TYPING);
+    return () => {
+      clearTimeout(timer);
+      aborter.abort();
+    };
+  }, [key]);
+  const { value, error } = answer.key === key ? answer : { value: null, error: null };
+  return {
+    shown: question && html`<${WhatIf} asked=${key !== ""} value=${value} error=${error} choice=${choice} onChoice=${setChoice} />`,
+    after: () => choice === "requeue" && value?.tasks && !value.requeue && sendBack(value.back),
+  };
+}
+
+function WhatIf({ asked, value, error, choice, onChoice }) {
+  if (!asked) return html`<p class="hint">Jobs on the farm keep their masks. ${whyNoJobs()}</p>`;
+  return html`<div class="what-if" role="group" aria-label="Jobs on the farm">
+    <div aria-live="polite">
+      ${error && html`<p class="hint">What this does to the jobs on the farm is not known. ${error.message}</p>`}
+      ${!error && !value && html`<p class="hint">Looking at the jobs on the farm…</p>`}
+      ${value && html`<ul class="effects">${value.sentences.map((sentence) => html`<li key=${sentence}>${sentence}</li>`)}</ul>`}
+    </div>
+    ${value?.tasks > 0 && html`<${Running} value=${value} choice=${choice} onChoice=${onChoice} />`}
+  </div>`;
+}
+
+function Running({ value: { tasks, back, requeue }, choice, onChoice }) {
+  const where = back.hosts.length > 3 ? plural(back.hosts.length, "host") : back.hosts.join(", ");
+  const now = `${plural(tasks, "task")} ${tasks === 1 ? "runs" : "run"} on ${where} now`;
+  const them = tasks === 1 ? "it" : "them";
+  if (requeue) return html`<p>${now}. The broker sends ${them} back.</p>`;
+  return html`<p>${now}:</p>
+    <${Choice} label=${now} value=${choice} onChange=${onChoice}
+      options=${[["finish", `Let ${them} finish`], ["requeue", `Send ${them} back`]]} />`;
+}
+
+/** Sends tasks back that run outside of their job's fence. `back`: jobs, and hosts if it is about these only. */
+export const sendBack = (back) => make(() => write("jobs/requeue", back), ({ tasks, failed }) => {
+  if (tasks) toast(`Sent back ${plural(tasks, "task")}`);
+  sayFailed(failed);
+  if (!tasks && !failed.length) toast("No task runs outside its fence any more.");
+});
+
+/** Says which jobs stayed as they were. */
+export function sayFailed(jobs) {
+  if (!jobs.length) return;
+  const more = jobs.length > 3 ? ` And ${number(jobs.length - 3)} more.` : "";
+  const lines = jobs.slice(0, 3).map(({ id, name, why }) => `Job ${id} ${name}: ${why}`);
+  toast(lines.join("\n") + more, { kind: "failed" });
+}
+
+// --- a dialog for changes that have none of their own ----------------------------------------------------------------
+
+const asked = signal(null);
+
+/** Whether somebody has to see first what a change of this pool would do. */
+export const concernsJobs = (pool) => jobsOf.value.has(pool);
+
+/** Shows what a change would do, and makes it if that is wanted. `made` gets the answer. Tells whether it was made.
+ *
+ * `change`: the name of what to write, and its parameters. */
+export const askFirst = ({ title, submit, question, change, made }) => new Promise((resolve) => {
+  asked.value = { title, submit, question, change, made, resolve };
+});
+
+/** The dialog of `askFirst`. */
+export function AskedFirst() {
+  return asked.value && html`<${Asked} ...${asked.value} />`;
+}
+
+function Asked({ title, submit, question, change: [name, params], made, resolve }) {
+  const whatIf = useWhatIf(question);
+  const make = async (change, anyway) => {
+    const answer = await change(name, { ...params, ...anyway });
+    if (answer.failed?.length && !answer.done?.length) throw refusal(answer.failed);
+    made(answer);
+    whatIf.after();
+    resolve(true);
+  };
+  const close = () => {
+    asked.value = null;
+    resolve(false);
+  };
+  return html`<${Dialog} title=${title} submit=${submit} onSubmit=${make} onClose=${close}>${whatIf.shown}</${Dialog}>`;
+}
+
+/** Of what is refused: one sentence, or one with a code for each pool. */
+const refusal = (refused) => (typeof refused === "string" ? new ApiError("", refused) : new ApiError(refused[0].code, refused[0].message));
