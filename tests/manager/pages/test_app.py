@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mar
 def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
     tree = page.context.new_cdp_session(page)
     row(page, "Pools", "fx").click()
-    for name in ("Pools", "Hosts", "Masks", "Map", "History", "Import, export", "Scan", "Broker"):
+    for name in ("Pools", "Hosts", "Jobs", "Masks", "Map", "History", "Import, export", "Scan", "Broker"):
         go(page, name)
         page.wait_for_timeout(300)
         nameless = [

@@ -59,7 +59,8 @@ export function HistoryPage({ argument }) {
       <p class="pad muted">The history needs a manager profile, and you have a reader profile.</p></section>`;
   }
   const take = async (entry) => {
-    if (concernsJobs(entry.pool) || entry.diff.jobs) await undoSeen(entry);
+    const question = undoing(entry);
+    if (question) await undoSeen(entry, question);
     else await undo([entry.id], describe(entry));
     load();
   };
@@ -100,11 +101,18 @@ export function HistoryPage({ argument }) {
 
 const describe = (entry) => `${entry.verb || entry.op} ${entry.pool}`.trim();
 
-/** Undoes a change that jobs on the farm would feel, once it has been shown what that is. */
-const undoSeen = (entry) => askFirst({
+/** What to ask about an undo before it is made; null if no job on the farm would feel it. */
+function undoing({ id, pool, diff }) {
+  if (!diff.jobs) return concernsJobs(pool) ? { entry: id } : null;
+  const [before, ...others] = new Set(diff.jobs.map((job) => job.before));
+  return before && !others.length ? { pools: [before], jobs: diff.jobs.map((job) => ({ id: job.id, serial: job.serial })) } : null;
+}
+
+/** Undoes a change once it has been shown what jobs would feel of it. */
+const undoSeen = (entry, question) => askFirst({
   title: `Undo: ${describe(entry)}?`,
   submit: "Undo",
-  question: entry.diff.jobs ? null : { entry: entry.id },
+  question,
   change: ["undo", { entries: [entry.id] }],
   made: ({ done: undone }) => done(`Undone: ${describe(entry)}`, undone.map((one) => one.change)),
 });
