@@ -55,12 +55,12 @@ function WhatIf({ asked, value, error, choice, onChoice }) {
 
 function Running({ value: { tasks, back, requeue }, choice, onChoice }) {
   const where = back.hosts.length > 3 ? plural(back.hosts.length, "host") : back.hosts.join(", ");
-  const now = `${plural(tasks, "task")} ${tasks === 1 ? "runs" : "run"} on ${where} now`;
-  const them = tasks === 1 ? "it" : "them";
-  if (requeue) return html`<p>${now}. The broker sends ${them} back.</p>`;
-  return html`<p>${now}:</p>
-    <${Choice} label=${now} value=${choice} onChange=${onChoice}
-      options=${[["finish", `Let ${them} finish`], ["requeue", `Send ${them} back`]]} />`;
+  const [which, them] = tasks === 1 ? ["The task", "it"] : [`The ${plural(tasks, "task")}`, "them"];
+  const label = `${which} on ${where}`;
+  if (requeue) return html`<p>${label} ${tasks === 1 ? "is" : "are"} sent back by the broker.</p>`;
+  return html`<div class="running"><span>${label}:</span>
+    <${Choice} label=${label} value=${choice} onChange=${onChoice}
+      options=${[["finish", `Let ${them} finish`], ["requeue", `Send ${them} back`]]} /></div>`;
 }
 
 /** Sends tasks back that run outside of their job's fence. `back`: jobs, and hosts if it is about these only. */

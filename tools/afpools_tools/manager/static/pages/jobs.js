@@ -57,8 +57,8 @@ export function JobsPage({ argument }) {
       ${jobsWarnings().map((sentence) => html`<p key=${sentence} class="warning pad-x" role="status">${sentence}</p>`)}
       <${JobTable} label="Jobs" prefix="job" items=${ours} selection=${mine}
         columns=${["Job", "Pool", "User", "Tasks", "May use", "Fence", "Moved"]} parts=${ourParts}
-        empty=${none("No job on the farm names a pool yet. Choose a pool in a submitter, and the job appears here.")} />
-      ${areJobsKnown.value && !argument && html`<h3 class="below">Jobs that name no pool <small class="muted">${counted(others.length)}</small></h3>
+        empty=${none("No unfinished job on the farm names a pool. Choose a pool in a submitter, and the job appears here.")} />
+      ${areJobsKnown.value && jobs.value.length > 0 && !argument && html`<h3 class="below">Jobs that name no pool <small class="muted">${counted(others.length)}</small></h3>
         <${JobTable} label="Jobs that name no pool" prefix="other" items=${others} selection=${theirs}
           columns=${["Job", "User", "Tasks", "May use", "Exclude mask"]} parts=${otherParts}
           empty=${none("Every job on the farm names a pool.")} />`}
@@ -106,7 +106,7 @@ const hostParts = (job) => [hostsOf(job), undefined, job.online === 0 ? "stuck" 
 
 function fenceParts({ fence, why, outside }) {
   if (fence !== "current") return [FENCES[fence] ?? fence, why, "stuck"];
-  return outside ? [`${FENCES.current}, ${plural(outside, "task")} outside`, "They started before the fence moved", ""] : [FENCES.current];
+  return outside ? [`${plural(outside, "task")} outside`, `${FENCES.current}. ${plural(outside, "task")} started before the fence moved.`, ""] : [FENCES.current];
 }
 
 const movedParts = ({ moved, by }) => (moved ? [`${time(moved)} ${by}`, `${date(moved)}, ${time(moved)}: ${by}`] : ["never"]);
