@@ -201,7 +201,7 @@ def test_jobs_are_filtered_by_pool_user_and_text(page: Page, send: Send) -> None
     page.get_by_label("Pool", exact=True).select_option("")
     page.get_by_role("grid", name="Jobs", exact=True).focus()
     page.keyboard.press("/")
-    page.keyboard.type(f"{first} shot")
+    page.keyboard.type(f"{first} shot_010 anna")
     expect(job(page, second)).to_have_count(0)
     expect(job(page, first)).to_be_visible()
     page.keyboard.type(" nothing")
