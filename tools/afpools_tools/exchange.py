@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, get_args
@@ -364,12 +364,15 @@ def known_hosts(client: Client) -> frozenset[str]:
 
 class Step(NamedTuple):
     """One change that brings a pool to what a file has. `check` changes nothing and raises what `apply` would; it gives
-    a sentence where the names of its hosts cannot be checked, else an empty text."""
+    a sentence where the names of its hosts cannot be checked, else an empty text. `added` and `removed` are the hosts
+    that a present pool gets and loses."""
 
     pool: str
     text: str
     apply: Callable[[], WriteResult]
     check: Callable[[], str] = str
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
 
 
 class Preview(NamedTuple):
@@ -408,6 +411,7 @@ class _Adding(NamedTuple):
             f"{pool}: + {ranges(hosts)}",
             lambda: self.client.add_hosts(pool, hosts, new_hosts=self.new_hosts),
             lambda: self.check(pool, hosts, leaving),
+            added=hosts,
         )
 
     def check(self, pool: str, hosts: Collection[str], leaving: Collection[str] = ()) -> str:
@@ -439,7 +443,7 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
     if others := [host for host in missing if host not in set(respelled)]:
         yield add.step(name, others)
     if extra:
-        yield Step(name, f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra))
+        yield Step(name, f"{name}: - {ranges(extra)}", lambda: client.remove_hosts(name, extra), removed=extra)
     if respelled:
         coming = set(map(as_afrender_would, respelled))
         yield add.step(name, respelled, [host for host in extra if as_afrender_would(host) in coming])

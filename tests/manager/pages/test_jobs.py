@@ -101,7 +101,7 @@ def test_tasks_that_may_finish_are_shown_and_can_be_sent_back_later(page: Page, 
     number = send("shot_010", tasks=2)
     until(lambda: elsewhere.jobs().jobs[0].running == 2)
     go(page, "Hosts")
-    expect(row(page, "Hosts", "gpu-8")).to_contain_text("shot_010 for anna")
+    expect(row(page, "Hosts", "gpu-8")).to_contain_text("shot_010 (anna)")
     row(page, "Hosts", "gpu-8").click()
     picture(page, "hosts-with-jobs")
     page.get_by_role("button", name="Remove gpu-8 from fx").click()
@@ -299,3 +299,33 @@ def test_everything_fits_in_the_dark(manager: Manager, open_page: Open, send: Se
     expect(page.get_by_text("a_rather_long_name_of_a_shot_012")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 1366
     picture(page, "jobs-dark")
+
+
+def test_an_import_says_what_jobs_of_each_pool_gain_and_lose(page: Page, send: Send, elsewhere: Client) -> None:
+    send("shot_010", tasks=2)
+    send("shot_020", "night", offline=True)
+    until(lambda: elsewhere.jobs(pool="fx").jobs[0].running == 2)
+    go(page, "Jobs")
+    expect(page.get_by_text("shot_020")).to_be_visible()
+    go(page, "Import, export")
+    page.get_by_role("button", name="Also remove what is not in the file").click()
+    content = "pool,host\nfx,gpu-7\nnight,pc-01\nnight,pc-02\nnight,pc-03\n"
+    page.get_by_label("File", exact=True).set_input_files(
+        {"name": "pools.csv", "mimeType": "text/csv", "buffer": content.encode()}
+    )
+    expect(page.get_by_text("fx: 1 job loses gpu-8; 1 task runs there now.")).to_be_visible()
+    expect(page.get_by_text("night: 1 job gains pc-03.")).to_be_visible()
+    page.get_by_role("button", name="Send it back").click()
+    picture(page, "what-if-import")
+    page.get_by_role("button", name="Make", exact=False).click()
+    expect(page.get_by_text("Imported pools.csv")).to_be_visible()
+    expect(page.get_by_text("Sent back 1 task")).to_be_visible()
+
+
+def test_a_reader_sees_jobs_and_moves_none(start: Callable[..., Manager], open_page: Open, send: Send) -> None:
+    number = send("shot_010", offline=True)
+    page = open_page(start("bert", Role.READER))
+    go(page, "Jobs")
+    job(page, number).click()
+    expect(page.get_by_role("button", name="Move…")).to_be_disabled()
+    expect(page.get_by_role("button", name=f"Move {number} shot_010 to night")).to_be_disabled()

@@ -152,10 +152,22 @@ class Api:
         return {
             "pools": wanted,
             "steps": [step.text for step in found.steps],
+            "hosts": self._hosts_of_jobs(found.steps),
             "refused": _refusals(found.refused),
             "unchecked": found.unchecked,
             "shown": _fingerprint(steps),
         }
+
+    def _hosts_of_jobs(self, steps: Sequence[exchange.Step]) -> list[dict[str, Any]]:
+        """What pools that have jobs on the farm would get and lose, as `preview` takes it."""
+        busy = {job.pool for job in self.live.view.jobs.values()}
+        found: dict[str, dict[str, Any]] = {}
+        for step in steps:
+            if step.pool in busy:
+                change = found.setdefault(step.pool, {"pool": step.pool, "add": [], "remove": []})
+                change["add"] += step.added
+                change["remove"] += step.removed
+        return [change for change in found.values() if change["add"] or change["remove"]]
 
     def preview(self, params: PreviewChange) -> dict[str, Any]:
         """What a change would do to the jobs on the farm."""

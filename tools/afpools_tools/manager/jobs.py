@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from afpools import BrokerRefused, Client, Job, JobsResult
 
-from .params import PreviewChange, typed_hosts
+from .params import PoolHosts, PreviewChange, typed_hosts
 
 OPERATION = "jobs.list"
 
@@ -108,19 +108,17 @@ def preview(client: Client, params: PreviewChange) -> dict[str, Any]:
         [pool] = params.pools
         references = [(job.id, job.serial) for job in params.jobs]
         return _summary([("", client.preview(pool, jobs=references, limit=_MOST_ORDERED))])
+    if params.delete or params.new_name is not None:
+        [pool] = params.pools
+        answer = client.preview(pool, delete=params.delete, new_name=params.new_name, limit=_MOST_ORDERED)
+        return _summary([("", answer)])
     add = params.add + typed_hosts(params.typed)
-    found = []
-    for pool in params.pools:
-        answer = client.preview(
-            pool,
-            add_hosts=add,
-            remove_hosts=params.remove,
-            delete=params.delete,
-            new_name=params.new_name,
-            limit=_MOST_ORDERED,
-        )
-        found.append((pool if len(params.pools) > 1 else "", answer))
-    return _summary(found)
+    changes = [PoolHosts(pool=pool, add=add, remove=params.remove) for pool in params.pools] + params.hosts
+    found = [
+        (each.pool, client.preview(each.pool, add_hosts=each.add, remove_hosts=each.remove, limit=_MOST_ORDERED))
+        for each in changes
+    ]
+    return _summary(found if len(found) > 1 else [("", answer) for _, answer in found])
 
 
 def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

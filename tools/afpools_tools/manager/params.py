@@ -154,9 +154,20 @@ class JobReference(Params):
     serial: int | None = None
 
 
+class PoolHosts(Params, kw_only=True):
+    """Hosts that a pool would get and lose."""
+
+    pool: str
+    add: list[str] = []
+    remove: list[str] = []
+
+
 class PreviewChange(Params, kw_only=True):
-    """One change of those that can be previewed: `pools` with `add`, `typed` and `remove` as for `Assign`, or with
-    `delete` or `new_name`; `entry`, to be undone; `jobs`, to be moved to the one of `pools`."""
+    """One change of those that can be previewed: `pools` with `add`, `typed` and `remove` as for `Assign`; one of
+    `pools` with `delete` or `new_name`, or with `jobs` that are to be moved there; `hosts` of several pools; `entry`,
+    to be undone."""
+
+    hosts: list[PoolHosts] = []
 
     pools: list[str] = []
     add: list[str] = []

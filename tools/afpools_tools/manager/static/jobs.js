@@ -19,23 +19,21 @@ const IS_LEFT_ALONE = new Set(["changed", "unmarked"]);
 /** Whether somebody has to ask for it, or the job is not followed. */
 export const isLeftAlone = (job) => IS_LEFT_ALONE.has(job.fence);
 
-/** Jobs of each pool. */
-export const jobsOf = computed(() => {
+/** The values of each key, in lists. */
+function grouped(pairs) {
   const found = new Map();
-  for (const job of jobs.value) if (job.pool) found.set(job.pool, [...(found.get(job.pool) ?? []), job]);
-  return found;
-});
-
-const onHost = computed(() => {
-  const found = new Map();
-  for (const job of jobs.value) {
-    for (const { name, tasks } of job.hosts) {
-      const words = `${job.name} for ${job.user}${tasks > 1 ? `, ${plural(tasks, "task")}` : ""}`;
-      found.set(name, [...(found.get(name) ?? []), words]);
-    }
+  for (const [key, value] of pairs) {
+    if (found.has(key)) found.get(key).push(value);
+    else found.set(key, [value]);
   }
   return found;
-});
+}
+
+/** Jobs of each pool. */
+export const jobsOf = computed(() => grouped(jobs.value.filter((job) => job.pool).map((job) => [job.pool, job])));
+
+const onHost = computed(() => grouped(jobs.value.flatMap((job) => job.hosts.map(({ name, tasks }) =>
+  [name, `${job.name} (${job.user})${tasks > 1 ? `, ${plural(tasks, "task")}` : ""}`]))));
 
 /** What runs on a host, and for whom, a text for each job. */
 export const runsOn = (host) => onHost.value.get(host) ?? [];

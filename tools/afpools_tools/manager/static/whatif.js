@@ -99,7 +99,7 @@ export function AskedFirst() {
 
 function Asked({ title, submit, question, change: [name, params], made, resolve }) {
   const whatIf = useWhatIf(question);
-  const make = async (change, anyway) => {
+  const send = async (change, anyway) => {
     const answer = await change(name, { ...params, ...anyway });
     if (answer.failed?.length && !answer.done?.length) throw refusal(answer.failed);
     made(answer);
@@ -110,7 +110,7 @@ function Asked({ title, submit, question, change: [name, params], made, resolve 
     asked.value = null;
     resolve(false);
   };
-  return html`<${Dialog} title=${title} submit=${submit} onSubmit=${make} onClose=${close}>${whatIf.shown}</${Dialog}>`;
+  return html`<${Dialog} title=${title} submit=${submit} onSubmit=${send} onClose=${close}>${whatIf.shown}</${Dialog}>`;
 }
 
 /** Of what is refused: one sentence, or one with a code for each pool. */

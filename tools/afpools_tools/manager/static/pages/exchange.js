@@ -5,6 +5,7 @@ import { act, newName, read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
 import { Choice, Loading, done, failed, make } from "../ui.js";
+import { useWhatIf } from "../whatif.js";
 
 export function ExchangePage() {
   return html`<section class="page">
@@ -56,6 +57,7 @@ function ImportFile() {
   const [over, setOver] = useState(false);
   const asked = useRef(0);
   const job = useRef("");
+  const whatIf = useWhatIf(plan?.hosts.length ? { hosts: plan.hosts } : null);
   const look = async (content, { how = mode, file = name, coming = anyway } = {}) => {
     const mine = ++asked.current;
     setPlan(null);
@@ -97,6 +99,7 @@ function ImportFile() {
       left = made.refused.length > 0;
       const count = plural(made.changes.length, "change");
       if (made.changes.length) {
+        whatIf.after();
         const part = refusal || left ? `a part of ${name}` : name;
         done(`Imported ${part}: ${count}`, made.changes, made.unchecked);
       }
@@ -148,6 +151,7 @@ function ImportFile() {
       </div>`}
       ${plan.unchecked && html`<p class="hint">${plan.unchecked}</p>`}
       ${plan.steps.length ? html`<ul class="steps">${plan.steps.map((step) => html`<li key=${step} class="mono">${breakable(step)}</li>`)}</ul>
+        ${whatIf.shown}
         <div class="buttons"><button class="primary" disabled=${!may("pools.create")} onClick=${apply}>Make ${plural(plan.steps.length, "change")}</button></div>`
         : !plan.refused.length && html`<p class="good">Nothing to do: ${plural(plan.pools, "pool")} as in the file.</p>`}
     </div>`}
