@@ -16,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_CHECKOUT / folder) for folder in ("clients", "tools")]
@@ -71,6 +71,9 @@ def _state(asked: Sequence[health.Asked]) -> tuple[int, str, dict[str, str]]:
         numbers[f"{name} connections"] = f"{sum(report['connections'].values())};;;0"
         if report["farm"]["age"] is not None:
             numbers[f"{name} farm age"] = f"{report['farm']['age']:g}s;;;0"
+        # Null without live pools; a broker of an earlier version does not have it.
+        if report.get("live"):
+            numbers.update(_live(name, report["live"]))
     if state == DOWN:
         # Where every endpoint was skipped, nothing is known about the brokers.
         skipped = all(one.status == "skipped" for one in asked)
@@ -78,6 +81,19 @@ def _state(asked: Sequence[health.Asked]) -> tuple[int, str, dict[str, str]]:
     count = len(asked) - sum(one.status == "skipped" for one in asked)
     said = f"{len(answered)} of {count} endpoints answer" if count > 1 else "the endpoint answers"
     return state, ". ".join([said, *health.problems(asked)]), numbers
+
+
+def _live(name: str, live: dict[str, Any]) -> dict[str, str]:
+    """How the fences of running jobs stand. `c` is the format's word for a count since the broker started."""
+    numbers = {
+        f"{name} live jobs": f"{live['jobs']};;;0",
+        f"{name} fences behind": f"{live['behind']:g}s;;;0",
+        f"{name} fences moved": f"{live['moved']}c;;;0",
+        f"{name} fences refused": f"{live['refused']}c;;;0",
+    }
+    if live["age"] is not None:
+        numbers[f"{name} live jobs age"] = f"{live['age']:g}s;;;0"
+    return numbers
 
 
 def _end(state: int, said: str, numbers: dict[str, str] | None = None) -> NoReturn:

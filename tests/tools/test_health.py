@@ -9,18 +9,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.afserver import afserver
+from tests.broker.live.conftest import put_job
+from tests.broker.store.places import wait_until
 from tests.studio import Studio, studio
+from tests.working_afserver import working_afserver
 
 from afpools import Client
 from afpools.profile import Profile
 from afpools_broker.protocol import Role
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "health.py"
-PERFDATA = re.compile(r"'([^'=|]+)'=([0-9.]+)(ms|s|);;;0(?: |$)")
+PERFDATA = re.compile(r"'([^'=|]+)'=([0-9.]+)(ms|s|c|);;;0(?: |$)")
 
 Check = Callable[..., tuple[int, str, dict[str, float]]]
 
@@ -105,6 +109,29 @@ def test_what_a_broker_says_of_itself_is_a_warning(tmp_path: Path, check: Check)
     assert status == 1
     assert text.startswith("AFPOOLS WARNING - the endpoint answers. ")
     assert address in text
+
+
+def test_the_fences_of_running_jobs_are_among_the_numbers(tmp_path: Path, check: Check) -> None:
+    with working_afserver("pc-01", "pc-02", "pc-03") as server, ExitStack() as stack:
+        farm = {"server": "{}:{}".format(*server.address), "interval": 0.2}
+        place = stack.enter_context(studio(tmp_path / "studio", farm=farm, live={"enabled": True}))
+        client = stack.enter_context(Client(Profile.load(str(place.profile("anna", Role.MANAGER)))))
+        wait_until(lambda: len(client.list_hosts().hosts) == 3)
+        client.create_pool("fx", ["pc-01", "pc-02"])
+        wait_until(lambda: client.jobs().keeping)
+        mask = client.exclude_mask("fx")
+        put_job(server, mask.mask, "fx", mask.revision, rounds=1_000_000)
+        wait_until(lambda: len(client.jobs().jobs) == 1)
+        client.remove_hosts("fx", ["pc-02"])
+        wait_until(lambda: client.jobs().jobs[0].moved != "")
+        status, text, numbers = check("--profile", place.profile("bert"))
+    assert status == 0, text
+    assert (numbers["broker live jobs"], numbers["broker fences moved"], numbers["broker fences refused"]) == (1, 1, 0)
+    assert {"broker fences behind", "broker live jobs age"} <= numbers.keys()
+
+
+def test_without_live_pools_there_are_no_numbers_of_fences(place: Studio, check: Check) -> None:
+    assert not [name for name in check("--profile", place.profile("bert"))[2] if "fences" in name or "live" in name]
 
 
 def test_where_nobody_answers_it_is_critical(place: Studio, check: Check) -> None:
