@@ -72,7 +72,7 @@ def parse_note(custom_data: Any) -> Optional[Note]:
     if not isinstance(ours, dict) or not ours.get("pool"):
         return None
     known = {key: ours[key] for key in Note._fields if key in ours}
-    if not all(isinstance(value, str) for value in known.values()):
+    if not all(isinstance(value, str) and _is_text(value) for value in known.values()):
         return None
     if known.setdefault("exclude_type", "either") not in ("regex", "find", "either"):
         return None
@@ -91,6 +91,15 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
     kept = {"moved": note.moved, "by": note.by}
     said = {key: value for key, value in note._asdict().items() if value or key not in kept}
     return json.dumps({**data, KEY: said})
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string can be sent: JSON may have half a surrogate pair, UTF-8 may not."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(custom_data: Any) -> Optional[Dict[str, Any]]:

@@ -77,7 +77,7 @@ class Outcome:
 
     Args:
         done: jobs as they were read back, each with what was wanted.
-        refused: jobs that afserver left as they were, or set to something else.
+        refused: jobs that afserver left as they were, or set to something else, each with what was wanted.
         gone: numbers of jobs that are not there any more.
         outdated: numbers of jobs that changed just before, and were left alone.
         struck: jobs that got the number of a job that was meant, in the moment between, and so its mask.
@@ -86,7 +86,7 @@ class Outcome:
     """
 
     done: list[Job] = field(default_factory=list)
-    refused: list[Job] = field(default_factory=list)
+    refused: list[tuple[Job, dict[str, Any]]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     outdated: list[int] = field(default_factory=list)
     struck: list[Job] = field(default_factory=list)
@@ -161,6 +161,20 @@ class Mover:
     ) -> None:
         self._ask, self._address, self._timeout, self._host, self._may_act = ask, address, timeout, host, may_act
         self.pace = Pace()
+        self._unseen: list[Move] = []  # sent, perhaps, and not looked at since
+
+    def catch_up(self) -> Outcome:
+        """Looks at what was sent when afserver stopped answering, or the lease ran out.
+
+        Raises:
+            FarmError: afserver still does not answer.
+        """
+        outcome = Outcome()
+        if self._unseen:
+            self._look_after(self._unseen, outcome)
+            self._unseen = []
+            outcome.refused.clear()  # afserver may not have carried it out yet
+        return outcome
 
     def carry_out(self, moves: Sequence[Move]) -> Outcome:
         """Carries out the first of these moves, as many as may go out together, and reads back what came of it.
@@ -183,8 +197,11 @@ class Mover:
             else:
                 ready.append(move)
         if ready:
+            # afserver may carry out an action whose answer never comes, and the number may be another job's by then.
+            self._unseen += ready
             outcome.seconds = self._send(batches(ready))
             self._look_after(ready, outcome)
+            self._unseen = []
         return outcome
 
     def _send(self, parts: list[list[Move]]) -> float:
@@ -219,7 +236,7 @@ class Mover:
             elif is_done(job, move.params):
                 outcome.done.append(job)
             else:
-                outcome.refused.append(job)
+                outcome.refused.append((job, move.params))
 
     def action(self, ids: Sequence[int], **what: Any) -> dict[str, Any]:
         """A request that acts on jobs; `what` is `params`, or an `operation` with `block_ids`."""

@@ -7,10 +7,12 @@ forgets the monitor, nothing is known of what happened meanwhile, and everything
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -138,6 +140,7 @@ class _Refused(Struct):
 
 
 _decode = msgspec.json.Decoder(_Jobs, strict=False).decode
+_decode_job = msgspec.json.Decoder(Job, strict=False).decode
 _decode_refusal = msgspec.json.Decoder(_Refused).decode
 
 
@@ -151,12 +154,47 @@ def parse_jobs(body: bytes | memoryview) -> list[Job]:
         return _decode(body).jobs
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
+    if _says_gone(body):
+        return []
+    escaped = _NOT_JSON.sub(_escape, body)
     try:
-        return _decode(_NOT_JSON.sub(_escape, body)).jobs
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if _says_gone(body):
-            return []
+        return _decode(escaped).jobs
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _one_by_one(escaped)
+    except (ValueError, RecursionError) as error:
         raise FarmError(f"afserver's list of jobs makes no sense ({error}): {bytes(body[:80])!r}.") from None
+
+
+def _one_by_one(body: bytes) -> list[Job]:
+    """Jobs of which one is not as it should be: what somebody wrote into one job must not hide the others.
+
+    afserver passes on whatever it was given: names in another encoding, line breaks, half a surrogate pair.
+
+    Raises:
+        ValueError, RecursionError: it is not a list of jobs.
+    """
+    told = json.loads(body.decode("utf-8", "replace"), strict=False)
+    match told:
+        case {"jobs": [*listed]}:
+            pass
+        case _:
+            raise ValueError("it has no list of jobs")
+    jobs = []
+    for about in listed:
+        try:
+            jobs.append(_decode_job(json.dumps(about, ensure_ascii=False).encode("utf-8", "replace")))
+        except msgspec.DecodeError as error:
+            number = about.get("id") if isinstance(about, dict) else None
+            _say_unreadable(number, str(error))
+    return jobs
+
+
+@lru_cache(maxsize=1000)
+def _say_unreadable(number: object, why: str) -> None:
+    """Says it once: a running job is read every second."""
+    log.warning("Job %r on the farm cannot be read, so its fence is not kept: %s", number, why)
 
 
 def _escape(found: re.Match[bytes]) -> bytes:

@@ -12,6 +12,7 @@ import datetime as dt
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -142,11 +143,9 @@ class FenceKeeper:
         self._settings, self._clock = settings, clock
         self.lease = lease or LeaseKeeper(store, name)
         self.view = View()
-        self._token = 0
+        self._token, self._acts_until = 0, float("-inf")
         self._reader = JobsReader(ask, self._matters)
-        self._mover = Mover(
-            ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: self.lease.check(self._token)
-        )
+        self._mover = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=self._check)
         self.by_hand = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
         """Carries out what a manager wants of single jobs, whoever has the lease. For one thread at a time."""
         self.orders = threading.Lock()
@@ -157,6 +156,7 @@ class FenceKeeper:
         self._refusals = Refusals()
         self._who: dict[tuple[int, tuple[object, ...]], str] = {}
         self._struck: dict[int, str] = {}
+        self._hit: deque[Job] = deque()  # not paused yet
         self._trail: list[Step] = []
         self._names_due = 0.0
         self._tasks: list[Task] = []
@@ -209,6 +209,7 @@ class FenceKeeper:
         except RequestRefused as refusal:
             self._say(refusal.message)
             return False
+        self._pause_struck()
         anew = self._see(snapshot)
         touched: set[int] = set()
         if at_once or time.monotonic() >= self._events_due:
@@ -219,6 +220,8 @@ class FenceKeeper:
             touched |= self._reader.take(wanted, read_jobs(self._ask, wanted))
         if self._reader.seen is None:
             return False
+        self._take_in(self._mover.catch_up())
+        self._pause_struck()
         self._plan(set(self._reader.jobs) | touched if anew else touched)
         self._ask_who()
         if anew or touched or self.view.problem:
@@ -290,12 +293,20 @@ class FenceKeeper:
             if job is None:
                 self._verdicts.pop(number, None)
                 continue
-            verdict = plan(job, world, now)
+            verdict = self._plan_one(job, world, now)
             if verdict.fence == "changed":
                 verdict = replace(verdict, why=self._who.get((number, job.fence), verdict.why))
             self._verdicts[number] = verdict
         if numbers:
             self._note_due()
+
+    def _plan_one(self, job: Job, world: World, now: dt.datetime) -> Verdict:
+        try:
+            return plan(job, world, now)
+        except Exception:
+            # Whatever somebody wrote into one job, the fences of the others move.
+            log.exception("The fence of job %d could not be worked out", job.id)
+            return Verdict("kept", why="The broker failed to work out its fence; its log says why.")
 
     def _note_due(self) -> None:
         """Since when each fence that has to move has waited, but for those that afserver refuses to move."""
@@ -345,24 +356,38 @@ class FenceKeeper:
         moves = self._moves()
         if not moves:
             return False
-        self._token = self.lease.token
+        self._token, self._acts_until = self.lease.token, time.monotonic() + _FRESH_SECONDS
         try:
             outcome = self._mover.carry_out(moves)
-            self._take_in(outcome, moves)
+            self._take_in(outcome)
+            self._pause_struck()
             if self._settings().requeue and outcome.done:
                 self._send_back(outcome.done)
         except NotOurs:
-            log.warning("The lease was lost while fences were moved; another broker continues.")
+            log.warning("The lease was lost or pools changed while fences were moved; what is due is worked out again.")
             return False
         return len(moves) > len(outcome.read)
 
-    def _take_in(self, outcome: Outcome, moves: list[Move]) -> None:
+    def _check(self) -> None:
+        """Asked right before each action is written: this process may have been paused since it was worked out.
+
+        Raises:
+            NotOurs: another broker has the lease, or pools or renders have changed.
+        """
+        self.lease.check(self._token)
+        known, world = self._keeper.current, self.view.world
+        is_new = world is not None and known.contents is world.snapshot.contents
+        if not is_new or self._keeper.age > _FRESH_SECONDS or time.monotonic() > self._acts_until:
+            raise NotOurs
+
+    def _take_in(self, outcome: Outcome) -> None:
+        if not outcome.read:
+            return
         read = {number: job for number, job in outcome.read.items() if job is not None}
         self._reader.take(outcome.read, read)
-        for job in outcome.refused:
-            self._refusals.refused(job, next(move.params for move in moves if move.job.id == job.id))
-        for job in outcome.struck:
-            self._pause(job)
+        for job, params in outcome.refused:
+            self._refusals.refused(job, params)
+        self._hit.extend(outcome.struck)
         view = self.view
         self.view = replace(
             view,
@@ -373,15 +398,23 @@ class FenceKeeper:
         self._plan(set(outcome.read))
         self._say("")
 
-    def _pause(self, job: Job) -> None:
+    def strike(self, jobs: Collection[Job]) -> None:
+        """Jobs that were hit by mistake are paused with the next look. Safe to call from any thread."""
+        self._hit.extend(jobs)
+
+    def _pause_struck(self) -> None:
         """A job that got another's number in the moment between has another's mask: what its own was, nobody can tell,
-        so it must not run."""
-        self._struck[job.serial] = (
-            f"Job {job.id} {job.name!r} of {job.user_name!r} got the number of a job that was deleted just then, and "
-            "that job's mask. It is paused: delete it and send it again, or set its masks and start it."
-        )
-        log.error("%s", self._struck[job.serial])
-        self._mover.operate([self._mover.action([job.id], operation={"type": "pause"})])
+        so it must not run. Whoever hit it pauses it, with the lease or without: nobody else knows."""
+        while self._hit:
+            job = self._hit[0]
+            self.by_hand.operate([self.by_hand.action([job.id], operation={"type": "pause"})])
+            self._struck[job.serial] = (
+                f"Job {job.id} {job.name!r} of {job.user_name!r} got the number of a job that was deleted just then, "
+                "and that job's mask. It is paused: delete it and send it again, or set its masks and start it."
+            )
+            log.error("%s", self._struck[job.serial])
+            self.look_at([job.id])
+            self._hit.popleft()
 
     def _send_back(self, jobs: list[Job]) -> None:
         tasks = outside(running_tasks(self._ask), {job.id: job for job in jobs})

@@ -249,6 +249,7 @@ class Orders:
         while moves and time.monotonic() < self._until:
             outcome = self._live.by_hand.carry_out(moves)
             read.update(outcome.read)
+            self._live.strike(outcome.struck)
             moves = [move for move in moves if move.job.id not in outcome.read]
         return read
 
