@@ -53,6 +53,7 @@ _COMMANDS = {
         "mask:mask", "The exclude mask that keeps a job on a pool. The mask alone goes to standard output."
     ),
     "host": _Command("host:app", "Show hosts, and register some."),
+    "jobs": _Command("jobs:app", "Show the jobs on the farm and the pools they follow, and move them."),
     "farm": _Command("farm:app", "Show where the farm runs post commands, and keep them on a pool."),
     "scan": _Command(
         "scan:scan",

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from ..fences import Fences
+from ..pools.history import MovedJob
 from ..pools.pool import Contents, Pool
 from ..protocol import Result
 from ..snapshot import Snapshot
@@ -177,6 +178,22 @@ def outlooks_of_move(
     return found
 
 
+def outlooks_back(view: View, listing: Listing, hosts: Hosts, moved: Iterable[MovedJob], world: World) -> list[Outlook]:
+    """What it would do to jobs to take a move back; those that are no longer where it brought them stay."""
+    found = []
+    for each in moved:
+        job = view.jobs.get(each.id)
+        if job is None or job.serial != each.serial or view.verdicts[job.id].pool != each.after:
+            continue
+        if each.before in world.snapshot.contents.pools:
+            found += outlooks_of_move(view, listing, hosts, [job], each.before, world)
+        elif not each.before and (note := intent_of(job).note) is not None:
+            after = hosts.of(msgspec.structs.replace(job, hosts_mask_exclude=note.exclude))
+            lost = set(hosts.of(job)) - set(after)
+            found.append(Outlook(job, each.after, hosts.of(job), after, listing.tasks_on(job, lost), "moves", ""))
+    return found
+
+
 _NOW = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
@@ -275,7 +292,7 @@ def _sentences(result: PreviewResult, found: list[Outlook], stranded: list[Outlo
     for why, whose in _alike([(each.job.id, each.why) for each in found if each.fence not in ("moves", "same")]):
         stay = "stays as it is" if len(whose) == 1 else "stay as they are"
         said.append(f"{_jobs(len(whose))} {stay}: {why}")
-    return said or ["The hosts of no job change."]
+    return said or ["No job on the farm gains or loses a host."]
 
 
 def _alike(pairs: Iterable[tuple[Name, Value]]) -> Iterable[tuple[Value, list[Name]]]:

@@ -17,7 +17,7 @@ from ..live.keeper import FenceKeeper, View
 from ..live.listing import Hosts, JobSummary, Listing, OtherJob
 from ..live.orders import Order, OrderedJob, Orders
 from ..live.plan import World
-from ..live.preview import PreviewResult, outlooks, outlooks_of_move, result_of, world_with
+from ..live.preview import PreviewResult, outlooks, outlooks_back, outlooks_of_move, result_of, world_with
 from ..live.tasks import Task
 from ..pools.changes import MOVE_JOBS, without
 from ..pools.history import Diff, Entry, MovedJob, next_entry_id
@@ -215,6 +215,8 @@ class PoolsPreview(Operation):
             snapshot.pool(self.pool)
             jobs = find_jobs(view, self.jobs)
             found = outlooks_of_move(view, listing, hosts, jobs, self.pool, World.of(snapshot))
+        elif self.entry is not None and (entry := self._entry(call, self.entry)).op == MOVE_JOBS:
+            found = outlooks_back(view, listing, hosts, entry.diff.jobs, World.of(snapshot))
         else:
             name, after = self._change(call)
             world = world_with(snapshot, after, name)
@@ -238,13 +240,18 @@ class PoolsPreview(Operation):
         return self.pool, replace(present, hosts=unique((*present.hosts, *expand(self.add_hosts, farm))))
 
     @staticmethod
-    def _undone(call: Call, entry_id: str) -> tuple[str, Pool | None]:
-        parts = call.parts
-        entry = parts.store.entry(entry_id)
+    def _entry(call: Call, entry_id: str) -> Entry:
+        entry = call.parts.store.entry(entry_id)
         if entry is None:
             raise RequestRefused(
                 Code.BAD_REQUEST, f"There is no change {entry_id!r} in the history. Take one that the history shows."
             )
+        return entry
+
+    @classmethod
+    def _undone(cls, call: Call, entry_id: str) -> tuple[str, Pool | None]:
+        parts = call.parts
+        entry = cls._entry(call, entry_id)
         undoing = undoing_since(parts.store, entry.id, lambda _names: parts.keeper.current.contents)
         return undoing.pool_of(entry), undoing.plan(entry).result
 

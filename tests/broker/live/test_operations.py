@@ -117,8 +117,8 @@ def test_a_preview_says_which_job_would_have_no_machine_online(manager: Client, 
     [
         ({"delete": True}, "1 job stays as it is: The pool 'fx' was deleted. The job keeps the fence that it has."),
         ({"remove_hosts": ["pc-01", "pc-03"]}, "1 job stays as it is: The pool 'fx' is empty. The job keeps the fence"),
-        ({"new_name": "effects"}, "The hosts of no job change."),
-        ({"add_hosts": ["pc-01"]}, "The hosts of no job change."),
+        ({"new_name": "effects"}, "No job on the farm gains or loses a host."),
+        ({"add_hosts": ["pc-01"]}, "No job on the farm gains or loses a host."),
     ],
 )
 def test_a_preview_says_what_keeps_its_fence(
@@ -136,6 +136,21 @@ def test_a_preview_of_an_undo_and_of_a_move(manager: Client, server: WorkingAfSe
     assert manager.preview(entry=entry)["sentences"] == ["1 job loses pc-04."]
     moved = manager.preview("night", jobs=[number])
     assert moved["sentences"] == ["1 job gains pc-05.", "1 job loses pc-01, pc-03, pc-04."]
+
+
+def test_a_preview_of_a_move_that_is_taken_back(manager: Client, server: WorkingAfServer) -> None:
+    number, unnamed = job(manager, server, offline=True), server.send("old", hosts_mask_exclude="pc-02", offline=True)
+    wait_until(lambda: [other.id for other in manager.jobs().others] == [unnamed])
+    entry = manager.move_jobs([number, unnamed], "night").change
+    wait_until(lambda: len(manager.jobs("night").jobs) == 2)
+    assert manager.preview(entry=entry)["sentences"] == [
+        "2 jobs gain pc-01, pc-03.",
+        "1 job gains pc-04.",
+        "1 job loses pc-05.",
+    ]
+    manager.move_jobs([number], "fx")
+    wait_until(lambda: len(manager.jobs("night").jobs) == 1)
+    assert manager.preview(entry=entry)["sentences"] == ["1 job gains pc-01, pc-03, pc-04."]
 
 
 def test_a_change_that_cannot_be_previewed_is_refused(manager: Client, server: WorkingAfServer) -> None:

@@ -98,12 +98,30 @@ def _add_facts(rows: Table, report: dict[str, Any]) -> None:
         )
         if farm.get("post_commands"):
             fact("", farm["post_commands"])
+    if report.get("live"):
+        fact("Live pools", _live(report["live"]))
     fact("Connections", _counts(report["connections"]))
     fact("Requests", _counts(report["requests"]))
     if report["errors"]:
         fact("Errors", _errors(report["errors"]))
     if report["refused_connections"]:
         fact("Refused", plural(report["refused_connections"], "connection"))
+
+
+def _live(live: dict[str, Any]) -> str:
+    """Who keeps the fences of running jobs, and how they stand."""
+    if not live["keeper"]:
+        return "no broker keeps the fences now"
+    keeper = "this broker keeps" if live["keeping"] else f"{live['keeper']} keeps"
+    parts = [f"{keeper} the fences of {plural(live['jobs'], 'job')}"]
+    if live["behind"] >= 1:
+        parts.append(f"{duration(live['behind'])} behind")
+    parts.append("never seen" if live["age"] is None else f"as of {duration(live['age'])} ago")
+    if live["keeping"]:
+        parts.append(
+            f"{live['moved']:,} moved, {live['refused']:,} refused; afserver took {live['afserver_ms']:.0f} ms"
+        )
+    return "; ".join(parts)
 
 
 def _errors(errors: dict[str, Any]) -> str:

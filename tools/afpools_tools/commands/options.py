@@ -73,6 +73,10 @@ def connect(folder: Path | None, timeout: float = 5.0) -> Client:
 
 YET_TO_COME = "If the machine is not set up yet, add --new."
 
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would do to the jobs on the farm, and change nothing.")
+]
+
 NewOption = Annotated[
     bool,
     typer.Option("--new", help="Also add machines that the farm has not seen yet."),

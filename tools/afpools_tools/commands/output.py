@@ -108,6 +108,12 @@ def _unwrapped(rows: Table) -> list[str]:
     return [_BETWEEN.join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
+def say_preview(preview: dict[str, Any]) -> None:
+    """Prints what a change would do to the jobs on the farm, in the broker's sentences."""
+    for sentence in preview["sentences"] or ["No job on the farm would change."]:
+        say(sentence)
+
+
 UNSEEN = "The broker has never seen the farm, so only hosts in pools and registered ones are known here."
 
 

@@ -6,18 +6,20 @@ import datetime as dt
 import fnmatch
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from afpools import Client, HistoryEntry, PoolSummary, WriteResult
+from afpools import AfpoolsError, Client, HistoryEntry, PoolSummary, WriteResult
 from afpools.pool_menu import pool_machines
 
 from .. import exchange
 from ..words import plural, ranges
 from .options import (
     CommandError,
+    DryRunOption,
     JsonOption,
     NewOption,
     ProfileOption,
@@ -27,7 +29,7 @@ from .options import (
     connect,
     named_hosts,
 )
-from .output import console, print_json, print_table, printable, remark, say, stale, table
+from .output import console, print_json, print_table, printable, remark, say, say_preview, stale, table
 from .pool_files import export, import_pools
 from .repair import repair
 
@@ -40,6 +42,11 @@ _MOST_HISTORY = 500
 # Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
 _SYSTEM_POOL = "farm.set_system_pool"
 _SHORT_ID = 8
+
+# Of the jobs that were moved, so many are named in a line of the history.
+_NAMED_JOBS = 3
+
+_UNKEPT = "No broker keeps the fences of running jobs now: they follow as soon as one does."
 
 
 def _check_colour(colour: str | None) -> str | None:
@@ -192,13 +199,18 @@ def create(
 def rename(
     name: NameArgument,
     new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Must be free.")],
+    dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
     """Give a pool another name. Jobs on the farm keep their masks."""
-    with connect(profile, timeout) as client, change(request_id) as request:
-        client.rename_pool(name, new_name, request_id=request)
+    with connect(profile, timeout) as client:
+        if dry_run:
+            say_preview(client.preview(name, new_name=new_name))
+            return
+        with change(request_id) as request:
+            client.rename_pool(name, new_name, request_id=request)
     say(f"Renamed {name} to {new_name}.")
 
 
@@ -234,6 +246,7 @@ def delete(
             help="Delete it as `pool show` gave it, and not if it has changed since. Does not ask.",
         ),
     ] = None,
+    dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
@@ -242,6 +255,9 @@ def delete(
     if request_id is not None and if_revision is None:
         raise typer.BadParameter("it needs --if-revision, too, as the error message says.", param_hint="--request-id")
     with connect(profile, timeout) as client:
+        if dry_run:
+            say_preview(client.preview(name, delete=True))
+            return
         if if_revision is None:
             pool = client.get_pool(name)
             if not yes:
@@ -259,6 +275,7 @@ def add(
     hosts: MaybeHostsArgument = None,
     match: MatchOption = None,
     new: NewOption = False,
+    dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
@@ -267,8 +284,17 @@ def add(
     members = _given_hosts(hosts, match, request_id)
     with connect(profile, timeout) as client:
         matched = _fitting_farm(client, match)
+        if dry_run:
+            # Refused as the change would be.
+            with change(None):
+                unchecked = client.check_hosts(name, members + matched, new_hosts=new)
+            say_preview(client.preview(name, add_hosts=members + matched))
+            if unchecked:
+                remark(unchecked)
+            return
         with change(request_id, besides=_besides(matched)) as request:
             _report(client.add_hosts(name, members + matched, new_hosts=new, request_id=request), name)
+        _say_followers(client, name)
 
 
 @app.command()
@@ -276,6 +302,7 @@ def remove(
     name: NameArgument,
     hosts: MaybeHostsArgument = None,
     match: MatchOption = None,
+    dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
@@ -284,8 +311,21 @@ def remove(
     members = _given_hosts(hosts, match, request_id)
     with connect(profile, timeout) as client:
         matched = _fitting(match, client.get_pool(name).hosts, f"of the pool {name!r}") if match else []
+        if dry_run:
+            say_preview(client.preview(name, remove_hosts=members + matched))
+            return
         with change(request_id, besides=_besides(matched)) as request:
             _report(client.remove_hosts(name, members + matched, request_id=request), name)
+        _say_followers(client, name)
+
+
+def _say_followers(client: Client, name: str) -> None:
+    """Says how many jobs on the farm follow the change that was made, where the broker can tell."""
+    # Nothing of this may make a change that was made look like one that was not.
+    with suppress(AfpoolsError):
+        found = client.jobs(name, others=False, limit=1)
+        if found.total:
+            say(f"{plural(found.total, 'job')} on the farm will follow." if found.keeper else _UNKEPT)
 
 
 def _say_unchecked(done: WriteResult) -> None:
@@ -349,6 +389,7 @@ def undo(
             metavar="CHANGE", help="The id under Undo in `afpools pool history`, or the whole id from --json."
         ),
     ],
+    dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
@@ -356,14 +397,19 @@ def undo(
     """Take back one change, and nothing else. An undo is a change, and can be undone itself."""
     with connect(profile, timeout) as client:
         whole_id = _whole_id(client, entry)
+        if dry_run:
+            say_preview(client.preview(entry=whole_id))
+            return
         with change(request_id) as request:
             done = client.undo(whole_id, request_id=request)
+        newest = client.history(limit=1) if done.change and not done.revision else []
     what = done.pool or "the list of registered hosts"
     parts = [f"+ {ranges(done.added)}"] * bool(done.added) + [f"- {ranges(done.removed)}"] * bool(done.removed)
     if not done.change:
         say(f"Nothing to do: {what} is as before that change.")
     elif not done.revision:
-        say(f"Undone: {done.pool} is gone.")
+        moved = next((each.diff.get("jobs") for each in newest if each.id == done.change), None)
+        say(f"Undone: {plural(len(moved), 'job')} moved back." if moved else f"Undone: {done.pool} is gone.")
     elif parts:
         say(f"Undone: {what} has {plural(done.hosts, 'host')} now: {'; '.join(parts)}.")
     else:
@@ -391,7 +437,8 @@ def _describe(entry: HistoryEntry) -> str:
     diff = entry.diff
     if entry.op == _SYSTEM_POOL and diff.get("description"):
         return f"set system pool: {diff['description'][1].partition(': ')[2] or 'none'}"
-    what = f"{entry.op.partition('.')[2].replace('_', ' ')} {entry.pool or 'hosts'}"
+    verb = "move jobs to" if entry.op == "jobs.move" else entry.op.partition(".")[2].replace("_", " ")
+    what = f"{verb} {entry.pool or 'hosts'}"
     parts = []
     if diff.get("name") and all(diff["name"]):
         parts.append(f"{diff['name'][0]} → {diff['name'][1]}")
@@ -399,6 +446,11 @@ def _describe(entry: HistoryEntry) -> str:
         parts.append(f"+ {ranges(diff['added'])}")
     if diff.get("removed"):
         parts.append(f"- {ranges(diff['removed'])}")
+    if diff.get("jobs"):
+        parts.append(", ".join(f"{job['id']} {job['name']!r}" for job in diff["jobs"][:_NAMED_JOBS]))
+        more = len(diff["jobs"]) - _NAMED_JOBS
+        if more > 0:
+            parts[-1] += f" and {more:,} more"
     for key in ("description", "colour"):
         if diff.get(key) and not entry.after:
             continue  # deleted with its pool

@@ -1,0 +1,128 @@
+"""`afpools jobs`, and what other commands say of jobs that are on the farm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.broker.live.conftest import put_job
+from tests.broker.store.places import wait_until
+from tests.command import Result
+from tests.studio import Studio, studio
+from tests.working_afserver import WorkingAfServer, working_afserver
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def server() -> Iterator[WorkingAfServer]:
+    with working_afserver("pc-01", "pc-02", "pc-03", "pc-04") as server:
+        yield server
+
+
+@pytest.fixture
+def place(server: WorkingAfServer, tmp_path: Path) -> Iterator[Studio]:
+    farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
+    with studio(tmp_path / "farm", farm=farm, live={"enabled": True}) as made:
+        yield made
+
+
+@pytest.fixture
+def client(place: Studio) -> Iterator[Client]:
+    with Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=20) as client:
+        wait_until(lambda: len(client.list_hosts().hosts) == 4)
+        client.create_pool("fx", ["pc-01"])
+        client.create_pool("night", ["pc-04"])
+        wait_until(lambda: client.jobs().keeping)
+        yield client
+
+
+@pytest.fixture
+def job(client: Client, server: WorkingAfServer) -> int:
+    mask = client.exclude_mask("fx")
+    number = put_job(server, mask.mask, "fx", mask.revision, offline=True, tasks=5)
+    wait_until(lambda: any(each.id == number for each in client.jobs().jobs))
+    return number
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_a_farm_without_jobs(manager: Command, client: Client) -> None:
+    assert manager("jobs") == (0, "There are no jobs on the farm.\n", "")
+    assert manager("jobs", "--pool", "fx").out == "There are no jobs of the pool fx on the farm.\n"
+
+
+def test_jobs_say_their_pool_and_what_they_may_use_and_others_what_they_exclude(
+    manager: Command, client: Client, server: WorkingAfServer, job: int
+) -> None:
+    other = server.send("old", hosts_mask_exclude="pc-02", offline=True)
+    wait_until(lambda: client.jobs().others)
+    assert lines(manager("jobs").out) == [
+        "Job Name User Pool Tasks May use Fence Moved",
+        f"{job} shot anna fx 5 ready 1 of 1 online current",
+        "",
+        "Jobs that name no pool:",
+        "Job Name User Tasks May use Excludes",
+        f"{other} old anna 3 ready 3 of 3 online pc-02",
+    ]
+    answer = json.loads(manager("jobs", "--json").out)
+    assert [each["pool"] for each in answer["jobs"]] == ["fx"]
+    assert [each["id"] for each in answer["others"]] == [other]
+
+
+def test_a_change_says_before_and_after_what_it_does_to_jobs(manager: Command, client: Client, job: int) -> None:
+    assert manager("pool", "add", "fx", "pc-03", "--dry-run").out == "1 job gains pc-03.\n"
+    assert client.get_pool("fx").hosts == ("pc-01",)
+    done = manager("pool", "add", "fx", "pc-03")
+    assert done.out == "Added pc-03 to fx, which has 2 hosts now.\n1 job on the farm will follow.\n"
+    wait_until(lambda: client.jobs().jobs[0].online == 2)
+    assert "pc-03 joined 'fx' (anna)" in manager("jobs").out
+    assert manager("pool", "remove", "fx", "pc-03", "--dry-run").out == "1 job loses pc-03.\n"
+    assert manager("pool", "rename", "fx", "effects", "--dry-run").status == 0
+    assert manager("pool", "delete", "fx", "--dry-run").out.startswith("1 job stays as it is: ")
+    assert client.get_pool("fx").hosts == ("pc-01", "pc-03")
+
+
+def test_a_dry_run_is_refused_as_the_change_would_be(manager: Command, client: Client) -> None:
+    refused = manager("pool", "add", "fx", "gpu-77", "--dry-run")
+    assert refused.status == 1
+    assert "gpu-77 is not on the farm" in refused.err
+
+
+def test_a_job_is_moved_and_moved_back(manager: Command, client: Client, job: int) -> None:
+    dry = manager("jobs", "move", job, "--to", "night", "--dry-run")
+    assert lines(dry.out) == ["1 job gains pc-04.", "1 job loses pc-01."]
+    moved = manager("jobs", "move", job, "--to", "night")
+    assert moved.out == f"Job {job} 'shot' of anna: fx → night\n"
+    wait_until(lambda: len(client.jobs("night").jobs) == 1)
+    (entry,) = client.history(limit=1)
+    assert f"move jobs to night: {job} 'shot'" in manager("pool", "history").out
+    assert lines(manager("pool", "undo", entry.id, "--dry-run").out) == ["1 job gains pc-01.", "1 job loses pc-04."]
+    assert manager("pool", "undo", entry.id).out == "Undone: 1 job moved back.\n"
+
+
+def test_what_cannot_be_moved_makes_the_command_fail_and_the_rest_is_moved(
+    manager: Command, client: Client, job: int
+) -> None:
+    moved = manager("jobs", "move", job, 812, "--to", "night")
+    assert moved.status == 1
+    assert "fx → night" in moved.out
+    assert "Not done for 1 job: 812." in moved.err
+    assert "To undo the move: afpools pool undo" in moved.err
+
+
+def test_tasks_are_sent_back_only_for_jobs_that_are_named(manager: Command, client: Client, job: int) -> None:
+    assert "name jobs, or give --pool POOL" in manager("jobs", "requeue").err
+    assert manager("jobs", "requeue", job).out == f"Job {job} 'shot' of anna: no task runs outside its fence\n"
+
+
+def test_health_says_who_keeps_the_fences(manager: Command, client: Client, job: int) -> None:
+    (line,) = (line for line in lines(manager("health").out) if line.startswith("Live pools "))
+    assert "this broker keeps the fences of 1 job" in line
