@@ -42,7 +42,7 @@ from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, open_store
 from afpools_broker.store.documents import read_row
-from afpools_broker.store.mongo import MongoStore, changing, connection, reading, watching
+from afpools_broker.store.mongo import MongoStore, changing, comparing, watching
 from afpools_broker.store.mongo.connection import TooSlow
 
 Documents = Database[dict[str, Any]]
@@ -842,8 +842,8 @@ def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
 @pytest.mark.heavy
 def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been read is not read again, whether the server only hung or was started again."""
-    monkeypatch.setattr(connection, "FIRST_PIECE", 1)
-    monkeypatch.setattr(reading, "_LARGEST_PIECE", 1)
+    monkeypatch.setattr(comparing, "FIRST_PIECE", 1)
+    monkeypatch.setattr(comparing, "_LARGEST_PIECE", 1)
     with single_server(tmp_path) as server:
         uri = with_database(server.uri, "afpools")
         with pymongo.MongoClient[dict[str, Any]](uri) as client:
@@ -853,14 +853,14 @@ def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypat
         read: list[int] = []
         read_pools = store._read_pools
 
-        def one(query: Any) -> Any:
+        def one(query: Any, noted: Any) -> Any:
             if len(read) == 2 and not went[0].is_set():
                 server.pause()
                 went[0].set()
             if len(read) == 4 and not went[1].is_set():
                 server.kill()
                 went[1].set()
-            rows = read_pools(query)
+            rows = read_pools(query, noted)
             read.append(len(rows))
             return rows
 

@@ -29,7 +29,8 @@ from ..documents import (
     update,
 )
 from ..settling import Settled, settle
-from .reading import ONE_GO, MongoReading
+from .comparing import ONE_GO
+from .reading import MongoReading
 
 MAX_DOCUMENT_BYTES = 12_000_000
 """A document of MongoDB may have 16 MiB, and so may one statement; a swap holds the whole document as it was and what

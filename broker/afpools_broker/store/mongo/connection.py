@@ -94,8 +94,6 @@ class MongoConnection:
         self._probes: Documents = self._database["probes"]
         self._lease: Documents = self._database["lease"]
         self._quorum: dict[str, Any] | None = None
-        self._piece = FIRST_PIECE
-        self._parts = 1
 
     def _answer_at_all(self) -> None:
         """Sees whether a server that was too slow would be quicker with less.

@@ -7,16 +7,15 @@ broker left half done that died: an entry that history lacks, a deletion that wa
 from __future__ import annotations
 
 import datetime as dt
-import time
 import zlib
 from collections import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from pymongo import ASCENDING, DESCENDING
+from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from ...pools.history import Entry, Step
@@ -28,6 +27,7 @@ from ..documents import (
     history_document,
     id_of,
     is_tombstone,
+    key_of,
     read_change,
     read_history,
     read_registered_row,
@@ -35,41 +35,58 @@ from ..documents import (
     read_short_row,
     read_step,
 )
+from ..fingerprints import MARKS, Marks, NotComparable
 from ..rows import REGISTERED, Key, Piece, Row, gathered
 from ..settling import to_milliseconds
-from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION, MongoConnection, TooSlow
+from .comparing import ONE_GO, MongoComparing
+from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION
 
-_LARGEST_PIECE = 2_000
-
-# One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
-ONE_GO = 1_000_000
+Noted = dict[Key, Marks | None]
+"""`MARKS` by key; None where nothing is there."""
 
 
-class MongoReading(MongoConnection):
+class MongoReading(MongoComparing):
     """Reads pools, history, and the last known list of renders."""
 
+    def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
+        super().__init__(uri, timeout=timeout, poll_seconds=poll_seconds)
+        self._is_read = False  # to the end, by whoever is told of changes
+        self._marks_known = True
+
     def load(self) -> Contents:
-        return gathered(self.scan())
+        return gathered(self._scan(None))
 
     def scan(self) -> Iterator[Piece]:
+        self._is_read = False
+        with suppress(NotComparable):
+            self._ours.begin()
+            self._everything.begin()
+        yield from self._scan({})
+        self._is_read = True
+
+    def _scan(self, noted: Noted | None) -> Iterator[Piece]:
         with self._asking():
             self._list_collections()
-            # From the index alone, whatever is in the documents.
-            found = list(self._majority(self._pools).find({}, {"_id": True}, batch_size=ONE_GO).sort("_id", ASCENDING))
             registered = self._read_registered()
-        ids = [document["_id"] for document in found]
+        ids = self._ids()
         yield Piece(registered, 0, len(ids))
         done = 0
         while done < len(ids):
             try:
-                for rows, read in self._read_in_pieces(ids, done):
+                for rows, read in self._in_pieces(ids, lambda some: self._read_ids(some, noted), done):
                     done += read
+                    self._note(noted)
                     yield Piece({key: row for key, row in rows.items() if row is not None}, done, len(ids))
             except StoreUnavailable as error:
                 yield Piece({}, done, len(ids), error)
 
     def read(self, keys: abc.Collection[Key], names: abc.Collection[str] = ()) -> dict[Key, Row]:
         found: dict[Key, Row | None] = {}
+        noted: Noted = {}
+        registered: tuple[int | None, int | None] | None = None
+        if REGISTERED in keys:
+            with suppress(NotComparable):
+                registered = self._ours.registered(), self._everything.registered()
         with self._asking():
             self._list_collections()
             if REGISTERED in keys:
@@ -77,22 +94,42 @@ class MongoReading(MongoConnection):
         ids = [id_of(key) for key in keys if key != REGISTERED]
         if ids and len(ids) + len(names) <= FIRST_PIECE:
             # At once: one of these pools may have got the name of another just now.
-            found |= self._read_pools({"$or": [{"_id": {"$in": ids}}, {"name": {"$in": list(names)}}]})
+            found |= self._read_pools({"$or": [{"_id": {"$in": ids}}, {"name": {"$in": list(names)}}]}, noted)
         else:
             for first in range(0, len(names), FIRST_PIECE):
-                found |= self._read_pools({"name": {"$in": list(names)[first : first + FIRST_PIECE]}})
-            for rows, _read in self._read_in_pieces(ids):
+                found |= self._read_pools({"name": {"$in": list(names)[first : first + FIRST_PIECE]}}, noted)
+            for rows, _read in self._in_pieces(ids, lambda some: self._read_ids(some, noted)):
                 found |= rows
+        # Only now that all of it has been read: who gets an error knows what he knew before.
+        self._note({**{key: None for key in keys if key != REGISTERED and key not in found}, **noted})
+        if registered is not None:
+            self._ours.note_registered(registered[0])
+            self._everything.note_registered(registered[1])
         return {key: row for key, row in found.items() if row is not None}
+
+    def _note(self, noted: Noted | None) -> None:
+        """Takes in with what the pools that have just been read are to be compared."""
+        if noted:
+            self._ours.note({key: marks and (marks[0], marks[1]) for key, marks in noted.items()})
+            self._everything.note({key: marks and (marks[0], marks[2]) for key, marks in noted.items()})
+            noted.clear()
 
     def _read_registered(self) -> dict[Key, Row]:
         document = self._majority(self._hosts).find_one({"_id": REGISTERED_ID}, {"change.diff": False})
         return {} if document is None else {REGISTERED: read_registered_row(document)}
 
-    def _read_pools(self, query: Mapping[str, Any]) -> dict[Key, Row | None]:
-        """The pools of a query, read in one go; None for those that are being deleted."""
+    def _read_ids(self, ids: Sequence[object], noted: Noted | None) -> dict[Key, Row | None]:
+        return self._read_pools({"_id": {"$in": ids}}, noted)
+
+    def _read_pools(self, query: Mapping[str, Any], noted: Noted | None) -> dict[Key, Row | None]:
+        """The pools of a query, read in one go; None for those that are being deleted.
+
+        Args:
+            query: which pools.
+            noted: gets what they are to be compared with; None where nobody compares them.
+        """
         with self._asking():
-            rows, others = self._read_short(query)
+            rows, others = self._read_short(query, noted)
             if others is not None:
                 # The last change's lists of hosts are not needed here, and can be as long as the pool.
                 found = self._majority(self._pools).find(others, {"change.diff": False}, batch_size=ONE_GO)
@@ -103,51 +140,47 @@ class MongoReading(MongoConnection):
                     self._finish_deletion(id_of(key))
         return rows
 
-    def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
+    def _read_short(
+        self, query: Mapping[str, Any], noted: Noted | None
+    ) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
         """The same of those pools that can be told from a part of their documents, and a query for all others."""
-        pipeline = [{"$match": query}, {"$project": SHORT}]
         rows: dict[Key, Row | None] = {}
         odd: list[object] = []
         try:
-            for document in self._majority(self._pools).aggregate(pipeline, batchSize=ONE_GO):
+            for document in self._project(query, SHORT, noted):
                 read = read_short_row(document)
                 if read is None:
                     odd.append(document["_id"])
                 else:
                     rows[read[0]] = read[1]
+                if "marks" in document and noted is not None:
+                    noted[read[0] if read else key_of(document["_id"])] = _marks(document)
         except (bson.errors.BSONError, ValueError):
-            return {}, query  # not even an `_id` can be read
+            # Not even an `_id` can be read. Of the others it is noted what they are, before they are read.
+            for document in self._project(query, {}, noted):
+                with suppress(bson.errors.BSONError, ValueError, KeyError):
+                    if noted is not None:
+                        noted[key_of(document["_id"])] = _marks(document)
+            return {}, query
         except OperationFailure as error:
             if error.code not in UNKNOWN_EXPRESSION:
                 raise
             return {}, query
         return rows, {"_id": {"$in": odd}} if odd else None
 
-    def _read_in_pieces(self, ids: Sequence[object], done: int = 0) -> Iterator[tuple[dict[Key, Row | None], int]]:
-        """The pools of these documents, but for the first `done`: as many at a time as the server gives well within the
-        timeout. And of how many documents each piece is.
-
-        Raises:
-            StoreUnavailable: the server does not answer, or takes too long for a single document.
-        """
-        while done < len(ids):
-            some = ids[done : done + self._piece]
-            start = time.monotonic()
+    def _project(
+        self, query: Mapping[str, Any], fields: Mapping[str, Any], noted: Noted | None
+    ) -> Iterable[RawBSONDocument]:
+        """These fields of pools, and their marks where they are to be noted and the server knows how to make them."""
+        pools = self._majority(self._pools)
+        if noted is not None and self._marks_known:
             try:
-                rows = self._read_pools({"_id": {"$in": some}})
-            except TooSlow as error:
-                if len(some) == 1:
-                    raise StoreUnavailable(
-                        f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
-                        "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
-                    ) from error
-                self._answer_at_all()
-                self._piece = max(1, len(some) // 4)
-                continue
-            if time.monotonic() - start < self._timeout / 8:
-                self._piece = min(self._piece * 2, _LARGEST_PIECE)
-            done += len(some)
-            yield rows, len(some)
+                return pools.aggregate([{"$match": query}, {"$project": {**fields, "marks": MARKS}}], batchSize=ONE_GO)
+            except OperationFailure as error:
+                if error.code not in UNKNOWN_EXPRESSION:
+                    raise
+                self._marks_known = False
+        return pools.aggregate([{"$match": query}, {"$project": fields or {"_id": True}}], batchSize=ONE_GO)
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
         query: dict[str, Any] = {"changed": True}
@@ -251,6 +284,11 @@ class MongoReading(MongoConnection):
                 f"The list of renders kept in {self._uri} is damaged ({error!r}). "
                 "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
             ) from None
+
+
+def _marks(document: RawBSONDocument) -> Marks:
+    bucket, ours, everything = map(int, document["marks"])
+    return bucket, ours, everything
 
 
 def packed_farm(data: bytes, seen: dt.datetime) -> dict[str, Any]:

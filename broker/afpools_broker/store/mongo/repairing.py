@@ -16,7 +16,7 @@ from ..repair import Conflict, conflicts
 from ..repair import Step as RepairStep
 from ..settling import Settled, to_milliseconds
 from .changing import MongoChanging
-from .reading import ONE_GO
+from .comparing import ONE_GO
 
 
 class MongoRepairing(MongoChanging):

@@ -6,11 +6,10 @@ everything are compared beside the stream.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,11 +19,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from .. import Sign, StoreUnavailable
+from .. import Sign
 from ..documents import REGISTERED_ID, key_of
-from ..fingerprints import BUCKET, BUCKETS, EVERYTHING, OURS, Fingerprints, Stages
+from ..fingerprints import Comparison, finished
 from ..rows import REGISTERED, Key
-from .connection import AWAIT_SECONDS, UNKNOWN_EXPRESSION, TooSlow
+from .connection import AWAIT_SECONDS, TooSlow
 from .reading import MongoReading
 
 log = logging.getLogger("afpools.store")
@@ -88,12 +87,10 @@ class MongoWatching(MongoReading):
             cursor = opened["cursor"]["id"]
             try:
                 self._confirm_majority(replicated)
-                # Before it is read, so that what changes meanwhile makes the next one differ.
-                everything = self._fingerprints(EVERYTHING)
-                self._compare(everything)
-                due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                everything = Comparison(self._everything, share=_DIGEST_SHARE, every=_DIGEST_SECONDS)
+                everything.wait()
                 # Only now, so that nothing is missed between what is read and the first event.
-                yield Sign(True, asked)
+                yield self._first(asked)
                 while cursor and not stop.is_set():
                     asked = time.monotonic()
                     self._confirm_majority(replicated)
@@ -109,9 +106,7 @@ class MongoWatching(MongoReading):
                         )
                     cursor = more["cursor"]["id"]
                     keys = _keys_of(more["cursor"]["nextBatch"])
-                    if time.monotonic() >= due:
-                        keys = _both(keys, self._compare(everything))
-                        due = time.monotonic() + max(_DIGEST_SECONDS, everything.took / _DIGEST_SHARE)
+                    keys = _both(keys, _unless_too_slow(lambda: everything.turn(self._timeout / 4)))
                     yield Sign(keys is None or bool(keys), asked, keys)
             finally:
                 if cursor:
@@ -133,73 +128,40 @@ class MongoWatching(MongoReading):
     def _poll(self, stop: threading.Event) -> Iterator[Sign]:
         """Fingerprints, compared at each turn: those of what brokers change at every change, which cost next to
         nothing, and those of everything as often as they may cost."""
-        ours, everything = self._fingerprints(OURS), self._fingerprints(EVERYTHING)
-        due = float("-inf")
+        ours = Comparison(self._ours, share=1.0)
+        everything = Comparison(self._everything, share=_DIGEST_SHARE)
+        asked = time.monotonic()
+        yield self._first(asked)
         while not stop.is_set():
-            asked = time.monotonic()
-            keys = ours.differing()
-            if time.monotonic() >= due:
-                keys = _both(keys, self._compare(everything))
-                due = time.monotonic() + everything.took / _DIGEST_SHARE - self._poll_seconds
-            elif keys:
-                # Or what was just told of would be told of again when their turn comes.
-                everything.note(keys)
+            start = time.monotonic()
+            keys = ours.turn(self._timeout / 2)
+            keys = _both(keys, _unless_too_slow(lambda: everything.turn(self._timeout / 4)))
+            # Only what was compared to its end confirms anything.
+            asked = max(asked, ours.confirmed)
             yield Sign(keys is None or bool(keys), asked, keys)
-            stop.wait(max(0.0, asked + self._poll_seconds - time.monotonic()))
+            stop.wait(max(0.0, start + self._poll_seconds - time.monotonic()))
 
-    def _fingerprints(self, of: Mapping[str, Any]) -> Fingerprints:
-        def registered(expression: Mapping[str, Any]) -> int | None:
-            stages: list[Mapping[str, Any]] = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
-            with self._asking():
-                return next((each["seen"] for each in self._majority(self._hosts).aggregate(stages)), None)
+    def _again(self) -> dict[Key, str] | None:
+        """What differs from what was read before the server went away, a piece at a time; None where that may be
+        anything."""
+        unread = _both(self._ours.unread, self._everything.unread)
+        return _both(unread, _unless_too_slow(lambda: finished(self._everything.comparing())))
 
-        return Fingerprints(of, pools=self._aggregate, registered=registered, digest=self._digest)
+    def _first(self, asked: float) -> Sign:
+        """What to begin with: everything is read, unless it has been already."""
+        if not self._is_read:
+            return Sign(True, asked)
+        keys = self._again()
+        return Sign(keys is None or bool(keys), asked, keys)
 
-    @staticmethod
-    def _compare(everything: Fingerprints) -> dict[Key, str] | None:
-        """What differs, as far as the server can tell; None where that may be anything."""
-        try:
-            return everything.differing()
-        except TooSlow as error:
-            log.warning("Everything is read again, because the server was too slow to compare it: %s", error)
-            return None
 
-    def _aggregate(self, stages: Stages) -> list[RawBSONDocument] | None:
-        """What an aggregation gives for all pools, for a part of them at a time where the server is slow; None where
-        it does not know the expressions.
-
-        Raises:
-            StoreUnavailable: it does not answer, or is too slow for any part.
-        """
-        while True:
-            found: list[RawBSONDocument] = []
-            try:
-                for part in range(self._parts):
-                    some: Mapping[str, Any] = {"$match": {"$expr": {"$eq": [{"$mod": [BUCKET, self._parts]}, part]}}}
-                    pipeline = [some, *stages] if self._parts > 1 else list(stages)
-                    with self._asking():
-                        found += list(self._majority(self._pools).aggregate(pipeline))
-            except TooSlow:
-                self._answer_at_all()
-                if self._parts >= BUCKETS:
-                    raise
-                self._parts *= 4
-            except StoreUnavailable as error:
-                if getattr(error.__cause__, "code", None) in UNKNOWN_EXPRESSION:
-                    return None
-                raise
-            else:
-                return found
-
-    def _digest(self) -> bytes:
-        """A fingerprint of everything that is read of pools and registered hosts, computed here."""
-        digest = hashlib.blake2b()
-        with self._asking():
-            for collection in (self._pools, self._hosts):
-                digest.update(b"\0")
-                for batch in self._majority(collection).find_raw_batches({}, {"change.diff": False}):
-                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
-        return digest.digest()
+def _unless_too_slow(compare: Callable[[], dict[Key, str] | None]) -> dict[Key, str] | None:
+    """What differs, as far as the server can tell; None where that may be anything."""
+    try:
+        return compare()
+    except TooSlow as error:
+        log.warning("Everything is read again, because the server was too slow to compare it: %s", error)
+        return None
 
 
 def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:

@@ -1,0 +1,132 @@
+"""What MongoDB computes of pools, so that they can be compared with what has been read of them.
+
+Strategy: all of it in one go where the server is quick, else in pieces of as many documents as it gives well within the
+timeout. Each piece names its documents, so that none of them makes the server walk through the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import ASCENDING
+
+from .. import StoreUnavailable
+from ..documents import REGISTERED_ID
+from ..fingerprints import EVERYTHING, OURS, Fingerprints, NotComparable, Stages
+from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION, MongoConnection, TooSlow
+
+_LARGEST_PIECE = 2_000
+
+# One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
+ONE_GO = 1_000_000
+
+# A server that was too slow for everything in one go may only have been busy: that is tried again after so long.
+_BUSY_SECONDS = 600.0
+
+T = TypeVar("T")
+
+
+class MongoComparing(MongoConnection):
+    """Fingerprints of the pools. Arguments as for `MongoStore`."""
+
+    def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
+        super().__init__(uri, timeout=timeout, poll_seconds=poll_seconds)
+        self._piece = FIRST_PIECE
+        self._in_pieces_until = float("-inf")
+        self._ours = self._fingerprints(OURS)
+        self._everything = self._fingerprints(EVERYTHING)
+
+    def _fingerprints(self, of: Mapping[str, Any]) -> Fingerprints:
+        def registered(expression: Mapping[str, Any]) -> int | None:
+            stages: list[Mapping[str, Any]] = [{"$match": {"_id": REGISTERED_ID}}, {"$project": {"seen": expression}}]
+            try:
+                with self._asking():
+                    return next((each["seen"] for each in self._majority(self._hosts).aggregate(stages)), None)
+            except StoreUnavailable as error:
+                raise _not_comparable(error) from error
+
+        return Fingerprints(
+            of, pools=lambda stages: self._aggregate(stages), registered=registered, digest=self._digest
+        )
+
+    def _aggregate(self, stages: Stages) -> Iterator[list[RawBSONDocument]]:
+        """What an aggregation gives for all pools, in pieces where the server is slow.
+
+        Raises:
+            NotComparable: it does not know the expressions.
+            StoreUnavailable: it does not answer, or is too slow for a single document.
+        """
+
+        def ask(stages: Sequence[Mapping[str, Any]]) -> list[RawBSONDocument]:
+            try:
+                with self._asking():
+                    return list(self._majority(self._pools).aggregate(stages))
+            except StoreUnavailable as error:
+                raise _not_comparable(error) from error
+
+        if time.monotonic() >= self._in_pieces_until:
+            try:
+                rows = ask(list(stages))
+            except TooSlow:
+                self._answer_at_all()
+                self._in_pieces_until = time.monotonic() + _BUSY_SECONDS
+            else:
+                yield rows
+                return
+        for rows, _done in self._in_pieces(
+            self._ids(), lambda some: ask([{"$match": {"_id": {"$in": some}}}, *stages])
+        ):
+            yield rows
+
+    def _ids(self) -> list[object]:
+        """The `_id` of each document of a pool, from the index alone, whatever is in the documents."""
+        with self._asking():
+            found = self._majority(self._pools).find({}, {"_id": True}, batch_size=ONE_GO).sort("_id", ASCENDING)
+            return [document["_id"] for document in found]
+
+    def _in_pieces(
+        self, ids: Sequence[object], ask: Callable[[list[object]], T], done: int = 0
+    ) -> Iterator[tuple[T, int]]:
+        """What is asked about these documents, but for the first `done`: about as many at a time as the server answers
+        well within the timeout. And how many documents each piece is about.
+
+        Raises:
+            StoreUnavailable: the server does not answer, or takes too long for a single document.
+        """
+        while done < len(ids):
+            some = list(ids[done : done + self._piece])
+            start = time.monotonic()
+            try:
+                found = ask(some)
+            except TooSlow as error:
+                if len(some) == 1:
+                    raise StoreUnavailable(
+                        f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
+                        "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
+                    ) from error
+                self._answer_at_all()
+                self._piece = max(1, len(some) // 4)
+                continue
+            if time.monotonic() - start < self._timeout / 8:
+                self._piece = min(self._piece * 2, _LARGEST_PIECE)
+            done += len(some)
+            yield found, len(some)
+
+    def _digest(self) -> bytes:
+        """A fingerprint of everything that is read of pools and registered hosts, computed here."""
+        digest = hashlib.blake2b()
+        with self._asking():
+            for collection in (self._pools, self._hosts):
+                digest.update(b"\0")
+                for batch in self._majority(collection).find_raw_batches({}, {"change.diff": False}):
+                    digest.update(batch)  # type: ignore[arg-type]  # bytes, whatever the collection holds
+        return digest.digest()
+
+
+def _not_comparable(error: StoreUnavailable) -> Exception:
+    """The same error, unless it says that the server does not know the expressions."""
+    return NotComparable() if getattr(error.__cause__, "code", None) in UNKNOWN_EXPRESSION else error

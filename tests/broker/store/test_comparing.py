@@ -1,0 +1,173 @@
+"""What differs from what was read, as MongoDB tells it: in one go, in pieces, and across a change of the primary."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from unittest import mock
+
+import pymongo
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymongo import WriteConcern
+from pymongo.database import Database
+from pymongo.errors import NetworkTimeout, PyMongoError
+from tests.broker.store.places import PATIENT, create
+from tests.mongod import ReplicaSet, with_database
+
+from afpools_broker.store import Sign
+from afpools_broker.store.documents import key_of
+from afpools_broker.store.fingerprints import Comparison, finished
+from afpools_broker.store.mongo import MongoStore, comparing
+from afpools_broker.store.mongo.connection import TooSlow
+
+Documents = Database[dict[str, Any]]
+
+
+@pytest.fixture
+def uri(mongod: str) -> str:
+    return with_database(mongod, f"test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def database(uri: str) -> Iterator[Documents]:
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        yield client.get_default_database()
+
+
+@pytest.fixture
+def store(uri: str) -> Iterator[MongoStore]:
+    with contextlib.closing(MongoStore(uri, timeout=PATIENT)) as opened:
+        yield opened
+
+
+def pool(name: str) -> dict[str, Any]:
+    return {"name": name, "clients": [{"hostname": "pc-01"}]}
+
+
+def test_pools_are_known_before_anything_is_compared(mongod: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MongoStore(with_database(mongod, f"test_{secrets.token_hex(6)}"), timeout=PATIENT, poll_seconds=0.1)
+    store.apply(create("fx", "pc-01"))
+    asked: list[object] = []
+
+    def too_slow(stages: object) -> list[Any]:
+        asked.append(stages)
+        raise TooSlow("It did not finish.")
+
+    monkeypatch.setattr(store, "_aggregate", too_slow)
+    signs = store.watch(threading.Event())
+    assert next(signs) == Sign(True, mock.ANY)
+    assert not asked
+    assert [piece.done for piece in store.scan()] == [0, 1]
+    assert not asked
+    signs.close()
+    store.close()
+
+
+_EDITS = st.lists(st.tuples(st.sampled_from(["put", "swap", "drop", "read"]), st.integers(0, 7)), max_size=6)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.lists(_EDITS, max_size=3), piece=st.integers(1, 4), in_one_go=st.booleans())
+def test_what_is_told_is_what_differs_from_what_was_read(
+    uri: str, database: Documents, turns: list[list[tuple[str, int]]], piece: int, in_one_go: bool
+) -> None:
+    """In one go or in pieces; also where a pool was read meanwhile, and then was put back as it had been."""
+    pools = database["pools"]
+    pools.delete_many({})
+    pools.insert_many([{"_id": number, "name": f"{number}", "clients": [{"hostname": "a"}]} for number in range(5)])
+    store = MongoStore(uri, timeout=PATIENT)
+    for _piece in store.scan():
+        pass
+    read = {document["_id"]: document for document in pools.find()}
+    for edits in turns:
+        for edit, number in edits:
+            if edit == "read":
+                store.read([key_of(number)])
+                read.pop(number, None)
+                read |= {document["_id"]: document for document in pools.find({"_id": number})}
+            elif edit == "drop":
+                pools.delete_one({"_id": number})
+            else:
+                host = "a" if edit == "put" else "A"
+                pools.replace_one({"_id": number}, {"name": f"{number}", "clients": [{"hostname": host}]}, upsert=True)
+        store._piece, store._in_pieces_until = piece, float("-inf" if in_one_go else "inf")
+        there = {document["_id"]: document for document in pools.find()}
+        differing = {key_of(each) for each in read.keys() | there.keys() if read.get(each) != there.get(each)}
+        assert set(finished(store._everything.comparing()) or ()) == differing
+        assert set(store._everything.unread) == differing
+        store.read(differing)
+        assert not store._everything.unread
+        read = there
+    store.close()
+
+
+def test_a_server_too_slow_for_everything_is_asked_in_pieces_that_name_their_documents(
+    store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database["pools"].insert_many([pool(f"pool-{number}") for number in range(6)])
+    for _piece in store.scan():
+        pass
+    asked: list[int] = []
+
+    class Slow:
+        """The pools of a server that takes too long for more than two of them."""
+
+        def __init__(self, pools: Any) -> None:
+            self._pools = pools
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._pools, name)
+
+        def aggregate(self, stages: Any, **options: Any) -> Any:
+            named = stages[0].get("$match", {}).get("_id", {}).get("$in")
+            asked.append(6 if named is None else len(named))
+            if asked[-1] > 2:
+                raise NetworkTimeout("It takes too long.")
+            return self._pools.aggregate(stages, **options)
+
+    majority = store._majority
+    monkeypatch.setattr(store, "_majority", lambda of: Slow(majority(of)) if of.name == "pools" else majority(of))
+    monkeypatch.setattr(comparing, "_LARGEST_PIECE", 2)
+    store._piece = 6
+    database["pools"].update_one({"name": "pool-4"}, {"$set": {"clients": []}})
+    comparison = Comparison(store._everything, share=1.0)
+    turns = [comparison.turn(0.000001) for _turn in range(12)]
+    assert asked[:2] == [6, 6]
+    assert max(asked[2:]) <= 2
+    key = key_of(database["pools"].find_one({"name": "pool-4"})["_id"])  # type: ignore[index]
+    # Nothing is told until it is known, and whoever waits for a sign of life gets his turn between the pieces.
+    assert [turn for turn in turns if turn] == [{key: ""}]
+    assert turns[0] == {}
+
+
+def test_a_primary_that_changes_in_the_first_reading_costs_nothing_twice(replica_set: ReplicaSet) -> None:
+    uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
+    with pymongo.MongoClient[dict[str, Any]](uri) as client:
+        pools = client.get_default_database()["pools"].with_options(write_concern=WriteConcern("majority"))
+        pools.insert_many([pool(f"pool-{number}") for number in range(6)])
+        store = MongoStore(uri, timeout=PATIENT)
+        with contextlib.closing(store.watch(threading.Event())) as signs:
+            assert next(signs) == Sign(True, mock.ANY)
+            pieces = list(store.scan())
+            assert pieces[-1].done == 6
+            # The stream ends with the primary that it was opened at.
+            with suppress(PyMongoError):
+                client.admin.command("replSetStepDown", 10, force=True)
+            pools.update_one({"name": "pool-3"}, {"$set": {"clients": []}})
+            changed = pools.find_one({"name": "pool-3"})
+        assert changed is not None
+        with contextlib.closing(store.watch(threading.Event())) as signs:
+            assert next(signs) == Sign(True, mock.ANY, {key_of(changed["_id"]): ""})
+        # Told of and not read yet: it is told of again.
+        with contextlib.closing(store.watch(threading.Event())) as signs:
+            assert next(signs) == Sign(True, mock.ANY, {key_of(changed["_id"]): ""})
+        store.read([key_of(changed["_id"])])
+        with contextlib.closing(store.watch(threading.Event())) as signs:
+            assert not next(signs).changed
+        store.close()
