@@ -38,19 +38,20 @@ from .results import (
     HistoryEntry,
     HostList,
     HostSummary,
-    HostTasks,
-    Job,
-    JobList,
-    JobsResult,
     Mask,
     NativePool,
-    OrderedJob,
     Pool,
     PoolList,
     PoolSummary,
     SystemPool,
     WriteResult,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .job_results import HostTasks, Job, JobList, JobsResult, OrderedJob
 
 __version__ = "0.1.0"
 
@@ -97,3 +98,14 @@ __all__ = [
     "WriteResult",
     "find_profile",
 ]
+
+_OF_JOBS = frozenset({"HostTasks", "Job", "JobList", "JobsResult", "OrderedJob"})
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when somebody asks for it: a plug-in's list of pools does not need it.
+    if name in _OF_JOBS:
+        from . import job_results
+
+        return getattr(job_results, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -192,96 +192,6 @@ class SystemPool(Record):
     settled: bool
 
 
-class HostTasks(Record):
-    """Tasks of one job on one host; `outside`: its fence excludes that host, they started before it moved."""
-
-    name: str
-    tasks: int
-    outside: bool
-
-
-class Job(Record):
-    """A job on the farm.
-
-    `state` is `running`, `ready`, `waiting`, `paused`, `error` or `done`; `ready`, `running`, `done`, `tasks` count its
-    tasks. `online` says how many of the hosts that it may use are online, `renders` how many there are; None where
-    that is not known. `hosts` is where it runs now, `outside` how many tasks run outside its fence.
-
-    Of a job that names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last
-    one), `changed` (by a person; it is left alone), `unmarked` (the same, sent by an earlier plug-in) or `refused` (by
-    afserver), and `why` a sentence; `moved` is when the fence moved last (ISO 8601; empty if never), `by` the change
-    that made it move. Of another: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
-    characters.
-    """
-
-    id: int
-    serial: int
-    name: str
-    user: str
-    state: str
-    ready: int
-    running: int
-    done: int
-    tasks: int
-    online: Optional[int]
-    renders: Optional[int]
-    hosts: Tuple[HostTasks, ...]
-    pool: str = ""
-    outside: int = 0
-    fence: str = ""
-    why: str = ""
-    moved: str = ""
-    by: str = ""
-    exclude: str = ""
-
-
-class JobList(Record):
-    """The jobs on the farm: `jobs` name a pool, `others` do not.
-
-    `keeper` is the broker that keeps the fences, empty if none is known to, `keeping` whether it is the one that
-    answers. `requeue` says what becomes of tasks outside a fence that has moved: they are sent back, or else finish.
-    `problem` is a sentence if the list cannot be relied on. `age` is since when, in seconds, afserver has not confirmed
-    the jobs (None: it never has), `behind` since when the fence has waited that has waited longest. `total` counts the
-    jobs that name a pool; `more`: there are more than were asked for.
-    """
-
-    jobs: Tuple[Job, ...]
-    others: Tuple[Job, ...]
-    keeper: str
-    keeping: bool
-    requeue: bool
-    problem: str
-    age: Optional[float]
-    behind: float
-    total: int
-    more: bool
-
-
-class OrderedJob(Record):
-    """What became of one job: its pool `before` and `after`, empty for none. `done`: it is as wanted, else `why` says
-    what stood in the way, in a sentence. `tasks` were sent back. `serial` is None for a job that is not there."""
-
-    id: int
-    serial: Optional[int]
-    name: str
-    user: str
-    before: str
-    after: str
-    done: bool
-    why: str
-    tasks: int
-
-
-class JobsResult(Record):
-    """What became of jobs. `change` is the id of the line in the history, empty for none; `moved` counts the jobs that
-    were changed, or had tasks sent back."""
-
-    change: str
-    pool: str
-    jobs: Tuple[OrderedJob, ...]
-    moved: int
-
-
 class HistoryEntry(Record):
     """One change: who did what when (ISO 8601), from which revision to which.
 
@@ -322,7 +232,7 @@ class NativePool(Record):
 _REQUIRED: Any = object()
 
 
-class _Fields:
+class Fields:
     """The fields of one JSON object, each taken by the kind it must be of."""
 
     def __init__(self, value: Any, what: str) -> None:
@@ -397,7 +307,7 @@ def _short(value: Any) -> str:
 
 
 def read_hello(result: Any) -> Hello:
-    f = _Fields(result, "a hello")
+    f = Fields(result, "a hello")
     return Hello(
         f.text("broker"),
         f.text("version"),
@@ -410,7 +320,7 @@ def read_hello(result: Any) -> Hello:
 
 
 def _read_summary(value: Any) -> PoolSummary:
-    f = _Fields(value, "a pool")
+    f = Fields(value, "a pool")
     return PoolSummary(
         f.text("name"),
         f.count("hosts"),
@@ -423,15 +333,15 @@ def _read_summary(value: Any) -> PoolSummary:
 
 
 def read_pools(result: Any) -> PoolList:
-    f = _Fields(result, "a list of pools")
+    f = Fields(result, "a list of pools")
     unchanged = f.flag("unchanged", False)
     pools = () if unchanged else tuple(f.each("pools", _read_summary))
     return PoolList(pools, f.text("revision"), f.seconds("age"), unchanged)
 
 
 def read_pool(result: Any) -> Pool:
-    outer = _Fields(result, "an answer")
-    f = _Fields(outer.mapping("pool"), "a pool")
+    outer = Fields(result, "an answer")
+    f = Fields(outer.mapping("pool"), "a pool")
     return Pool(
         f.text("name"),
         f.texts("hosts"),
@@ -443,7 +353,7 @@ def read_pool(result: Any) -> Pool:
 
 
 def _read_host(value: Any) -> HostSummary:
-    f = _Fields(value, "a host")
+    f = Fields(value, "a host")
     return HostSummary(
         f.text("name"),
         f.texts("states", ()),
@@ -457,7 +367,7 @@ def _read_host(value: Any) -> HostSummary:
 
 def read_hosts(result: Any) -> Tuple[HostList, Optional[str]]:
     """A page of the list of hosts, and the name that the next page comes behind; None at the end."""
-    f = _Fields(result, "a list of hosts")
+    f = Fields(result, "a list of hosts")
     hosts = tuple(f.each("hosts", _read_host))
     page = HostList(
         hosts,
@@ -477,7 +387,7 @@ def joined(pages: List[HostList]) -> HostList:
 
 
 def read_mask(result: Any) -> Mask:
-    f = _Fields(result, "a mask")
+    f = Fields(result, "a mask")
     mask_type = f.text("mask_type")
     if mask_type not in MASK_TYPES:
         raise BadAnswer(
@@ -509,7 +419,7 @@ def read_mask(result: Any) -> Mask:
 
 
 def read_write(result: Any) -> WriteResult:
-    f = _Fields(result, "the result of a change")
+    f = Fields(result, "the result of a change")
     return WriteResult(
         f.text("change"),
         f.text("pool"),
@@ -522,16 +432,16 @@ def read_write(result: Any) -> WriteResult:
 
 
 def read_check(result: Any) -> str:
-    return _Fields(result, "what a pool would take").text("unchecked")
+    return Fields(result, "what a pool would take").text("unchecked")
 
 
 def read_system_pool(result: Any) -> SystemPool:
-    f = _Fields(result, "the system pool")
+    f = Fields(result, "the system pool")
     return SystemPool(f.optional_text("pool"), f.text("state"), f.flag("problem"), f.flag("settled"))
 
 
 def _read_entry(value: Any) -> HistoryEntry:
-    f = _Fields(value, "a line of history")
+    f = Fields(value, "a line of history")
     return HistoryEntry(
         f.text("id"),
         f.text("when"),
@@ -550,81 +460,15 @@ def _read_entry(value: Any) -> HistoryEntry:
 
 
 def read_history(result: Any) -> List[HistoryEntry]:
-    return _Fields(result, "the history").each("entries", _read_entry)
-
-
-def _read_host_tasks(value: Any) -> HostTasks:
-    f = _Fields(value, "where a job runs")
-    return HostTasks(f.text("name"), f.count("tasks"), f.flag("outside"))
-
-
-def _read_job(value: Any) -> Job:
-    f = _Fields(value, "a job")
-    return Job(
-        f.count("id"),
-        f.count("serial"),
-        f.text("name"),
-        f.text("user"),
-        f.text("state"),
-        f.count("ready"),
-        f.count("running"),
-        f.count("done"),
-        f.count("tasks"),
-        f.optional_count("online"),
-        f.optional_count("renders"),
-        tuple(f.each("hosts", _read_host_tasks)),
-        f.text("pool", ""),
-        f.count("outside", 0),
-        f.text("fence", ""),
-        f.text("why", ""),
-        f.optional_text("moved") or "",
-        f.text("by", ""),
-        f.text("exclude", ""),
-    )
-
-
-def read_jobs(result: Any) -> JobList:
-    f = _Fields(result, "a list of jobs")
-    return JobList(
-        tuple(f.each("jobs", _read_job)),
-        tuple(f.each("others", _read_job)),
-        f.text("keeper"),
-        f.flag("keeping"),
-        f.text("running") == "requeue",
-        f.text("problem"),
-        f.optional_seconds("age"),
-        f.seconds("behind"),
-        f.count("total"),
-        f.flag("more"),
-    )
-
-
-def _read_ordered(value: Any) -> OrderedJob:
-    f = _Fields(value, "a job")
-    return OrderedJob(
-        f.count("id"),
-        f.optional_count("serial"),
-        f.text("name"),
-        f.text("user"),
-        f.text("before"),
-        f.text("after"),
-        f.flag("done"),
-        f.text("why"),
-        f.count("tasks", 0),
-    )
-
-
-def read_ordered(result: Any) -> JobsResult:
-    f = _Fields(result, "what became of jobs")
-    return JobsResult(f.text("change"), f.text("pool"), tuple(f.each("jobs", _read_ordered)), f.count("moved"))
+    return Fields(result, "the history").each("entries", _read_entry)
 
 
 def _read_native(value: Any) -> NativePool:
-    f = _Fields(value, "one of Afanasy's pools")
+    f = Fields(value, "one of Afanasy's pools")
     return NativePool(
         f.text("path"), f.text("pool"), f.flag("created"), f.texts("hosts"), f.texts("added"), f.text("change", "")
     )
 
 
 def read_native(result: Any) -> List[NativePool]:
-    return _Fields(result, "Afanasy's pools").each("pools", _read_native)
+    return Fields(result, "Afanasy's pools").each("pools", _read_native)

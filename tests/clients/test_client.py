@@ -577,7 +577,7 @@ def test_a_connection_idle_for_long_is_not_trusted(
     broker = start()
     with Client(studio.profile(broker.url)) as client:
         client.hello()
-        monkeypatch.setattr("afpools.client._TRUSTED_IDLE", 0.0)
+        monkeypatch.setattr("afpools.calls._TRUSTED_IDLE", 0.0)
         client.hello()
     assert broker.accepted == 2
 
@@ -1008,7 +1008,15 @@ with afpools.Client(timeout=10) as client:
 
 def test_importing_it_pulls_in_nothing_heavy() -> None:
     heavy = {"ssl", "socket", "zmq", "asyncio", "logging", "inspect", "dataclasses", "urllib.parse"}
+    heavy.add("afpools.job_results")  # which only the calls about jobs need
     assert run(sys.executable, f"import sys, afpools; print({heavy!r} & set(sys.modules))") == "set()"
+
+
+def test_every_public_name_can_be_imported() -> None:
+    code = "from afpools import *; import afpools; print([name for name in afpools.__all__ if name not in globals()])"
+    assert run(sys.executable, code) == "[]"
+    with pytest.raises(AttributeError, match="no attribute 'Jobs'"):
+        getattr(afpools, "Jobs")  # noqa: B009 - mypy knows that it is not there
 
 
 def test_errors_are_of_one_family() -> None:

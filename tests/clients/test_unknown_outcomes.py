@@ -31,7 +31,7 @@ REFUSALS = ["bad_request", "forbidden", "unknown_pool", "pool_exists", "conflict
 @pytest.fixture
 def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is asked twice, so that a test need not wait for a deadline."""
-    monkeypatch.setattr("afpools.client._FIRST_PAUSE", 1e9)
+    monkeypatch.setattr("afpools.calls._FIRST_PAUSE", 1e9)
 
 
 def hang_up(talk: Talk, request: dict[str, Any]) -> None:

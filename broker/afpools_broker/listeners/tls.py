@@ -38,7 +38,7 @@ _BATCH_SECONDS = 0.005
 _ACCEPTS_AT_ONCE = 16
 
 # A connection unused for so long makes room for a new one of the same client: our own clients do not use it any more
-# (`_TRUSTED_IDLE` in afpools/client.py).
+# (`_TRUSTED_IDLE` in afpools/calls.py).
 _REPLACEABLE_SECONDS = 15.0
 
 # What OpenSSL keeps for one, about, and the bytes of those that left from which on memory is given back.

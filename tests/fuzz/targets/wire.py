@@ -14,8 +14,8 @@ from tests.desk import MANAGER, READER, Desk, open_desk
 from tests.fuzz.mutations import changed_json, damaged
 from tests.fuzz.target import Check, Target, stateless
 
-from afpools import AfpoolsError, results, zmtp
-from afpools.client import _read_answer
+from afpools import AfpoolsError, job_results, results, zmtp
+from afpools.calls import read_answer
 from afpools.errors import BrokerRefused
 from afpools.results import BadAnswer
 from afpools_broker.operations import OPERATIONS
@@ -198,8 +198,8 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "pools.check": results.read_check,
     "history.list": results.read_history,
     "pools.import_native": results.read_native,
-    "jobs.list": results.read_jobs,
-    **dict.fromkeys(("jobs.move", "jobs.adopt", "jobs.requeue"), results.read_ordered),
+    "jobs.list": job_results.read_jobs,
+    **dict.fromkeys(("jobs.move", "jobs.adopt", "jobs.requeue"), job_results.read_ordered),
 }
 
 _CODES = {code.value for code in Code}
@@ -255,12 +255,12 @@ class _Requests:
             return
         assert request is not None, "It understands what is no JSON."
         assert answer["id"] == request.get("id", "")
-        _READERS.get(request["op"], results.read_write)(_read_answer(said, answer["id"]))
+        _READERS.get(request["op"], results.read_write)(read_answer(said, answer["id"]))
 
 
 def _is_refused(said: bytes, request_id: str) -> bool:
     try:
-        _read_answer(said, request_id)
+        read_answer(said, request_id)
     except BrokerRefused:
         return True
     return False
@@ -325,7 +325,7 @@ _ANSWER_ID = "7f3a"
 def check_answer(data: bytes) -> None:
     """An answer is read, or is said to be bad: nothing else may reach a host application."""
     try:
-        result = _read_answer(data, _ANSWER_ID)
+        result = read_answer(data, _ANSWER_ID)
     except BadAnswer as error:
         assert str(error)
         return

@@ -443,7 +443,7 @@ def test_a_change_whose_outcome_is_unknown_is_finished_by_repeating_it(manager, 
 
     with monkeypatch.context() as lost:
         lost.setattr(place.broker.store, "apply", lose)
-        lost.setattr("afpools.client._FIRST_PAUSE", 1e9)  # nobody is asked twice, so that nothing waits
+        lost.setattr("afpools.calls._FIRST_PAUSE", 1e9)  # nobody is asked twice, so that nothing waits
         failed = manager(*command)
     assert failed.status == 1
     assert failed.err.startswith("afpools: It is not known whether the change was made.")

@@ -217,7 +217,7 @@ def test_an_import_whose_outcome_is_unknown_is_finished_by_running_it_again(mana
 
     with monkeypatch.context() as lost:
         lost.setattr(place.broker.store, "apply", lose)
-        lost.setattr("afpools.client._FIRST_PAUSE", 1e9)
+        lost.setattr("afpools.calls._FIRST_PAUSE", 1e9)
         failed = manager("pool", "import", file)
     assert failed.status == 1
     assert failed.err.startswith("1 of 2 changes made before this one.\nafpools: It is not known")
