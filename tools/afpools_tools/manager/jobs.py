@@ -24,7 +24,7 @@ _MOST_JOBS = 5000
 _REFUSED_PAUSE = 5.0
 # A list of 5,000 jobs costs the broker a third of a second: it is asked for less often than a short one.
 _PAUSE_FOR_EACH_SECOND_ASKED = 10.0
-_OLD = 10.0
+_OLD = 30.0
 _BEHIND = 5.0
 
 # Jobs whose tasks can be sent back in one order.
@@ -42,6 +42,7 @@ class JobsStatus(NamedTuple):
         problem: what is wrong with the list that there is.
         age: whole seconds since afserver has confirmed it, where that is worth a word, else 0.
         behind: the same for the fence that has waited longest.
+        kept: whether a broker keeps the fences now.
         more: there are more jobs than are shown.
         requeue: whether tasks outside of a fence that has moved are sent back by the broker.
     """
@@ -51,6 +52,7 @@ class JobsStatus(NamedTuple):
     problem: str = ""
     age: int = 0
     behind: int = 0
+    kept: bool = True
     more: bool = False
     requeue: bool = False
 
@@ -98,6 +100,7 @@ class Jobs:
             problem=listed.problem,
             age=round(listed.age) if listed.age is not None and listed.age > _OLD else 0,
             behind=round(listed.behind) if listed.behind > _BEHIND else 0,
+            kept=listed.keeper != "",
             more=listed.more,
             requeue=listed.requeue,
         )

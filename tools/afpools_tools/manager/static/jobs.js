@@ -63,12 +63,13 @@ export function whyNoJobs() {
 
 /** What there is to know about a list of jobs that cannot be relied on as it is. */
 export function jobsWarnings() {
-  const { problem, age, behind, more } = jobsStatus.value;
+  const { problem, age, behind, kept, more } = jobsStatus.value;
   // A moment, not a span: this is read aloud whenever it changes.
   const ago = (seconds) => time(Date.now() - seconds * 1000);
   return [
     problem,
     !problem && age && `Showing the jobs as they were at ${ago(age)}: afserver has not confirmed them since. Check whether it runs.`,
+    !problem && !kept && "No broker keeps the fences now, so jobs do not follow their pools. See the page Broker.",
     behind && `Some fences have waited since ${ago(behind)} to be moved. See the page Broker.`,
     more && "There are more jobs than this page shows. Filter them with afpools jobs --pool or --user.",
   ].filter(Boolean);
