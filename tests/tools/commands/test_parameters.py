@@ -22,9 +22,11 @@ from afpools_tools.commands.parameters import plain
         (("up", "--curve-port", "x"), "x is not a valid port (use 0 to 65535)."),
         (("pool", "history", "-n", "0"), "0 is not a valid whole number (use 1 to 500)."),
         (("health", "--timeout", "soon"), "soon is not a"),
+        (("jobs", "move", "7", "x", "--to", "fx"), "x is not a valid whole number (use 1 or more)."),
+        (("certs", "profile", "bob", "--role", "admin"), "'--role': 'admin' is not one of 'reader', 'manager'."),
     ],
 )
-def test_a_number_that_cannot_be_is_named_with_those_that_can(afpools, arguments, said) -> None:
+def test_a_value_that_cannot_be_is_named_with_those_that_can(afpools, arguments, said) -> None:
     refused = afpools(*arguments)
     assert refused.status == 2
     assert said in " ".join(refused.err.replace("│", " ").split())
@@ -61,7 +63,8 @@ def _outcome(parameter: Any, value: Any) -> tuple[type, object]:
         read = parameter.get_runtime_param().coerce(value, param=parameter, ctx=None)
     except typer.BadParameter as error:
         # Of a number, it is said what it was and which would do.
-        return typer.BadParameter, None if parameter.name in ("count", "timeout") else error.message
+        said = error.message.replace("Value error, ", "")
+        return typer.BadParameter, None if parameter.name in ("count", "timeout") else said
     return type(read), repr(read)
 
 

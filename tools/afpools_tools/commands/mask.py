@@ -97,7 +97,7 @@ def mask(
         _check(pattern, kind, pool, profile, timeout, as_json=as_json)
         return
     if pool is None:
-        raise typer.BadParameter("is needed, but for --check.", param_hint="'POOL'")
+        raise typer.BadParameter("name a pool; only --check goes without one.", param_hint="'POOL'")
     with connect(profile, timeout) as client:
         wanted, accept = (style or StyleName.LIST).value, [kind.value for kind in types or DialectName]
         made = client.exclude_mask(pool, style=wanted, accept=accept, max_bytes=max_bytes)

@@ -48,11 +48,16 @@ class _Reader:
         except _NotPlain:
             try:
                 return self._make().coerce(value, param=param, ctx=ctx)
-            except BadParameter:
+            except BadParameter as refused:
                 kind, settings = param.type_descriptor.annotation, param.type_descriptor.parameter_info
-                if kind not in _NUMBERS:
-                    raise
-                raise BadParameter(_why_no_number(value, kind, settings), ctx=ctx, param=param) from None
+                if get_origin(kind) is list:
+                    (kind,) = get_args(kind)
+                    value = next((item for item in value if not _is_number(item, kind, settings)), value)
+                if kind in _NUMBERS:
+                    raise BadParameter(_why_no_number(value, kind, settings), ctx=ctx, param=param) from None
+                # What pydantic puts before what our own types say.
+                refused.message = refused.message.replace("Value error, ", "")
+                raise
 
 
 def read_plainly(command: Any) -> None:
@@ -107,6 +112,13 @@ def _read_number(value: Any, kind: Any, settings: Any) -> Any:
     if type(value) is kind and least <= value <= most:
         return value
     raise _NotPlain
+
+
+def _is_number(value: Any, kind: Any, settings: Any) -> bool:
+    try:
+        return kind in _NUMBERS and _read_number(value, kind, settings) is not None
+    except _NotPlain:
+        return False
 
 
 def _why_no_number(value: Any, kind: Any, settings: Any) -> str:
