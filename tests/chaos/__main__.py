@@ -130,6 +130,8 @@ def _report(console: Console, result: Result) -> None:
     console.print(each)
     for undone in result.undone:
         console.print(f"Not carried out: {undone}", markup=False)
+    fences = result.history.fences
+    console.print(f"{len(fences):,} masks on {len({fence.job for fence in fences})} running jobs were judged.")
     if not result.findings:
         console.print("Nothing was wrong.")
     for kind, count in counts.items():

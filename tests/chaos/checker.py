@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .conduct import check_conduct
+from .fences import check_fences
 from .findings import Finding, Kind
 from .history import MEMBER, NOTHING, Final, History, Line, Operation, Outcome
 from .registers import Register, Registers, build, end_of, is_sure, overlap, untouched
@@ -47,6 +48,7 @@ def check(history: History, *, allowance: float = ALLOWANCE) -> list[Finding]:
         *_reasons(history.operations, registers, replacements),
         *_made_twice(history.operations, registers, replacements),
         *check_conduct(history),
+        *check_fences(history, registers),
     ]
     if history.final is not None:
         findings += _final(history.final, registers)

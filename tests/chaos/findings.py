@@ -21,6 +21,8 @@ class Kind(StrEnum):
     EXIT = "a broker ended by itself"
     MEMORY = "a broker took too much memory"
     SHUT_OUT = "one peer shut out another"
+    LET_OUT = "a job was let out of its pool"
+    BEHIND = "a fence is not current in the end"
     STUCK = "not answered after everything was repaired"
 
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tests.afserver import afserver, renders_answer
 from tests.command import AFPOOLS, environment
 
 from afpools_broker.protocol import Role
@@ -21,6 +20,7 @@ from afpools_tools.credentials.authority import Authority
 from .asking import Asker, Spec
 from .brokers import BrokerProcess
 from .clock import Clock
+from .farm import Farm
 from .history import MEMBER, Cell, Outcome, Recorder
 from .proxy import Network, Proxy, free_ports
 from .stores import MongoSet, SqliteFile
@@ -53,8 +53,8 @@ def founded(
         net = Network()
         stack.callback(net.close)
         store = stack.enter_context(make_store(net))
-        farm = stack.enter_context(afserver())
-        farm.renders = renders_answer([f"pc-{number:03d}" for number in range(1, 201)])
+        farm = Farm([f"pc-{number:03d}" for number in range(1, 201)], POOLS, ANCHOR)
+        stack.callback(farm.stop)
         authority = Authority.create(folder / "certs")
         made: list[BrokerProcess] = []
         fronts: dict[tuple[str, str], Proxy] = {}
@@ -79,6 +79,7 @@ def founded(
         place = World(folder, store, net, made, authority, farm, size, Recorder(file), fronts, clock=clock)
         stack.callback(place.kill_actors)
         _make_pools(place)
+        farm.send_jobs()
         yield place
 
 
@@ -86,6 +87,7 @@ def _settings(name: str, uri: str, farm: int, tls: int, curve: int, scale: float
     return (
         f'[broker]\nname = "{name}"\n[store]\nuri = "{uri}"\n[farm]\nserver = "127.0.0.1:{farm}"\n'
         f"[tls]\nport = {tls}\n[curve]\nport = {curve}\n"
+        f"[live]\nenabled = true\n"
         # Soon enough that what waits for a heartbeat comes while a fault lasts.
         f"[limits]\nconnections = {max(50, int(2000 * scale))}\nheartbeat_seconds = 1\n"
     )

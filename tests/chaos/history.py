@@ -159,6 +159,22 @@ class Attack(Struct, frozen=True):
     end: float
 
 
+class Fence(Struct, frozen=True):
+    """A mask that afserver obeyed from some moment on.
+
+    Args:
+        at: since when.
+        job: whose it was.
+        pool: where that job is to run.
+        lets_in: of all hosts that are known to the run, those that it does not exclude.
+    """
+
+    at: float
+    job: str
+    pool: str
+    lets_in: tuple[str, ...]
+
+
 class History(Struct, frozen=True):
     """Everything that the checker looks at.
 
@@ -170,6 +186,7 @@ class History(Struct, frozen=True):
         attacks: in the order of time.
         healthy: actors that nobody's attack may keep from being answered.
         healed: since when nothing is broken any more; None where that was not waited for.
+        fences: every mask that a job had, in the order of time.
     """
 
     operations: tuple[Operation, ...]
@@ -179,6 +196,7 @@ class History(Struct, frozen=True):
     attacks: tuple[Attack, ...] = ()
     healthy: tuple[str, ...] = ()
     healed: float | None = None
+    fences: tuple[Fence, ...] = ()
 
 
 _encoder = msgspec.json.Encoder()

@@ -29,6 +29,9 @@ from .world import POOLS, Size, World
 _SAY_SECONDS = 5.0
 _RECOVERED_WITHIN = 45.0
 _ENOUGH_WITHIN = 90.0
+# Longer than a lease that nobody renews: a keeper that died just now has to be replaced.
+_STILL_SECONDS = 16.0
+_CURRENT_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
             healed = time.monotonic()
             _wait_until_answered(place, healed)
             place.stop_actors()
+            place.farm.wait_until_still(_STILL_SECONDS, within=_CURRENT_WITHIN)
             final = place.store.final(POOLS)
         say("Judging…")
         history = place.history(final, faults.attacks, healed)

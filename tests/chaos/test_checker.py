@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from .checker import ALLOWANCE, check
+from .fences import FENCE_SECONDS
 from .findings import Kind
-from .history import MEMBER, NOTHING, Attack, Cell, Exit, Final, History, Line, Operation, Outcome, Revocation
+from .history import MEMBER, NOTHING, Attack, Cell, Exit, Fence, Final, History, Line, Operation, Outcome, Revocation
 
 HOST = ("hosts:fx", "pc-01")
 POOL = ("pools", "fx")
@@ -368,3 +369,41 @@ def _orders(made: list[Operation]) -> list[tuple[Operation, ...]]:
 
 def _last(order: tuple[Operation, ...]) -> str:
     return order[-1].sets[0].value if order else NOTHING
+
+
+# --- fences of running jobs ---
+
+
+def fence(at: float, *lets_in: str, job: str = "job 7") -> Fence:
+    return Fence(at, job, "fx", lets_in)
+
+
+def test_a_mask_that_lets_in_what_was_never_in_the_pool_is_found() -> None:
+    assert kinds(ADD, fences=(fence(2.5, "pc-01"), fence(3, "pc-01", "pc-02"))) == [Kind.LET_OUT]
+
+
+def test_a_mask_that_lets_in_what_joins_only_later_is_found() -> None:
+    assert kinds(ADD, fences=(fence(0.9, "pc-01"),)) == [Kind.LET_OUT]
+
+
+def test_a_mask_may_be_that_of_the_change_under_way_and_not_of_one_long_past() -> None:
+    soon, late = 4 + FENCE_SECONDS - 0.1, 4 + FENCE_SECONDS + 0.1
+    assert kinds(ADD, TAKE_OUT, fences=(fence(soon, "pc-01"),)) == []
+    assert kinds(ADD, TAKE_OUT, fences=(fence(late, "pc-01"),)) == [Kind.LET_OUT]
+
+
+def test_a_mask_that_stays_while_its_pool_changes_is_no_finding_until_the_end() -> None:
+    assert kinds(ADD, TAKE_OUT, fences=(fence(2.5, "pc-01"),)) == []
+    assert kinds(ADD, TAKE_OUT, fences=(fence(2.5, "pc-01"),), final=final()) == [Kind.BEHIND]
+
+
+def test_the_last_mask_of_each_job_has_to_be_what_its_pool_is_in_the_end() -> None:
+    held = final((HOST, MEMBER))
+    assert kinds(ADD, fences=(fence(0.5), fence(2.5, "pc-01")), final=held) == []
+    behind = (fence(2.5, "pc-01"), fence(2.5, job="job 8"))
+    assert kinds(ADD, fences=behind, final=held) == [Kind.BEHIND]
+
+
+def test_a_change_whose_outcome_is_unknown_may_have_been_made() -> None:
+    maybe = write(1, None, (HOST, MEMBER), outcome=Outcome.UNKNOWN)
+    assert kinds(maybe, fences=(fence(50, "pc-01"),)) == []

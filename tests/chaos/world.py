@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from tests.afserver import AfServer
 
 from afpools_broker.protocol import Role
 from afpools_tools.credentials.authority import Authority
@@ -25,6 +24,7 @@ from afpools_tools.credentials.authority import Authority
 from .asking import Spec
 from .brokers import BrokerProcess
 from .clock import Clock
+from .farm import Farm
 from .history import Attack, Final, History, Operation, Recorder, Revocation, read
 from .proxy import Network, Proxy
 from .stores import MongoSet, SqliteFile
@@ -88,7 +88,7 @@ class World:
     network: Network
     brokers: list[BrokerProcess]
     authority: Authority
-    farm: AfServer
+    farm: Farm
     size: Size
     recorder: Recorder
     fronts: dict[tuple[str, str], Proxy]
@@ -231,12 +231,15 @@ class World:
             attacks: what peers did.
             healed: since when nothing was broken any more.
         """
+        operations = tuple(self.operations())
+        hosts = {cell.key for o in operations for cell in o.sets if cell.scope.startswith("hosts:")}
         return History(
-            tuple(self.operations()),
+            operations,
             final,
             tuple(self.revocations),
             tuple(found for broker in self.brokers for found in broker.exits),
             tuple(attacks),
             tuple(actor.spec.actor for actor in self.actors if actor.spec.actor.startswith("healthy-")),
             healed,
+            self.farm.fences(hosts),
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
 
+from ..brokers import BrokerProcess
 from ..stores import Member, MongoSet
+from ..world import World
 from . import Fault
 
 _REPLICA_SET = frozenset({"replica-set"})
@@ -30,6 +33,68 @@ class StopBroker(Fault):
         self.undo.callback(broker.signal, signal.SIGCONT)
         broker.signal(signal.SIGSTOP)
         return broker.name
+
+
+class KillKeeper(Fault):
+    name = "kill-keeper"
+    about = "the broker that keeps the fences of running jobs is killed, and stays away until another has its lease"
+    least = 20.0
+
+    def begin(self) -> str:
+        keeper = _keeper(self.world)
+        self.undo.callback(keeper.start)
+        keeper.kill()
+        return keeper.name
+
+
+class PauseKeeper(Fault):
+    name = "pause-keeper"
+    about = "the broker that keeps the fences stops (SIGSTOP), and continues once another has its lease"
+    least = 20.0
+
+    def begin(self) -> str:
+        keeper = _keeper(self.world)
+        self.undo.callback(keeper.signal, signal.SIGCONT)
+        keeper.signal(signal.SIGSTOP)
+        return keeper.name
+
+
+class BlinkKeeper(Fault):
+    name = "blink-keeper"
+    about = "the broker that keeps the fences stops again and again, for less than its lease lasts"
+    least = 15.0
+
+    def begin(self) -> str:
+        keeper = _keeper(self.world)
+        over = threading.Event()
+        thread = threading.Thread(target=self._blink, args=(keeper, over))
+        self.undo.callback(keeper.signal, signal.SIGCONT)
+        self.undo.callback(thread.join)
+        self.undo.callback(over.set)
+        thread.start()
+        return keeper.name
+
+    def _blink(self, keeper: BrokerProcess, over: threading.Event) -> None:
+        while not over.is_set():
+            keeper.signal(signal.SIGSTOP)
+            over.wait(self.dice.uniform(0.5, 7.0))
+            keeper.signal(signal.SIGCONT)
+            over.wait(self.dice.uniform(0.05, 2.0))
+
+
+def _keeper(world: World) -> BrokerProcess:
+    """The broker that moved a fence last; the first one where none has yet."""
+    return next((broker for broker in world.brokers if broker.name == world.farm.keeper), world.brokers[0])
+
+
+class ForgetfulFarm(Fault):
+    name = "restart-afserver"
+    about = "afserver forgets its monitors, and all renders are off for a while"
+
+    def begin(self) -> str:
+        self.undo.callback(self.world.farm.renders_return)
+        self.world.farm.restart()
+        return ""
 
 
 class _OnMember(Fault):
@@ -89,4 +154,14 @@ def _start_again(member: Member) -> None:
         member.start()
 
 
-FAULTS: list[type[Fault]] = [KillBroker, StopBroker, KillMongod, StopMongod, NoMajority]
+FAULTS: list[type[Fault]] = [
+    KillBroker,
+    StopBroker,
+    KillKeeper,
+    PauseKeeper,
+    BlinkKeeper,
+    ForgetfulFarm,
+    KillMongod,
+    StopMongod,
+    NoMajority,
+]
