@@ -63,6 +63,7 @@ class Api:
 
     Args:
         client: for what somebody clicks on.
+        orders: for what afserver is to do with jobs, which takes longer.
         live: told after each change.
         usage: for the charts.
         scan: of the network.
@@ -71,8 +72,9 @@ class Api:
         stopping: set when the Pool Manager is to end: long work ends after the step in progress.
     """
 
-    def __init__(self, client: Client, live: Live, usage: Usage, scan: ScanJob) -> None:
+    def __init__(self, client: Client, orders: Client, live: Live, usage: Usage, scan: ScanJob) -> None:
         self.client = client
+        self.orders = orders
         self.live = live
         self.usage = usage
         self.scan = scan
@@ -298,16 +300,16 @@ class Api:
         }
 
     def move_jobs(self, params: MoveJobs) -> dict[str, Any]:
-        return outcome(self.client.move_jobs(params.references, params.pool, request_id=params.request_id))
+        return outcome(self.orders.move_jobs(params.references, params.pool, request_id=params.request_id))
 
     def adopt_jobs(self, params: Jobs) -> dict[str, Any]:
         """Takes jobs up again that a person has changed."""
-        return outcome(self.client.adopt_jobs(params.references, request_id=params.request_id))
+        return outcome(self.orders.adopt_jobs(params.references, request_id=params.request_id))
 
     def requeue_tasks(self, params: RequeueTasks) -> dict[str, Any]:
         """Sends back the tasks that run outside of their job's fence."""
         hosts = params.hosts or None
-        return outcome(self.client.requeue_tasks(params.references, hosts=hosts, request_id=params.request_id))
+        return outcome(self.orders.requeue_tasks(params.references, hosts=hosts, request_id=params.request_id))
 
     def start_scan(self, params: StartScan) -> None:
         self.scan.start(params.network)

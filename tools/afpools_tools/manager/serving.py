@@ -31,6 +31,8 @@ DEFAULT_PORT = 5580
 # Seconds. A farm of 20,000 hosts is an answer of 3 MB.
 _LIVE_TIMEOUT = 5.0
 _CLICK_TIMEOUT = 5.0
+# afserver carries out changes of jobs once a second, and they are read back: two or three seconds for 1,000 of them.
+_ORDER_TIMEOUT = 15.0
 
 # Seconds that requests in progress may still take after Ctrl-C.
 _GRACE = 1
@@ -52,12 +54,13 @@ class Serving:
     def __init__(self, profile: Profile, listening: socket.socket, ready: Callable[[], None]) -> None:
         self._listening = listening
         self._client = Client(profile, timeout=_CLICK_TIMEOUT)
+        self._orders = Client(profile, timeout=_ORDER_TIMEOUT)
         usage = Usage()
         self._live = Live(Client(profile, timeout=_LIVE_TIMEOUT), usage)
         self._scan = ScanJob()
         session = Session(*listening.getsockname())
         self.new_address = session.new_address
-        self._api = Api(self._client, self._live, usage, self._scan)
+        self._api = Api(self._client, self._orders, self._live, usage, self._scan)
         config = uvicorn.Config(
             make_app(self._api, session),
             log_config=None,
@@ -78,7 +81,8 @@ class Serving:
             self._stopping()
             self._scan.close()
             # It waits for the call in progress, and nobody waits for that.
-            threading.Thread(target=self._client.close, name="afpools-close", daemon=True).start()
+            for client in (self._client, self._orders):
+                threading.Thread(target=client.close, name="afpools-close", daemon=True).start()
 
     def stop(self) -> None:
         """Ends `run` within two seconds. From any thread."""
