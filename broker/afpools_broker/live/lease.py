@@ -1,8 +1,10 @@
 """Which of several brokers keeps the fences: one at a time.
 
-Strategy: the lease stands in the store, and its clock decides. A holder asks for it again long before it runs out, and
-stops acting well before: afserver cannot be told which token is the newest, so what was sent has to be carried out by
-the time another may act. A process that was paused finds its time up by its own clock, which keeps running meanwhile.
+Strategy: the lease stands in the store, and no clock is compared with another machine's. Each renewal changes the
+lease's beat; who sees one beat stand for as long as a lease lasts, by its own clock, takes it. That is later than the
+holder's own time is up, which counts from before it asked. A holder asks again long before that, and stops acting well
+before: afserver cannot be told which token is the newest, so what was sent has to be carried out by the time another
+may act. A process that was paused finds its time up by its own clock, which keeps running meanwhile.
 """
 
 from __future__ import annotations
@@ -17,14 +19,22 @@ from ..store import PoolStore, StoreUnavailable
 
 log = logging.getLogger("afpools.live")
 
-LEASE_SECONDS = 12.0
-"""How long the lease lasts without its holder. Another takes over within this time and `RENEW_SECONDS`."""
+LEASE_SECONDS = 10.0
+"""How long the lease lasts without its holder. Another takes over within this time and twice `RENEW_SECONDS`."""
 
 RENEW_SECONDS = 2.0
 """Seconds between two questions for it."""
 
 MARGIN_SECONDS = 4.0
 """Before it runs out, its holder does nothing any more. afserver carries out what it has got within about a second."""
+
+
+# Counts while the machine sleeps as well, where there is such a clock.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def _now() -> float:
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class NotOurs(Exception):
@@ -40,6 +50,7 @@ class LeaseKeeper:
         seconds: how long it lasts; brokers of one studio need the same.
         renew: seconds between two questions.
         margin: seconds before its end from which on nothing is done under it.
+        clock: seconds that have passed since some moment.
     """
 
     def __init__(
@@ -50,11 +61,15 @@ class LeaseKeeper:
         seconds: float = LEASE_SECONDS,
         renew: float = RENEW_SECONDS,
         margin: float = MARGIN_SECONDS,
+        clock: Callable[[], float] = _now,
     ) -> None:
         self._store, self._seconds, self._renew, self._margin = store, seconds, renew, margin
         # Two brokers may have one name by mistake.
         self._holder = f"{name} {uuid.uuid4().hex[:12]}"
         self._until = float("-inf")
+        self._clock = clock
+        self._beat: int | None = None
+        self._since = 0.0  # when this beat was first seen
         self.token = 0
         """That of the lease as it was last seen."""
         self.keeper = ""
@@ -78,7 +93,7 @@ class LeaseKeeper:
     @property
     def is_ours(self) -> bool:
         """Whether this broker may act now."""
-        return time.monotonic() < self._until - self._margin
+        return self._clock() < self._until - self._margin
 
     def check(self, token: int) -> None:
         """
@@ -97,9 +112,12 @@ class LeaseKeeper:
         Raises:
             StoreUnavailable: it does not answer; what is known of the lease counts until it runs out.
         """
-        began = time.monotonic()
-        lease = self._store.take_lease(self._holder, self._seconds)
+        began = self._clock()
+        ran_out = self._beat is not None and began >= self._since + self._seconds
+        lease = self._store.take_lease(self._holder, self._beat if ran_out else None)
         ours = lease.holder == self._holder
+        if lease.beat != self._beat:
+            self._beat, self._since = lease.beat, began if ours else self._clock()
         anew = ours and lease.token != self.token
         self.token = lease.token
         self._until = began + self._seconds if ours else float("-inf")

@@ -54,10 +54,12 @@ class Lease(NamedTuple):
         holder: whoever has it; empty for nobody.
         token: grows each time that it is taken again, also by the same holder after it had run out. What one holder was
             about to do under an earlier token must not be done any more.
+        beat: grows each time that it is taken or renewed.
     """
 
     holder: str
     token: int
+    beat: int
 
 
 class PoolStore(Protocol):
@@ -138,16 +140,18 @@ class PoolStore(Protocol):
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
         """What `save_farm` kept last, None where nothing was."""
 
-    def take_lease(self, holder: str, seconds: float) -> Lease:
+    def take_lease(self, holder: str, instead_of: int | None = None) -> Lease:
         """Takes the lease where nobody has it, or renews it where `holder` has it.
+
+        No clock counts here: those of two machines differ, and a replica set's jumps when another member is elected.
 
         Args:
             holder: a name that no other process has.
-            seconds: how long it lasts from now on. All brokers of a studio ask for the same.
+            instead_of: the beat that has stood for so long, by the caller's own clock, that the lease has run out. If
+                it still stands, `holder` takes the lease, with a new token.
 
         Returns:
-            The lease as it stands now, whoever has it. It counts from before the call: the store's clock decides when
-            it has run out.
+            The lease as it stands now, whoever has it. Renewed, it counts from before the call.
         """
 
     def give_up_lease(self, holder: str) -> None:

@@ -26,8 +26,8 @@ from .turns import turn
 log = logging.getLogger("afpools.store")
 
 _LEASE = (
-    "CREATE TABLE IF NOT EXISTS lease "
-    "(only INTEGER PRIMARY KEY CHECK (only = 1), holder TEXT NOT NULL, token INTEGER NOT NULL, until REAL NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS keeper "
+    "(only INTEGER PRIMARY KEY CHECK (only = 1), holder TEXT NOT NULL, token INTEGER NOT NULL, beat INTEGER NOT NULL)"
 )
 
 # As many pools are read at a time. Ten thousand hosts in each are a second.
@@ -195,24 +195,22 @@ class SqliteStore(SqliteFile):
             row = db.execute("SELECT data, seen FROM farm").fetchone()
         return None if row is None else (row[0], _when(row[1]))
 
-    def take_lease(self, holder: str, seconds: float) -> Lease:
-        now = time.time()
+    def take_lease(self, holder: str, instead_of: int | None = None) -> Lease:
         with self._transaction(write=True) as db:
             # Made when it is first needed: no other version of a broker minds a table that it does not know.
             db.execute(_LEASE)
-            row = db.execute("SELECT holder, token, until FROM lease").fetchone()
-            has, token, until = row or ("", 0, 0.0)
-            # One that ends later than it may was taken under a clock that has been set back since.
-            if not now < until <= now + 2 * seconds:
-                has, token = holder, token + 1
-            if has == holder:
-                db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", (holder, token, now + seconds))
-        return Lease(has, token)
+            lease = Lease(*(db.execute("SELECT holder, token, beat FROM keeper").fetchone() or ("", 0, 0)))
+            if not lease.holder or lease.beat == instead_of:
+                lease = Lease(holder, lease.token + 1, lease.beat)
+            if lease.holder == holder:
+                lease = lease._replace(beat=lease.beat + 1)
+                db.execute("INSERT OR REPLACE INTO keeper VALUES (1, ?, ?, ?)", lease)
+        return lease
 
     def give_up_lease(self, holder: str) -> None:
         with self._transaction(write=True) as db:
             db.execute(_LEASE)
-            db.execute("UPDATE lease SET until = 0 WHERE holder = ?", (holder,))
+            db.execute("UPDATE keeper SET holder = '', beat = beat + 1 WHERE holder = ?", (holder,))
 
     def export(self) -> Iterator[Record]:
         with self._transaction() as db:

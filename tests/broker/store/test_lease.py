@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.broker.store.places import Place, opened, wait_until
+from tests.broker.store.places import Place, opened
 from tests.mongod import with_database
 
 from afpools_broker.store import Lease, PoolStore
-
-LONG, SHORT = 60.0, 0.001
 
 
 @pytest.fixture(params=["sqlite", "mongod", "replica_set"])
@@ -34,39 +32,45 @@ def store(place: Place) -> PoolStore:
 
 
 def test_who_comes_first_has_it_and_renews_it(store: PoolStore) -> None:
-    assert store.take_lease("a", LONG) == Lease("a", 1)
-    assert store.take_lease("b", LONG) == Lease("a", 1)
-    assert store.take_lease("a", LONG) == Lease("a", 1)
+    assert store.take_lease("a") == Lease("a", 1, 1)
+    assert store.take_lease("b") == Lease("a", 1, 1)
+    assert store.take_lease("a") == Lease("a", 1, 2)
 
 
-def test_a_lease_that_ran_out_goes_to_who_asks_and_its_token_grows(store: PoolStore) -> None:
-    store.take_lease("a", SHORT)
-    wait_until(lambda: store.take_lease("b", LONG) == Lease("b", 2))
-    assert store.take_lease("a", LONG) == Lease("b", 2)
+def test_a_lease_that_nobody_renews_goes_to_who_has_seen_that_and_its_token_grows(store: PoolStore) -> None:
+    seen = store.take_lease("a").beat
+    assert store.take_lease("b", seen) == Lease("b", 2, 2)
+    assert store.take_lease("a") == Lease("b", 2, 2)
+
+
+def test_a_lease_that_was_renewed_stays_where_it_is(store: PoolStore) -> None:
+    seen = store.take_lease("a").beat
+    store.take_lease("a")
+    assert store.take_lease("b", seen) == Lease("a", 1, 2)
 
 
 def test_a_holder_that_let_it_run_out_gets_another_token(store: PoolStore) -> None:
-    store.take_lease("a", SHORT)
-    wait_until(lambda: store.take_lease("a", SHORT).token > 1)
+    seen = store.take_lease("a").beat
+    assert store.take_lease("a", seen) == Lease("a", 2, 2)
 
 
 def test_a_lease_that_is_given_up_is_free_at_once(store: PoolStore) -> None:
-    store.take_lease("a", LONG)
+    store.take_lease("a")
     store.give_up_lease("b")
-    assert store.take_lease("b", LONG) == Lease("a", 1)
+    assert store.take_lease("b") == Lease("a", 1, 1)
     store.give_up_lease("a")
-    assert store.take_lease("b", LONG) == Lease("b", 2)
+    assert store.take_lease("b") == Lease("b", 2, 3)
 
 
 def test_a_name_may_hold_what_queries_are_made_of(store: PoolStore) -> None:
-    assert store.take_lease("$holder", LONG) == Lease("$holder", 1)
-    assert store.take_lease("$holder", LONG) == Lease("$holder", 1)
+    assert store.take_lease("$holder") == Lease("$holder", 1, 1)
+    assert store.take_lease("$holder") == Lease("$holder", 1, 2)
 
 
 @pytest.mark.parametrize("turn", range(3))
 def test_of_many_that_ask_at_once_one_has_it(place: Place, turn: int) -> None:
     stores = [place.open() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        leases = list(threads.map(lambda n: stores[n].take_lease(f"{turn} {n}", LONG), range(4)))
+        leases = list(threads.map(lambda n: stores[n].take_lease(f"{turn} {n}"), range(4)))
     assert len(set(leases)) == 1
     assert leases[0].token == 1

@@ -287,14 +287,17 @@ class MongoChanging(MongoReading):
             "say, and resolves it."
         )
 
-    def take_lease(self, holder: str, seconds: float) -> Lease:
-        # The server's clock decides, and one document changes in one step.
-        ran_out = {"$not": {"$gt": ["$until", "$$NOW"]}}
-        renewed = {"$add": ["$$NOW", int(seconds * 1000)]}
+    def take_lease(self, holder: str, instead_of: int | None = None) -> Lease:
+        # One document changes in one step.
+        asks: dict[str, Any] = {"$literal": holder}
+        free = {"$or": [{"$eq": ["$holder", ""]}, {"$eq": ["$beat", -1 if instead_of is None else instead_of]}]}
+        known = {"holder": "", "token": 0, "beat": 0}
         steps: list[dict[str, Any]] = [
-            {"$set": {"token": {"$add": [{"$ifNull": ["$token", 0]}, {"$cond": [ran_out, 1, 0]}]}}},
-            {"$set": {"holder": {"$cond": [ran_out, {"$literal": holder}, "$holder"]}}},
-            {"$set": {"until": {"$cond": [{"$eq": ["$holder", {"$literal": holder}]}, renewed, "$until"]}}},
+            {"$set": {key: {"$ifNull": [f"${key}", value]} for key, value in known.items()}},
+            {"$set": {"free": free}},
+            {"$set": {"holder": {"$cond": ["$free", asks, "$holder"]}, "token": _one_more("token", "$free")}},
+            {"$set": {"beat": _one_more("beat", {"$eq": ["$holder", asks]})}},
+            {"$unset": ["free", "until"]},
         ]
         with self._asking():
             while True:
@@ -305,11 +308,15 @@ class MongoChanging(MongoReading):
                 except DuplicateKeyError:
                     continue  # two brokers made the document at once; the next turn finds it
                 assert kept is not None  # made where it was not there
-                return Lease(str(kept["holder"]), int(kept["token"]))
+                return Lease(str(kept["holder"]), int(kept["token"]), int(kept["beat"]))
 
     def give_up_lease(self, holder: str) -> None:
         with self._asking():
-            self._lease.update_one({**_THE_LEASE, "holder": holder}, [{"$set": {"until": "$$NOW"}}])
+            self._lease.update_one({**_THE_LEASE, "holder": holder}, {"$set": {"holder": ""}, "$inc": {"beat": 1}})
+
+
+def _one_more(field: str, condition: object) -> dict[str, Any]:
+    return {"$add": [f"${field}", {"$cond": [condition, 1, 0]}]}
 
 
 def _check_size(change: Change, settled: Settled, document: RawBSONDocument | None) -> None:
