@@ -145,7 +145,8 @@ def test_files_that_cannot_be_used_are_named(manager, pools, tmp_path):
     missing = tmp_path / "nowhere" / "pools.json"
     assert manager("pool", "import", missing).err == f"afpools: {missing} cannot be read: No such file or directory.\n"
     assert manager("pool", "export", missing).err == (
-        f"afpools: {missing} cannot be written: No such file or directory.\n"
+        f"afpools: {missing} cannot be written: No such file or directory. Make the folder {missing.parent}, or choose "
+        "another place.\n"
     )
 
 

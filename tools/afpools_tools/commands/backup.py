@@ -5,7 +5,6 @@ Both work on the database of broker.toml, as `serve` does, while brokers may be 
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from ..words import plural
+from ..written import PRIVATE, replacing
 from .options import CommandError, ConfigOption, open_configured
 from .output import say, warn
 
 if TYPE_CHECKING:
     from afpools_broker.store import PoolStore
     from afpools_broker.store.archive import Summary
-
-# Who can read pools and history need not be able to read the file that all of it is in.
-_MODE = 0o600
 
 
 def backup(
@@ -35,31 +32,13 @@ def backup(
         # A mistyped name must not cost anybody a file of his own.
         with _opened(file) as there:
             archive.read_header(there, str(file))
-    new = file.with_name(f".{file.name}.new")
-    try:
-        try:
-            new.unlink(missing_ok=True)
-            descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE)
-        except OSError as error:
-            raise _cannot_write(file, error) from None
-        with os.fdopen(descriptor, "w+b") as written:
-            with closing(open_configured(config)) as store:
-                records = store.export()
-                try:
-                    archive.write(written, store.kind, records)
-                    written.flush()
-                    os.fsync(descriptor)
-                except OSError as error:
-                    raise _cannot_write(file, error) from None
-            # What cannot be restored is not a backup.
-            written.seek(0)
-            summary = archive.check(written, str(new))
-        try:
-            new.replace(file)
-        except OSError as error:
-            raise _cannot_write(file, error) from None
-    finally:
-        new.unlink(missing_ok=True)
+    # Who can read pools and history need not be able to read the file that all of it is in.
+    with replacing(file, PRIVATE) as written:
+        with closing(open_configured(config)) as store:
+            archive.write(written, store.kind, store.export())
+        # What cannot be restored is not a backup.
+        written.seek(0)
+        summary = archive.check(written, str(file))
     say(f"Wrote {_contents(summary)} to {file}.")
     _warn(summary)
 
@@ -139,7 +118,3 @@ def _opened(file: Path) -> BinaryIO:
         return file.open("rb")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
-
-
-def _cannot_write(file: Path, error: OSError) -> CommandError:
-    return CommandError(f"{file} cannot be written: {error.strerror}.")

@@ -12,6 +12,7 @@ from afpools import AfpoolsError, Client, OutcomeUnknown, UnknownHost
 
 from .. import exchange
 from ..words import plural, ranges
+from ..written import write
 from .options import (
     YET_TO_COME,
     CommandError,
@@ -42,13 +43,7 @@ def export(
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    # Half a backup in the place of a whole one would be worse than none.
-    new = file.with_name(f".{file.name}.new")
-    try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(file)
-    except OSError as error:
-        raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
+    write(file, text)
     say(f"Wrote {plural(len(pools), 'pool')} to {file}.")
 
 

@@ -3,9 +3,6 @@ one."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from afpools_broker.credentials.files import UNREADABLE, explain
 from afpools_broker.credentials.keys import certificate_role
 
+from .. import written
 from ..errors import ToolError
 
 PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
@@ -47,18 +45,10 @@ def write(path: Path, data: bytes | str, *, secret: bool = False) -> None:
         AuthorityError: it cannot be written. What was there before stays.
     """
     make_folder(path.parent)
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise AuthorityError(f"{path}: cannot be written: {error.strerror or error}.") from None
+        written.write(path, data, written.PRIVATE if secret else written.PUBLIC)
+    except written.NotWritten as error:
+        raise AuthorityError(str(error)) from None
 
 
 def make_folder(path: Path) -> None:
@@ -68,7 +58,7 @@ def make_folder(path: Path) -> None:
             make_folder(path.parent)  # mkdir's own `parents` would not give them the mode
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise AuthorityError(f"{path}: the folder cannot be made: {error.strerror or error}.") from None
+        raise AuthorityError(str(written.not_written(path, error))) from None
 
 
 def move(path: Path, place: Path) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
+from ..written import PROGRAM, PUBLIC, NotWritten, not_written, replacing
 from .catalogue import Files, Plugin
 from .sources import PluginError, plugin_sources
 
@@ -101,22 +102,28 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
     # that it did not come to would be taken for somebody's changes.
     everything = {**planned.write, plugin.receipt: receipt}
     try:
-        # A disk that is full and a folder that is read-only show here, while everything is still as it was.
-        for path, data in everything.items():
-            _write_beside(place / path, data)
         for path in everything:
-            _beside(place / path).replace(place / path)
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as replaced:
+            # A disk that is full and a folder that is read-only show here, while everything is still as it was. The
+            # file that is opened last takes its place first.
+            for path, data in reversed(everything.items()):
+                mode = PROGRAM if data.startswith(b"#!") else PUBLIC
+                file = replaced.enter_context(replacing(place / path, mode, whatever_umask=True))
+                file.write(data)
+                file.flush()
         for path in planned.remove:
             (place / path).unlink(missing_ok=True)
             _remove_compiled(place / path)
             _remove_empty_folders(place, path)
+    except NotWritten as error:
+        raise PluginError(str(error)) from None
     except OSError as error:
-        raise PluginError(f"{error.filename} cannot be written: {error.strerror}.") from None
+        raise PluginError(str(not_written(Path(error.filename), error))) from None
     finally:
         # There is nothing of it left where everything went well.
         for path in everything:
             with suppress(OSError):
-                _beside(place / path).unlink()
                 _remove_empty_folders(place, path)
 
 
@@ -207,19 +214,6 @@ def _digest_of(path: Path) -> str | None:
         return None
     except OSError as error:
         raise PluginError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _beside(path: Path) -> Path:
-    """The name under which a file is written first, in the same folder."""
-    return path.with_name(f".{path.name}.new")
-
-
-def _write_beside(path: Path, data: bytes) -> None:
-    """Writes what is to become a file. A script is made executable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = _beside(path)
-    new.write_bytes(data)
-    new.chmod(0o755 if data.startswith(b"#!") else 0o644)
 
 
 def _remove_compiled(path: Path) -> None:

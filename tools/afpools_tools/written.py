@@ -1,0 +1,78 @@
+"""Files that are written as a whole or not at all, and what is said where they cannot be.
+
+Strategy: a file is written under another name beside its place, brought to the disk, and renamed. Until then what was
+there before stays, and so it does where anything goes wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import ToolError
+
+# Readable by their owner only, by everybody, and to be run by everybody; the umask can take from that.
+PRIVATE, PUBLIC, PROGRAM = 0o600, 0o644, 0o755
+
+
+class NotWritten(ToolError):
+    """A file or folder cannot be written. The message names it, says why, and what to do."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -> Iterator[BinaryIO]:
+    """A new file, empty and open for writing and reading, that takes its place when the block ends without an error.
+
+    Args:
+        path: its place. The folder must be there.
+        mode: its permissions, from the first moment on.
+        whatever_umask: it gets just these, as a file must that is there for all users of a machine.
+
+    Raises:
+        NotWritten: it cannot be. An `OSError` of the block counts as that; other errors pass.
+    """
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        if whatever_umask:
+            new.chmod(mode)
+        new.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink()
+
+
+def write(path: Path, data: bytes | str, mode: int = PUBLIC) -> None:
+    """Writes a file; a string as UTF-8. Arguments and errors as those of `replacing`."""
+    with replacing(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def not_written(path: Path, error: OSError) -> NotWritten:
+    """The error for a file or folder that cannot be written.
+
+    Args:
+        path: the file or folder that was wanted.
+        error: what the operating system says.
+    """
+    folder = path.parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = f"Make room on the disk of {folder}, or choose another place."
+    elif error.errno == errno.ENOENT:
+        advice = f"Make the folder {folder}, or choose another place."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = f"Get the right to write into {folder}, or choose another place."
+    else:
+        advice = "Choose another place."
+    return NotWritten(f"{path} cannot be written: {error.strerror or error}. {advice}")
