@@ -9,7 +9,7 @@ is counted name by name, so that only the names of what changed are looked at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -76,35 +76,72 @@ class Fence:
             it would be 26 to 107.
         with_domain: those of its hosts, as they were entered, that have a domain.
         folds: what a render would have to be called, whatever its case, for one of the hosts to be spelled in another
-            way; None where that is too many names to keep.
+            way, and which hosts those are; None where that is too many names to keep.
+        as_entered: whether the members are the hosts as they were entered.
         masks: made so far, by style and by what the caller accepts.
     """
 
     pool: Pool
     members: Set[str]
     with_domain: tuple[str, ...]
-    folds: frozenset[str] | None
+    folds: Mapping[str, tuple[str, ...]] | None
+    as_entered: bool
     masks: dict[tuple[Style, tuple[Dialect, ...]], tuple[_Made, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pool: Pool, spelled: _Spelled, farm: frozenset[str]) -> Fence:
         """The fence of a pool."""
-        strangers = [host for host in pool.hosts if host not in farm]
-        folds = None
-        if len(strangers) * 4 <= len(pool.hosts):
-            folds = frozenset(
-                fold for name in strangers for fold in (name.casefold(), as_afrender_would(name).casefold())
-            )
+        members = dict.fromkeys(map(spelled.__getitem__, pool.hosts))
         return cls(
             pool,
-            dict.fromkeys(map(spelled.__getitem__, pool.hosts)).keys(),
+            members.keys(),
             tuple(host for host in pool.hosts if "." in host and has_domain(host)),
-            folds,
+            _folds([host for host in pool.hosts if host not in farm], len(pool.hosts)),
+            tuple(members) == pool.hosts,
         )
+
+    def after(self, names: frozenset[str], folds: frozenset[str], spelled: _Spelled, farm: frozenset[str]) -> Fence:
+        """The fence of the same pool once renders have come or gone, made of what they change.
+
+        Args:
+            names: of these renders.
+            folds: the same, of all cases.
+            spelled: how names are spelled now.
+            farm: the names of all renders now.
+        """
+        if self.folds is None or not self.as_entered:
+            return self.like(Fence.of(self.pool, spelled, farm))
+        # As they were entered, members are hosts. Of those that the farm has, none but these can be spelled otherwise.
+        known = self.folds
+        looked_at = {name for name in names if name in self.members}
+        looked_at.update(host for fold in folds if fold in known for host in known[fold])
+        if any(spelled[host] != host for host in looked_at):
+            return self.like(Fence.of(self.pool, spelled, farm))
+        strangers = {host for hosts in known.values() for host in hosts} - looked_at
+        strangers.update(host for host in looked_at if host not in farm)
+        return replace(self, folds=_folds(strangers, len(self.pool.hosts)))
+
+    def like(self, made: Fence) -> Fence:
+        """Another fence of the same pool, with what is right of this one."""
+        if made.members != self.members:
+            return made
+        # The masks stay right; what to look at when the next render comes may be something else.
+        return replace(made, members=self.members, masks=self.masks)
 
     def mentions(self, names: frozenset[str], folds: frozenset[str]) -> bool:
         """Whether its members may be others once renders of these names have come or gone; `folds`: of all cases."""
-        return self.folds is None or not self.folds.isdisjoint(folds) or not self.members.isdisjoint(names)
+        return self.folds is None or not self.folds.keys().isdisjoint(folds) or not self.members.isdisjoint(names)
+
+
+def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]] | None:
+    """`Fence.folds` of a pool of so many hosts, where the farm does not have these."""
+    if len(strangers) * 4 > hosts:
+        return None
+    folds: dict[str, tuple[str, ...]] = {}
+    for name in strangers:
+        for fold in {name.casefold(), as_afrender_would(name).casefold()}:
+            folds[fold] = (*folds.get(fold, ()), name)
+    return folds
 
 
 class _Spelled(dict[str, str]):
@@ -184,7 +221,7 @@ class Fences:
             self._spelled = _Spelled(self.spelling)
         else:
             self._spelled = last._spelled
-        known = self._refresh(changed, self._fences.keys() if respelled is None else respelled, respelled is None)
+        known = self._refresh(changed, last, respelled)
         if last is None or self.farm is not last.farm or known:
             self.known_hosts = Known({*self.farm, *self._tables.members})
         else:
@@ -233,31 +270,42 @@ class Fences:
             found |= {name for name, fence in self._fences.items() if fence.mentions(names, folds)}
         return found
 
-    def _refresh(self, changed: dict[str, Pool | None], respelled: Iterable[str], anew: bool) -> bool:
+    def _refresh(self, changed: dict[str, Pool | None], last: Fences | None, respelled: set[str] | None) -> bool:
         """Makes fences; returns whether there are other hosts than before among all their members.
 
         Args:
             changed: these pools are others than before, None for those that are gone.
-            respelled: the members of these may be others.
-            anew: whatever is kept of them is not right any more.
+            last: the fences before.
+            respelled: the members of these may be others; None where nothing that is kept is right any more.
         """
         others = False
         made: dict[str, Fence | None] = {}
-        for name in {*changed, *respelled}:
+        moved = frozenset[str]()
+        if last is not None and self.farm is not last.farm and self.spelling.unsure == last.spelling.unsure:
+            moved = self.farm ^ last.farm
+        folds = frozenset(map(str.casefold, moved))
+        for name in {*changed, *(self._fences.keys() if respelled is None else respelled)}:
             before = self._fences.get(name)
             pool = changed[name] if name in changed else self._fences[name].pool
-            after = None if pool is None else Fence.of(pool, self._spelled, self.farm)
-            if after and before and not anew and name not in changed and after.members == before.members:
-                # The masks stay right; what to look at when the next render comes may be something else.
-                after = Fence(before.pool, before.members, after.with_domain, after.folds, before.masks)
+            if respelled is not None and before and moved and name not in changed:
+                after: Fence | None = before.after(moved, folds, self._spelled, self.farm)
+            else:
+                after = None if pool is None else Fence.of(pool, self._spelled, self.farm)
+                if after and before and respelled is not None and name not in changed:
+                    after = before.like(after)
+            made[name] = after
             old = before.members if before else frozenset[str]()
             new = after.members if after else frozenset[str]()
-            came, gone = ([host for host in ours if host not in theirs] for ours, theirs in ((new, old), (old, new)))
-            others |= bool(_Tables.count(self._tables.members, came, gone) - self.farm)
-            made[name] = after
+            if old is not new:
+                came = [host for host in new if host not in old]
+                gone = [host for host in old if host not in new]
+                others |= bool(_Tables.count(self._tables.members, came, gone) - self.farm)
         self._fences = self._fences.evolve(made)
         made.pop(_REGISTERED, None)
-        self.members = self.members.evolve({name: fence.members if fence else None for name, fence in made.items()})
+        members = {name: fence.members if fence else None for name, fence in made.items()}
+        self.members = self.members.evolve(
+            {name: now for name, now in members.items() if now is None or now is not self.members.get(name)}
+        )
         return others
 
     @property

@@ -181,27 +181,30 @@ class Tally:
 
     def _take_over(self, last: Tally) -> None:
         counted = last._counts
-        touched = self._touched(last)
-        self._counts = counted.evolve(dict.fromkeys(touched))
-        for pool in touched:
+        # By way of a list: the difference of two large sets takes as long to walk through as they do.
+        renders = frozenset(list(last._renders ^ self._renders) if self._renders is not last._renders else ())
+        online = frozenset(list(last.online ^ self.online) if self.online is not last.online else ())
+        anew = set(self._members.differing(last._members))
+        if bool(last.online) != bool(self.online):
+            anew |= set(self._members)
+        moved: dict[str, Counts | None] = {}
+        changed_hosts = renders | online
+        for pool, members in self._members.items() if changed_hosts else ():
+            counts = counted.get(pool)
+            if pool not in anew and counts is not None and not members.isdisjoint(changed_hosts):
+                # Only those who came or went: a pool can have as many hosts as there are.
+                seen = counts.online
+                moved[pool] = Counts(
+                    counts.renders + _more(members, renders, self._renders),
+                    None if seen is None else seen + _more(members, online, self.online),
+                )
+        self._counts = counted.evolve({**dict.fromkeys(anew), **moved})
+        for pool in anew:
             if pool in counted and pool in self._members:
                 self.of(pool)
         if last._listing is not None:
             changed = {*self._pools.differing(last._pools), *self._counts.differing(counted)}
             self._listing = last._listing.evolve(self._listed(changed))
-
-    def _touched(self, last: Tally) -> set[str]:
-        """The pools whose counts may be others than before."""
-        touched = set(self._members.differing(last._members))
-        if bool(last.online) != bool(self.online):
-            return touched | set(self._members)
-        # By way of a list: the difference of two large sets takes as long to walk through as they do.
-        changed = frozenset(list(last.online ^ self.online)) if self.online is not last.online else frozenset[str]()
-        if self._renders is not last._renders:
-            changed |= frozenset(list(last._renders ^ self._renders))
-        if changed:
-            touched |= {pool for pool, members in self._members.items() if not members.isdisjoint(changed)}
-        return touched
 
     def _listed(self, names: Iterable[str]) -> dict[str, tuple[Pool, Counts] | None]:
         return {name: (self._pools[name], self.of(name)) if name in self._pools else None for name in names}
@@ -244,6 +247,11 @@ class Tally:
             for name, members in self._members.items()
             if members and not self.of(name).renders and members.isdisjoint(yet_to_come)
         )
+
+
+def _more(members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int:
+    """How many more of the members are there than before, of those that came or went."""
+    return sum(1 if name in now else -1 for name in changed if name in members)
 
 
 def _in_common(members: Set[str], renders: frozenset[str]) -> int:

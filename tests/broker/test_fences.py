@@ -139,6 +139,45 @@ def test_a_host_that_is_known_for_the_first_time_is_in_every_list_and_no_complem
     assert made == ["complement", "list", "list"]
 
 
+_steady = tuple(f"n-{number}" for number in range(12))
+_odd = st.sampled_from(["pc-1", "PC-1", "Pc-1", "pc-2", "PC-2", "pc-1.a.lan", "pc-2.", "10.0.0.1"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    pools=st.lists(st.frozensets(_odd, max_size=3), min_size=1, max_size=3),
+    farms=st.lists(st.tuples(st.frozensets(_odd, max_size=5), st.integers(9, 12)), min_size=2, max_size=5),
+)
+def test_renders_that_come_and_go_change_a_large_pool_as_if_it_were_made_anew(
+    pools: list[frozenset[str]], farms: list[tuple[frozenset[str], int]]
+) -> None:
+    """Most hosts of a large pool are renders, so that what comes and goes is all that is looked at."""
+    contents = Contents(
+        {f"pool-{number}": Pool(f"pool-{number}", (*_steady, *sorted(odd))) for number, odd in enumerate(pools)}
+    )
+    fences: Fences | None = None
+    for odd, steady in farms:
+        farm = odd | frozenset(_steady[:steady])
+        fences = Fences(contents, farm, last=fences)
+        anew = Fences(contents, farm)
+        assert dict(fences.members) == dict(anew.members)
+        assert fences.known == anew.known
+        for name in contents.pools:
+            key: MaskKey = (name, "complement", BOTH)
+            assert outcome(fences, key) == outcome(anew, key)
+
+
+def test_a_render_that_leaves_costs_what_it_is_mentioned_in_not_what_it_is_mentioned_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contents = Contents({f"pool-{number}": Pool(f"pool-{number}", _steady) for number in range(3)})
+    fences = Fences(contents, frozenset(_steady))
+    monkeypatch.setattr(module.Fence, "of", lambda *_: pytest.fail("A fence is made anew."))
+    left = Fences(contents, frozenset(_steady[1:]), last=fences)
+    came = Fences(contents, frozenset(_steady), last=left)
+    assert left.members["pool-1"] is came.members["pool-1"] is fences.members["pool-1"]
+
+
 def test_a_render_that_joins_changes_the_members_of_those_that_mention_it_alone() -> None:
     pools = {"fx": Pool("fx", ("PC-1", "pc-2", "pc-3", "pc-4", "NEW-1")), "gx": GX}
     first = fences(pools, FARM)

@@ -15,30 +15,30 @@ hosts = st.frozensets(st.sampled_from(HOSTS))
 
 @given(
     members=st.dictionaries(st.text("abc", min_size=1), hosts),
-    renders=hosts,
-    moments=st.lists(hosts, min_size=2, max_size=4),
+    moments=st.lists(st.tuples(hosts, hosts), min_size=2, max_size=4),
     asked=st.lists(st.integers(0, 2)),
 )
 def test_a_tally_taken_over_from_the_last_is_one_counted_anew(
-    members: dict[str, frozenset[str]], renders: frozenset[str], moments: list[frozenset[str]], asked: list[int]
+    members: dict[str, frozenset[str]], moments: list[tuple[frozenset[str], frozenset[str]]], asked: list[int]
 ) -> None:
     pools = {name: Pool(name, tuple(hosts)) for name, hosts in members.items()}
     tally = None
-    for online in moments:
+    for renders, online in moments:
         tally = Tally(pools, members, renders, online & renders, tally)
         for name, how in zip(pools, asked, strict=False):
             if how == 1:
                 tally.of(name)
             elif how == 2:
                 _ = tally.listing
-    anew = Tally(pools, members, renders, moments[-1] & renders)
+    renders, online = moments[-1]
+    anew = Tally(pools, members, renders, online & renders)
     assert {name: tally.of(name) for name in pools} == {name: anew.of(name) for name in pools}
     assert (tally.listing.revision, tally.listing.pools) == (anew.listing.revision, anew.listing.pools)
     for name in pools:
-        online = [host for host in members[name] if host in renders & moments[-1]]
-        nobody = not renders & moments[-1]
+        there = [host for host in members[name] if host in renders & online]
+        nobody = not renders & online
         assert tally.of(name) == Counts(
-            len([host for host in members[name] if host in renders]), None if nobody else len(online)
+            len([host for host in members[name] if host in renders]), None if nobody else len(there)
         )
 
 
