@@ -193,10 +193,9 @@ class Tally:
             counts = counted.get(pool)
             if pool not in anew and counts is not None and not members.isdisjoint(changed_hosts):
                 # Only those who came or went: a pool can have as many hosts as there are.
-                seen = counts.online
                 moved[pool] = Counts(
-                    counts.renders + _more(members, renders, self._renders),
-                    None if seen is None else seen + _more(members, online, self.online),
+                    _corrected(counts.renders, members, renders, self._renders),
+                    _corrected(counts.online, members, online, self.online),
                 )
         self._counts = counted.evolve({**dict.fromkeys(anew), **moved})
         for pool in anew:
@@ -249,9 +248,9 @@ class Tally:
         )
 
 
-def _more(members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int:
-    """How many more of the members are there than before, of those that came or went."""
-    return sum(1 if name in now else -1 for name in changed if name in members)
+def _corrected(count: int | None, members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int | None:
+    """How many of the members are there now, by those that came or went; None where that has not been known."""
+    return None if count is None else count + sum(1 if name in now else -1 for name in changed if name in members)
 
 
 def _in_common(members: Set[str], renders: frozenset[str]) -> int:

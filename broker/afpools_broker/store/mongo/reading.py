@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import zlib
 from collections import abc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -51,7 +51,6 @@ class MongoReading(MongoComparing):
     def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
         super().__init__(uri, timeout=timeout, poll_seconds=poll_seconds)
         self._is_read = False  # to the end, by whoever is told of changes
-        self._marks_known = True
 
     def load(self) -> Contents:
         return gathered(self._scan(None))
@@ -129,7 +128,9 @@ class MongoReading(MongoComparing):
             noted: gets what they are to be compared with; None where nobody compares them.
         """
         with self._asking():
-            rows, others = self._read_short(query, noted)
+            if noted is not None:
+                self._mark(query, noted)
+            rows, others = self._read_short(query)
             if others is not None:
                 # The last change's lists of hosts are not needed here, and can be as long as the pool.
                 found = self._majority(self._pools).find(others, {"change.diff": False}, batch_size=ONE_GO)
@@ -140,47 +141,40 @@ class MongoReading(MongoComparing):
                     self._finish_deletion(id_of(key))
         return rows
 
-    def _read_short(
-        self, query: Mapping[str, Any], noted: Noted | None
-    ) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
+    def _mark(self, query: Mapping[str, Any], noted: Noted) -> None:
+        """Notes with what the pools of a query are to be compared, which are about to be read. In a question of its
+        own, since both in one take the server half as long again."""
+        try:
+            for document in self._majority(self._pools).aggregate(
+                [{"$match": query}, {"$project": {"marks": MARKS}}], batchSize=ONE_GO
+            ):
+                # One whose `_id` cannot be read has no key by which it could be told of.
+                with suppress(bson.errors.BSONError, ValueError):
+                    bucket, ours, everything = map(int, document["marks"])
+                    noted[key_of(document["_id"])] = bucket, ours, everything
+        except OperationFailure as error:
+            if error.code not in UNKNOWN_EXPRESSION:
+                raise
+
+    def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
         """The same of those pools that can be told from a part of their documents, and a query for all others."""
+        pipeline = [{"$match": query}, {"$project": SHORT}]
         rows: dict[Key, Row | None] = {}
         odd: list[object] = []
         try:
-            for document in self._project(query, SHORT, noted):
+            for document in self._majority(self._pools).aggregate(pipeline, batchSize=ONE_GO):
                 read = read_short_row(document)
                 if read is None:
                     odd.append(document["_id"])
                 else:
                     rows[read[0]] = read[1]
-                if "marks" in document and noted is not None:
-                    noted[read[0] if read else key_of(document["_id"])] = _marks(document)
         except (bson.errors.BSONError, ValueError):
-            # Not even an `_id` can be read. Of the others it is noted what they are, before they are read.
-            for document in self._project(query, {}, noted):
-                with suppress(bson.errors.BSONError, ValueError, KeyError):
-                    if noted is not None:
-                        noted[key_of(document["_id"])] = _marks(document)
-            return {}, query
+            return {}, query  # not even an `_id` can be read
         except OperationFailure as error:
             if error.code not in UNKNOWN_EXPRESSION:
                 raise
             return {}, query
         return rows, {"_id": {"$in": odd}} if odd else None
-
-    def _project(
-        self, query: Mapping[str, Any], fields: Mapping[str, Any], noted: Noted | None
-    ) -> Iterable[RawBSONDocument]:
-        """These fields of pools, and their marks where they are to be noted and the server knows how to make them."""
-        pools = self._majority(self._pools)
-        if noted is not None and self._marks_known:
-            try:
-                return pools.aggregate([{"$match": query}, {"$project": {**fields, "marks": MARKS}}], batchSize=ONE_GO)
-            except OperationFailure as error:
-                if error.code not in UNKNOWN_EXPRESSION:
-                    raise
-                self._marks_known = False
-        return pools.aggregate([{"$match": query}, {"$project": fields or {"_id": True}}], batchSize=ONE_GO)
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
         query: dict[str, Any] = {"changed": True}
@@ -284,11 +278,6 @@ class MongoReading(MongoComparing):
                 f"The list of renders kept in {self._uri} is damaged ({error!r}). "
                 "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
             ) from None
-
-
-def _marks(document: RawBSONDocument) -> Marks:
-    bucket, ours, everything = map(int, document["marks"])
-    return bucket, ours, everything
 
 
 def packed_farm(data: bytes, seen: dt.datetime) -> dict[str, Any]:
