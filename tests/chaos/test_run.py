@@ -54,6 +54,12 @@ def test_a_store_that_lies_is_found_out(tmp_path: Path) -> None:
     assert {Kind.LOST, Kind.UNASKED, Kind.FALSE_NO, Kind.STALE, Kind.BEHIND} <= found
 
 
+def test_a_keeper_that_lets_jobs_out_of_their_pools_is_found_out(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "tests.chaos.loose_keeper", "serve")
+    options = Options(1, 5, "sqlite", (), SMALL, allowance=PATIENT, command=command, writes=ENOUGH)
+    assert {finding.kind for finding in told(run(tmp_path, options, print))} == {Kind.LET_OUT, Kind.BEHIND}
+
+
 def test_ctrl_c_judges_what_was_seen_and_leaves_neither_a_process_nor_a_file_behind(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos", "--store=sqlite", "--faults=kill-broker", "--seed=5", "--scale=0.05"],
