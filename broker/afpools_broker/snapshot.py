@@ -22,6 +22,7 @@ from .farm.farm import Farm
 from .fences import Fences
 from .following import Following
 from .host_list import HostList
+from .memory import set_aside
 from .pools.changes import Change
 from .pools.history import Entry
 from .pools.pool import Contents, Pool, unknown_pool
@@ -132,6 +133,9 @@ class SnapshotKeeper:
     # After the store went away, try again this often; well within the second that a change may take to be seen.
     _RETRY_SECONDS = 0.5
 
+    # How often all that is kept is taken out of garbage collection, at most.
+    _SET_ASIDE_SECONDS = 3600.0
+
     def __init__(self, store: PoolStore, *, by_hand: bool, names: Names = "auto") -> None:
         self._store = store
         self._by_hand = by_hand
@@ -144,6 +148,7 @@ class SnapshotKeeper:
         self._farm: Farm | None = None
         self._confirmed = float("-inf")
         self._closed = ""
+        self._set_aside_next = float("-inf")
         self.trouble = "The database has not answered yet."
         """Why the store is not there; empty while it is."""
         self._thread = threading.Thread(target=self._run, name="afpools-snapshot", daemon=True)
@@ -260,6 +265,12 @@ class SnapshotKeeper:
             _ = snapshot.tally
         self._snapshot = snapshot
 
+    def _set_aside(self) -> None:
+        """Takes what has been read out of garbage collection; rarely, since a slow store may be read whole often."""
+        if self._snapshot is not None and time.monotonic() >= self._set_aside_next:
+            self._set_aside_next = time.monotonic() + self._SET_ASIDE_SECONDS
+            set_aside()
+
     def _run(self) -> None:
         said = ""
         while not self._stop.is_set():
@@ -267,6 +278,7 @@ class SnapshotKeeper:
                 for sign in self._store.watch(self._stop):
                     if sign.changed and sign.keys is None:
                         self._following.read_all(self._stop)
+                        self._set_aside()
                     elif sign.keys:
                         self._following.read_changed(sign.keys)
                     if self._stop.is_set():
