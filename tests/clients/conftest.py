@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.clients.scripted_broker import Script, ScriptedBroker, Studio, say_hello
 
+from afpools import BrokerUnreachable, Client
+
 StartBroker = Callable[..., ScriptedBroker]
 
 # What the scheduler of a busy machine may add to a deadline, in seconds.
@@ -24,6 +26,13 @@ def within(seconds: float) -> Iterator[None]:
     yield
     took = time.monotonic() - began
     assert took < seconds + SLACK, f"took {took:.2f} s"
+
+
+def unreachable(client: Client) -> str:
+    with pytest.raises(BrokerUnreachable) as raised:
+        client.hello()
+    assert all(url for url, _ in raised.value.attempts)
+    return str(raised.value)
 
 
 @pytest.fixture

@@ -152,6 +152,20 @@ HELLO = {
     "message_bytes": 1000,
 }
 
+MASK: dict[str, Any] = {
+    "pool": "fx",
+    "revision": "r1",
+    "mask": "(?!(?:pc-01|pc-03)$).*",
+    "mask_type": "regex",
+    "style": "complement",
+    "pool_hosts": 2,
+    "excluded_hosts": 3,
+    "known_hosts": 5,
+    "covers_future_hosts": True,
+    "age": 0.1,
+    "farm_age": 1.5,
+}
+
 
 def say_hello(talk: Talk, request: dict[str, Any]) -> None:
     talk.answer(request, HELLO)
