@@ -9,7 +9,7 @@ import typer
 
 from ..plugins.bundle import write_blender_zip
 from ..plugins.catalogue import blender_manifest
-from .options import CommandError
+from ..written import not_written
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -31,5 +31,5 @@ def blender(
     try:
         write_blender_zip(path, manifest["id"])
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
+        raise not_written(path, error) from None
     typer.echo(path)

@@ -14,6 +14,7 @@ from afpools_broker.credentials.authorities import Issuer
 from afpools_broker.credentials.files import explain
 from afpools_broker.credentials.keys import CurveKey, check_name, parse_curve_key, parse_key_file
 
+from ..written import not_written
 from .certificates import addresses_in
 from .endpoints import CURVE_PORT, TLS_PORT, BrokerEndpoints
 from .files import MAKE_ANEW, AuthorityError, files_in, read, read_certificate, role_and_name
@@ -78,7 +79,7 @@ class CredentialFolder:
         try:
             lock = path.open("w")
         except OSError as error:
-            raise AuthorityError(f"{path}: cannot be written: {error.strerror or error}.") from None
+            raise AuthorityError(str(not_written(path, error))) from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
