@@ -219,7 +219,7 @@ def test_deleting_renaming_and_undoing_say_what_jobs_do(page: Page, send: Send, 
     dialog.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Edit", exact=True).click()
     dialog.get_by_label("Name").fill("effects")
-    expect(dialog.get_by_text("The hosts of no job change.")).to_be_visible()
+    expect(dialog.get_by_text("No job on the farm gains or loses a host.")).to_be_visible()
     dialog.get_by_role("button", name="Cancel").click()
     go(page, "History")
     page.get_by_role("button", name="Undo: added hosts to fx").first.click()
