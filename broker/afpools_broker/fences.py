@@ -165,15 +165,16 @@ class _Tables:
         self.with_domain: Counter[str] = Counter()
 
     @staticmethod
-    def count(counter: Counter[str], came: Iterable[str], gone: Iterable[str]) -> set[str]:
+    def count(counter: Counter[str], came: Collection[str], gone: Iterable[str]) -> set[str]:
         """Counts names; returns those that are there for the first time, or not any more."""
-        before = {name: counter[name] for name in (*came, *gone)}
+        others = {name for name in came if name not in counter}
         counter.update(came)
         for name in gone:
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
-        return {name for name, count in before.items() if bool(count) != (name in counter)}
+                others ^= {name}
+        return others
 
 
 class Fences:
@@ -297,7 +298,7 @@ class Fences:
             old = before.members if before else frozenset[str]()
             new = after.members if after else frozenset[str]()
             if old is not new:
-                came = [host for host in new if host not in old]
+                came = [host for host in new if host not in old] if old else new
                 gone = [host for host in old if host not in new]
                 others |= bool(_Tables.count(self._tables.members, came, gone) - self.farm)
         self._fences = self._fences.evolve(made)
