@@ -7,10 +7,12 @@ that has the old name by now is not mistaken for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from ..pools.changes import MOVE_JOBS
 from ..pools.history import Step
+from ..pools.pool import Pool
+from ..pools.undo import REACH
 
 
 class PoolNames:
@@ -18,14 +20,17 @@ class PoolNames:
 
     Args:
         trail: what happened to pools, newest first, as `PoolStore.trail`.
-        pools: the names that there are now.
+        pools: those that there are now, by name.
     """
 
-    def __init__(self, trail: Iterable[Step], pools: Collection[str]) -> None:
+    def __init__(self, trail: Iterable[Step], pools: Mapping[str, Pool]) -> None:
         self._pools = pools
         # Of each name and revision that a pool ever had: what it is called now, empty where it is not there any more.
         self._now: dict[tuple[str, str], set[str]] = {}
-        self._build(list(trail))
+        self._given_up: set[str] = set()  # names of pools that were deleted or renamed
+        steps = list(trail)
+        self._is_cut = len(steps) >= REACH
+        self._build(steps)
 
     def _build(self, trail: list[Step]) -> None:
         called: dict[str, str] = {}  # what a pool of this name, at this time, is called in the end; empty: gone
@@ -34,6 +39,8 @@ class PoolNames:
             name = step.pool
             if not name or step.op == MOVE_JOBS:
                 continue
+            if not step.after or step.diff.name:
+                self._given_up.add(step.diff.name[0] if step.diff.name else name)
             if not step.after:
                 # An undone deletion did not end anything.
                 if name not in revived:
@@ -62,13 +69,21 @@ class PoolNames:
         """What the pool is called now that had this name at this revision.
 
         Returns:
-            Empty where it was deleted; None where more than one pool was just like that.
+            Empty where it was deleted; None where more than one pool may be meant.
         """
         known = self._now.get((name, revision))
         if known is None:
             # It has not changed since, or history does not reach that far back.
-            return name if name in self._pools else ""
+            return self._by_name(name, revision)
         if len(known) > 1:
             # One was deleted, and made again as it was: that one is meant.
             known = known - {""}
         return next(iter(known)) if len(known) == 1 else None
+
+    def _by_name(self, name: str, revision: str) -> str | None:
+        pool = self._pools.get(name)
+        if pool is None:
+            return ""
+        # A pool of this name that history has no such revision of may have been made after the job's was deleted.
+        is_sure = pool.revision == revision or not (name in self._given_up or self._is_cut)
+        return name if is_sure else None

@@ -127,20 +127,18 @@ class Outlook:
         return sorted(set(self.before) - set(self.after))
 
 
-def world_with(snapshot: Snapshot, pool: Pool | None, name: str) -> World:
+def world_with(snapshot: Snapshot, pool: Pool | None) -> World:
     """Pools and farm as they would be with one pool changed.
 
     Args:
         snapshot: as they are.
         pool: the pool afterwards; None for a deletion.
-        name: what the pool is called now.
     """
     # The other pools only count as hosts that are known, and those are known here.
     known = Pool("", tuple(snapshot.fences.known))
     contents = Contents({pool.name: pool} if pool else {}, known)
     fences = Fences(contents, snapshot.fences.farm, snapshot.fences.engines, snapshot.fences.names)
-    called = pool.name if pool else name
-    return World(Snapshot(contents, snapshot.farm, fences), PoolNames((), {called} if pool else ()))
+    return World(Snapshot(contents, snapshot.farm, fences), PoolNames((), contents.pools))
 
 
 def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World, pool: Pool | None) -> list[Outlook]:

@@ -219,7 +219,7 @@ class PoolsPreview(Operation):
             found = outlooks_back(view, listing, hosts, entry.diff.jobs, World.of(snapshot))
         else:
             name, after = self._change(call)
-            world = world_with(snapshot, after, name)
+            world = world_with(snapshot, after)
             found = outlooks(view, listing, hosts, name, world, after)
         return result_of(found, hosts, limit=self.limit, running=picture.live.running, age=picture.age)
 

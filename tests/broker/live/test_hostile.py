@@ -11,7 +11,7 @@ from tests.broker.live.conftest import Studio
 
 from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.farm.farm import FarmError
-from afpools_broker.live import apply, keeper
+from afpools_broker.live import apply, keeper, names
 from afpools_broker.live.jobs import parse_jobs
 
 WIDER = "(?!pc-0[134]$).*"
@@ -146,3 +146,40 @@ def test_deep_and_huge_custom_data_of_others_is_harmless(studio: Studio) -> None
     studio.look()
     assert studio.mask(job) == WIDER
     assert json.loads(studio.server.job(job)["custom_data"])["big"] == inner["big"]
+
+
+def test_another_pool_of_the_same_name_is_not_mistaken_for_the_one_that_a_job_means(studio: Studio) -> None:
+    job = studio.send("fx", offline=True)
+    mask = studio.mask(job)
+    # It was sent at a revision that history does not know: the pool's document was edited by hand.
+    studio.server.jobs[job].shown["custom_data"] = with_note(
+        "", Note("fx", "by-hand", "", "either", fingerprint(mask, "regex"))
+    )
+    studio.apply("pools.delete", "fx")
+    studio.pool("fx", "pc-05")
+    studio.look()
+    assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
+    assert "which one is meant is not known" in studio.why(job)
+
+
+def test_a_pool_that_was_edited_by_hand_and_never_given_up_is_followed(studio: Studio) -> None:
+    job = studio.send("fx", offline=True)
+    studio.server.jobs[job].shown["custom_data"] = with_note(
+        "", Note("fx", "by-hand", "", "either", fingerprint(studio.mask(job), "regex"))
+    )
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    studio.look()
+    assert studio.mask(job) == WIDER
+
+
+def test_where_history_does_not_reach_back_a_name_alone_is_not_followed(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = studio.send("fx", offline=True)
+    mask = studio.mask(job)
+    monkeypatch.setattr(names, "REACH", 2)
+    monkeypatch.setattr(keeper, "REACH", 2)
+    for host in ("pc-02", "pc-04", "pc-05"):
+        studio.apply("pools.add_hosts", "fx", host)
+    studio.look()
+    assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
