@@ -335,7 +335,11 @@ class FenceKeeper:
             if asked == _LOGS_AT_ONCE:
                 return
             asked += 1
-            why = self._who[number, job.fence] = changed_by(read_log(self._ask, number), USER)
+            try:
+                lines = read_log(self._ask, number)
+            except FarmError:
+                lines = []  # who it was is not worth that other fences wait
+            why = self._who[number, job.fence] = changed_by(lines, USER)
             self._verdicts[number] = replace(verdict, why=why)
 
     def _moves(self) -> list[Move]:

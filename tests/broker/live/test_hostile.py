@@ -183,3 +183,19 @@ def test_where_history_does_not_reach_back_a_name_alone_is_not_followed(
         studio.apply("pools.add_hosts", "fx", host)
     studio.look()
     assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
+
+
+def test_a_log_that_cannot_be_read_keeps_no_other_job_from_following(studio: Studio) -> None:
+    changed, job = studio.send("fx", offline=True), studio.send("fx", offline=True)
+    studio.server.by_hand(changed, hosts_mask_exclude="pc-02")
+    read = studio.fences._ask
+
+    def ask(request: dict[str, Any]) -> memoryview:
+        if request.get("get", {}).get("mode") == "log":
+            raise FarmError("afserver did not answer.")
+        return read(request)
+
+    studio.fences._ask = ask
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    studio.look()
+    assert (studio.mask(job), studio.fence(changed)) == (WIDER, "changed")
