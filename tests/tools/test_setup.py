@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from afpools_broker.config import load
+from afpools_broker.config import LimitsSection, load
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.setup import Answers, make_state, render
 
@@ -24,6 +26,14 @@ def test_every_setting_stands_in_the_file_the_defaults_commented_out(tmp_path):
         assert f"[{section}]" in text
         for key in getattr(defaults, section).__struct_fields__:
             assert f"{key} = " in text
+
+
+def test_the_table_of_limits_has_each_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+(?: MiB)?) \|", page, re.MULTILINE))
+    said = {name: float(text.removesuffix(" MiB")) * (2**20 if "MiB" in text else 1) for name, text in rows.items()}
+    defaults = msgspec.structs.asdict(LimitsSection())
+    assert {name: said.get(name) for name in defaults} == defaults
 
 
 @pytest.fixture
