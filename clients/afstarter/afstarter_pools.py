@@ -114,32 +114,6 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         if pool and self.evaluated:
             send_with(self, pool)
 
-    def send_with(self: Any, pool: str) -> None:
-        """Puts our program into the command, or says why the job cannot be sent."""
-        command = str(self.teCmd.toPlainText())
-        stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
-        typed = (("hosts mask", "hostsmask"), ("exclude mask", "hostsexclude"))
-        wrong = [why_dropped(kind, str(self.fields[name].text())) for kind, name in typed if name in self.fields]
-        if self.chooser.is_missing(pool):
-            refuse(self, f"The pool {pool!r} no longer exists. Choose another one, or none, in the Job tab.")
-        elif any(wrong):
-            refuse(self, "\n".join(filter(None, wrong)))
-        elif command.count(stock) != 1:
-            refuse(
-                self,
-                f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. Afanasy Pools "
-                "does not know this version of AfStarter. You can send the job without a pool.",
-            )
-        else:
-            # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
-            os.environ[POOL_VARIABLE] = pool
-            self.teCmd.setText(command.replace(stock, ours))
-
-    def refuse(self: Any, why: str) -> None:
-        self.evaluated = False
-        self.bStart.setEnabled(False)
-        self.teCmd.setText(why)
-
     def start(self: Any, *args: Any, **kwargs: Any) -> Any:
         warning = self.chooser.warning() if self.chooser else ""
         if warning and not send_all_the_same(self, warning):
@@ -147,6 +121,35 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         return stock_start(self, *args, **kwargs)
 
     dialog.__init__, dialog.load, dialog.evaluateCmd, dialog.start = init, load, evaluate, start
+
+
+def send_with(window: Any, pool: str) -> None:
+    """Puts our program into the command, or says why the job cannot be sent."""
+    command = str(window.teCmd.toPlainText())
+    stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
+    typed = (("hosts mask", "hostsmask"), ("exclude mask", "hostsexclude"))
+    wrong = [why_dropped(kind, str(window.fields[name].text())) for kind, name in typed if name in window.fields]
+    if window.chooser.is_missing(pool):
+        refuse(window, f"The pool {pool!r} no longer exists. Choose another one, or none, in the Job tab.")
+    elif any(wrong):
+        refuse(window, "\n".join(filter(None, wrong)))
+    elif command.count(stock) != 1:
+        refuse(
+            window,
+            f"The job cannot be kept on the pool {pool!r}: {stock} is not in the command. Afanasy Pools "
+            "does not know this version of AfStarter. You can send the job without a pool.",
+        )
+    else:
+        # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
+        os.environ[POOL_VARIABLE] = pool
+        window.teCmd.setText(command.replace(stock, ours))
+
+
+def refuse(window: Any, why: str) -> None:
+    """Says why a job cannot be sent, where the command would be."""
+    window.evaluated = False
+    window.bStart.setEnabled(False)
+    window.teCmd.setText(why)
 
 
 def send_all_the_same(window: Any, warning: str) -> bool:
@@ -159,13 +162,13 @@ def send_all_the_same(window: Any, warning: str) -> bool:
     return bool(answer == buttons.Yes)
 
 
-def make_chooser(window: Any, pools: PoolMenu) -> Any:
-    """The line of widgets in the Job tab.
+def job_tab(window: Any) -> Any:
+    """The tab that the chooser goes into.
 
     Raises:
         Unexpected: there is no such tab, or the window lacks what we rely on.
     """
-    from Qt import QtCore, QtGui, QtWidgets
+    from Qt import QtWidgets
 
     fields, command = getattr(window, "fields", None), getattr(window, "teCmd", None)
     if not isinstance(fields, dict) or not isinstance(fields.get("hostsexclude"), QtWidgets.QLineEdit):
@@ -176,6 +179,18 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
     titles = [tabs.tabText(number) for number in range(tabs.count())] if tabs else []
     if "Job" not in titles or tabs.widget(titles.index("Job")).layout() is None:
         raise Unexpected("its window does not have a tab Job")
+    return tabs.widget(titles.index("Job"))
+
+
+def make_chooser(window: Any, pools: PoolMenu) -> Any:
+    """The line of widgets in the Job tab.
+
+    Raises:
+        Unexpected: there is no such tab, or the window lacks what we rely on.
+    """
+    from Qt import QtCore, QtGui, QtWidgets
+
+    tab = job_tab(window)
 
     class Choices(QtWidgets.QComboBox):
         def showPopup(self) -> None:  # noqa: N802 - Qt's own name
@@ -267,10 +282,10 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
 
     try:
         chooser = Chooser()
-        tabs.widget(titles.index("Job")).layout().addWidget(chooser)
+        tab.layout().addWidget(chooser)
     except Exception as error:
         raise Unexpected(f"the chooser cannot be made in it ({error!r})") from error
-    fields[_FIELD] = chooser.field
+    window.fields[_FIELD] = chooser.field
     return chooser
 
 
