@@ -50,6 +50,8 @@ _OVERLAP = 50
 # Of so many pools that changed at once it is found out who changed them, among so many of their newest changes.
 _CAUSES_AT_ONCE = 20
 _CAUSES_READ = 5
+# So long at most it is worked out at a time what is to be done, before what is known to be due is done.
+_PLAN_SECONDS = 0.5
 # What runs is asked for again after so many seconds, however many people look at it.
 _TASKS_SECONDS = 1.0
 # Fences that are so much behind are worth a word.
@@ -152,6 +154,7 @@ class FenceKeeper:
         """Whoever uses `by_hand` has it."""
         self._wanted: set[int] = set()  # numbers of jobs that somebody has changed just now
         self._verdicts: dict[int, Verdict] = {}
+        self._unplanned: set[int] = set()  # what is known of these is from pools or masks of before
         self._due: dict[int, float] = {}
         self._refusals = Refusals()
         self._who: dict[tuple[int, tuple[object, ...]], str] = {}
@@ -222,11 +225,11 @@ class FenceKeeper:
             return False
         self._take_in(self._mover.catch_up())
         self._pause_struck()
-        self._plan(set(self._reader.jobs) | touched if anew else touched)
+        self._plan(set(self._reader.jobs) | touched if anew else touched | self._unplanned)
         self._ask_who()
         if anew or touched or self.view.problem:
             self._say("")
-        return self._act()
+        return self._act() or bool(self._unplanned)
 
     # --- what there is ---
 
@@ -288,7 +291,10 @@ class FenceKeeper:
         world, now = self.view.world, self._clock()
         if world is None:
             return
-        for number in numbers:
+        self._unplanned |= numbers
+        until = time.monotonic() + _PLAN_SECONDS
+        for number in sorted(self._unplanned, key=self._effort):
+            self._unplanned.discard(number)
             job = self._reader.jobs.get(number)
             if job is None:
                 self._verdicts.pop(number, None)
@@ -297,8 +303,15 @@ class FenceKeeper:
             if verdict.fence == "changed":
                 verdict = replace(verdict, why=self._who.get((number, job.fence), verdict.why))
             self._verdicts[number] = verdict
+            if time.monotonic() > until:
+                break
         if numbers:
             self._note_due()
+
+    def _effort(self, number: int) -> int:
+        """What comes last where time is short: an exclude mask of a job's own may take seconds (12 s were measured)."""
+        job = self._reader.jobs.get(number)
+        return len(job.custom_data) if job else 0
 
     def _plan_one(self, job: Job, world: World, now: dt.datetime) -> Verdict:
         try:
@@ -347,7 +360,7 @@ class FenceKeeper:
         moves = []
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)
-            if verdict.params is None or job is None or job.serial in self._struck:
+            if verdict.params is None or job is None or job.serial in self._struck or number in self._unplanned:
                 continue
             if self._refusals.may_try(job, verdict.params):
                 moves.append(Move(job, verdict.params))

@@ -199,3 +199,18 @@ def test_a_log_that_cannot_be_read_keeps_no_other_job_from_following(studio: Stu
     studio.apply("pools.add_hosts", "fx", "pc-04")
     studio.look()
     assert (studio.mask(job), studio.fence(changed)) == (WIDER, "changed")
+
+
+def test_jobs_that_take_long_to_work_out_come_last_and_are_not_moved_by_what_was_known_before(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = studio.send("fx", "slow", offline=True, exclude="pc-05|" + "x" * 100)
+    job = studio.send("fx", offline=True)
+    studio.look()
+    monkeypatch.setattr(keeper, "_PLAN_SECONDS", -1.0)  # one at a time
+    before = studio.mask(slow)
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    assert studio.fences.look(at_once=True)
+    assert (studio.mask(job), studio.mask(slow)) == (WIDER, before)
+    studio.look()
+    assert (studio.mask(slow) != before, studio.fence(slow)) == (True, "current")
