@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.broker.live.conftest import put_job
 from tests.broker.store.places import wait_until
-from tests.command import Result
+from tests.command import Result, environment, terminal
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
@@ -121,6 +122,55 @@ def test_what_cannot_be_moved_makes_the_command_fail_and_the_rest_is_moved(
 def test_tasks_are_sent_back_only_for_jobs_that_are_named(manager: Command, client: Client, job: int) -> None:
     assert "name jobs, or give --pool POOL" in manager("jobs", "requeue").err
     assert manager("jobs", "requeue", job).out == f"Job {job} 'shot' of anna: no task runs outside its fence\n"
+
+
+def test_without_an_afserver_there_is_a_sentence_and_nothing_hangs(afpools: Command, tmp_path: Path) -> None:
+    with studio(tmp_path / "alone") as alone:
+        profile = alone.profile("anna", Role.MANAGER)
+        shown = afpools("jobs", "--profile", profile)
+        watched = afpools("jobs", "--watch", "--profile", profile)
+        assert afpools("pool", "create", "fx", "pc-01", "--new", "--profile", profile).status == 0
+        added = afpools("pool", "add", "fx", "pc-02", "--new", "--profile", profile)
+    for refused in (shown, watched):
+        assert (refused.status, refused.out) == (1, "")
+        assert "afserver" in refused.err
+    assert added.out == "Added pc-02 to fx, which has 2 hosts now.\n"
+
+
+def test_where_live_pools_are_off_it_says_so(afpools: Command, server: WorkingAfServer, tmp_path: Path) -> None:
+    farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
+    with studio(tmp_path / "off", farm=farm, live={"enabled": False}) as off:
+        profile = off.profile("bert")
+        shown = afpools("jobs", "--profile", profile)
+        health = afpools("health", "--profile", profile)
+    assert (shown.status, shown.out) == (1, "")
+    assert "set enabled = true in the section [live] of broker.toml" in shown.err
+    assert "Live pools" not in health.out
+
+
+def test_watching_shows_what_changes_and_ends_quietly_with_ctrl_c(
+    place: Studio, client: Client, job: int, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, AFPOOLS_PROFILE=str(place.profile("bert")))
+    with terminal("jobs", "--watch", env=env, columns=160) as watched:
+        watched.wait_for("1 of 1 online")
+        client.add_hosts("fx", ["pc-03"])
+        watched.wait_for("pc-03 joined 'fx' (anna)")
+        watched.process.send_signal(signal.SIGINT)
+        assert watched.finish() == 0
+        assert not [word for word in ("Traceback", "Interrupted", "Aborted") if word in watched.shown]
+
+
+def test_a_broker_that_cannot_look_at_running_jobs_is_degraded(
+    manager: Command, client: Client, server: WorkingAfServer, job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afpools_broker.live.keeper._BEHIND_SECONDS", 0.5)
+    server.stop()
+    wait_until(lambda: bool(client.health()["live"]["problems"]))
+    health = manager("health")
+    assert health.status == 1
+    assert "Running jobs cannot be looked at: afserver at " in health.out
+    assert ["the fences of 1 job" in line for line in lines(health.out) if line.startswith("Live pools ")] == [True]
 
 
 def test_health_says_who_keeps_the_fences(manager: Command, client: Client, job: int) -> None:
