@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.afserver import AfServer, renders_answer
 
-from afpools import Client
+from afpools import BrokerUnreachable, Client, MaskNotExpressible
 from afpools.job import MAX_MASK_BYTES
 from afpools_broker.protocol import COMMAND_LINE_BYTES
 
@@ -31,11 +31,28 @@ def grow(farm: AfServer, client: Client) -> None:
     while len(client.list_hosts().hosts) < len(_NAMES):
         assert time.monotonic() < deadline
     make_pools(client)
+    make_masks(client)
 
 
 def make_pools(client: Client) -> None:
     client.create_pool("large", LARGE)
     client.create_pool("too large", TOO_LARGE)
+
+
+def make_masks(client: Client) -> None:
+    """Has the broker make the masks, which it keeps. Call it once all hosts are known: plug-ins wait two seconds for a
+    mask, which is not long enough for these on a machine that has much else to do."""
+    for pool in ("large", "too large"):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                client.exclude_mask(pool, future_hosts="required", max_bytes=MAX_MASK_BYTES)
+            except MaskNotExpressible:
+                pass
+            except BrokerUnreachable:
+                assert time.monotonic() < deadline
+                continue
+            break
 
 
 def assert_kept_on_large(job: dict[str, Any]) -> None:

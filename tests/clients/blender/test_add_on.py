@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.afserver import AfServer, renders_answer
-from tests.clients.large_pools import LARGE, TOO_LARGE, assert_kept_on_large, make_pools
+from tests.clients.large_pools import LARGE, TOO_LARGE, assert_kept_on_large, make_masks, make_pools
 from tests.clients.scripted_broker import Script, ScriptedBroker
 from tests.clients.scripted_broker import Studio as ScriptedStudio
 from tests.studio import Studio
@@ -88,6 +88,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(
     with manager(open_studio) as client:
         make_pools(client)
         client.register_hosts([*LARGE, *TOO_LARGE])
+        make_masks(client)
     blender = start_blender(cgru, open_studio.profile("anna"))
     assert blender.enable(name="cgru_tools")
     blender.wait_for_pools()
