@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.broker.live.conftest import put_job
 from tests.broker.store.places import wait_until
+from tests.live_office import live_manager, live_office
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
@@ -27,18 +28,13 @@ def server() -> Iterator[WorkingAfServer]:
 
 @pytest.fixture
 def office(server: WorkingAfServer, tmp_path: Path) -> Iterator[Studio]:
-    farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
-    with studio(tmp_path, farm=farm, live={"enabled": True}) as made:
+    with live_office(tmp_path, server) as made:
         yield made
 
 
 @pytest.fixture
 def client(office: Studio) -> Iterator[Client]:
-    with Client(Profile.load(str(office.profile("anna", Role.MANAGER))), timeout=20) as client:
-        wait_until(lambda: len(client.list_hosts().hosts) == 3)
-        client.create_pool("fx", ["pc-01"])
-        client.create_pool("night", ["pc-02"])
-        wait_until(lambda: client.jobs().keeping)
+    with live_manager(office, "anna", 3, fx=["pc-01"], night=["pc-02"]) as client:
         yield client
 
 

@@ -38,14 +38,13 @@ class Spill(Result):
     since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
 
 
-class JobSummary(Result):
-    """One job that names a pool."""
+class _ListedJob(Result, kw_only=True):
+    """What is said of any job."""
 
     id: Annotated[int, Meta(description="its number")]
     serial: Annotated[int, Meta(description="ids are used again, serials never")]
     name: Annotated[str, Meta(description="the job's name")]
     user: Annotated[str, Meta(description="whose it is")]
-    pool: Annotated[str, Meta(description="what its pool is called now")]
     state: Annotated[State, Meta(description="how it stands")]
     ready: Annotated[int, Meta(description="tasks that wait")]
     running: Annotated[int, Meta(description="tasks that run")]
@@ -54,6 +53,12 @@ class JobSummary(Result):
     online: Annotated[int | None, Meta(description="hosts that it may use and that are online; null if not known")]
     renders: Annotated[int | None, Meta(description="hosts that it may use, online or not; null if not known")]
     hosts: Annotated[list[HostTasks], Meta(description="where it runs now")]
+
+
+class JobSummary(_ListedJob, kw_only=True):
+    """One job that names a pool."""
+
+    pool: Annotated[str, Meta(description="what its pool is called now")]
     outside: Annotated[int, Meta(description="tasks that run on hosts outside its fence")]
     fence: Annotated[
         Fence,
@@ -69,21 +74,9 @@ class JobSummary(Result):
     spill: Annotated[Spill | None, Meta(description="its second pool; null if it has none")] = None
 
 
-class OtherJob(Result):
+class OtherJob(_ListedJob, kw_only=True):
     """One job that names no pool."""
 
-    id: Annotated[int, Meta(description="its number")]
-    serial: Annotated[int, Meta(description="as above")]
-    name: Annotated[str, Meta(description="the job's name")]
-    user: Annotated[str, Meta(description="whose it is")]
-    state: Annotated[State, Meta(description="how it stands")]
-    ready: Annotated[int, Meta(description="tasks that wait")]
-    running: Annotated[int, Meta(description="tasks that run")]
-    done: Annotated[int, Meta(description="tasks that are done")]
-    tasks: Annotated[int, Meta(description="tasks in all")]
-    online: Annotated[int | None, Meta(description="hosts that it may use and that are online; null if not known")]
-    renders: Annotated[int | None, Meta(description="hosts that it may use, online or not; null if not known")]
-    hosts: Annotated[list[HostTasks], Meta(description="where it runs now")]
     exclude: Annotated[str, Meta(description="the exclude mask that it has, at most 200 characters of it")]
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.broker.live.conftest import put_job
 from tests.broker.store.places import wait_until
+from tests.live_office import live_manager, live_office
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools import BadRequest, Client, Conflict, FarmUnavailable, Forbidden, Profile, UnknownPool
-from afpools_broker.protocol import Role
 
 HOSTS = ("pc-01", "pc-02", "pc-03", "pc-04", "pc-05")
 
@@ -25,18 +25,13 @@ def server() -> Iterator[WorkingAfServer]:
 
 @pytest.fixture
 def office(server: WorkingAfServer, tmp_path: Path) -> Iterator[Studio]:
-    farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
-    with studio(tmp_path, farm=farm, live={"enabled": True}) as made:
+    with live_office(tmp_path, server) as made:
         yield made
 
 
 @pytest.fixture
 def manager(office: Studio) -> Iterator[Client]:
-    with Client(Profile.load(str(office.profile("boss", Role.MANAGER))), timeout=20) as client:
-        wait_until(lambda: len(client.list_hosts().hosts) == len(HOSTS))
-        client.create_pool("fx", ["pc-01", "pc-03"])
-        client.create_pool("night", ["pc-05"])
-        wait_until(lambda: client.jobs().keeping)
+    with live_manager(office, "boss", len(HOSTS), fx=["pc-01", "pc-03"], night=["pc-05"]) as client:
         yield client
 
 
