@@ -91,6 +91,19 @@ def test_a_change_says_before_and_after_what_it_does_to_jobs(manager: Command, c
     assert client.get_pool("fx").hosts == ("pc-01", "pc-03")
 
 
+def test_a_job_that_was_changed_by_hand_is_not_said_to_follow(
+    manager: Command, client: Client, server: WorkingAfServer, job: int
+) -> None:
+    server.by_hand(job, hosts_mask_exclude="pc-02")
+    wait_until(lambda: client.jobs().jobs[0].fence == "changed")
+    added = lines(manager("pool", "add", "fx", "pc-03").out)
+    assert added[1:] == ["1 job will not follow: see `afpools jobs --pool fx`."]
+    wait_until(lambda: "Changed by anna@ws-04" in client.jobs().jobs[0].why)
+    assert "." not in manager("jobs").out.partition("changed: ")[2]
+    assert manager("jobs", "adopt", job).out == f"Job {job} 'shot' of anna: follows fx\n"
+    wait_until(lambda: client.jobs().jobs[0].fence == "current")
+
+
 def test_a_dry_run_is_refused_as_the_change_would_be(manager: Command, client: Client) -> None:
     refused = manager("pool", "add", "fx", "gpu-77", "--dry-run")
     assert refused.status == 1

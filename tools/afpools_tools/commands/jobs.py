@@ -125,7 +125,7 @@ def _following(jobs: Iterable[Job]) -> Table:
     for job in jobs:
         fence = Text(job.fence, "" if job.fence == "current" else "yellow")
         if job.why:
-            fence.append(f": {printable(job.why)}")
+            fence.append(f": {printable(job.why).rstrip('.')}")
         if job.outside:
             fence.append(f"; {plural(job.outside, 'task')} outside: {_hosts(job, outside=True)}", "yellow")
         rows.add_row(

@@ -46,6 +46,9 @@ _SHORT_ID = 8
 # Of the jobs that were moved, so many are named in a line of the history.
 _NAMED_JOBS = 3
 
+# As the broker gives them at a time.
+_MOST_JOBS = 5000
+
 _UNKEPT = "No broker keeps the fences of running jobs now: they follow as soon as one does."
 
 
@@ -323,9 +326,17 @@ def _say_followers(client: Client, name: str) -> None:
     """Says how many jobs on the farm follow the change that was made, where the broker can tell."""
     # Nothing of this may make a change that was made look like one that was not.
     with suppress(AfpoolsError):
-        found = client.jobs(name, others=False, limit=1)
-        if found.total:
-            say(f"{plural(found.total, 'job')} on the farm will follow." if found.keeper else _UNKEPT)
+        found = client.jobs(name, others=False, limit=_MOST_JOBS)
+        if not found.total:
+            return
+        if not found.keeper:
+            say(_UNKEPT)
+            return
+        left_alone = sum(job.fence in ("changed", "unmarked") for job in found.jobs)
+        if found.total > left_alone:
+            say(f"{plural(found.total - left_alone, 'job')} on the farm will follow.")
+        if left_alone:
+            say(f"{plural(left_alone, 'job')} will not follow: see `afpools jobs --pool {shlex.quote(name)}`.")
 
 
 def _say_unchecked(done: WriteResult) -> None:
