@@ -31,7 +31,7 @@ def test_a_cancel_that_comes_before_the_first_connection_counts(job: ScanJob) ->
 def test_two_scans_at_a_time_are_refused(job: ScanJob) -> None:
     job.start("127.0.0.0/20")
     try:
-        with pytest.raises(ScanError, match="under way"):
+        with pytest.raises(ScanError, match="already running"):
             job.start("127.0.0.0/24")
     finally:
         job.close()

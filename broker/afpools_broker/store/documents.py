@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from sys import intern
 from typing import Any, TypeVar
@@ -269,7 +269,7 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
         return {"$set": {**fields, "clients": added}}
     if added and gone:
         # MongoDB does not add to a list and take from it in one update.
-        kept = [client for client in clients or () if _hostname(client) not in gone]
+        kept = [client for client in clients or () if not _is_one_of(client, gone)]
         return {"$set": {**fields, "clients": [*kept, *added]}}
     # Most changes only add hosts or only remove some, and do not repeat the others, which may be many.
     if added:
@@ -277,6 +277,12 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
     if gone:
         return {"$set": fields, "$pull": {"clients": {"hostname": {"$in": sorted(gone)}}}}
     return {"$set": fields}
+
+
+def _is_one_of(client: object, names: Collection[str]) -> bool:
+    """Whether a client is one of these hosts. What somebody else wrote in place of a name may be anything."""
+    name = _hostname(client)
+    return isinstance(name, str) and name in names
 
 
 def _hostname(client: object) -> object:

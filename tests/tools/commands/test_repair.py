@@ -181,7 +181,7 @@ def test_what_another_one_changed_meanwhile_is_not_repaired_away(repair, twins, 
     monkeypatch.setattr(MongoStore, "resolve", meanwhile)
     refused = repair("--keep", twins[0], "--yes")
     assert refused.status == 1
-    assert "was changed by somebody else meanwhile" in refused.err
+    assert "Somebody else has changed the document" in refused.err
     assert database.pools.count_documents({"name": "fx"}) == 2
 
 

@@ -111,7 +111,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert "Authority" in certs("list").splitlines()[0]
 
     # As long as somebody knows the first only, the broker shows a certificate of it.
-    assert "The authority before has signed it" in certs("renew", "broker")
+    assert "The previous authority has signed it" in certs("renew", "broker")
     assert any("profiles/anna/ca.pem: it does not hold the same authorities" in one for one in sentences(folder))
     refused = afpools("certs", "retire-ca")
     assert refused.status == 1
