@@ -139,6 +139,19 @@ def narrow(tmp_path: Path) -> Iterator[Studio]:
         yield made
 
 
+def _told_over_curve(narrow: Studio) -> str:
+    """Why one more connection is refused. The broker's answer may be lost if the connection is closed first."""
+    for _ in range(5):
+        with Client(_only(narrow, "CURVE", "greedy")) as client:
+            try:
+                client.hello()
+            except RateLimited as told:
+                return str(told)
+            except BrokerUnreachable as closed:
+                assert "closed the connection" in str(closed)
+    return "nothing"
+
+
 def test_one_client_cannot_fill_the_broker_and_is_told_that_it_is_full(narrow: Studio) -> None:
     greedy = narrow.profile("greedy")
     with contextlib.ExitStack() as stack:
@@ -148,9 +161,7 @@ def test_one_client_cannot_fill_the_broker_and_is_told_that_it_is_full(narrow: S
         with Client(_only(narrow, "TLS", "greedy")) as client, pytest.raises(BrokerUnreachable) as refused:
             client.hello()
         assert "too many connections: 'greedy' has 6 connections from this address" in str(refused.value)
-        with Client(_only(narrow, "CURVE", "greedy")) as client, pytest.raises(RateLimited) as told:
-            client.hello()
-        assert "too many connections: 'greedy' has 6 connections from this address" in str(told.value)
+        assert "too many connections: 'greedy' has 6 connections from this address" in _told_over_curve(narrow)
         still_answers(narrow)
     wait_for(lambda: not narrow.broker._shares.connections)
 
