@@ -250,7 +250,9 @@ class FenceKeeper:
         if not self._read_trail():
             return False
         names = PoolNames(self._trail, snapshot.contents.pools)
-        causes = world.causes if world else {}
+        pools = snapshot.contents.pools
+        old = world.causes if world else {}
+        causes = {key: cause for key, cause in old.items() if key[0] in pools and pools[key[0]].revision == key[1]}
         self._find_causes(snapshot, world, causes)
         lost = any(verdict.fence == "kept" for verdict in self._verdicts.values())
         self._names_due = now + _NAMES_SECONDS if lost else float("inf")
@@ -284,6 +286,9 @@ class FenceKeeper:
             made = next((entry for entry in newest if entry.after == pool.revision), None)
             if made is not None:
                 causes[name, pool.revision] = described(made)
+            elif name not in changed:
+                # Not asked again with each look. Of a change just made, history may come a moment later.
+                causes[name, pool.revision] = ""
 
     # --- what is to be done ---
 
@@ -333,10 +338,15 @@ class FenceKeeper:
             and self._refusals.may_try(job, verdict.params)
         }
         self._due = due
-        self._struck = {serial: text for serial, text in self._struck.items() if serial in self._serials()}
+        self._forget()
 
-    def _serials(self) -> set[int]:
-        return {job.serial for job in self._reader.jobs.values()}
+    def _forget(self) -> None:
+        """Drops what was known of jobs that are gone, or that have another mask by now."""
+        jobs = self._reader.jobs
+        serials = {job.serial for job in jobs.values()}
+        self._struck = {serial: text for serial, text in self._struck.items() if serial in serials}
+        self._refusals.keep_only(serials)
+        self._who = {key: who for key, who in self._who.items() if key[0] in jobs and jobs[key[0]].fence == key[1]}
 
     def _ask_who(self) -> None:
         """Finds out who changed jobs that are left alone."""

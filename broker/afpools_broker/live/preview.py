@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -161,7 +161,12 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
             found.append(_unmoved(job, verdict, hosts))
             continue
         called = pool.name if pool else name
-        found.append(_outlook(job, name, plan_for(job, note._replace(pool=called), world, _NOW), listing, hosts))
+        outlook = _outlook(job, name, plan_for(job, note._replace(pool=called), world, _NOW), listing, hosts)
+        if outlook.fence == "kept" and (pool is None or not pool.hosts):
+            # Nothing of this has happened yet.
+            what = "be deleted" if pool is None else "be empty"
+            outlook = replace(outlook, why=f"The pool {name!r} would {what}. The job keeps the fence that it has.")
+        found.append(outlook)
     return found
 
 

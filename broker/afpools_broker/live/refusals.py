@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,10 @@ class Refusals:
         """Whether a change may be asked for now."""
         last = self._refused.get(job.serial)
         return last is None or last.params != _lasting(params) or time.monotonic() >= last.until
+
+    def keep_only(self, serials: Collection[int]) -> None:
+        """Forgets jobs that are gone."""
+        self._refused = {serial: each for serial, each in self._refused.items() if serial in serials}
 
     def overlaid(self, job: Job, verdict: Verdict) -> Verdict:
         """The verdict as people see it."""

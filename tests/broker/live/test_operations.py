@@ -110,8 +110,14 @@ def test_a_preview_says_which_job_would_have_no_machine_online(manager: Client, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"delete": True}, "1 job stays as it is: The pool 'fx' was deleted. The job keeps the fence that it has."),
-        ({"remove_hosts": ["pc-01", "pc-03"]}, "1 job stays as it is: The pool 'fx' is empty. The job keeps the fence"),
+        (
+            {"delete": True},
+            "1 job stays as it is: The pool 'fx' would be deleted. The job keeps the fence that it has.",
+        ),
+        (
+            {"remove_hosts": ["pc-01", "pc-03"]},
+            "1 job stays as it is: The pool 'fx' would be empty. The job keeps the fence",
+        ),
         ({"new_name": "effects"}, "No job on the farm gains or loses a host."),
         ({"add_hosts": ["pc-01"]}, "No job on the farm gains or loses a host."),
     ],

@@ -261,7 +261,7 @@ def test_no_jobs_an_old_list_and_an_old_broker_each_say_what_to_do(
     list_jobs = Client.jobs
     monkeypatch.setattr(Client, "jobs", lambda *given, **more: list_jobs(*given, **more)._replace(age=90.0, keeper=""))
     expect(page.get_by_text("afserver has not confirmed them since")).to_be_visible()
-    expect(page.get_by_text("No broker keeps the fences now")).to_be_visible()
+    expect(page.get_by_text("No broker is known to keep the fences")).to_be_visible()
     picture(page, "old-list-of-jobs")
 
     hello = Client.hello

@@ -111,7 +111,7 @@ def _add_facts(rows: Table, report: dict[str, Any]) -> None:
 def _live(live: dict[str, Any]) -> str:
     """Who keeps the fences of running jobs, and how they stand."""
     if not live["keeper"]:
-        return "no broker keeps the fences now"
+        return "no broker is known to keep the fences"
     keeper = "this broker keeps" if live["keeping"] else f"{live['keeper']} keeps"
     parts = [f"{keeper} the fences of {plural(live['jobs'], 'job')}"]
     if live["behind"] >= 1:

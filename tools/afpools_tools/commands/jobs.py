@@ -180,7 +180,7 @@ def _doubts(found: JobList) -> list[str]:
     elif found.age is not None and found.age > _OLD_SECONDS:
         doubts.append(f"afserver confirmed its jobs {duration(found.age)} ago. Showing them as they were then.")
     if not found.keeper and not doubts:
-        doubts.append("No broker keeps the fences now, so jobs do not follow their pools.")
+        doubts.append("No broker is known to keep the fences, so jobs may not follow their pools.")
     if found.behind > _OLD_SECONDS:
         doubts.append(f"A fence has been behind its pool for {duration(found.behind)}.")
     return doubts

@@ -110,7 +110,7 @@ def _unwrapped(rows: Table) -> list[str]:
 
 def say_preview(preview: dict[str, Any]) -> None:
     """Prints what a change would do to the jobs on the farm, in the broker's sentences."""
-    for sentence in preview["sentences"] or ["No job on the farm would change."]:
+    for sentence in preview["sentences"]:
         say(sentence)
 
 

@@ -49,7 +49,7 @@ _NAMED_JOBS = 3
 # As the broker gives them at a time.
 _MOST_JOBS = 5000
 
-_UNKEPT = "No broker keeps the fences of running jobs now: they follow as soon as one does."
+_UNKEPT = "No broker is known to keep the fences of running jobs: they follow once one does."
 
 
 def _check_colour(colour: str | None) -> str | None:

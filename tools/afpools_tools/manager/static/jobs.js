@@ -69,7 +69,7 @@ export function jobsWarnings() {
   return [
     problem,
     !problem && age && `Showing the jobs as they were at ${ago(age)}: afserver has not confirmed them since. Check whether it runs.`,
-    !problem && !kept && "No broker keeps the fences now, so jobs do not follow their pools. See the page Broker.",
+    !problem && !kept && "No broker is known to keep the fences, so jobs may not follow their pools. See the page Broker.",
     behind && `Some fences have waited since ${ago(behind)} to be moved. See the page Broker.`,
     more && "There are more jobs than this page shows. Filter them with afpools jobs --pool or --user.",
   ].filter(Boolean);
