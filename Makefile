@@ -25,17 +25,17 @@ help:  ## show this list
 
 setup: $(DEV)  ## make .venv with everything that is needed to run and to develop
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml clients/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Afanasy Pools needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./clients -e .
 	@touch $@
 
 $(DEV): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./clients -e '.[dev]'
 	@touch $@
 
 run: $(READY)  ## a broker on this machine, with everything it needs made on first use
@@ -79,7 +79,7 @@ bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARG
 	$(BIN)/python -m tests.bench_live
 
 $(FUZZ): $(DEV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]' || \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./clients -e '.[dev,fuzz]' || \
 	  echo "atheris cannot be installed here: inputs are changed blindly, without a look at what they reach."
 	@touch $@
 
