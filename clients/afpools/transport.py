@@ -520,7 +520,12 @@ class _CurveConnection(Connection):
                 self.used_at = time.monotonic()
                 return frames[0]
             if self._events in ready:
-                self._check_event()
+                try:
+                    self._check_event()
+                except ConnectionLost:
+                    # The answer may have come just before the end, and after this poll had looked for it.
+                    if not self._socket.poll(0):
+                        raise
 
     def close(self) -> None:
         # Sockets first: the context's end waits for them.

@@ -119,7 +119,6 @@ class CurveListener(Listener):
         self._pending = 0
         self._connections = Connections(shared.shares)
         self._failure: tuple[str, str] | None = None
-        self._to_shut: list[CurveConnection] = []
         self._held: list[list[bytes]] = []
         self._echoes = 0
         self._freed = 0
@@ -278,8 +277,8 @@ class CurveListener(Listener):
         try:
             peer = self._credentials.curve_peer(connection.key)
         except CredentialRefused as refused:
-            self._cut(connection, "credential", str(refused), refused=True, answered=True)
-            self._send(connection, envelope, self._service.not_valid_any_more(data, str(refused)), data)
+            said = self._service.not_valid_any_more(data, str(refused))
+            self._send_last(connection, envelope, said, data, ("credential", str(refused)))
             return False
         connection.sure_until = now + _SURE_SECONDS
         if connection.sender is None or connection.sender.peer is not peer:  # its file may say another role now
@@ -305,8 +304,8 @@ class CurveListener(Listener):
         assert sender is not None
         client = connection.client
         if client is None:
-            self._cut(connection, "full", connection.no_room, refused=True, answered=True)
-            self._send(connection, envelope, self._service.full(data, connection.no_room), data)
+            said = self._service.full(data, connection.no_room)
+            self._send_last(connection, envelope, said, data, ("full", connection.no_room))
             return
         if not (self._shares.may_ask_now(client) or self._shares.may_ask(client, now)):
             name = sender.peer.name
@@ -379,6 +378,20 @@ class CurveListener(Listener):
         else:
             connection.note_answer(len(answer), len(envelope))
 
+    def _send_last(
+        self,
+        connection: CurveConnection,
+        envelope: Sequence[bytes],
+        answer: bytes,
+        request: bytes,
+        why: tuple[str, str],
+    ) -> None:
+        """Sends an answer that says why a connection ends (`what` and `reason` of `_cut`); once its peer has that, it
+        ends."""
+        self._connections.end_after(connection, len(answer), len(envelope), time.monotonic())
+        self._cut(connection, *why, refused=True)
+        self._send(connection, envelope, answer, request)
+
     def _send_done(self) -> None:
         with contextlib.suppress(Empty):
             while True:
@@ -389,24 +402,19 @@ class CurveListener(Listener):
 
     # --- connections ----------------------------------------------------------------------------------------------
 
-    def _cut(
-        self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False, answered: bool = False
-    ) -> None:
-        """Ends a connection. What still comes from it is dropped.
+    def _cut(self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False) -> None:
+        """Ends a connection, at once or after its last answer. What still comes from it is dropped.
 
         Args:
             connection: which.
             what: as for `Refusals`; empty for what is nobody's fault and not worth a line.
             reason: a clause.
             refused: it was never admitted.
-            answered: an answer is about to be sent that says why; it ends at the next look only.
         """
         if connection.cut:
             return
         connection.cut = True
-        if answered:
-            self._to_shut.append(connection)
-        else:
+        if connection.shut_at is None:
             connection.shut()
         if what:
             note = self._refusals.refuse if refused else self._refusals.close
@@ -421,10 +429,7 @@ class CurveListener(Listener):
         """
         for connection, what, reason in self._connections.count_bytes(now, drained=drained):
             self._cut(connection, what, reason)
-        for connection in self._to_shut:
-            if connection.cut:
-                connection.shut()
-        self._to_shut.clear()
+        self._connections.end_answered(now)
 
     def _sweep(self, now: float) -> None:
         """Sees whether each peer is still allowed to be there, and still asks for something."""

@@ -40,6 +40,9 @@ _REPLACEABLE_SECONDS = 15.0
 _OVERHEAD = 2 + 8 + 8 + 16 + 1
 _LONG_HEADER, _SHORT = 7, 255 - (_OVERHEAD - 2)
 
+# A last answer is given so many seconds to reach its peer before the connection is closed.
+_LAST_ANSWER_SECONDS = 1.0
+
 # Bytes between two looks that may be what nobody counts.
 _FORGOTTEN = 64 * 1024
 
@@ -127,6 +130,11 @@ def shut_unwatched(descriptor: int, port: int) -> None:
             borrowed.detach()
 
 
+def _on_the_wire(size: int, frames: int) -> int:
+    """Bytes that a message takes; arguments as for `CurveConnection.note_request`."""
+    return size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
+
+
 def _is_of(connection: socket.socket, port: int) -> bool:
     return connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port
 
@@ -149,6 +157,7 @@ class CurveConnection:
         pending: requests that are being worked on.
         cut: it is to be closed, and what it still sends is dropped.
         is_shut: that was done.
+        shut_at: when that is done at the latest, where a last answer is under way; None where none is.
         is_closed: libzmq has closed it.
         waiting_in: bytes that it has sent and that are not a complete request yet.
         waiting_out: bytes of answers that it has not taken.
@@ -157,6 +166,8 @@ class CurveConnection:
 
     def __init__(self, watch: Watch | None, now: float) -> None:
         self.is_shut = self.is_closed = False
+        self.shut_at: float | None = None
+        self._last_answer_ends = 0
         self.host, self.where = (watch.host, watch.where) if watch else (_UNKNOWN, _UNKNOWN)
         self._watch = watch
         self.cut = False
@@ -187,11 +198,11 @@ class CurveConnection:
         """
         self.asked_at = now
         self._requests += 1
-        self._bytes_in += size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
+        self._bytes_in += _on_the_wire(size, frames)
 
     def note_answer(self, size: int, frames: int) -> None:
         """Counts an answer that was sent; arguments as for `note_request`."""
-        self._bytes_out += size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
+        self._bytes_out += _on_the_wire(size, frames)
 
     def count(self, now: float, *, drained: bool) -> int:
         """Asks the kernel what has come and what was taken; sets `waiting_out`.
@@ -224,12 +235,25 @@ class CurveConnection:
             self.stuck_since = now
         return waiting
 
+    def note_last_answer(self, size: int, frames: int, now: float) -> None:
+        """Notes that this answer is about to be sent as the last one; arguments as for `note_request`."""
+        self.count(now, drained=False)
+        self._last_answer_ends = self._acknowledged + self._bytes_out + _on_the_wire(size, frames)
+        self.shut_at = now + _LAST_ANSWER_SECONDS
+
+    def has_last_answer(self, now: float) -> bool:
+        """Whether the peer has the last answer, or has been given enough time. libzmq says nothing of what it has
+        written; a connection that is closed before loses it."""
+        info = self._watch.counts() if self._watch else None
+        has_it = info is not None and info.all_sent and info.acknowledged >= self._last_answer_ends
+        return has_it or (self.shut_at is not None and now >= self.shut_at)
+
     def forget_peer(self) -> None:
         """Makes it a connection again that has not asked for anything."""
         self.routing_id, self.key, self.no_room, self.sender = None, "", "", None
         self.asked_at = self.began
         self.sure_until = float("-inf")
-        self.cut = self.is_shut
+        self.cut, self.shut_at = self.is_shut, None
         self.stuck_since = float("inf")
         self.waiting_in = self.waiting_out = 0
         self._requests = self._bytes_in = self._bytes_out = 0
@@ -274,6 +298,7 @@ class Connections:
         self._shaking_hands: dict[CurveConnection, None] = {}
         self._admitted: OrderedDict[str, dict[str, None]] = OrderedDict()
         self._to_count: list[CurveConnection] = []
+        self._answered_last: list[CurveConnection] = []
         self.by_routing_id: dict[bytes, CurveConnection] = {}
 
     def __len__(self) -> int:
@@ -401,6 +426,27 @@ class Connections:
             self._shares.hold_in(client, -connection.waiting_in)
             self._shares.hold_out(client, -connection.waiting_out)
             self._shares.leave(client)
+
+    # --- last answers ---------------------------------------------------------------------------------------------
+
+    def end_after(self, connection: CurveConnection, size: int, frames: int, now: float) -> None:
+        """Has a connection ended once its peer has an answer that is about to be sent; arguments as for
+        `CurveConnection.note_request`."""
+        if connection.shut_at is None:
+            connection.note_last_answer(size, frames, now)
+            self._answered_last.append(connection)
+
+    def end_answered(self, now: float) -> None:
+        """Ends the connections whose peers have their last answer, or have not taken it for too long."""
+        waiting = []
+        for connection in self._answered_last:
+            if connection.shut_at is None or connection.is_closed:
+                continue  # another one's by now, see `forget_peer`; or gone
+            if connection.has_last_answer(now):
+                connection.shut()
+            else:
+                waiting.append(connection)
+        self._answered_last = waiting
 
     # --- keys before the first request ----------------------------------------------------------------------------
 
