@@ -59,7 +59,7 @@ def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]
     Raises:
         HostError: one of them is neither a name nor a range, or they stand for too many.
     """
-    # ClusterShell takes longer to import than most commands take in all.
+    # These import msgspec, which takes longer than most commands take in all.
     from afpools_broker.pools.hosts import expand
     from afpools_broker.protocol import RequestRefused
 

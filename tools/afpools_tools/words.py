@@ -12,7 +12,7 @@ def plural(count: int, word: str) -> str:
 
 def ranges(hosts: Iterable[str]) -> str:
     """Hosts as people read them: `gpu-[1-8],pc-[01-40]`."""
-    # ClusterShell takes longer to import than most commands take in all.
+    # Only where it is needed: reading commands load nothing else of the broker.
     from afpools_broker.pools.folding import fold
 
     return fold(hosts)

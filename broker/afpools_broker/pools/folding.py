@@ -1,11 +1,17 @@
-"""Host names as people read them. A module of its own, because commands that ask a broker need nothing else of it."""
+"""Host names as people read them. A module of its own, because commands that ask a broker need nothing else of it.
+
+Strategy: names with the same text around their numbers are a table with a column for each number. Rows that differ in
+one column only become one row, which has both numbers there. That is done for each column in turn, by looking rows up,
+so that twice as many names take twice as long. It need not find the shortest of all spellings.
+
+ClusterShell, whose way of writing ranges this is, compares each row with each other: 3,000 names with two numbers that
+share no range took 16 seconds. And it refuses numbers of more than 100 digits, which a name may have.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 
 LONGEST_NAME = 253
 
@@ -13,12 +19,62 @@ LONGEST_NAME = 253
 # far more often a list or a range that was mistyped.
 NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}")
 
+_NUMBER = re.compile(r"([0-9]+)")
+
+# Names have so many columns at most. With more, there are as good as no ranges left to find.
+_COLUMNS = 8
+
+_Row = tuple[frozenset[str], ...]
+
 
 def fold(names: Iterable[str]) -> str:
     """Names as people read them: `gpu-[1-8],pc-[01-40]`. The opposite of `hosts.expand`."""
-    plain: list[str] = []
+    tables: dict[tuple[str, ...], set[_Row]] = {}
     odd: list[str] = []
     for name in dict.fromkeys(names):
-        (plain if NAME.fullmatch(name) and not set(name) & set("!&^@*?%") else odd).append(name)
-    folded = str(NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)) if plain else ""
-    return ",".join([folded, *sorted(odd)] if folded else sorted(odd))
+        if NAME.fullmatch(name) and not set(name) & set("!&^@*?%"):
+            # The pieces between numbers and the numbers, in turns; what is left at the end is text.
+            pieces = _NUMBER.split(name, maxsplit=_COLUMNS)
+            tables.setdefault(tuple(pieces[::2]), set()).add(tuple(frozenset((number,)) for number in pieces[1::2]))
+        else:
+            odd.append(name)
+    shown = [_shown(texts, row) for texts, rows in sorted(tables.items()) for row in _sorted(_merged(rows))]
+    return ",".join([*shown, *sorted(odd)])
+
+
+def _merged(rows: set[_Row]) -> Iterable[_Row]:
+    """The same names in fewer rows."""
+    columns = len(next(iter(rows)))
+    # Twice: what one column has in common with another may show only when that has been joined.
+    for column in [*reversed(range(columns)), *reversed(range(columns - 1))]:
+        joined: dict[_Row, list[frozenset[str]]] = {}
+        for row in rows:
+            joined.setdefault(row[:column] + row[column + 1 :], []).append(row[column])
+        rows = {(*rest[:column], frozenset().union(*numbers), *rest[column:]) for rest, numbers in joined.items()}
+    return rows
+
+
+def _sorted(rows: Iterable[_Row]) -> list[_Row]:
+    return sorted(rows, key=lambda row: [min((int(number), number) for number in numbers) for numbers in row])
+
+
+def _shown(texts: tuple[str, ...], row: _Row) -> str:
+    pieces = [texts[0]]
+    for numbers, text in zip(row, texts[1:], strict=True):
+        if len(numbers) == 1:
+            pieces += numbers
+        else:
+            pieces.append(f"[{_ranges(numbers)}]")
+        pieces.append(text)
+    return "".join(pieces)
+
+
+def _ranges(numbers: Iterable[str]) -> str:
+    """Numbers as they stand in brackets: `1-8,10`. With zeros in front, the numbers of a range are of one length."""
+    runs: list[list[str]] = []
+    for number in sorted(numbers, key=lambda number: (len(number), number)):
+        if runs and int(number) == int(runs[-1][-1]) + 1 and (len(number) == len(runs[-1][0]) or runs[-1][0][0] != "0"):
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join(map("-".join, runs))

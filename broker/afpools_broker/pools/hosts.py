@@ -21,7 +21,7 @@ MAX_HOSTS_PER_CHANGE = 100_000
 """As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory. Names that
 are written one by one are limited by what they are written in."""
 
-# A range is N, N-M or N-M/S, and lists of them. ClusterShell, which folds our names, is not asked to expand them: it
+# A range is N, N-M or N-M/S, and lists of them, as ClusterShell writes them. It is not asked to expand them, because it
 # takes digits beside a bracket for a part of its numbers, so that 1[9-10] are the 92 names from 19 to 110 there.
 _DIGITS = rf"[0-9]{{1,{LONGEST_NAME}}}"
 _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"

@@ -20,8 +20,7 @@ from .pool import has_domain, unique
 # So many names, and so much of them in characters, go into a message.
 _NAMES_SHOWN = 1000
 _SHOWN = 300
-# Folding takes the square of the names that share no range, where they have several numbers: 1000 of them take 1.8 s,
-# 50 take 7 ms and fill any message. The store waits meanwhile, so no more are folded than there is room for.
+# The store waits meanwhile, so no more names are folded than there is room for: 50 without a range fill any message.
 _FOLDED_FIRST = 50
 # For so many names, the whole farm is searched for what resembles them.
 _SEARCHED = 3
