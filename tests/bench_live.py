@@ -6,7 +6,6 @@ With `AFPOOLS_AFSERVER=host:port` a real one takes its place; all jobs that the 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -79,23 +78,24 @@ class Bench:
         jobs = parse_jobs(self.ask({"get": {"type": "jobs", "users": [_USER]}}))
         return {job.id: job.hosts_mask_exclude for job in jobs if job.user_name == _USER}
 
-    def mask(self, pool: str, exclude: str = "") -> str:
+    def mask(self, pool: str, exclude: str) -> str:
         """What a job of this pool has at sending."""
         params = MaskParams(pool=pool, style="complement", exclude=exclude, max_bytes=MASK_BYTES)
         return job_mask(self.keeper.current.fences, params, "find").text
 
     def send(self, pool: str, count: int, different: bool) -> None:
-        """Sends jobs that wait; different: each has custom data of its own."""
-        mask = self.mask(pool)
-        note = Note(pool, self.keeper.current.pool(pool).revision, "", "either", fingerprint(mask, "regex"))
+        """Sends jobs that wait; different: each has an exclude mask of its own, so that no two change alike."""
+        revision = self.keeper.current.pool(pool).revision
 
         def one(number: int) -> None:
-            others = json.dumps({"shot": number}) if different else ""
+            exclude = f"ws-{number:05}" if different else ""
+            mask = self.mask(pool, exclude)
+            note = Note(pool, revision, exclude, "either", fingerprint(mask, "regex"))
             block = {"flags": 1, "name": "b", "service": "generic", "capacity": 300, "parser": "generic"}
             block |= {"command": "sleep 1 # @#@", "working_directory": "/"}
             block |= {"frame_first": 1, "frame_last": 3, "frames_per_task": 1, "frames_inc": 1}
             job = {"name": f"bench {number}", "user_name": _USER, "host_name": "bench", "priority": 99, "offline": True}
-            job |= {"hosts_mask_exclude": mask, "hosts_mask_type": "regex", "custom_data": with_note(others, note)}
+            job |= {"hosts_mask_exclude": mask, "hosts_mask_type": "regex", "custom_data": with_note("", note)}
             self.ask({"job": {**job, "time_creation": int(time.time()), "branch": "/jobs", "blocks": [block]}})
 
         with ThreadPoolExecutor(16) as threads:
@@ -204,7 +204,8 @@ def run(count: int, *, different: bool) -> None:
 def main() -> None:
     """Prints the table."""
     print(f"afserver: {os.environ.get('AFPOOLS_AFSERVER') or 'the stand-in, with the timing of 3.4.1'}")
-    for count, different in ((1_000, False), (1_000, True), (5_000, False)):
+    kinds = [(int(count), kind == "unlike") for count, kind in (each.split(":") for each in sys.argv[1:])]
+    for count, different in kinds or [(1_000, False), (1_000, True), (5_000, False)]:
         run(count, different=different)
 
 

@@ -15,9 +15,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from tests.afserver import framed, recording
@@ -51,6 +53,16 @@ class Costs:
 
 
 FREE = Costs(0, 0, 0)
+
+
+def _reply(connection: socket.socket, answer: Json) -> None:
+    with suppress(OSError):
+        connection.sendall(framed(json.dumps(answer).encode()))
+
+
+def _reply_and_close(connection: socket.socket, answer: Json) -> None:
+    with connection:
+        _reply(connection, answer)
 
 
 def _error(text: str) -> Json:
@@ -139,8 +151,9 @@ class WorkingAfServer:
         self.before_actions: Any = None  # called in a round, once there are actions
         self.silent = False  # accepts, and never answers
         self._monitors: dict[int, _Monitor] = {}
-        self._queue: deque[tuple[Json, threading.Event, list[Json]]] = deque()
+        self._queue: deque[tuple[Json, Callable[[Json], object]]] = deque()  # actions, and who waits for an answer
         self._serial = self._round = 0
+        self._worked_until = 0.0  # as time.monotonic counts
         self._busy: set[int] = set()  # numbers of jobs that may have running tasks
         self._renders: dict[str, Json] = {}
         self._stop = threading.Event()
@@ -156,7 +169,10 @@ class WorkingAfServer:
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
-            request_queue_size = 200
+            request_queue_size = socket.SOMAXCONN
+
+            def shutdown_request(self, request: Any) -> None:
+                self.close_request(request)  # one that waits for its round is still answered
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.address: tuple[str, int] = self._server.server_address
@@ -256,13 +272,12 @@ class WorkingAfServer:
             self._stop.wait(10)
             return
         self.requests.append(request)
-        answer = framed(json.dumps(self._answer(request)).encode())
-        with suppress(OSError):
-            connection.sendall(answer)
+        if "action" in request:
+            self._queue.append((request, partial(_reply_and_close, connection.dup())))
+        else:
+            _reply(connection, self._answer(request))
 
     def _answer(self, request: Json) -> Json:
-        if "action" in request:
-            return self._later(request)
         with self.lock:
             if "job" in request:
                 return self._add_job(request["job"], 3)
@@ -405,27 +420,33 @@ class WorkingAfServer:
     # --- rounds ---
 
     def _later(self, request: Json) -> Json:
-        done, answer = threading.Event(), list[Json]()
-        self._queue.append((request, done, answer))
-        while not done.wait(0.1):
-            if self._stop.is_set():
-                return _error("stopped")
-        return answer[0]
+        answer: SimpleQueue[Json] = SimpleQueue()
+        self._queue.append((request, answer.put))
+        return answer.get(timeout=30)
 
     def _rounds(self) -> None:
         while not self._stop.wait(self.round_seconds):
             with self.lock:
                 self._round += 1
+                self._worked_until = time.monotonic()
                 if self._queue and self.before_actions:
                     self.before_actions()
                 while self._queue:
-                    request, done, answer = self._queue.popleft()
+                    request, answered = self._queue.popleft()
                     try:
-                        answer.append(self._act(request["action"]))
+                        answer = self._act(request["action"])
                     except Exception as error:  # noqa: BLE001 - a test must not wait forever
-                        answer.append(_error(repr(error)))
-                    done.set()
+                        answer = _error(repr(error))
+                    answered(answer)
                 self._solve()
+        while self._queue:
+            self._queue.popleft()[1](_error("stopped"))
+
+    def _work(self, seconds: float) -> None:
+        """Takes so long, and what other things took in this round is part of it: a sleep is never as short as wanted,
+        and hundreds of them would add up."""
+        self._worked_until += seconds
+        time.sleep(max(0.0, self._worked_until - time.monotonic()))
 
     def _act(self, action: Json) -> Json:
         self.actions.append(action)
@@ -435,7 +456,7 @@ class WorkingAfServer:
         if action["type"] == "monitors":
             return self._watch(action)
         answer = _DONE
-        time.sleep(self.costs.of(len(action["ids"]), action.get("params", {})))
+        self._work(self.costs.of(len(action["ids"]), action.get("params", {})))
         for number in action["ids"]:
             if number >= CAPACITY:
                 answer = _error(f"Action node ID above container capacity: {number} >= {CAPACITY}.")

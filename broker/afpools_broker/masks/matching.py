@@ -163,6 +163,16 @@ def _at_a_glance(node: Node, hosts: Collection[str], listed: _Names) -> set[str]
                 but = frozenset(listed.of(Sequence(tuple(body))))
                 fitting = hosts if rest.issuperset("".join(hosts)) else filter(rest.issuperset, hosts)
                 return {name for name in fitting if name not in but}
+            # Whatever begins with one of these: what a `find` mask looks like as regex.
+            case Sequence((*body, Repeat(Class(rest), 0, None))):
+                starts = frozenset(listed.of(Sequence(tuple(body))))
+                lengths = {len(start) for start in starts}
+                return {
+                    name
+                    for name in hosts
+                    for length in lengths
+                    if name[:length] in starts and rest.issuperset(name[length:])
+                }
             case _:
                 return {name for name in listed.of(node) if name in hosts}
     except _Endless:

@@ -13,6 +13,8 @@ from tests.broker.live.conftest import Studio
 from tests.broker.store.places import wait_until
 
 from afpools.fence_note import is_of
+from afpools_broker.live.apply import Move, Pace
+from afpools_broker.live.jobs import Job
 from afpools_broker.live.keeper import FenceKeeper
 
 
@@ -75,6 +77,16 @@ def test_jobs_that_change_alike_share_actions_and_the_type_is_not_set_again(stud
         "custom_data",
     }
     assert sorted(number for action in studio.server.actions for number in action["ids"]) == jobs
+
+
+def test_five_hundred_jobs_of_which_no_two_change_alike_go_out_together() -> None:
+    jobs = [Job(number, hosts_mask_type="regex") for number in range(2, 1002)]
+    moves = [Move(job, {"hosts_mask_exclude": f"ws-{job.id:04}|(?!(?:pc-01|pc-02)$).*"}) for job in jobs]
+    assert len(Pace().some(moves)) == 500
+    # A server that has taken longer gets fewer.
+    pace = Pace()
+    pace.learn(0.1, 0.4)
+    assert 100 < len(pace.some(moves)) < 250
 
 
 # --- people -----------------------------------------------------------------------------------------------------

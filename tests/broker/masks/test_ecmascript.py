@@ -205,6 +205,7 @@ ODD_NAMES = [
             "|a",
             "a||b",
         ),
+        *("a.*", "a[^b]*", "(?:a|ab|b-)[ab1-]*", "a?b.*", ".*", "(?!a).*", "a*?", "(?:a$|b)[^]*"),
         *(r"\ba\b", r"a\Ba", r"\B", r"\b", r"a\b-", r"(?=\b)a", "(?=^a)a", "a(?=^a)a", "(?=a$)a", "(?=a(?=1))a1"),
     ],
 )
@@ -244,6 +245,14 @@ def test_what_is_just_within_is_worked_out() -> None:
     assert matching("a{0,10000}", ["aaa", "b"]) == {"aaa"}
     # One after the other is not within each other.
     assert matching("(" * 100 + "a" + ")" * 100 + "(b)" * 101, ["a" + "b" * 101]) == {"a" + "b" * 101}
+
+
+def test_what_begins_with_one_of_some_names_is_not_tried_host_by_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A job's own `find` mask reads so as regex: joined with a pool's mask, it is read for each job anew.
+    monkeypatch.setattr("afpools_broker.masks.matching._Matcher._STEPS", 0)
+    hosts = ["pc-01", "pc-02", "gpu-1", "ws-1", "w s"]
+    assert matching(r"(?:ws|gpu\-)[a-z0-9-]*|(?!(?:pc-01|gpu-1|ws-1)$).*", hosts) == {"pc-02", "gpu-1", "ws-1", "w s"}
+    assert matching(r"(?:ws|gpu\-|w)[a-z0-9-]*", hosts) == {"gpu-1", "ws-1"}
 
 
 @pytest.mark.parametrize("pattern", ["[ab]" * 12 + "x" * 20_000, "([ab]?" * 12 + "(x)" * 4000 + ")" * 12])
