@@ -23,17 +23,27 @@ if "ui" in locals():
         # As this package's attribute it would be found without being imported.
         globals().pop(_module[len(__name__) + 1 :], None)
 
-from . import cgru, operators, session, ui  # noqa: E402 - reloading comes first
+from . import cgru, copies, operators, session, ui  # noqa: E402 - reloading comes first
 
 
 def register() -> None:
+    ui.register_preferences()
+    copies.enter(__package__, _start)
+
+
+def unregister() -> None:
+    copies.leave(__package__, _stop)
+    ui.unregister_preferences()
+
+
+def _start() -> None:
     session.register(cgru.attach)
     operators.register()
     ui.register()
     cgru.register(ui.draw_in_cgru)
 
 
-def unregister() -> None:
+def _stop() -> None:
     cgru.unregister()
     ui.unregister()
     operators.unregister()

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import cgru, session
+from . import cgru, copies, session
 
 
 def draw_chooser(layout: Any, context: Any) -> None:
@@ -114,6 +114,9 @@ class AfpoolsPreferences(bpy.types.AddonPreferences):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
+        if copies.working() != __package__:
+            draw_text(layout, context, _SECOND_COPY.format(copies.working()), "ERROR")
+            return
         layout.prop(self, "profile_folder")
         if not self.profile_folder:
             draw_text(layout, context, "Empty: found in the usual places.", "BLANK1")
@@ -128,7 +131,19 @@ class AfpoolsPreferences(bpy.types.AddonPreferences):
             layout.operator("extensions.userpref_allow_online", text="Allow Online Access")
 
 
-_CLASSES = (AfpoolsPreferences, AFPOOLS_MT_pools, RENDER_PT_afpools)
+_SECOND_COPY = (
+    "Another copy of this add-on is enabled, {}, so this one does nothing. Disable one of them: the extension is the "
+    "one to keep unless your studio has put the other into CGRU."
+)
+_CLASSES = (AFPOOLS_MT_pools, RENDER_PT_afpools)
+
+
+def register_preferences() -> None:
+    bpy.utils.register_class(AfpoolsPreferences)
+
+
+def unregister_preferences() -> None:
+    bpy.utils.unregister_class(AfpoolsPreferences)
 
 
 def register() -> None:

@@ -124,11 +124,15 @@ def start_blender(tmp_path: Path, python: Path, bundle: Path, farm: AfServer) ->
     """Starts Blenders with our add-on installed from its zip."""
     with ExitStack() as stack:
 
-        def start(cgru: Path | None = None, profile: Path | None = None, online: bool = True) -> Blender:
+        def start(
+            cgru: Path | None = None, profile: Path | None = None, online: bool = True, classic_copy: bool = False
+        ) -> Blender:
             home = tmp_path / "home"
             home.mkdir(exist_ok=True)
             # Where CGRU's configuration looks last, and so for certain.
             variables = {"CGRU_AF_SERVERNAME": farm.address[0], "CGRU_AF_SERVERPORT": str(farm.address[1])}
+            if classic_copy:
+                shutil.unpack_archive(bundle, home / "blender" / "scripts" / "addons")
             if cgru is not None:
                 shutil.copytree(cgru, home / "blender" / "scripts" / "addons" / "cgru_tools", dirs_exist_ok=True)
                 if cgru.parent != HERE:

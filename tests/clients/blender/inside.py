@@ -20,9 +20,9 @@ EXTENSION = "bl_ext.user_default.afanasy_pools"
 SUBMODULES = ("session", "cgru", "ui", "submission", "operators")
 
 
-def part(name):
+def part(name, of=EXTENSION):
     """A module of the add-on's."""
-    return sys.modules[f"{EXTENSION}.{name}"]
+    return sys.modules[f"{of}.{name}"]
 
 
 def install(file):
@@ -35,8 +35,8 @@ def allow_online(allowed):
     bpy.context.preferences.system.use_online_access = allowed
 
 
-def use_profile(folder):
-    bpy.context.preferences.addons[EXTENSION].preferences.profile_folder = folder
+def use_profile(folder, of=EXTENSION):
+    bpy.context.preferences.addons[of].preferences.profile_folder = folder
 
 
 def enable(name):
@@ -226,11 +226,11 @@ class Layout:
         self._show(f"{name}={getattr(data, name)}")
 
 
-def draw(cls):
+def draw(cls, of=EXTENSION):
     """What a panel, a menu or the preferences show, when Blender has drawn everything for a second time."""
     own_panel_shown()
     if cls == "preferences":
-        drawn, own = part("ui").AfpoolsPreferences, bpy.context.preferences.addons[EXTENSION].preferences
+        drawn, own = part("ui", of).AfpoolsPreferences, bpy.context.preferences.addons[of].preferences
     else:
         drawn, own = getattr(bpy.types, cls), None
     shown = []

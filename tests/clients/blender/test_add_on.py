@@ -314,6 +314,27 @@ def test_switched_on_by_the_command_line_it_works_as_ever(
     assert farm.jobs[0]["hosts_mask_type"] == "regex"
 
 
+def test_of_two_copies_one_works_and_the_other_takes_over_when_that_is_disabled(
+    start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
+) -> None:
+    """The extension of an artist, and the classic add-on that the studio has put into CGRU."""
+    blender = start_blender(cgru, open_studio.profile("anna"), classic_copy=True)
+    assert blender.enable(name="cgru_tools")
+    assert blender.enable(name="afanasy_pools")
+    assert blender.draw(cls="CGRU_props").count("[No pool]") == 1
+    assert "Another copy" in " ".join(blender.draw(cls="preferences", of="afanasy_pools"))
+    blender.choose(pool="fx")
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    blender.disable(name="bl_ext.user_default.afanasy_pools")
+    blender.use_profile(folder=str(open_studio.profile("anna")), of="afanasy_pools")
+    assert blender.draw(cls="CGRU_props").count("[fx, 2 hosts]") == 1
+    assert blender.submit()["outcome"] == ["FINISHED"]
+    assert [job["hosts_mask_type"] for job in farm.jobs] == ["regex", "regex"]
+    blender.disable(name="afanasy_pools")
+    assert blender.leftovers() == []
+    assert "Traceback" not in blender.log.read_text()
+
+
 @pytest.mark.parametrize("file", ["afpools/pool_menu.py", "session.py"])
 def test_a_newer_version_installed_over_this_one_is_read_anew_the_library_too(
     start_blender: Start, open_studio: Studio, file: str

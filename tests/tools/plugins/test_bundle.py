@@ -1,15 +1,19 @@
-"""The add-on as a zip."""
+"""The add-on as a zip, and in a repository from which Blender updates it."""
 
 from __future__ import annotations
 
 import ast
+import json
 import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.command import Result
 
+from afpools_tools.plugins.bundle import write_blender_repository
+from afpools_tools.plugins.catalogue import blender_manifest
 from afpools_tools.plugins.sources import plugin_sources
 
 Afpools = Callable[..., Result]
@@ -40,3 +44,52 @@ def test_old_and_new_blenders_read_the_same_of_it() -> None:
     assert bl_info["name"] == manifest["name"]
     assert ".".join(map(str, bl_info["version"])) == manifest["version"]
     assert bl_info["description"] == manifest["tagline"]
+
+
+# --- a repository of extensions ---
+
+
+def test_other_extensions_stay_in_the_index(tmp_path: Path) -> None:
+    other = {"id": "zebra", "version": "1.0.0", "archive_url": "./zebra.zip"}
+    older = {"id": "afanasy_pools", "version": "0.0.1", "archive_url": "./afanasy_pools-0.0.1.zip"}
+    blocked = [{"id": "bad", "reason": "it is"}]
+    index = tmp_path / "index.json"
+    index.write_text(json.dumps({"version": "v1", "blocklist": blocked, "data": [other, older]}))
+    assert write_blender_repository(tmp_path) == index
+    written = json.loads(index.read_text())
+    assert written["blocklist"] == blocked
+    assert [(entry["id"], entry["version"]) for entry in written["data"]] == [
+        ("afanasy_pools", blender_manifest()["version"]),
+        ("zebra", "1.0.0"),
+    ]
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    write_blender_repository(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("<html>", "not an index of Blender extensions"),
+        ("[]", "not an index of Blender extensions"),
+        ('{"version": "v2", "blocklist": [], "data": []}', "has version 'v2'"),
+    ],
+)
+def test_an_index_that_is_not_understood_is_left_alone(
+    afpools: Afpools, content: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "index.json").write_text(content)
+    refused = afpools("bundle", "blender", "--index", tmp_path)
+    assert refused.status == 1
+    assert why in refused.err.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+    assert (tmp_path / "index.json").read_text() == content
+
+
+def test_a_place_for_a_repository_that_cannot_be_used_is_said_in_one_line(afpools: Afpools, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file" in afpools("bundle", "blender", "--index", tmp_path / "file").err
+    refused = afpools("bundle", "blender", "--index", tmp_path / "file" / "below")
+    assert (refused.status, "Traceback" in refused.err) == (1, False), refused.err
+    both = afpools("bundle", "blender", "--index", tmp_path, "-o", tmp_path / "x.zip")
+    assert (both.status, "not both" in both.err) == (1, True)
