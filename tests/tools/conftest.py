@@ -14,6 +14,7 @@ from tests.studio import Studio, studio
 
 from afpools_broker.protocol import Role
 from afpools_tools import cli
+from afpools_tools.plugins import blenders
 from afpools_tools.setup import make_state
 
 BLENDER_45 = ".config/blender/4.5/extensions/user_default"
@@ -35,8 +36,14 @@ def afpools(
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable in ("AFPOOLS_PROFILE", "AFPOOLS_CA_PASSPHRASE", "CGRU_LOCATION"):
         monkeypatch.delenv(variable, raising=False)
+    for variable in ("BLENDER_USER_SCRIPTS", "BLENDER_USER_EXTENSIONS", "BLENDER_USER_RESOURCES"):
+        monkeypatch.delenv(variable, raising=False)
     for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(variable, raising=False)
+
+    # Whatever Blenders this machine has are not the test's.
+    monkeypatch.setattr(blenders, "_ROOT", tmp_path)
+    monkeypatch.setattr(blenders, "_on_path", lambda environment: [])
 
     def afpools(*arguments: object, given: str = "") -> Result:
         monkeypatch.setattr(sys, "argv", ["afpools", *map(str, arguments)])

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.command import Result
 
 from ..conftest import BLENDER_34, BLENDER_45, everything
 
 Afpools = Callable[..., Result]
+
+
+@pytest.fixture
+def cgru(tmp_path: Path) -> Path:
+    """The least that is recognised as CGRU, with its own Blender add-on."""
+    folder = tmp_path / "cgru"
+    for file in ("afanasy/python/af.py", "plugins/blender/addons/cgru_tools/__init__.py"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
+    return folder
 
 
 def test_the_add_on_goes_into_every_blender_and_is_taken_away_again(afpools: Afpools, home: Path) -> None:
@@ -53,3 +64,44 @@ def test_nothing_installed_is_no_error_in_a_list_and_one_when_taken_away(afpools
     assert (listed.status, "Nothing is installed" in listed.out) == (0, True)
     refused = afpools("uninstall", "blender", "--yes")
     assert (refused.status, "not installed" in refused.err) == (1, True)
+
+
+def test_a_blender_that_has_made_no_folder_gets_one(afpools: Afpools, tmp_path: Path) -> None:
+    """Blender 3.4 makes none when it starts."""
+    program = tmp_path / "opt/blender-3.4.1-linux-x64/blender"
+    (program.parent / "3.4").mkdir(parents=True)
+    program.touch()
+    assert afpools("install", "blender", "--yes").status == 0
+    assert (tmp_path / BLENDER_34 / "afanasy_pools/__init__.py").is_file()
+    assert f"Blender 3.4 sees {tmp_path / BLENDER_34}/afanasy_pools." in afpools("install", "--list").out
+
+
+def test_a_whole_studio_gets_the_add_on_through_cgru(afpools: Afpools, home: Path, cgru: Path) -> None:
+    before = everything(cgru)
+    assert afpools("install", "blender", "--yes", "--cgru", cgru).status == 0
+    place = cgru / "plugins/blender/addons/afanasy_pools"
+    assert (place / "afpools/client.py").is_file()
+    assert not (home / BLENDER_45).exists()
+    listed = afpools("install", "--list", "--cgru", cgru).out
+    assert "Blender 4.5 sees no add-on of ours." in listed
+    assert f"Blender 4.5, started through CGRU, sees {place}." in listed
+    assert afpools("install", "blender", "--yes").status == 0
+    extension = home / BLENDER_45 / "afanasy_pools"
+    assert f"Blender 4.5, started through CGRU, sees {extension} and {place}." in (
+        afpools("install", "--list", "--cgru", cgru).out
+    )
+    refused = afpools("install", "blender", "--cgru", cgru, "--into", home)
+    assert (refused.status, "not both" in refused.err) == (1, True)
+    assert afpools("uninstall", "blender", "--yes", "--cgru", cgru).status == 0
+    assert everything(cgru) == before
+
+
+def test_a_folder_that_is_not_cgru_is_refused(afpools: Afpools, tmp_path: Path) -> None:
+    refused = afpools("install", "blender", "--yes", "--cgru", tmp_path)
+    assert (refused.status, "is not CGRU" in refused.err) == (1, True)
+
+
+def test_what_a_list_lacks_for_several_plug_ins_is_said_once(afpools: Afpools) -> None:
+    listed = afpools("install", "--list")
+    assert listed.err.count("Where is CGRU?") == 1
+    assert "afstarter, natron, fusion, keeper: " in listed.err

@@ -14,7 +14,8 @@ from afpools.profile import Profile, user_folder
 from afpools_broker import __version__
 
 from ..plugins import install as plugin_files
-from ..plugins.catalogue import PLUGINS, Plugin, places
+from ..plugins.blenders import find_blenders
+from ..plugins.catalogue import PLUGINS, Plugin, looks_in, places
 from ..plugins.install import Plan
 from ..plugins.profile import copy_profile, files_to_copy
 from ..plugins.python_modules import MODULES, install_modules
@@ -32,6 +33,10 @@ CgruOption = Annotated[
 IntoOption = Annotated[
     list[Path] | None,
     typer.Option("--into", metavar="DIR", help="The folder with Blender's add-ons, if it is not the usual one."),
+]
+StudioOption = Annotated[
+    Path | None,
+    typer.Option("--cgru", metavar="DIR", help="CGRU's folder: for all Blenders that are started through it."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -66,18 +71,40 @@ def _uninstall_group() -> None:
 
 def _list(cgru: Path | None) -> None:
     rows = table("Plug-in", "Where", "Version", "Condition", whole=("Plug-in",))
+    blenders = find_blenders(Path.home(), os.environ)
+    looked_in = looks_in(blenders, os.environ, cgru)
+    unknown: dict[str, list[str]] = {}
     for make in PLUGINS.values():
         plugin = make()
         try:
-            for found in plugin_files.find(plugin, places(plugin, os.environ, cgru=cgru)):
+            if plugin.name == "blender":
+                there = list(dict.fromkeys(place for _, seen in looked_in for place in seen))
+            else:
+                there = places(plugin, os.environ, cgru=cgru)
+            for found in plugin_files.find(plugin, there):
                 where = str(found.place / plugin.folder)
                 rows.add_row(plugin.name, where, found.version, _CONDITIONS[found.condition])
         except PluginError as error:
-            warn(f"{plugin.name}: {error}")
+            unknown.setdefault(str(error), []).append(plugin.name)
+    for why, plugins in unknown.items():
+        warn(f"{', '.join(plugins)}: {why}")
     if rows.row_count:
         print_table(rows)
     else:
         say("Nothing is installed in the usual places.")
+    _say_which_blender_sees_what(looked_in)
+
+
+def _say_which_blender_sees_what(looked_in: list[tuple[str, list[Path]]]) -> None:
+    plugin = PLUGINS["blender"]()
+    for name, there in looked_in:
+        # However it came there.
+        folders = [place / plugin.folder for place in there]
+        sees = [str(folder) for folder in folders if (folder / "__init__.py").is_file()]
+        if len(sees) > 1:
+            say(f"{name} sees {' and '.join(sees)}. If both are enabled, the first that was enabled works.")
+        else:
+            say(f"{name} sees {sees[0] if sees else 'no add-on of ours'}.")
 
 
 # --- installing -----------------------------------------------------------------------------------------------------
@@ -167,17 +194,26 @@ def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
 
 
 @install_app.command("blender")
-def install_blender(into: IntoOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
-    """The add-on, into every Blender of this user from 2.83 on."""
+def install_blender(
+    into: IntoOption = None, cgru: StudioOption = None, profile: ProfileOption = None, yes: YesOption = False
+) -> None:
+    """The add-on, into every Blender of this user from 2.83 on; with --cgru, once for every Blender that this CGRU
+    starts, whoever starts it."""
     plugin = PLUGINS["blender"]()
-    _install(plugin, places(plugin, os.environ, into=into or ()), profile, yes)
+    _install(plugin, _blender_places(plugin, into, cgru), profile, yes)
 
 
 @uninstall_app.command("blender")
-def uninstall_blender(into: IntoOption = None, yes: YesOption = False) -> None:
-    """The add-on, from every Blender of this user."""
+def uninstall_blender(into: IntoOption = None, cgru: StudioOption = None, yes: YesOption = False) -> None:
+    """The add-on, from every Blender of this user, or from CGRU."""
     plugin = PLUGINS["blender"]()
-    _uninstall(plugin, places(plugin, os.environ, into=into or ()), yes)
+    _uninstall(plugin, _blender_places(plugin, into, cgru), yes)
+
+
+def _blender_places(plugin: Plugin, into: list[Path] | None, cgru: Path | None) -> list[Path]:
+    if into and cgru:
+        raise CommandError("Say --into or --cgru, not both: --cgru is plugins/blender/addons in CGRU's folder.")
+    return places(plugin, os.environ, into=into or (), cgru=cgru)
 
 
 def _installs(name: str) -> Callable[..., None]:

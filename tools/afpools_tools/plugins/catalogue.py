@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .blenders import Blender, find_blenders
 from .sources import PluginError, library_sources, plugin_sources, source_files
 
 Files = dict[str, bytes]
@@ -121,7 +120,8 @@ def places(
     Args:
         plugin: which.
         environment: of this process.
-        cgru: CGRU's folder, where somebody has named it.
+        cgru: CGRU's folder, where somebody has named it. For Blender: the folder whose add-ons every Blender sees that
+            this CGRU starts, in place of the user's.
         into: folders of Blender's add-ons, where somebody has named them.
 
     Raises:
@@ -129,38 +129,53 @@ def places(
     """
     if plugin.name != "blender":
         return [cgru_place(cgru, environment)]
-    found = list(into) or blender_places(Path.home(), environment)
+    if into:
+        return list(into)
+    if cgru is not None:
+        return [studio_blender_place(cgru_place(cgru, environment))]
+    found = blender_places(find_blenders(Path.home(), environment), environment)
     if not found:
         raise PluginError(
-            "No Blender was found: none has been started by this user yet. Start it once, or name the folder that its "
-            "add-ons are in with --into, or make a zip for Install from Disk: afpools bundle blender"
+            "No Blender was found: none is in the PATH or in a usual place, and none has left a folder of settings. "
+            "Add the folder of its program to the PATH; or name the folder that its add-ons are in with --into; or "
+            "make a zip for Install from Disk: afpools bundle blender"
         )
     return found
 
 
-def blender_places(home: Path, environment: Mapping[str, str], platform: str = sys.platform) -> list[Path]:
-    """The folders of a user's Blenders in which add-ons lie, the newest first.
+def blender_places(blenders: Sequence[Blender], environment: Mapping[str, str]) -> list[Path]:
+    """The folders that Blenders' add-ons are installed into, in their order, each once."""
+    return list(dict.fromkeys(blender.places(environment)[0] for blender in blenders))
 
-    Blender's manual, "Blender's Directory Layout": a folder for each version; from 4.2 on extensions have a folder of
-    their own.
+
+def studio_blender_place(cgru: Path) -> Path:
+    """Where a Blender that CGRU starts looks for add-ons: CGRU sets `BLENDER_USER_SCRIPTS` to the folder above."""
+    return cgru / "plugins" / "blender" / "addons"
+
+
+def looks_in(
+    blenders: Sequence[Blender], environment: Mapping[str, str], cgru: Path | None = None
+) -> list[tuple[str, list[Path]]]:
+    """Each Blender as it may be started, and the folders in which it then looks for add-ons: by itself, and through
+    CGRU, if there is one.
+
+    Args:
+        blenders: those that there are.
+        environment: of this process.
+        cgru: CGRU's folder, where somebody has named it.
     """
-    if platform == "win32":
-        base = Path(environment.get("APPDATA", home / "AppData" / "Roaming")) / "Blender Foundation" / "Blender"
-    elif platform == "darwin":
-        base = home / "Library" / "Application Support" / "Blender"
+    alone = {key: value for key, value in environment.items() if key != "BLENDER_USER_SCRIPTS"}
+    starts = [("", environment)]
+    try:
+        scripts = studio_blender_place(cgru_place(cgru, environment)).parent
+    except PluginError:
+        pass
     else:
-        base = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "blender"
-    found = [
-        (tuple(map(int, folder.name.split("."))), folder)
-        for folder in (base.iterdir() if base.is_dir() else ())
-        if re.fullmatch(r"\d+\.\d+", folder.name)
-    ]
-    return [blender_place(folder, version) for version, folder in sorted(found, reverse=True) if version >= (2, 83)]
-
-
-def blender_place(folder: Path, version: tuple[int, ...]) -> Path:
-    """Where add-ons of one version of Blender lie."""
-    return folder / "extensions" / "user_default" if version >= (4, 2) else folder / "scripts" / "addons"
+        # CGRU leaves the variable alone where it is set already.
+        within = {"BLENDER_USER_SCRIPTS": str(scripts), **environment}
+        starts = [("", alone if environment.get("BLENDER_USER_SCRIPTS") == str(scripts) else environment)]
+        starts.append((", started through CGRU,", within))
+    return [(blender.name + how, blender.places(start)) for blender in blenders for how, start in starts]
 
 
 def cgru_place(asked: Path | None, environment: Mapping[str, str]) -> Path:
