@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from afpools import Endpoint, Profile, ProfileError, find_profile
 
@@ -71,6 +74,50 @@ def test_a_profile_is_read(tmp_path: Path) -> None:
 def test_an_endpoint_has_scheme_host_and_port(url: str, parts: tuple[str, str, int]) -> None:
     endpoint = Endpoint(url)
     assert (endpoint.scheme, endpoint.host, endpoint.port) == parts
+
+
+# What a URL is, as one can read it.
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:/?#@\[\]]+)):([0-9]{1,5})/?")
+_PIECES = [
+    "tls",
+    "a",
+    "9",
+    "Z",
+    "+",
+    ".",
+    "-",
+    "_",
+    "é",
+    "٣",
+    "ß",
+    "Ⅷ",
+    " ",
+    "\u00a0",
+    "\x1f",
+    "\n",
+    *":/?#@[]%",
+    "",
+    "//",
+    "://",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map("".join) | st.text(max_size=12))
+@example("tls://a:00080")
+@example("tls://a:80//")
+@example("tls://[fd00::7%]:80")
+@example("tls://[]:80")
+@example("://a:80")
+@example("tls://a:000080")
+def test_a_url_is_read_as_this_expression_reads_it(text: str) -> None:
+    for url in (text, f"tls://{text}", f"tls://{text}:80", f"tls://[{text}]:80", f"tls://[fd00::7{text}]:80"):
+        match = _URL.fullmatch(url)
+        if match and 0 < int(match[4]) < 65536:
+            endpoint = Endpoint(url)
+            assert (endpoint.scheme, endpoint.host, endpoint.port) == (match[1], match[2] or match[3], int(match[4]))
+        else:
+            with pytest.raises(ProfileError, match="is not of the form"):
+                _ = Endpoint(url).scheme
 
 
 def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ log = logging.getLogger("afpools.credentials")
 # How long the list of keys counts when its folder cannot be read. Five seconds are promised for revoking.
 _LISTING_LASTS = dt.timedelta(seconds=4)
 
+# So many certificates are remembered with whose they are.
+_MOST_REMEMBERED = 1000
+
 
 def _watched_key(path: Path) -> Watched[CurveKey]:
     return Watched(path, lambda data: parse_curve_key(data, path.stem))
@@ -83,6 +86,7 @@ class Credentials:
         self._key_files: dict[Path, Watched[CurveKey]] = {}
         self._certificate_files: dict[Path, Watched[x509.Certificate]] = {}
         self._curve_keys: dict[str, CurveKey] = {}
+        self._tls_peers: dict[bytes, TlsPeer] = {}
         self._problems: tuple[str, ...] = ()
         self._look()
 
@@ -113,6 +117,11 @@ class Credentials:
         Raises:
             CredentialRefused: no role or more than one, revoked, or expired.
         """
+        # Whoever opens a connection for each request shows the same certificate each time, and who signed it does not
+        # change. Whether it still counts may.
+        remembered = self._tls_peers.get(der)
+        if remembered is not None and self.still_valid(remembered) is None:
+            return remembered
         try:
             certificate = x509.load_der_x509_certificate(der)
             role, name = certificate_role(certificate)
@@ -127,6 +136,9 @@ class Credentials:
         reason = self.still_valid(peer)
         if reason is not None:
             raise CredentialRefused(reason)
+        if len(self._tls_peers) >= _MOST_REMEMBERED:
+            self._tls_peers = {}
+        self._tls_peers[der] = peer
         return peer
 
     def still_valid(self, peer: TlsPeer) -> str | None:

@@ -180,6 +180,25 @@ def test_a_revoked_certificate_is_refused_and_its_open_connection_found_out(cred
         connect(credentials, authority, Path(stolen))
 
 
+def test_a_certificate_that_was_shown_before_is_looked_at_anew_only_where_it_may_not_count(
+    credentials, authority, clock, monkeypatch
+):
+    certificates = [der(authority.profile_path(name) / "client.pem") for name in ("anna", "tom")]
+    peers = [credentials.tls_peer(certificate) for certificate in certificates]
+    assert [peer.peer.name for peer in peers] == ["anna", "tom"]
+    with monkeypatch.context() as broken:
+        broken.setattr("afpools_broker.credentials.live.certificate_role", None)
+        assert [credentials.tls_peer(certificate) for certificate in certificates] == peers
+    authority.revoke("anna")
+    credentials.refresh()
+    with pytest.raises(CredentialRefused, match="revoked"):
+        credentials.tls_peer(certificates[0])
+    assert credentials.tls_peer(certificates[1]) == peers[1]
+    clock.ahead = peers[1].not_after - utcnow()
+    with pytest.raises(CredentialRefused, match="expired"):
+        credentials.tls_peer(certificates[1])
+
+
 def test_a_connection_outlives_its_certificate_only_until_somebody_looks(credentials, authority, clock):
     peer, _ = connect(credentials, authority, authority.profile_path("anna") / "client.pem")
     clock.ahead = dt.timedelta(days=398)
