@@ -1,1 +1,1 @@
-"""From a pool and a farm to the exclude mask that keeps a job on the pool, proven. Knows no store and no socket."""
+"""Makes the exclude mask that keeps a job on its pool, and proves it. Knows neither the store nor sockets."""

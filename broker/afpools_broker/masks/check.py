@@ -1,8 +1,8 @@
 """What somebody else's exclude mask does on this farm, and what may be wrong with it.
 
-Strategy: afserver takes any mask, shows it, and ignores in silence what it cannot compile. So the mask is read here as
-afserver would read it, and everything that tends to surprise people is put into a sentence. Where it cannot be said
-what the mask does, that is said: a check that guesses is worse than none.
+Strategy: afserver accepts any mask, shows it, and silently ignores what it cannot compile. So the mask is read here as
+afserver would read it, and every effect that tends to surprise people becomes a sentence. If the effect is unknown, the
+answer says so: a check that guesses is worse than none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import ecmascript
 from .exclude import LENGTH_LIMIT, beginning_with, find_parts, hosts_found, hosts_matched
 from .matching import may_explode
 
-# In a host name none of these is likely, in a regex one of them is nearly certain.
+# Characters that are unlikely in a host name; a regex almost certainly has one of them.
 LOOKS_LIKE_REGEX = re.compile(r"[\\^$*+?()\[\]{}]|\.$")
 
 _AS_MANY_EXAMPLES = 5
@@ -28,10 +28,9 @@ class Checked:
     """What a mask does.
 
     Args:
-        compiles: whether afserver could read it; None where that is not known.
-        excluded: the hosts it keeps a job off; None where that is not known. A mask that does not compile keeps it off
-            none.
-        warnings: sentences, the gravest first.
+        compiles: whether afserver could compile it; None if that is unknown.
+        excluded: the hosts that the mask excludes; None if that is unknown. Empty if the mask does not compile.
+        warnings: sentences, the most serious first.
     """
 
     compiles: bool | None
@@ -44,15 +43,15 @@ def check(pattern: str, dialect: Dialect, hosts: Collection[str], engines: Engin
 
     Args:
         pattern: the job's `hosts_mask_exclude`.
-        dialect: the job's `hosts_mask_type`; `find` for a job that has none, unless its user has.
+        dialect: the job's `hosts_mask_type`; `find` if the job has none and its user sets none.
         hosts: names as the farm spells them.
-        engines: what the versions on the farm allow; None where none is known.
+        engines: what the versions on the farm can read; None if unknown.
     """
     known = sorted(set(hosts))
     warnings: list[str] = []
     if "\0" in pattern:
         pattern = pattern.partition("\0")[0]
-        warnings.append(f"It holds a NUL character, where afserver takes it to end: what counts is {pattern!r}.")
+        warnings.append(f"It contains a NUL character, which ends the mask for afserver: it reads only {pattern!r}.")
     excluded: set[str] | None
     compiles: bool | None
     try:
@@ -108,9 +107,9 @@ def _about_regex(pattern: str, known: Sequence[str], excluded: set[str], engines
     if may_explode(ecmascript.parse(pattern)):
         warnings.append(
             "A repetition within a repetition, like (a+)+, can keep afserver busy for minutes with one name. "
-            "Write it without."
+            "Rewrite the expression without it."
         )
-    # Of a job that sets no type, or whose submitter cannot.
+    # What happens in a job that sets no type, or whose submitter cannot set one.
     otherwise = hosts_found(pattern, known)
     if otherwise != excluded and not (engines is not None and engines.all_old):
         too_many, missing = sorted(otherwise - excluded), sorted(excluded - otherwise)
@@ -131,7 +130,7 @@ def _about_effect(pattern: str, dialect: Dialect, known: Sequence[str], excluded
         names = find_parts(pattern) if dialect == "find" else pattern.split("|")
         in_vain = [name for name in names if name != name.lower() and not _read(name, dialect, known)]
         if misspelt := [name for name in in_vain if _read(name.lower(), dialect, lowered)]:
-            warnings.append(f"Masks are case-sensitive: {_some(misspelt)} would exclude hosts in lower case only.")
+            warnings.append(f"Masks are case-sensitive: {_some(misspelt)} would exclude hosts only in lower case.")
     if known and not excluded:
         hint = ""
         if pattern.lower() != pattern and "\\" not in pattern and _read(pattern.lower(), dialect, lowered):
@@ -139,7 +138,7 @@ def _about_effect(pattern: str, dialect: Dialect, known: Sequence[str], excluded
         warnings.append(f"It excludes no host of this farm.{hint}")
     if len(pattern.encode()) > LENGTH_LIMIT:
         warnings.append(
-            f"With more than {LENGTH_LIMIT:,} bytes it does not fit into a command line on Windows, "
+            f"With more than {LENGTH_LIMIT:,} bytes the mask does not fit into a command line on Windows, "
             "which is how AfStarter passes it."
         )
     return warnings

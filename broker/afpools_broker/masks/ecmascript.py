@@ -1,10 +1,10 @@
-"""ECMAScript expressions as afserver's std::regex reads them: their parts, and how many states they cost.
+"""Parses ECMAScript expressions as afserver's std::regex does, and counts the states they need.
 
-Strategy: one parser, written after libstdc++'s own scanner and compiler (bits/regex_scanner.tcc, regex_compiler.tcc),
-not after Python's `re`, which differs in `$`, `.`, `\\d`, classes and Unicode. It turns an expression into a tree,
-which `states` reads here, and `matching` in the module of that name. std::regex works on bytes, so everything here
-does: texts are UTF-8, shown as Latin-1, one character a byte. Nothing in this module knows how masks are made: it is
-what proves them.
+Strategy: one parser, modelled on libstdc++'s own scanner and compiler (bits/regex_scanner.tcc, regex_compiler.tcc)
+rather than on Python's `re`, which differs in `$`, `.`, `\\d`, classes and Unicode. It turns an expression into a tree,
+which `states` reads here and `matching` reads in the module of that name. std::regex works on bytes, so everything here
+does too: texts are UTF-8 decoded as Latin-1, one character per byte. Nothing in this module knows how masks are made,
+because it is what proves them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from functools import cached_property
 from typing import NoReturn
 
 STATE_LIMIT = 100_000
-"""Above it libstdc++ throws (_GLIBCXX_REGEX_STATE_LIMIT), and afserver then runs the job unfenced. Measured."""
+"""Above this limit libstdc++ throws (_GLIBCXX_REGEX_STATE_LIMIT), and afserver then runs the job unfenced. Measured."""
 
 _DEPTH_LIMIT = 100
-"""Groups within groups. Ours have at most 65; each takes up to seven frames of Python's stack, which has a thousand for
-all, our caller's among them."""
+"""How deeply groups may nest. Our own masks nest at most 65 deep. Each level takes up to seven frames of Python's
+stack, which holds a thousand in all, our caller's included."""
 
 _REPEAT_LIMIT = 10_000
 _REPEAT_DIGITS = 9
 _EVERY = frozenset(map(chr, range(256)))
 
-# For a range within [ ] bytes are signed numbers: those of several-byte characters come first.
+# In a range within [ ], bytes are signed numbers: the bytes of multi-byte characters come first.
 _IN_ORDER = "".join(map(chr, [*range(0x80, 0x100), *range(0x80)]))
 _DIGITS = frozenset("0123456789")
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
@@ -63,11 +63,11 @@ _COUNT = re.compile(r"([0-9]+)(,([0-9]*))?\}")
 
 
 class NotCompiled(ValueError):
-    """An expression that std::regex refuses. afserver would accept the job anyway, and run it unfenced."""
+    """An expression that std::regex refuses; afserver would accept the job anyway and run it unfenced."""
 
 
 class NotJudged(ValueError):
-    """An expression that may well compile, but whose meaning is not worked out here."""
+    """An expression that may compile, but whose meaning this module does not work out."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Class:
-    """One byte out of several."""
+    """Any one byte of a set."""
 
     members: frozenset[str]
 
@@ -95,7 +95,7 @@ class Choice:
 
     @cached_property
     def by_first(self) -> dict[str, list[Node]] | None:
-        """The branches by their first byte, None where one does not begin with a known one."""
+        """The branches by their first byte; None if one of them does not begin with a known byte."""
         found: dict[str, list[Node]] = {}
         for branch in self.branches:
             first = branch.items[0] if isinstance(branch, Sequence) and branch.items else branch
@@ -107,7 +107,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """`(…)` and `(?:…)`: the one remembers what it matched, which no mask needs."""
+    """`(…)` and `(?:…)`; the first also captures what it matched, which no mask needs."""
 
     body: Node
     captures: bool
@@ -149,7 +149,7 @@ def parse(pattern: str) -> Node:
 
     Raises:
         NotCompiled: std::regex would throw.
-        NotJudged: it uses a back-reference, a collating element, or nests deeper than we follow.
+        NotJudged: it uses a back-reference, a collating element, or nests too deeply.
     """
     return _Parser(as_bytes(pattern)).whole()
 
@@ -188,7 +188,7 @@ class _Parser:
             plain = _ORDINARY.match(text, self._at)
             if plain:
                 self._at = plain.end()
-                # A quantifier belongs to the last byte only.
+                # A quantifier applies to the last byte only.
                 if self._at < len(text) and text[self._at] in "*+?{" and self._at - plain.start() > 1:
                     self._append(items, Text(plain[0][:-1]))
                     item: Node = Text(plain[0][-1])
@@ -229,7 +229,7 @@ class _Parser:
     def _group(self) -> Node:
         self._depth += 1
         if self._depth > _DEPTH_LIMIT:
-            raise NotJudged(f"more than {_DEPTH_LIMIT} groups within each other")
+            raise NotJudged(f"more than {_DEPTH_LIMIT} nested groups")
         made: Node
         if self._take("(?:"):
             made = Group(self._choice(), captures=False)
@@ -266,7 +266,7 @@ class _Parser:
         if not count:
             self._refuse("a { that is not {2}, {2,} or {2,4}")
         self._at = count.end()
-        # Python converts no number of thousands of digits; that one is too many shows long before.
+        # Python refuses to convert a number of thousands of digits; the number is too large long before that.
         if max(len(count[1]), len(count[3] or "")) > _REPEAT_DIGITS:
             raise NotJudged(f"a repetition of more than {_REPEAT_LIMIT:,}")
         least = int(count[1])
@@ -288,7 +288,7 @@ class _Parser:
         return Text(char[1:])
 
     def _escaped(self) -> str:
-        """What stands behind a backslash: `=x` for the byte x, else the letter of a class, an edge or a reference."""
+        """What follows a backslash: `=x` for the byte x, else the letter of a class, an edge or a reference."""
         if self._at >= len(self._text):
             self._refuse("a backslash at the end")
         char = self._text[self._at]
@@ -315,7 +315,8 @@ class _Parser:
     def _bracket(self) -> Node:
         negated = self._take("^")
         members: set[str] = set()
-        # The last single byte, which may turn out to be the start of a range; "class" after what cannot be one.
+        # The last single byte, which may turn out to be the start of a range; "class" if what came last cannot start
+        # one.
         last = ""
         while not self._take("]"):
             if self._at >= len(self._text):
@@ -373,11 +374,11 @@ class _Parser:
 
 
 def states(node: Node) -> int:
-    """At most how many states libstdc++ makes of the expression; exact where nothing is repeated with `{}`.
+    """An upper bound on the states that libstdc++ makes of the expression; exact if nothing is repeated with `{}`.
 
-    Source: bits/regex_compiler.tcc. Three for the whole, one for each byte, class and edge, one for each alternative's
-    end and two more for each `|`, one or two for a group, two for a lookahead, one for `*` and `+`, two for `?`. `{}`
-    copies what it repeats, the placeholders included, and a state that two others lead to may be copied twice.
+    Source: bits/regex_compiler.tcc. Three for the whole, one for each byte, class and edge, one for the end of each
+    alternative and two more for each `|`, one or two for a group, two for a lookahead, one for `*` and `+`, two for
+    `?`. `{}` copies what it repeats, placeholders included, and a state that two others lead to may be copied twice.
     """
     return 3 + _states(node) + _ends_of_branches(node)
 

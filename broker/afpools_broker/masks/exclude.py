@@ -1,9 +1,9 @@
-"""From a pool and a farm to the exclude mask that keeps a job on the pool: pure functions.
+"""Makes the exclude mask that keeps a job on its pool: pure functions.
 
-Strategy: each style drafts a text in a dialect it can be written in, or says why there is none; the first draft in
-order that is short goes out, and not before it has been read back as afserver would read it and found to exclude each
-known host outside the pool and none inside. The drafts come from `prefix_tree`, the reading from `ecmascript` and from
-`hosts_found`, which know nothing of how drafts are made.
+Strategy: each style drafts a mask in a dialect that can express it, or says why it cannot. The first draft in the order
+of preference that is short enough is chosen. It is not returned until it has been read back as afserver would read it,
+and excludes every known host outside the pool and none inside. The drafts come from `prefix_tree`; the reading is done
+by `ecmascript` and `hosts_found`, which do not know how drafts are made.
 
 The dialects, measured on CGRU 3.4.1's own afserver: `find` (Afanasy's default since 3.4.0) splits the mask at any of
 ``|;,: `` and excludes every host whose name *starts with* a part; `regex` is an ECMAScript expression that must match
@@ -23,24 +23,24 @@ from . import ecmascript, prefix_tree
 from .matching import matching
 
 FIND_SEPARATORS = frozenset("|;,: ")
-"""Where afserver cuts a `find` mask (af::strSplit). No other white space is among them."""
+"""The characters at which afserver splits a `find` mask (af::strSplit). They include no other white space."""
 
 UNFIT_FOR_FIND = FIND_SEPARATORS | set(map(chr, range(0x20))) - set("\n\r\t")
-"""What no part of a `find` mask can hold: the separators; NUL, where afserver takes a text to end; and the control
-characters that it stores unescaped with the job (af::strEscape), so that it could not read the job back after a
-restart. A `regex` spells them as \\x01."""
+"""Characters that a part of a `find` mask cannot contain: the separators; NUL, where a text ends for afserver; and the
+control characters that afserver stores unescaped with the job (af::strEscape), so that it could not read the job back
+after a restart. A `regex` writes them as \\x01."""
 
 LENGTH_LIMIT = COMMAND_LINE_BYTES
-"""No mask is longer, in bytes, where the caller says nothing of how it sends the mask. It also keeps every regex below
-libstdc++'s 100,000 states: no byte of one costs more than three. A longer one is counted."""
+"""The longest mask in bytes, unless the caller says how it sends the mask. This limit also keeps every regex below
+libstdc++'s 100,000 states, because no byte costs more than three. For a longer mask the states are counted."""
 
 SHORT = 4 * 1024
-"""What a `list` or `compact` may take, in bytes, where another style would take less. That is 340 names of 12
+"""The longest `list` or `compact` in bytes that is chosen if another style would be shorter. It holds 340 names of 12
 characters, which take afserver some 50 µs for each name matched (measured), for every waiting job and every render."""
 
 ACCEPT_REGEX = "Accept regex as well, and set the job's hosts_mask_type to it."
-"""What to do about a refusal where only `find` was accepted. Afanasy before 3.4.0 ignores the type, and reads the mask
-as regex anyway."""
+"""What to do about a refusal if the caller accepts only `find`. Afanasy before 3.4.0 ignores the type and always reads
+the mask as regex."""
 
 _FALL_BACK: dict[Style, tuple[Style, ...]] = {
     "list": ("list", "compact", "complement"),
@@ -50,9 +50,9 @@ _FALL_BACK: dict[Style, tuple[Style, ...]] = {
 
 
 class MaskProofError(Exception):
-    """A mask that does not mean what it should: a defect of this program. The mask must not leave.
+    """A mask does not mean what it should: a bug in this program. The mask must not be sent.
 
-    The message has what is needed to see it again: the mask, the pool and what else is known, as far as they fit.
+    The message has what is needed to reproduce the bug: the mask, the pool and what else is known, as far as it fits.
     """
 
 
@@ -61,10 +61,10 @@ class Mask:
     """An exclude mask that has been proven against every known host.
 
     Args:
-        text: what goes into the job's `hosts_mask_exclude`. Empty where no known host is outside the pool.
-        type: what must go into `hosts_mask_type`; `any` where both dialects read the text alike.
+        text: what goes into the job's `hosts_mask_exclude`. Empty if no known host is outside the pool.
+        type: what must go into `hosts_mask_type`; `any` if both dialects read the text alike.
         style: how it was built.
-        why: why it is not of the style that was asked for; empty when it is.
+        why: why it does not have the requested style; empty if it does.
         pool_hosts: how many known hosts it lets through.
         excluded_hosts: how many known hosts it keeps out.
         covers_future_hosts: whether hosts that register later are kept out too.
@@ -98,21 +98,21 @@ def exclude_mask(
     no_find: str = "",
     max_bytes: int = LENGTH_LIMIT,
 ) -> Mask:
-    """The mask that excludes every known host but those of the pool, in the asked style or the next that is right.
+    """The mask that excludes every known host outside the pool, in the requested style or the next that is correct.
 
     Args:
         inside: the pool's hosts, as the farm spells them.
         known: all known hosts, each once, in any order; those of the pool may be among them.
         accept: the mask types the caller can set on a job.
-        style: `list`: the names. `compact`: the same through a prefix tree, whichever of the accepted dialects makes it
-            shorter. `complement`: everything but the pool, which is made of the pool's names alone.
-        no_find: a clause that says why this farm must not be given a mask that is right as `find` only; empty where it
-            may.
-        max_bytes: how long the mask may be; at most `MASK_BYTES`.
+        style: `list`: the names. `compact`: the same names through a prefix tree, in whichever accepted dialect is
+            shorter. `complement`: everything but the pool, made of the pool's names alone.
+        no_find: a clause that says why this farm must not be given a mask that is correct only as `find`; empty if it
+            may be given one.
+        max_bytes: the longest mask allowed; at most `MASK_BYTES`.
 
     Raises:
-        RequestRefused: `empty_pool`, or `mask_not_expressible`, naming what clashes.
-        MaskProofError: a defect here.
+        RequestRefused: `empty_pool`, or `mask_not_expressible`, naming the hosts that clash.
+        MaskProofError: a bug in this package.
     """
     made = exclude_mask_within(inside, known, accept=accept, style=style, no_find=no_find, max_bytes=max_bytes)
     if isinstance(made.mask, RequestRefused):
@@ -122,12 +122,12 @@ def exclude_mask(
 
 @dataclass(frozen=True)
 class MadeWithin:
-    """What `exclude_mask` makes, and for which lengths it would make the same.
+    """What `exclude_mask` makes, and for which limits on its length the answer is the same.
 
     Args:
         mask: the mask, or why there is none.
         least: the shortest `max_bytes` for which this is the answer.
-        below: the answer may be another from this `max_bytes` on; None if there is none beyond.
+        below: from this `max_bytes` on, the answer may be different; None if it never is.
     """
 
     mask: Mask | RequestRefused
@@ -135,7 +135,7 @@ class MadeWithin:
     below: int | None = None
 
     def answers(self, max_bytes: int) -> bool:
-        """Whether this is what may be so long at most."""
+        """Whether this is the answer for this limit."""
         return self.least <= max_bytes and (self.below is None or max_bytes < self.below)
 
 
@@ -148,11 +148,11 @@ def exclude_mask_within(
     no_find: str = "",
     max_bytes: int = LENGTH_LIMIT,
 ) -> MadeWithin:
-    """The same as `exclude_mask`, for whoever keeps it. However many lengths are asked for, there are few answers: one
-    for each style that is the first to fit.
+    """The same as `exclude_mask`, for callers that cache the answer. However many limits are asked for, there are few
+    answers: one for each style that is the first to fit.
 
     Raises:
-        MaskProofError: a defect here.
+        MaskProofError: a bug in this package.
     """
     if not inside:
         return MadeWithin(
@@ -177,7 +177,7 @@ def exclude_mask_within(
         if not drafts:
             refusal = RequestRefused(Code.MASK_NOT_EXPRESSIBLE, _refusal(why_not, accept, no_find))
             return MadeWithin(refusal, below=drawing.shortest_refused)
-        # None is short, so the least long.
+        # None is short, so take the shortest.
         chosen = min(drafts, key=lambda name: drafts[name].size)
     draft = drafts[chosen]
     drawing.prove(draft)
@@ -194,19 +194,19 @@ def exclude_mask_within(
 
 
 def proven_besides(mask: Mask, came: Collection[str], differ: Collection[str], excluded_hosts: int) -> Mask | None:
-    """A complement for other known hosts than it was made for: the pool's are the same, and it names no others.
+    """Proves a complement again after the known hosts have changed; the pool's hosts are the same.
 
     Args:
         mask: proven for the hosts that were known.
-        came: the hosts that are known since, none of them the pool's.
-        differ: these, and those that are not known any more.
-        excluded_hosts: how many hosts outside the pool are known now.
+        came: the hosts that have become known since, none of them in the pool.
+        differ: those, and the hosts that are no longer known.
+        excluded_hosts: how many known hosts are outside the pool now.
 
     Returns:
-        None where a host's name makes it another text.
+        The mask with its new counts. None if a host's name makes a different text necessary.
 
     Raises:
-        MaskProofError: a defect here.
+        MaskProofError: a bug in this package.
     """
     if anything(differ) != anything(()):
         return None
@@ -221,7 +221,7 @@ def proven_besides(mask: Mask, came: Collection[str], differ: Collection[str], e
 
 
 def find_parts(mask: str) -> list[str]:
-    """The parts that afserver makes of a `find` mask. Empty parts are dropped, as it does."""
+    """The parts into which afserver splits a `find` mask; like afserver, it drops empty parts."""
     return [part for part in re.split(r"[|;,: ]", mask) if part]
 
 
@@ -239,7 +239,7 @@ def hosts_found(mask: str, hosts: Sequence[str]) -> set[str]:
 
 
 def beginning_with(prefix: str, hosts: Sequence[str]) -> Sequence[str]:
-    """The hosts that begin with a prefix: in a sorted list they stand side by side.
+    """The hosts that begin with a prefix; in a sorted list they are adjacent.
 
     Args:
         prefix: the beginning, which may be a whole name.
@@ -250,8 +250,8 @@ def beginning_with(prefix: str, hosts: Sequence[str]) -> Sequence[str]:
 
 
 def anything(hosts: Collection[str]) -> str:
-    """An expression for any text that these names may hold: `.*`, or a longer one where `.` would not do."""
-    # `.` is any character but these two, and no render's name is likely to hold one.
+    """An expression for any part of these names: `.*`, or a longer one if `.` does not match every character."""
+    # `.` matches any character but these two, and hardly any render's name contains one.
     return r"[\s\S]*" if any("\n" in host or "\r" in host for host in hosts) else ".*"
 
 
@@ -261,8 +261,8 @@ def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:
     Raises:
         ecmascript.NotCompiled, ecmascript.NotJudged: as `matching`.
     """
-    # afserver takes an empty mask for none (af::RegExp::match). And it reads a job's mask before its type, while the
-    # mask is still a find: one that has nothing but separators is empty from then on (af::RegExp::setPattern).
+    # afserver takes an empty mask for no mask (af::RegExp::match). It also reads a job's mask before its type, while
+    # the mask still counts as find: a mask of nothing but separators is empty from then on (af::RegExp::setPattern).
     return matching(mask, hosts) if find_parts(mask) else set()
 
 
@@ -276,7 +276,7 @@ class _Drawing:
         self, inside: Collection[str], known: Collection[str], accept: Sequence[Dialect], no_find: str, max_bytes: int
     ) -> None:
         self.shortest_refused: int | None = None
-        """In bytes, of the drafts that were too long; more may be in this one."""
+        """The size of the shortest draft that was too long, in bytes. The draft itself may be longer."""
         self._max_bytes = min(max_bytes, MASK_BYTES)
         self._accept = accept
         self._no_find = no_find
@@ -304,7 +304,7 @@ class _Drawing:
         return draft
 
     def _too_long(self, size: int, what: str) -> str:
-        """Why a draft is none; `size` is at least as much as it may take to be one."""
+        """Why a draft is refused; `size` is a lower bound on its bytes."""
         if size <= MASK_BYTES:
             self.shortest_refused = min(size, self.shortest_refused or size)
             return f"{what} are more than the caller can pass on"
@@ -312,7 +312,7 @@ class _Drawing:
 
     @cached_property
     def _cover(self) -> list[str] | str:
-        """The smallest set of prefixes, or why `find` cannot do."""
+        """The smallest set of prefixes, or why `find` cannot express it."""
         cover = prefix_tree.prefix_cover(self.outside, self.inside)
         if isinstance(cover, prefix_tree.Clash):
             return (
@@ -322,7 +322,7 @@ class _Drawing:
         for prefix in cover:
             if not UNFIT_FOR_FIND.isdisjoint(prefix):
                 name = self.outside[bisect_left(self.outside, prefix)]
-                return f"as find, the name {_quoted(name)} would be cut in pieces before it differs from the pool's"
+                return f"as find, the name {_quoted(name)} would be cut into pieces before it differs from the pool's"
         return cover
 
     def _list(self) -> _Draft | str:
@@ -332,11 +332,11 @@ class _Drawing:
         reason = self._cover if isinstance(self._cover, str) else ""
         cut = next((name for name in self.outside if not UNFIT_FOR_FIND.isdisjoint(name)), None)
         if cut is not None and not reason:
-            reason = f"as find, the name {_quoted(cut)} would be cut in pieces"
+            reason = f"as find, the name {_quoted(cut)} would be cut into pieces"
         regex = _guarded("|".join(map(prefix_tree.escape, self.outside)), self.outside)
         if not reason and regex == plain:
             return _Draft(plain, "any")
-        # What both dialects read alike is right on any farm; what only one does is not.
+        # A text that both dialects read alike is correct on any farm; one for a single dialect is not.
         reason = reason or self._no_find
         if not reason and "find" in self._accept:
             return _Draft(plain, "find")
@@ -367,7 +367,7 @@ class _Drawing:
         return _Draft(f"(?!{prefix_tree.enclosed(self.inside)}$){anything(self.outside)}", "regex")
 
     def prove(self, draft: _Draft) -> None:
-        """Reads the mask as afserver would, in each dialect it claims, and compares with what was meant.
+        """Reads the mask as afserver would, in each dialect it is declared for, and checks what it excludes.
 
         Raises:
             MaskProofError: it excludes what it should not, or does not exclude what it should.
@@ -392,13 +392,13 @@ class _Drawing:
 
 
 def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect], no_find: str) -> str:
-    """Why there is no mask in any style, each reason once, and what to do about it."""
+    """Why there is no mask in any style (each reason once) and what to do about it."""
     styles: dict[str, list[str]] = {}
     for style, reason in why_not.items():
         styles.setdefault(reason, []).append(style)
     reasons = " ".join(f"As {' or '.join(names)}: {reason}." for reason, names in styles.items())
     if "regex" in accept:
-        advice = "A pool of fewer hosts, or of neighbours in their numbering, takes a shorter mask."
+        advice = "A pool with fewer hosts, or with consecutive numbers, needs a shorter mask."
     elif no_find in styles:
         advice = f"{ACCEPT_REGEX} Or update that render, or delete it in Afanasy if the machine is gone."
     else:
@@ -407,7 +407,7 @@ def _refusal(why_not: dict[Style, str], accept: Sequence[Dialect], no_find: str)
 
 
 def _guarded(text: str, outside: Sequence[str]) -> str:
-    """The expression, so written that afserver does not take it for empty; see `hosts_matched`."""
+    """The expression, written so that afserver does not take it for an empty mask; see `hosts_matched`."""
     return f"(?:{text})" if outside and not find_parts(text) else text
 
 
@@ -416,5 +416,5 @@ def _quoted(name: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """The text, as far as a line of a log carries it."""
+    """The text, shortened to fit a log line."""
     return text if len(text) <= 2000 else f"{text[:2000]}… ({len(text):,} characters)"

@@ -1,8 +1,9 @@
-"""A pool's exclude mask joined with one that the job has already: pure functions.
+"""Joins a pool's exclude mask with one that the job already has: pure functions.
 
-Strategy: both masks side by side, in a dialect that can carry both, and read back as afserver would read them before
-the text leaves. What somebody else's mask excludes is worked out first; so it is known what the joint mask must do, and
-a mask that afserver would ignore in silence is refused instead of taking the pool's fence down with it.
+Strategy: the two masks are put side by side in a dialect that can express both, and the text is read back as afserver
+would read it before it is returned. What the job's own mask excludes is worked out first, so that it is known what the
+joint mask must do. A mask that afserver would silently ignore is refused, because it would take the pool's fence down
+with it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class _Own:
     """The job's own mask.
 
     Args:
-        excluded: the pool's hosts that it excludes; what is outside the pool is excluded anyway.
-        as_find: its text as `find`, None where it cannot be said so.
+        excluded: the pool's hosts that it excludes; hosts outside the pool are excluded anyway.
+        as_find: its text as `find`, None if `find` cannot express it.
         as_regex: its text as `regex`.
     """
 
@@ -33,7 +34,7 @@ class _Own:
 
 
 def _in_turn(mask: Mask, accept: Sequence[Dialect]) -> list[Dialect]:
-    """The pool's own dialect first; the other where the job's mask cannot be said in it."""
+    """The pool's own dialect first; then the other, in case the first cannot express the job's mask."""
     dialects: list[Dialect] = [mask.type] if mask.type != "any" else ["find", "regex"]
     return dialects + [dialect for dialect in accept if dialect not in dialects]
 
@@ -46,8 +47,8 @@ def _refuse_nul(own: str) -> None:
     if "\0" in own:
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"The job's own exclude mask, {_cut(own)}, holds a NUL character. afserver takes a mask to end there, and "
-            "would not see the pool's. Take it out.",
+            f"The job's own exclude mask, {_cut(own)}, contains a NUL character, which ends the mask for afserver: it "
+            "would not see the pool's mask. Remove that character.",
         )
 
 
@@ -62,7 +63,7 @@ def _meant(theirs: _Own, own: str, inside: Collection[str], hosts: Sequence[str]
         raise RequestRefused(
             Code.EMPTY_POOL,
             f"The job's own exclude mask, {_cut(own)}, leaves none of the pool's {len(inside):,} hosts. "
-            "Shorten it, or choose another pool.",
+            "Shorten that mask, or choose another pool.",
         )
     return meant
 
@@ -81,26 +82,26 @@ def joined(
     """The exclude mask that keeps a job off every host outside the pool, and off those that its own mask excludes.
 
     Args:
-        mask_in: gives the pool's mask in one of these dialects, as `masks.exclude_mask`.
+        mask_in: makes the pool's mask in one of the given dialects, as `masks.exclude_mask`.
         own: the job's own exclude mask; not empty.
-        reading: how it is read. `either` is for a job that says no type: a host that is excluded by one of the two
-            readings is excluded, since nobody can say which was meant.
+        reading: how afserver reads it. `either` is for a job that sets no type: a host that either reading excludes is
+            excluded, because nobody can tell which was meant.
         inside, known: the pool's hosts, as the farm spells them, and all known hosts.
         accept: the mask types the caller can set.
         no_find: as `masks.exclude_mask`.
-        max_bytes: the same, of both masks together.
+        max_bytes: the longest that both masks together may be.
 
     Raises:
         RequestRefused: `bad_request` for a mask that afserver would not compile, or not read to its end; `empty_pool`
-            where the two leave no host; `mask_not_expressible`.
-        MaskProofError: a defect here.
+            if the two masks leave no host; `mask_not_expressible`.
+        MaskProofError: a bug in this package.
     """
     _refuse_nul(own)
     mask = mask_in(tuple(accept))
     hosts = sorted({*known, *inside})
     theirs = _read(own, reading, sorted(inside))
     meant = _meant(theirs, own, inside, hosts)
-    why, advice = "its own exclude mask is a regex, and the caller can set find only", "Shorten that mask."
+    why, advice = "the job's mask is a regex, and the caller can set find only", "Shorten that mask."
     for dialect in _in_turn(mask, accept):
         if dialect == "find" and no_find:
             if "regex" not in accept:
@@ -142,18 +143,19 @@ def _read(own: str, reading: Reading, hosts: Sequence[str]) -> _Own:
             return _Own(found, own, prefixes)
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"afserver could not compile the job's own exclude mask, {_cut(own)}: {error}. It would ignore it, and the "
-            "pool's mask with it. Correct it, or leave it empty.",
+            f"afserver could not compile the job's own exclude mask, {_cut(own)}: {error}. It would ignore that mask "
+            "and the pool's mask with it. Correct the mask, or leave it empty.",
         ) from None
     except ecmascript.NotJudged as error:
         raise RequestRefused(
             Code.BAD_REQUEST,
-            f"What the job's own exclude mask, {_cut(own)}, does is unknown: {error}. So it cannot be joined "
-            "with the pool's. Rewrite it, or leave it empty.",
+            f"The broker cannot tell what the job's own exclude mask, {_cut(own)}, does: {error}. So it cannot join it "
+            "with the pool's. Rewrite the mask, or leave it empty.",
         ) from None
     if reading == "regex":
         return _Own(matched, None, f"(?:{own})")
-    # Plain names: what they match as regex begins with them, so that find says it all, for hosts to come as well.
+    # Plain names: every host that they match as regex begins with them, so find covers both readings, later hosts
+    # included.
     if matched <= found and not LOOKS_LIKE_REGEX.search(own):
         return _Own(found, own, prefixes)
     return _Own(found | matched, None, f"(?:{own})|{prefixes}")
@@ -170,8 +172,8 @@ def _proven(mask: Mask, dialect: Dialect, meant: set[str], hosts: Sequence[str])
     """The mask, read back as afserver would read it.
 
     Raises:
-        ecmascript.NotCompiled: it takes more states than std::regex allows.
-        ecmascript.NotJudged: what it means is not known here.
+        ecmascript.NotCompiled: it needs more states than std::regex allows.
+        ecmascript.NotJudged: its meaning cannot be worked out here.
         MaskProofError: it does not mean what it should.
     """
     excluded = hosts_found(mask.text, hosts) if dialect == "find" else hosts_matched(mask.text, hosts)

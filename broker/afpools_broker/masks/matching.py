@@ -1,7 +1,7 @@
-"""What an ECMAScript expression matches, as afserver's std::regex reads it; found without letting it take forever.
+"""What an ECMAScript expression matches, as afserver's std::regex reads it, found in bounded time.
 
-Strategy: where an expression stands for names that can be listed, they are looked up; else it is matched against one
-host after the other. Somebody else's expression may take any time, so both count their steps and give up.
+Strategy: if an expression stands for names that can be listed, they are looked up; otherwise it is matched against each
+host in turn. A foreign expression may take any amount of time, so both ways count their steps and give up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .ecmascript import (
 
 
 def may_explode(node: Node, within: bool = False) -> bool:
-    """Whether std::regex could try exponentially many ways to match: something unlimited within something unlimited."""
+    """Whether std::regex could try exponentially many ways to match: one unlimited repetition inside another."""
     match node:
         case Sequence(parts) | Choice(parts):
             return any(may_explode(part, within) for part in parts)
@@ -47,14 +47,14 @@ class _Endless(Exception):
 class _Names:
     """Lists the names that expressions stand for, byte by byte.
 
-    Somebody else's expression may stand for anything: what it takes to list it is bounded in number, in time and, since
-    no name is of use that is longer than the longest host, in memory.
+    A foreign expression may stand for anything, so listing its names is bounded in number, in time and, since a name
+    longer than the longest host is of no use, in memory.
 
     Args:
-        hosts: the names that may be asked for.
+        hosts: the names that matter.
     """
 
-    # For each host. Our own masks take some three for each of their levels at most.
+    # For each host. Our own masks need about three for each of their levels at most.
     _STEPS = 300
 
     def __init__(self, hosts: Collection[str]) -> None:
@@ -63,10 +63,10 @@ class _Names:
         self._left = self._STEPS * self._limit
 
     def of(self, node: Node) -> list[str]:
-        """All the names an expression stands for, but those longer than any host; one may come twice.
+        """All the names an expression stands for, except those longer than any host; a name may appear twice.
 
         Raises:
-            _Endless: there are too many, or it looks ahead or at an edge.
+            _Endless: there are too many names, or the expression has a lookahead or an edge.
         """
         match node:
             case Text(text):
@@ -114,8 +114,8 @@ def matching(pattern: str, hosts: Collection[str]) -> set[str]:
     """The hosts that an expression matches from end to end, as std::regex_match decides it.
 
     Raises:
-        NotCompiled: std::regex would throw, the limit of states included.
-        NotJudged: its meaning is not worked out here.
+        NotCompiled: std::regex would throw, also because of its limit of states.
+        NotJudged: its meaning cannot be worked out here.
     """
     node = parse(pattern)
     if (needed := states(node)) > STATE_LIMIT:
@@ -133,8 +133,8 @@ def matching(pattern: str, hosts: Collection[str]) -> set[str]:
 def _matched(node: Node, hosts: Collection[str]) -> set[str]:
     """Those of the hosts that match.
 
-    One branch at a time: of a pool's mask that is joined with another, the branch that keeps out whatever is outside
-    the pool is read at a glance, and leaves few hosts to be tried on the rest.
+    Works one branch at a time. If a pool's mask is joined with another, the branch that excludes everything outside the
+    pool is read at a glance, and few hosts are left to try on the rest.
     """
     listed = _Names(hosts)
     found: set[str] = set()
@@ -153,7 +153,7 @@ def _matched(node: Node, hosts: Collection[str]) -> set[str]:
 
 
 def _at_a_glance(node: Node, hosts: Collection[str], listed: _Names) -> set[str] | None:
-    """Those of the hosts that match; None where each has to be tried."""
+    """Those of the hosts that match; None if each has to be tried."""
     try:
         match node:
             case Group(body):
@@ -180,8 +180,8 @@ def _at_a_glance(node: Node, hosts: Collection[str], listed: _Names) -> set[str]
 
 
 class _Matcher:
-    """Matches by sets of positions, which takes polynomial time whatever the expression; std::regex may well need
-    exponential time for the same, which is its user's trouble, not that of whoever asks us."""
+    """Matches by sets of positions, which takes polynomial time for every expression. std::regex may need exponential
+    time for the same expression; that slows down the farm of whoever wrote it, not this broker."""
 
     _STEPS = 5_000_000
 
@@ -192,10 +192,10 @@ class _Matcher:
         return len(text) in self._ends(node, text, {0}, 0)
 
     def _ends(self, node: Node, text: str, starts: set[int], begin: int) -> set[int]:
-        """Where a match of the node can end that starts at one of `starts`; `begin` is what `^` takes for the start."""
+        """Where a match of the node that starts at one of `starts` can end; `begin` is where `^` matches."""
         self._left -= 1 + len(starts)
         if self._left < 0:
-            raise NotJudged("an expression that takes too long for so many hosts")
+            raise NotJudged("an expression that takes too long to match against this many hosts")
         match node:
             case Text(part):
                 return {at + len(part) for at in starts if text.startswith(part, at)}
@@ -219,7 +219,7 @@ class _Matcher:
             case Group(body):
                 return self._ends(body, text, starts, begin)
             case Look(body, wanted):
-                # libstdc++ starts again where it looks ahead: `^` matches there.
+                # libstdc++ starts afresh in a lookahead: `^` matches there.
                 return {at for at in starts if bool(self._ends(body, text, {at}, at)) is wanted}
             case Edge(kind):
                 return {at for at in starts if self._at_edge(kind, text, at, begin)}

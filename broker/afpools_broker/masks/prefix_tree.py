@@ -1,7 +1,7 @@
-"""Many names as a short text, by what their beginnings have in common: pure functions.
+"""Writes many names as one short expression, by their common beginnings: pure functions.
 
-Strategy: there is no tree of nodes. In a sorted list of names those with a common beginning stand side by side, so a
-node is a range of the list, and bisection finds where it ends. Twenty thousand names are then a matter of milliseconds.
+Strategy: there is no tree of nodes. In a sorted list, names with a common beginning are adjacent, so a node is a range
+of the list, and bisection finds its end. Twenty thousand names take milliseconds.
 """
 
 from __future__ import annotations
@@ -13,39 +13,41 @@ from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase, digits
 
 MAX_LEVELS = 60
-"""Groups within groups of an expression. Names of a farm need three to six; a chain of names that are prefixes of one
-another (a, aa, aaa …) would need one for each, and both our stack and that of std::regex are finite."""
+"""How deeply the groups of an expression may nest. The names of a farm need three to six levels; a chain of names that
+are prefixes of one another (a, aa, aaa …) would need one for each, and both our stack and that of std::regex are
+finite."""
 
-# ECMAScript's SyntaxCharacter, without which a character stands for itself; `-` is special within [ ] only.
+# ECMAScript's SyntaxCharacter: any other character stands for itself; `-` is special within [ ] only.
 _SPECIAL = frozenset(r"^$\.*+?()[]{}|")
 _SPECIAL_IN_CLASS = frozenset(r"^\[]-")
 
-# Ranges are written within these only: nobody should have to know what stands between Z and a.
+# Ranges are written only within these: nobody should have to know what comes between Z and a.
 _RANGES = f"{digits}…{ascii_lowercase}…{ascii_uppercase}"
 
 _LAST_CHARACTER = chr(0x10FFFF)
 
-# Up to so many names it is worth a look whether they differ in nothing but their last character, as pc-01 to pc-09 do.
+# Up to this many names it is worth checking whether they differ only in their last character, as pc-01 to pc-09 do.
 _ROW = 64
 
-# A range like 0-3 is shorter than its members from here on.
+# From this many members on, a range like 0-3 is shorter than the list.
 _SHORTEST_RANGE = 4
 
 
 @dataclass(frozen=True)
 class Clash:
-    """No prefix keeps `outside` off without keeping off `inside` as well: it is a prefix of it, or the same."""
+    """No prefix excludes `outside` without excluding `inside` too: `outside` is a prefix of `inside`, or the same
+    name."""
 
     outside: str
     inside: str
 
 
 def prefix_cover(outside: Sequence[str], inside: Sequence[str]) -> list[str] | Clash:
-    """The smallest set of prefixes that every name outside begins with and none inside does.
+    """The smallest set of prefixes such that every name outside begins with one of them and no name inside does.
 
-    For one name, what it has in common with its neighbours among those inside, and one character more, is the shortest
-    prefix that will do; whatever else will do is longer and covers no more. So these prefixes, each once, are the
-    smallest set, and no other of that size is shorter.
+    The shortest prefix that works for one name is what it has in common with its neighbours among the names inside,
+    plus one character. Any other prefix that works is longer and covers no more. So these prefixes, each once, are the
+    smallest set, and no other set of that size is shorter.
 
     Args:
         outside: sorted names.
@@ -78,7 +80,7 @@ def _shared(one: str, other: str) -> int:
 
 
 def _end(names: Sequence[str], prefix: str, low: int, high: int) -> int:
-    """Where the names with this prefix end, the first of which stands at `low`."""
+    """The index after the last name with this prefix; the first such name is at `low`."""
     if high - low == 1 or not names[low + 1].startswith(prefix):
         return low + 1
     if prefix[-1] < _LAST_CHARACTER:
@@ -104,7 +106,7 @@ def expression(names: Sequence[str]) -> str:
 
 
 def enclosed(names: Sequence[str]) -> str:
-    """The same as `expression`, to be followed or preceded by something: `a|b` is put in a group."""
+    """The same as `expression`, but safe to put before or after other text: `a|b` becomes a group."""
     branches, optional = _branches(names, 0, len(names), 0, 0)
     return _optional(branches) if optional else _grouped(branches)
 
@@ -115,15 +117,15 @@ def _grouped(branches: list[str]) -> str:
 
 def _optional(branches: list[str]) -> str:
     text = "|".join(branches)
-    # A character or a class; of anything longer only the last character would become optional.
+    # A character or a class; for anything longer, only its last character would become optional.
     if (len(text) == 1 and text.isascii()) or (text[:1] == "[" and text.index("]") == len(text) - 1):
         return text + "?"
     return f"(?:{text})?" if text else "(?:)"
 
 
 def _branches(names: Sequence[str], low: int, high: int, depth: int, level: int) -> tuple[list[str], bool]:
-    """The expressions of what follows the first `depth` characters of the names from `low` to `high`, which have those
-    in common, and whether nothing may follow them, too."""
+    """The branches for what follows the first `depth` characters, which the names from `low` to `high` have in common,
+    and whether the branch may be empty."""
     optional = len(names[low]) == depth
     if optional:
         low += 1
@@ -133,8 +135,8 @@ def _branches(names: Sequence[str], low: int, high: int, depth: int, level: int)
         row = "".join([name[depth:] for name in names[low:high]])
         if len(row) == high - low and row.isascii():
             return [_class(row)], optional
-    # What follows, and all the labels that lead there. Equal texts stand for equal sets, and often for equal branches
-    # of neighbouring digits: that is how 00 to 99 becomes [0-9][0-9].
+    # Each continuation, and all the labels that lead to it. Equal texts stand for equal sets, often of neighbouring
+    # digits: that is how 00 to 99 becomes [0-9][0-9].
     heads: dict[str, list[str]] = {}
     while low < high:
         name = names[low]
@@ -158,7 +160,7 @@ def _joined(labels: list[str], tail: str) -> list[str]:
     if ending:
         labels = [label[: len(label) - len(ending)] for label in labels]
         tail = escape(ending) + tail
-    # Of several bytes, a class would match any one.
+    # A class would match any one byte of a multi-byte character.
     singles = [label for label in labels if len(label) == 1 and label.isascii()]
     heads = [_class("".join(singles))] if singles else []
     heads += [escape(label) for label in labels if label and label not in singles]

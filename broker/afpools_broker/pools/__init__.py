@@ -1,1 +1,1 @@
-"""Pools, their hosts, and changes to them: plain values and pure functions. Knows no store and no socket."""
+"""Pools, their hosts, and changes to them: plain values and pure functions. Knows neither the store nor sockets."""

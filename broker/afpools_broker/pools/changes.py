@@ -18,27 +18,28 @@ from .nearest import listed, nearest
 from .pool import Pool, as_afrender_would, fingerprint
 
 MOVE_JOBS = "jobs.move"
-"""The operation of an entry about jobs. It changed no pool."""
+"""The operation of a history entry about jobs: no pool was changed."""
 
 
 class PlanOutdated(Exception):
-    """A planned change met a pool other than the one it was planned for. Nothing was written: plan it again."""
+    """A planned change met a pool at another revision than the one it was planned for. Nothing was written: plan it
+    again."""
 
 
 Check = Callable[[Pool | None, Pool | None], None]
-"""Looks at what a change would make of a pool, gets it as it is and as it would be (None is not a pool), and raises
-`RequestRefused` if that must not be."""
+"""Checks what a change would make of a pool. Takes the pool as it is and as it would be (None if there is no pool), and
+raises `RequestRefused` if that must not happen."""
 
 
 class Deed(Protocol):
-    """What a change does to its pool. Pure: whatever that depends on besides the pool is in it already."""
+    """What a change does to its pool. Pure: anything else it depends on is already in it."""
 
     def becomes(self, present: Pool | None) -> Pool | None:
         """The pool as it is afterwards.
 
         Args:
-            present: the pool of the change's name, None if there is none. For the hosts registered by hand, the pool
-                whose name is empty.
+            present: the pool with the change's name, None if there is none. For the list of hosts registered by hand,
+                the pool whose name is empty.
 
         Returns:
             The new pool, equal to `present` if nothing had to change; None for a deletion.
@@ -49,12 +50,12 @@ class Deed(Protocol):
         """
 
     def takes_hosts(self, present: Pool | None) -> bool:
-        """Whether hosts may leave this pool by it."""
+        """Whether this can remove hosts from the pool."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """A deed that was planned beforehand, because it depends on more than its pool.
+    """A deed planned beforehand, because it depends on more than its pool.
 
     Args:
         expects: the revision of the pool that it was planned for, empty if there was none.
@@ -65,13 +66,13 @@ class Swap:
     result: Pool | None
 
     def becomes(self, present: Pool | None) -> Pool | None:
-        """As `Deed` has it."""
+        """As `Deed.becomes`."""
         if (present.revision if present else "") != self.expects:
             raise PlanOutdated
         return self.result
 
     def takes_hosts(self, present: Pool | None) -> bool:
-        """As `Deed` has it."""
+        """As `Deed.takes_hosts`."""
         if present is None:
             return False
         return self.result is None or not set(present.hosts) <= set(self.result.hosts)
@@ -79,20 +80,19 @@ class Swap:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One change that somebody asked for, ready to be applied to whatever the pool is by then.
+    """One change that somebody asked for, ready to be applied to the pool as it is at that time.
 
     Args:
         op: the operation, `pools.create` and so on.
-        who: name in the credential that asked.
+        who: the name in the credential that asked for it.
         request_id: the client's own name for this change.
         pool: name of the pool to change; empty for the list of hosts registered by hand.
-        asked: everything that was asked for, JSON-encodable: a repeated request has the same.
+        asked: everything that was asked for, JSON-encodable; a repeated request has the same value.
         deed: what becomes of the pool.
-        vet: looks at the outcome. It is asked when the change is applied, so that a request that was made before and is
-            repeated is recognised first: by then, the farm may be another. Whom it lets through is not part of what was
-            asked for.
+        vet: checks the outcome. It is called when the change is applied, so that a repeated request is recognised
+            first: the farm may have changed by then. Its verdict is not part of what was asked for.
         undoes: for `history.undo`, the id of the entry.
-        unchecked: nobody can tell whether the farm has the hosts that are to join.
+        unchecked: it was not possible to check whether the farm has the hosts to be added.
     """
 
     op: str
@@ -107,12 +107,12 @@ class Change:
 
     @property
     def key(self) -> str:
-        """What makes a repeated request recognisable: its id, within the credential that sent it."""
+        """What identifies a repeated request: its id and the credential that sent it."""
         return f"{self.who}:{self.request_id}"
 
     @cached_property
     def digest(self) -> str:
-        """Fingerprint of everything asked for, to tell a repeated request from a request id used twice."""
+        """Fingerprint of everything asked for; tells a repeated request from a request id used for two changes."""
         return fingerprint(self.op, *self.asked)
 
     def apply(self, current: Pool | None) -> Pool | None:
@@ -128,13 +128,13 @@ class Change:
         return after
 
     def entry(self, before: Pool | None, after: Pool | None, *, when: dt.datetime, follows: str = "") -> Entry:
-        """The line of history for this change having turned `before` into `after`.
+        """The line of history for this change, which turned `before` into `after`.
 
         Args:
             before: None for a creation.
             after: None for a deletion.
             when: now.
-            follows: id of the change that made `before`, where it is known: the new one sorts after it.
+            follows: id of the change that made `before`, if it is known; the new entry sorts after it.
         """
         named = after or before
         diff = difference(before, after)
@@ -158,7 +158,7 @@ class Change:
         """Accepts `entry` as the earlier outcome of this same request.
 
         Raises:
-            RequestRefused: `bad_request`, where the request id had been used for another change.
+            RequestRefused: `bad_request` if the request id was already used for another change.
         """
         if entry.digest != self.digest:
             raise RequestRefused(
@@ -178,10 +178,10 @@ def asked_for(
     colour: str | None = None,
     if_revision: str | None = None,
 ) -> tuple[object, ...]:
-    """What `Change.asked` is for the operations that have been there from the beginning.
+    """The value of `Change.asked` for the operations that have existed from the beginning.
 
-    All of them have the same places in it, used or not: so a broker recognises a request that an older one, or one
-    that has been updated already, was sent first.
+    All of them have the same fields in it, used or not, so that a broker recognises a request that an older or a newer
+    broker received first.
     """
     return pool, new_name, sorted(hosts), description, colour, if_revision
 
@@ -190,15 +190,15 @@ def check_revision(pool: str, wanted: str | None, present: Pool | None) -> None:
     """
     Args:
         pool: its name.
-        wanted: the revision that it must be at; None for any.
+        wanted: the revision it must be at; None for any.
         present: the pool as it is.
 
     Raises:
-        RequestRefused: `conflict`: it is at another one.
+        RequestRefused: `conflict`: it is at another revision.
     """
     if wanted is None or (present is not None and wanted == present.revision):
         return
-    now = f"it is at revision {present.revision}" if present else "it is not there"
+    now = f"it is at revision {present.revision}" if present else "it no longer exists"
     raise RequestRefused(
         Code.CONFLICT,
         f"The pool {pool!r} has changed since you read it ({now}, you named {wanted}). "
@@ -210,8 +210,8 @@ def without(present: Pool, hosts: Sequence[str]) -> Pool:
     """A pool without some of its hosts.
 
     Raises:
-        RequestRefused: `bad_request`: one of them is not in it. That is a mistyped name, and its author believes that
-            the host is out; so with one such name in a list nothing is taken out.
+        RequestRefused: `bad_request`: one of them is not in it. Such a name is mistyped, and its author would believe
+            that the host is out; so one such name in a list means that nothing is taken out.
     """
     missing = _not_among(present.hosts, hosts)
     if missing:
@@ -227,13 +227,13 @@ def without(present: Pool, hosts: Sequence[str]) -> Pool:
 
 
 def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
-    """Which of the present names are meant by the named ones: the same whatever their case, or the same machine with
-    its domain on one side only. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
-    `pc-01.site-a` never means `pc-01.site-b`, and a name that is in it means no other.
+    """Which of the present names the named ones mean: the same name in any case, or the same machine if only one of the
+    two names has a domain. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
+    `pc-01.site-a` never means `pc-01.site-b`, and a name that is in the pool means no other.
     """
     whole = set(map(str.casefold, named))
     meant = {name for name in present if name.casefold() in whole}
-    # Most are named as they are, and domains cost ten times as much as cases.
+    # Most hosts are named exactly as they are, and comparing domains costs ten times as much as comparing cases.
     if loose := whole.difference(map(str.casefold, present)):
         short = set(map(as_afrender_would, loose))
         meant.update(name for name in present if as_afrender_would(name) in loose or name.casefold() in short)
@@ -241,7 +241,7 @@ def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
 
 
 def _not_among(present: Iterable[str], named: Iterable[str]) -> list[str]:
-    """Which of the named hosts mean none of the present ones; the opposite view of `_same_hosts`."""
+    """The named hosts that mean none of the present ones; the complement of `_same_hosts`."""
     whole = set(map(str.casefold, present))
     loose = [name for name in named if name.casefold() not in whole]
     if not loose:

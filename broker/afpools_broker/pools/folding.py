@@ -1,11 +1,11 @@
-"""Host names as people read them. A module of its own, because commands that ask a broker need nothing else of it.
+"""Folds host names into ranges for people. A separate module, because commands that ask a broker need nothing else.
 
-Strategy: names with the same text around their numbers are a table with a column for each number. Rows that differ in
-one column only become one row, which has both numbers there. That is done for each column in turn, by looking rows up,
-so that twice as many names take twice as long. It need not find the shortest of all spellings.
+Strategy: names with the same text around their numbers form a table with one column per number. Rows that differ in
+only one column become one row, which has both numbers there. Each column is merged in turn, by looking rows up, so
+twice as many names take twice as long. The result is not always the shortest spelling.
 
-ClusterShell, whose way of writing ranges this is, compares each row with each other: 3,000 names with two numbers that
-share no range took 16 seconds. And it refuses numbers of more than 100 digits, which a name may have.
+The syntax is ClusterShell's. ClusterShell itself compares every row with every other: 3,000 names with two numbers that
+share no range took 16 seconds. It also refuses numbers of more than 100 digits, which a name may have.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Iterable
 
 LONGEST_NAME = 253
 
-# Renders can be named anything with `afrender -hostname`, but a name with white space, a comma or a bracket in it is
-# far more often a list or a range that was mistyped.
+# `afrender -hostname` allows any name, but one with white space, a comma or a bracket in it is far more often a
+# mistyped list or range.
 NAME = re.compile(rf"[^\s\[\],\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}")
 
 _NUMBER = re.compile(r"([0-9]+)")
 
-# Names have so many columns at most. With more, there are as good as no ranges left to find.
+# The most columns a name may have. With more, there are practically no ranges left to find.
 _COLUMNS = 8
 
 _Row = tuple[frozenset[str], ...]

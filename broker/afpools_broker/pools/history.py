@@ -13,10 +13,11 @@ from msgspec import Struct
 from .pool import Pool
 
 REPAIR = "pools.repair"
-"""The operation of an entry by `afpools pool repair`. Which document an earlier entry was about is not known."""
+"""The operation of a history entry by `afpools pool repair`. It is not known which document an earlier entry was
+about."""
 
 REPAIRED = "repaired"
-"""What history says of it, before the pool's name."""
+"""How history words it, before the pool's name."""
 
 
 class MovedJob(Struct, frozen=True):
@@ -31,7 +32,7 @@ class MovedJob(Struct, frozen=True):
 
 
 class Diff(Struct, frozen=True, omit_defaults=True):
-    """What a change changed. A pair is (before, after); a name that is absent on one side is empty. `jobs` were moved
+    """What a change changed. A pair is (before, after); a name missing on one side is empty. `jobs` were moved
     to the pool, which stayed as it was."""
 
     name: tuple[str, str] | None = None
@@ -46,9 +47,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One line of history: who did what, when, from which state to which.
 
     `pool` is the name after the change (before it, for a deletion); `before` and `after` are the pool's revisions,
-    empty where there was or is none; `hosts` counts the hosts after the change. `undoes` is the id of the entry that an
-    undo took back. `unchecked` is set where hosts were added and nobody could tell whether the farm has them. `key` and
-    `digest` recognise a repeated request and stay inside the broker.
+    empty for a pool that did not or does not exist; `hosts` counts the hosts after the change. `undoes` is the id of
+    the entry that an undo took back. `unchecked` is set if hosts were added and it was not possible to check whether
+    the farm has them. `key` and `digest` identify a repeated request and stay inside the broker.
     """
 
     id: str
@@ -67,18 +68,18 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     @property
     def changed(self) -> bool:
-        """False for a request that found everything as it asked for already; history does not show those."""
+        """False for a request that found everything already as requested; history does not show those."""
         return self.before != self.after
 
 
 class StepDiff(Struct, frozen=True):
-    """Of a `Diff`, what says which pool it was."""
+    """The part of a `Diff` that says which pool it was."""
 
     name: tuple[str, str] | None = None
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """An `Entry` without its lists of hosts, which can be long: what it takes to follow pools through their history."""
+    """An `Entry` without its lists of hosts, which can be long: enough to follow pools through their history."""
 
     id: str
     when: dt.datetime
@@ -116,14 +117,14 @@ _FAR_AHEAD = 2**53  # microseconds: the year 2255, which no clock is wrong enoug
 
 
 def next_entry_id(follows: str = "") -> str:
-    """A new id for a history entry: 24 hexadecimal digits that sort by time, and never twice alike.
+    """A new id for a history entry: 24 hexadecimal digits that sort by time and never repeat.
 
-    The first 14 are microseconds since 1970, made to increase within one broker, and beyond those of the entry that
-    this one `follows`: the entries of one pool keep their order when two brokers' clocks disagree.
+    The first 14 are microseconds since 1970. They increase within one broker, and beyond those of the entry that this
+    one `follows`, so that the entries of one pool keep their order even if two brokers' clocks disagree.
     """
     global _last_tick
     now = time.time_ns() // 1000
-    # Somebody may have written anything into the document; what cannot be one of our ids, or lies far ahead, is not.
+    # Anybody may have edited the document: a value that cannot be one of our ids, or that lies far ahead, is ignored.
     after = int(follows[:14], 16) if re.fullmatch("[0-9a-f]{24}", follows) else 0
     if after > _FAR_AHEAD:
         after = 0

@@ -1,7 +1,7 @@
 """Host names: ranges as people write them, and the farm's spelling.
 
 Strategy: people write `LT-PC-[01-40]`, DNS says `lt-pc-01.studio.lan`, the farm says `lt-pc-01`. Ranges are expanded
-where a request comes in; a name is turned into the farm's spelling where a mask is made, and only there, so that what
+when a request comes in; a name is turned into the farm's spelling only when a mask is made, so that what
 was entered is what is stored.
 """
 
@@ -18,17 +18,17 @@ from .folding import LONGEST_NAME, NAME
 from .pool import as_afrender_would, has_domain, unique
 
 MAX_HOSTS_PER_CHANGE = 100_000
-"""As many hosts as the largest farm we measure with. Without it `pc-[1-9999999999]` would fill the memory. Names that
-are written one by one are limited by what they are written in."""
+"""The size of the largest farm we measure with. Without this limit `pc-[1-9999999999]` would fill the memory. Names
+written one by one are limited by the size of the request or file they are in."""
 
-# A range is N, N-M or N-M/S, and lists of them, as ClusterShell writes them. It is not asked to expand them, because it
-# takes digits beside a bracket for a part of its numbers, so that 1[9-10] are the 92 names from 19 to 110 there.
+# A range is N, N-M or N-M/S, and lists of them, as ClusterShell writes them. ClusterShell does not expand them for us: it
+# takes digits beside a bracket as part of its numbers, so for it 1[9-10] means the 92 names from 19 to 110.
 _DIGITS = rf"[0-9]{{1,{LONGEST_NAME}}}"
 _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
 _RANGE = re.compile(rf"{_PLAIN}(?:\[{_NUMBERS}(?:,{_NUMBERS})*\]{_PLAIN})+")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
-# As much of a pattern, in characters, goes into an error.
+# At most this much of a pattern, in characters, goes into an error.
 _SHOWN = 300
 _WILDCARDS = re.compile(r"[*?]")
 
@@ -38,11 +38,11 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
 
     Args:
         patterns: names or ranges.
-        known: names to be taken as they are, whatever characters they hold.
-        leaving: the hosts are to be taken out: their names may be what could be entered once, and no longer can.
+        known: names to take as they are, whatever characters they hold.
+        leaving: the hosts are to be removed: their names may be ones that can no longer be entered.
 
     Raises:
-        RequestRefused: `bad_request` for something that is neither, `too_large` for too many hosts.
+        RequestRefused: `bad_request` for a pattern that is neither, `too_large` for too many hosts.
     """
     names: list[str] = []
     for pattern in patterns:
@@ -52,8 +52,8 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
         if not leaving and _WILDCARDS.search(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
-                f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To take every host that "
-                f"fits of today's farm, write: afpools pool add POOL --match {_shown(pattern)}",
+                f"{_shown(pattern)} is not a host name: * and ? are not allowed in one. To add every host of "
+                f"today's farm that matches, write: afpools pool add POOL --match {_shown(pattern)}",
             )
         if NAME.fullmatch(pattern):
             names.append(pattern)
@@ -61,8 +61,8 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
         if not _RANGE.fullmatch(pattern):
             raise RequestRefused(
                 Code.BAD_REQUEST,
-                f"{_shown(pattern)} is neither a host name nor a range of hosts. Give one host an item, "
-                "or a range like pc-[01-40]; names hold no spaces, commas or brackets.",
+                f"{_shown(pattern)} is neither a host name nor a range of hosts. Write one host per item, or a "
+                "range like pc-[01-40]; names contain no spaces, commas or brackets.",
             )
         if len(names) + how_many(pattern) > MAX_HOSTS_PER_CHANGE:
             raise RequestRefused(
@@ -77,14 +77,14 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
 def _expanded(pattern: str) -> list[str]:
     """
     Args:
-        pattern: fits `_RANGE`.
+        pattern: matches `_RANGE`.
 
     Raises:
-        RequestRefused: `bad_request` for a range that cannot be right, or that makes too long names.
+        RequestRefused: `bad_request` for a range that cannot be right or makes names that are too long.
     """
     if "][" in pattern:
         raise _bad_range(pattern, "there must be something between two brackets")
-    # The pieces outside of brackets and those inside, in turns.
+    # The pieces outside the brackets and those inside, alternating.
     pieces = _BRACKETS.split(pattern)
     choices = [
         list(chain.from_iterable(_numbers(pattern, part) for part in piece.split(","))) if inside else [piece]
@@ -99,20 +99,20 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _numbers(pattern: str, part: str) -> list[str]:
-    """The numbers of `N`, `N-M` or `N-M/S`, with the zeros in front that N has."""
+    """The numbers of `N`, `N-M` or `N-M/S`, with as many leading zeros as N has."""
     first, last, numbers = _range_of(part)
     if not numbers:
-        why = "the steps must be 1 or more" if int(first) <= int(last) else f"{first} is more than {last}"
+        why = "the step must be 1 or more" if int(first) <= int(last) else f"{first} is more than {last}"
         raise _bad_range(pattern, f"in {_shown(part)}, {why}")
     if len(first) != len(last) and any(end[0] == "0" and len(end) > 1 for end in (first, last)):
         raise _bad_range(
-            pattern, f"in {_shown(part)}, numbers with zeros in front must have as many digits on both sides"
+            pattern, f"in {_shown(part)}, numbers with leading zeros must have the same number of digits on both sides"
         )
     return [f"{number:0{len(first)}}" for number in numbers]
 
 
 def _range_of(part: str) -> tuple[str, str, range]:
-    """Both ends of `N`, `N-M` or `N-M/S`, and its numbers; none where it cannot be right."""
+    """Both ends of `N`, `N-M` or `N-M/S`, and its numbers; no numbers if the range is invalid."""
     ends, _, step = part.partition("/")
     first, _, last = ends.partition("-")
     last = last or first
@@ -131,13 +131,13 @@ def _shown(pattern: str) -> str:
 
 
 def how_many(pattern: str) -> int:
-    """How many names a name or a range makes at most, without making them. Of what is neither, one."""
+    """The most names that a name or a range can make, without making them; one for a pattern that is neither."""
     if not _RANGE.fullmatch(pattern):
         return 1
     total = 1
     for inside in _BRACKETS.findall(pattern):
-        # Not len(): it counts no further than the machine's word. At least one: a range that ends before it begins is
-        # refused when its turn comes to be made, and until then the others would have counted as none.
+        # Not len(), which fails beyond the machine's word. At least one: a range that ends before it begins is refused
+        # when it is expanded, and until then the other parts must not be multiplied by zero.
         counts = (
             max(1, (numbers.stop - numbers.start + numbers.step - 1) // numbers.step)
             for _, _, numbers in map(_range_of, inside.split(","))
@@ -147,13 +147,14 @@ def how_many(pattern: str) -> int:
 
 
 class Spelling:
-    """Turns a host name as somebody entered it into the farm's spelling of the same host.
+    """Turns a host name as it was entered into the farm's spelling of the same host.
 
     Args:
         farm: the renders' names, as the farm has them.
-        entered: all that was entered. Of two names with a domain that would become one without, neither is cut.
-        names: whether this farm's renders cut their names at the first dot. `auto`: as its own names show, which must
-            all be without a domain.
+        entered: everything that was entered. If two of these names with a domain would become one without it, neither
+            is cut.
+        names: whether this farm's renders cut their names at the first dot. `auto`: decided from the farm's own names,
+            which must all be without a domain.
     """
 
     def __init__(self, farm: Iterable[str], entered: Iterable[str] = (), names: Names = "auto") -> None:
@@ -161,22 +162,22 @@ class Spelling:
         shown = _shown_by(self._exact) if names == "auto" else names
         self._cuts = shown == "cut"
         self._undecided = shown == "auto"
-        # Cut, these would be one host; which one it is that the farm has, nobody knows.
+        # Cut, these would be one host, and nobody knows which of them the farm's host is.
         self._unsure: frozenset[str] = frozenset()
         self._whole: dict[str, str] = {}
         self._unsure = self._becoming_one(entered, self._whole)
-        # Without those that are their own: on most farms all are, and there are many.
+        # Only names that differ from their folded form: on most farms none do, and there are many names.
         by_fold: dict[str, str | None] = {}
         for name in self._exact:
             fold = name.casefold()
             if fold != name:
-                # Two renders that differ only in case: which one was meant cannot be known, so neither is.
+                # Two renders that differ only in case: it cannot be known which one was meant, so neither is.
                 by_fold[fold] = None if fold in by_fold or fold in self._exact else name
         self._by_fold = by_fold
 
     def _becoming_one(self, entered: Iterable[str], whole: dict[str, str]) -> frozenset[str]:
-        """What several of these names would become without their domains, or one of these and one of `whole`, which
-        they are added to."""
+        """The short names that several of these names would share without their domains, or one of these and one of
+        `whole`, to which they are added."""
         unsure: set[str] = set()
         for name in entered if self._cuts else ():
             if has_domain(name):
@@ -186,7 +187,7 @@ class Spelling:
         return frozenset(unsure)
 
     def among(self, entered: Iterable[str]) -> Spelling:
-        """The spelling of the same farm where these names, and no others, were entered."""
+        """The spelling for the same farm if only these names had been entered."""
         made = copy(self)
         made._whole, made._unsure = {}, frozenset()
         made._unsure = made._becoming_one(entered, made._whole)
@@ -194,32 +195,32 @@ class Spelling:
 
     @property
     def unsure(self) -> frozenset[str]:
-        """What several of the names that were entered would become without their domains."""
+        """The short names that several entered names would share without their domains."""
         return self._unsure
 
     def is_like(self, other: Spelling) -> bool:
-        """Whether both take renders to cut their names, or not, or neither knows."""
+        """Whether both assume the same about renders cutting their names, or neither knows."""
         return (self._cuts, self._undecided) == (other._cuts, other._undecided)
 
     def besides(self, entered: Iterable[str]) -> Spelling:
-        """The spelling where these names were entered, too."""
+        """The spelling if these names were entered as well."""
         made = copy(self)
         made._unsure = self._unsure | self._becoming_one(entered, {})
         return made
 
     def also(self, names: Iterable[str]) -> frozenset[str]:
-        """What these hosts may call themselves besides, where nothing shows whether renders cut their names. To be kept
-        out with them, and never let in for them."""
+        """Other names these hosts may have, if nothing shows whether renders cut their names. They are to be excluded
+        with the hosts, but never admitted in their place."""
         if not self._undecided:
             return frozenset()
         return frozenset(as_afrender_would(name) for name in names if has_domain(name))
 
     def of(self, entered: str) -> str:
-        """The farm's spelling: the very same name, else the same in another case, else the same without its domain
-        where renders here are cut.
+        """The farm's spelling: the very same name, or else the same name in another case, or else the same name without
+        its domain if renders here cut theirs.
 
-        For a host that the farm does not know: the name it would register with. Two renders that differ only in
-        case are only ever meant by their exact names: a host is never let into a pool on a guess.
+        For a host that the farm does not know: the name it would register with. If two renders differ only in case,
+        only the exact name means one of them: a host is never admitted to a pool on a guess.
         """
         if entered in self._exact:
             return entered
@@ -236,8 +237,8 @@ class Spelling:
 
 
 def _shown_by(farm: Iterable[str]) -> Names:
-    """Whether a farm's names, addresses apart, show that renders cut theirs: all are without a dot. `auto` where there
-    is not a name to show it."""
+    """Whether a farm's names, addresses apart, show that renders cut theirs: all are without a dot. `auto` if there is
+    no name to show it."""
     shown: Names = "auto"
     for name in farm:
         if ":" not in name and not name.replace(".", "").isdecimal():

@@ -1,8 +1,8 @@
-"""Names of pools that people take for one another: another case, another normal form, letters that cannot be seen.
+"""Names of pools that people confuse: they differ in case, in normal form, or in letters that cannot be seen.
 
-Strategy: each name has an appearance, and two names look alike where theirs are equal. Letters that only resemble one
-another, as the Latin and the Cyrillic a do, are different here: there is no list of those that is both kept up and free
-of pairs that nobody confuses.
+Strategy: each name has an appearance, and two names look alike if their appearances are equal. Letters that merely
+resemble one another, such as the Latin and the Cyrillic a, count as different: there is no well-kept list of those that
+is free of pairs that nobody confuses.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import unicodedata
 from collections.abc import Iterable
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters, marks and symbols that are drawn as nothing or as a space. Source: Default_Ignorable_Code_Point of Unicode's
-DerivedCoreProperties.txt as far as `str.isprintable` takes it for printable, and the empty braille pattern."""
+"""Letters, marks and symbols that are drawn as nothing or as a space: Default_Ignorable_Code_Point from Unicode's
+DerivedCoreProperties.txt, as far as `str.isprintable` calls it printable, and the empty braille pattern."""
 
 
 def unseen(name: str) -> bool:
-    """Whether something in a name cannot be seen. Spaces can; what only chooses the form of a letter before it, as
-    emoji have it, is not a letter of its own."""
+    """Whether a name contains a character that cannot be seen. Spaces can be seen. A character that only chooses the
+    form of the letter before it, as in emoji, does not count as a letter of its own."""
     return not name.isprintable() or not _BLANK.isdisjoint(name)
 
 
 def appearance(name: str) -> str:
     """What a name has in common with all names that look like it."""
     if not name.isascii():
-        # Each step may bring out what another one takes away: Unicode's NFKC_Casefold does them in this order, too.
+        # Each step may produce what another removes; Unicode's NFKC_Casefold does them in this order, too.
         name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
         name = unicodedata.normalize("NFKC", "".join(letter for letter in name if not _is_nothing(letter)))
     return " ".join(name.casefold().split())
@@ -38,13 +38,13 @@ def _is_nothing(letter: str) -> bool:
 
 
 def lookalike(name: str, others: Iterable[str]) -> str:
-    """The first of the other names that looks like `name`; empty where none does."""
+    """The first of the other names that looks like `name`; empty if none does."""
     looks = appearance(name)
     return next((other for other in others if appearance(other) == looks), "")
 
 
 def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """The names that look like one another, together; those that look like no other are left out."""
+    """The names that look alike, in groups; names that look like no other are left out."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(appearance(name), []).append(name)
@@ -52,8 +52,8 @@ def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def spelled_out(name: str) -> str:
-    """A name in quotes, with what is not seen in it by its number, and marks apart from their letters where another
-    name may have them together."""
+    """A name in quotes: characters that cannot be seen are given by their number, and marks are apart from their
+    letters if another name may have them together."""
     return "'" + "".join(letter if _is_plain(letter) else f"\\u{ord(letter):04x}" for letter in name) + "'"
 
 

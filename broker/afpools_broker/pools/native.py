@@ -1,8 +1,8 @@
-"""Afanasy's own pools as pools of ours: which there are, what they are called here, what importing one does.
+"""Afanasy's own pools as pools of ours: which exist, what they are called here, what importing one does.
 
-Strategy: each render says in which pool of Afanasy's hierarchy it is (`/local/farm`), exactly one; that is all that is
-asked of afserver. A native pool has the renders that are directly in it: those of the pools below it are in theirs, as
-afserver counts them too. Pure functions of a snapshot.
+Strategy: each render says in which pool of Afanasy's hierarchy it is (`/local/farm`). It is in exactly one, and nothing
+else is asked of afserver. A native pool has the renders that are directly in it; those of the pools below belong to
+these, which is also how afserver counts. Pure functions of a snapshot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DESCRIPTION = 1000  # characters, as `protocol.Description`
 
 
 def native_pools(farm: Farm) -> dict[str, tuple[str, ...]]:
-    """The renders of each native pool that has one, by its path; sorted. Before Afanasy 3.0 there are none."""
+    """The sorted renders of each native pool that has any, by its path. Afanasy before 3.0 has no native pools."""
     found: dict[str, list[str]] = {}
     for render in farm.renders:
         if render.native_pool:
@@ -32,8 +32,9 @@ def native_pools(farm: Farm) -> dict[str, tuple[str, ...]]:
 def native_name(path: str) -> str:
     """What a native pool is called here: `local/farm` for `/local/farm`, `/` for the root.
 
-    The whole path, so that importing twice finds the same pool again, whatever other pools there are by then. A path
-    that no pool of ours can be called gets a name close to it, and a few digits that no other path gets.
+    The name is the whole path, so that a second import finds the same pool again, whichever other pools there are by
+    then. A path that is not allowed as a name here becomes a similar name with a few digits that are unique to the
+    path.
     """
     name = path if path == "/" else path.removeprefix("/")
     try:
@@ -46,10 +47,11 @@ def native_name(path: str) -> str:
 
 
 def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
-    """What importing a native pool makes of ours: a new one, or the present one with the hosts that it lacked.
+    """What importing a native pool does to ours: it makes a new pool, or adds to the present one the hosts that it
+    lacks.
 
     Args:
-        snapshot: the pools, and the farm whose spelling of names tells who is in them already.
+        snapshot: the pools and the farm, whose spelling of names tells which renders are already in them.
         path: the native pool.
         hosts: its renders.
     """

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a name that is not there."""
+"""What somebody may have meant by a name that does not exist."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import difflib
 from collections.abc import Iterable
 from itertools import islice
 
-# Two letters of which one is right, fz for fx, are half alike.
+# Two-letter names that share one letter, such as fz for fx, are half alike.
 _ALIKE = 0.5
-# Comparing costs some 10 µs a name, and a farm can have 100,000.
+# Comparing takes some 10 µs per name, and a farm can have 100,000.
 _MOST_COMPARED = 1000
 _LENGTHS_APART = 3
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The one of `names` that is most like `name`, whatever the case of either; empty where none is much like it.
+    """The one of `names` that is most like `name`, ignoring case; empty if none is similar enough.
 
-    Of very many names, only the first thousand that are about as long and begin alike are looked at.
+    If there are very many names, only the first thousand of about the same length and with the same beginning are
+    compared.
     """
     folded = name.casefold()
     alike = (

@@ -1,8 +1,8 @@
-"""Pools: plain values, and what there is to say about their names.
+"""Pools: plain values, and the rules for their names.
 
 Strategy: a pool's revision is a fingerprint of its contents rather than a counter: a document edited by hand in
-MongoDB, or written years ago by the earlier project, has a right revision too, and all brokers of a studio compute the
-same one.
+MongoDB, or written years ago by the earlier project, also has a correct revision, and all brokers of a studio compute
+the same one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .nearest import nearest
 
 
 def fingerprint(*values: object) -> str:
-    """Twelve hexadecimal digits that differ when any of `values` differs (JSON-encodable, order matters)."""
+    """Twelve hexadecimal digits that differ if any of `values` differs (JSON-encodable; order matters)."""
     return fingerprint_of_json(msgspec.json.encode(values))
 
 
 def fingerprint_of_json(values: bytes) -> str:
-    """The same of values that are encoded already, as one array."""
+    """The same for values that are already encoded, as one JSON array."""
     return hashlib.sha256(values).hexdigest()[:12]
 
 
@@ -69,23 +69,23 @@ class Contents:
 
     @property
     def system_pool(self) -> str | None:
-        """The pool that post commands are kept on. Empty: they are kept on none; None: nobody has ever said, or it
-        cannot be read, which must not open what has been fenced."""
+        """The pool that post commands are restricted to. Empty: they are not restricted; None: nobody has ever chosen,
+        or the setting cannot be read, which must not open a fence."""
         text = self.registered.description
         return text.removeprefix(_SYSTEM_POOL).strip() if text.startswith(_SYSTEM_POOL) else None
 
 
-# What the description of the pool without a name begins with, where somebody has chosen a system pool.
+# How the description of the pool without a name begins if somebody has chosen a system pool.
 _SYSTEM_POOL = "system pool:"
 
 
 def with_system_pool(registered: Pool, name: str) -> Pool:
-    """The list of registered hosts, saying that this pool is the system pool; an empty name for none."""
+    """The list of registered hosts that records this pool as the system pool; an empty name for none."""
     return replace(registered, description=f"{_SYSTEM_POOL} {name}".rstrip())
 
 
 def unknown_pool(name: str, pools: Iterable[str] = ()) -> RequestRefused:
-    """The refusal for a pool that is not there; `pools` are the names of those that are."""
+    """The refusal for a pool that does not exist; `pools` are the names of those that do."""
     near = nearest(name, pools)
     hint = f"Did you mean {near!r}?" if near else "It may have been renamed or deleted: look at the list of pools."
     return RequestRefused(Code.UNKNOWN_POOL, f"There is no pool {name!r}. {hint}")
@@ -105,7 +105,7 @@ def refuse_lookalike(name: str, others: Iterable[str]) -> None:
         others: the names of all other pools.
 
     Raises:
-        RequestRefused: `pool_exists`: the name is one of them, or looks like one in a menu.
+        RequestRefused: `pool_exists`: the name is one of them, or looks like one of them in a menu.
     """
     other = lookalike(name, others)
     if other == name != "":
@@ -119,8 +119,7 @@ def refuse_lookalike(name: str, others: Iterable[str]) -> None:
 
 
 def as_afrender_would(name: str) -> str:
-    """The name a render gives itself when nobody says otherwise: lower case, cut at the first dot. An address stays
-    one.
+    """The name that a render gives itself if nobody sets one: lower case, cut at the first dot. An address is not cut.
 
     Source: CGRU's documentation of afrender; a name given with `-hostname` is taken as it is.
     """
@@ -129,8 +128,8 @@ def as_afrender_would(name: str) -> str:
 
 
 def has_domain(name: str) -> bool:
-    """Whether what follows the first dot may be a domain: not in an IPv4 or IPv6 address, nor in what begins like one.
-    No domain ends in a number (RFC 3696, section 2)."""
+    """Whether what follows the first dot may be a domain: not so in an IPv4 or IPv6 address, nor in a name that begins
+    like one. No domain ends in a number (RFC 3696, section 2)."""
     if "." not in name or ":" in name:
         return False
     last = name.rstrip(".").rpartition(".")[2]

@@ -1,9 +1,9 @@
-"""Which changes can still be undone, and what undoing one makes of its pool: pure functions of history and pools.
+"""Which changes can still be undone, and what undoing one does to its pool: pure functions of history and pools.
 
-Strategy: an undo takes back one change and nothing else. What was done to the pool before or since stays, as long as
-the two do not touch; where they do, the undo is refused with who did what and when. Pools are followed through their
-history from the change on: a pool that was renamed since is found under its new name, and one that only has the name
-of a pool that was deleted is never mistaken for it. A pool that an undo brought back is the one that was deleted.
+Strategy: an undo takes back one change and nothing else. What was done to the pool before or since stays, as long as it
+does not conflict; if it does, the undo is refused, naming who did what and when. Pools are followed through their
+history from the change on: a pool that was renamed since is found under its new name, and a new pool with the name of a
+deleted pool is never mistaken for it. A pool that an undo brought back is the one that was deleted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .lookalikes import appearance
 from .pool import Contents, Pool, refuse_lookalike, unique, with_system_pool
 
 REACH = 5_000
-"""How many changes back an undo may reach. Bounds what is read from the store to answer `history.list`."""
+"""How many changes back an undo may reach. Limits what is read from the store to answer `history.list`."""
 
 
 @dataclass
 class _Life:
-    """One pool as history tells of it, from the first step that is known; `name` is None once it was deleted."""
+    """One pool as history shows it, from the first known step; `name` is None after it was deleted."""
 
     name: str | None
     steps: list[Step] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Undoing:
     """Decides about the changes of one stretch of history.
 
     Args:
-        trail: every change from the oldest that is asked about until now, the newest first.
+        trail: every change from the oldest one asked about until now, newest first.
         contents: the pools, not older than the trail.
         did: what an operation did to a pool, by its name, as the rest of a sentence: "it was renamed".
     """
@@ -49,7 +49,7 @@ class Undoing:
         for step in reversed(trail):
             self._follow(step, named)
         for step in trail:
-            # From the newest on: an undo that was itself undone undoes nothing.
+            # Newest first: an undo that was itself undone undoes nothing.
             if step.undoes and step.id not in self._undone:
                 self._undone[step.undoes] = step
 
@@ -58,7 +58,7 @@ class Undoing:
             return
         old, new = step.diff.name or (step.pool, step.pool)
         if step.op == REPAIR:
-            # There were two pools with one name: which of them the earlier steps were about is not known.
+            # There were two pools with one name: it is not known which of them the earlier steps were about.
             if old in named:
                 named.pop(old).name = None
             life = _Life(new)
@@ -73,11 +73,11 @@ class Undoing:
         if life.name is not None:
             displaced = named.get(life.name)
             if displaced is not None:
-                displaced.name = None  # its name was taken without a line in history: somebody edited the database
+                displaced.name = None  # its name was taken without a history entry: somebody edited the database
             named[life.name] = life
 
     def why_not(self, entry: Entry) -> str:
-        """Why a change cannot be undone now; empty where it can."""
+        """Why a change cannot be undone now; empty if it can."""
         try:
             self._present(entry)
         except RequestRefused as refusal:
@@ -85,7 +85,7 @@ class Undoing:
         return ""
 
     def undo_of(self, entry: Entry) -> Step | None:
-        """What took this change back; None where nothing has."""
+        """What took this change back; None if nothing did."""
         return self._undone.get(entry.id)
 
     def pool_of(self, entry: Entry) -> str:
@@ -94,7 +94,7 @@ class Undoing:
         return entry.pool if life is None or life.name is None else life.name
 
     def plan(self, entry: Entry) -> Swap:
-        """What becomes of that pool.
+        """The change to that pool.
 
         Raises:
             RequestRefused: `conflict` or `pool_exists`, with what is in the way.
@@ -113,19 +113,19 @@ class Undoing:
             hosts=unique((*(host for host in present.hosts if host not in added), *diff.removed)),
         )
         if present.name == "" and diff.description and not result.description:
-            # A fence outlives a system pool of which nobody has said anything.
+            # As long as nobody has chosen a system pool, an existing fence stays. So record that there is none.
             result = with_system_pool(result, "")
         return Swap(present.revision, result)
 
     def _present(self, entry: Entry) -> Pool | None:
-        """The pool that undoing `entry` changes; None where it makes one.
+        """The pool that undoing `entry` changes; None if it makes a new one.
 
         Raises:
             RequestRefused: `entry` cannot be undone.
         """
         if entry.op == MOVE_JOBS:
             if (undo := self._undone.get(entry.id)) is not None:
-                raise _conflict(f"The jobs were moved back already{_by(undo)}.")
+                raise _conflict(f"The jobs have already been moved back{_by(undo)}.")
             return None
         life = self._lives.get(entry.id)
         if life is None:
@@ -142,8 +142,8 @@ class Undoing:
         if entry.before and not (diff.name or diff.description or diff.colour or diff.added or diff.removed):
             raise _conflict("The history does not have what was changed, so it cannot be changed back.")
         present = self._still_there(entry, life)
-        # What the checks below find in the way was done by the last step or by one before it, whose hosts are not
-        # known here; so they say what is, and which change was the last.
+        # An obstacle found below may come from the last step or an earlier one, and the steps have no hosts here. So
+        # the messages say what the obstacle is, and which change was the last.
         if not entry.before and present.revision != entry.after:
             raise _conflict(f"{_the_pool(present.name)} is not as it was created.{self._last(entry, life)}")
         if diff.name and entry.before:
@@ -161,11 +161,9 @@ class Undoing:
         have = self._hosts_of(present)
         where = _the_pool(present.name)
         if diff.added and entry.before and have.isdisjoint(diff.added):
-            raise _conflict(f"{where} no longer has any of the hosts that this change added.{self._last(entry, life)}")
+            raise _conflict(f"{where} has lost all the hosts that this change added.{self._last(entry, life)}")
         if diff.removed and have.issuperset(diff.removed):
-            raise _conflict(
-                f"{where} already has all the hosts again that this change removed.{self._last(entry, life)}"
-            )
+            raise _conflict(f"{where} already has all the hosts that this change removed.{self._last(entry, life)}")
         return present
 
     def _still_there(self, entry: Entry, life: _Life) -> Pool:
@@ -176,7 +174,7 @@ class Undoing:
             gone = (
                 f"The pool was deleted{_by(end)}. Undo that first."
                 if not end.after
-                else f"The pool {end.pool!r} was replaced in the database, outside of this history."
+                else f"The pool {end.pool!r} was replaced in the database, outside this history."
             )
             raise _conflict(gone)
         present = self._contents.pools.get(life.name)
@@ -186,27 +184,27 @@ class Undoing:
 
     @cached_property
     def _looks(self) -> dict[str, list[str]]:
-        """The names of pools by what they look like."""
+        """The names of pools by their appearance."""
         found: dict[str, list[str]] = {}
         for name in self._contents.pools:
             found.setdefault(appearance(name), []).append(name)
         return found
 
     def _refuse_taken(self, name: str, own: str = "") -> None:
-        """Refuses a name that another pool has, or looks like; `own` is the pool's present one."""
+        """Refuses a name that another pool has, or that looks like another pool's; `own` is the pool's present one."""
         alike = [other for other in self._looks.get(appearance(name), ()) if other != own]
         if alike and name not in alike:
             refuse_lookalike(name, alike)
         if alike:
             raise RequestRefused(
-                Code.POOL_EXISTS, f"There is another pool {name!r} now. Rename or delete that one first."
+                Code.POOL_EXISTS, f"Another pool is called {name!r} now. Rename or delete that one first."
             )
 
     def _last(self, entry: Entry, life: _Life) -> str:
-        """The last thing that history has about this pool since `entry`."""
+        """A sentence about the last change of this pool since `entry`."""
         step = life.steps[-1]
         if step.id == entry.id:
-            return " That was done in the database, outside of this history."
+            return " That was done in the database, outside this history."
         return f" The last change since: {self._did.get(step.op, step.op)}{_by(step)}."
 
     def _hosts_of(self, pool: Pool) -> frozenset[str]:
@@ -216,7 +214,7 @@ class Undoing:
 
 
 def _before_deletion(entry: Entry) -> Pool:
-    """The pool that a deletion took away, as far as its entry tells."""
+    """The pool that a deletion removed, as far as its entry describes it."""
     diff = entry.diff
     return Pool(
         entry.pool,

@@ -1,8 +1,8 @@
-"""Whether hosts may join a pool: each must be a machine of the farm, and not one that is in the pool already.
+"""Whether hosts may join a pool: each must be a machine on the farm that is not yet in the pool.
 
-Strategy: pure functions of the names that the farm has. They are compared through `Spelling`, as masks compare them, so
-that what is refused here is what a mask would get wrong. The likeliest mistakes are looked for first, with one table
-for all names: zeros in front, a dash too many, the wrong case.
+Strategy: pure functions of the names on the farm. Names are compared through `Spelling`, as masks compare them, so that
+what is refused here is what a mask would get wrong. The likeliest mistakes (leading zeros, an extra dash, the wrong
+case) are looked for first, with one table for all names.
 """
 
 from __future__ import annotations
@@ -17,38 +17,39 @@ from .hosts import Spelling
 from .nearest import nearest
 from .pool import has_domain, unique
 
-# So many names, and so much of them in characters, go into a message.
+# At most this many names, and this many characters of them, go into a message.
 _NAMES_SHOWN = 1000
 _SHOWN = 300
-# The store waits meanwhile, so no more names are folded than there is room for: 50 without a range fill any message.
+# The store waits meanwhile, so no more names are folded than fit into a message; 50 without a range fill one.
 _FOLDED_FIRST = 50
-# For so many names, the whole farm is searched for what resembles them.
+# For at most this many names, the whole farm is searched for similar ones.
 _SEARCHED = 3
 
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _NUMBER = re.compile(r"[0-9]+")
 
 Vet = Callable[[str, Sequence[str], Sequence[str]], None]
-"""Refuses hosts that are to join a pool: gets its name (empty for the list of hosts registered by hand), the hosts
-that it has, and the others that are to join it, all as they were entered."""
+"""Refuses hosts that are to join a pool. Takes the pool's name (empty for the list of hosts registered by hand), the
+hosts that it has, and the hosts to add, all as they were entered."""
 
 
 def vetting(
     spelling: Spelling, farm: frozenset[str] | None, *, registered: Collection[str] = (), stale: float = 0.0
 ) -> Vet:
-    """What looks at the hosts that are to join a pool.
+    """Makes the check for hosts that are to join a pool.
 
     Args:
-        spelling: the farm's.
-        farm: the names of its renders; None where nothing can be checked, or the caller says that the machines are new.
-        registered: hosts that were announced by registering them, as the farm spells them.
-        stale: seconds since the list of renders was true, where that is so long that machines may have come since.
+        spelling: the farm's spelling.
+        farm: the names of its renders; None if nothing can be checked, or the caller says that the machines are new.
+        registered: hosts registered by hand, as the farm spells them.
+        stale: age of the list of renders in seconds, if it is so old that machines may have been added since.
     """
 
     def vet(pool: str, present: Sequence[str], joining: Sequence[str]) -> None:
         """
         Raises:
-            RequestRefused: `bad_request` for a machine that is there under another name, or that is named twice;
+            RequestRefused: `bad_request` for a machine that is already in the pool under another name, or that is named
+                twice;
                 `unknown_host` for one that is not on the farm.
         """
         here = spelling.besides(joining)
@@ -88,7 +89,7 @@ def _refuse_twins(pool: str, present: dict[str, str], spelled: dict[str, str]) -
 
 
 def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[str], stale: float) -> str:
-    """What is said of names that no machine has: what the farm has instead, and what may have been meant."""
+    """The message about names that no machine has: what the farm has instead, and what may have been meant."""
     likely: dict[str, str | None] = {}
     for name in farm:
         for key in _likely_keys(name):
@@ -106,13 +107,13 @@ def _not_there(missing: Sequence[str], spelled: dict[str, str], farm: frozenset[
 
 
 def _likely_keys(name: str) -> tuple[str, ...]:
-    """What two names have in common of which one is a likely mistake for the other: with its domain and without."""
+    """Keys that two names share if one is a likely typo of the other: with its domain and without."""
     whole = _ZEROS.sub("", name.casefold()).replace("-", "").replace("_", "")
     return (whole, whole.partition(".")[0]) if has_domain(name) else (whole,)
 
 
 def _series_of(name: str) -> str:
-    """The same for names that differ in their numbers only."""
+    """The key shared by names that differ only in their numbers."""
     return _NUMBER.sub("#", name.casefold())
 
 
@@ -121,7 +122,7 @@ def _are(names: Sequence[object]) -> str:
 
 
 def _several(names: Sequence[str]) -> str:
-    """Names as people read them, as far as there is room."""
+    """Names as people read them, as many as fit."""
     room = min(len(names), _NAMES_SHOWN)
     folded = _FOLDED_FIRST
     while len(shown := fold(islice(names, folded))) <= _SHOWN and folded < room:

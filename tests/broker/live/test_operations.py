@@ -202,7 +202,7 @@ def test_jobs_are_moved_to_another_pool_and_back(manager: Client, server: Workin
     manager.undo(entry.id, request_id="again")
     assert {server.fence(number) for number in (first, second)} == {("(?!pc-0[13]$).*", "regex")}
     assert manager.undo(entry.id, request_id="again").change == manager.history()[0].id
-    with pytest.raises(Conflict, match="The jobs were moved back already by 'boss'"):
+    with pytest.raises(Conflict, match="The jobs have already been moved back by 'boss'"):
         manager.undo(entry.id)
 
 

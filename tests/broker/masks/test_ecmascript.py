@@ -232,8 +232,8 @@ def test_each_part_of_the_language_is_read_as_std_regex_reads_it(oracle: Oracle,
         ("a{10001,}", "a repetition of more than 10,000"),
         (f"a{{{'9' * 5000}}}", "a repetition of more than 10,000"),
         (f"a{{1,{'9' * 5000}}}", "a repetition of more than 10,000"),
-        ("(" * 101 + ")" * 101, "more than 100 groups within each other"),
-        ("(a)" * 50 + "(" * 101 + ")" * 101, "more than 100 groups within each other"),
+        ("(" * 101 + ")" * 101, "more than 100 nested groups"),
+        ("(a)" * 50 + "(" * 101 + ")" * 101, "more than 100 nested groups"),
     ],
 )
 def test_what_is_not_worked_out_is_said(pattern: str, reason: str) -> None:
@@ -243,7 +243,7 @@ def test_what_is_not_worked_out_is_said(pattern: str, reason: str) -> None:
 
 def test_what_is_just_within_is_worked_out() -> None:
     assert matching("a{0,10000}", ["aaa", "b"]) == {"aaa"}
-    # One after the other is not within each other.
+    # Groups side by side are not nested.
     assert matching("(" * 100 + "a" + ")" * 100 + "(b)" * 101, ["a" + "b" * 101]) == {"a" + "b" * 101}
 
 

@@ -189,13 +189,13 @@ def test_a_name_that_find_would_cut_is_given_as_regex(oracle: Oracle) -> None:
     mask = exclude_mask(["a", "b"], known, accept=BOTH)
     assert (mask.text, mask.type) == ("a b", "regex")
     assert oracle.excludes(mask.text, "regex", known) == {"a b"}
-    assert "'a b' would be cut in pieces" in refusal(["a", "b"], known, ["find"])
+    assert "'a b' would be cut into pieces" in refusal(["a", "b"], known, ["find"])
 
 
 def test_a_name_that_find_would_cut_may_still_have_a_prefix_of_its_own(oracle: Oracle) -> None:
     mask = exclude_mask(["b"], ["a b", "b"], accept=["find"])
     assert (mask.text, mask.type, mask.style) == ("a", "find", "compact")
-    assert "'a b' would be cut in pieces" in mask.why
+    assert "'a b' would be cut into pieces" in mask.why
 
 
 @pytest.mark.parametrize("mask", ["|", ";", ",", ":", " ", ", :", "; ;"])
@@ -209,7 +209,7 @@ def test_a_regex_of_separators_alone_excludes_nothing(oracle: Oracle, mask: str)
 def test_find_cuts_at_each_separator_and_at_nothing_else(oracle: Oracle, separator: str) -> None:
     names = sorted(["a", "b", f"a{separator}b", "ab"])
     assert masks.hosts_found(f"x{separator}b", names) == oracle.excludes(f"x{separator}b", "find", names) == {"b"}
-    assert "would be cut in pieces" in refusal(["a"], ["a", f"a{separator}b"], ["find"])
+    assert "would be cut into pieces" in refusal(["a"], ["a", f"a{separator}b"], ["find"])
 
 
 @pytest.mark.parametrize("name", ["|", ";", ", :"])
@@ -236,7 +236,7 @@ def test_find_holds_every_character_that_afserver_can_store_and_no_other() -> No
         if holds:
             assert exclude_mask(["a"], ["a", name], accept=["find"]).text == name
         else:
-            assert "would be cut in pieces" in refusal(["a"], ["a", name], ["find"])
+            assert "would be cut into pieces" in refusal(["a"], ["a", name], ["find"])
 
 
 def test_the_asked_style_reaches_a_pool_s_fence() -> None:
@@ -329,7 +329,7 @@ def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
             assert "more than the caller can pass on" in message or "more than afserver accepts" in message
             # Who can set a regex is not told to.
             assert ("Accept regex as well" in message) == ("regex" not in accept)
-            assert ("A pool of fewer hosts" in message) == ("regex" in accept)
+            assert ("A pool with fewer hosts" in message) == ("regex" in accept)
 
 
 def test_a_mask_as_long_as_afserver_takes_it_keeps_every_host_out(oracle: Oracle) -> None:

@@ -120,7 +120,7 @@ def test_a_decision_is_carried_out_and_recorded(repair, twins, store, database, 
     assert {entry.op for entry in history[1:-2]} == {"pools.repair"}
     # Which document the earlier changes were about is not known, so none of them is undone in the wrong one.
     undoing = Undoing(store.trail(since=history[-1].id, limit=100), store.load())
-    assert "outside of this history" in undoing.why_not(history[-1])
+    assert "outside this history" in undoing.why_not(history[-1])
     assert repair().out == "Nothing to repair: every pool has a name of its own.\n"
 
 
@@ -139,7 +139,7 @@ def test_fields_of_others_stay(repair, twins, database) -> None:
         (("--rename", "ID= x"), "cannot be a pool's name"),
         (("--keep", "ID", "--delete", "ID"), "two decisions about"),
         (("--keep", "ID", "--merge", "fx"), "not both"),
-        (("--rename", "ID=gpu", "--yes"), "There is another pool 'gpu'"),
+        (("--rename", "ID=gpu", "--yes"), "Another pool is called 'gpu'"),
     ],
     ids=str,
 )

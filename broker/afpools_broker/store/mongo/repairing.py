@@ -62,7 +62,7 @@ class MongoRepairing(MongoChanging):
         )
         with self._asking():
             if after and after.name != claim.pool.name and self._pools.find_one({"name": after.name}, {"_id": True}):
-                raise StoreUnavailable(f"There is another pool {after.name!r}. Choose a name that is free.")
+                raise StoreUnavailable(f"Another pool is called {after.name!r}. Choose a free name.")
             if after and after.name != claim.pool.name:
                 try:
                     self._refuse_lookalike(Settled(claim.pool, after, entry))
