@@ -33,7 +33,7 @@ def fold(names: Iterable[str]) -> str:
     odd: list[str] = []
     for name in dict.fromkeys(names):
         if NAME.fullmatch(name) and not set(name) & set("!&^@*?%"):
-            # The pieces between numbers and the numbers, in turns; what is left at the end is text.
+            # Text and numbers alternate; the last piece is text.
             pieces = _NUMBER.split(name, maxsplit=_COLUMNS)
             tables.setdefault(tuple(pieces[::2]), set()).add(tuple(frozenset((number,)) for number in pieces[1::2]))
         else:
@@ -45,7 +45,7 @@ def fold(names: Iterable[str]) -> str:
 def _merged(rows: set[_Row]) -> Iterable[_Row]:
     """The same names in fewer rows."""
     columns = len(next(iter(rows)))
-    # Twice: what one column has in common with another may show only when that has been joined.
+    # Twice: rows may turn out to differ in one column only after another column has been merged.
     for column in [*reversed(range(columns)), *reversed(range(columns - 1))]:
         joined: dict[_Row, list[frozenset[str]]] = {}
         for row in rows:
@@ -70,7 +70,7 @@ def _shown(texts: tuple[str, ...], row: _Row) -> str:
 
 
 def _ranges(numbers: Iterable[str]) -> str:
-    """Numbers as they stand in brackets: `1-8,10`. With zeros in front, the numbers of a range are of one length."""
+    """Numbers as written in brackets: `1-8,10`. With leading zeros, all numbers of a range have the same length."""
     runs: list[list[str]] = []
     for number in sorted(numbers, key=lambda number: (len(number), number)):
         if runs and int(number) == int(runs[-1][-1]) + 1 and (len(number) == len(runs[-1][0]) or runs[-1][0][0] != "0"):

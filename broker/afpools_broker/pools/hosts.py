@@ -21,8 +21,8 @@ MAX_HOSTS_PER_CHANGE = 100_000
 """The size of the largest farm we measure with. Without this limit `pc-[1-9999999999]` would fill the memory. Names
 written one by one are limited by the size of the request or file they are in."""
 
-# A range is N, N-M or N-M/S, and lists of them, as ClusterShell writes them. ClusterShell does not expand them for us: it
-# takes digits beside a bracket as part of its numbers, so for it 1[9-10] means the 92 names from 19 to 110.
+# A range is N, N-M or N-M/S, and lists of them, as ClusterShell writes them. ClusterShell does not expand them for us,
+# because it takes digits beside a bracket as part of its numbers: for it, 1[9-10] means the 92 names from 19 to 110.
 _DIGITS = rf"[0-9]{{1,{LONGEST_NAME}}}"
 _NUMBERS = rf"{_DIGITS}(?:-{_DIGITS}(?:/{_DIGITS})?)?"
 _PLAIN = r"[^\s\[\],\x00-\x1f\x7f!&^@]*"
