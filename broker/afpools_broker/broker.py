@@ -14,6 +14,7 @@ from . import __version__
 from .config import Config, ConfigError, LimitsSection, differences, taken_over
 from .credentials.live import Credentials
 from .farm.farm import FarmWatch, ask
+from .farm.native_mirror import NativeMirror
 from .farm.system_job import SystemJobKeeper
 from .health import Health
 from .listeners import Listener, Shared
@@ -87,6 +88,11 @@ class Broker:
         self._system_job = address and SystemJobKeeper(
             lambda request: ask(address, request, timeout=self.config.farm.timeout), self._keeper
         )
+        self._mirror = address and NativeMirror(
+            lambda request: ask(address, request, timeout=self.config.farm.timeout),
+            self._keeper,
+            name=config.broker.name,
+        )
         self._live = address and config.live.enabled and self._open_live(address)
         self._health = health = Health(
             name=config.broker.name,
@@ -96,6 +102,7 @@ class Broker:
             statistics=self._statistics,
             farm=self._farm,
             system_job=self._system_job,
+            mirror=self._mirror,
             live=self._live or None,
             flag_after=config.farm.flag_after,
         )
@@ -159,6 +166,8 @@ class Broker:
                 self._farm.start()
             if self._system_job:
                 self._system_job.start()
+            if self._mirror:
+                self._mirror.start()
             if self._live:
                 self._live.start()
             for listener in self._listeners:
@@ -198,6 +207,8 @@ class Broker:
             self._farm.stop(wait=min(0.2, left()))
         if self._system_job:
             self._system_job.stop(wait=min(0.2, left()))
+        if self._mirror:
+            self._mirror.stop(wait=min(0.2, left()))
         if self._live:
             self._live.stop(wait=min(0.3, left()))
         self._keeper.stop(wait=left())

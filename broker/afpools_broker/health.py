@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from . import __version__, protocol
 from .credentials.live import Credentials
 from .farm.farm import FarmWatch
+from .farm.native_mirror import NativeMirror, cannot_follow
 from .farm.system_job import SystemJobKeeper
 from .live.keeper import FenceKeeper
 from .pools.lookalikes import groups, spelled_out
@@ -73,6 +74,7 @@ class Health:
         statistics: what was asked and answered.
         farm: None where the studio keeps its list of hosts by hand.
         system_job: knows where post commands run; None as above.
+        mirror: follows Afanasy's own pools; None as above.
         live: keeps the fences of running jobs; None where it is not enabled.
         flag_after: seconds from which on the list of renders is old, as `[farm]` says.
         clock: seconds, increasing.
@@ -88,6 +90,7 @@ class Health:
         statistics: Statistics,
         farm: FarmWatch | None,
         system_job: SystemJobKeeper | None = None,
+        mirror: NativeMirror | None = None,
         live: FenceKeeper | None = None,
         flag_after: float,
         clock: Callable[[], float] = time.monotonic,
@@ -99,6 +102,7 @@ class Health:
         self._statistics = statistics
         self._farm = farm
         self._system_job = system_job
+        self._mirror = mirror
         self._live = live
         self._flag_after = flag_after
         self._clock = clock
@@ -133,6 +137,7 @@ class Health:
             problems.append(f"The list of renders is {farm.age:.0f} seconds old.")
         if self._system_job and (system := self._system_job.state).problem:
             problems.append(system.state)
+        problems += self._pools_not_followed(farm)
         live = self._live.health() if self._live else None
         if live:
             problems += live.problems
@@ -182,6 +187,17 @@ class Health:
         if len(alike) > _NAMED_POOLS:
             said.append(f"Of pools that look alike, there are {len(alike) - _NAMED_POOLS:,} more groups.")
         return said
+
+    def _pools_not_followed(self, farm: protocol.FarmHealth) -> list[str]:
+        """Those that follow one of Afanasy's own."""
+        if self._mirror is not None:
+            return self._mirror.problems(is_stale=farm.age is None or farm.age > self._flag_after)
+        try:
+            pools = self._keeper.current.contents.pools
+        except RequestRefused:
+            return []
+        followed = [name for name, pool in pools.items() if pool.follows]
+        return [cannot_follow(followed, "This broker has no afserver to follow pools of")] if followed else []
 
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
         """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a

@@ -63,6 +63,7 @@ Revision = Annotated[str, Meta(min_length=1, max_length=64, description="a revis
 
 # Afanasy sets no limit; a line of a configuration file is where such names come from.
 NativePath = Annotated[str, Meta(min_length=1, max_length=1024)]
+Follows = Annotated[str, Meta(max_length=1024)]
 
 Dialect = Literal["regex", "find"]
 MaskType = Literal["regex", "find", "any"]
@@ -262,6 +263,7 @@ class PoolSummary(Result, omit_defaults=True):
     revision: Annotated[str, Meta(description="the pool's")]
     description: Annotated[str, Meta(description="absent if empty")] = ""
     colour: Annotated[str, Meta(description="`#rrggbb`; absent if empty")] = ""
+    follows: Annotated[str, Meta(description="Afanasy's own pool that it follows; absent if it follows none")] = ""
     renders: Annotated[int | None, Meta(description="how many of its hosts are renders; absent if not known")] = None
     online: Annotated[int | None, Meta(description="how many of those are online; absent if not known")] = None
 

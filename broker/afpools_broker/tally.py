@@ -64,6 +64,7 @@ class _Piece(NamedTuple):
             revision=pool.revision,
             description=pool.description,
             colour=pool.colour,
+            follows=pool.follows,
             renders=counts.renders,
             online=counts.online,
         )

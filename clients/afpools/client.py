@@ -346,6 +346,28 @@ class Client(Caller):
         params = _given(pool=name, description=description, colour=colour)
         return self._write("pools.update", params, if_revision, request_id)
 
+    def follow_pool(
+        self, path: str, name: str, description: str = "", colour: str = "", *, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Makes a pool that has the renders of one of Afanasy's own, and of those below it, from now on: whoever joins
+        or leaves there joins or leaves here. Nobody else changes its hosts until `unfollow_pool`.
+
+        Args:
+            path: Afanasy's name of its pool (`/local/farm`).
+            name: ours; as for `create_pool`.
+            description: for people.
+            colour: `#rrggbb`, or empty.
+            request_id: see above.
+        """
+        params = {"pool": name, "path": path, "description": description, "colour": colour}
+        return self._write("pools.follow", params, None, request_id)
+
+    def unfollow_pool(
+        self, name: str, *, if_revision: Optional[str] = None, request_id: Optional[str] = None
+    ) -> WriteResult:
+        """Lets people change a pool again that follows one of Afanasy's own. It keeps the hosts that it has."""
+        return self._write("pools.unfollow", {"pool": name}, if_revision, request_id)
+
     def register_hosts(
         self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:

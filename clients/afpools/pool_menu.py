@@ -334,7 +334,8 @@ def _remembered(file: str, whose: str) -> Menu:
                 str(pool["revision"]),
                 str(pool["description"]),
                 str(pool["colour"]),
-                *_counts(pool.get("renders"), pool.get("online")),
+                _count(pool.get("renders")),
+                _count(pool.get("online")),
             )
             for pool in kept["pools"]
         )
@@ -346,8 +347,8 @@ def _remembered(file: str, whose: str) -> Menu:
         return Menu((), None)
 
 
-def _counts(*kept: Any) -> List[Optional[int]]:
-    return [None if count is None else int(count) for count in kept]
+def _count(kept: Any) -> Optional[int]:
+    return None if kept is None else int(kept)
 
 
 def _ago(seconds: float) -> str:

@@ -42,6 +42,7 @@ class PoolSummary(Record):
 
     `renders` says how many of those are renders of the farm, `online` how many of them are online; None where the
     broker does not know: without afserver, with an old list of renders, and `online` while the whole farm is offline.
+    `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PoolSummary(Record):
     colour: str = ""
     renders: Optional[int] = None
     online: Optional[int] = None
+    follows: str = ""
 
 
 class PoolList(Record):
@@ -67,7 +69,7 @@ class PoolList(Record):
 
 
 class Pool(Record):
-    """One pool with its hosts as they were entered. `age`: see `PoolList`."""
+    """One pool with its hosts as they were entered. `age`: see `PoolList`; `follows`: see `PoolSummary`."""
 
     name: str
     hosts: Tuple[str, ...]
@@ -75,6 +77,7 @@ class Pool(Record):
     description: str = ""
     colour: str = ""
     age: float = 0.0
+    follows: str = ""
 
 
 class HostSummary(Record):
@@ -329,6 +332,7 @@ def _read_summary(value: Any) -> PoolSummary:
         f.text("colour", ""),
         f.optional_count("renders"),
         f.optional_count("online"),
+        f.text("follows", ""),
     )
 
 
@@ -349,6 +353,7 @@ def read_pool(result: Any) -> Pool:
         f.text("description", ""),
         f.text("colour", ""),
         outer.seconds("age", 0.0),
+        f.text("follows", ""),
     )
 
 

@@ -51,7 +51,8 @@ def test_pools_that_look_alike_are_a_problem_where_they_exist(tmp_path: Path, mo
     with broker(tmp_path, monkeypatch) as place:
         with closing(sqlite3.connect(tmp_path / "pools.sqlite", isolation_level=None)) as other:
             other.executemany(
-                "INSERT INTO pools VALUES (?, '[]', '', '')", [("fx",), ("FX",), ("fx\u3164",), ("night",)]
+                "INSERT INTO pools (name, hosts, description, colour) VALUES (?, '[]', '', '')",
+                [("fx",), ("FX",), ("fx\u3164",), ("night",)],
             )
         report = wait_for(place, lambda report: "look alike" in " ".join(report.problems))
         assert report.problems == [

@@ -15,6 +15,7 @@ from ..protocol import UNREADABLE, Code, RequestRefused, sentence
 from .base import Call, Operation, Parts, Sender, Turn
 from .farm import FarmSetSystemPool, FarmSystemPool
 from .fields import fields_of
+from .follow import PoolsFollow, PoolsUnfollow
 from .history import HistoryList, HistoryUndo
 from .hosts import HostsForget, HostsRegister
 from .jobs import JobsAdopt, JobsList, JobsMove, JobsRequeue, PoolsPreview
@@ -45,6 +46,8 @@ OPERATIONS: dict[str, type[Operation]] = {
         PoolsAddHosts,
         PoolsRemoveHosts,
         PoolsUpdate,
+        PoolsFollow,
+        PoolsUnfollow,
         PoolsPreview,
         PoolsImportNative,
         JobsMove,

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from ..moment import Moment
 from ..pools.changes import MOVE_JOBS, Change, check_revision
-from ..pools.history import REPAIR, REPAIRED, Entry
+from ..pools.history import MIRROR, MIRRORED, REPAIR, REPAIRED, Entry
 from ..pools.pool import Contents, Pool
 from ..pools.undo import REACH, Undoing
 from ..protocol import Code, PoolName, RequestRefused, Result, Role
@@ -26,14 +26,15 @@ class HistoryEntry(Result):
 
     id: Annotated[str, Meta(description="sorts by time")]
     when: Annotated[dt.datetime, Meta(description="to the millisecond")]
-    who: Annotated[str, Meta(description="the name in the credential")]
+    who: Annotated[str, Meta(description="the name in the credential, or `broker` and the name of one")]
     op: Annotated[str, Meta(description="the operation")]
     pool: Annotated[str, Meta(description="the pool's name after the change; before it, for a deletion")]
     diff: Annotated[
         msgspec.Raw,
         Meta(
             description="`name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and "
-            "`jobs` (those that were moved), each only if something changed"
+            "`jobs` (those that were moved), each only if something changed; `follows` as [before, after] for a pool "
+            "that followed one of Afanasy's before or after"
         ),
     ]
     before: Annotated[str, Meta(description="the pool's revision before; empty if there was none")]
@@ -166,6 +167,9 @@ def undoing_since(store: PoolStore, since: str, contents: Callable[[set[str]], C
     return Undoing(trail, contents(names), did)
 
 
+_VERBS = {REPAIR: REPAIRED, MIRROR: MIRRORED}
+
+
 def _public(entry: Entry, why_not: str) -> HistoryEntry:
     """A history entry as managers see it."""
     from . import OPERATIONS  # which these are two of
@@ -184,5 +188,5 @@ def _public(entry: Entry, why_not: str) -> HistoryEntry:
         undoes=entry.undoes,
         undoable=not why_not,
         why_not=why_not,
-        verb=operation.verb if operation else REPAIRED if entry.op == REPAIR else entry.op,
+        verb=operation.verb if operation else _VERBS.get(entry.op, entry.op),
     )

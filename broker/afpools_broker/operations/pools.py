@@ -31,7 +31,11 @@ from .base import Call, Operation
 from .writing import PoolWrite, keep_system_pool, vetted, why_unchecked
 
 
-def _check_new_name(name: str) -> None:
+def check_new_name(name: str) -> None:
+    """
+    Raises:
+        ValueError: nobody can see what the name is.
+    """
     # Two pools that look alike in a menu are a job on the wrong machines. Names that are there already may be anything.
     if unseen(name):
         raise ValueError(f"the name {spelled_out(name)} has characters in it that cannot be seen: leave them out")
@@ -51,7 +55,7 @@ class PoolsCreate(PoolWrite, kw_only=True):
     new_hosts: NewHosts = False
 
     def __post_init__(self) -> None:
-        _check_new_name(self.pool)
+        check_new_name(self.pool)
 
     def plan(self, call: Call, moment: Moment) -> Change:
         hosts = expand(self.hosts, moment.snapshot.fences.farm)
@@ -129,7 +133,7 @@ class PoolsRename(PoolWrite, kw_only=True):
     new_name: Annotated[PoolName, Meta(title="new name")]
 
     def __post_init__(self) -> None:
-        _check_new_name(self.new_name)
+        check_new_name(self.new_name)
 
     def asked(self) -> tuple[object, ...]:
         return asked_for(self.pool, new_name=self.new_name, if_revision=self.if_revision)

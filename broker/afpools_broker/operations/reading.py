@@ -101,7 +101,7 @@ class PoolsList(Operation):
         return PoolsListResult(revision=listing.revision, age=moment.age, pools=listing.pools)
 
 
-class PoolDetail(Result):
+class PoolDetail(Result, omit_defaults=True):
     """One pool with its hosts."""
 
     name: Annotated[str, Meta(description="the pool's")]
@@ -109,6 +109,7 @@ class PoolDetail(Result):
     revision: Annotated[str, Meta(description="the pool's")]
     description: Annotated[str, Meta(description="for people")]
     colour: Annotated[str, Meta(description="`#rrggbb`, or empty")]
+    follows: Annotated[str, Meta(description="Afanasy's own pool that it follows; absent if it follows none")] = ""
 
 
 class PoolsGetResult(Result):
@@ -137,6 +138,7 @@ class PoolsGet(Operation):
             revision=pool.revision,
             description=pool.description,
             colour=pool.colour,
+            follows=pool.follows,
         )
         return PoolsGetResult(pool=detail, age=moment.age)
 

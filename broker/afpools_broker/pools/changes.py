@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Protocol
 
 from ..protocol import Code, RequestRefused
-from .history import Entry, difference, next_entry_id
+from .history import MIRROR, Entry, difference, next_entry_id
 from .nearest import listed, nearest
-from .pool import Pool, as_afrender_would, fingerprint
+from .pool import Pool, as_afrender_would, fingerprint, pool_follows
 
 MOVE_JOBS = "jobs.move"
 """The operation of a history entry about jobs: no pool was changed."""
@@ -119,10 +119,13 @@ class Change:
         """The pool as it is after this change. Arguments and result as for `Deed.becomes`.
 
         Raises:
-            RequestRefused: what `Deed.becomes` and `vet` raise.
+            RequestRefused: what `Deed.becomes` and `vet` raise; `conflict` for hosts of a pool that follows one of
+                Afanasy's.
             PlanOutdated: what `Deed.becomes` raises.
         """
         after = self.deed.becomes(current)
+        if self.op != MIRROR:
+            refuse_followed(current, after)
         if self.vet is not None:
             self.vet(current, after)
         return after
@@ -184,6 +187,21 @@ def asked_for(
     broker received first.
     """
     return pool, new_name, sorted(hosts), description, colour, if_revision
+
+
+def refuse_followed(before: Pool | None, after: Pool | None) -> None:
+    """
+    Args:
+        before: the pool as it is; None if there is none.
+        after: as it would be; None for a deletion.
+
+    Raises:
+        RequestRefused: `conflict`: it follows one of Afanasy's, goes on to do so, and would have other hosts.
+    """
+    if before is None or after is None or not before.follows or after.follows != before.follows:
+        return
+    if set(before.hosts) != set(after.hosts):
+        raise pool_follows(before)
 
 
 def check_revision(pool: str, wanted: str | None, present: Pool | None) -> None:

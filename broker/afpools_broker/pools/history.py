@@ -19,6 +19,12 @@ about."""
 REPAIRED = "repaired"
 """How history words it, before the pool's name."""
 
+MIRROR = "pools.mirror"
+"""The operation of an entry by a broker: a pool has got the hosts of the one of Afanasy's that it follows."""
+
+MIRRORED = "followed Afanasy's pool with"
+"""What history says of it, before the pool's name."""
+
 
 class MovedJob(Struct, frozen=True):
     """One job that was moved from one pool to another; `before` is empty if it named none."""
@@ -32,15 +38,22 @@ class MovedJob(Struct, frozen=True):
 
 
 class Diff(Struct, frozen=True, omit_defaults=True):
-    """What a change changed. A pair is (before, after); a name missing on one side is empty. `jobs` were moved
-    to the pool, which stayed as it was."""
+    """What a change changed. A pair is (before, after); a name missing on one side is empty. `follows` is there for a
+    pool that followed one of Afanasy's before or after, also where both are the same. `jobs` were moved to the pool,
+    which stayed as it was."""
 
     name: tuple[str, str] | None = None
     description: tuple[str, str] | None = None
     colour: tuple[str, str] | None = None
+    follows: tuple[str, str] | None = None
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     jobs: tuple[MovedJob, ...] = ()
+
+    @property
+    def turned(self) -> tuple[str, str] | None:
+        """`follows`, where that was changed."""
+        return self.follows if self.follows and self.follows[0] != self.follows[1] else None
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -104,6 +117,7 @@ def difference(before: Pool | None, after: Pool | None) -> Diff:
         name=pair(old.name, new.name),
         description=pair(old.description, new.description),
         colour=pair(old.colour, new.colour),
+        follows=(old.follows, new.follows) if old.follows or new.follows else None,
         added=tuple(h for h in new.hosts if h not in old_hosts),
         removed=tuple(h for h in old.hosts if h not in new_hosts),
     )

@@ -1,8 +1,9 @@
 """Afanasy's own pools as pools of ours: which exist, what they are called here, what importing one does.
 
 Strategy: each render says in which pool of Afanasy's hierarchy it is (`/local/farm`). It is in exactly one, and nothing
-else is asked of afserver. A native pool has the renders that are directly in it; those of the pools below belong to
-these, which is also how afserver counts. Pure functions of a snapshot.
+else is asked of afserver. An import makes a pool of each native pool of the renders that are directly in it; those of
+the pools below belong to these. (A pool that follows a native one has its whole branch: `mirror`.) Pure functions of a
+snapshot.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def native_name(path: str) -> str:
 
 def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
     """What importing a native pool does to ours: it makes a new pool, or adds to the present one the hosts that it
-    lacks.
+    lacks. One that follows a native pool stays as it is.
 
     Args:
         snapshot: the pools and the farm, whose spelling of names tells which renders are already in them.
@@ -59,6 +60,8 @@ def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
     present = snapshot.contents.pools.get(name)
     if present is None:
         return Swap("", Pool(name, hosts, f"Afanasy's pool {path}"[:_DESCRIPTION]))
+    if present.follows:
+        return Swap(present.revision, present)
     members = snapshot.fences.members[name]
     return Swap(
         present.revision,

@@ -8,6 +8,7 @@ the same one.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,17 +41,22 @@ class Pool:
         hosts: host names as they were entered, in that order, each once.
         description: for people.
         colour: `#rrggbb`, or empty.
+        follows: the path of Afanasy's own pool that brokers mirror in it, `/local/farm`; empty for a pool whose hosts
+            people choose.
     """
 
     name: str
     hosts: tuple[str, ...] = ()
     description: str = ""
     colour: str = ""
+    follows: str = ""
 
     @cached_property
     def revision(self) -> str:
         """Fingerprint of the contents; the order of hosts does not count."""
-        return fingerprint(self.name, sorted(self.hosts), self.description, self.colour)
+        # What a pool does not have leaves no trace in it: brokers that do not know of it yet compute the same.
+        more = [("follows", self.follows)] if self.follows else []
+        return fingerprint(self.name, sorted(self.hosts), self.description, self.colour, *more)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,15 @@ def pool_exists(name: str) -> RequestRefused:
     """The refusal for a name that is taken."""
     return RequestRefused(
         Code.POOL_EXISTS, f"A pool {name!r} exists already. Choose another name, or change that pool."
+    )
+
+
+def pool_follows(pool: Pool) -> RequestRefused:
+    """The refusal to change the hosts of a pool that follows one of Afanasy's own."""
+    return RequestRefused(
+        Code.CONFLICT,
+        f"The pool {pool.name!r} follows Afanasy's pool {pool.follows!r}, so its hosts are changed in Afanasy. To "
+        f"change them here, first run `afpools pool unfollow {shlex.quote(pool.name)}`.",
     )
 
 

@@ -14,9 +14,9 @@ from functools import cached_property
 
 from ..protocol import Code, RequestRefused
 from .changes import MOVE_JOBS, Swap
-from .history import REPAIR, Entry, Step
+from .history import MIRROR, REPAIR, Diff, Entry, Step
 from .lookalikes import appearance
-from .pool import Contents, Pool, refuse_lookalike, unique, with_system_pool
+from .pool import Contents, Pool, pool_follows, refuse_lookalike, unique, with_system_pool
 
 REACH = 5_000
 """How many changes back an undo may reach. Limits what is read from the store to answer `history.list`."""
@@ -41,7 +41,11 @@ class Undoing:
 
     def __init__(self, trail: Sequence[Step], contents: Contents, did: Mapping[str, str] | None = None) -> None:
         self._contents = contents
-        self._did = {**(did or {}), REPAIR: "two pools with one name were resolved"}
+        self._did = {
+            **(did or {}),
+            REPAIR: "two pools with one name were resolved",
+            MIRROR: "it followed Afanasy's pool",
+        }
         self._hosts: dict[str, frozenset[str]] = {}
         self._lives: dict[str, _Life] = {}
         self._undone: dict[str, Step] = {}
@@ -110,6 +114,7 @@ class Undoing:
             name=diff.name[0] if diff.name else present.name,
             description=diff.description[0] if diff.description else present.description,
             colour=diff.colour[0] if diff.colour else present.colour,
+            follows=diff.turned[0] if diff.turned else present.follows,
             hosts=unique((*(host for host in present.hosts if host not in added), *diff.removed)),
         )
         if present.name == "" and diff.description and not result.description:
@@ -139,12 +144,12 @@ class Undoing:
                 raise _conflict("The history does not have everything that was in the pool, so it cannot be restored.")
             self._refuse_taken(restored.name)
             return None
-        if entry.before and not (diff.name or diff.description or diff.colour or diff.added or diff.removed):
+        if entry.before and not _says_anything(diff):
             raise _conflict("The history does not have what was changed, so it cannot be changed back.")
         present = self._still_there(entry, life)
         # An obstacle found below may come from the last step or an earlier one, and the steps have no hosts here. So
         # the messages say what the obstacle is, and which change was the last.
-        if not entry.before and present.revision != entry.after:
+        if not entry.before and present.revision != entry.after and not _was_made_to_follow(entry, present):
             raise _conflict(f"{_the_pool(present.name)} is not as it was created.{self._last(entry, life)}")
         if diff.name and entry.before:
             if present.name != diff.name[1]:
@@ -160,6 +165,11 @@ class Undoing:
                 )
         have = self._hosts_of(present)
         where = _the_pool(present.name)
+        if diff.turned and present.follows != diff.turned[1]:
+            now = f"follows Afanasy's pool {present.follows!r}" if present.follows else "follows no pool of Afanasy"
+            raise _conflict(f"{where} {now} now.{self._last(entry, life)}")
+        if present.follows and entry.before and not diff.turned and (diff.added or diff.removed):
+            raise pool_follows(present)
         if diff.added and entry.before and have.isdisjoint(diff.added):
             raise _conflict(f"{where} has lost all the hosts that this change added.{self._last(entry, life)}")
         if diff.removed and have.issuperset(diff.removed):
@@ -221,7 +231,21 @@ def _before_deletion(entry: Entry) -> Pool:
         diff.removed,
         diff.description[0] if diff.description else "",
         diff.colour[0] if diff.colour else "",
+        diff.follows[0] if diff.follows else "",
     )
+
+
+def _says_anything(diff: Diff) -> bool:
+    return bool(diff.name or diff.description or diff.colour or diff.turned or diff.added or diff.removed)
+
+
+def _was_made_to_follow(entry: Entry, present: Pool) -> bool:
+    """Whether a pool is as it was created but for its hosts, which are those of Afanasy's pool ever since."""
+    diff = entry.diff
+    if not diff.follows or entry.pool != present.name:
+        return False
+    created = (diff.follows[1], *(pair[1] if pair else "" for pair in (diff.description, diff.colour)))
+    return (present.follows, present.description, present.colour) == created
 
 
 def _conflict(message: str) -> RequestRefused:

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from .. import __version__
 from ..pools.history import Entry
+from ..pools.pool import Pool
 
 FORMAT = "afpools backup"
 
@@ -48,7 +49,25 @@ class PoolRecord(Struct, frozen=True, kw_only=True, tag="pool", tag_field="is", 
     hosts: tuple[str, ...] = ()
     description: str = ""
     colour: str = ""
+    follows: str = ""
     document: bytes = b""
+
+    @classmethod
+    def of(cls, pool: Pool, document: bytes = b"") -> PoolRecord:
+        """The record of a pool."""
+        return cls(
+            name=pool.name,
+            hosts=pool.hosts,
+            description=pool.description,
+            colour=pool.colour,
+            follows=pool.follows,
+            document=document,
+        )
+
+    @property
+    def pool(self) -> Pool:
+        """The pool itself."""
+        return Pool(self.name, self.hosts, self.description, self.colour, self.follows)
 
 
 class DocumentRecord(Struct, frozen=True, kw_only=True, tag="document", tag_field="is"):

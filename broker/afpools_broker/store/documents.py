@@ -6,6 +6,8 @@ says so. Leaving a host out of a pool only narrows where jobs run, a guessed one
 
     {"name": "fx", "clients": [{"hostname": "pc-01", "engine": "", "ip": "", "port": ""}],
      "description": "", "colour": "", "change": {...the history entry that made this...}}
+
+A pool that follows one of Afanasy's has `"follows": "/local/farm"` as well.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from bson.raw_bson import RawBSONDocument
 
 from ..pools.history import Entry, Step
 from ..pools.pool import Pool
-from ..protocol import Colour, Description, PoolName
+from ..protocol import Colour, Description, Follows, PoolName
 from . import StoreUnavailable
 from .archive import DocumentRecord, EntryRecord, PoolRecord, Record
 from .rows import Key, Row
@@ -43,7 +45,7 @@ _RAW_OPTIONS: CodecOptions[RawBSONDocument] = CodecOptions(
 _POSITIONS_SHOWN = 5
 
 SHORT: Mapping[str, Any] = {
-    **dict.fromkeys(("name", "description", "colour", "deleted", "change.id", "change.after"), True),
+    **dict.fromkeys(("name", "description", "colour", "follows", "deleted", "change.id", "change.after"), True),
     "hosts": "$clients.hostname",
     "clients": {"$cond": [{"$isArray": "$clients"}, {"$size": "$clients"}, None]},
 }
@@ -171,6 +173,7 @@ def _read(fields: Mapping[str, Any], name: str, label: str, problems: list[str])
         _hosts(fields.get("clients"), label, problems),
         _text(fields, "description", Description, label, problems),
         _text(fields, "colour", Colour, label, problems),
+        _text(fields, "follows", Follows, label, problems),
     )
 
 
@@ -247,6 +250,7 @@ def pool_document(pool: Pool) -> dict[str, Any]:
         "clients": [_client(host) for host in pool.hosts],
         "description": pool.description,
         "colour": pool.colour,
+        **({"follows": pool.follows} if pool.follows else {}),
     }
 
 
@@ -257,6 +261,11 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
     for key in ("name", "description", "colour"):
         if getattr(after, key) != getattr(before, key):
             fields[key] = getattr(after, key)
+    settings: dict[str, Any] = {"$set": fields}
+    if after.follows and after.follows != before.follows:
+        fields["follows"] = after.follows
+    elif before.follows and not after.follows:
+        settings["$unset"] = {"follows": ""}
     had, have = set(before.hosts), set(after.hosts)
     added, gone = [_client(host) for host in after.hosts if host not in had], had - have
     clients = document.get("clients")
@@ -266,17 +275,17 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
             "list. Fix the document first: a change would throw away what is in it."
         )
     if added and clients is None:
-        return {"$set": {**fields, "clients": added}}
+        return {**settings, "$set": {**fields, "clients": added}}
     if added and gone:
         # MongoDB does not add to a list and take from it in one update.
         kept = [client for client in clients or () if not _is_one_of(client, gone)]
-        return {"$set": {**fields, "clients": [*kept, *added]}}
+        return {**settings, "$set": {**fields, "clients": [*kept, *added]}}
     # Most changes only add hosts or only remove some, and do not repeat the others, which may be many.
     if added:
-        return {"$set": fields, "$push": {"clients": {"$each": added}}}
+        return {**settings, "$push": {"clients": {"$each": added}}}
     if gone:
-        return {"$set": fields, "$pull": {"clients": {"hostname": {"$in": sorted(gone)}}}}
-    return {"$set": fields}
+        return {**settings, "$pull": {"clients": {"hostname": {"$in": sorted(gone)}}}}
+    return settings
 
 
 def _is_one_of(client: object, names: Collection[str]) -> bool:
@@ -369,13 +378,7 @@ def pool_record(document: RawBSONDocument, collection: str) -> Record:
     if pool.name and isinstance(fields.get("_id"), bson.ObjectId):
         del fields["_id"]
     whole = not problems and fields == plain
-    return PoolRecord(
-        name=pool.name,
-        hosts=pool.hosts,
-        description=pool.description,
-        colour=pool.colour,
-        document=b"" if whole else bytes(document.raw),
-    )
+    return PoolRecord.of(pool, b"" if whole else bytes(document.raw))
 
 
 def history_record(document: RawBSONDocument) -> Record:
@@ -393,8 +396,7 @@ def restored(record: PoolRecord | DocumentRecord | EntryRecord) -> tuple[str, Ma
     match record:
         case PoolRecord():
             document = record.document and RawBSONDocument(record.document)
-            pool = Pool(record.name, record.hosts, record.description, record.colour)
-            return "pools" if record.name else "hosts", document or pool_document(pool)
+            return "pools" if record.name else "hosts", document or pool_document(record.pool)
         case EntryRecord():
             return "history", history_document(record.entry)
         case DocumentRecord():

@@ -30,6 +30,17 @@ _LEASE = (
     "(only INTEGER PRIMARY KEY CHECK (only = 1), holder TEXT NOT NULL, token INTEGER NOT NULL, beat INTEGER NOT NULL)"
 )
 
+_COLUMNS = "name, hosts, description, colour, settings"
+
+
+class _Settings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What few pools have, in the column `settings`."""
+
+    follows: str = ""
+
+
+_NO_SETTINGS = _Settings()
+
 # As many pools are read at a time. Ten thousand hosts in each are a second.
 _AT_A_TIME = 200
 
@@ -70,7 +81,8 @@ class SqliteStore(SqliteFile):
     def _read_rows(self, names: Sequence[Key]) -> dict[Key, Row]:
         with self._transaction() as db:
             found = db.execute(
-                "SELECT pools.name, hosts, description, colour, count FROM pools LEFT JOIN touched USING (name) "
+                "SELECT pools.name, hosts, description, colour, settings, count "
+                "FROM pools LEFT JOIN touched USING (name) "
                 "WHERE pools.name IN (SELECT value FROM json_each(?))",
                 (msgspec.json.encode(names).decode(),),
             ).fetchall()
@@ -214,12 +226,12 @@ class SqliteStore(SqliteFile):
 
     def export(self) -> Iterator[Record]:
         with self._transaction() as db:
-            for name, *rest in db.execute("SELECT name, hosts, description, colour FROM pools ORDER BY name"):
+            for name, *rest in db.execute(f"SELECT {_COLUMNS} FROM pools ORDER BY name"):  # noqa: S608 - these
                 try:
                     pool = _pool(name, *rest)
                 except msgspec.MsgspecError as error:
                     raise self._unreadable(name, error) from None
-                yield PoolRecord(name=pool.name, hosts=pool.hosts, description=pool.description, colour=pool.colour)
+                yield PoolRecord.of(pool)
             for (text,) in db.execute("SELECT entry FROM history ORDER BY id"):
                 yield EntryRecord(entry=self._entry(text))
             for data, seen in db.execute("SELECT data, seen FROM farm"):
@@ -241,7 +253,7 @@ class SqliteStore(SqliteFile):
     def _restore(self, db: sqlite3.Connection, record: Record) -> None:
         match record:
             case PoolRecord():
-                self._insert_pool(db, Pool(record.name, record.hosts, record.description, record.colour))
+                self._insert_pool(db, record.pool)
             case EntryRecord():
                 self._insert_entry(db, record.entry)
             case FarmRecord():
@@ -254,7 +266,7 @@ class SqliteStore(SqliteFile):
                 )
 
     def _read(self, db: sqlite3.Connection, name: str) -> Pool | None:
-        row = db.execute("SELECT name, hosts, description, colour FROM pools WHERE name = ?", (name,)).fetchone()
+        row = db.execute(f"SELECT {_COLUMNS} FROM pools WHERE name = ?", (name,)).fetchone()  # noqa: S608 - these
         if row is None:
             return None if name else Pool("")
         try:
@@ -269,8 +281,14 @@ class SqliteStore(SqliteFile):
 
     def _insert_pool(self, db: sqlite3.Connection, pool: Pool) -> None:
         db.execute(
-            "INSERT INTO pools (name, hosts, description, colour) VALUES (?, ?, ?, ?)",
-            (pool.name, msgspec.json.encode(pool.hosts).decode(), pool.description, pool.colour),
+            f"INSERT INTO pools ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - these
+            (
+                pool.name,
+                msgspec.json.encode(pool.hosts).decode(),
+                pool.description,
+                pool.colour,
+                msgspec.json.encode(_Settings(follows=pool.follows)).decode(),
+            ),
         )
 
     def _insert_entry(self, db: sqlite3.Connection, entry: Entry) -> None:
@@ -313,6 +331,8 @@ def _label(record: Record) -> str:
     return "a record"
 
 
-def _pool(name: str, hosts: str, description: str, colour: str) -> Pool:
+def _pool(name: str, hosts: str, description: str, colour: str, settings: str) -> Pool:
     # Each name is kept once, however many pools it is in.
-    return Pool(name, tuple(map(intern, msgspec.json.decode(hosts, type=tuple[str, ...]))), description, colour)
+    members = tuple(map(intern, msgspec.json.decode(hosts, type=tuple[str, ...])))
+    more = _NO_SETTINGS if settings == "{}" else msgspec.json.decode(settings, type=_Settings)
+    return Pool(name, members, description, colour, more.follows)

@@ -26,7 +26,7 @@ from pathlib import Path
 from . import StoreUnavailable
 from .turns import turn
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Kept in the file as `PRAGMA user_version`; 0 is a file that SQLite has just made."""
 
 _SCHEMA = """
@@ -55,7 +55,8 @@ CREATE TABLE farm (
 """
 
 # Since version 2, whoever writes pools is counted, brokers and people alike: SQLite itself only counts commits, and
-# most of those are the list of renders, or a probe. Since version 3, the count is also kept with each name.
+# most of those are the list of renders, or a probe. Since version 3, the count is also kept with each name. Since
+# version 4, a pool may have settings beside its hosts: a JSON object.
 _COUNTS = (
     "CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counts (name, count) VALUES ('pools', 0), ('probes', 0)",
@@ -86,8 +87,14 @@ _TOUCHED = (
     _trigger("DELETE", "OLD.name"),
 )
 
+_SETTINGS = ("ALTER TABLE pools ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",)
 _OLD_TRIGGERS = tuple(f"DROP TRIGGER pools_{event}" for event in ("insert", "update", "delete"))
-_UPGRADES = {0: (*_SCHEMA.split(";"), *_COUNTS, *_TOUCHED), 1: (*_COUNTS, *_TOUCHED), 2: (*_OLD_TRIGGERS, *_TOUCHED)}
+_UPGRADES = {
+    0: (*_SCHEMA.split(";"), *_SETTINGS, *_COUNTS, *_TOUCHED),
+    1: (*_SETTINGS, *_COUNTS, *_TOUCHED),
+    2: (*_SETTINGS, *_OLD_TRIGGERS, *_TOUCHED),
+    3: _SETTINGS,
+}
 
 _making_a_file = threading.Lock()
 

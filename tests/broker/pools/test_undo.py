@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.afserver import AfServer, afserver, recording
-from tests.broker.store.places import change, planned
+from tests.broker.store.places import change, mirroring, planned
 from tests.studio import Studio, studio
 
 import afpools
 from afpools import Client, Profile
 from afpools_broker.pools.changes import Change
-from afpools_broker.pools.history import Entry, Step
+from afpools_broker.pools.history import MIRROR, Entry, Step
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.pools.undo import Undoing
 from afpools_broker.protocol import RequestRefused, Role
@@ -175,6 +175,35 @@ def test_without_afserver_there_is_nothing_to_import(tmp_path: Path) -> None:
         client.import_native(dry_run=True)
 
 
+def test_a_pool_that_has_followed_for_a_while_goes_when_that_is_undone_and_not_once_people_changed_it() -> None:
+    studio = play([{"op": "pools.follow", "pool": "a", "path": "/local"}])
+    for hosts in (["h1"], ["h1", "h2"]):
+        studio.apply(MIRROR, "a", hosts=hosts)
+    assert [studio.undoing.why_not(entry) for entry in studio.entries[1:]] == [
+        "The pool 'a' follows Afanasy's pool '/local', so its hosts are changed in Afanasy. To change them here, first "
+        "run `afpools pool unfollow a`."
+    ] * 2
+    assert studio.undoing.why_not(studio.entries[0]) == ""
+    studio.undo(studio.entries[0])
+    assert studio.pools == {}
+    studio.undo(studio.entries[-1])
+    assert studio.pools["a"].follows == "/local"
+    studio.apply("pools.update", "a", description="x")
+    assert "is not as it was created" in studio.undoing.why_not(studio.entries[0])
+
+
+def test_undoing_the_end_of_following_takes_it_up_again() -> None:
+    studio = play([{"op": "pools.follow", "pool": "a", "path": "/local"}])
+    studio.apply(MIRROR, "a", hosts=["h1"])
+    studio.apply("pools.unfollow", "a")
+    ended = studio.entries[-1]
+    studio.undo(studio.entries[1])  # of hosts that nobody else changes any more
+    assert studio.pools["a"] == Pool("a")
+    studio.undo(ended)
+    assert studio.pools["a"] == Pool("a", follows="/local")
+    assert studio.undoing.why_not(ended).startswith("It has already been undone")
+
+
 # --- random histories -------------------------------------------------------------------------------------------------
 
 POOLS, HOSTS = ["a", "b", "c"], ["h1", "h2", "h3", "h4"]
@@ -201,6 +230,13 @@ CHANGES = st.one_of(
         st.sampled_from(["", "x", "y"]),
     ),
     st.builds(lambda pool: {"op": "pools.delete", "pool": pool}, st.sampled_from(POOLS)),
+    st.builds(lambda pool: {"op": "pools.follow", "pool": pool, "path": "/local"}, st.sampled_from(POOLS)),
+    st.builds(lambda pool: {"op": "pools.unfollow", "pool": pool}, st.sampled_from(POOLS)),
+    st.builds(
+        lambda pool, names: {"op": MIRROR, "pool": pool, "hosts": tuple(names)},
+        st.sampled_from(POOLS),
+        st.lists(st.sampled_from(HOSTS), unique=True),
+    ),
 )
 
 
@@ -212,6 +248,10 @@ class Pools:
         self.entries: list[Entry] = []
 
     def apply(self, op: str, pool: str, *, hosts: Sequence[str] = (), **asked: object) -> None:
+        if op == MIRROR:
+            if (present := self.pools.get(pool, Pool(""))).follows:
+                self._make(mirroring(present, *hosts))
+            return
         self._make(change(op, pool, *hosts, **asked))
 
     def _make(self, change: Change) -> None:
@@ -263,6 +303,10 @@ def test_undoing_the_last_change_brings_back_what_was_and_undoing_that_what_is(
         if len(trial.entries) < len(studio.entries):
             before = trial
         replayed.append(asked)
+    if last.op == MIRROR:
+        with pytest.raises(RequestRefused, match="follows"):
+            studio.undo(last)
+        return
     studio.undo(last)
     assert same(studio.pools, before.pools)
     studio.undo(studio.entries[-1])
@@ -273,7 +317,7 @@ def same(one: dict[str, Pool], other: dict[str, Pool]) -> bool:
     """Hosts in another order are the same pool."""
 
     def plain(pools: dict[str, Pool]) -> object:
-        return {name: (set(pool.hosts), pool.description, pool.colour) for name, pool in pools.items()}
+        return {name: (set(pool.hosts), pool.description, pool.colour, pool.follows) for name, pool in pools.items()}
 
     return plain(one) == plain(other)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from afpools_broker.operations import OPERATIONS, Write
 from afpools_broker.pools.changes import Change, Deed, Swap
+from afpools_broker.pools.mirror import mirror_change
 from afpools_broker.pools.pool import Pool
 from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
@@ -114,6 +115,11 @@ def delete(pool: str, **more: Any) -> Change:
 def register(*hosts: str, **more: Any) -> Change:
     """`hosts.register`"""
     return change("hosts.register", "", *hosts, **more)
+
+
+def mirroring(pool: Pool, *hosts: str, by: str = "broker one") -> Change:
+    """What a broker does to a pool that follows one of Afanasy's: it gets these hosts."""
+    return mirror_change(pool, hosts, who=by)
 
 
 def undo(entry: str, before: Pool | None, after: Pool | None, **more: Any) -> Change:

@@ -28,6 +28,7 @@ from tests.broker.store.places import (
     create,
     delete,
     following,
+    mirroring,
     opened,
     planned,
     register,
@@ -39,7 +40,7 @@ from tests.broker.store.places import (
 from tests.mongod import with_database
 
 from afpools_broker.pools.changes import Change, PlanOutdated
-from afpools_broker.pools.history import Entry
+from afpools_broker.pools.history import Diff, Entry
 from afpools_broker.pools.lookalikes import lookalike
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.pools.undo import Undoing
@@ -230,6 +231,34 @@ def test_description_and_colour_change_one_without_the_other(store: PoolStore) -
 
 
 @on_all
+def test_what_a_pool_follows_is_kept_through_every_change_until_it_ends(store: PoolStore) -> None:
+    store.apply(change("pools.follow", "farm", path="/local/farm/", description="all"))
+    followed = Pool("farm", ("a", "b"), "all", "", "/local/farm")
+    store.apply(mirroring(replace(followed, hosts=()), "a", "b"))
+    assert store.load().pools == {"farm": followed}
+    store.apply(change("pools.update", "farm", description="", colour="#ff0000"))
+    assert refusal(store, add("farm", "c")) == refusal(store, remove("farm", "a")) == Code.CONFLICT
+    store.apply(rename("farm", "fx"))
+    renamed = Pool("fx", ("a", "b"), "", "#ff0000", "/local/farm")
+    store.apply(mirroring(renamed, "b", "c"))
+    assert store.load().pools == {"fx": replace(renamed, hosts=("b", "c"))}
+    assert store.history()[0].diff == Diff(added=("c",), removed=("a",), follows=("/local/farm", "/local/farm"))
+    store.apply(change("pools.unfollow", "fx"))
+    store.apply(add("fx", "d"))
+    assert store.load().pools == {"fx": Pool("fx", ("b", "c", "d"), "", "#ff0000")}
+
+
+@on_all
+def test_what_was_read_of_afserver_for_another_revision_of_a_pool_is_not_written(store: PoolStore) -> None:
+    store.apply(change("pools.follow", "farm", path="/local/farm"))
+    empty = store.load().pools["farm"]
+    store.apply(mirroring(empty, "a"))
+    with pytest.raises(PlanOutdated):
+        store.apply(mirroring(empty, "b"))
+    assert store.load().pools["farm"].hosts == ("a",)
+
+
+@on_all
 def test_registered_hosts_are_no_pool(store: PoolStore) -> None:
     store.apply(register("a", "b"))
     store.apply(change("hosts.forget", "", "A"))
@@ -393,7 +422,10 @@ def test_history_keeps_its_order_when_a_clock_goes_back(store: PoolStore, monkey
 _names = st.sampled_from(["fx", "gpu", "night"])
 _hosts = st.lists(st.sampled_from(["a", "b", "c", "A", "pc-1"]), unique=True, max_size=4).map(tuple)
 _texts = st.none() | st.sampled_from(["", "x", "y"])
+_paths = st.sampled_from(["/", "/local/farm"])
 _changes = st.one_of(
+    st.builds(lambda n, p: change("pools.follow", n, path=p), _names, _paths),
+    st.builds(lambda n: change("pools.unfollow", n), _names),
     st.builds(lambda n, h, d: create(n, *h, description=d or ""), _names, _hosts, _texts),
     st.builds(lambda n, h: add(n, *h), _names, _hosts),
     st.builds(lambda n, h: remove(n, *h), _names, _hosts),
@@ -432,6 +464,7 @@ def replayed(oldest_first: list[Entry]) -> dict[str, Pool]:
             hosts=(*(host for host in pool.hosts if host not in entry.diff.removed), *entry.diff.added),
             description=entry.diff.description[1] if entry.diff.description else pool.description,
             colour=entry.diff.colour[1] if entry.diff.colour else pool.colour,
+            follows=entry.diff.follows[1] if entry.diff.follows else pool.follows,
         )
         if entry.after:
             assert pool.revision == entry.after
@@ -824,7 +857,10 @@ def _by_hand(place: Place, name: str, host: str) -> None:
             db.execute("UPDATE pools SET hosts = json_array(?) WHERE name = ?", (host, name))
             db.execute("UPDATE OR IGNORE pools SET name = ? WHERE name = 'c'", (host,))
             db.execute("DELETE FROM pools WHERE name = ?", (f"{name}x",))
-            db.execute("INSERT OR IGNORE INTO pools VALUES (?, '[\"y\"]', '', '')", (f"{host}{name}",))
+            db.execute(
+                "INSERT OR IGNORE INTO pools (name, hosts, description, colour) VALUES (?, '[\"y\"]', '', '')",
+                (f"{host}{name}",),
+            )
         db.close()
         return
     with pymongo.MongoClient[dict[str, Any]](place.uri) as client:

@@ -36,6 +36,7 @@ _POOL: dict[str, Any] = {
     "clients": [{"hostname": name, "engine": "", "ip": "", "port": ""} for name in ("pc-01", "pc-03")],
     "description": "effects",
     "colour": "#ff8800",
+    "follows": "/local/farm",
 }
 
 

@@ -19,7 +19,18 @@ import bson
 import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
-from tests.broker.store.places import PATIENT, add, change, create, delete, following, register, rename, wait_until
+from tests.broker.store.places import (
+    PATIENT,
+    add,
+    change,
+    create,
+    delete,
+    following,
+    mirroring,
+    register,
+    rename,
+    wait_until,
+)
 from tests.broker.store.test_contract import replayed
 from tests.command import Result
 from tests.mongod import with_database
@@ -76,6 +87,8 @@ def fill(store: PoolStore) -> None:
         add("gpu", "gpu-01"),
         add("gpu", "gpu-01", request="found done"),
         rename("gpu", "gpu/new"),
+        change("pools.follow", "farm", path="/local/farm"),
+        mirroring(Pool("farm", follows="/local/farm"), "pc-03"),
         create("gone", "pc-03"),
         delete("gone"),
         register("pc-01", "pc-09"),
@@ -93,12 +106,12 @@ def test_everything_comes_back_in_whatever_kind_of_database(
     fill(here.store)
     file = tmp_path / "backup.gz"
     done = afpools("backup", file, "-c", here.config)
-    assert (done.status, done.out) == (0, f"Wrote 2 pools, 2 registered hosts and 8 changes to {file}.\n")
+    assert (done.status, done.out) == (0, f"Wrote 3 pools, 2 registered hosts and 10 changes to {file}.\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     # Into a database with nothing in it without asking.
     done = afpools("restore", file, "-c", there.config)
     assert done.status == 0, done.err
-    assert done.out.endswith("Restored 2 pools, 2 registered hosts and 8 changes.\n")
+    assert done.out.endswith("Restored 3 pools, 2 registered hosts and 10 changes.\n")
     assert there.everything == here.everything
     # A request of before is still known, and life goes on.
     again = create("fx", "pc-01", "pc-02", description="Effects ö 日本", colour="#ff8800", request="first")
@@ -166,7 +179,7 @@ def test_a_running_broker_shows_what_was_restored(
     contents = here.store.load()
     file = tmp_path / "backup.gz"
     assert afpools("backup", file, "-c", here.config).status == 0
-    for asked in (delete("fx"), create("later", "x"), change("hosts.forget", "", "pc-09")):
+    for asked in (delete("fx"), delete("farm"), create("later", "x"), change("hosts.forget", "", "pc-09")):
         here.store.apply(asked)
     with following(here.store) as keeper:
         assert set(keeper.current.contents.pools) == {"gpu/new", "later"}

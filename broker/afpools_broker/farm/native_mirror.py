@@ -1,0 +1,239 @@
+"""Keeps pools that follow Afanasy's own on what those have in them, again and again.
+
+Strategy: every broker does it, and needs no other's leave. A change is made only of a list of renders that afserver has
+given out after this broker knew the pool as it is, and only if the pool is still as it was then. So what a broker
+writes is never older than what it replaces: one that was late, paused, or has an old list writes nothing. What becomes
+of a pool is decided in `pools.mirror`; here is when, and what is asked of afserver besides.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ..persistent import persistent
+from ..pools.changes import PlanOutdated
+from ..pools.mirror import Existence, Mirrored, branches, mirror_change, mirrored
+from ..pools.pool import Pool
+from ..protocol import RequestRefused
+from ..snapshot import Snapshot, SnapshotKeeper
+from .farm import Farm, FarmError
+from .monitor import Ask
+
+log = logging.getLogger("afpools.farm")
+
+# Seconds between two looks at whether there is anything new; without that, a look costs nothing.
+_LOOK_SECONDS = 0.1
+# A render that afserver has not listed for so many seconds counts as deleted. Renders that run have registered again
+# by then with a server that has lost its list.
+GONE_SECONDS = 30.0
+# Of pools that cannot be followed, so many are said in full.
+_SAID = 5
+
+
+class _NativePool(msgspec.Struct, gc=False):
+    name: str
+    renders_total: int
+
+
+class _NativePools(msgspec.Struct):
+    pools: list[_NativePool]
+
+
+_decode_pools = msgspec.json.Decoder(_NativePools, strict=False).decode
+
+
+@dataclass
+class _Followed:
+    """A pool that follows one of Afanasy's.
+
+    Args:
+        pool: as it is.
+        known: since when this broker knows it as it is; of the clock.
+        problem: why it keeps its hosts, as of the last look; else empty.
+    """
+
+    pool: Pool
+    known: float
+    problem: str = ""
+
+
+@dataclass
+class _Renders:
+    """What afserver lists.
+
+    Args:
+        where: the native pool of each render.
+        missing: hosts of pools that follow which are not among them, and since when.
+    """
+
+    where: Mapping[str, str] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+
+
+class NativeMirror:
+    """Looks after the pools that follow Afanasy's own.
+
+    Args:
+        ask: sends one request to afserver; raises `FarmError`.
+        keeper: has the pools and the farm, and makes the changes.
+        name: this broker's.
+        clock: seconds, increasing.
+        now: the time, with its zone.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        keeper: SnapshotKeeper,
+        *,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._ask, self._keeper, self._clock, self._now = ask, keeper, clock, now
+        # No credential has a space in its name: nobody else can be called that.
+        self._who = f"broker {name}"
+        self._looked_at: Snapshot | None = None
+        self._pools: Mapping[str, Pool] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._farm: Farm | None = None
+        self._renders = _Renders()
+        self._said: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="afpools-native", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self, *, wait: float) -> None:
+        """Ends the thread; waits at most `wait` seconds."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(wait)
+
+    def problems(self, *, is_stale: bool) -> list[str]:
+        """Sentences about pools that cannot be followed now. Safe to call from any thread.
+
+        Args:
+            is_stale: the list of renders is older than the studio wants it.
+        """
+        followed = list(self._followed.values())
+        if followed and (is_stale or self._farm is None):
+            names = [each.pool.name for each in followed]
+            return [cannot_follow(names, "afserver does not say now which renders are in its pools")]
+        said = [each.problem for each in followed if each.problem]
+        more = len(said) - _SAID
+        return said[:_SAID] + ([f"{more:,} more pools cannot be followed either."] if more > 0 else [])
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                # Not even a defect may end the only thread that follows.
+                log.exception("Following Afanasy's own pools failed")
+
+    def look(self) -> None:
+        """Looks once, and brings up to date what can be."""
+        try:
+            snapshot = self._keeper.current
+        except RequestRefused:
+            return
+        if snapshot is self._looked_at:
+            return
+        self._looked_at = snapshot
+        self._see_pools(snapshot.contents.pools)
+        if not self._followed or snapshot.farm is None:
+            return
+        self._see_farm(snapshot.farm)
+        asked_at = self._clock() - snapshot.farm.age(self._now())
+        due = [each for each in self._followed.values() if each.known < asked_at]
+        if not due:
+            return
+        existing = self._existing(due)
+        for each in due:
+            self._bring_up_to_date(each, existing, asked_at)
+        self._say()
+
+    def _see_pools(self, pools: Mapping[str, Pool]) -> None:
+        changed, self._pools = persistent(pools).differing(self._pools), pools
+        now = self._clock()
+        for name in changed:
+            pool, last = pools.get(name), self._followed.get(name)
+            if pool is None or not pool.follows:
+                self._followed.pop(name, None)
+            elif last is None or last.pool.revision != pool.revision:
+                self._followed[name] = _Followed(pool, now, last.problem if last else "")
+
+    def _see_farm(self, farm: Farm) -> None:
+        if self._farm is None or farm.renders is not self._farm.renders:
+            self._renders.where = {render.name: render.native_pool for render in farm.renders}
+        self._farm = farm
+        last, now = self._renders.missing, self._clock()
+        self._renders.missing = {
+            host: last.get(host, now)
+            for each in self._followed.values()
+            for host in each.pool.hosts
+            if host not in self._renders.where
+        }
+
+    def _existing(self, due: list[_Followed]) -> Mapping[str, int] | None:
+        """How many renders each of Afanasy's pools has, asked for only if one of these pools has none in the list; None
+        if afserver does not say."""
+        there = set(branches(filter(None, set(self._renders.where.values()))))
+        if all(each.pool.follows in there for each in due):
+            return {}
+        try:
+            found = _decode_pools(self._ask({"get": {"type": "pools"}})).pools
+        except (FarmError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return {pool.name: pool.renders_total for pool in found}
+
+    def _bring_up_to_date(self, each: _Followed, existing: Mapping[str, int] | None, asked_at: float) -> None:
+        path = each.pool.follows
+        if existing is None or existing.get(path, 0) > 0:
+            # It has some that the list did not have yet: the next one will.
+            existence = Existence.UNKNOWN
+        else:
+            existence = Existence.THERE if path in existing else Existence.GONE
+        deleted = {host for host, since in self._renders.missing.items() if asked_at - since >= GONE_SECONDS}
+        outcome = mirrored(each.pool, self._renders.where, existence, deleted)
+        each.problem = outcome.problem
+        if set(outcome.hosts) != set(each.pool.hosts):
+            self._write(each, outcome)
+
+    def _write(self, each: _Followed, outcome: Mirrored) -> None:
+        try:
+            entry = self._keeper.apply(mirror_change(each.pool, outcome.hosts, who=self._who))
+        except PlanOutdated:
+            return  # somebody else was quicker; what he made of it is held against the next list
+        except RequestRefused as refusal:
+            each.problem = f"The pool {each.pool.name!r} cannot follow Afanasy's now: {refusal.message}"
+            return
+        joined, left = len(entry.diff.added), len(entry.diff.removed)
+        log.info("pool %r followed %s: %d joined, %d left", entry.pool, each.pool.follows, joined, left)
+
+    def _say(self) -> None:
+        """Logs what is wrong when it begins, and not each time."""
+        problems = {each.problem for each in self._followed.values() if each.problem}
+        for problem in sorted(problems - self._said):
+            log.warning("%s", problem)
+        self._said = problems
+
+
+def cannot_follow(pools: list[str], why: str) -> str:
+    """A sentence about pools that cannot be followed, all for one reason."""
+    names = ", ".join(map(repr, sorted(pools)[:_SAID])) + (f" and {len(pools) - _SAID:,} more" * (len(pools) > _SAID))
+    one = len(pools) == 1
+    return (
+        f"{why}: the pool{'s' * (not one)} {names}, which follow{'s' * one} {'one of them' if one else 'them'}, "
+        f"keep{'s' * one} the hosts that {'it has' if one else 'they have'}."
+    )
