@@ -27,9 +27,9 @@ from afpools_broker.config import parse_server
 from afpools_broker.farm.farm import FarmWatch, ask
 from afpools_broker.live.jobs import parse_jobs, read_jobs
 from afpools_broker.live.keeper import FenceKeeper, Settings
-from afpools_broker.masks.job import job_mask
+from afpools_broker.picture.job_mask import job_mask
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.protocol import MASK_BYTES, MaskParams
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import open_store
 
 _TIMEOUT = 60.0

@@ -33,13 +33,13 @@ from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials.peers import Peer
 from afpools_broker.farm.farm import Farm, FarmWatch, Render
 from afpools_broker.masks.exclude import exclude_mask
+from afpools_broker.monitoring.peer_log import PeerLog
+from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.operations import Sender
-from afpools_broker.peer_log import PeerLog
+from afpools_broker.picture.snapshot import Snapshot, SnapshotKeeper
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Dialect, Role, Style
 from afpools_broker.service import Service
-from afpools_broker.snapshot import Snapshot, SnapshotKeeper
-from afpools_broker.statistics import Statistics
 from afpools_broker.store import open_store
 from afpools_tools.commands.output import table
 from afpools_tools.setup import make_state

@@ -17,12 +17,12 @@ from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials.peers import Peer
 from afpools_broker.farm.farm import Farm, Render
 from afpools_broker.farm.system_job import Ask, SystemJobKeeper
+from afpools_broker.monitoring.peer_log import PeerLog
+from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.operations import OPERATIONS, Sender, Write
-from afpools_broker.peer_log import PeerLog
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.protocol import Role
 from afpools_broker.service import Service
-from afpools_broker.snapshot import SnapshotKeeper
-from afpools_broker.statistics import Statistics
 from afpools_broker.store import PoolStore, open_store
 
 MANAGER = Peer("anna", Role.MANAGER)

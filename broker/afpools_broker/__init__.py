@@ -1,4 +1,23 @@
-"""The pool broker: an encrypted ZeroMQ request/reply service in front of the studio's pools."""
+"""The pool broker: an encrypted ZeroMQ request/reply service in front of the studio's pools.
+
+broker.py     starts everything, and stops it
+config.py     broker.toml
+protocol.py   the messages
+service.py    a message to its answer; the only place that checks roles
+operations/   one class for each operation
+picture/      what is known of pools and farm at one moment; reads are answered from it
+pools/        pools and changes to them
+masks/        from pool and farm to a proven exclude mask
+farm/         asks afserver
+live/         the fences of running jobs
+store/        where pools are kept
+credentials/  who may connect
+listeners/    the ways in
+monitoring/   health, counts and the log
+memory.py     memory that is given back to the system
+
+tests/test_rooms.py reads which room imports which.
+"""
 
 __version__: str
 

@@ -16,7 +16,6 @@ from .credentials.live import Credentials
 from .farm.farm import FarmWatch, ask
 from .farm.native_mirror import NativeMirror
 from .farm.system_job import SystemJobKeeper
-from .health import Health
 from .listeners import Listener, Shared
 from .listeners.curve import CurveListener
 from .listeners.refusals import Refusals
@@ -25,10 +24,11 @@ from .listeners.tls import TlsListener
 from .listeners.workers import Workers
 from .live.keeper import FenceKeeper, Settings
 from .memory import return_large_blocks
-from .peer_log import PeerLog
+from .monitoring.health import Health
+from .monitoring.peer_log import PeerLog
+from .monitoring.statistics import Statistics
+from .picture.snapshot import SnapshotKeeper
 from .service import Service
-from .snapshot import SnapshotKeeper
-from .statistics import Statistics
 from .store import PoolStore, open_store
 
 log = logging.getLogger("afpools")

@@ -15,15 +15,15 @@ from . import __version__, protocol
 from .config import FarmSection, LimitsSection
 from .credentials.peers import utcnow
 from .farm.system_job import SystemJobKeeper
-from .kept_answers import KeptAnswers
 from .live.keeper import FenceKeeper
-from .moment import Moment
+from .monitoring.peer_log import PeerLog, host_of
+from .monitoring.statistics import Statistics
 from .operations import OPERATIONS, Call, Operation, Parts, Sender, Turn, decode
 from .operations.base import HealthSource
-from .peer_log import PeerLog, host_of
+from .picture.kept_answers import KeptAnswers
+from .picture.moment import Moment
+from .picture.snapshot import SnapshotKeeper
 from .protocol import Code, RequestRefused, Role
-from .snapshot import SnapshotKeeper
-from .statistics import Statistics
 from .store import PoolStore, StoreUnavailable
 
 

@@ -4,6 +4,23 @@ from afpools import Client
 
 with Client() as client:
     mask = client.exclude_mask("fx")
+
+client.py       the calls, a method for each operation
+calls.py        which broker gets a call, and when it is tried again
+transport.py    one connection: TLS, or CURVE through pyzmq
+zmtp.py         ZMTP's framing, without I/O; the broker uses it too
+lookup.py       names of brokers to addresses, within a time limit
+profile.py      the folder that says where the brokers are
+certificate.py  when ours expires
+errors.py       what can go wrong
+results.py      what the calls return
+job_results.py  what the calls about jobs return
+records.py      what results are made of
+job.py          puts a pool on an `af.Job`
+fence_note.py   what the job says about its fence
+pool_menu.py    the pools for an interface to show, offline too
+cgru.py         what plug-ins must know of CGRU's Python
+process.py      what belongs to one process, and not to a child that is forked
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ exchange.py   pools in files
 hosts.py      hosts by name, and others in their place
 effects.py    what a mask does to a farm
 health.py     how the brokers of a profile are; tools/health.py runs it without anything installed
+written.py    files that are written as a whole or not at all
 words.py      numbers, time spans and hosts as people read them
 errors.py     the root of all errors that libraries raise
 
-A library never imports a command; tests/tools/test_rooms.py reads all imports.
+A library never imports a command; tests/test_rooms.py reads all imports.
 """

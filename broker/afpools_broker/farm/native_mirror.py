@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..persistent import persistent
+from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.changes import PlanOutdated
 from ..pools.mirror import Existence, Mirrored, branches, mirror_change, mirrored
+from ..pools.persistent import persistent
 from ..pools.pool import Pool
 from ..protocol import RequestRefused
-from ..snapshot import Snapshot, SnapshotKeeper
 from .farm import Farm, FarmError
 from .monitor import Ask
 

@@ -25,9 +25,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.pool import fingerprint
 from ..protocol import MASK_BYTES, Code, RequestRefused
-from ..snapshot import Snapshot, SnapshotKeeper
 from .farm import FarmError
 
 log = logging.getLogger("afpools.farm")

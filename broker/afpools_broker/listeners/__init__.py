@@ -2,6 +2,18 @@
 
 What both have in common: shares, so that no client takes what belongs to the others; workers for what takes time; and
 one understandable log line for each peer that was refused.
+
+curve.py              CURVE: a libzmq ROUTER
+curve_connections.py  its connections, followed from outside
+curve_failures.py     why a handshake failed
+tls.py                TLS: accepts connections
+tls_connection.py     one connection over TLS
+encrypted.py          TLS over a non-blocking socket
+shares.py             what each client may use
+doorkeeper.py         keeps out addresses that open connections by the thousand
+refusals.py           peers that were refused
+tcp_info.py           what the kernel knows of a connection
+workers.py            threads for answers that take time
 """
 
 from __future__ import annotations
@@ -14,9 +26,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from ..credentials.live import Credentials
-from ..peer_log import PeerLog
+from ..monitoring.peer_log import PeerLog
+from ..monitoring.statistics import Statistics
 from ..service import Service
-from ..statistics import Statistics
 from .doorkeeper import Doorkeeper
 from .refusals import Refusals
 from .shares import Shares

@@ -14,7 +14,7 @@ give out next could abort the process (`Assertion failed: ok (src/socket_base.cp
 answer must not come before libzmq has read what the peer itself says: see `_hold_until_read`.
 
 Three options of the ROUTER are what keeps peers away from libzmq's assertions and its memory (tested by
-tests/broker/test_curve_peers.py; sources of libzmq 4.3.5):
+tests/broker/listeners/test_hostile_peers.py; sources of libzmq 4.3.5):
 
 - No high-water mark for what comes in. When it is reached, libzmq stops reading the peer; should that peer then hang
   up, the next PING aborts the process (`Assertion failed: !_io_error`), be it our own heartbeat's or one that the peer
@@ -44,8 +44,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ..credentials.peers import CredentialRefused
 from ..memory import give_back
+from ..monitoring.peer_log import network_of
 from ..operations import Sender
-from ..peer_log import network_of
 from ..protocol import Code, encode_error
 from . import Listener, Shared
 from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched

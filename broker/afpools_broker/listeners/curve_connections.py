@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 
 from ..config import LimitsSection
 from ..credentials.peers import Peer
+from ..monitoring.peer_log import network_of
 from ..operations import Sender
-from ..peer_log import network_of
 from . import address_text
 from .shares import Client, Full, Shares, Strangers
 from .tcp_info import TcpInfo, tcp_info

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..peer_log import PeerLog, host_of, network_of
-from ..statistics import Statistics
+from ..monitoring.peer_log import PeerLog, host_of, network_of
+from ..monitoring.statistics import Statistics
 
 
 class Refusals:

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 from ..config import LimitsSection
 from ..credentials.peers import Peer
-from ..peer_log import network_of
+from ..monitoring.peer_log import network_of
 from ..protocol import Role
 
 # A client that had to be cut off for flooding may come back after so long, in seconds. What it sends meanwhile is

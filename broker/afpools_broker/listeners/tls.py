@@ -21,7 +21,7 @@ import threading
 
 from ..credentials.peers import Peer
 from ..memory import give_back
-from ..peer_log import network_of
+from ..monitoring.peer_log import network_of
 from . import Listener, Shared, address_text
 from .encrypted import Encrypted
 from .shares import Client, Full, Strangers

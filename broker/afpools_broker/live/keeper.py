@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from ..config import Running
 from ..farm.farm import FarmError
+from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.history import Entry, Step
 from ..pools.pool import Contents
 from ..pools.undo import REACH
 from ..protocol import LiveHealth, RequestRefused
-from ..snapshot import Snapshot, SnapshotKeeper
 from ..store import PoolStore, StoreUnavailable
 from .apply import USER, Move, Mover, Outcome
 from .intent import changed_by

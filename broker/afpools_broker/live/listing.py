@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from ..picture.snapshot import Snapshot
 from ..protocol import Result
-from ..snapshot import Snapshot
 from .intent import intent_of
 from .jobs import SYSTEM_JOB, Job
 from .keeper import View

@@ -15,9 +15,9 @@ from afpools.fence_note import Note, fingerprint, with_note
 
 from ..farm.engines import untyped_as
 from ..masks.exclude import Mask, hosts_found, hosts_matched
-from ..masks.job import job_mask
+from ..picture.job_mask import job_mask
+from ..picture.snapshot import Snapshot
 from ..protocol import MASK_BYTES, Code, Dialect, MaskParams, RequestRefused
-from ..snapshot import Snapshot
 from .intent import Intent, intent_of
 from .jobs import Job
 from .names import PoolNames

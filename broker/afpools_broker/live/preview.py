@@ -14,11 +14,11 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from ..fences import Fences
+from ..picture.fences import Fences
+from ..picture.snapshot import Snapshot
 from ..pools.history import MovedJob
 from ..pools.pool import Contents, Pool
 from ..protocol import Result
-from ..snapshot import Snapshot
 from .intent import intent_of
 from .jobs import Job
 from .keeper import View

@@ -3,6 +3,20 @@
 Strategy: everything about an operation is in its class: parameters, role, who answers it, what it does to a pool, and
 its words for people. Whoever adds one writes that class and names it here; the service, history, undo and docs/wire.md
 follow.
+
+base.py     what all have in common
+writing.py  what those that change something have in common, and how a change is made
+reading.py  hello, health, and what there is
+masking.py  the exclude mask
+pools.py    changes of pools
+hosts.py    hosts registered by hand
+follow.py   pools that follow one of Afanasy's own
+native.py   Afanasy's own pools
+farm.py     the system job
+history.py  what was changed, and how to undo it
+jobs.py     jobs on the farm
+fields.py   parameters and results, as docs/wire.md lists them
+page.py     writes docs/wire.md
 """
 
 from __future__ import annotations

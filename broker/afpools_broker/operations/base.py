@@ -20,9 +20,9 @@ from ..config import FarmSection, LimitsSection
 from ..credentials.peers import Peer
 from ..farm.system_job import SystemJobKeeper
 from ..live.keeper import FenceKeeper
-from ..moment import Moment, moment_of
+from ..picture.moment import Moment, moment_of
+from ..picture.snapshot import SnapshotKeeper
 from ..protocol import Code, HealthResult, RequestRefused, Result, Role
-from ..snapshot import SnapshotKeeper
 from ..store import PoolStore
 
 # Clients wait two seconds for an answer. A write that waited this long in the queue is not made any more: whoever asked

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ..farm.system_job import SystemJobKeeper, system_mask
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for
 from ..pools.pool import Pool, with_system_pool
 from ..protocol import Code, PoolName, RequestRefused, Result

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for
 from ..pools.mirror import renders_within, tidy, why_not_there
 from ..pools.pool import Pool

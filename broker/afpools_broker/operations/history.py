@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import MOVE_JOBS, Change, check_revision
 from ..pools.history import MIRROR, MIRRORED, REPAIR, REPAIRED, Entry
 from ..pools.pool import Contents, Pool

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for, without
 from ..pools.hosts import expand
 from ..pools.pool import Pool, unique

@@ -7,10 +7,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from ..farm.engines import untyped_as
-from ..masks.job import accepted, job_mask
-from ..moment import Moment
+from ..picture.job_mask import accepted, job_mask
+from ..picture.moment import Moment
+from ..picture.tally import UNKNOWN
 from ..protocol import Code, MaskParams, MaskType, Reading, RequestRefused, Result, Style
-from ..tally import UNKNOWN
 from .base import Call, Operation, Turn
 
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from ..picture.snapshot import Snapshot
 from ..pools.changes import Change
 from ..pools.native import native_name, native_pools, native_preview, native_swap
 from ..pools.pool import fingerprint
 from ..protocol import Code, NativePath, NativePool, RequestId, RequestRefused, Result, Role
-from ..snapshot import Snapshot
 from .base import Call, Operation, Turn
 from .writing import make
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for, without
 from ..pools.hosts import expand
 from ..pools.lookalikes import spelled_out, unseen

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from .. import __version__
-from ..host_list import Page
+from ..picture.host_list import Page
+from ..picture.tally import Listing
 from ..protocol import VERSION, HealthResult, HostSummary, PoolName, PoolSummary, Result, Revision, Role
-from ..tally import Listing
 from .base import Call, Operation, Turn
 
 

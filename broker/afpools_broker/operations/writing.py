@@ -14,7 +14,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ..moment import Moment
+from ..picture.moment import Moment
 from ..pools.changes import Change, Check, PlanOutdated, asked_for, check_revision
 from ..pools.history import Entry
 from ..pools.pool import Pool, fingerprint, unknown_pool

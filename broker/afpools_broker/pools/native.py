@@ -13,8 +13,8 @@ from dataclasses import replace
 import msgspec
 
 from ..farm.farm import Farm
+from ..picture.snapshot import Snapshot
 from ..protocol import NativePool, PoolName
-from ..snapshot import Snapshot
 from .changes import Swap
 from .pool import Pool, fingerprint
 

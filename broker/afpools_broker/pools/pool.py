@@ -15,10 +15,10 @@ from functools import cached_property
 
 import msgspec
 
-from ..persistent import PersistentMap
 from ..protocol import Code, RequestRefused
 from .lookalikes import lookalike, spelled_out
 from .nearest import nearest
+from .persistent import PersistentMap
 
 
 def fingerprint(*values: object) -> str:

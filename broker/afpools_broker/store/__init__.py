@@ -1,4 +1,13 @@
-"""Where pools are kept: the contract, and how a store is opened."""
+"""Where pools are kept: the contract, and how a store is opened.
+
+mongo/          in MongoDB
+sqlite.py       in one SQLite file
+sqlite_file.py  the file: transactions, and what people do to files
+turns.py        whose turn it is to write the file
+settling.py     the decision about one change, the same in every store
+rows.py         what a store reads, a pool at a time
+archive.py      the file that `afpools backup` writes
+"""
 
 from __future__ import annotations
 

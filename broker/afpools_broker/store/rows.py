@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..persistent import persistent
+from ..pools.persistent import persistent
 from ..pools.pool import Contents, Pool
 
 Key = str | bytes

@@ -28,9 +28,9 @@ from afpools import BrokerUnreachable, Client, zmtp
 from afpools.errors import RateLimited
 from afpools.profile import Profile
 from afpools_broker.listeners.refusals import Refusals
-from afpools_broker.peer_log import PeerLog
+from afpools_broker.monitoring.peer_log import PeerLog
+from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.protocol import Role
-from afpools_broker.statistics import Statistics
 from afpools_tools.credentials.authority import Authority
 from afpools_tools.setup import make_state
 

@@ -16,10 +16,10 @@ from afpools_broker.listeners.curve_connections import Connections
 from afpools_broker.listeners.refusals import Refusals
 from afpools_broker.listeners.shares import BARRED_SECONDS, Bucket, Full, Shares, Strangers
 from afpools_broker.listeners.workers import Workers
-from afpools_broker.peer_log import PeerLog, host_of, network_of
+from afpools_broker.monitoring.peer_log import PeerLog, host_of, network_of
+from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.protocol import Role
 from afpools_broker.service import Later
-from afpools_broker.statistics import Statistics
 
 BLENDER = Peer("blender", Role.READER)
 NATRON = Peer("natron", Role.READER)

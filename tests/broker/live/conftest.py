@@ -15,7 +15,7 @@ from afpools.fence_note import Note, fingerprint, parse_note, with_note
 from afpools_broker.farm.farm import FarmWatch, ask
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.live.lease import LeaseKeeper
-from afpools_broker.masks.job import job_mask
+from afpools_broker.picture.job_mask import job_mask
 from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.store import PoolStore, open_store

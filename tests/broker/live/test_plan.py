@@ -13,8 +13,8 @@ from afpools_broker.farm.farm import Farm, Render
 from afpools_broker.live.jobs import Job
 from afpools_broker.live.names import PoolNames
 from afpools_broker.live.plan import World, allowed, is_done, plan
+from afpools_broker.picture.snapshot import Snapshot
 from afpools_broker.pools.pool import Contents, Pool
-from afpools_broker.snapshot import Snapshot
 
 NOW = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
 HOSTS = ["pc-01", "pc-02", "pc-1", "pc-10", "pc-11", "ws.one", "LT-PC-07", "gpu-8"]

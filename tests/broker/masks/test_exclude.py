@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests.bench_masks import pool_of, studio
 from tests.oracle import Oracle
 
-from afpools_broker.fences import Fences
 from afpools_broker.masks import ecmascript
 from afpools_broker.masks import exclude as masks
 from afpools_broker.masks.exclude import (
@@ -27,6 +26,7 @@ from afpools_broker.masks.exclude import (
     exclude_mask,
     exclude_mask_within,
 )
+from afpools_broker.picture.fences import Fences
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import MASK_BYTES, Code, Dialect, RequestRefused, Style
 

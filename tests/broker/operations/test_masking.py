@@ -14,8 +14,8 @@ from tests.desk import FARM, NOW, READER, Desk
 from afpools_broker.farm.farm import Render
 from afpools_broker.masks.exclude import hosts_matched
 from afpools_broker.operations import Sender
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.protocol import Code
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store.rows import Row
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afpools_broker.operations import OPERATIONS, Write
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.pools.changes import Change, Deed, Swap
 from afpools_broker.pools.mirror import mirror_change
 from afpools_broker.pools.pool import Pool
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import PoolStore, open_store
 
 # Long enough for a busy machine: how soon a store gives up is tested where that is the subject.

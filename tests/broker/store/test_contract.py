@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import DuplicateKeyError
-from tests.broker.store import fake_mongo
+from tests.broker.store.mongo import fake_mongo
 from tests.broker.store.places import (
     PATIENT,
     Place,

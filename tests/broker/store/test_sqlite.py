@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from tests.broker.store.places import PATIENT, add, create, delete, following, register, wait_until
 
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.pools.pool import Pool
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, open_store, redacted
 from afpools_broker.store.sqlite import SqliteStore
 

@@ -14,7 +14,8 @@ from tests.fuzz.target import Target, stateless
 
 from afpools_broker.pools.history import Diff, Entry
 from afpools_broker.pools.pool import Pool
-from afpools_broker.store import StoreUnavailable, documents
+from afpools_broker.store import StoreUnavailable
+from afpools_broker.store.mongo import documents
 from afpools_broker.store.rows import REGISTERED, Picture
 
 _ENTRY = Entry(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from afpools.profile import Profile
-from afpools_broker.logs import open_log
+from afpools_broker.monitoring.logs import open_log
 
 from ..manager.serving import Serving, listen, open_browser
 from .options import ProfileOption, open_profile

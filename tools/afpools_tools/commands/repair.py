@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from afpools_broker.pools.pool import Pool
     from afpools_broker.store import PoolStore
     from afpools_broker.store.mongo import MongoStore
-    from afpools_broker.store.repair import Claim, Conflict, Decisions, Step
+    from afpools_broker.store.mongo.claims import Claim, Conflict, Decisions, Step
 
 
 def repair(
@@ -49,7 +49,7 @@ def repair(
 
     Without --keep, --merge, --rename or --delete it only shows them.
     """
-    from afpools_broker.store.repair import Decisions
+    from afpools_broker.store.mongo.claims import Decisions
 
     if as_json and (keep or merge or rename or delete):
         raise typer.BadParameter("only shows what is there: decide in a second call.", param_hint="--json")
@@ -78,7 +78,7 @@ def _repair(store: PoolStore, decisions: Decisions, *, dry_run: bool, yes: bool,
         say("Nothing to repair: in an SQLite file no two pools can have one name.")
         return
     from afpools_broker.store.mongo import MongoStore
-    from afpools_broker.store.repair import plan, undecided
+    from afpools_broker.store.mongo.claims import plan, undecided
 
     assert isinstance(store, MongoStore)
     found = store.conflicts()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afpools_broker.config import LEVELS, ConfigError, load
-from afpools_broker.logs import flush_log, open_log, set_level
+from afpools_broker.monitoring.logs import flush_log, open_log, set_level
 
 if TYPE_CHECKING:
     from afpools_broker.broker import Broker

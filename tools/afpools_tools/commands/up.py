@@ -23,7 +23,7 @@ import typer
 from afpools import AfpoolsError, Client, PoolList
 from afpools.profile import Profile
 from afpools_broker import config
-from afpools_broker.logs import open_log
+from afpools_broker.monitoring.logs import open_log
 
 from ..credentials.files import make_folder, write
 from .options import CommandError

@@ -5,6 +5,7 @@ session.py     who may use it: token, secret, Host and Origin, response headers
 app.py         routes
 params.py      what the pages send
 api.py         what the pages ask for, one function each
+jobs.py        jobs on the farm, and what a change would do to them
 membership.py  hosts into pools and out of them: changes that are several to the broker
 brokers.py     how every broker of the profile is
 live.py        asks the broker every second, and tells what changed

@@ -8,6 +8,17 @@ once history has its entry, by whoever meets it first.
 
 Everything that is acknowledged was written by a majority. Reads that decide a write are `local`: the swap fails where
 they were wrong, whereas a majority's older view could deny a change that is just being replicated.
+
+connection.py    deadlines, and sentences for what goes wrong
+documents.py     how pools and history are written and read
+reading.py       what is read
+changing.py      how a change is made, once
+watching.py      how changes are noticed
+fingerprints.py  which documents differ
+comparing.py     the same, asked of the server
+claims.py        names that several documents claim, and the decision between them
+repairing.py     carries that decision out
+backups.py       everything, as records of a backup
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from pymongo.errors import DuplicateKeyError
 from ...pools.history import Entry
 from .. import StoreUnavailable
 from ..archive import EntryRecord, FarmRecord, Record
-from ..documents import history_record, is_tombstone, pool_record, read_change, restored
-from ..fingerprints import EVERYTHING
 from .changing import HISTORY_INDEXES, POOL_INDEXES, MongoChanging
 from .connection import STAGED, Documents
+from .documents import history_record, is_tombstone, pool_record, read_change, restored
+from .fingerprints import EVERYTHING
 from .reading import packed_farm
 from .watching import MongoWatching
 

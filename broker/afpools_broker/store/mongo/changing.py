@@ -16,7 +16,9 @@ from ...pools.lookalikes import appearance
 from ...pools.pool import Pool, pool_exists, refuse_lookalike
 from ...protocol import Code, RequestRefused
 from .. import Lease, StoreUnavailable
-from ..documents import (
+from ..settling import Settled, settle
+from .comparing import ONE_GO
+from .documents import (
     REGISTERED_ID,
     exactly,
     is_tombstone,
@@ -28,8 +30,6 @@ from ..documents import (
     tombstone,
     update,
 )
-from ..settling import Settled, settle
-from .comparing import ONE_GO
 from .reading import MongoReading
 
 MAX_DOCUMENT_BYTES = 12_000_000

@@ -15,9 +15,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING
 
 from .. import StoreUnavailable
-from ..documents import REGISTERED_ID
-from ..fingerprints import EVERYTHING, OURS, Fingerprints, NotComparable, Stages
 from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION, MongoConnection, TooSlow
+from .documents import REGISTERED_ID
+from .fingerprints import EVERYTHING, OURS, Fingerprints, NotComparable, Stages
 
 _LARGEST_PIECE = 2_000
 

@@ -21,7 +21,11 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from ...pools.history import Entry, Step
 from ...pools.pool import Contents
 from .. import StoreUnavailable
-from ..documents import (
+from ..rows import REGISTERED, Key, Piece, Row, gathered
+from ..settling import to_milliseconds
+from .comparing import ONE_GO, MongoComparing
+from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION
+from .documents import (
     REGISTERED_ID,
     SHORT,
     history_document,
@@ -35,11 +39,7 @@ from ..documents import (
     read_short_row,
     read_step,
 )
-from ..fingerprints import MARKS, Marks, NotComparable
-from ..rows import REGISTERED, Key, Piece, Row, gathered
-from ..settling import to_milliseconds
-from .comparing import ONE_GO, MongoComparing
-from .connection import FIRST_PIECE, UNKNOWN_EXPRESSION
+from .fingerprints import MARKS, Marks, NotComparable
 
 Noted = dict[Key, Marks | None]
 """`MARKS` by key; None where nothing is there."""

@@ -11,12 +11,12 @@ from ...pools.changes import Change, Swap, asked_for
 from ...pools.history import REPAIR, Entry
 from ...protocol import RequestRefused
 from .. import StoreUnavailable
-from ..documents import exactly, is_tombstone, tombstone, update
-from ..repair import Conflict, conflicts
-from ..repair import Step as RepairStep
 from ..settling import Settled, to_milliseconds
 from .changing import MongoChanging
+from .claims import Conflict, conflicts
+from .claims import Step as RepairStep
 from .comparing import ONE_GO
+from .documents import exactly, is_tombstone, tombstone, update
 
 
 class MongoRepairing(MongoChanging):

@@ -20,10 +20,10 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from .. import Sign
-from ..documents import REGISTERED_ID, key_of
-from ..fingerprints import Comparison, finished
 from ..rows import REGISTERED, Key
 from .connection import AWAIT_SECONDS, TooSlow
+from .documents import REGISTERED_ID, key_of
+from .fingerprints import Comparison, finished
 from .reading import MongoReading
 
 log = logging.getLogger("afpools.store")

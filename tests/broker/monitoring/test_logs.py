@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from afpools_broker.logs import CAPACITY, Outlet
+from afpools_broker.monitoring.logs import CAPACITY, Outlet
 
 SMALL = 4096
 LINE = 100

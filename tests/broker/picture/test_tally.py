@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from afpools_broker.picture.tally import Counts, Tally
 from afpools_broker.pools.pool import Pool
-from afpools_broker.tally import Counts, Tally
 
 HOSTS = [f"pc-{number}" for number in range(8)]
 hosts = st.frozensets(st.sampled_from(HOSTS))

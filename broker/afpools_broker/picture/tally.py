@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from .persistent import PersistentMap, persistent
-from .pools.pool import Pool, fingerprint
-from .protocol import PoolSummary
+from ..pools.persistent import PersistentMap, persistent
+from ..pools.pool import Pool, fingerprint
+from ..protocol import PoolSummary
 
 # A list of so few pools is put together at once. It takes no longer than to have somebody else do it.
 _FEW = 200

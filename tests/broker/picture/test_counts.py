@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.afserver import afserver, renders_answer
+from tests.broker.monitoring.test_health import wait_for
 from tests.broker.store.places import PATIENT
-from tests.broker.test_health import wait_for
 from tests.desk import FARM, MANAGER, NOW, Desk, open_desk
 from tests.studio import studio
 
@@ -110,7 +110,7 @@ def test_counting_is_done_by_a_worker_once_and_by_the_farms_thread_from_then_on(
 def test_a_long_list_is_put_together_by_a_worker_for_whoever_asks_first(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afpools_broker.tally._FEW", 2)
+    monkeypatch.setattr("afpools_broker.picture.tally._FEW", 2)
     asker = Sender(MANAGER, "127.0.0.1:40000")
     first = desk.ok("pools.list")
     assert isinstance(desk.service.answer(asker, LIST), bytes)

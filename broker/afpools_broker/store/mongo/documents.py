@@ -24,13 +24,13 @@ import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from ..pools.history import Entry, Step
-from ..pools.pool import Pool
-from ..protocol import Colour, Description, Follows, PoolName
-from . import StoreUnavailable
-from .archive import DocumentRecord, EntryRecord, PoolRecord, Record
-from .rows import Key, Row
-from .settling import names
+from ...pools.history import Entry, Step
+from ...pools.pool import Pool
+from ...protocol import Colour, Description, Follows, PoolName
+from .. import StoreUnavailable
+from ..archive import DocumentRecord, EntryRecord, PoolRecord, Record
+from ..rows import Key, Row
+from ..settling import names
 
 REGISTERED_ID = "registered"
 """`_id` of the one document in `hosts`: the hosts registered by hand, in the shape of a pool without a name."""

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.desk import READER, Desk, open_desk
 
-from afpools_broker import host_list
 from afpools_broker.farm.farm import Render
+from afpools_broker.picture import host_list
 from afpools_broker.protocol import Code
 
 

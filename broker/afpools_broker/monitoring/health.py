@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from . import __version__, protocol
-from .credentials.live import Credentials
-from .farm.farm import FarmWatch
-from .farm.native_mirror import NativeMirror, cannot_follow
-from .farm.system_job import SystemJobKeeper
-from .live.keeper import FenceKeeper
-from .pools.lookalikes import groups, spelled_out
-from .protocol import RequestRefused
-from .snapshot import SnapshotKeeper
+from .. import __version__, protocol
+from ..credentials.live import Credentials
+from ..farm.farm import FarmWatch
+from ..farm.native_mirror import NativeMirror, cannot_follow
+from ..farm.system_job import SystemJobKeeper
+from ..live.keeper import FenceKeeper
+from ..picture.snapshot import SnapshotKeeper
+from ..pools.lookalikes import groups, spelled_out
+from ..protocol import RequestRefused
+from ..store import PoolStore, StoreUnavailable
 from .statistics import Statistics
-from .store import PoolStore, StoreUnavailable
 
 WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afpools_broker.following import Following
+from afpools_broker.picture.following import Following
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.store import PoolStore, StoreUnavailable
 from afpools_broker.store.rows import Key, Piece, Row

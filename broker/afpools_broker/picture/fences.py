@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from .config import Names
-from .farm.engines import ANY_ENGINE, Engines
-from .farm.farm import Farm
-from .masks.exclude import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
-from .persistent import PersistentMap, persistent
-from .pools.hosts import Spelling
-from .pools.pool import Contents, Pool, as_afrender_would, has_domain, unknown_pool
-from .protocol import Dialect, RequestRefused, Style
+from ..config import Names
+from ..farm.engines import ANY_ENGINE, Engines
+from ..farm.farm import Farm
+from ..masks.exclude import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
+from ..pools.hosts import Spelling
+from ..pools.persistent import PersistentMap, persistent
+from ..pools.pool import Contents, Pool, as_afrender_would, has_domain, unknown_pool
+from ..protocol import Dialect, RequestRefused, Style
 from .tally import Listing, Tally, listing
 
 MaskKey = tuple[str, Style, tuple[Dialect, ...]]

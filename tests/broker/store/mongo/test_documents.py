@@ -8,7 +8,7 @@ from bson.raw_bson import RawBSONDocument
 from tests.fuzz.targets.documents import _ENTRY as ENTRY
 
 from afpools_broker.pools.pool import Pool
-from afpools_broker.store import documents
+from afpools_broker.store.mongo import documents
 
 
 @pytest.mark.parametrize("name", [["pc-01"], {"a": 1}, None, 7])

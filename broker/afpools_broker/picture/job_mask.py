@@ -6,10 +6,10 @@ It is made here both when a job is sent and when its pool changes, so that the t
 from __future__ import annotations
 
 from .. import protocol
-from ..fences import Fences
+from ..masks.exclude import ACCEPT_REGEX, Mask, find_parts
+from ..masks.joint import joined
 from ..protocol import Code, Dialect, MaskParams, Reading, RequestRefused
-from .exclude import ACCEPT_REGEX, Mask, find_parts
-from .joint import joined
+from .fences import Fences
 
 
 def accepted(params: MaskParams, untyped: Reading) -> tuple[Dialect, ...]:

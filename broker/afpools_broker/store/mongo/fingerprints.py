@@ -17,8 +17,8 @@ from typing import Any
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
+from ..rows import REGISTERED, Key
 from .documents import key_of
-from .rows import REGISTERED, Key
 
 BUCKETS = 256
 

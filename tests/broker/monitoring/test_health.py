@@ -16,7 +16,8 @@ from tests.broker.store.places import PATIENT, add, create
 from tests.mongod import ReplicaSet, with_database
 from tests.studio import Studio, studio
 
-from afpools_broker import health, protocol
+from afpools_broker import protocol
+from afpools_broker.monitoring import health
 from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.sqlite import SqliteStore
 

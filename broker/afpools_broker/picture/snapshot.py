@@ -16,18 +16,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
-from .config import Names
-from .farm.engines import ANY_ENGINE, engines_of
-from .farm.farm import Farm
+from ..config import Names
+from ..farm.engines import ANY_ENGINE, engines_of
+from ..farm.farm import Farm
+from ..memory import set_aside
+from ..pools.changes import Change
+from ..pools.history import Entry
+from ..pools.pool import Contents, Pool, unknown_pool
+from ..protocol import Code, RequestRefused
+from ..store import PoolStore, StoreUnavailable
 from .fences import Fences
 from .following import Following
 from .host_list import HostList
-from .memory import set_aside
-from .pools.changes import Change
-from .pools.history import Entry
-from .pools.pool import Contents, Pool, unknown_pool
-from .protocol import Code, RequestRefused
-from .store import PoolStore, StoreUnavailable
 from .tally import Listing, Tally
 
 log = logging.getLogger("afpools.store")

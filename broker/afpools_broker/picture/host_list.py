@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from .farm.farm import Farm, Render
+from ..farm.farm import Farm, Render
+from ..pools.pool import Contents, fingerprint
+from ..protocol import Code, HostSummary, RequestRefused
 from .fences import Fences
-from .pools.pool import Contents, fingerprint
-from .protocol import Code, HostSummary, RequestRefused
 
 _PAGE_BYTES = 1024 * 1024
 # A client takes 64 MiB. Half of that is 100,000 hosts that are in some ten pools each.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools_broker.persistent import PersistentMap
+from afpools_broker.pools.persistent import PersistentMap
 
 _changes = st.dictionaries(st.sampled_from("abcdef"), st.none() | st.builds(object), max_size=3)
 

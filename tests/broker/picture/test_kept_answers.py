@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.desk import NOW, READER, Desk, open_desk
 
 from afpools_broker import protocol
-from afpools_broker.kept_answers import KeptAnswers, part
+from afpools_broker.picture.kept_answers import KeptAnswers, part
 
 
 @pytest.fixture

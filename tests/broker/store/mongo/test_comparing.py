@@ -21,10 +21,10 @@ from tests.broker.store.places import PATIENT, create
 from tests.mongod import ReplicaSet, with_database
 
 from afpools_broker.store import Sign
-from afpools_broker.store.documents import key_of
-from afpools_broker.store.fingerprints import Comparison, finished
 from afpools_broker.store.mongo import MongoStore, comparing
 from afpools_broker.store.mongo.connection import TooSlow
+from afpools_broker.store.mongo.documents import key_of
+from afpools_broker.store.mongo.fingerprints import Comparison, finished
 
 Documents = Database[dict[str, Any]]
 

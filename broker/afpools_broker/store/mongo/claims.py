@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from bson.raw_bson import RawBSONDocument
 
-from ..pools.history import Entry
-from ..pools.pool import Pool, unique
-from ..protocol import PoolName
+from ...pools.history import Entry
+from ...pools.pool import Pool, unique
+from ...protocol import PoolName
 from .documents import read_change, read_pool
 
 

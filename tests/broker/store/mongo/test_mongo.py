@@ -35,15 +35,15 @@ from tests.broker.store.places import (
 from tests.conftest import need_mongod
 from tests.mongod import ReplicaSet, single_server, with_database
 
+from afpools_broker.picture.snapshot import SnapshotKeeper
 from afpools_broker.pools.changes import Change
 from afpools_broker.pools.history import Entry
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Code, RequestRefused
-from afpools_broker.snapshot import SnapshotKeeper
 from afpools_broker.store import StoreUnavailable, open_store
-from afpools_broker.store.documents import read_row
 from afpools_broker.store.mongo import MongoStore, changing, comparing, watching
 from afpools_broker.store.mongo.connection import TooSlow
+from afpools_broker.store.mongo.documents import read_row
 
 Documents = Database[dict[str, Any]]
 

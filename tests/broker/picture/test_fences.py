@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afpools_broker import fences as module
 from afpools_broker.config import Names
 from afpools_broker.farm.engines import ANY_ENGINE, Engines
-from afpools_broker.fences import Fences, MaskKey
 from afpools_broker.masks.exclude import MadeWithin, Mask
+from afpools_broker.picture import fences as module
+from afpools_broker.picture.fences import Fences, MaskKey
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.protocol import Code, RequestRefused
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from .protocol import Code
+from ..protocol import Code
 
 
 class Statistics:

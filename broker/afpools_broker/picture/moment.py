@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import NamedTuple
 
-from .config import FarmSection
+from ..config import FarmSection
 from .snapshot import Snapshot, SnapshotKeeper
 
 

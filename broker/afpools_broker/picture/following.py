@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from .pools.pool import Contents
-from .store import PoolStore, StoreUnavailable
-from .store.rows import REGISTERED, Key, Picture, Row
+from ..pools.pool import Contents
+from ..store import PoolStore, StoreUnavailable
+from ..store.rows import REGISTERED, Key, Picture, Row
 
 log = logging.getLogger("afpools.store")
 
