@@ -179,7 +179,7 @@ class Script:
     def __init__(self, text: str, **options: object) -> None:
         self.reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
-        program = f"import logging, os, sys, time\nfrom afpools_broker import logs\nlogs.open_log('info')\n{text}"
+        program = f"import logging, os, sys, time\nfrom afpools_broker.monitoring import logs\nlogs.open_log('info')\n{text}"
         options = {"stdout": subprocess.PIPE, "stderr": writing, **options}
         self.process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, **options)  # type: ignore[call-overload]
         os.close(writing)
@@ -313,7 +313,7 @@ sys.stdin.read()
 def test_where_an_output_is_closed_no_other_file_gets_its_number(tmp_path: Path, closed: tuple[int, ...]):
     redirect = " ".join(f"{number}>&-" for number in closed)
     program = f"""
-from afpools_broker import logs
+from afpools_broker.monitoring import logs
 import os
 logs.open_log("info")
 opened = open({str(tmp_path / "opened")!r}, "w")
