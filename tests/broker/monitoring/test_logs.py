@@ -179,7 +179,8 @@ class Script:
     def __init__(self, text: str, **options: object) -> None:
         self.reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
-        program = f"import logging, os, sys, time\nfrom afpools_broker.monitoring import logs\nlogs.open_log('info')\n{text}"
+        begin = "import logging, os, sys, time\nfrom afpools_broker.monitoring import logs\nlogs.open_log('info')"
+        program = f"{begin}\n{text}"
         options = {"stdout": subprocess.PIPE, "stderr": writing, **options}
         self.process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, **options)  # type: ignore[call-overload]
         os.close(writing)
