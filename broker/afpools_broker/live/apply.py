@@ -108,9 +108,11 @@ class Pace:
 
     def learn(self, expected: float, took: float) -> None:
         """Takes in how long afserver worked for what should have taken `expected` seconds by the first estimate."""
-        if expected < _FELT_SECONDS and took < 10 * _FELT_SECONDS:
-            return  # that was the network
+        if expected <= 0.0:
+            return
         seen = min(max(took / expected, 0.2), 50.0)
+        if seen > self.factor and expected < _FELT_SECONDS and took < 10 * _FELT_SECONDS:
+            return  # that was the network
         # Slower counts at once, quicker only in part.
         self.factor = seen if seen > self.factor else (self.factor + seen) / 2
 

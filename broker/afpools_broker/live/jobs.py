@@ -264,6 +264,8 @@ class JobsReader:
         self._ask, self._matters = ask, matters
         self.jobs: dict[int, Job] = {}
         """By number; without the system job."""
+        self.touched: set[int] = set()
+        """Numbers of jobs that came, changed or went and have not been taken out since; see `take_touched`."""
         self.seen: float | None = None
         """When afserver last confirmed them, as `time.monotonic` counts."""
         self._monitor: Monitor | None = None
@@ -272,53 +274,57 @@ class JobsReader:
         self._no_monitor_until = float("-inf")
         self._changed: dict[int, None] = {}
 
-    def poll(self, *, at_once: bool = False) -> set[int]:
-        """Asks once; returns the numbers of the jobs that came, changed or went, as far as they were read.
+    def take_touched(self) -> set[int]:
+        """The numbers of the jobs that came, changed or went since the last call, as far as they were read."""
+        touched, self.touched = self.touched, set()
+        return touched
+
+    def poll(self, *, at_once: bool = False) -> None:
+        """Asks once.
 
         Args:
             at_once: jobs that changed are read whether or not it is their turn.
 
         Raises:
-            FarmError: afserver does not answer. What is known stays.
+            FarmError: afserver does not answer. What is known stays, and so do the jobs that were touched.
         """
         # Ours again once all that it told is read: afserver tells each event once.
         monitor, self._monitor = self._monitor, None
         now = time.monotonic()
         events = monitor.fetch() if monitor else None
         if monitor is None or events is None:
-            return self._begin(now)
+            self._begin(now)
+            return
         if now >= self._whole_due:
-            touched = self._read_all()
+            self._read_all()
         else:
             self._changed.update(dict.fromkeys(events.changed))
-            touched = self._read({*events.added, *events.deleted} - {SYSTEM_JOB})
-        touched |= self._read(self._turn(now, at_once=at_once))
+            self._read({*events.added, *events.deleted} - {SYSTEM_JOB})
+        self._read(self._turn(now, at_once=at_once))
         self._monitor = monitor
         self.seen = now
-        return touched
 
-    def _begin(self, now: float) -> set[int]:
+    def _begin(self, now: float) -> None:
         """Reads everything, and registers a monitor if there is none."""
         if now < self._no_monitor_until:
-            return set()
+            return
         # What there is now is worth knowing before afserver has registered the monitor, which takes it a second.
-        touched = self._read_all() if self.seen is None else set[int]()
+        if self.seen is None:
+            self._read_all()
         monitor = Monitor.register(self._ask, "jobs")
         # After the registration, or what happens between the two would go unnoticed.
-        touched |= self._read_all()
+        self._read_all()
         self._monitor = monitor
         self._no_monitor_until = float("-inf") if monitor else now + _WITHOUT_MONITOR_SECONDS
-        return touched
 
-    def _read_all(self) -> set[int]:
+    def _read_all(self) -> None:
         began = time.monotonic()
         read = {job.id: job for job in parse_jobs(self._ask({"get": {"type": "jobs"}})) if job.id != SYSTEM_JOB}
-        touched = {number for number in {*read, *self.jobs} if read.get(number) != self.jobs.get(number)}
+        self.touched |= {number for number in {*read, *self.jobs} if read.get(number) != self.jobs.get(number)}
         self.jobs = read
         self.seen = began
         self._whole_due = began + _WHOLE_SECONDS
         self._changed.clear()
-        return touched
 
     def _turn(self, now: float, *, at_once: bool) -> list[int]:
         """Those whose turn it is to be read, because they changed."""
@@ -332,22 +338,16 @@ class JobsReader:
             del self._changed[number]
         return turn
 
-    def _read(self, ids: Iterable[int]) -> set[int]:
+    def _read(self, ids: Iterable[int]) -> None:
         wanted = set(ids)
-        if not wanted:
-            return set()
-        read = read_jobs(self._ask, wanted)
-        return self.take(wanted, read)
+        self.take(wanted, read_jobs(self._ask, wanted))
 
-    def take(self, wanted: Collection[int], read: dict[int, Job]) -> set[int]:
+    def take(self, wanted: Collection[int], read: dict[int, Job]) -> None:
         """Takes in jobs that somebody has read.
 
         Args:
             wanted: the numbers that were asked for.
             read: what has these numbers.
-
-        Returns:
-            The numbers of those that are not as they were.
         """
         touched = {number for number in wanted if read.get(number) != self.jobs.get(number)}
         for number in touched:
@@ -356,7 +356,7 @@ class JobsReader:
                 self.jobs.pop(number, None)
             else:
                 self.jobs[number] = job
-        return touched
+        self.touched |= touched
 
     def age(self) -> float | None:
         """Seconds since afserver confirmed the jobs; None where it never has."""

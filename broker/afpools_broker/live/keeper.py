@@ -213,25 +213,35 @@ class FenceKeeper:
             self._say(refusal.message)
             return False
         self._pause_struck()
-        anew = self._see(snapshot)
-        touched: set[int] = set()
+        if self._see(snapshot):
+            # Noted before afserver is asked for anything: whatever it says, or does not, they have to be planned.
+            self._unplanned.update(self._reader.jobs)
         if at_once or time.monotonic() >= self._events_due:
-            touched = self._reader.poll(at_once=at_once)
+            self._reader.poll(at_once=at_once)
             self._events_due = time.monotonic() + _EVENTS_SECONDS
-        if self._wanted:
-            wanted, self._wanted = self._wanted, set()
-            touched |= self._reader.take(wanted, read_jobs(self._ask, wanted))
+        self._read_wanted()
         if self._reader.seen is None:
             return False
         self._take_in(self._mover.catch_up())
         self._pause_struck()
-        self._plan(set(self._reader.jobs) | touched if anew else touched | self._unplanned)
+        is_news = bool(self._unplanned or self._reader.touched)
+        self._plan()
         self._ask_who()
-        if anew or touched or self.view.problem:
+        if is_news or self.view.problem:
             self._say("")
         return self._act() or bool(self._unplanned)
 
     # --- what there is ---
+
+    def _read_wanted(self) -> None:
+        wanted: set[int] = set()
+        while self._wanted:
+            wanted.add(self._wanted.pop())
+        try:
+            self._reader.take(wanted, read_jobs(self._ask, wanted))
+        except FarmError:
+            self._wanted.update(wanted)
+            raise
 
     def _matters(self, number: int) -> bool:
         verdict = self._verdicts.get(number)
@@ -292,11 +302,11 @@ class FenceKeeper:
 
     # --- what is to be done ---
 
-    def _plan(self, numbers: set[int]) -> None:
+    def _plan(self) -> None:
         world, now = self.view.world, self._clock()
-        if world is None:
+        self._unplanned |= self._reader.take_touched()
+        if world is None or not self._unplanned:
             return
-        self._unplanned |= numbers
         until = time.monotonic() + _PLAN_SECONDS
         for number in sorted(self._unplanned, key=self._effort):
             self._unplanned.discard(number)
@@ -310,8 +320,7 @@ class FenceKeeper:
             self._verdicts[number] = verdict
             if time.monotonic() > until:
                 break
-        if numbers:
-            self._note_due()
+        self._note_due()
 
     def _effort(self, number: int) -> int:
         """What comes last where time is short: an exclude mask of a job's own may take seconds (12 s were measured)."""
@@ -422,7 +431,8 @@ class FenceKeeper:
             refused=view.refused + len(outcome.refused),
             seconds=outcome.seconds,
         )
-        self._plan(set(outcome.read))
+        self._unplanned.update(outcome.read)
+        self._plan()
         self._say("")
 
     def strike(self, jobs: Collection[Job]) -> None:
@@ -472,7 +482,7 @@ class FenceKeeper:
 
     def look_at(self, ids: Collection[int]) -> None:
         """Reads these jobs again with the next look. Safe to call from any thread."""
-        self._wanted |= set(ids)
+        self._wanted.update(ids)
 
     @property
     def ask(self) -> Ask:

@@ -13,6 +13,7 @@ from tests.broker.live.conftest import Studio
 from tests.broker.store.places import wait_until
 
 from afpools.fence_note import is_of
+from afpools_broker.farm.farm import FarmError
 from afpools_broker.live.apply import Move, Pace
 from afpools_broker.live.jobs import Job
 from afpools_broker.live.keeper import FenceKeeper
@@ -87,6 +88,18 @@ def test_five_hundred_jobs_of_which_no_two_change_alike_go_out_together() -> Non
     pace = Pace()
     pace.learn(0.1, 0.4)
     assert 100 < len(pace.some(moves)) < 250
+
+
+def test_a_server_that_took_long_once_is_not_taken_for_slow_forever() -> None:
+    job = Job(2, hosts_mask_type="regex")
+    moves = [Move(job, {"hosts_mask_exclude": f"ws-{n:04}|(?!(?:pc-01|pc-02)$).*"}) for n in range(1000)]
+    pace = Pace()
+    pace.learn(0.1, 10.0)
+    for _ in range(10):
+        some = pace.some(moves)
+        expected = sum(move.seconds for move in some[1:])
+        pace.learn(expected, expected)
+    assert len(pace.some(moves)) == 500
 
 
 # --- people -----------------------------------------------------------------------------------------------------
@@ -214,6 +227,52 @@ def test_a_restart_with_all_renders_off_is_no_news_about_any_pool(studio: Studio
     studio.apply("pools.add_hosts", "fx", "pc-04")
     studio.look()
     assert studio.mask(job) == "(?!pc-0[134]$).*"
+
+
+@pytest.mark.parametrize("silent_about", ["get", "monitor"])
+def test_a_pool_that_changes_while_afserver_does_not_answer_is_followed_afterwards(
+    studio: Studio, silent_about: str
+) -> None:
+    job = studio.send("fx", offline=True)
+    studio.look()
+    read = studio.fences._reader._ask
+    studio.server.forget_monitors()
+
+    def fail(request: dict[str, object]) -> memoryview:
+        if silent_about in request:
+            raise FarmError("afserver cannot be reached.")
+        return read(request)
+
+    studio.fences._reader._ask = fail
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    # Nobody looks at this one before the list of all jobs is read again.
+    later = studio.send("fx", offline=True, exclude="pc-01")
+    studio.apply("pools.add_hosts", "fx", "pc-05")
+    for _ in range(2):
+        with pytest.raises(FarmError):
+            studio.fences.look(at_once=True)
+    studio.fences._reader._ask = read
+    studio.look()
+    assert studio.mask(job) == "(?!pc-0[1345]$).*"
+    assert [studio.server.jobs[later].lets(host, 0) for host in ("pc-01", "pc-05")] == [False, True]
+
+
+def test_a_job_that_somebody_changed_is_looked_at_again_if_afserver_did_not_answer(studio: Studio) -> None:
+    studio.look()
+    job = studio.send("fx", offline=True)
+    studio.fences.look_at([job])
+    ask = studio.fences._ask
+
+    def fail(request: dict[str, object]) -> memoryview:
+        raise FarmError("afserver cannot be reached.")
+
+    studio.fences._ask = studio.fences._reader._ask = fail
+    with pytest.raises(FarmError):
+        studio.fences.look()
+    assert studio.fences._wanted == {job}
+    studio.fences._ask = studio.fences._reader._ask = ask
+    studio.look()
+    assert studio.fence(job) == "current"
 
 
 # --- afserver's traps -------------------------------------------------------------------------------------------
