@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from tests import oracle as judges
+from tests.afserver import AfServer, afserver
 from tests.desk import Desk, open_desk
+from tests.studio import Studio, studio
+
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +53,20 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 def desk(make: Callable[..., Desk]) -> Desk:
     """A service whose farm is `FARM`."""
     return make()
+
+
+@pytest.fixture
+def farm() -> Iterator[AfServer]:
+    with afserver() as server:
+        yield server
+
+
+@pytest.fixture
+def anna(tmp_path: Path, farm: AfServer) -> Iterator[Client]:
+    settings = {"server": f"127.0.0.1:{farm.address[1]}", "interval": 0.05}
+    with studio(tmp_path, farm=settings) as place, manager(place) as client:
+        yield client
+
+
+def manager(place: Studio) -> Client:
+    return Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30)

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.broker.listeners.peers import READY, ask, by_hand, hangs_up, request
+from tests.studio import studio
 
 from afpools_broker.listeners.curve_connections import Watch, shut_unwatched
+from afpools_broker.protocol import Role
 
 _TRY_TO_LOCK = """
 import fcntl, sys
@@ -51,3 +54,25 @@ def test_a_socket_of_another_port_and_a_closed_number_are_none_of_ours() -> None
             ours.close()
             number = accepted.fileno()
     assert Watch.of(number, port) is None
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("asks", [True, False])
+def test_an_idle_curve_connection_is_closed(tmp_path: Path, asks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afpools_broker.listeners.curve_connections._FIRST_REQUEST_SECONDS", 1.0)
+    limits = {"handshake_seconds": 1, "idle_seconds": 1}
+    with studio(tmp_path, limits=limits) as place, by_hand(place, place.profile("idle")) as peer:
+        peer.shake_hands()
+        if asks:
+            peer.send(peer.request(request("hello")))
+        assert hangs_up(peer.connection)
+
+
+def test_where_the_system_does_not_count_bytes_large_answers_are_still_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afpools_broker.listeners.curve_connections.tcp_info", lambda _: None)
+    limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 200_000}
+    with studio(tmp_path, limits=limits) as place, place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
+        ask(sock, "pools.create", pool="big", hosts=["pc-[00001-05000]"], request_id="1")
+        assert all(ask(sock, "pools.get", pool="big")["ok"] for _ in range(10))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.broker.listeners.test_listeners import still_answers, wait_for
+from tests.broker.listeners.peers import still_answers, wait_for
 from tests.studio import studio
 
 from afpools_broker.listeners.doorkeeper import Doorkeeper

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import Counter
 
 import pytest
@@ -13,13 +11,9 @@ from hypothesis import strategies as st
 from afpools_broker.config import ConfigError, LimitsSection, build
 from afpools_broker.credentials.peers import Peer
 from afpools_broker.listeners.curve_connections import Connections
-from afpools_broker.listeners.refusals import Refusals
 from afpools_broker.listeners.shares import BARRED_SECONDS, Bucket, Full, Shares, Strangers
-from afpools_broker.listeners.workers import Workers
-from afpools_broker.monitoring.peer_log import PeerLog, host_of, network_of
-from afpools_broker.monitoring.statistics import Statistics
+from afpools_broker.monitoring.peer_log import host_of, network_of
 from afpools_broker.protocol import Role
-from afpools_broker.service import Later
 
 BLENDER = Peer("blender", Role.READER)
 NATRON = Peer("natron", Role.READER)
@@ -250,111 +244,3 @@ def test_limits_that_contradict_one_another_are_refused(section: dict[str, int],
         build(
             {"store": {"uri": "sqlite:///a"}, "farm": {"server": ""}, "limits": section}, folder=tmp_path, where="test"
         )
-
-
-# --- log lines ------------------------------------------------------------------------------------------------------
-
-
-def test_a_peer_that_tries_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    now = [0.0]
-    statistics = Statistics()
-    refusals = Refusals(statistics, PeerLog(clock=lambda: now[0]))
-    for number in range(100):
-        # What a peer sends may be in the reason, and be new each time.
-        refusals.refuse("TLS", f"10.0.0.7:{40000 + number}", "protocol", f"it broke the protocol: {number}")
-    refusals.refuse("TLS", "10.0.0.7:1", "no certificate", "it showed no client certificate")
-    refusals.refuse("TLS", "10.0.0.8:1", "protocol", "it broke the protocol: x")
-    now[0] = 61.0
-    refusals.refuse("TLS", "10.0.0.7:2", "protocol", "it broke the protocol: y")
-    assert [record.getMessage() for record in caplog.records] == [
-        "TLS: connection from 10.0.0.7:40000 refused: it broke the protocol: 0",
-        "TLS: connection from 10.0.0.7:1 refused: it showed no client certificate",
-        "TLS: connection from 10.0.0.8:1 refused: it broke the protocol: x",
-        "TLS: connection from 10.0.0.7:2 refused: it broke the protocol: y"
-        " (and 99 more times since the last such line)",
-    ]
-    assert statistics.refused_connections == 103
-
-
-def test_many_addresses_together_fill_no_log_either(caplog: pytest.LogCaptureFixture) -> None:
-    now = [0.0]
-    peer_log = PeerLog(clock=lambda: now[0])
-    for number in range(5000):
-        peer_log.say(f"10.0.{number // 256}.{number % 256}", "protocol", "line %d", number)
-    assert len(caplog.records) == 100
-    now[0] = 1.0
-    peer_log.say("10.1.0.0", "protocol", "line")
-    assert "4900 log lines about other peers were left out" in caplog.records[100].getMessage()
-
-
-def test_what_is_not_logged_anyway_uses_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, logger="afpools.connections")
-    peer_log = PeerLog(clock=lambda: 0.0)
-    for number in range(1000):
-        peer_log.say(f"10.0.0.{number}", "idle", "line", level=logging.DEBUG)
-    peer_log.say("10.0.0.1", "idle", "line")
-    assert len(caplog.records) == 1
-
-
-# --- workers --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def workers():
-    made = Workers()
-    yield made
-    made.stop()
-
-
-@pytest.mark.parametrize("writes", [False, True])
-def test_work_of_one_client_does_not_keep_that_of_another_waiting(workers: Workers, writes: bool) -> None:
-    release, answered = threading.Event(), threading.Event()
-
-    def held() -> bytes:
-        release.wait(60)
-        return b""
-
-    accepted = 0
-    while workers.submit("greedy", Later(held, writes=writes), lambda _: None):
-        accepted += 1
-    assert 1 < accepted < 200
-    assert workers.submit("modest", Later(lambda: b"", writes=writes), lambda _: answered.set())
-    assert answered.wait(60)
-    release.set()
-
-
-def test_clients_take_turns(workers: Workers) -> None:
-    release, done = threading.Event(), threading.Semaphore(0)
-    order: list[str] = []
-
-    def held() -> bytes:
-        release.wait(60)
-        return b""
-
-    def work(name: str) -> Later:
-        return Later(lambda: name.encode(), writes=True)
-
-    def finish(answer: bytes) -> None:
-        order.append(answer.decode())
-        done.release()
-
-    # One writer is left, which makes the order of the rest certain.
-    workers.submit("holder", Later(held, writes=True), lambda _: None)
-    blocked = threading.Event()
-    workers.submit("first", Later(lambda: (blocked.set(), release.wait(60), b"")[2], writes=True), lambda _: None)
-    assert blocked.wait(60)
-    for _ in range(4):
-        workers.submit("a", work("a"), finish)
-    workers.submit("b", work("b"), finish)
-    workers.submit("c", work("c"), finish)
-    release.set()
-    for _ in range(6):
-        assert done.acquire(timeout=60)
-    assert order.index("b") < 4
-    assert order.index("c") < 5
-    assert Counter(order) == {"a": 4, "b": 1, "c": 1}
-
-
-def test_stopped_workers_take_nothing_more(workers: Workers) -> None:
-    workers.stop()
-    assert not workers.submit("a", Later(lambda: b"", writes=False), lambda _: None)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-from tests.desk import FARM, NOW, READER, Desk
+from tests.desk import FARM, READER, Desk
 
 from afpools_broker.farm.farm import Render
 from afpools_broker.masks.exclude import hosts_matched
@@ -35,17 +33,6 @@ def test_names_are_compared_as_the_farm_spells_them(desk: Desk) -> None:
     assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == ["PC-01.studio.lan", "Pc-03"]
 
 
-def test_registered_hosts_count_as_known(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
-    desk.ok("hosts.register", hosts=["NEW-[1-2]"])
-    assert desk.ok("mask", pool="fx")["mask"] == "new-1|new-2|pc-02|pc-04|pc-05"
-    hosts = {host["name"]: host for host in desk.ok("hosts.list")["hosts"]}
-    assert hosts["new-1"] == {"name": "new-1", "registered": True}
-    assert hosts["pc-01"] == {"name": "pc-01", "states": ["online"], "engine": "3.4.1", "pools": ["fx"]}
-    desk.ok("hosts.forget", hosts=["new-1"])
-    assert desk.ok("mask", pool="fx")["mask"] == "new-2|pc-02|pc-04|pc-05"
-
-
 def test_a_mask_follows_the_farm(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     before = desk.ok("mask", pool="fx")["mask"]
@@ -58,22 +45,6 @@ def test_no_mask_without_a_farm(make: Callable[..., Desk]) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
     assert desk.code("mask", pool="fx", style="complement") == Code.FARM_UNAVAILABLE
-
-
-def test_an_old_list_of_renders_is_flagged_then_refused_where_it_matters(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
-    for minutes, stale in ((0.5, False), (2, True), (59, True)):
-        desk.now[0] = NOW + dt.timedelta(minutes=minutes)
-        result = desk.ok("mask", pool="fx")
-        assert (result["farm_is_stale"], result["farm_age"]) == (stale, minutes * 60)
-        assert desk.ok("hosts.list")["farm_is_stale"] is stale
-    desk.now[0] = NOW + dt.timedelta(minutes=61)
-    assert desk.code("mask", pool="fx") == Code.FARM_UNAVAILABLE
-    assert desk.code("mask", pool="fx", style="complement", accept=["find"]) == Code.FARM_UNAVAILABLE
-    complement = desk.ok("mask", pool="fx", style="complement")
-    assert (complement["style"], complement["farm_is_stale"]) == ("complement", False)
-    desk.see(*FARM)
-    assert desk.ok("mask", pool="fx")["farm_is_stale"] is False
 
 
 def test_without_afserver_the_registered_hosts_are_the_farm(make: Callable[..., Desk]) -> None:
@@ -249,46 +220,3 @@ def test_two_entries_of_different_pools_never_become_one_render(desk: Desk) -> N
     for pool in "ab":
         mask = desk.ok("mask", pool=pool, style="complement")["mask"]
         assert hosts_matched(mask, FARM) == set(FARM)
-
-
-PREFIXED = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-1", "pc-10"]
-
-
-def test_an_own_mask_of_a_user_whose_type_is_regex_means_exactly_what_it_says(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"], new_hosts=True)
-    desk.see(*PREFIXED, regex_users=frozenset({"rex"}))
-    one = desk.ok("mask", pool="fx", exclude="pc-1", user="rex")
-    assert (one["untyped_as"], one["mask_type"], one["pool_hosts"]) == ("regex", "regex", 4)
-    assert hosts_matched(one["mask"], PREFIXED) == {"pc-02", "pc-1"}
-    some = desk.ok("mask", pool="fx", exclude="pc-0[34]", user="rex")
-    assert hosts_matched(some["mask"], PREFIXED) == {"pc-02", "pc-03", "pc-04"}
-    assert "could not compile" in desk.ask("mask", pool="fx", exclude="pc-0[", user="rex")["error"]["message"]
-    # Everybody else's begins with it, and a type that the job says counts before its user's.
-    assert desk.ok("mask", pool="fx", exclude="pc-1", user="anna")["pool_hosts"] == 3
-    assert desk.ok("mask", pool="fx", exclude="pc-1", user="rex", exclude_type="find")["pool_hosts"] == 3
-    assert desk.ok("mask", pool="fx", user="anna")["untyped_as"] == "find"
-
-
-def test_a_mask_for_a_regex_user_is_no_find_which_would_change_the_jobs_other_masks(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-10"], new_hosts=True)
-    desk.see("pc-10", "node.1", regex_users=frozenset({"rex"}))
-    for style in ("list", "compact"):
-        assert desk.ok("mask", pool="fx", style=style, user="anna")["mask_type"] == "find"
-        assert desk.ok("mask", pool="fx", style=style, user="rex")["mask_type"] == "regex"
-
-
-def test_on_a_farm_of_old_engines_every_own_mask_is_a_regex(desk: Desk) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03", "pc-04", "pc-1", "pc-10"], new_hosts=True)
-    desk.see(*PREFIXED, engine="3.3.1")
-    for user in ({}, {"user": "anna"}):
-        result = desk.ok("mask", pool="fx", exclude="pc-1", **user)
-        assert result["untyped_as"] == "regex"
-        assert hosts_matched(result["mask"], PREFIXED) == {"pc-02", "pc-1"}
-
-
-@pytest.mark.parametrize(("size", "refused"), [(24 * 1024, False), (24 * 1024 + 2, True)])
-def test_a_job_s_own_mask_is_measured_in_bytes(desk: Desk, size: int, refused: bool) -> None:
-    desk.ok("pools.create", pool="fx", hosts=["pc-01"])
-    answer = desk.ask("mask", pool="fx", exclude="é" * (size // 2), exclude_type="find")
-    assert answer["error"]["code"] == (Code.BAD_REQUEST if refused else Code.MASK_NOT_EXPRESSIBLE)
-    assert f"{size:,} bytes long, and 24,576 are allowed" in answer["error"]["message"] or not refused

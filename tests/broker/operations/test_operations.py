@@ -10,7 +10,6 @@ import pytest
 from afpools_broker.operations import OPERATIONS, Write
 from afpools_broker.operations.fields import fields_of
 from afpools_broker.operations.history import HistoryUndo
-from afpools_broker.operations.pools import PoolsRename
 from afpools_broker.protocol import Role
 
 
@@ -22,14 +21,6 @@ def test_an_operation_says_what_people_need(operation: Any) -> None:
     assert bool(operation.did) == bool(operation.verb)
     for field in fields_of(operation):
         assert field.description, f"{operation.op} {field.name}"
-
-
-def test_what_is_said_of_a_parameter_is_what_is_nearest_to_it() -> None:
-    fields = {field.name: field for field in fields_of(PoolsRename)}
-    assert (fields["pool"].title, fields["new_name"].title) == ("pool's name", "new name")
-    assert fields["pool"].description == fields["new_name"].description != ""
-    assert fields["pool"].default == ""
-    assert fields["if_revision"].default == "null"
 
 
 def test_the_client_can_call_every_operation() -> None:

@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
-from tests.desk import MANAGER, NOW, Desk
+from tests.desk import NOW, Desk
 
 from afpools_broker.farm.farm import Farm, Render
-from afpools_broker.operations import Sender
 from afpools_broker.operations.pools import PoolsAddHosts
 from afpools_broker.pools.changes import Change
 from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import Code
-from afpools_broker.service import Later
 from afpools_broker.store import StoreUnavailable
 
 
@@ -59,19 +56,6 @@ def test_without_afserver_a_host_that_another_broker_has_just_added_is_kept_out(
     desk.ok("hosts.forget", hosts=["day-02"])
     desk.ok("pools.delete", pool="day", request_id="gone")
     assert desk.ok("mask", pool="fx")["mask"] == "day-01|night-01|pc-02|pc-03"
-
-
-def test_a_write_that_stood_in_the_queue_too_long_is_not_made(desk: Desk, monkeypatch) -> None:
-    answer = desk.service.answer(
-        Sender(MANAGER, "127.0.0.1:40000"), b'{"v":1,"op":"pools.create","params":{"pool":"late","request_id":"1"}}'
-    )
-    assert isinstance(answer, Later)
-    later = time.monotonic() + 3
-    monkeypatch.setattr("afpools_broker.operations.base.time.monotonic", lambda: later)
-    error = json.loads(answer.work())["error"]
-    assert (error["code"], error["made"]) == (Code.STORE_UNAVAILABLE, False)
-    assert error["message"].startswith("This broker did not make the change in time")
-    assert desk.ok("pools.list")["pools"] == []
 
 
 def away(*_: object, **__: object) -> None:

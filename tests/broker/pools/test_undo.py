@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.afserver import AfServer, afserver, recording
+from tests.broker.conftest import manager
 from tests.broker.store.places import change, mirroring, planned
-from tests.studio import Studio, studio
+from tests.studio import studio
 
 import afpools
-from afpools import Client, Profile
+from afpools import Client
 from afpools_broker.pools.changes import Change
 from afpools_broker.pools.history import MIRROR, Entry, Step
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.pools.undo import Undoing
-from afpools_broker.protocol import RequestRefused, Role
+from afpools_broker.protocol import RequestRefused
 from afpools_broker.store.settling import settle
-
-
-@pytest.fixture
-def farm() -> Iterator[AfServer]:
-    with afserver() as server:
-        yield server
-
-
-@pytest.fixture
-def anna(tmp_path: Path, farm: AfServer) -> Iterator[Client]:
-    settings = {"server": f"127.0.0.1:{farm.address[1]}", "interval": 0.05}
-    with studio(tmp_path, farm=settings) as place, manager(place) as client:
-        yield client
-
-
-def manager(place: Studio) -> Client:
-    return Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30)
 
 
 def newest(client: Client) -> afpools.HistoryEntry:
@@ -144,35 +126,6 @@ def test_a_hosts_leaving_by_an_undo_stays_known_without_afserver(tmp_path: Path)
         added = client.add_hosts("fx", ["pc-02"])
         client.undo(added.change)
         assert client.exclude_mask("fx", style="list").mask == "pc-02"
-
-
-def test_afanasys_own_pools_are_previewed_then_imported_then_up_to_date(anna: Client, farm: AfServer) -> None:
-    answer = recording("renders_get")["answer"]
-    renders = answer["renders"]
-    for render, pool in zip(renders, ["/local/farm", "/local/farm", "/local", *["/"] * len(renders)], strict=False):
-        render["pool"] = pool
-    # As a whole: the broker asks meanwhile.
-    farm.renders = answer
-    deadline = time.monotonic() + 30
-    while len(preview := anna.import_native(dry_run=True)) < 3:
-        assert time.monotonic() < deadline, preview
-    assert anna.list_pools().pools == ()
-    assert [pool.path for pool in preview] == ["/", "/local", "/local/farm"]
-    assert all(pool.created and pool.added == pool.hosts and not pool.change for pool in preview)
-    anna.create_pool("local/farm", [renders[0]["name"], "of-ours"], new_hosts=True)
-    done = anna.import_native(["/local/farm"])
-    assert [(pool.pool, pool.created, pool.added) for pool in done] == [("local/farm", False, (renders[1]["name"],))]
-    assert hosts(anna, "local/farm") == {renders[0]["name"], renders[1]["name"], "of-ours"}
-    assert anna.import_native(["/local/farm"])[0].change == ""
-    anna.undo(done[0].change)
-    assert hosts(anna, "local/farm") == {renders[0]["name"], "of-ours"}
-    with pytest.raises(afpools.BadRequest, match="/nowhere"):
-        anna.import_native(["/nowhere"])
-
-
-def test_without_afserver_there_is_nothing_to_import(tmp_path: Path) -> None:
-    with studio(tmp_path) as place, manager(place) as client, pytest.raises(afpools.FarmUnavailable):
-        client.import_native(dry_run=True)
 
 
 def test_a_pool_that_has_followed_for_a_while_goes_when_that_is_undone_and_not_once_people_changed_it() -> None:
