@@ -73,8 +73,15 @@ def _ranges(numbers: Iterable[str]) -> str:
     """Numbers as written in brackets: `1-8,10`. With leading zeros, all numbers of a range have the same length."""
     runs: list[list[str]] = []
     for number in sorted(numbers, key=lambda number: (len(number), number)):
-        if runs and int(number) == int(runs[-1][-1]) + 1 and (len(number) == len(runs[-1][0]) or runs[-1][0][0] != "0"):
+        if runs and _goes_on(runs[-1], number):
             runs[-1][1:] = [number]
         else:
             runs.append([number])
     return ",".join(map("-".join, runs))
+
+
+def _goes_on(run: list[str], number: str) -> bool:
+    """Whether a range may go on with this number: `9-10` and `09-10` may, `9-010` would be read as something else."""
+    first, last = run[0], run[-1]
+    alike = len(number) == len(first) or "0" not in (first[0], number[0])
+    return alike and int(number) == int(last) + 1

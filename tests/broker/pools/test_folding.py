@@ -3,7 +3,7 @@
 from itertools import product
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from afpools_broker.pools.folding import fold
@@ -25,6 +25,7 @@ def test_ranges_of_several_numbers_are_found_whichever_differs() -> None:
 def test_numbers_with_and_without_zeros_in_front_are_kept_apart() -> None:
     names = ["pc-1", "pc-01", "pc-2", "pc-9", "pc-09", "pc-10", "pc-099", "pc-100"]
     assert fold(names) == "pc-[1-2,9,01,09-10,099-100]"
+    assert fold(["pc-3", "pc-04", "pc-9", "pc-010"]) == "pc-[3,9,04,010]"
 
 
 def test_a_name_may_have_more_digits_than_clustershell_reads() -> None:
@@ -43,6 +44,7 @@ _NAMES = st.from_regex(r"[a-z]{1,5}-?[0-9]{1,4}|(r|s)[0-3](n0?|-)[0-9]([ab][0-2]
 
 
 @given(st.sets(_NAMES, max_size=60))
+@example({"pc-3", "pc-04"})
 def test_folding_loses_nothing(names: set[str]) -> None:
     folded = fold(names)
     assert sorted(_expanded(folded)) == sorted(names)
