@@ -1,8 +1,9 @@
 """The authorities that sign certificates, and what each has revoked.
 
-Strategy: `ca.pem` and `crl.pem` may hold several, as they do while one authority takes over from another. Every block
-of a file counts; one that cannot be read spoils its file, since nobody knows what was in it. Two authorities may have
-one name, and will where a studio calls both by its own, so they are told apart by their keys.
+Strategy: `ca.pem` and `crl.pem` may each hold several blocks, as they do while one authority takes over from another.
+Every block of a file counts; a block that cannot be read makes the whole file invalid, since nobody knows what was in
+it. Two authorities may have the same name, and will if a studio names both after itself, so they are told apart by
+their keys.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from .files import UNREADABLE, CredentialError, Watched, explain, wrong_file
 
-# Writes what is missing in crl.pem.
+# The command that writes what is missing in crl.pem.
 FIX = "afpools certs check --fix"
 
 _BLOCK = re.compile(rb"-----BEGIN ([^-\n]*)-----[^-]*-----END \1-----")
@@ -32,8 +33,8 @@ class Issuer:
     """An authority whose certificates are accepted.
 
     Args:
-        certificate: its own.
-        id: the same for two of its certificates, and never for those of two authorities.
+        certificate: the authority's own.
+        id: the same for all certificates of one authority, and different for any two authorities.
     """
 
     certificate: x509.Certificate
@@ -41,23 +42,23 @@ class Issuer:
 
     @property
     def name(self) -> str:
-        """As people are told: its name, and what tells it apart from another of that name."""
+        """For messages: its name, and what distinguishes it from another authority with that name."""
         return f"{common_name(self.certificate)!r} ({self.id.hex()[:8]})"
 
     @property
     def expires(self) -> dt.datetime:
-        """When its certificate does."""
+        """When its certificate expires."""
         return self.certificate.not_valid_after_utc
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """The certificates that one authority has taken back.
+    """The certificates that one authority has revoked.
 
     Args:
         number: increases with each list.
-        next_update: when its signer promised a newer one.
-        revoked: when each was taken back, by serial.
+        next_update: when its signer promises the next list.
+        revoked: when each certificate was revoked, by serial.
     """
 
     number: int
@@ -80,13 +81,13 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def issuer_id(certificate: x509.Certificate) -> bytes:
-    """What tells an authority apart: its name and its key. It may have more than one certificate."""
+    """What identifies an authority, which may have more than one certificate: its name and its key."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
 
 
 def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Whether an authority has signed a certificate itself."""
+    """Whether an authority signed a certificate itself."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
@@ -95,7 +96,7 @@ def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
 
 
 def issuer_of(certificate: x509.Certificate, issuers: Iterable[Issuer]) -> Issuer | None:
-    """Which of these authorities has signed a certificate itself; None for none of them."""
+    """Which of these authorities signed a certificate itself; None if none of them did."""
     return next((issuer for issuer in issuers if issued_by(certificate, issuer.certificate)), None)
 
 
@@ -103,8 +104,8 @@ def parse_issuers(data: bytes) -> tuple[Issuer, ...]:
     """Reads the authorities of a `ca.pem`, each once, in the order of the file.
 
     Raises:
-        ValueError: there is none, or one of the certificates is not an authority's. (So may anything else of
-            `files.UNREADABLE`.)
+        ValueError: there is none, or one of the certificates is not an authority's. (Anything else in
+            `files.UNREADABLE` may be raised, too.)
     """
     found: dict[bytes, Issuer] = {}
     for block in pem_blocks(data, b"CERTIFICATE"):
@@ -124,10 +125,10 @@ def parse_issuers(data: bytes) -> tuple[Issuer, ...]:
 
 
 def parse_revocation_lists(data: bytes) -> tuple[x509.CertificateRevocationList, ...]:
-    """Reads the lists of a `crl.pem`, whoever has signed them.
+    """Reads the lists of a `crl.pem`, whoever signed them.
 
     Raises:
-        ValueError: there is none, or one of them says less than everything that its signer has revoked.
+        ValueError: there is none, or one of them is not a complete list of what its signer has revoked.
     """
     found = tuple(x509.load_pem_x509_crl(block) for block in pem_blocks(data, b"X509 CRL"))
     if not found:
@@ -140,11 +141,11 @@ def parse_revocation_lists(data: bytes) -> tuple[x509.CertificateRevocationList,
 def match_revocation_lists(
     lists: Iterable[x509.CertificateRevocationList], issuers: Iterable[Issuer]
 ) -> dict[bytes, RevocationList]:
-    """What each authority has revoked, by its id. Lists of others are left out. Of two that one authority has signed
-    the one with the higher number counts.
+    """What each authority has revoked, by the authority's id. Lists of other authorities are ignored. If one authority
+    signed two lists, the one with the higher number counts.
 
     Raises:
-        ValueError: a list names one of these authorities, and was not signed by it.
+        ValueError: a list names one of these authorities but was not signed by it.
     """
     found: dict[bytes, RevocationList] = {}
     for crl in lists:
@@ -159,7 +160,7 @@ def match_revocation_lists(
         )
         other = found.get(issuer.id)
         if other is not None and other.number == read.number:
-            # Which of the two is right is nothing to guess at.
+            # Nothing says which of the two is right, and a guess may admit a revoked client.
             read = RevocationList(read.number, read.next_update, {**read.revoked, **other.revoked})
         if other is None or other.number <= read.number:
             found[issuer.id] = read
@@ -167,12 +168,12 @@ def match_revocation_lists(
 
 
 def pem_blocks(data: bytes, label: bytes, *, damaged: bool = False) -> list[bytes]:
-    """The blocks of a PEM file (RFC 7468), without what stands between them.
+    """The blocks of a PEM file (RFC 7468), without the text between them.
 
     Args:
         data: the file.
-        label: of the blocks, as in their first lines.
-        damaged: give what is whole of a file that is not.
+        label: the label of the blocks, as in their first lines.
+        damaged: return the intact blocks of a damaged file.
 
     Raises:
         ValueError: one of them has no end, or is of another kind.
@@ -214,13 +215,13 @@ def _key_identifier(authority: x509.Certificate) -> bytes | None:
 
 
 def _check_complete(crl: x509.CertificateRevocationList) -> None:
-    """Refuses lists that only say something together with others (RFC 5280, 5.2.4 and 5.2.5)."""
+    """Refuses lists that are complete only together with other lists (RFC 5280, 5.2.4 and 5.2.5)."""
     kinds = {type(extension.value) for extension in crl.extensions}
     if x509.DeltaCRLIndicator in kinds:
         raise ValueError("a list in it has only changes to another list (a delta CRL); a complete one is needed")
     if x509.IssuingDistributionPoint in kinds:
         raise ValueError(
-            "a list in it is for some certificates only, or for those of other authorities (an indirect CRL); a "
+            "a list in it covers only some certificates, or those of other authorities (an indirect CRL); a "
             "complete one is needed"
         )
     if any(extension.critical for extension in crl.extensions):
@@ -228,12 +229,12 @@ def _check_complete(crl: x509.CertificateRevocationList) -> None:
     if any(extension.critical for entry in crl for extension in entry.extensions):
         raise ValueError("a list in it has entries with extensions that are not known here")
     if crl.next_update_utc is None:
-        raise ValueError("a list in it does not say until when it counts")
+        raise ValueError("a list in it does not say until when it is valid")
     crl.extensions.get_extension_for_class(x509.CRLNumber)
 
 
 class Authorities:
-    """The authorities of a broker, as their files have them now. `look` belongs to one thread, `trust` to all.
+    """The authorities of a broker, as in their files now. Only one thread may call `look`; any may read `trust`.
 
     Args:
         ca: their certificates, PEM.
@@ -241,10 +242,10 @@ class Authorities:
         clock: the time, with its zone.
 
     Raises:
-        CredentialError: one of the files is missing or wrong, or an authority has no list.
+        CredentialError: one of the files is missing or invalid, or an authority has no list.
 
     Attributes:
-        trust: whose certificates are accepted; replaced whole.
+        trust: whose certificates are accepted; always replaced as a whole.
     """
 
     def __init__(self, ca: Path, crl: Path, clock: Callable[[], dt.datetime]) -> None:
@@ -252,7 +253,7 @@ class Authorities:
         self._ca = Watched(ca, parse_issuers)
         self._crl = Watched(crl, parse_revocation_lists)
         self._matched: tuple[object, object] = (None, None)
-        # Of every authority that ever had one, even if it went and comes again.
+        # For every authority that ever had a list, even if the authority was removed and comes back.
         self._newest: dict[bytes, RevocationList] = {}
         self._match_problems: tuple[str, ...] = ()
         self.trust = Trust({}, {})
@@ -266,7 +267,7 @@ class Authorities:
         return self._ca.value or ()
 
     def look(self, *, anew: bool = False) -> list[str]:
-        """Reads again what has changed, or everything; returns what is wrong, a sentence each."""
+        """Reads what has changed, or everything, again; returns what is wrong, one sentence each."""
         if anew:
             self._ca.forget()
             self._crl.forget()
@@ -280,7 +281,7 @@ class Authorities:
 
     @property
     def overdue(self) -> list[str]:
-        """The lists that should have been replaced by now, a sentence each."""
+        """The lists that should have been replaced by now, one sentence each."""
         trust, now = self.trust, self._clock()
         return [
             f"{self._crl.path}: the list of the authority {issuer.name} should have been replaced by "
@@ -290,10 +291,10 @@ class Authorities:
         ]
 
     def _check(self) -> None:
-        """Makes sure at the start that every authority has its list, and that one of them is good.
+        """Makes sure at the start that every authority has its list, and that one of them is valid.
 
         Raises:
-            CredentialError: says which has none, or that all have expired.
+            CredentialError: the message says which has none, or that all have expired.
         """
         issuers = self._ca.value or ()
         try:
@@ -318,11 +319,11 @@ class Authorities:
         )
 
     def _find(self) -> list[str]:
-        """Works out whose certificates are accepted; returns what is wrong with the authorities, a sentence each."""
+        """Works out whose certificates are accepted; returns what is wrong with the authorities, one sentence each."""
         issuers = self._ca.value or ()
         lists = self._crl.value or ()
         if self._matched != (issuers, lists):
-            # Signatures are checked when a file has changed, not each second.
+            # Signatures are checked only when a file has changed, not every second.
             self._match_problems = tuple(self._match(issuers, lists))
             self._matched = (issuers, lists)
         problems = list(self._match_problems)
@@ -344,7 +345,7 @@ class Authorities:
         return problems
 
     def _match(self, issuers: tuple[Issuer, ...], lists: tuple[x509.CertificateRevocationList, ...]) -> Iterator[str]:
-        """Takes in the lists of these authorities; yields what is wrong with them, a sentence each."""
+        """Stores the lists of these authorities; yields what is wrong with them, one sentence each."""
         try:
             found = match_revocation_lists(lists, issuers)
         except UNREADABLE as error:
@@ -359,10 +360,10 @@ class Authorities:
                         "one still counts."
                     )
             elif known is not None and new.number < known.number:
-                # A backup or a slow copy must not let a revoked client in again.
+                # A restored backup or a slow copy must not admit a revoked client again.
                 yield (
                     f"{self._crl.path}: the list of the authority {issuer.name} is older (number {new.number}) than "
-                    f"the one before (number {known.number}), which still counts."
+                    f"the one before it (number {known.number}), which still counts."
                 )
             else:
                 self._newest[issuer.id] = new

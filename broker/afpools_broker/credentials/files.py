@@ -1,4 +1,4 @@
-"""Files that a broker is given, and that may change while it runs: read with errors that people understand."""
+"""Reads the broker's credential files, which may change while it runs, with errors that people understand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-# A file changed this recently is read again at the next look even if its time stamp is the same: file systems count
-# in steps of some milliseconds, on a network share of up to two seconds, and two writes may fall into one.
+# A file changed this recently is read again at the next look even if its time stamp is the same: time stamps count in
+# steps of some milliseconds, on a network share of up to two seconds, and two writes may fall into one step.
 _SETTLED_SECONDS = 3.0
 
-# What cryptography, zmq and the file system raise for a file that is not what it should be.
+# What cryptography, zmq and the file system raise for an invalid file.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 
 class CredentialError(Exception):
-    """A file the broker needs is missing or wrong. The message says which, what is wrong, and what to do."""
+    """A file that the broker needs is missing or invalid. The message says which file, what is wrong, and what to
+    do."""
 
 
 def explain(error: BaseException) -> str:
@@ -46,17 +47,17 @@ def explain(error: BaseException) -> str:
 
 
 def wrong_file(path: Path, error: BaseException, command: str) -> CredentialError:
-    """The error for a file that a broker cannot start with; `command` makes it."""
+    """The error for a file that a broker cannot start with; `command` is the one that makes it."""
     what = "makes it" if isinstance(error, FileNotFoundError) else "makes a right one; `afpools certs check` tells more"
     return CredentialError(f"{path}: {explain(error)}. `{command}` {what}.")
 
 
 class Watched(Generic[T]):
-    """One file that may change: its last good value, and what is wrong with it now.
+    """One file that may change: its last valid value, and what is wrong with it now.
 
     Args:
         path: the file.
-        read: its contents to a value; raises something of `UNREADABLE`.
+        read: turns its contents into a value; raises one of `UNREADABLE`.
     """
 
     def __init__(self, path: Path, read: Callable[[bytes], T]) -> None:
@@ -67,11 +68,11 @@ class Watched(Generic[T]):
         self._stamp: tuple[int, int, int] | None = None
 
     def forget(self) -> None:
-        """Makes the next look read the file in any case."""
+        """Makes the next look read the file whether or not it has changed."""
         self._stamp = None
 
     def look(self) -> None:
-        """Reads the file if it may have changed. A bad one is tried again at each look."""
+        """Reads the file if it may have changed. An invalid file is tried again at each look."""
         try:
             status = self.path.stat()
             stamp = status.st_mtime_ns, status.st_size, status.st_ino
@@ -93,7 +94,7 @@ class Watched(Generic[T]):
         """Reads the file for the first time.
 
         Raises:
-            CredentialError: missing or wrong; `command` makes it.
+            CredentialError: it is missing or invalid; the message names `command`, which makes it.
         """
         self.look()
         if self.error is not None:

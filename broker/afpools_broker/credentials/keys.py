@@ -1,4 +1,4 @@
-"""CURVE key files, and what a certificate says of its owner: read, and checked while they are read."""
+"""Reads and checks CURVE key files, and what a certificate says about its owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..protocol import Role
 from .files import UNREADABLE, wrong_file
 from .peers import Peer
 
-# The role of a certificate stands in its subject alternative name, as a URI: urn:afpools:<role>:<name>.
+# A certificate carries its role in its subject alternative name, as a URI: urn:afpools:<role>:<name>.
 ROLE_URN = "urn:afpools:"
 
 # Names become file names, URIs and log lines.
@@ -28,12 +28,12 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class CurveKey:
-    """A client's public CURVE key, as its file in `clients/` has it.
+    """A client's public CURVE key, as in its file in `clients/`.
 
     Args:
         peer: who it is.
         public_key: Z85, 40 characters.
-        expires: None for a key that does not.
+        expires: None for a key that does not expire.
     """
 
     peer: Peer
@@ -45,11 +45,11 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
     """Reads `zmq.auth`'s file format (ZPL, ZeroMQ RFC 4): its sections, each with its keys and values.
 
     Raises:
-        ValueError: a key stands there twice or outside of a section, or there is more behind a value than a comment.
+        ValueError: a key is given twice or outside a section, or something other than a comment follows a value.
     """
     sections: dict[str, dict[str, str]] = {}
     section: dict[str, str] | None = None
-    # Not `splitlines`, which sees lines where ZPL and pyzmq see none.
+    # Not `splitlines`, which splits at characters that do not end a line in ZPL and pyzmq.
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip(" \t\r")
         if not line or line.startswith("#"):
@@ -59,15 +59,15 @@ def parse_key_file(text: str) -> dict[str, dict[str, str]]:
             section = sections.setdefault(line, {})
             continue
         if section is None:
-            raise ValueError(f"line {number} is outside of a section")
+            raise ValueError(f"line {number} is outside a section")
         if key in section:
-            # Which of two roles would be meant is nothing to guess at.
+            # Nothing says which of two roles would be meant.
             raise ValueError(f"{key} is given twice")
         quote = value[:1]
         if quote and quote in "\"'" and quote in value[1:]:
             value, _, rest = value[1:].partition(quote)
             if rest.lstrip(" \t")[:1] not in ("", "#"):
-                raise ValueError(f"in line {number}, there is more behind the value of {key} than a comment")
+                raise ValueError(f"in line {number}, something other than a comment follows the value of {key}")
         else:
             value = re.split(r"\s#", value, maxsplit=1)[0].rstrip()
         section[key] = value
@@ -82,7 +82,7 @@ def parse_curve_key(data: bytes, name: str) -> CurveKey:
         name: the file's name without its extension, which must be the client's.
 
     Raises:
-        ValueError: something in it is missing or wrong; says what.
+        ValueError: something in it is missing or invalid; the message says what.
     """
     sections = parse_key_file(data.decode())
     metadata, curve = sections.get("metadata", {}), sections.get("curve", {})
@@ -119,17 +119,17 @@ def _is_z85_key(text: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuses what cannot be the name of a client or broker.
+    """Refuses an invalid name of a client or broker.
 
     Raises:
-        ValueError: says what a name may be.
+        ValueError: the message says which names are allowed.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise ValueError(f"{name!r} is not a valid name (use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with . or -)")
 
 
 def certificate_role(certificate: x509.Certificate) -> tuple[str, str]:
-    """Role and name in a certificate, as the studio signed them; the role of a broker is `broker`.
+    """Role and name in a certificate, as the studio signed it; the role of a broker is `broker`.
 
     Raises:
         ValueError: there is none, or more than one.
@@ -155,13 +155,13 @@ def same_key(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
 
 
 def read_curve_secret(path: Path) -> tuple[bytes, bytes]:
-    """Public and secret key of a `zmq.auth` file `*.key_secret`, both Z85.
+    """Public and secret key of a `zmq.auth` file `*.key_secret` as Z85.
 
     Raises:
-        CredentialError: missing, or not such a file.
+        CredentialError: it is missing, or is not such a file.
     """
     try:
-        path.read_bytes()  # for the system's own word on what is wrong, which zmq.auth keeps to itself
+        path.read_bytes()  # to get the system's own error, which zmq.auth does not pass on
         public, secret = zmq.auth.load_certificate(path)
         if secret is None:
             raise ValueError("it holds no secret key")
@@ -173,7 +173,7 @@ def read_curve_secret(path: Path) -> tuple[bytes, bytes]:
 
 
 def too_open(path: Path) -> str | None:
-    """The sentence for a secret file that others than its owner may open, None where it is well or not there."""
+    """The sentence for a secret file that users other than its owner may open; None if there is none or it is safe."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -181,6 +181,6 @@ def too_open(path: Path) -> str | None:
     if not mode & 0o077:
         return None
     return (
-        f"{path} holds a private key and is open to others than its owner (mode {mode:04o}). "
+        f"{path} holds a private key and is open to users other than its owner (mode {mode:04o}). "
         "Run `afpools certs check --fix`, or chmod it to 0600."
     )

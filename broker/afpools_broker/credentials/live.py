@@ -1,9 +1,9 @@
 """Who may connect: the studio's authority, what it has revoked, the CURVE keys it has listed, the broker's own keys.
 
 Strategy: everything is read from files that `afpools certs` writes, checked while it is read, and kept as values that
-are swapped whole, so that the listeners' threads ask without a lock. A file that goes wrong while the broker runs never
-admits anybody: the authorities and what each has revoked stay as they last were, an authority without a list of what
-it has revoked counts for nothing, a CURVE key whose file is missing or wrong is out.
+are swapped as a whole, so that the listeners' threads need no lock. A file that becomes invalid while the broker runs
+never admits anybody: the authorities and their revocation lists stay as they last were, an authority without a
+revocation list is not trusted, and a CURVE key whose file is missing or invalid is rejected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .peers import CredentialRefused, Peer, TlsPeer, utcnow
 
 log = logging.getLogger("afpools.credentials")
 
-# How long the list of keys counts when its folder cannot be read. Five seconds are promised for revoking.
+# How long the list of keys stays valid if its folder cannot be read. A revocation must take effect within five seconds.
 _LISTING_LASTS = dt.timedelta(seconds=4)
 
 # So many certificates are remembered with whose they are.
@@ -38,20 +38,21 @@ def _watched_key(path: Path) -> Watched[CurveKey]:
 
 
 class Credentials:
-    """What the broker knows about who may connect.
+    """Decides who may connect.
 
-    `refresh` belongs to one thread; everything else may be called from any.
+    Only one thread may call `refresh`; everything else may be called from any thread.
 
     Args:
         ca: the studio's authority, PEM.
-        crl: what it has revoked, PEM.
-        clients: folder of public CURVE keys (`NAME.key`) and, for their dates only, certificates (`NAME.pem`).
+        crl: the authority's revocation list, PEM.
+        clients: folder of public CURVE keys (`NAME.key`) and of certificates (`NAME.pem`), of which only the dates are
+            read.
         certificate: the broker's certificate and private key, PEM.
         curve_secret: the broker's CURVE keys, a `zmq.auth` file `*.key_secret`.
         clock: the time, with its zone.
 
     Raises:
-        CredentialError: one of them is missing or wrong. A broker that does not know who was revoked must not start.
+        CredentialError: one of them is missing or invalid. A broker that does not know who was revoked must not start.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ class Credentials:
         self._problems: tuple[str, ...] = ()
         self._look()
 
-    # --- who is it? -----------------------------------------------------------------------------------------------
+    # --- who connects -----------------------------------------------------------------------------------------------
 
     def curve_peer(self, public_key: str) -> Peer:
-        """Who sends with this CURVE key. Cheap: it is asked for each request.
+        """Whose CURVE key this is. Cheap: called for each request.
 
         Args:
             public_key: Z85.
@@ -109,7 +110,7 @@ class Credentials:
         return key.peer
 
     def tls_peer(self, der: bytes) -> TlsPeer:
-        """Who shows this certificate.
+        """Whose certificate this is.
 
         Args:
             der: the certificate, whose signature TLS has verified.
@@ -142,7 +143,7 @@ class Credentials:
         return peer
 
     def still_valid(self, peer: TlsPeer) -> str | None:
-        """Why a certificate that was good is good no more, as a clause; None while it is."""
+        """Why a certificate that was valid no longer is, as a clause; None while it is."""
         trust = self._authorities.trust
         if peer.issuer not in trust.issuers:
             return f"the authority that issued the certificate of {peer.peer.name!r} is no longer trusted"
@@ -153,16 +154,16 @@ class Credentials:
             return f"certificate of {peer.peer.name!r} expired on {peer.not_after:%Y-%m-%d}"
         return None
 
-    # --- what serves TLS ------------------------------------------------------------------------------------------
+    # --- the TLS context ------------------------------------------------------------------------------------------
 
     def server_context(self) -> ssl.SSLContext:
-        """For TLS 1.3 with client certificates of the studio's authorities, and of no other. Connections that begin
-        after the broker's certificate was renewed show the new one, and those that begin after an authority came or
-        went accept accordingly."""
+        """A context for TLS 1.3 that accepts client certificates of the studio's authorities only. Connections that
+        begin after the broker's certificate was renewed show the new one, and those that begin after an authority was
+        added or removed accept accordingly."""
         context = self._make_context()
 
         def show_newest(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-            # Changing a context that other threads shake hands with is not safe in OpenSSL; exchanging it is.
+            # In OpenSSL, changing a context while other threads shake hands with it is not safe; replacing it is.
             connection.context = self._context
 
         context.sni_callback = show_newest
@@ -173,22 +174,22 @@ class Credentials:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_STRICT
-        # A resumed session would never show its certificate again: revoking must bite at the next connection.
+        # A resumed session would never show its certificate again, but a revocation must apply to the next connection.
         context.num_tickets = 0
         try:
-            # From memory: what is trusted is what was checked, not what the file holds by now.
+            # From memory: the file may have changed since it was checked.
             authorities = [issuer.certificate for issuer in self._authorities.trust.issuers.values()]
             if authorities:
                 context.load_verify_locations(cadata=b"".join(one.public_bytes(Encoding.DER) for one in authorities))
             context.load_cert_chain(self._own.path)
         except OSError as error:  # ssl.SSLError is one
-            raise CredentialError(f"{self._own.path}: TLS does not take it: {error}.") from None
+            raise CredentialError(f"{self._own.path}: OpenSSL rejects it: {error}.") from None
         return context
 
     # --- files that change ----------------------------------------------------------------------------------------
 
     def refresh(self, *, anew: bool = False) -> bool:
-        """Reads again what has changed. Cheap where nothing has: one `stat` for each file.
+        """Reads again what has changed. Cheap if nothing has: one `stat` per file.
 
         Args:
             anew: read every file, whether it looks changed or not.
@@ -208,7 +209,7 @@ class Credentials:
             try:
                 self._context, self._shown = self._make_context(), self._to_show
             except CredentialError as error:
-                log.warning("%s The one before stays in use.", error)
+                log.warning("%s The previous one stays in use.", error)
         for problem in self._problems:
             if problem not in before[3]:
                 log.warning("%s", problem)
@@ -216,7 +217,7 @@ class Credentials:
 
     @property
     def outdated(self) -> list[str]:
-        """The broker's own files that are read at its start only, and have changed since."""
+        """The broker's own files that are read only when it starts and have changed since."""
         path = self._secrets[1]
         try:
             changed = read_curve_secret(path) != (self.curve_public_key, self.curve_secret_key)
@@ -226,11 +227,11 @@ class Credentials:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the files now, a sentence each."""
+        """What is wrong with the files now, one sentence each."""
         return (*self._problems, *self._authorities.overdue)
 
     def expiring(self, within: dt.timedelta) -> list[ExpiringCredential]:
-        """What expires soon or has expired, the soonest first.
+        """What expires soon or has expired, soonest first.
 
         Args:
             within: how soon.
@@ -266,12 +267,12 @@ class Credentials:
 
     @property
     def _to_show(self) -> tuple[x509.Certificate, list[Issuer]]:
-        """What a TLS context is made of."""
+        """What the TLS context depends on."""
         return self._own_certificate, list(self._authorities.trust.issuers.values())
 
     def _read_own(self, data: bytes) -> x509.Certificate:
         certificate = x509.load_pem_x509_certificate(data)
-        # One that is in use stays in use when its authority goes; `_look` says so.
+        # A certificate in use stays in use if its authority is removed; `_look` reports that.
         if certificate != self._own.value and issuer_of(certificate, self._authorities.listed) is None:
             raise ValueError(f"it was not issued by an authority in {self._ca_path}")
         try:
@@ -289,16 +290,17 @@ class Credentials:
             problems.append(f"{self._own.path}: {explain(self._own.error)}. What it held before still counts.")
         elif issuer_of(self._own_certificate, self._authorities.listed) is None:
             problems.append(
-                f"{self._own.path}: it was not issued by an authority in {self._ca_path}, and clients that have that "
-                f"file refuse it. Run `afpools certs renew {self._own.path.stem}`."
+                f"{self._own.path}: it was not issued by an authority in {self._ca_path}, so clients that have that "
+                f"file reject it. Run `afpools certs renew {self._own.path.stem}`."
             )
         try:
             names = sorted(entry.name for entry in os.scandir(self._clients) if not entry.name.startswith("."))
             self._listed_at = self._clock()
         except OSError as error:
-            # A network share that is away for a moment, or too few file descriptors, takes nobody's key away at once.
+            # A network share that is briefly unreachable, or a lack of file descriptors, does not invalidate all keys
+            # at once.
             names = [path.name for path in (*self._key_files, *self._certificate_files)]
-            consequence = f"The keys that were in it count for {_LISTING_LASTS.total_seconds():g} seconds more"
+            consequence = f"The keys that were in it stay valid for {_LISTING_LASTS.total_seconds():g} seconds more"
             if isinstance(error, FileNotFoundError) or self._clock() > self._listed_at + _LISTING_LASTS:
                 names = []
                 consequence = "Nobody can connect over CURVE"
@@ -314,7 +316,7 @@ class Credentials:
         for path, file in self._key_files.items():
             file.look()
             if file.error is not None:
-                if not isinstance(file.error, FileNotFoundError):  # taken away since the folder was read
+                if not isinstance(file.error, FileNotFoundError):  # removed since the folder was read
                     problems.append(f"{path}: {explain(file.error)}. This client cannot connect over CURVE.")
                 continue
             assert file.value is not None
@@ -331,7 +333,9 @@ class Credentials:
         for path, certificate in self._certificate_files.items():
             certificate.look()
             if certificate.error is not None and not isinstance(certificate.error, FileNotFoundError):
-                problems.append(f"{path}: {explain(certificate.error)}. Nobody is warned before that one expires.")
+                problems.append(
+                    f"{path}: {explain(certificate.error)}. Nobody is warned before the certificate expires."
+                )
         problems += [problem for problem in map(too_open, self._secrets) if problem]
         self._problems = tuple(problems)
         self._curve_keys = listed

@@ -9,7 +9,7 @@ from ..protocol import Role
 
 
 class CredentialRefused(Exception):
-    """A peer that may not connect. The message is a clause for the end of a log line."""
+    """The peer may not connect. The message is a clause for the end of a log line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class TlsPeer:
-    """An authenticated sender with what is needed to see whether its certificate is still good.
+    """An authenticated sender and what is needed to check whether its certificate is still valid.
 
     Args:
         peer: who it is.
-        issuer: the id of the authority that has signed its certificate.
-        serial: of its certificate; two authorities may have given the same.
+        issuer: the id of the authority that signed its certificate.
+        serial: the serial of its certificate; two authorities may have used the same one.
         not_after: when its certificate expires.
     """
 

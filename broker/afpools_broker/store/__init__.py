@@ -1,4 +1,4 @@
-"""Where pools are kept: the contract, and how a store is opened.
+"""Where pools are kept: the contract of a store, and how one is opened.
 
 mongo/          in MongoDB
 sqlite.py       in one SQLite file
@@ -26,29 +26,29 @@ from .rows import Key, Piece, Row
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer. Nothing is known about a write that was in progress.
+    """The store did not answer. It is not known whether a write in progress was made.
 
-    The message says which store, without its password, and what to look at.
+    The message says which store, without its password, and what to check.
     """
 
 
 class RestoreUnfinished(StoreUnavailable):
-    """A restore is in progress, or was interrupted. Which one is not known."""
+    """A restore is in progress, or was interrupted. Which of the two is not known."""
 
 
 class Irreconcilable(Exception):
-    """A backup holds what this kind of store cannot. The message says what."""
+    """A backup contains something that this kind of store cannot hold. The message says what."""
 
 
 class Sign(NamedTuple):
-    """What `PoolStore.watch` has found.
+    """What `PoolStore.watch` yields.
 
     Args:
         changed: there may be something new. False: everything is as it was at the last sign.
-        asked: when the store was asked, as `time.monotonic` counts: whatever was acknowledged before, by whichever
-            broker, counts in.
-        keys: what may have changed; None where that may be anything. With each key stands the last change of it: what
-            was read as made by that very change, has it already. Empty where the change is not known.
+        asked: when the store was asked, as `time.monotonic` counts: everything acknowledged before, by any broker, is
+            covered.
+        keys: what may have changed; None if that may be anything. Each key has the id of its last change: a row that
+            was read as the result of that very change is up to date. Empty if the change is not known.
     """
 
     changed: bool
@@ -60,10 +60,10 @@ class Lease(NamedTuple):
     """Which broker keeps the fences of running jobs.
 
     Args:
-        holder: whoever has it; empty for nobody.
-        token: grows each time that it is taken again, also by the same holder after it had run out. What one holder was
-            about to do under an earlier token must not be done any more.
-        beat: grows each time that it is taken or renewed.
+        holder: who has it; empty if nobody has.
+        token: grows each time the lease is taken again, also by the same holder after it had run out. A holder must no
+            longer do what it was about to do under an earlier token.
+        beat: grows each time the lease is taken or renewed.
     """
 
     holder: str
@@ -82,38 +82,38 @@ class PoolStore(Protocol):
     """`mongodb` or `sqlite`."""
 
     def load(self) -> Contents:
-        """Everything reads are answered from."""
+        """Everything that reads are answered from."""
 
     def scan(self) -> Iterator[Piece]:
-        """The same as rows, in pieces; each is read within the timeout, however much there is.
+        """The same as rows, in pieces, each read within the timeout however much there is.
 
-        What is changed meanwhile may be in it or not, and a pool that is made meanwhile as well.
+        Changes made meanwhile may or may not be in it, and so may pools made meanwhile.
         """
 
     def read(self, keys: Collection[Key], names: Collection[str] = ()) -> dict[Key, Row]:
-        """What is there now under these keys, and the pools that have these names now."""
+        """The rows that these keys have now, and those of the pools that have these names now."""
 
     def apply(self, change: Change) -> Entry:
         """Applies one change, durably, and records it.
 
-        The same change (same `key`) applied twice, by whichever broker, is applied once and returns the same entry.
-        Two changes of one pool at the same moment are applied one after the other.
+        The same change (same `key`) applied twice, by any broker, is applied once and returns the same entry.
+        Two changes of one pool at the same moment are applied in turn.
 
         Raises:
-            RequestRefused: what `Change.apply` and `Change.recall` raise, `pool_exists` for a name that is taken, and
+            RequestRefused: what `Change.apply` and `Change.recall` raise, `pool_exists` for a name that is taken,
                 `too_large` for a pool that the store cannot hold.
             PlanOutdated: what `Change.apply` raises; the change was not made.
         """
 
     def record(self, entry: Entry) -> Entry:
-        """Adds a line to history, durably, about something that changed no pool.
+        """Durably adds an entry to history about something that changed no pool.
 
         Returns:
-            The line that there is of this request (same `key`), by whichever broker: an earlier one where there is one.
+            The entry of this request (same `key`): an earlier one if any broker has recorded one.
         """
 
     def history(self, *, pool: str | None = None, limit: int = 50, before: str | None = None) -> list[Entry]:
-        """The newest entries first, those that changed nothing left out.
+        """The entries that changed something, newest first.
 
         Args:
             pool: only entries of the pool that had this name before or after the change.
@@ -122,90 +122,91 @@ class PoolStore(Protocol):
         """
 
     def entry(self, entry_id: str) -> Entry | None:
-        """The entry of this id; None if there is none, or where it changed nothing."""
+        """The entry with this id; None if there is none, or if it changed nothing."""
 
     def trail(self, *, since: str, limit: int) -> list[Step]:
         """The newest `limit` entries, newest first, from the one with the id `since` on, without their hosts."""
 
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
-        """Tells when something may have changed, whoever changed it and however.
+        """Reports when something may have changed, whoever changed it and however.
 
-        Yields a change of anything at once, and a change whenever there may be something new; otherwise at least every
-        two seconds that the store has confirmed what there was. Its silence is no such sign. Ends within a second once
-        `stop` is set.
+        The first sign says that anything may have changed. Then there is a sign with `changed` whenever there may be
+        something new, and otherwise, at least every two seconds, a sign that the store has confirmed that nothing is.
+        Silence confirms nothing. Ends within a second after `stop` is set.
         """
 
     def ping(self) -> float:
-        """Asks the store for a sign of life, and returns how many seconds it took."""
+        """Asks the store for an answer, and returns how many seconds it took."""
 
     def probe(self) -> float:
-        """Writes something of no account, as durably as a change, and returns how many seconds it took: proof that
-        changes can be written. Neither history nor `watch` tells of it."""
+        """Writes something that does not matter, as durably as a change, and returns how many seconds it took: proof
+        that changes can be written. Neither history nor `watch` reports it."""
 
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
-        """Keeps the last known list of renders (`data`, up to 16 MB, is the farm client's own) and when it was true,
-        to the millisecond. A list older than the kept one is ignored."""
+        """Keeps the last known list of renders (`data`, at most 16 MB, in the farm client's own format) and when it was
+        true, to the millisecond. A list older than the kept one is ignored."""
 
     def load_farm(self) -> tuple[bytes, dt.datetime] | None:
-        """What `save_farm` kept last, None where nothing was."""
+        """What `save_farm` kept last, None if it never did."""
 
     def take_lease(self, holder: str, instead_of: int | None = None) -> Lease:
-        """Takes the lease where nobody has it, or renews it where `holder` has it.
+        """Takes the lease if nobody has it, or renews it if `holder` has it.
 
-        No clock counts here: those of two machines differ, and a replica set's jumps when another member is elected.
+        No clock decides this: the clocks of two machines differ, and a replica set's clock jumps when another member is
+        elected.
 
         Args:
             holder: a name that no other process has.
             instead_of: the beat that has stood for so long, by the caller's own clock, that the lease has run out. If
-                it still stands, `holder` takes the lease, with a new token.
+                that is still the beat, `holder` takes the lease with a new token.
 
         Returns:
-            The lease as it stands now, whoever has it. Renewed, it counts from before the call.
+            The lease as it stands now, whoever has it. A renewed lease counts from before the call.
         """
 
     def give_up_lease(self, holder: str) -> None:
-        """Lets another take the lease at once, where `holder` has it."""
+        """Lets another broker take the lease at once, if `holder` has it."""
 
     def export(self) -> Iterator[Record]:
-        """Everything, as it is at one moment, for a backup. Others may change what they like meanwhile."""
+        """Everything as it is at one moment, for a backup. Others may make changes meanwhile."""
 
     def restore(self, records: Iterable[Record], *, writes_end: float) -> None:
-        """Puts `records` in the place of everything there is.
+        """Replaces everything with `records`.
 
-        It happens at one moment, or not at all; where the store cannot do that, a restore that was not finished is
-        recognised: `load` and `apply` raise `RestoreUnfinished` until it was begun again and finished.
+        It happens at one moment, or not at all. If the store cannot do that, an unfinished restore is recognised:
+        `load` and `apply` raise `RestoreUnfinished` until a restore has been begun again and finished.
 
         Args:
-            records: what `export` gave, of whatever kind of store. Ends with an exception where that is not complete.
-            writes_end: seconds within which a change that a broker has begun is made or given up.
+            records: what `export` yielded, from any kind of store. The iterator raises if it is incomplete.
+            writes_end: seconds within which a change that a broker has begun is either made or abandoned.
 
         Raises:
-            Irreconcilable: the records are not what this kind of store can hold. Nothing was changed.
+            Irreconcilable: this kind of store cannot hold the records. Nothing was changed.
         """
 
     def close(self) -> None:
-        """Lets go of connections and files. Nothing may be called after it."""
+        """Closes connections and files. Nothing may be called afterwards."""
 
 
 def open_store(uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> PoolStore:
-    """The store at an address. Nothing is read or connected to before it is first used, so that a broker starts
-    while its store is unreachable.
+    """The store at an address. Nothing is read and no connection is made before the first use, so that a broker starts
+    even while its store is unreachable.
 
     Args:
         uri: `sqlite:///relative/path`, `sqlite:////absolute/path`, `mongodb://…` or `mongodb+srv://…`.
         timeout: seconds that any call may take.
-        poll_seconds: how often a MongoDB that has no change streams is looked at.
+        poll_seconds: how often a MongoDB without change streams is polled.
 
     Raises:
         ValueError: `uri` is none of these. The message says what is wrong with it, without the password.
     """
     scheme, separator, rest = uri.partition("://")
-    # Each store is imported when it is asked for: whoever uses SQLite needs no driver for MongoDB.
+    # Each store is imported on demand: a site with SQLite needs no driver for MongoDB.
     if separator and scheme == "sqlite":
         if not rest.startswith("/") or rest in ("/", "/:memory:"):
             raise ValueError(
-                f"{uri!r} names no file. Write sqlite:////srv/afpools/pools.db for a full path, "
-                "sqlite:///pools.db for one that is relative."
+                f"{uri!r} names no file. Write sqlite:////srv/afpools/pools.db for an absolute path, "
+                "sqlite:///pools.db for a relative one."
             )
         from .sqlite import SqliteStore
 
@@ -215,14 +216,14 @@ def open_store(uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> 
 
         return MongoStore(uri, timeout=timeout, poll_seconds=poll_seconds)
     raise ValueError(
-        f"{redacted(uri)!r} is not a database's address. It begins with sqlite:///, mongodb:// or mongodb+srv://."
+        f"{redacted(uri)!r} is not the address of a database. Use sqlite:///, mongodb:// or mongodb+srv://."
     )
 
 
 def redacted(uri: str) -> str:
-    """A store's address as messages and logs may show it: without its passwords."""
+    """A store's address for messages and logs, without its password."""
     scheme, separator, rest = uri.partition("://")
-    # Up to the last @: a password with an @ in it is a mistake, and must not be shown for it.
+    # Up to the last @: a password with an unescaped @ is a mistake, but must not be shown either.
     credential, at, host = rest.rpartition("@")
     if at:
         user, colon, _password = credential.partition(":")

@@ -1,10 +1,10 @@
 """The file that `afpools backup` writes: everything a store of either kind holds.
 
-Strategy: JSON, one object a line, compressed with gzip: `zcat FILE | less` shows it, whatever becomes of this program.
-The first line says what the file is and in which version of the format, the last one counts the lines between and has
-the SHA-256 of everything before it, so that a file that is cut off or damaged is recognised before anything is restored
-from it. Pools are as every store knows them; what only MongoDB has, documents with fields of others or that cannot be
-read as pools, stands there as MongoDB keeps it (BSON), for a restore into MongoDB.
+Strategy: JSON, one object per line, compressed with gzip: `zcat FILE | less` shows it even without this program. The
+first line says what the file is and in which version of the format. The last line counts the lines between and has the
+SHA-256 of everything before it, so that a truncated or damaged file is recognised before anything is restored from it.
+Pools are written as every store knows them. What only MongoDB has (documents with foreign fields, or that cannot be
+read as pools) is written as MongoDB keeps it (BSON), for a restore into MongoDB.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ..pools.pool import Pool
 FORMAT = "afpools backup"
 
 VERSION = 1
-"""Of the format. One that an older version of this program would misread gets the next number."""
+"""Version of the format. A format that an older version of this program would misread gets the next number."""
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """The first line. `store` is the kind that was backed up."""
+    """The first line. `store` is the kind of store that was backed up."""
 
     format: str
     version: int
@@ -42,8 +42,8 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 class PoolRecord(Struct, frozen=True, kw_only=True, tag="pool", tag_field="is", omit_defaults=True):
-    """A pool; the hosts registered by hand are the one without a name. `document` is its document in MongoDB, where
-    that has more in it than this."""
+    """A pool; the list of hosts registered by hand is the pool without a name. `document` is its document in MongoDB,
+    if that has more in it than this record."""
 
     name: str
     hosts: tuple[str, ...] = ()
@@ -101,15 +101,15 @@ class _End(Struct, frozen=True, kw_only=True, tag="end", tag_field="is"):
 
 
 class ArchiveError(Exception):
-    """A file cannot be restored from. The message names it, and says why."""
+    """A file cannot be restored. The message names it and says why."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a backup holds, once all of it was found to be in order.
+    """What a backup contains, after all of it has been checked.
 
     Args:
-        header: its first line.
+        header: the backup's first line.
         counts: how many records there are of each kind: `pool`, `document`, `entry`, `farm`, and `host` for the hosts
             that were registered by hand.
         twice: names that several pools have. Only MongoDB can hold those.
@@ -124,9 +124,9 @@ def write(file: IO[bytes], store: str, records: Iterable[Record]) -> None:
     """Writes a backup.
 
     Args:
-        file: where to.
-        store: the kind of the store that the records come from.
-        records: everything that it holds.
+        file: the file to write to.
+        store: the kind of store that the records come from.
+        records: everything that the store holds.
     """
     digest = hashlib.sha256()
     counts: Counter[str] = Counter()
@@ -138,7 +138,7 @@ def write(file: IO[bytes], store: str, records: Iterable[Record]) -> None:
         by=f"afpools {__version__}",
         store=store,
     )
-    # Without a time in its envelope: the header has it.
+    # No time in the gzip header: our own header has it.
     with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as packed:
 
         def put(line: object) -> None:
@@ -154,14 +154,14 @@ def write(file: IO[bytes], store: str, records: Iterable[Record]) -> None:
 
 
 def check(file: IO[bytes], name: str) -> Summary:
-    """Reads a whole backup, and sees that everything in it is in order.
+    """Reads a whole backup and checks everything in it.
 
     Args:
         file: the backup, at its beginning.
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        ArchiveError: it cannot be restored from.
+        ArchiveError: it cannot be restored.
     """
     header = read_header(file, name)
     file.seek(0)
@@ -182,7 +182,7 @@ def read_header(file: IO[bytes], name: str) -> Header:
     """The first line of a backup, `file`, whose name is `name`.
 
     Raises:
-        ArchiveError: it is not a backup, or of a newer version.
+        ArchiveError: it is not a backup, or it is from a newer version.
     """
     foreign = ArchiveError(f"{name} is not a backup made by `afpools backup`.")
     try:
@@ -208,14 +208,14 @@ def read_header(file: IO[bytes], name: str) -> Header:
 
 
 def records(file: IO[bytes], name: str) -> Iterator[Record]:
-    """The records of a backup, one after the other; after the last one it is certain that nothing was missing.
+    """The records of a backup. The iteration ends without an error only if nothing is missing.
 
     Args:
         file: the backup, at its beginning.
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        ArchiveError: it is damaged, or cut off.
+        ArchiveError: it is damaged or truncated.
     """
     digest = hashlib.sha256()
     counts: Counter[str] = Counter()
@@ -227,7 +227,7 @@ def records(file: IO[bytes], name: str) -> Iterator[Record]:
                 record = decoder.decode(line)
                 if isinstance(record, _End):
                     if record.sha256 != digest.hexdigest() or record.counts != counts or packed.read(1):
-                        raise ArchiveError(f"{name} is damaged: its checksum is not that of its contents.")
+                        raise ArchiveError(f"{name} is damaged: its checksum does not match its contents.")
                     return
                 digest.update(line)
                 counts[_kind(record)] += 1
@@ -236,7 +236,7 @@ def records(file: IO[bytes], name: str) -> Iterator[Record]:
             pass
         except (OSError, zlib.error, ValueError) as error:
             raise ArchiveError(f"{name} is damaged: {error}.") from None
-    raise ArchiveError(f"{name} is cut off: its end is missing. Copy it again, or use another backup.")
+    raise ArchiveError(f"{name} is truncated: its end is missing. Copy it again, or use another backup.")
 
 
 def _kind(record: Record) -> str:

@@ -1,7 +1,7 @@
-"""What stores read, a pool at a time, and the contents that are put together from it: no I/O.
+"""The rows that stores read, one per pool, and the contents assembled from them: no I/O.
 
-Strategy: a store gives each pool as a `Row` under a `Key`. `Picture` keeps them all, and makes new `Contents` of the
-few that were read again. What did not change costs nothing here.
+Strategy: a store returns each pool as a `Row` under a `Key`. `Picture` keeps them all, and makes new `Contents` from
+the few that were read again. What has not changed costs nothing here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Row:
     """What a store holds under one key.
 
     Args:
-        pool: None where it cannot be read as a pool. The hosts registered by hand are the pool whose name is empty.
+        pool: None if it cannot be read as a pool. The list of hosts registered by hand is the pool whose name is empty.
         problems: a sentence for everything that was left out.
-        change: which change made it, as `Sign.keys` names it; empty where that is not known.
+        change: which change made it, as `Sign.keys` names it; empty if that is not known.
     """
 
     pool: Pool | None
@@ -39,11 +39,11 @@ class Piece:
     """A part of everything a store holds.
 
     Args:
-        rows: what was read; a key that is not in any piece is not there.
+        rows: what was read; a key that is in no piece does not exist.
         done: how many keys have been read so far.
         total: how many there are.
-        trouble: why nothing more could be read for now. Whoever asks for the next piece gets what would have been in
-            this one.
+        trouble: why nothing more could be read for now. A caller that asks for the next piece gets what would have been
+            in this one.
     """
 
     rows: Mapping[Key, Row]
@@ -53,7 +53,7 @@ class Piece:
 
 
 class Picture:
-    """Everything that was read of a store. One thread at a time may use it.
+    """Everything that was read from a store. Only one thread at a time may use it.
 
     Args:
         rows: what was read.
@@ -65,11 +65,11 @@ class Picture:
         self._problems: dict[Key, tuple[str, ...]] = {}
         self._twice: set[str] = set()
         self.contents = Contents()
-        """What follows from it; the very same object as long as nothing else follows."""
+        """The contents that follow from the rows; the same object as long as they stay equal."""
         self.take(rows or {})
 
     def row(self, key: Key) -> Row | None:
-        """What was last read under a key, None where nothing was there."""
+        """What was last read under a key, None if there was nothing."""
         return self._rows.get(key)
 
     def keys(self, names: Iterable[str]) -> set[Key]:
@@ -78,27 +78,27 @@ class Picture:
 
     @property
     def claimants(self) -> set[Key]:
-        """The keys of pools that have a name together."""
+        """The keys of pools that share their name with another."""
         return self.keys(self._twice)
 
     def replace(self, rows: Mapping[Key, Row]) -> None:
-        """Takes in everything, read anew: what is not in `rows` is not there any more."""
+        """Stores a fresh read of everything: what is not in `rows` no longer exists."""
         self.take({**dict.fromkeys(self._rows.keys() - rows.keys()), **rows})
 
     def take(self, rows: Mapping[Key, Row | None]) -> None:
-        """Takes in what was read again; None for what is not there any more."""
+        """Stores what was read again; None for what no longer exists."""
         names: set[str] = set()
         told = False
         registered = self.contents.registered
         for key, row in rows.items():
             last = self._rows.get(key)
             if row == last:
-                # Only by whom it was made may be known better now.
+                # Only the change that made it may be known better now.
                 if row is not None and last is not None and row.change != last.change:
                     self._rows[key] = row
                 continue
             if row is not None and last is not None and row.pool == last.pool:
-                # The same object: what was derived of it stays right.
+                # The same object, so that what was derived from it stays valid.
                 row = Row(last.pool, row.problems, row.change)
             if row is None:
                 del self._rows[key]
@@ -126,7 +126,7 @@ class Picture:
         self.contents = Contents(pools, registered, problems)
 
     def _claim(self, key: Key, last: Row | None, row: Row | None) -> set[str]:
-        """Notes under which name a key's pool goes; returns the names for which something is different."""
+        """Notes the name of a key's pool; returns the names for which something has changed."""
         old = last.pool if last else None
         new = row.pool if row else None
         if old is new:
@@ -142,7 +142,7 @@ class Picture:
         return {pool.name for pool in (old, new) if pool is not None}
 
     def _settle_claims(self, names: set[str]) -> bool:
-        """Whether other names than before are claimed by several."""
+        """Whether the set of names with several claimants has changed."""
         twice = {name for name in names if len(self._claims.get(name, ())) > 1}
         if twice == self._twice & names:
             return False
@@ -150,9 +150,9 @@ class Picture:
         return True
 
     def _single(self, name: str) -> Pool | None:
-        """The pool of that name; None if there is none, or where several claim it.
+        """The pool with that name; None if there is none, or if several claim the name.
 
-        Which of them the artist means is anybody's guess, and a job must not run on a guess.
+        Nobody knows which of them the artist means, and a job must not run on a guess.
         """
         keys = self._claims.get(name, ())
         return self._rows[keys[0]].pool if len(keys) == 1 else None
@@ -168,10 +168,10 @@ class Picture:
 
 
 def gathered(pieces: Iterable[Piece]) -> Contents:
-    """What follows from everything a store holds.
+    """The contents that follow from everything a store holds.
 
     Raises:
-        Exception: the trouble of a piece.
+        Exception: a piece's `trouble`.
     """
     rows: dict[Key, Row] = {}
     for piece in pieces:

@@ -1,7 +1,7 @@
 """What the stores have in common: the decision about one change, and the shape in which an entry is kept.
 
-Strategy: pure functions. A store reads the pool, asks `settle` what becomes of it, and writes the answer in whatever
-way is atomic for it.
+Strategy: pure functions. A store reads the pool, asks `settle` what becomes of it, and writes the answer atomically in
+its own way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Settled:
 
     @property
     def takes_name(self) -> bool:
-        """True where `after` has a name that `before` did not have, and which may be another pool's."""
+        """True if `after` has a name that `before` did not have, and that another pool may have."""
         return self.after is not None and (self.before is None or self.after.name != self.before.name)
 
 
@@ -40,7 +40,7 @@ def settle(change: Change, current: Pool | None, *, follows: str = "") -> Settle
     Args:
         change: what was asked for.
         current: the pool of the change's name, None if there is none.
-        follows: id of the last entry that is known of this pool. An undo sorts after what it undoes as well.
+        follows: id of the last known entry of this pool. An undo also sorts after the entry it undoes.
 
     Raises:
         RequestRefused: what `Change.apply` raises.

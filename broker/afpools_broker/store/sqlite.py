@@ -34,17 +34,17 @@ _COLUMNS = "name, hosts, description, colour, settings"
 
 
 class _Settings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What few pools have, in the column `settings`."""
+    """Settings that few pools have, in the column `settings`."""
 
     follows: str = ""
 
 
 _NO_SETTINGS = _Settings()
 
-# As many pools are read at a time. Ten thousand hosts in each are a second.
+# How many pools are read at a time. With ten thousand hosts in each, this takes a second.
 _AT_A_TIME = 200
 
-# Two a second: a change of another process is promised to be seen within two seconds, and looking costs microseconds.
+# Two polls a second: a change by another process must be seen within two seconds, and a poll costs microseconds.
 _WATCH_SECONDS = 0.5
 T = TypeVar("T", Entry, Step)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -149,7 +149,7 @@ class SqliteStore(SqliteFile):
         return [self._decode(text, Step) for (text,) in rows]
 
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
-        # A connection of its own, so that a change in progress need not be waited for.
+        # A separate connection, so that this does not wait for a change in progress.
         with self._explained():
             self._let_suspect_go()
             opened = self._open()
@@ -166,14 +166,14 @@ class SqliteStore(SqliteFile):
                     self._check_files(opened)
                     (count,) = opened.db.execute("SELECT count FROM counts WHERE name = 'pools'").fetchone()
                     if count != last:
-                        # Whatever came in between has a greater count, and is found once more at the next turn.
+                        # Whatever came in between has a greater count, and is found again at the next turn.
                         touched = opened.db.execute("SELECT name, count FROM touched WHERE count > ?", (last,))
                         keys = {name: str(its) for name, its in touched}
-                    # Whoever has the turn empties it as well.
+                    # Whoever has the turn also empties the log.
                     with turn(self._path.parent, 0) as ours:
                         if ours:
                             self._empty_log(opened.db)
-                # A count that is smaller than before is another file's.
+                # A smaller count than before means another file.
                 yield Sign(count != last, asked, None if last < 0 or count < last else keys)
                 stop.wait(_WATCH_SECONDS)
         finally:
@@ -187,7 +187,7 @@ class SqliteStore(SqliteFile):
 
     def probe(self) -> float:
         start = time.monotonic()
-        # A connection of its own: where the file is locked, only this one waits, and nobody behind it.
+        # A separate connection: if the file is locked, only this call waits, and no other behind it.
         with self._explained():
             opened = self._open()
             try:
@@ -209,7 +209,7 @@ class SqliteStore(SqliteFile):
 
     def take_lease(self, holder: str, instead_of: int | None = None) -> Lease:
         with self._transaction(write=True) as db:
-            # Made when it is first needed: no other version of a broker minds a table that it does not know.
+            # Made when it is first needed: other versions of the broker ignore tables that they do not know.
             db.execute(_LEASE)
             lease = Lease(*(db.execute("SELECT holder, token, beat FROM keeper").fetchone() or ("", 0, 0)))
             if not lease.holder or lease.beat == instead_of:
@@ -332,7 +332,7 @@ def _label(record: Record) -> str:
 
 
 def _pool(name: str, hosts: str, description: str, colour: str, settings: str) -> Pool:
-    # Each name is kept once, however many pools it is in.
+    # Each name is stored once in memory, however many pools it is in.
     members = tuple(map(intern, msgspec.json.decode(hosts, type=tuple[str, ...])))
     more = _NO_SETTINGS if settings == "{}" else msgspec.json.decode(settings, type=_Settings)
     return Pool(name, members, description, colour, more.follows)

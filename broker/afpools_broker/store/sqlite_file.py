@@ -1,14 +1,14 @@
-"""An SQLite file, and whoever else has it open: transactions, turns to write, and what people do to files.
+"""An SQLite file that others may have open, too: transactions, turns to write, and what people do to files.
 
-Strategy: SQLite's own transactions do the work. Every call is one transaction of one connection, which the threads of
-this process take in turns; other processes are kept apart by SQLite's locks. Write-ahead logging lets readers go on
-while somebody writes, `synchronous=FULL` makes an acknowledged change survive a power cut.
+Strategy: SQLite's own transactions do the work. Every call is one transaction on one connection, which the threads of
+this process take in turns; SQLite's locks keep other processes apart. Write-ahead logging lets readers continue while
+somebody writes, and `synchronous=FULL` makes an acknowledged change survive a power cut.
 
 After every change the log is written into the main file and emptied, so that a copy of the main file has everything,
-and no old log is left to spoil a file that is put in its place. This costs a change a few milliseconds.
+and no old log is left to corrupt a file that is put in its place. This adds a few milliseconds to a change.
 
-People copy, move and delete files while a broker has them open, which SQLite does not expect. Whenever the main file
-was written, and not by a commit that SQLite knows of, all connections are closed and what is there is opened anew.
+People copy, move and delete files while a broker has them open, which SQLite does not expect. If the main file was
+written other than by a commit that SQLite knows of, all connections are closed and the present file is opened afresh.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ CREATE TABLE farm (
 );
 """
 
-# Since version 2, whoever writes pools is counted, brokers and people alike: SQLite itself only counts commits, and
-# most of those are the list of renders, or a probe. Since version 3, the count is also kept with each name. Since
-# version 4, a pool may have settings beside its hosts: a JSON object.
+# Since version 2, changes of pools are counted, by brokers and people alike: SQLite itself only counts commits, most of
+# which are for the list of renders or a probe. Since version 3, the count is also kept with each name. Since version 4,
+# a pool may have settings beside its hosts: a JSON object.
 _COUNTS = (
     "CREATE TABLE counts (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO counts (name, count) VALUES ('pools', 0), ('probes', 0)",
@@ -64,7 +64,7 @@ _COUNTS = (
 
 
 def _trigger(event: str, *touched: str) -> str:
-    """What counts one kind of statement; `touched` are the names in it."""
+    """The trigger that counts one kind of statement; `touched` are the names in it."""
     note = (
         "INSERT INTO touched SELECT {}, count FROM counts WHERE name = 'pools' "
         "ON CONFLICT (name) DO UPDATE SET count = excluded.count; "
@@ -98,18 +98,18 @@ _UPGRADES = {
 
 _making_a_file = threading.Lock()
 
-# Where a file is, to tell whether it is still the same one.
+# Device and inode of a file, to tell whether it is still the same one.
 _Identity = tuple[int, int]
 
 RESTORE = "Move it away, and restore a backup with `afpools restore`"
 
 # SQLite's primary result codes, and what to do about them.
 _ADVICE = {
-    sqlite3.SQLITE_BUSY: "another process holds its lock. Try again; if it stays, see which program has it open",
-    sqlite3.SQLITE_LOCKED: "another process holds its lock. Try again; if it stays, see which program has it open",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened. See that its folder exists and that this user may write there",
-    sqlite3.SQLITE_READONLY: "it cannot be written. See that this user may write the file and its folder",
-    sqlite3.SQLITE_PERM: "it cannot be written. See that this user may write the file and its folder",
+    sqlite3.SQLITE_BUSY: "another process holds its lock. Try again; if this persists, check what has it open",
+    sqlite3.SQLITE_LOCKED: "another process holds its lock. Try again; if this persists, check what has it open",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened. Check that its folder exists and that this user may write there",
+    sqlite3.SQLITE_READONLY: "it cannot be written. Check that this user may write the file and its folder",
+    sqlite3.SQLITE_PERM: "it cannot be written. Check that this user may write the file and its folder",
     sqlite3.SQLITE_NOTADB: "it is not an SQLite database. Name another file in [store] uri, or restore this one",
     sqlite3.SQLITE_CORRUPT: f"it is damaged. {RESTORE}",
     sqlite3.SQLITE_FULL: "the disk is full. Make room on it",
@@ -118,7 +118,7 @@ _ADVICE = {
 
 
 class SqliteFile:
-    """A file with tables of pools. Arguments as for `SqliteStore`."""
+    """An SQLite file with the tables of pools. Arguments as for `SqliteStore`."""
 
     def __init__(self, path: Path, *, timeout: float = 1.5) -> None:
         self._path = path
@@ -126,10 +126,10 @@ class SqliteFile:
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._identity: _Identity | None = None
-        self._files = threading.Lock()  # of everything below
+        self._files = threading.Lock()  # guards everything below
         self._all_opened: set[_Opened] = set()
-        self._suspect = ""  # why the files are not what SQLite takes them for: whoever has them open must let go
-        self._written = (0, 0)  # the main file as somebody was last seen to have written it
+        self._suspect = ""  # why the files are not what SQLite expects: everyone who has them open must close them
+        self._written = (0, 0)  # size and time of the last known write to the main file
         self._log_has_commits = False
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class SqliteFile:
 
     @contextmanager
     def _transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, taken back when anything is raised."""
+        """One transaction: committed at the end, rolled back if anything is raised."""
         deadline = time.monotonic() + self._timeout
         if not self._lock.acquire(timeout=self._timeout):
             raise StoreUnavailable(
@@ -160,13 +160,14 @@ class SqliteFile:
                 with self._turn_to_write(deadline) if write else nullcontext():
                     wait = max(0.0, deadline - time.monotonic())
                     db.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-                    # IMMEDIATE takes the right to write before anything is read: what was read is what is changed.
+                    # IMMEDIATE takes the right to write before anything is read, so that nothing changes between read
+                    # and write.
                     db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
                     try:
                         yield db
                         db.execute("COMMIT")
                     except BaseException:
-                        # SQLite has ended the transaction by itself after some errors, a full disk among them.
+                        # SQLite ends the transaction by itself after some errors, such as a full disk.
                         if db.in_transaction:
                             db.execute("ROLLBACK")
                         raise
@@ -189,16 +190,16 @@ class SqliteFile:
             yield
 
     def _open(self) -> _Opened:
-        """A connection of its own, to be let go by whoever asked for it.
+        """A new connection, which the caller must close.
 
         Raises:
-            StoreUnavailable: the file is not the one that was opened first, or is still being let go by others.
+            StoreUnavailable: the file is not the one that was opened first, or others are still closing it.
         """
         self._check_identity()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Made here and not by SQLite, which would let everybody read it; its side files take over these permissions.
-        # Never opened once it is there: closing any descriptor of a file gives up all locks that SQLite has on it.
-        # Another thread's SQLite, which finds it, must not have locked it before we have closed it.
+        # Made here and not by SQLite, which would make it readable by everybody; its side files inherit these
+        # permissions. Never opened again: closing any descriptor of a file gives up all locks that SQLite has on it. So
+        # another thread's SQLite, which finds the file, must not have locked it before we have closed it.
         try:
             with _making_a_file:
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -211,7 +212,7 @@ class SqliteFile:
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(db)
-            # Its first look counts as news: what another connection saw last may be older than this one.
+            # Its first look counts as news: another connection's last look may be older than this one.
             opened = _Opened(db, self._side_files())
             with self._files:
                 if self._identity is None:
@@ -226,7 +227,7 @@ class SqliteFile:
         return opened
 
     def _let_suspect_go(self) -> None:
-        """Lets the connection for changes go, where it must not be used any more and nobody comes to notice."""
+        """Closes the connection for changes if it must no longer be used and no caller would notice."""
         if self._suspect and self._lock.acquire(timeout=self._timeout):
             try:
                 if self._opened is not None:
@@ -241,13 +242,13 @@ class SqliteFile:
             self._all_opened.discard(opened)
 
     def _empty_log(self, db: sqlite3.Connection) -> None:
-        """Writes what is in the log into the main file, as far as nobody reads older pages at the moment. It must be
-        our turn: nothing of ours is written meanwhile.
+        """Writes the log into the main file, as far as nobody is reading older pages at the moment. We must have the
+        turn, so that no other thread or process of ours writes meanwhile.
 
-        The commits are safe in the log, and the next one who passes tries again: no trouble here is anybody's.
+        Errors here are ignored: the commits are safe in the log, and the next call tries again.
         """
         with self._files, suppress(sqlite3.Error, OSError):
-            # Whoever else writes what is in the log into the main file, also at this moment: it is explained by this.
+            # Writes of the log into the main file by others, also at this moment, are explained by this.
             self._log_has_commits = True
             if self._log_size() > 0:
                 db.execute("PRAGMA busy_timeout = 0")
@@ -271,7 +272,7 @@ class SqliteFile:
                 db.execute("COMMIT")
 
     def _write_ahead(self, db: sqlite3.Connection) -> None:
-        # The one statement for which SQLite does not wait by itself when somebody else, doing the same, is in the way.
+        # The one statement for which SQLite does not wait by itself if another connection is doing the same.
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -285,7 +286,7 @@ class SqliteFile:
 
     def _check_version(self, db: sqlite3.Connection) -> int:
         """The version of the file's tables, 0 for a file without any."""
-        # In this order: both are committed together, so tables that are seen have their version by now.
+        # In this order: both are committed together, so tables that can be seen already have their version.
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
@@ -300,7 +301,7 @@ class SqliteFile:
         return int(version)
 
     def _check_identity(self) -> None:
-        """Sees that the file is still the one that was opened: what is written to one that was deleted is lost."""
+        """Checks that the file is still the one that was opened: writes to a deleted file are lost."""
         if self._identity is not None and _identity(self._path) != self._identity:
             raise StoreUnavailable(
                 f"The database {self._path} was deleted or replaced while the broker was running. "
@@ -308,28 +309,28 @@ class SqliteFile:
             )
 
     def _check_files(self, opened: _Opened) -> None:
-        """Sees that nobody has done anything to the files of a connection behind SQLite's back.
+        """Checks that nobody has changed the files of a connection behind SQLite's back.
 
         Raises:
-            StoreUnavailable: somebody has. The connection must be let go.
+            StoreUnavailable: somebody has. The connection must be closed.
         """
         self._check_identity()
         with self._files:
             last_written, explained = self._written, self._log_has_commits
             self._note_files()
-            # The main file is written after a commit that SQLite tells of, or after one that was still in the log. What
-            # it tells of now may be written after the file was looked at: it explains the next look as well.
+            # The main file is written after a commit that SQLite reports, or after one that was still in the log. A
+            # commit that it reports now may be written after we looked at the file, so it also explains the next look.
             if opened.has_news():
                 explained = self._log_has_commits = True
             if self._side_files() != opened.side_files:
-                self._suspect = "its -wal or -shm file is another one than before"
+                self._suspect = "its -wal or -shm file has been replaced"
             elif self._written != last_written and not explained:
                 self._suspect = "the file was written, and SQLite does not know of it"
             if self._suspect:
                 raise StoreUnavailable(self._overwritten())
 
     def _note_files(self) -> None:
-        """Notes how the files are, in this order: what is not in the log any more is in the main file by now."""
+        """Notes the state of the files, in this order: what is no longer in the log is already in the main file."""
         self._log_has_commits = self._log_size() > 0
         self._written = self._when_written()
 
@@ -355,21 +356,21 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
-            # The low byte is the primary code, the rest details; errors of the module itself have none.
+            # The low byte is the primary code, the rest is detail; errors of the module itself have no code.
             code = getattr(error, "sqlite_errorcode", None)
             advice = _ADVICE.get(code & 0xFF) if code is not None else None
-            detail = f"{advice} (SQLite: {error})" if advice else f"SQLite says: {error}"
+            detail = f"{advice} (SQLite: {error})" if advice else f"SQLite reports: {error}"
             raise StoreUnavailable(f"The database {self._path} is not available: {detail}.") from error
         except OSError as error:
             raise StoreUnavailable(
                 f"The database {self._path} is not available: {error.strerror or error}. "
-                "See that its folder exists and that this user may write there."
+                "Check that its folder exists and that this user may write there."
             ) from error
 
 
 @dataclass(eq=False)
 class _Opened:
-    """A connection, and which files it has open beside the main one."""
+    """A connection, and the files that it has open beside the main one."""
 
     db: sqlite3.Connection
     side_files: tuple[_Identity | None, ...]

@@ -1,10 +1,10 @@
-"""Whose turn it is to write an SQLite file or to empty its log, among all threads and processes of ours.
+"""Turns to write an SQLite file or to empty its log, among all our threads and processes.
 
-Strategy: SQLite lets one connection write while another empties the log. Up to 3.51.2 that may damage the database: a
-checkpoint that begins just as a commit starts the log again takes frames for written that are not
-("WAL-reset bug", https://sqlite.org/wal.html#walresetbug). Debian 12 has 3.40.1, and here every change is followed by a
-checkpoint. So the two take turns: whoever does either holds a lock on the folder meanwhile. It goes with its process,
-and needs no file that could be left behind.
+Strategy: SQLite lets one connection write while another empties the log. Up to version 3.51.2 that may damage the
+database: a checkpoint that begins just as a commit restarts the log takes frames as written that are not ("WAL-reset
+bug", https://sqlite.org/wal.html#walresetbug). Debian 12 has 3.40.1, and here every change is followed by a checkpoint.
+So the two take turns: whoever does either holds a lock on the folder. The lock ends with its process, and needs no file
+that could be left behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Between two attempts. A change takes ten milliseconds, most of them the disk's.
+# Time between two attempts. A change takes ten milliseconds, most of them for the disk.
 _RETRY_SECONDS = 0.002
 
 
@@ -26,7 +26,7 @@ def turn(folder: Path, timeout: float) -> Iterator[bool]:
 
     Args:
         folder: where the file is.
-        timeout: seconds to wait for the turn of others to end; with 0, they are not waited for.
+        timeout: seconds to wait for others to finish; 0 not to wait.
 
     Returns:
         Whether it is our turn.

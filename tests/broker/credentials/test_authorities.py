@@ -181,7 +181,7 @@ def distribution(**changes: bool) -> x509.IssuingDistributionPoint:
 INCOMPLETE = {
     "delta": (x509.DeltaCRLIndicator(1), "a delta CRL"),
     "indirect": (distribution(indirect_crl=True), "an indirect CRL"),
-    "for some certificates": (distribution(only_contains_user_certs=True), "for some certificates only"),
+    "for some certificates": (distribution(only_contains_user_certs=True), "covers only some certificates"),
     "unknown": (
         x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00"),
         "not known here",

@@ -55,10 +55,10 @@ def test_a_value_of_a_key_file_is_read(line, value):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("role = reader", "line 1 is outside of a section"),
+        ("role = reader", "line 1 is outside a section"),
         ("metadata\nrole = reader\nrole = manager", "role is given twice"),
-        ('metadata\nrole = "reader" manager', "in line 2, there is more behind the value of role than a comment"),
-        ("metadata\nrole = 'reader'manager", "in line 2, there is more behind the value of role than a comment"),
+        ('metadata\nrole = "reader" manager', "in line 2, something other than a comment follows the value of role"),
+        ("metadata\nrole = 'reader'manager", "in line 2, something other than a comment follows the value of role"),
     ],
 )
 def test_what_a_key_file_may_mean_twice_is_refused(text, said):

@@ -279,7 +279,7 @@ def test_a_change_within_the_same_tick_of_the_file_system_is_seen(credentials, a
         ('name = "anna"', 'name = "tom"', "the key of 'tom' by its metadata"),
         ("public-key", "key", "not 40 characters of Z85"),
         ("created", "expires", "expires is given twice"),
-        ("metadata", "    stray = 1\nmetadata", "outside of a section"),
+        ("metadata", "    stray = 1\nmetadata", "outside a section"),
         ("curve\n", 'curve\n    secret-key = "x"\n', "holds a secret key"),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_read_for_a_moment_takes_nobodys_key(credentials
     monkeypatch.setattr("afpools_broker.credentials.live.os.scandir", too_many)
     credentials.refresh()
     assert credentials.curve_peer(key) == Peer("anna", Role.READER)
-    assert "count for 4 seconds more" in credentials.problems[0]
+    assert "stay valid for 4 seconds more" in credentials.problems[0]
     clock.ahead = dt.timedelta(seconds=5)
     credentials.refresh()
     with pytest.raises(CredentialRefused):

@@ -204,7 +204,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     # Other folders on the way are the owner's only; from inside they do not matter.
     said = _as_nobody(tmp_path, lambda: SqliteStore(Path("pools.db"), timeout=1).load())
-    assert "See that its folder exists and that this user may write there" in said
+    assert "Check that its folder exists and that this user may write there" in said
     said = _as_nobody(tmp_path, lambda: SqliteStore(Path("new.db"), timeout=1).load())
     assert "Permission denied" in said
     tmp_path.chmod(0o755)

@@ -78,7 +78,7 @@ def test_check_fails_with_sentences_and_fix_puts_right(run, tmp_path):
     path.chmod(0o644)
     code, output, _ = run("check")
     assert code == 1
-    assert f"{path} holds a private key and is open to others" in output
+    assert f"{path} holds a private key and is open to users other than its owner" in output
     assert run("check", "--fix")[0] == 0
     assert run("check")[0] == 0
 

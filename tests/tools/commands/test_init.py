@@ -109,7 +109,7 @@ def test_force_replaces_the_file_and_never_a_key(init, folder):
         (("--address", "nonsense"), "'nonsense': expected an IP address"),
         (("--reachable-as", "tls://x:5"), "'tls://x:5' is neither a host's name"),
         (("--curve-port", 1024, "--tls-port", 1024), "cannot both use port 1024"),
-        (("--store", "mysql://h/afpools"), "not a database's address"),
+        (("--store", "mysql://h/afpools"), "not the address of a database"),
         (("--store", "mongodb://anna:pa55word@h/afpools"), "has a password in it"),
         (("--store", "mongodb://anna@h/afpools"), "names the user 'anna': give --password-file"),
         (("--farm", "a b"), "'a b' is not a server"),

@@ -1,7 +1,7 @@
 """Everything in MongoDB as records of a backup, and back.
 
-Strategy: a restore collects what it puts in the place of the collections, and renames it then. From its beginning to
-its end no broker reads or changes anything.
+Strategy: a restore collects the new documents in separate collections, then renames those over the old ones. From its
+beginning to its end no broker reads or changes anything.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from .watching import MongoWatching
 
 _STAGED_AT_A_TIME = 200
 
-# `_id` of the document in `hosts` that says which restore this is, or which one was the last.
+# `_id` of the document in `hosts` that says which restore is running, or which one was the last.
 _RESTORE = "restore"
 
-# The version of the server's protocol that can read several collections as they were at one moment: MongoDB 5.0.
+# The version of the server's protocol that can read several collections at one moment: MongoDB 5.0.
 _SNAPSHOTS = 13
 _UNCHANGED_TRIES = 20
 
@@ -44,20 +44,20 @@ class MongoBackups(MongoChanging, MongoWatching):
 
     def export(self) -> Iterator[Record]:
         with self._asking():
-            self._list_collections()  # refuses what was restored in part
+            self._list_collections()  # refuses a half-finished restore
             hello = self._database.command("hello")
         if "setName" in hello and hello["maxWireVersion"] >= _SNAPSHOTS:
             with self._client.start_session(snapshot=True) as session:
                 yield from self._read_everything(session)
             return
-        # A single server cannot show a moment. What was read is kept until it is certain that nothing came between.
+        # A single server cannot read at one moment. What was read is used only if nothing changed meanwhile.
         for _turn in range(_UNCHANGED_TRIES):
             before = self._state()
             records = list(self._read_everything(None))
             if self._state() == before:
                 yield from records
                 return
-        raise StoreUnavailable(f"The pools in {self._uri} are changed faster than they are read. Try again later.")
+        raise StoreUnavailable(f"The pools in {self._uri} change faster than they can be read. Try again later.")
 
     def _state(self) -> object:
         everything = self._fingerprints(EVERYTHING).sum()
@@ -66,7 +66,7 @@ class MongoBackups(MongoChanging, MongoWatching):
             return everything, self._history.count_documents({}), newest and newest["_id"]
 
     def _read_everything(self, session: ClientSession | None) -> Iterator[Record]:
-        # What is not in history at this moment: an entry gets there after the change.
+        # Entries that are not in history at this moment: an entry is copied there after the change.
         carried: dict[str, Entry] = {}
         for collection in (self._pools, self._hosts):
             for document in self._read_all(collection, session):
@@ -106,16 +106,15 @@ class MongoBackups(MongoChanging, MongoWatching):
             staged["hosts"].insert_one({"_id": _RESTORE, "token": token, "when": dt.datetime.now(dt.UTC)})  # type: ignore[arg-type]
         try:
             self._stage(staged, records)
-            # One that was begun before is in what is replaced, and its line in history as well.
-            time.sleep(max(0.0, began + writes_end - time.monotonic()))
+            # A change that was begun before is in what is replaced, and so is its entry in history.
             with self._asking():
                 mark = staged["hosts"].find_one({"_id": _RESTORE})
             if mark is None or mark["token"] != token:
                 interrupted = True
-                raise StoreUnavailable(f"Another restore into {self._uri} has begun meanwhile. This one was given up.")
+                raise StoreUnavailable(f"Another restore into {self._uri} has begun meanwhile. This one was abandoned.")
         except BaseException:
             if not interrupted:
-                # Nothing was replaced yet, and nothing is.
+                # Nothing has been replaced yet, and nothing will be.
                 with suppress(StoreUnavailable), self._asking():
                     for collection in staged.values():
                         collection.drop()
@@ -147,6 +146,6 @@ class MongoBackups(MongoChanging, MongoWatching):
         for name in waiting:
             insert(name)
         for name, indexes in (("pools", POOL_INDEXES), ("history", HISTORY_INDEXES)):
-            # A backup may hold names or requests twice, as the database did that it was made of. Brokers will say so.
+            # A backup may have names or requests twice, as its database had. Brokers will report them.
             with self._asking(), suppress(DuplicateKeyError):
                 staged[name].create_indexes(indexes, **self._index_quorum())

@@ -1,4 +1,4 @@
-"""How a change is made in MongoDB, so that it is made once, whoever else writes at the same time."""
+"""How a change is made in MongoDB, so that it is made exactly once even if others write at the same time."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from .documents import (
 from .reading import MongoReading
 
 MAX_DOCUMENT_BYTES = 12_000_000
-"""A document of MongoDB may have 16 MiB, and so may one statement; a swap holds the whole document as it was and what
-changes. With the difference, a pool of this size (100,000 hosts with short names) can still be changed in any way."""
+"""A document of MongoDB may have 16 MiB, and so may one statement; a swap contains the whole old document and the
+changes. With this margin, a pool of this size (100,000 hosts with short names) can still be changed in any way."""
 
 _THE_LEASE = {"_id": "live"}
 
@@ -50,7 +50,7 @@ HISTORY_INDEXES = [
 
 
 class MongoChanging(MongoReading):
-    """Makes changes, and sees that no name and no request is there twice."""
+    """Makes changes, and keeps names and requests unique."""
 
     def probe(self) -> float:
         start = time.monotonic()
@@ -61,11 +61,13 @@ class MongoChanging(MongoReading):
     def apply(self, change: Change) -> Entry:
         with self._asking():
             collections = self._check_collections()
-            # Ends: each turn lost is another broker's change made, and the deadline ends a series of those.
+            # Terminates: a lost turn means that another broker's change was made, and the deadline ends a series of
+            # those.
             while (entry := self._try(change)) is None:
                 pass
-            # Anybody can drop an index or replace a collection, while a change is made, too. What is acknowledged is in
-            # the collections that are there, and they hold no name and no request twice. One may have been new.
+            # Anybody can drop an index or replace a collection, also while a change is made. So check that what is
+            # acknowledged is in the present collections, and that these hold no name and no request twice. One of them
+            # may have been new.
             if not collections.items() <= self._check_collections().items():
                 raise StoreUnavailable(
                     f"The collections of {self._uri} were dropped or replaced while the change was made."
@@ -81,7 +83,7 @@ class MongoChanging(MongoReading):
             return self._record(made or entry)
 
     def _try(self, change: Change) -> Entry | None:
-        """Makes one attempt; None where something else happened to the pool meanwhile."""
+        """Makes one attempt; None if something else happened to the pool meanwhile."""
         collection = self._pools if change.pool else self._hosts
         document, repeated = self._find(change)
         if repeated is not None:
@@ -130,8 +132,8 @@ class MongoChanging(MongoReading):
                 raise
         recorded = self._record(entry)
         if recorded.id != entry.id and document is None:
-            # Two brokers got the same request. The other one's pool was created and deleted again between our look
-            # into history and our creation, which therefore has to be taken back.
+            # Two brokers got the same request. The other one's pool was created and deleted again after we looked into
+            # history and before our creation, so ours must be taken back.
             collection.delete_one({"change.id": entry.id})
             return change.recall(recorded)
         if settled.after is None and document is not None:
@@ -139,7 +141,7 @@ class MongoChanging(MongoReading):
         return entry
 
     def _find(self, change: Change) -> tuple[RawBSONDocument | None, Entry | None]:
-        """The document to change, and the entry of this same change where a document still carries it."""
+        """The document to change, and the entry of this same change if a document still carries it."""
         if not change.pool:
             document = self._hosts.find_one({"_id": REGISTERED_ID})
             made = read_change(document)
@@ -157,10 +159,10 @@ class MongoChanging(MongoReading):
         return wanted, None
 
     def _recall(self, change: Change, last: Entry | None) -> Entry | None:
-        """The entry of this same change where history has it; and sees to it that history has `last`.
+        """The entry of this same change if history has it. Also makes sure that history has `last`.
 
-        To be called after the document was read: a change that was made before that is found either in the
-        document or here, and one that is made later makes the swap fail.
+        Call it after reading the document: a change made before that is found either in the document or here, and one
+        made later makes the swap fail.
         """
         query: list[dict[str, Any]] = [{"key": change.key}]
         if last is not None:
@@ -196,7 +198,7 @@ class MongoChanging(MongoReading):
             raise StoreUnavailable(str(error)) from None
 
     def _refuse_taken_name(self, change: Change, settled: Settled) -> None:
-        """Refuses a change whose name was found taken; returns where another attempt may find it free."""
+        """Refuses a change whose name was found taken; returns if another attempt may find it free."""
         assert settled.after is not None
         name = settled.after.name
         if not name:
@@ -211,12 +213,12 @@ class MongoChanging(MongoReading):
     def _refuse_lookalike(self, settled: Settled) -> None:
         """Refuses a name that looks like another pool's.
 
-        Called before a pool gets the name, and again after it: no index keeps such names apart, but of two brokers that
-        each write first and look then, at least one sees the other's pool. Both may, and then neither gets its name.
+        Called before a pool gets the name and again after it. No index keeps such names apart, but if two brokers each
+        write first and check afterwards, at least one sees the other's pool. If both do, neither pool gets its name.
         """
         assert settled.after is not None
         name, own = settled.after.name, settled.before.name if settled.before else ""
-        # All texts are at least this one. Names alone are read from their index, however large the pools are.
+        # The empty text sorts before all others. Names alone are read from their index, however large the pools are.
         found = self._pools.find({"name": {"$gte": ""}}, {"_id": False, "name": True}, batch_size=ONE_GO)
         others = [document["name"] for document in found]
         looks = appearance(name)
@@ -230,7 +232,7 @@ class MongoChanging(MongoReading):
                 refuse_lookalike(name, (other,))
 
     def _take_back(self, document: RawBSONDocument | None, entry: Entry) -> None:
-        """Makes a pool what it was before `entry`, and `entry` something that never was.
+        """Restores a pool to what it was before `entry`, and removes `entry`.
 
         Args:
             document: the pool as it was, None if there was none.
@@ -243,13 +245,14 @@ class MongoChanging(MongoReading):
         self._history.delete_one({"_id": entry.id})
 
     def _check_collections(self) -> dict[str, object]:
-        """Sees that no two pools can have one name and no two entries one request, and makes the indexes for it.
+        """Makes sure that no two pools can have the same name and no two entries the same request, and makes the
+        indexes for it.
 
         Returns:
-            Which collections these are: each one's UUID, by name. One that replaces another has a UUID of its own.
+            The UUID of each collection, by name. A collection that replaces another has a different UUID.
 
         Raises:
-            StoreUnavailable: there are two already.
+            StoreUnavailable: two of them already do.
         """
         quorum = self._index_quorum()
         for collection, indexes in ((self._pools, POOL_INDEXES), (self._history, HISTORY_INDEXES)):
@@ -261,17 +264,18 @@ class MongoChanging(MongoReading):
                 self._quorum = None
                 if error.code in _INDEX_CONFLICTS:
                     raise StoreUnavailable(
-                        f"The database {self._uri} has an index of another kind where a unique one on pools.name or "
-                        f"history.key must be: drop it there ({error.details and error.details.get('errmsg')})."
+                        f"The database {self._uri} has an index of another kind in place of the unique one on "
+                        f"pools.name or history.key. Drop it there ({error.details and error.details.get('errmsg')})."
                     ) from error
                 raise
-        # In this order: an index was seen in the collection that is named here, or in one that it has replaced since.
+        # In this order, so that an index was seen in the collection that is named here, or in one that it has since
+        # replaced.
         found = self._list_collections("pools", "hosts", "history")
         return {each["name"]: each["info"]["uuid"] for each in found if each["type"] == "collection"}
 
     def _index_quorum(self) -> dict[str, Any]:
         if self._quorum is None:
-            # A member that is down must not keep the others from building an index. A single server knows no quorum.
+            # A member that is down must not keep the others from building an index. A single server rejects the option.
             self._quorum = {"commitQuorum": "majority"} if "setName" in self._database.command("hello") else {}
         return self._quorum
 
@@ -307,7 +311,7 @@ class MongoChanging(MongoReading):
                     )
                 except DuplicateKeyError:
                     continue  # two brokers made the document at once; the next turn finds it
-                assert kept is not None  # made where it was not there
+                assert kept is not None  # made if it did not exist
                 return Lease(str(kept["holder"]), int(kept["token"]), int(kept["beat"]))
 
     def give_up_lease(self, holder: str) -> None:
@@ -320,7 +324,7 @@ def _one_more(field: str, condition: object) -> dict[str, Any]:
 
 
 def _check_size(change: Change, settled: Settled, document: RawBSONDocument | None) -> None:
-    """Refuses a pool that could not be changed any more. Whatever makes it smaller is always allowed."""
+    """Refuses a pool that would be too large to change. A change that makes a pool smaller is always allowed."""
     before, after = settled.before, settled.after
     if after is None or (before is not None and len(after.hosts) <= len(before.hosts)):
         return

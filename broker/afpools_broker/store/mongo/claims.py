@@ -1,8 +1,8 @@
-"""Names that several documents of MongoDB claim: what the documents say, and how it is decided between them.
+"""Names that several MongoDB documents claim: what the documents say, and how to decide between them.
 
-Strategy: pure functions. While a name is claimed twice no pool can be changed, because nothing keeps a second pool of
-a third name from being made. Which document is meant is anybody's guess, so somebody who can tell has to say; this
-module only puts their decision into steps, each of which changes one document that still says what was shown.
+Strategy: pure functions. While a name is claimed twice no pool can be changed, because nothing prevents a second pool
+with some third name. Only a person can tell which document is meant; this module turns their decision into steps, each
+of which changes one document that still says what was shown.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .documents import read_change, read_pool
 
 @dataclass(frozen=True)
 class Claim:
-    """A document of the collection `pools` whose name is another one's too, or no pool's name at all.
+    """A document of the collection `pools` that shares its name with another, or has no valid name for a pool.
 
     Args:
         document: as it was read.
         id: its `_id`, as people read and type it.
-        pool: what it says. The name is only for people where the document has none that a pool can have.
-        last: its last change, where it says so.
+        pool: its contents. If the document has no valid name for a pool, the name here is only for display.
+        last: its last change, if it says so.
     """
 
     document: RawBSONDocument
@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Conflict:
-    """The documents with one name, those changed last first; of the name `""` are those that no pool can have."""
+    """The documents with one name, last changed first; those without a valid name are under the name `""`."""
 
     name: str
     claims: tuple[Claim, ...]
@@ -46,7 +46,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Step:
-    """What becomes of one document; None: it is deleted."""
+    """What one document becomes; None: it is deleted."""
 
     claim: Claim
     becomes: Pool | None
@@ -54,11 +54,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What somebody has decided.
+    """What the administrator has decided.
 
     Args:
         keep: ids of documents; the others of the same name are deleted.
-        merge: names; what the documents have in hosts goes into the one changed last, and the others are deleted.
+        merge: names; the hosts of all its documents go into the one changed last, and the others are deleted.
         rename: new names, by the id of the document.
         delete: ids of documents.
     """
@@ -70,10 +70,10 @@ class Decisions:
 
 
 def conflicts(documents: Iterable[RawBSONDocument]) -> list[Conflict]:
-    """What stands between the documents of the collection `pools`, by name.
+    """The conflicts between the documents of the collection `pools`, by name.
 
     Args:
-        documents: all of them, but for those that are being deleted.
+        documents: all of them, except those that are being deleted.
     """
     by_name: dict[str, list[Claim]] = {}
     for document in documents:
@@ -99,7 +99,8 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
     """The steps that carry out what was decided, in an order that loses no host if it ends half-way.
 
     Raises:
-        ValueError: a decision names nothing that is in conflict, or contradicts another one. The message says which.
+        ValueError: a decision names something that is not in conflict, or contradicts another one. The message says
+            which.
     """
     claims = {claim.id: claim for conflict in found for claim in conflict.claims}
     steps: dict[str, Step] = {}
@@ -128,7 +129,7 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
     for name in decisions.merge:
         if name not in named:
             raise ValueError(f"No two documents are named {name!r}. Give one of {_listed(named)}.")
-        # Those that are renamed or deleted are not meant.
+        # Documents that are renamed or deleted do not count.
         left = [each for each in named[name].claims if each.id not in steps and each.id not in deletions]
         if not left:
             raise ValueError(f"Nothing is left to merge: every document of {name!r} is renamed or deleted.")

@@ -1,7 +1,7 @@
-"""What MongoDB computes of pools, so that they can be compared with what has been read of them.
+"""What MongoDB computes about pools, to compare them with what has been read.
 
-Strategy: all of it in one go where the server is quick, else in pieces of as many documents as it gives well within the
-timeout. Each piece names its documents, so that none of them makes the server walk through the others.
+Strategy: everything at once if the server is quick, otherwise in pieces of as many documents as it can handle well
+within the timeout. Each piece names its documents, so that the server does not have to walk through the others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .fingerprints import EVERYTHING, OURS, Fingerprints, NotComparable, Stages
 
 _LARGEST_PIECE = 2_000
 
-# One answer holds as many documents as fit into 16 MB: pools are read in one go, not while they are being renamed.
+# One answer holds as many documents as fit into 16 MB: pools are read at once, not while they are being renamed.
 ONE_GO = 1_000_000
 
-# A server that was too slow for everything in one go may only have been busy: that is tried again after so long.
+# A server that was too slow for everything at once may only have been busy; try that again after this long.
 _BUSY_SECONDS = 600.0
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class MongoComparing(MongoConnection):
         )
 
     def _aggregate(self, stages: Stages) -> Iterator[list[RawBSONDocument]]:
-        """What an aggregation gives for all pools, in pieces where the server is slow.
+        """The results of an aggregation over all pools, in pieces if the server is slow.
 
         Raises:
             NotComparable: it does not know the expressions.
@@ -83,7 +83,7 @@ class MongoComparing(MongoConnection):
             yield rows
 
     def _ids(self) -> list[object]:
-        """The `_id` of each document of a pool, from the index alone, whatever is in the documents."""
+        """The `_id` of each document of a pool, from the index alone, without reading the documents."""
         with self._asking():
             found = self._majority(self._pools).find({}, {"_id": True}, batch_size=ONE_GO).sort("_id", ASCENDING)
             return [document["_id"] for document in found]
@@ -91,8 +91,8 @@ class MongoComparing(MongoConnection):
     def _in_pieces(
         self, ids: Sequence[object], ask: Callable[[list[object]], T], done: int = 0
     ) -> Iterator[tuple[T, int]]:
-        """What is asked about these documents, but for the first `done`: about as many at a time as the server answers
-        well within the timeout. And how many documents each piece is about.
+        """The results for these documents, except the first `done`: about as many at a time as the server answers well
+        within the timeout. Also yields how many documents each piece covers.
 
         Raises:
             StoreUnavailable: the server does not answer, or takes too long for a single document.
@@ -105,8 +105,8 @@ class MongoComparing(MongoConnection):
             except TooSlow as error:
                 if len(some) == 1:
                     raise StoreUnavailable(
-                        f"{error} That was one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} "
-                        "had been read before. If mongod has nothing else to do, allow it more: [store] timeout."
+                        f"{error} That was for one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} had "
+                        "been read before. If mongod is not busy otherwise, allow more time: [store] timeout."
                     ) from error
                 self._answer_at_all()
                 self._piece = max(1, len(some) // 4)
@@ -128,5 +128,5 @@ class MongoComparing(MongoConnection):
 
 
 def _not_comparable(error: StoreUnavailable) -> Exception:
-    """The same error, unless it says that the server does not know the expressions."""
+    """The same error, or `NotComparable` if it says that the server does not know the expressions."""
     return NotComparable() if getattr(error.__cause__, "code", None) in UNKNOWN_EXPRESSION else error

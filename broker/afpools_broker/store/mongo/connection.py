@@ -1,4 +1,4 @@
-"""The connection to a MongoDB server: deadlines for whatever is asked, and sentences for whatever goes wrong."""
+"""The connection to a MongoDB server: a deadline for every request, and a sentence for every error."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from .. import RestoreUnfinished, StoreUnavailable, redacted
 
 DEFAULT_DATABASE = "afpools"
 
-# How long the server holds back an empty answer about changes. Bounds heartbeats and the time `watch` takes to end.
+# How long the server holds back an empty answer about changes. Limits the interval of signs and the time `watch` takes
+# to end.
 AWAIT_SECONDS = 0.5
 
-# As many documents are read at a time at first, and at most.
+# How many documents are read at a time: at first, and at most.
 FIRST_PIECE = 50
 
 _MAJORITY = ReadConcern("majority")
@@ -35,8 +36,8 @@ _AUTHENTICATION_FAILED = 18
 _TOO_LARGE = (10334, 17280, 17419, 17420)
 UNKNOWN_EXPRESSION = (168, 31325)
 
-# Where a restore collects what it puts in the place of the collections. The last of them is also the sign that a
-# restore has begun and not ended: it is made first, and renamed last.
+# Where a restore collects the documents that replace the collections. The last of them also marks a restore that has
+# begun and not finished: it is made first, and renamed last.
 STAGED = {name: f"restoring_{name}" for name in ("pools", "history", "farm", "hosts")}
 
 Documents = Collection[RawBSONDocument]
@@ -47,7 +48,7 @@ class TooSlow(StoreUnavailable):
 
 
 class MongoConnection:
-    """A database, and what is the same for everything that is asked of it. Arguments as for `MongoStore`."""
+    """A database, and what all requests to it have in common. Arguments as for `MongoStore`."""
 
     kind = "mongodb"
 
@@ -61,11 +62,11 @@ class MongoConnection:
                 uri,
                 appname="afpools",
                 connect=False,
-                # Undecoded: one document that cannot be read must not take the others with it, and what is compared
-                # and written back must be what was read, byte for byte.
+                # Undecoded: one unreadable document must not make the others unreadable, and what is compared and
+                # written back must be exactly what was read.
                 document_class=RawBSONDocument,
                 tz_aware=True,
-                # A date outside of Python's range is somebody's field, not an error.
+                # A date outside Python's range may be a foreign field and is not an error.
                 datetime_conversion="DATETIME_AUTO",
                 serverSelectionTimeoutMS=milliseconds,
                 connectTimeoutMS=milliseconds,
@@ -74,7 +75,7 @@ class MongoConnection:
             )
             database = self._client.get_default_database(DEFAULT_DATABASE)
         except (PyMongoError, ValueError, TypeError) as error:
-            # The driver quotes what it did not understand, and with a credential that may be a piece of the password.
+            # The driver quotes what it could not parse; in a URI with credentials that may be part of the password.
             why = (
                 "in user name and password, the characters : / ? # [ ] @ % must be percent-encoded"
                 if "@" in uri
@@ -96,7 +97,7 @@ class MongoConnection:
         self._quorum: dict[str, Any] | None = None
 
     def _answer_at_all(self) -> None:
-        """Sees whether a server that was too slow would be quicker with less.
+        """Checks whether a server that was too slow can answer at all, and so might answer a smaller request.
 
         Raises:
             StoreUnavailable: it does not even answer a ping.
@@ -108,7 +109,7 @@ class MongoConnection:
 
     @staticmethod
     def _majority(collection: Documents) -> Documents:
-        """For what readers get: it is never rolled back."""
+        """For what readers get: data that is never rolled back."""
         return collection.with_options(read_concern=_MAJORITY)
 
     def ping(self) -> float:
@@ -118,16 +119,16 @@ class MongoConnection:
         return time.monotonic() - start
 
     def _list_collections(self, *names: str) -> list[Any]:
-        """Those of these that there are.
+        """Those of these collections that exist.
 
         Raises:
-            RestoreUnfinished: what is in them is about to be replaced, or is so in part.
+            RestoreUnfinished: their contents are about to be replaced, or have been in part.
         """
         found = list(self._database.list_collections(filter={"name": {"$in": [*names, STAGED["hosts"]]}}))
         if any(each["name"] == STAGED["hosts"] for each in found):
             raise RestoreUnfinished(
                 f"The pools in {self._uri} are being restored from a backup. If that was interrupted, run `afpools "
-                "restore` again: until it has finished, nobody knows what is in them."
+                "restore` again: until it has finished, their contents are unknown."
             )
         return found
 
@@ -136,14 +137,14 @@ class MongoConnection:
 
     @contextmanager
     def _asking(self, *, deadline: bool = True) -> Iterator[None]:
-        """Everything that is asked of the server inside has to be answered in time, and fails with a sentence."""
+        """Inside this context, every request to the server has a deadline, and its errors become sentences."""
         try:
             with pymongo.timeout(self._timeout if deadline else None):
                 yield
         except PyMongoError as error:
             if isinstance(error, DocumentTooLarge) or getattr(error, "code", None) in _TOO_LARGE:
                 raise RequestRefused(
-                    Code.TOO_LARGE, f"The change is larger than MongoDB takes: {error}. Split it into smaller ones."
+                    Code.TOO_LARGE, f"The change is larger than MongoDB accepts: {error}. Split it into smaller ones."
                 ) from None
             raise (TooSlow if error.timeout else StoreUnavailable)(self._explain(error)) from error
 
@@ -157,36 +158,36 @@ class MongoConnection:
             )
         if code == _UNAUTHORIZED:
             return (
-                f"{where} does not let this broker use the database {self._database.name!r}: {_first_line(error)}. "
-                f"Name a user in [store] uri who has the role readWrite there; it is {self._uri} now."
+                f"{where} does not allow the broker to use the database {self._database.name!r}: {_first_line(error)}. "
+                f"Name a user in [store] uri with the role readWrite there; it is {self._uri} now."
             )
         if isinstance(error, ServerSelectionTimeoutError):
             servers = self._client.topology_description.server_descriptions().values()
             if any(server.server_type_name != "Unknown" for server in servers):
                 return (
                     f"{where} has no primary at the moment: {_first_line(error)}. It elects one within seconds if "
-                    "more than half of the replica set's members run and reach each other."
+                    "more than half of the replica set's members are running and can reach each other."
                 )
             return (
                 f"{where} does not answer within {self._timeout:g} s: {_first_line(error)}. "
-                "See that mongod runs there and that [store] uri names it."
+                "Check that mongod runs there and that [store] uri names it."
             )
         if error.timeout:
             return (
                 f"{where} did not finish within {self._timeout:g} s: {_first_line(error)}. "
-                "It is busy, or too few members of the replica set are there to confirm a write."
+                "It is busy, or too few members of the replica set are up to confirm a write."
             )
-        return f"{where} failed: {_first_line(error)}. See mongod's log if it stays."
+        return f"{where} failed: {_first_line(error)}. If this persists, see mongod's log."
 
 
 def _seeds(uri: str) -> list[tuple[str, int | None]]:
     if uri.startswith("mongodb+srv://"):
-        # Finding out the servers' names takes DNS, which is left to the first use.
+        # Finding out the servers' names needs DNS, which must wait until the first use.
         return [(uri.rpartition("@")[2].removeprefix("mongodb+srv://").partition("/")[0].partition("?")[0], None)]
     return list(parse_uri(uri, validate=False)["nodelist"])
 
 
 def _first_line(error: PyMongoError) -> str:
-    # The driver appends what it knows of every server, or the server's whole answer.
+    # The driver appends what it knows about every server, or the server's whole answer.
     text = str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition("\n")[0]
     return text.partition(" (configured timeouts:")[0].rstrip(".")

@@ -1,8 +1,8 @@
-"""MongoDB documents: how pools and history are written, and how what others wrote is read.
+"""MongoDB documents: how pools and history are written, and how documents by others are read.
 
-Strategy: pure functions, no server. The earlier project's documents are valid as they are; beside its fields stand
-ours. People edit documents by hand, so reading never fails: what cannot be used is left out, with one sentence that
-says so. Leaving a host out of a pool only narrows where jobs run, a guessed one would widen it, so nothing is guessed.
+Strategy: pure functions, no server. The earlier project's documents are valid as they are; our fields stand beside its
+own. People edit documents by hand, so reading never fails: what cannot be used is left out, and one sentence says so.
+Leaving a host out of a pool only narrows where jobs run, but a wrong guess would widen it, so nothing is guessed.
 
     {"name": "fx", "clients": [{"hostname": "pc-01", "engine": "", "ip": "", "port": ""}],
      "description": "", "colour": "", "change": {...the history entry that made this...}}
@@ -33,9 +33,9 @@ from ..rows import Key, Row
 from ..settling import names
 
 REGISTERED_ID = "registered"
-"""`_id` of the one document in `hosts`: the hosts registered by hand, in the shape of a pool without a name."""
+"""`_id` of the one document in `hosts`: the list of hosts registered by hand, in the shape of a pool without a name."""
 
-# Dates outside of Python's range must not make a document unreadable.
+# Dates outside Python's range must not make a document unreadable.
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=dt.UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
@@ -49,8 +49,8 @@ SHORT: Mapping[str, Any] = {
     "hosts": "$clients.hostname",
     "clients": {"$cond": [{"$isArray": "$clients"}, {"$size": "$clients"}, None]},
 }
-"""What of a document of the collection `pools` is read at first, a projection: names without what stands around them
-are a third of the bytes, and decoded in a tenth of the time."""
+"""What is read first of a document of the collection `pools`, a projection: names without the fields around them are a
+third of the bytes, and are decoded in a tenth of the time."""
 
 T = TypeVar("T", Entry, Step)
 
@@ -84,7 +84,7 @@ def read_row(document: RawBSONDocument) -> tuple[Key, Row | None]:
 
 
 def read_short_row(document: RawBSONDocument) -> tuple[Key, Row | None] | None:
-    """The same of what `SHORT` gives of a document; None where only the whole document tells what it is."""
+    """The same from the part of a document that `SHORT` returns; None if only the whole document tells what it is."""
     problems: list[str] = []
     try:
         fields = _decode(document)
@@ -92,7 +92,7 @@ def read_short_row(document: RawBSONDocument) -> tuple[Key, Row | None] | None:
         if is_tombstone(fields):
             return key, None
         hosts = _names(fields.get("hosts"))
-        # A client without a name has left nothing among them, not even a gap.
+        # The projection drops a client without a name and leaves no gap.
         if hosts is None or len(hosts) != fields.get("clients"):
             return None
         fields["clients"] = []
@@ -116,7 +116,7 @@ def _raw_key(document: RawBSONDocument) -> Key:
     try:
         return key_of(document["_id"])
     except (bson.errors.BSONError, ValueError, KeyError):
-        # Not even that can be read: by its contents, which nobody changes without making it another document.
+        # Not even the `_id` can be read: use the contents instead, since a change of those makes it another document.
         return hashlib.blake2b(document.raw).digest()
 
 
@@ -131,10 +131,10 @@ def read_pool(document: RawBSONDocument, problems: list[str]) -> Pool:
 
     Args:
         document: as it was read.
-        problems: gets a sentence for everything that is left out.
+        problems: receives a sentence for everything that is left out.
 
     Raises:
-        ValueError: it cannot count as a pool. The message is such a sentence.
+        ValueError: it cannot be read as a pool. The message is a sentence for `problems`.
     """
     return _read_pool(_decode(document), problems)
 
@@ -145,7 +145,7 @@ def _read_pool(fields: Mapping[str, Any], problems: list[str]) -> Pool:
         name = msgspec.convert(_plain(fields.get("name")), PoolName)
     except msgspec.ValidationError as error:
         raise ValueError(
-            f"{label} counts as absent: its name {fields.get('name')!r} is not a pool's name ({error}). "
+            f"{label} counts as absent: its name {fields.get('name')!r} is not a valid name for a pool ({error}). "
             "Rename or delete it in the database."
         ) from None
     return _read(fields, name, f"The pool {name!r}", problems)
@@ -159,7 +159,7 @@ def read_registered(document: RawBSONDocument, problems: list[str]) -> Pool:
 def _decode(document: RawBSONDocument) -> dict[str, Any]:
     try:
         return bson.decode(document.raw, _OPTIONS)
-    # The decoder has its own errors, and passes on those of text that is not UTF-8.
+    # The decoder raises its own errors, and Python's for text that is not UTF-8.
     except (bson.errors.BSONError, ValueError) as error:
         raise ValueError(
             f"A document of {len(document.raw):,} bytes cannot be read and counts as absent: {error}. "
@@ -192,7 +192,7 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
     for position, client in enumerate(clients):
         host = _hostname(client)
         if isinstance(host, str) and host:
-            # Kept once, however many pools it is in.
+            # Each client's name is stored once in memory, however many pools it is in.
             hosts[intern(host)] = None
         else:
             unusable.append(position)
@@ -206,18 +206,18 @@ def _hosts(clients: object, label: str, problems: list[str]) -> tuple[str, ...]:
 
 
 def _names(found: object) -> list[str] | None:
-    """What was found, where it is a list of host names and nothing else."""
-    # Of this very class: pymongo has others that are text as well.
+    """The list that was found, if it has nothing but host names."""
+    # Exactly this class: pymongo has subclasses of str.
     return found if isinstance(found, list) and set(map(type, found)) <= {str} and "" not in found else None
 
 
 def _once(hosts: list[str]) -> tuple[str, ...]:
-    # Each name kept once, however many pools it is in.
+    # Each name is stored once in memory, however many pools it is in.
     return tuple(dict.fromkeys(map(intern, hosts)))
 
 
 def _plain(value: Any) -> Any:
-    """None for JavaScript, which pymongo gives as a text with a scope, that cannot be a key of a dictionary."""
+    """None for JavaScript code: pymongo returns it as a text with a scope, which cannot be a key of a dictionary."""
     return None if isinstance(value, bson.Code) else value
 
 
@@ -226,7 +226,7 @@ def _text(fields: Mapping[str, Any], key: str, kind: Any, label: str, problems: 
     try:
         return str(msgspec.convert(value, kind))
     except msgspec.ValidationError as error:
-        problems.append(f"{label} is read without its {key}, which is {_short(value)}: {error}.")
+        problems.append(f"{label} is read without its {key}, because that is {_short(value)}: {error}.")
         return ""
 
 
@@ -239,7 +239,7 @@ def _short(value: object) -> str:
 
 
 def new_document(pool: Pool, entry: Entry) -> dict[str, Any]:
-    """The document of a pool that there was not before."""
+    """The document of a new pool."""
     return {**pool_document(pool), "change": entry_document(entry)}
 
 
@@ -256,7 +256,7 @@ def pool_document(pool: Pool) -> dict[str, Any]:
 
 def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -> dict[str, Any]:
     """The update that turns `document`, which was read as `before`, into `after`. It names only what changes, so that
-    fields that are not ours stay as they are, inside the clients as well."""
+    foreign fields stay as they are, inside the clients as well."""
     fields: dict[str, Any] = {"change": entry_document(entry)}
     for key in ("name", "description", "colour"):
         if getattr(after, key) != getattr(before, key):
@@ -277,10 +277,10 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
     if added and clients is None:
         return {**settings, "$set": {**fields, "clients": added}}
     if added and gone:
-        # MongoDB does not add to a list and take from it in one update.
+        # MongoDB cannot add to a list and remove from it in one update.
         kept = [client for client in clients or () if not _is_one_of(client, gone)]
         return {**settings, "$set": {**fields, "clients": [*kept, *added]}}
-    # Most changes only add hosts or only remove some, and do not repeat the others, which may be many.
+    # Most changes only add or only remove hosts; such an update does not repeat the others, which may be many.
     if added:
         return {**settings, "$push": {"clients": {"$each": added}}}
     if gone:
@@ -289,14 +289,14 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
 
 
 def _is_one_of(client: object, names: Collection[str]) -> bool:
-    """Whether a client is one of these hosts. What somebody else wrote in place of a name may be anything."""
+    """Whether a client is one of these hosts. Others may have written anything in place of a name."""
     name = _hostname(client)
     return isinstance(name, str) and name in names
 
 
 def _hostname(client: object) -> object:
     if isinstance(client, bson.DBRef):
-        # To the driver, a document that begins in a certain way is something else.
+        # The driver returns another class for a document that begins with certain keys.
         client = client.as_doc()
     return _plain(client.get("hostname")) if isinstance(client, Mapping) else None
 
@@ -307,17 +307,18 @@ def tombstone(entry: Entry) -> dict[str, Any]:
 
 
 def is_tombstone(document: Mapping[str, Any]) -> bool:
-    """True for a pool that is being deleted. `deleted` alone would be a field of somebody else's."""
+    """True for a pool that is being deleted. `deleted` alone may be a foreign field."""
     if isinstance(document, RawBSONDocument) and b"deleted" not in document.raw:
-        # Nearly all: decoding a long list of hosts takes a hundred times as long as looking for a word.
+        # True of nearly all documents: decoding a long list of hosts takes a hundred times as long as searching for a
+        # word.
         return False
     change = document.get("change")
     return document.get("deleted") is True and isinstance(change, Mapping) and change.get("after") == ""
 
 
 def exactly(document: RawBSONDocument) -> dict[str, Any]:
-    """The filter that matches a document only as long as nothing in it differs from what was read: neither another
-    broker nor a person has touched it since."""
+    """The filter that matches a document only as long as it is exactly what was read: neither another broker nor a
+    person has touched it since."""
     return {"_id": {"$eq": document["_id"]}, "$expr": {"$eq": ["$$ROOT", {"$literal": document}]}}
 
 
@@ -334,7 +335,7 @@ def history_document(entry: Entry) -> dict[str, Any]:
 
 
 def read_change(document: RawBSONDocument | None) -> Entry | None:
-    """The entry that made a pool what it is; None where the document is older than us, or the entry was broken."""
+    """The entry of a pool's last change; None if the document is older than this project, or the entry is invalid."""
     try:
         return None if document is None else msgspec.convert(_decode(document).get("change"), Entry)
     except (msgspec.ValidationError, ValueError):
@@ -347,7 +348,7 @@ def read_history(document: RawBSONDocument) -> Entry | None:
 
 
 def read_step(document: RawBSONDocument) -> Step | None:
-    """The same without its hosts."""
+    """The same without the hosts."""
     return _read_entry(document, Step)
 
 
@@ -404,5 +405,5 @@ def restored(record: PoolRecord | DocumentRecord | EntryRecord) -> tuple[str, Ma
 
 
 def _client(host: str) -> dict[str, str]:
-    # What the earlier project wrote, and may still read.
+    # The shape that the earlier project wrote, and may still read.
     return {"hostname": host, "engine": "", "ip": "", "port": ""}

@@ -1,9 +1,9 @@
-"""Which documents differ from what they were, told by fingerprints that MongoDB computes.
+"""Finds the documents that have changed, by fingerprints that MongoDB computes.
 
-Strategy: the server adds the fingerprints up by bucket, so that a few hundred numbers say whether anything differs and
-in which bucket; only those buckets are then looked at document by document. What this costs the broker depends on what
-differs. What it costs the server depends on what a fingerprint is made of. What it is compared with is noted by whoever
-reads a document, in the same question, so that nothing has to be walked through twice before anybody can be answered.
+Strategy: the server adds up the fingerprints per bucket, so that a few hundred numbers say whether anything differs and
+in which bucket; only those buckets are then compared document by document. The cost for the broker depends on what
+differs; the cost for the server depends on what a fingerprint is made of. The fingerprints to compare with are noted
+when a document is read, in the same query, so that nothing has to be scanned twice before anybody gets an answer.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .documents import key_of
 BUCKETS = 256
 
 BUCKET = {"$abs": {"$mod": [{"$toHashedIndexKey": "$_id"}, BUCKETS]}}
-"""The bucket of a document, as an expression of an aggregation."""
+"""The bucket of a document: an aggregation expression."""
 
 EVERYTHING = {"$toHashedIndexKey": "$$ROOT"}
-"""A fingerprint that differs whatever in a document does. 100 MB take a server some 0.3 seconds."""
+"""A fingerprint that changes with anything in a document. 100 MB take a server some 0.3 seconds."""
 
 OURS = {"$toHashedIndexKey": ["$_id", "$change.id", {"$bsonSize": "$$ROOT"}]}
-"""A fingerprint that every change by a broker makes another, and most changes by others. It takes a tenth of the
+"""A fingerprint that changes with every change by a broker, and with most changes by others. It takes a tenth of the
 time."""
 
 MARKS = [BUCKET, OURS, EVERYTHING]
-"""What is noted of a document that is read, an expression."""
+"""What is noted about a document that is read: an aggregation expression."""
 
 Marks = tuple[int, int, int]
 
@@ -42,22 +42,22 @@ Stages = Sequence[Mapping[str, Any]]
 _Sums = dict[int, tuple[int, int]]
 
 Differing = dict[Key, str] | None
-"""The keys of what differs, as `Sign.keys`; None where anything may."""
+"""The keys of what differs, as `Sign.keys`; None if anything may."""
 
 
 class NotComparable(Exception):
-    """The server does not know the expressions that make a fingerprint."""
+    """The server does not know the expressions that compute a fingerprint."""
 
 
 class Fingerprints:
-    """The fingerprints of all pools and of the hosts registered by hand, as they were when they were last read, or last
-    told of. Safe to use from any thread; one at a time compares.
+    """The fingerprints of all pools and of the list of registered hosts, as they were last read or last reported. Safe
+    to use from any thread; only one at a time may compare.
 
     Args:
-        of: what a fingerprint is made of, an expression.
-        pools: runs an aggregation over the pools, and gives what it finds in pieces; raises `NotComparable`.
-        registered: computes an expression of the document of the registered hosts; None if there is none.
-        digest: otherwise, one fingerprint of everything.
+        of: what a fingerprint is made of: an aggregation expression.
+        pools: runs an aggregation over the pools, and yields its results in pieces; raises `NotComparable`.
+        registered: evaluates an expression on the document of the registered hosts; None if there is none.
+        digest: computes one fingerprint of everything if the server cannot.
     """
 
     def __init__(
@@ -82,14 +82,15 @@ class Fingerprints:
         """Whether there is anything to compare with."""
 
     def begin(self) -> None:
-        """From now on, what is read is noted; what has been noted before stays, and is told of unless it is read."""
+        """From now on, what is read is noted. Earlier notes stay, and are reported as unread until they are read
+        again."""
         self._last, self.known = self._registered(self._of), True
 
     def note(self, rows: Mapping[Key, tuple[int, int] | None]) -> None:
-        """What has been read now.
+        """Notes what has just been read.
 
         Args:
-            rows: bucket and fingerprint by key; None where nothing was there.
+            rows: bucket and fingerprint by key; None if there was no document.
         """
         with self._lock:
             for key, row in rows.items():
@@ -97,7 +98,7 @@ class Fingerprints:
                 self._told.discard(key)
 
     def note_registered(self, value: int | None) -> None:
-        """What the fingerprint of the registered hosts was just before they were read."""
+        """Notes the fingerprint that the registered hosts had just before they were read."""
         self._last = value
         self._told.discard(REGISTERED)
 
@@ -107,7 +108,7 @@ class Fingerprints:
 
     @property
     def unread(self) -> dict[Key, str]:
-        """The keys of what was told of and has not been read since."""
+        """The keys of what was reported and has not been read since."""
         with self._lock:
             return dict.fromkeys(self._told, "")
 
@@ -142,7 +143,7 @@ class Fingerprints:
         with self._lock:
             every = sums.keys() | self._sums.keys()
             buckets = [each for each in every if sums.get(each, (0, 0)) != self._sums.get(each, (0, 0))]
-        # These may be newer than their sums, which then differ once more at the next turn.
+        # These may be newer than their sums, which then differ again at the next turn.
         now: dict[Key, tuple[int, int]] = {}
         if buckets:
             for rows in self._pools(self._listing({"$match": {"$expr": {"$in": [BUCKET, buckets]}}})):
@@ -175,7 +176,7 @@ class Fingerprints:
         self._sums[bucket] = (count + documents, total + fingerprints)
 
     def sum(self) -> object:
-        """All of it together: equal for as long as nothing differs.
+        """One value for everything; it stays equal as long as nothing changes.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -197,12 +198,12 @@ class Fingerprints:
 
 
 class Comparison:
-    """When everything is compared, a piece at a time, so that whoever waits for a sign is not kept waiting.
+    """Schedules the comparison of everything, a piece at a time, so that signs are not delayed.
 
     Args:
         fingerprints: what is compared.
-        share: the part of the time that it may take.
-        every: how many seconds lie between two at least.
+        share: the fraction of the time that comparing may take.
+        every: the least number of seconds between two comparisons.
     """
 
     def __init__(self, fingerprints: Fingerprints, *, share: float, every: float = 0.0) -> None:
@@ -214,20 +215,20 @@ class Comparison:
         self._took = 0.0
         self._began = 0.0
         self.confirmed = 0.0
-        """When the last comparison began that has ended."""
+        """When the last finished comparison began."""
 
     def wait(self) -> None:
-        """Begins no sooner than that from now."""
+        """Puts the next comparison off by the least interval from now."""
         self._due = time.monotonic() + self._every
 
     def turn(self, seconds: float) -> Differing:
-        """Goes on for about so many seconds, if it is time.
+        """Compares for about this many seconds, if it is time.
 
         Returns:
-            What differs, once that is known; until then nothing.
+            What differs, as soon as that is known; until then nothing.
 
         Raises:
-            StoreUnavailable: the server does not answer. The next turn begins anew.
+            StoreUnavailable: the server does not answer. The next turn starts over.
         """
         start = time.monotonic()
         if self._running is None:
@@ -254,7 +255,7 @@ class Comparison:
 
 
 def finished(comparing: Generator[None, None, Differing]) -> Differing:
-    """What a comparison finds, in one go."""
+    """What a comparison finds, run to its end."""
     while True:
         try:
             next(comparing)
@@ -272,6 +273,6 @@ def _add(sums: _Sums, groups: Collection[RawBSONDocument]) -> None:
 
 def _read(rows: Iterable[RawBSONDocument]) -> Iterator[tuple[int, Key, int]]:
     for row in rows:
-        # One whose `_id` cannot be read has no key by which it could be told of.
+        # A document whose `_id` cannot be read has no key under which it could be reported.
         with suppress(BSONError, ValueError):
             yield int(row["bucket"]), key_of(row["_id"]), int(row["seen"])

@@ -1,7 +1,7 @@
-"""What is read of pools and history in MongoDB.
+"""Reads pools and history from MongoDB.
 
-Strategy: pools are read in pieces, as large as the server gives well within the timeout. Whoever reads tidies up what a
-broker left half done that died: an entry that history lacks, a deletion that was not finished.
+Strategy: pools are read in pieces, as large as the server returns well within the timeout. A reader also completes what
+a broker left unfinished when it died: a missing history entry, an unfinished deletion.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .documents import (
 from .fingerprints import MARKS, Marks, NotComparable
 
 Noted = dict[Key, Marks | None]
-"""`MARKS` by key; None where nothing is there."""
+"""`MARKS` by key; None if there is no document."""
 
 
 class MongoReading(MongoComparing):
@@ -50,7 +50,7 @@ class MongoReading(MongoComparing):
 
     def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
         super().__init__(uri, timeout=timeout, poll_seconds=poll_seconds)
-        self._is_read = False  # to the end, by whoever is told of changes
+        self._is_read = False  # to the end, by the process that watches for changes
 
     def load(self) -> Contents:
         return gathered(self._scan(None))
@@ -92,14 +92,14 @@ class MongoReading(MongoComparing):
                 found |= self._read_registered()
         ids = [id_of(key) for key in keys if key != REGISTERED]
         if ids and len(ids) + len(names) <= FIRST_PIECE:
-            # At once: one of these pools may have got the name of another just now.
+            # In one query: one of these pools may just have taken the name of another.
             found |= self._read_pools({"$or": [{"_id": {"$in": ids}}, {"name": {"$in": list(names)}}]}, noted)
         else:
             for first in range(0, len(names), FIRST_PIECE):
                 found |= self._read_pools({"name": {"$in": list(names)[first : first + FIRST_PIECE]}}, noted)
             for rows, _read in self._in_pieces(ids, lambda some: self._read_ids(some, noted)):
                 found |= rows
-        # Only now that all of it has been read: who gets an error knows what he knew before.
+        # Only after everything has been read: a caller that gets an error still has what it had before.
         self._note({**{key: None for key in keys if key != REGISTERED and key not in found}, **noted})
         if registered is not None:
             self._ours.note_registered(registered[0])
@@ -107,7 +107,7 @@ class MongoReading(MongoComparing):
         return {key: row for key, row in found.items() if row is not None}
 
     def _note(self, noted: Noted | None) -> None:
-        """Takes in with what the pools that have just been read are to be compared."""
+        """Stores the fingerprints of the pools that have just been read."""
         if noted:
             self._ours.note({key: marks and (marks[0], marks[1]) for key, marks in noted.items()})
             self._everything.note({key: marks and (marks[0], marks[2]) for key, marks in noted.items()})
@@ -121,11 +121,11 @@ class MongoReading(MongoComparing):
         return self._read_pools({"_id": {"$in": ids}}, noted)
 
     def _read_pools(self, query: Mapping[str, Any], noted: Noted | None) -> dict[Key, Row | None]:
-        """The pools of a query, read in one go; None for those that are being deleted.
+        """The pools that match a query, read at once; None for those that are being deleted.
 
         Args:
             query: which pools.
-            noted: gets what they are to be compared with; None where nobody compares them.
+            noted: receives their fingerprints; None if they are not compared.
         """
         with self._asking():
             if noted is not None:
@@ -136,19 +136,19 @@ class MongoReading(MongoComparing):
                 found = self._majority(self._pools).find(others, {"change.diff": False}, batch_size=ONE_GO)
                 rows |= map(read_row, found)
             for key in [key for key, row in rows.items() if row is None]:
-                # Tidying up; it can wait for the next one who passes.
+                # This cleanup is optional; the next reader tries again.
                 with suppress(PyMongoError, StoreUnavailable):
                     self._finish_deletion(id_of(key))
         return rows
 
     def _mark(self, query: Mapping[str, Any], noted: Noted) -> None:
-        """Notes with what the pools of a query are to be compared, which are about to be read. In a question of its
-        own, since both in one take the server half as long again."""
+        """Notes the fingerprints of the pools that match a query and are about to be read. A separate query, since both
+        in one take the server half as long again."""
         try:
             for document in self._majority(self._pools).aggregate(
                 [{"$match": query}, {"$project": {"marks": MARKS}}], batchSize=ONE_GO
             ):
-                # One whose `_id` cannot be read has no key by which it could be told of.
+                # A document whose `_id` cannot be read has no key under which it could be reported.
                 with suppress(bson.errors.BSONError, ValueError):
                     bucket, ours, everything = map(int, document["marks"])
                     noted[key_of(document["_id"])] = bucket, ours, everything
@@ -157,7 +157,7 @@ class MongoReading(MongoComparing):
                 raise
 
     def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
-        """The same of those pools that can be told from a part of their documents, and a query for all others."""
+        """The rows of those pools that can be read from a part of their documents, and a query for the others."""
         pipeline = [{"$match": query}, {"$project": SHORT}]
         rows: dict[Key, Row | None] = {}
         odd: list[object] = []
@@ -169,7 +169,7 @@ class MongoReading(MongoComparing):
                 else:
                     rows[read[0]] = read[1]
         except (bson.errors.BSONError, ValueError):
-            return {}, query  # not even an `_id` can be read
+            return {}, query  # not even the `_id` can be read
         except OperationFailure as error:
             if error.code not in UNKNOWN_EXPRESSION:
                 raise
@@ -211,10 +211,10 @@ class MongoReading(MongoComparing):
         return [step for step in map(read_step, found) if step is not None]
 
     def _record(self, entry: Entry) -> Entry:
-        """Copies an entry into history, where it is not there yet, and waits until a majority has it.
+        """Copies an entry into history, unless it is already there, and waits until a majority has it.
 
         Returns:
-            The entry that history has for this request: another one where another broker was first.
+            The entry that history has for this request: a different one if another broker was first.
         """
         kept = history_document(entry)
         try:
@@ -236,7 +236,7 @@ class MongoReading(MongoComparing):
         self._pools.delete_one({"_id": {"$eq": document_id}, "deleted": True, "change.id": entry.id})
 
     def _complete_history(self) -> None:
-        """Copies what a broker could not copy any more before it died."""
+        """Copies the entries that a broker could not copy before it died."""
         for collection in (self._pools, self._hosts):
             carried = {
                 change["id"]: document["_id"]
@@ -252,8 +252,8 @@ class MongoReading(MongoComparing):
     def save_farm(self, data: bytes, seen: dt.datetime) -> None:
         packed = packed_farm(data, seen)
         with self._asking():
-            # Where a newer list is kept, nothing matches, and the insertion that MongoDB tries instead fails. It fails
-            # as well when two brokers save the very first list at once; the second turn then decides.
+            # If a newer list is kept, nothing matches, and the insertion that MongoDB tries instead fails. It also
+            # fails if two brokers save the very first list at once; then the second attempt decides.
             for _turn in range(2):
                 try:
                     self._farm.update_one(
@@ -276,11 +276,11 @@ class MongoReading(MongoComparing):
         except (zlib.error, KeyError, TypeError, bson.errors.BSONError) as error:
             raise StoreUnavailable(
                 f"The list of renders kept in {self._uri} is damaged ({error!r}). "
-                "It is replaced as soon as afserver answers; deleting the collection farm there does no harm."
+                "It will be replaced as soon as afserver answers. It is safe to delete the collection farm there."
             ) from None
 
 
 def packed_farm(data: bytes, seen: dt.datetime) -> dict[str, Any]:
     """The document of a list of renders."""
-    # 16 MB is also what a whole document may have; a list of renders packs to a tenth.
+    # A whole document may have 16 MB, too; a list of renders compresses to a tenth.
     return {"_id": "renders", "when": to_milliseconds(seen), "data": zlib.compress(data, 1)}

@@ -1,4 +1,4 @@
-"""How documents that brokers cannot decide about are told apart, as somebody has decided."""
+"""Resolves documents between which brokers cannot decide, as an administrator has decided."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .documents import exactly, is_tombstone, tombstone, update
 
 
 class MongoRepairing(MongoChanging):
-    """What `afpools pool repair` does."""
+    """The database side of `afpools pool repair`."""
 
     def conflicts(self) -> list[Conflict]:
-        """The names in `pools` that several documents claim, and documents that have no name for a pool.
+        """The names in `pools` that several documents claim, and documents without a valid name for a pool.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -35,15 +35,15 @@ class MongoRepairing(MongoChanging):
         return conflicts(document for document in documents if not is_tombstone(document))
 
     def resolve(self, step: RepairStep, *, who: str) -> Entry:
-        """Changes one document as somebody has decided, and records it. Brokers may be running.
+        """Changes one document as an administrator has decided, and records it. Brokers may be running meanwhile.
 
         Args:
-            step: what becomes of the document.
-            who: gets into history.
+            step: what happens to the document.
+            who: the name for history.
 
         Raises:
-            StoreUnavailable: the server does not answer, the document is not what was shown any more, or the name
-                is another pool's.
+            StoreUnavailable: the server does not answer, the document is no longer what was shown, or another pool has
+                the name.
         """
         claim, after = step.claim, step.becomes
         change = Change(
@@ -81,8 +81,7 @@ class MongoRepairing(MongoChanging):
         return entry
 
     def requests_twice(self) -> list[tuple[object, list[object]]]:
-        """The requests that history has more than once: what it knows each by, and the ids of its entries, the oldest
-        first.
+        """The requests that history has more than once: the key of each, and the ids of its entries, oldest first.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -99,10 +98,10 @@ class MongoRepairing(MongoChanging):
             return [(group["_id"], list(group["ids"])) for group in groups]
 
     def separate_requests(self) -> int:
-        """Lets the oldest entry of each request stand for it when it is repeated; the others stay in history.
+        """Makes the oldest entry of each request the answer if the request is repeated; the others stay in history.
 
         Returns:
-            How many others there were.
+            The number of other entries.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -114,7 +113,7 @@ class MongoRepairing(MongoChanging):
         return len(others)
 
     def check(self) -> None:
-        """Sees that pools can be changed, and makes the indexes for it.
+        """Makes sure that pools can be changed, and makes the indexes for that.
 
         Raises:
             StoreUnavailable: they cannot; the message says why.

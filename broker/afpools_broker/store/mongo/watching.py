@@ -1,7 +1,7 @@
 """How changes in MongoDB are noticed, whoever made them and however.
 
-Strategy: a change stream where there is one, else fingerprints that are compared. As a backstop, fingerprints of
-everything are compared beside the stream.
+Strategy: a change stream if there is one, otherwise fingerprints that are compared. As a backstop, the fingerprints of
+everything are compared beside the stream as well.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from .reading import MongoReading
 
 log = logging.getLogger("afpools.store")
 
-# How often everything is compared beside the change stream, and the most of the time that may be spent on it.
+# How often everything is compared beside the change stream, and the largest fraction of the time for it.
 _DIGEST_SECONDS = 10.0
 _DIGEST_SHARE = 1 / 50
 _LINEARIZABLE = ReadConcern("linearizable")
 
-# What says of a collection that its documents differ. Everything else that can be told of one may replace documents.
+# The events that say that documents of a collection have changed. Any other event may replace documents.
 _OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 
 
-# A collection is dropped, renamed, made by $out or restored under a name that an event gives in one place or
-# another; so only what changes nothing but documents of other collections is passed over.
+# An event about a collection that is dropped, renamed, made by $out or restored has its name in one place or another;
+# so the only events ignored are those that change nothing but documents of other collections.
 _EVENTS: list[Mapping[str, Any]] = [
     {"$changeStream": {}},
     {
@@ -49,7 +49,7 @@ _EVENTS: list[Mapping[str, Any]] = [
             ]
         }
     },
-    # The server insists on `_id`.
+    # The server requires `_id`.
     {
         "$project": {
             "operationType": True,
@@ -62,21 +62,21 @@ _EVENTS: list[Mapping[str, Any]] = [
 
 
 class MongoWatching(MongoReading):
-    """Tells of changes."""
+    """Reports changes."""
 
     def watch(self, stop: threading.Event) -> Iterator[Sign]:
         with self._asking():
             hello = self._database.command("hello")
         streams = "setName" in hello or hello.get("msg") == "isdbgrid"
         while not stop.is_set():
-            # A stream ends by itself when the database is dropped; it is opened again then.
+            # A stream ends by itself if the database is dropped; then it is opened again.
             yield from self._stream(stop, "setName" in hello) if streams else self._poll(stop)
 
     def _stream(self, stop: threading.Event, replicated: bool) -> Iterator[Sign]:
-        """A change stream, read as plain commands: the driver's own hands out one event at a time, and a hundred
+        """A change stream, read with plain commands: the driver's own stream returns one event at a time, but a hundred
         changes that came together are one reason to read, not a hundred.
 
-        Events alone are not relied upon: fingerprints of everything are compared beside them, from time to time.
+        Events alone are not trusted: the fingerprints of everything are compared from time to time as well.
         """
         with self._client.start_session() as session:
             asked = time.monotonic()
@@ -89,7 +89,7 @@ class MongoWatching(MongoReading):
                 self._confirm_majority(replicated)
                 everything = Comparison(self._everything, share=_DIGEST_SHARE, every=_DIGEST_SECONDS)
                 everything.wait()
-                # Only now, so that nothing is missed between what is read and the first event.
+                # Only now, so that nothing between the read and the first event is missed.
                 yield self._first(asked)
                 while cursor and not stop.is_set():
                     asked = time.monotonic()
@@ -116,18 +116,18 @@ class MongoWatching(MongoReading):
                         )
 
     def _confirm_majority(self, replicated: bool) -> None:
-        """Makes sure that what follows is answered by the primary, and with everything that was acknowledged so far.
+        """Makes sure that the primary answers what follows, with everything that has been acknowledged so far.
 
-        A primary that was cut off, or stopped for a while, has no events to tell either. A linearizable read is
-        answered once a majority has agreed that it still is the primary. Through mongos there is none.
+        A primary that was cut off, or stopped for a while, also reports no events. A linearizable read is answered only
+        after a majority has agreed that it is still the primary. mongos does not support it.
         """
         with self._asking():
             if replicated:
                 self._hosts.with_options(read_concern=_LINEARIZABLE).find_one({"_id": REGISTERED_ID}, {"_id": True})
 
     def _poll(self, stop: threading.Event) -> Iterator[Sign]:
-        """Fingerprints, compared at each turn: those of what brokers change at every change, which cost next to
-        nothing, and those of everything as often as they may cost."""
+        """Compares fingerprints at each turn: those of what brokers change every time, which cost next to nothing, and
+        those of everything as often as the server can afford."""
         ours = Comparison(self._ours, share=1.0)
         everything = Comparison(self._everything, share=_DIGEST_SHARE)
         asked = time.monotonic()
@@ -136,19 +136,19 @@ class MongoWatching(MongoReading):
             start = time.monotonic()
             keys = ours.turn(self._timeout / 2)
             keys = _both(keys, _unless_too_slow(lambda: everything.turn(self._timeout / 4)))
-            # Only what was compared to its end confirms anything.
+            # Only a comparison that was finished confirms anything.
             asked = max(asked, ours.confirmed)
             yield Sign(keys is None or bool(keys), asked, keys)
             stop.wait(max(0.0, start + self._poll_seconds - time.monotonic()))
 
     def _again(self) -> dict[Key, str] | None:
-        """What differs from what was read before the server went away, a piece at a time; None where that may be
+        """What differs from what was read before the server became unreachable, a piece at a time; None if that may be
         anything."""
         unread = _both(self._ours.unread, self._everything.unread)
         return _both(unread, _unless_too_slow(lambda: finished(self._everything.comparing())))
 
     def _first(self, asked: float) -> Sign:
-        """What to begin with: everything is read, unless it has been already."""
+        """The first sign: read everything, unless that has been done already."""
         if not self._is_read:
             return Sign(True, asked)
         keys = self._again()
@@ -156,7 +156,7 @@ class MongoWatching(MongoReading):
 
 
 def _unless_too_slow(compare: Callable[[], dict[Key, str] | None]) -> dict[Key, str] | None:
-    """What differs, as far as the server can tell; None where that may be anything."""
+    """What differs, as far as the server can tell; None if that may be anything."""
     try:
         return compare()
     except TooSlow as error:
@@ -165,8 +165,8 @@ def _unless_too_slow(compare: Callable[[], dict[Key, str] | None]) -> dict[Key, 
 
 
 def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:
-    """The keys of the documents that events of a change stream are about, each with the change that its last event
-    tells of, where that is a broker's; None where an event is about more than a document."""
+    """The keys of the documents in events of a change stream, each with the change that its last event reports, if that
+    is a broker's; None if an event is about more than a document."""
     keys: dict[Key, str] = {}
     for event in events:
         kind = event["operationType"]
@@ -174,7 +174,7 @@ def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:
             return None
         document_id = event["documentKey"]["_id"]
         if event["ns"]["coll"] == "pools":
-            # Somebody else may put back a document of ours, its change included. Who only updates one does not.
+            # Others may restore an old document of ours, its change included. An update does not do that.
             keys[key_of(document_id)] = str(event.get("change", "")) if kind == "update" else ""
         elif document_id == REGISTERED_ID:
             keys[REGISTERED] = ""
@@ -182,5 +182,5 @@ def _keys_of(events: Iterable[RawBSONDocument]) -> dict[Key, str] | None:
 
 
 def _both(keys: dict[Key, str] | None, others: dict[Key, str] | None) -> dict[Key, str] | None:
-    # What is told of without a change is to be read whatever the other side knows.
+    # A key without a change must be read, whatever the other side knows.
     return None if keys is None or others is None else {**keys, **others}

@@ -897,8 +897,8 @@ def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path:
         assert next(good.watch(threading.Event())).changed
         cases = [
             (f"mongodb://broker:wrong@{where}", "does not accept the user name and password"),
-            (f"mongodb://{where}", "does not let this broker"),
-            (f"mongodb://reader:p%25w@{where}", "does not let this broker"),
+            (f"mongodb://{where}", "does not allow the broker"),
+            (f"mongodb://reader:p%25w@{where}", "does not allow the broker"),
         ]
         for uri, expected in cases:
             store = MongoStore(uri, timeout=PATIENT)
@@ -940,7 +940,7 @@ def test_a_pool_too_large_for_mongodb_is_refused(store: MongoStore) -> None:
         ("mongodb://ann:se/cret@host/afpools", "percent-encoded"),
         ("mongodb://ann:se@cret@host/afpools", "percent-encoded"),
         ("mongodb://host:99999/", "is not a MongoDB address"),
-        ("mysql://host/", "begins with sqlite:///, mongodb:// or mongodb+srv://"),
+        ("mysql://host/", "Use sqlite:///, mongodb:// or mongodb+srv://"),
         ("/srv/pools.db", "begins with"),
         ("sqlite://pools.db", "names no file"),
         ("sqlite:///", "names no file"),
