@@ -1,8 +1,8 @@
-"""The farm: its renders and users as afserver tells of them, what they can read, and its system job.
+"""The farm: its renders and users as afserver reports them, what they can read, and its system job.
 
 farm.py           asks afserver for renders and users
-monitor.py        which renders or jobs changed: afserver's events
+monitor.py        which renders or jobs have changed: afserver's events
 engines.py        how the farm reads masks
-native_mirror.py  keeps pools that follow Afanasy's own on what those have in them
+native_mirror.py  gives pools that follow one of Afanasy's the hosts of that pool
 system_job.py     where post commands run
 """

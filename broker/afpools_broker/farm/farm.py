@@ -1,10 +1,10 @@
-"""What the farm looks like: asks afserver for its renders and its users.
+"""The state of the farm: asks afserver for its renders and its users.
 
-Strategy: one short TCP connection for each question, as afserver's JSON protocol wants it (request and answer both
-framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline on the whole of it. Anything unexpected is
-an error that leaves the last good list as it was; no answer is ever half believed. Where afserver reports events, only
-the renders that changed are asked for, and all of them when one came or went, when anything is in doubt, and once a
-minute.
+Strategy: one short TCP connection for each request, as afserver's JSON protocol requires (request and answer both
+framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline for the whole of it. Anything unexpected
+is an error that leaves the last good list as it was; no answer is ever believed in part. If afserver reports events,
+only the renders that changed are asked for. All of them are asked for if one was added or removed, if anything is in
+doubt, and once a minute.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ log = logging.getLogger("afpools.farm")
 _T = TypeVar("_T")
 
 MAX_ANSWER = 256 * 1024 * 1024
-"""afserver describes a render in about 600 bytes: room for 400,000, and an end to a server that never stops sending."""
+"""afserver describes a render in about 600 bytes, so this is room for 400,000, and stops a server that never ends its
+answer."""
 
 # A header is `AFANASY `, at most ten digits, and ` JSON`.
 _MAX_HEADER = 32
 
 # afserver escapes line ends, tabs, quotes and backslashes in a name, and no other control character (af::strEscape),
-# which JSON forbids within a string. What is escaped already is found too, so as to be left alone.
+# which JSON forbids within a string. The pattern also finds what is already escaped, so that it can be left alone.
 _ESCAPED_OR_CONTROL = re.compile(rb"\\.|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
 
-# So many bytes of a bad answer on either side of what is wrong with it go into the error.
+# How many bytes of an invalid answer, on either side of what is wrong with it, go into the error.
 _SHOWN = 40
 
 # afserver writes the state as words of three letters (jw_stateRender in its name_afjson.cpp); these are the ones that
-# say something about a host. NbY is the nimby that lets its own user's jobs through, NBY the one that lets nobody's.
+# matter for a host. NbY is the nimby that allows its own user's jobs, NBY the one that allows no jobs.
 _STATES = {
     "ONL": "online",
     "OFF": "offline",
@@ -68,10 +69,10 @@ class FarmError(Exception):
 class Render(Struct, frozen=True, array_like=True, gc=False):
     """One machine of the farm.
 
-    `states` are of online, offline, busy, nimby, paused, sick, in that order.
+    `states` are some of online, offline, busy, nimby, paused, sick, in that order.
     """
 
-    # Without a share in garbage collection, which a struct of texts does not need, each is a quarter smaller.
+    # Without garbage collection, which a struct of texts does not need, each is a quarter smaller.
 
     name: str
     states: tuple[str, ...] = ()
@@ -85,11 +86,11 @@ class Farm:
     """The renders that the farm has, online or not, and when that was true.
 
     Args:
-        renders: as afserver lists them.
-        seen: when afserver said so.
-        known_since: since when this process has the list; seconds of `time.monotonic`.
-        regex_users: the users whose jobs' masks are read as regex where the job says no type; None where afserver has
-            never listed its users. Everybody else's are read as find.
+        renders: as afserver listed them.
+        seen: when afserver listed them.
+        known_since: when this process got the list, in seconds of `time.monotonic`.
+        regex_users: the users whose jobs' masks are read as regex if the job sets no type; None if afserver has never
+            listed its users. Masks of all other users are read as find.
     """
 
     renders: tuple[Render, ...]
@@ -99,7 +100,7 @@ class Farm:
 
     @cached_property
     def regex_users_folded(self) -> frozenset[str]:
-        """The same, without regard to case."""
+        """The same names, case-folded."""
         return frozenset(map(str.casefold, self.regex_users or ()))
 
     @cached_property
@@ -108,13 +109,13 @@ class Farm:
         return frozenset(render.name for render in self.renders if "online" in render.states)
 
     def confirmed(self, seen: dt.datetime, regex_users: frozenset[str] | None) -> Farm:
-        """The same renders, of which afserver has said once more that they are so; what follows from them is kept."""
+        """The same renders, which afserver has just confirmed; what was derived from them is kept."""
         farm = Farm(self.renders, seen, regex_users=regex_users)
         vars(farm)["online"] = self.online
         return farm
 
     def age(self, now: dt.datetime) -> float:
-        """Seconds since it was true. A clock that is set back makes no list younger."""
+        """Seconds since the list was true. Setting the clock back does not make a list younger."""
         return max(0.0, (now - self.seen).total_seconds(), time.monotonic() - self.known_since)
 
 
@@ -139,13 +140,14 @@ class _List(NamedTuple):
 
 
 class _Renders(Struct):
-    # Still JSON: the strings of a whole farm's answer, most of them thrown away, would take more than the answer.
+    # Still raw JSON: decoding every string of a whole farm's answer, most of them unused, would take more memory than
+    # the answer.
     renders: list[msgspec.Raw]
 
 
 class _User(Struct, gc=False):
     name: str
-    # Listed only where somebody has set it (measured on 3.4.1); older versions know none.
+    # Listed only if somebody has set it (measured on 3.4.1); older versions do not have it.
     hosts_mask_type: Literal["", "find", "regex"] = ""
 
 
@@ -166,10 +168,10 @@ def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) ->
     Args:
         address: host and port.
         request: JSON-encodable.
-        timeout: seconds for everything together.
+        timeout: seconds for the whole exchange.
 
     Raises:
-        FarmError: unreachable, too slow, cut off, or not framed as afserver does.
+        FarmError: afserver is unreachable or too slow, or its answer is truncated or badly framed.
     """
     where = f"afserver at {address[0]}:{address[1]}"
     body = msgspec.json.encode(request)
@@ -199,7 +201,7 @@ def _read_answer(connection: socket.socket, deadline: float, where: str) -> memo
     needed = int(words[1])
     if needed > MAX_ANSWER:
         raise FarmError(f"{where} announced an answer of {needed:,} bytes; {MAX_ANSWER:,} is the limit.")
-    # Read into its place at once: a large farm's answer is 60 MB, and copies of it would stand beside each other.
+    # Received straight into its buffer: a large farm's answer is 60 MB, and copies of it would add up.
     body = memoryview(bytearray(needed))
     got = min(len(received) - start - 4, needed)
     body[:got] = received[start + 4 : start + 4 + got]
@@ -224,8 +226,8 @@ def parse_renders(body: bytes | memoryview, last: tuple[Render, ...] = ()) -> tu
 
     Args:
         body: the answer.
-        last: the renders before; those that are as they were are taken from there, so that two lists of a large farm
-            take little more memory than one.
+        last: the previous renders; unchanged ones are taken from there, so that two lists of a large farm take little
+            more memory than one.
 
     Raises:
         FarmError: the answer is not a list of renders.
@@ -281,8 +283,8 @@ def _parse(body: bytes | memoryview, before: dict[str, Render]) -> _List:
 
 
 def _what_is_wrong(piece: bytes | memoryview, error: Exception) -> str:
-    """Why something could not be read, with as much of it as shows that. msgspec says of what is not UTF-8 where that
-    begins, or does not, as its version is; so it is looked for here."""
+    """Why something could not be read, with the part of it that shows why. Depending on its version, msgspec says where
+    text stops being UTF-8 or does not, so that place is searched for here."""
     try:
         str(piece, "utf-8")
     except UnicodeDecodeError as found:
@@ -301,7 +303,7 @@ def _render(read: _Render, before: Render | None) -> Render:
         name=before.name if before else read.name,
         states=_states(read.state),
         address=read.address.ip,
-        # Thousands of renders share a few: each is kept once.
+        # Thousands of renders share a few values: each is stored once.
         engine=sys.intern(read.engine),
         native_pool=sys.intern(read.pool),
     )
@@ -315,7 +317,7 @@ def _states(text: str) -> tuple[str, ...]:
 
 
 def _same_hosts(first: tuple[Render, ...], second: tuple[Render, ...]) -> bool:
-    """Whether both are the same hosts, whatever their states."""
+    """Whether both are the same hosts, ignoring their states."""
     return first is second or (
         len(first) == len(second)
         and all(
@@ -328,7 +330,7 @@ def _same_hosts(first: tuple[Render, ...], second: tuple[Render, ...]) -> bool:
 def pack(renders: tuple[Render, ...], regex_users: frozenset[str] | None = None) -> bytes:
     """The renders as a store keeps them: a list of 100,000 is about 2 MB, well within MongoDB's 16.
 
-    The users come after them, as something apart: a broker of an older version does not look there.
+    The users follow as a separate part: a broker of an older version does not look there.
     """
     users = b"" if regex_users is None else zlib.compress(msgspec.msgpack.encode(sorted(regex_users)))
     return zlib.compress(msgspec.msgpack.encode(renders)) + users
@@ -361,11 +363,11 @@ def unpack(data: bytes) -> tuple[tuple[Render, ...], frozenset[str] | None]:
 
 
 def _decompressed(data: bytes) -> tuple[bytes, bytes]:
-    """What the first part was before it was packed, and the parts that follow it, as they are.
+    """The first part, decompressed, and the parts that follow it, as they are.
 
     Raises:
-        zlib.error: it is not packed.
-        FarmError: it is too large.
+        zlib.error: the data is not compressed.
+        FarmError: the first part is too large.
     """
     unpacker = zlib.decompressobj()
     packed = unpacker.decompress(data, MAX_ANSWER)
@@ -374,25 +376,25 @@ def _decompressed(data: bytes) -> tuple[bytes, bytes]:
     return packed, unpacker.unused_data
 
 
-# Seconds between two questions for all renders where events say which ones changed: should afserver ever change one
-# without an event, we know it after this time.
+# Seconds between two requests for all renders if events say which ones changed: if afserver ever changes one without an
+# event, we notice it after this time.
 _WHOLE = 60
 
-# Seconds between two times that the list is kept in the database, as long as only states have changed: a broker that
-# starts while afserver is down finds states, and the age of the list, that much older.
+# Seconds between two saves of the list in the database, as long as only states have changed: a broker that starts while
+# afserver is unreachable finds states, and the age of the list, that much older.
 _SAVE = 60
 
-# Beyond this share of all renders, asking for all of them costs less than picking out those that changed.
+# If more than this fraction of all renders changed, asking for all of them costs less than asking for those.
 _FEW = 0.1
 
 
 class FarmWatch:
-    """Keeps the last good lists of renders and users, asked for again and again on a thread of its own.
+    """Keeps the last good lists of renders and users, which it polls on its own thread.
 
     Args:
         address: afserver's host and port.
-        interval: seconds between two questions.
-        timeout: seconds for one question.
+        interval: seconds between two polls.
+        timeout: seconds for one request.
         store: keeps the list for a broker that is restarted while afserver is unreachable.
         changed: called with each new list, on the watch's thread.
     """
@@ -425,18 +427,18 @@ class FarmWatch:
         self._thread = threading.Thread(target=self._run, name="afpools-farm", daemon=True)
 
     def start(self) -> None:
-        """Begins to ask."""
+        """Starts polling."""
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
-        """Ends the thread; waits at most `wait` seconds for a question in progress."""
+        """Ends the thread; waits at most `wait` seconds for a request in progress."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(wait)
 
     def set_pace(self, *, interval: float, timeout: float) -> None:
-        """Changes how often is asked and how long an answer may take, both in seconds; asks right away."""
+        """Sets the polling interval and the timeout of an answer, both in seconds; polls right away."""
         self._interval, self._timeout = interval, timeout
         self._wake.set()
 
@@ -447,14 +449,14 @@ class FarmWatch:
                     self._recall()
                 self.poll()
             except Exception:
-                # Not even a defect may end the only thread that watches the farm.
+                # Not even a bug may end the only thread that watches the farm.
                 log.exception("Asking afserver failed")
                 self.error = "The broker failed to ask afserver; its log says why."
             self._wake.wait(self._interval)
             self._wake.clear()
 
     def poll(self) -> None:
-        """Asks once. Whatever goes wrong is kept in `error` and logged when it begins and ends, not each time."""
+        """Polls once. An error is kept in `error`, and logged when it begins and when it ends, not each time."""
         try:
             renders, seen = self._renders()
         except FarmError as error:
@@ -476,16 +478,17 @@ class FarmWatch:
         self._save(farm)
 
     def _renders(self) -> tuple[tuple[Render, ...], dt.datetime]:
-        """The renders, and when afserver said so: the very tuple of the last time where nothing has changed.
+        """The renders, and when afserver listed them; the same tuple as before if nothing has changed.
 
         Raises:
-            FarmError: afserver does not say.
+            FarmError: afserver does not answer, or not with a list.
         """
-        # Ours again once all that it told is read: afserver tells each event once, also where the answer never arrived.
+        # Kept again only after everything it reported has been read: afserver reports each event once, even if the
+        # answer never arrives.
         monitor, self._monitor = self._monitor, None
         if monitor:
             seen = max(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=DELAY), self._list_seen)
-            # Fetched also where the whole list is due: a monitor that is silent is forgotten.
+            # Fetched even if the whole list is due: afserver forgets a monitor that is silent.
             events = monitor.fetch()
             if events is None:
                 monitor = None
@@ -497,13 +500,14 @@ class FarmWatch:
             ):
                 self._monitor = monitor
                 return self._list.renders, seen
-        # Before the list, or what happens between the two would go unnoticed.
+        # Before the list is read, or a change between the two would go unnoticed.
         monitor = monitor or self._register()
         last = self.farm.renders if self.farm else ()
-        # The answer is let go of as soon as it is read.
+        # The answer is freed as soon as it has been parsed.
         listed = _parse_list(self._ask({"get": {"type": "renders"}}), last)
         if not listed.renders:
-            # It lists offline renders too: an empty list is a server that has lost its own, or a wrong server.
+            # afserver also lists offline renders: an empty list means that it has lost its renders, or is the wrong
+            # server.
             raise FarmError(f"afserver at {self.server} lists no renders at all, not even offline ones.")
         self._list, self._list_seen = listed, dt.datetime.now(dt.UTC)
         self._list_due = time.monotonic() + _WHOLE
@@ -519,14 +523,14 @@ class FarmWatch:
         try:
             monitor = Monitor.register(self._ask)
         except FarmError:
-            # The list does not depend on it, and says itself what is wrong.
+            # The list does not depend on the monitor, and reports its own errors.
             monitor = None
         if monitor is None:
             self._no_monitor_until = time.monotonic() + _WHOLE
         return monitor
 
     def _update(self, changed: set[int]) -> bool:
-        """Reads the renders of these numbers again; False where that is not an answer, so that all have to be read.
+        """Reads the renders with these numbers again; False if the answer is unusable, so that all must be read.
 
         Raises:
             FarmError: afserver does not answer.
@@ -554,8 +558,8 @@ class FarmWatch:
         return True
 
     def _regex_users(self) -> frozenset[str] | None:
-        """Asks for the users. Where that fails, those seen last: renders are what a fence is made of, and do not wait
-        for users."""
+        """Asks for the users. If that fails, returns the last known ones: a fence depends on the renders, which must
+        not wait for the users."""
         try:
             users = parse_regex_users(self._ask({"get": {"type": "users"}}))
         except FarmError as error:
@@ -571,12 +575,13 @@ class FarmWatch:
         self._changed(farm)
 
     def _recall(self) -> None:
-        """Starts from the list that was kept, so that a broker restarted without afserver knows the farm."""
+        """Starts from the stored list, so that a broker restarted without afserver knows the farm."""
         try:
             kept = self._store.load_farm()
             if kept is not None and self.farm is None:
                 now = dt.datetime.now(dt.UTC)
-                # A list from the future was kept under a clock that was wrong: as old as it is ahead, at least.
+                # A list from the future was stored by a broker with a wrong clock: assume it is at least as old as it
+                # is ahead.
                 renders, regex_users = unpack(kept[0])
                 self._accept(Farm(renders, now - abs(now - kept[1]), regex_users=regex_users))
         except (StoreUnavailable, FarmError) as error:

@@ -1,9 +1,10 @@
-"""Which renders or jobs changed: a monitor at afserver, which is told of events instead of asking for all again.
+"""Which renders or jobs have changed: a monitor at afserver, which receives events instead of asking for everything
+again.
 
 Strategy: afserver keeps the events of each monitor until they are fetched. It forgets a monitor that is silent for 16
-seconds, and all of them when it restarts; their numbers are then used again. So each monitor carries a mark of its own,
-and is looked for under its number before its events are fetched and again afterwards: before, so as not to take the
-events of another program that has the number now, and afterwards, because only then are the events known to be ours.
+seconds, and all of them when it restarts; their numbers are then used again. So each monitor carries its own mark, and
+is looked up by its number both before and after its events are fetched: before, so as not to take the events of another
+program that now has the number; after, because only then are the events known to be ours.
 (The protocol as recorded from CGRU 3.4.1, and its server/monitorcontainer.cpp and server/threadrun.cpp.)
 """
 
@@ -24,10 +25,11 @@ Ask = Callable[[dict[str, Any]], memoryview]
 """Sends one request to afserver and returns the body of its answer."""
 
 LONGEST_SILENCE = 10.0
-"""Seconds between two fetches that leave time to spare before afserver forgets a monitor (`af_monitor_zombietime`)."""
+"""Seconds between two fetches ; well below the time after which afserver forgets a monitor
+(`af_monitor_zombietime`)."""
 
 DELAY = 1.0
-"""Seconds after which afserver hands out an event at the latest: its main loop sleeps that long between two rounds."""
+"""The longest time in seconds until afserver reports an event: its main loop sleeps this long between two rounds."""
 
 _USER = "afpools"
 _SAID = ("Subscribed", "Permissions set")
@@ -37,7 +39,7 @@ Watched = Literal["renders", "jobs"]
 
 
 class Events(NamedTuple):
-    """The numbers of the renders or jobs that something happened to since the last fetch."""
+    """The numbers of the renders or jobs that have changed since the last fetch."""
 
     added: list[int]
     changed: list[int]
@@ -45,7 +47,7 @@ class Events(NamedTuple):
 
 
 class _Answer(Struct):
-    # Null where nothing has happened (measured on 3.4.1).
+    # Null if nothing has happened (measured on 3.4.1).
     events: dict[str, list[int]] | None
 
 
@@ -79,11 +81,11 @@ class Monitor:
 
     @classmethod
     def register(cls, ask: Ask, watched: Watched = "renders") -> Monitor | None:
-        """Registers a monitor; None where afserver does not answer that as 3.4.1 does.
+        """Registers a monitor; None if afserver does not answer as 3.4.1 does.
 
         Args:
             ask: sends one request; called from two threads at once.
-            watched: what it is told of.
+            watched: what it receives events about.
 
         Raises:
             FarmError: what `ask` raises.
@@ -98,7 +100,7 @@ class Monitor:
         number = registered.monitor.id
         operations: list[dict[str, Any]] = [{"type": "watch", "class": watched, "status": "subscribe"}]
         if watched == "jobs":
-            # Nobody is told of other users' jobs but a monitor that may see all.
+            # Only a monitor with permission to see everything receives events about other users' jobs.
             operations.append({"type": "watch", "class": "perm", "uid": 0})
 
         def done(operation: dict[str, Any]) -> bool:
@@ -106,14 +108,14 @@ class Monitor:
             answer = _decoded(ask({"action": {**action, "operation": operation}}), _Done)
             return answer is not None and answer.info.kind == "log" and answer.info.text.startswith(_SAID)
 
-        # Together: afserver carries out actions once a second.
+        # In one go, because afserver carries out actions once a second.
         with ThreadPoolExecutor(len(operations)) as pool:
             ready = all(list(pool.map(done, operations)))
         return cls(ask, watched, number, mark) if ready else None
 
     def fetch(self) -> Events | None:
-        """The events since the last fetch, or since the registration; None where afserver has forgotten this monitor,
-        or answers anything else. Then nothing is known of what happened meanwhile.
+        """The events since the last fetch, or since the registration; None if afserver has forgotten this monitor or
+        answers anything else. Then what happened meanwhile is unknown.
 
         Raises:
             FarmError: what `ask` raises. Events may be lost then, too.

@@ -1,13 +1,13 @@
-"""Where post commands run: keeps afserver's system job on the pool that a manager chose for it.
+"""Where post commands run: keeps afserver's system job on the pool that a manager has chosen.
 
 Strategy: post commands of all jobs run in one job of afserver's own, the system job, which knows no pool. The chosen
-pool is kept in the store; whatever else there is to know stands on the system job itself, so that any broker can go on
-where another stopped. `decide` compares what is there with what is wanted and knows no network. `SystemJobKeeper` looks
-after each look at the farm and after each change of pools, makes at most one change, and believes what it reads back,
+pool is kept in the store; everything else needed stands on the system job itself, so that any broker can continue where
+another stopped. `decide` compares what is there with what is wanted, and knows no network. `SystemJobKeeper` looks
+after every poll of the farm and every change of pools, makes at most one change, and trusts only what it reads back,
 never "Action processed.".
 
-Nothing is opened for want of knowledge: without the pool, without a mask for it, or with a store that does not answer,
-the last fence stays. A mask that a person has set is left alone until a manager chooses a pool again.
+A fence is never opened for lack of information: if the pool is missing, if there is no mask for it, or if the store
+does not answer, the last fence stays. A mask that a person has set is left alone until a manager chooses a pool again.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ Ask = Callable[[dict[str, Any]], memoryview]
 SYSTEM_JOB = 1
 """The system job's number. It cannot be deleted, and no other job ever has it (AFJOB::SYSJOB_ID in CGRU's afjob.h)."""
 
-# What else tells it from other jobs, in the same file of CGRU.
+# What else distinguishes it from other jobs; same file of CGRU.
 _NAME, _USER, _BLOCK = "afanasy", "afadmin", "post_commands"
 
 _LOOK_SECONDS = 0.5
-# Where nothing new is heard of pools or farm, because neither answers, that must not be taken for a fence that holds.
+# A fence is not reported as holding if nothing new has been heard about pools or farm for this long, because neither
+# answers.
 _SILENCE_SECONDS = 10.0
 # afserver carries out actions once a second.
 _READ_BACK_SECONDS = 5.0
 _READ_BACK_PAUSE = 0.25
-# A change that afserver did not make is not asked of it again sooner.
+# A change that afserver did not make is not requested again sooner.
 _RETRY_SECONDS = 60.0
-# A broker whose store has not confirmed its pools for so long may be the last to hear of a change: it only looks.
+# A broker whose store has not confirmed its pools for this long may be the last to hear of a change, so it only looks.
 _FRESH_SECONDS = 5.0
 
 
@@ -79,7 +80,7 @@ class _Jobs(Struct):
 
 
 class _Note(Struct):
-    """What we leave in the job's `custom_data`: for which pool its mask was made, when, and which mask it was."""
+    """What we store in the job's `custom_data`: the pool for which its mask was made, the time, and the mask."""
 
     system_pool: str
     since: str
@@ -93,7 +94,7 @@ class Wanted:
     Args:
         pool: the pool's name; empty for no pool.
         mask: its exclude mask, a regex; empty for no pool.
-        old_engines: `no`, `some` or `all` renders run an Afanasy that is older than mask types are.
+        old_engines: `no`, `some` or `all` renders run an Afanasy older than mask types.
     """
 
     pool: str
@@ -103,12 +104,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done about the system job.
+    """What to do about the system job.
 
     Args:
-        params: of the action that makes it as wanted; None where there is nothing to do, or nothing may be done.
+        params: the parameters of the action that makes it as wanted; None if there is nothing to do, or nothing may be
+            done.
         state: a sentence for people.
-        problem: whether the sentence is about something that somebody must look at.
+        problem: whether somebody must act on it.
     """
 
     params: dict[str, Any] | None
@@ -138,13 +140,13 @@ def read_job(body: memoryview) -> SystemJob:
 
 
 def decide(job: SystemJob, wanted: Wanted, *, take_over: bool = False, now: dt.datetime) -> Verdict:
-    """What is to be done about the system job.
+    """Decides what to do about the system job.
 
     Args:
         job: as it is.
         wanted: as it should be.
         take_over: whether a mask that a person has set is replaced.
-        now: the time that is noted on the job, with its zone.
+        now: the time to note on the job, with its zone.
     """
     note, others = _read_note(job.custom_data)
     ours = note is not None and note.fingerprint == _fingerprint(job)
@@ -163,7 +165,7 @@ def decide(job: SystemJob, wanted: Wanted, *, take_over: bool = False, now: dt.d
     if wanted.pool and job.hosts_mask_type != "regex" and wanted.old_engines != "all" and _has_other_masks(job):
         return _left_alone(
             f"Post commands are not fenced to {wanted.pool!r}: the system job or one of its blocks has a hosts mask, "
-            "which would mean something else beside the pool's. Empty it in Afanasy."
+            "which would combine with the pool's mask. Empty it in Afanasy."
         )
     if others is None:
         return _left_alone(
@@ -180,7 +182,7 @@ def _left_alone(state: str) -> Verdict:
 def _is_as_wanted(job: SystemJob, wanted: Wanted) -> bool:
     if job.hosts_mask_exclude != wanted.mask:
         return False
-    # An afserver that is older than mask types lists none, and reads all masks as regex.
+    # An afserver older than mask types lists no type, and reads all masks as regex.
     untyped = not job.hosts_mask_type and wanted.old_engines != "no"
     return not wanted.pool or job.hosts_mask_type == "regex" or untyped
 
@@ -200,7 +202,7 @@ def _params(job: SystemJob, wanted: Wanted, others: dict[str, Any], now: dt.date
         note = _Note(wanted.pool, f"{now:%Y-%m-%d %H:%M} UTC", _fingerprint(after))
         others = {**others, "afpools": msgspec.to_builtins(note)}
     params["custom_data"] = json.dumps(others) if others else ""
-    # Any action shows a hidden job again, and on 3.3.1 it empties the map of Afanasy's own pools (both measured).
+    # Any action unhides a hidden job, and on 3.3.1 it empties the map of Afanasy's own pools (both measured).
     if job.hidden:
         params["hidden"] = True
     if job.pools:
@@ -209,12 +211,12 @@ def _params(job: SystemJob, wanted: Wanted, others: dict[str, Any], now: dt.date
 
 
 def _fingerprint(job: SystemJob) -> str:
-    # An afserver that forgets the type, because it is updated or set back, does not make the mask a person's.
+    # If afserver loses the type in an upgrade or downgrade, that does not mean that a person has set the mask.
     return fingerprint(job.hosts_mask_exclude, job.hosts_mask_type == "find")
 
 
 def _read_note(custom_data: str) -> tuple[_Note | None, dict[str, Any] | None]:
-    """Our note, and what else is in the custom data; None for the latter where that is not an object."""
+    """Our note, and what else is in the custom data; None for the latter if that is not an object."""
     try:
         data = json.loads(custom_data) if custom_data.strip() else {}
     except (ValueError, RecursionError):
@@ -230,12 +232,12 @@ def _read_note(custom_data: str) -> tuple[_Note | None, dict[str, Any] | None]:
 
 @dataclass(frozen=True)
 class SystemPool:
-    """How it stands with post commands.
+    """The state of the fence for post commands.
 
     Args:
-        pool: the chosen pool; empty for none, None where nobody has chosen.
+        pool: the chosen pool; empty for none, None if nobody has chosen.
         state: a sentence for people.
-        problem: whether it is about something that somebody must look at.
+        problem: whether somebody must act on it.
         settled: the system job has been looked at since the pool was chosen.
     """
 
@@ -253,11 +255,11 @@ UNSET = SystemPool(
 
 
 class SystemJobKeeper:
-    """Keeps the system job on its pool, on a thread of its own.
+    """Keeps the system job on its pool, on its own thread.
 
     Args:
         ask: sends one request to afserver; raises `FarmError`.
-        keeper: has the chosen pool and its hosts.
+        keeper: provides the chosen pool and its hosts.
         clock: the time, with its zone.
     """
 
@@ -270,7 +272,7 @@ class SystemJobKeeper:
     ) -> None:
         self._ask, self._keeper, self._clock = ask, keeper, clock
         self._state = UNSET
-        self._said = UNSET.state  # nobody needs to be told at each start
+        self._said = UNSET.state  # not worth a log line at each start
         self._take_over = False
         self._seen: Snapshot | None = None
         self._look_due = float("-inf")
@@ -281,7 +283,7 @@ class SystemJobKeeper:
 
     @property
     def state(self) -> SystemPool:
-        """How it stands, as far as it has been looked at since the pool was chosen."""
+        """The state, as far as it has been checked since the pool was chosen."""
         state = self._state
         try:
             chosen = self._keeper.current.contents.system_pool
@@ -292,18 +294,18 @@ class SystemJobKeeper:
         return SystemPool(chosen, "The broker has not looked at the system job yet.", settled=False)
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
-        """Ends the thread; waits at most `wait` seconds for a question in progress."""
+        """Ends the thread; waits at most `wait` seconds for a request in progress."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(wait)
 
     def take_over(self) -> None:
-        """A manager has chosen: replaces a mask that a person has set, and looks right away."""
+        """Called when a manager has chosen a pool: replaces a mask that a person has set, and looks right away."""
         self._take_over = True
         self._refused = None
         self._state = UNSET  # until it has been looked at
@@ -318,16 +320,16 @@ class SystemJobKeeper:
                     self._seen, self._look_due = snapshot, time.monotonic() + _SILENCE_SECONDS
                     self.look(snapshot)
             except RequestRefused:
-                pass  # nothing is known of the pools yet
+                pass  # the pools have not been loaded yet
             except Exception:
-                # Not even a defect may end the thread that keeps the fence.
+                # Not even a bug may end the thread that keeps the fence.
                 log.exception("Looking after the system job failed")
                 self._say(SystemPool(self._state.pool, "The broker failed to look after the system job.", True))
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
 
     def look(self, snapshot: Snapshot) -> None:
-        """Compares once, and makes the change that is needed if there is one."""
+        """Compares once, and makes the change if one is needed."""
         chosen = snapshot.contents.system_pool
         if chosen is None:
             self._say(UNSET)
@@ -371,7 +373,7 @@ class SystemJobKeeper:
         self._refused = (lasting, time.monotonic() + _RETRY_SECONDS)
         return SystemPool(
             wanted.pool,
-            "afserver took the change of the system job's exclude mask and did not make it. See afserver's log.",
+            "afserver accepted the change of the system job's exclude mask but did not make it. See afserver's log.",
             problem=True,
         )
 
@@ -404,9 +406,9 @@ def system_mask(pool: str, snapshot: Snapshot) -> str:
     """The exclude mask that keeps the system job on a pool, also from hosts that register later.
 
     Raises:
-        RequestRefused: there is none.
+        RequestRefused: there is no such mask.
     """
-    # Not by a mask that is available: what cannot be said as complement would be said as something else.
+    # Not through `exclude_mask` as usual, which would choose another style if a complement is not possible.
     mask = snapshot.fences.mask((pool, "complement", ("regex",)), MASK_BYTES)
     if not mask.covers_future_hosts:
         raise RequestRefused(

@@ -1,7 +1,7 @@
-"""Ways in: each turns bytes from an authenticated peer into a call of the service, and knows nothing of pools.
+"""Listeners: each turns bytes from an authenticated peer into a call of the service, and knows nothing about pools.
 
-What both have in common: shares, so that no client takes what belongs to the others; workers for what takes time; and
-one understandable log line for each peer that was refused.
+Both have these in common: shares, so that no client takes what belongs to the others; workers for slow answers; and one
+understandable log line for each refused peer.
 
 curve.py              CURVE: a libzmq ROUTER
 curve_connections.py  its connections, followed from outside
@@ -10,10 +10,10 @@ tls.py                TLS: accepts connections
 tls_connection.py     one connection over TLS
 encrypted.py          TLS over a non-blocking socket
 shares.py             what each client may use
-doorkeeper.py         keeps out addresses that open connections by the thousand
+doorkeeper.py         blocks addresses that open connections by the thousand
 refusals.py           peers that were refused
-tcp_info.py           what the kernel knows of a connection
-workers.py            threads for answers that take time
+tcp_info.py           what the kernel knows about a connection
+workers.py            threads for slow answers
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .refusals import Refusals
 from .shares import Shares
 from .workers import Workers
 
-# Connections that the kernel keeps until they are accepted.
+# How many connections the kernel queues until they are accepted.
 _BACKLOG = 512
 
 
@@ -52,9 +52,9 @@ def cannot_listen(listener: str, address: str, port: int, number: int) -> str:
 
     Args:
         listener: `CURVE` or `TLS`, which is also the section of broker.toml.
-        address: the address to listen at.
+        address: the address to listen on.
         port: the port.
-        number: what the system said, as in `errno`.
+        number: the system's error, as in `errno`.
     """
     section = f"[{listener.lower()}]"
     reasons = {
@@ -63,7 +63,7 @@ def cannot_listen(listener: str, address: str, port: int, number: int) -> str:
         errno.EADDRNOTAVAIL: f"this machine does not have that address. Set {section} address, 0.0.0.0 for all it has",
         errno.ENODEV: f"this machine does not have that address. Set {section} address, 0.0.0.0 for all it has",
     }
-    return f"{listener}: cannot listen at {address} port {port}: {reasons.get(number, os.strerror(number))}."
+    return f"{listener}: cannot listen on {address} port {port}: {reasons.get(number, os.strerror(number))}."
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Shared:
 
     Args:
         credentials: who may connect, and the broker's own keys.
-        service: answers.
-        workers: for what takes time.
+        service: answers requests.
+        workers: threads for slow answers.
         shares: what each client may take.
         refusals: logs who was refused.
-        peer_log: logs what else peers can cause.
+        peer_log: logs other events that peers can cause.
         statistics: counts connections.
     """
 
@@ -90,16 +90,16 @@ class Shared:
 
 
 class Listener(ABC):
-    """One way in.
+    """One listener.
 
     Args:
-        address: to listen at, an IP address.
+        address: the IP address to listen on.
         port: 0 lets the system choose.
         shared: what all listeners use.
     """
 
     name: str
-    """As log lines and health have it."""
+    """The name in log lines and in health."""
 
     def __init__(self, address: str, port: int, shared: Shared) -> None:
         self.address = address
@@ -111,16 +111,16 @@ class Listener(ABC):
         self._refusals = shared.refusals
         self._peer_log = shared.peer_log
         self._statistics = shared.statistics
-        self._statistics.connection(self.name, 0)  # none is a number, too
+        self._statistics.connection(self.name, 0)  # report zero, too
 
     def _listen(self, *, dualstack: bool) -> tuple[socket.socket, Doorkeeper]:
         """Opens the port, and sets `port` to the real one.
 
         Args:
-            dualstack: an IPv6 address takes IPv4 as well, where the system can do that.
+            dualstack: an IPv6 address also accepts IPv4, if the system can do that.
 
         Raises:
-            ListenError: in use, not allowed, or not an address of this machine.
+            ListenError: the port is in use or not allowed, or the address is not this machine's.
         """
         ipv6 = ipaddress.ip_address(self.address).version == 6
         listening = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_STREAM)
@@ -143,14 +143,14 @@ class Listener(ABC):
         """Opens the port; `port` is the real one afterwards.
 
         Raises:
-            ListenError: in use, not allowed, or not an address of this machine.
+            ListenError: the port is in use or not allowed, or the address is not this machine's.
         """
 
     @abstractmethod
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts answering."""
 
     @abstractmethod
     def stop(self, *, wait: float) -> None:
-        """Lets nobody new in, and ends once every answer in progress is sent, or `wait` seconds later. For a listener
-        that was not started or not even bound, lets go of what it has."""
+        """Accepts nobody new, and ends once every answer in progress has been sent, or after `wait` seconds. A listener
+        that was not started, or not even bound, releases what it has."""

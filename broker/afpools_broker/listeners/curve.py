@@ -1,26 +1,26 @@
 """CURVE: the REP side of REQ/REP as a libzmq ROUTER socket, so that no request waits behind a slow one.
 
-Strategy: one thread owns every ZeroMQ socket (they may not be shared) and does no work that takes time: it answers from
-memory, hands the rest to workers, and is woken through a socket pair when they are done. It is also the ZAP handler
-(ZeroMQ RFC 27), so that a key list that changes is seen by the very next handshake, and it reads libzmq's own events,
-because a peer that never got as far as ZAP deserves a log line too.
+Strategy: one thread owns every ZeroMQ socket (they must not be shared) and does no slow work: it answers from memory,
+hands the rest to workers, and is woken through a socket pair when they are done. It is also the ZAP handler (ZeroMQ RFC
+27), so that the very next handshake sees a changed key list. And it reads libzmq's own events, because a peer that
+never got as far as ZAP deserves a log line, too.
 
 libzmq does not say which credential a connection has before its first request, cannot close one peer of a ROUTER, and
-counts messages where bytes are wanted. So each connection is followed from outside (curve_connections.py).
+counts messages rather than bytes. So each connection is followed from outside (curve_connections.py).
 
-Every connection gets a routing id from us, in ZAP's answer, which libzmq takes for the peer's own. Of two peers that
-chose the same, libzmq ignores the second and collects what it sends; and one that guessed the number that libzmq would
-give out next could abort the process (`Assertion failed: ok (src/socket_base.cpp)`). What is read last counts, so the
-answer must not come before libzmq has read what the peer itself says: see `_hold_until_read`.
+Every connection gets a routing id from us, in ZAP's answer, which libzmq uses as the peer's own. If two peers chose the
+same id, libzmq would ignore the second and collect what it sends; and a peer that guessed the number that libzmq will
+assign next could abort the process (`Assertion failed: ok (src/socket_base.cpp)`). libzmq keeps the id that it reads
+last, so the answer must not come before libzmq has read what the peer itself says: see `_hold_until_read`.
 
-Three options of the ROUTER are what keeps peers away from libzmq's assertions and its memory (tested by
+Three options of the ROUTER keep peers away from libzmq's assertions and memory (tested by
 tests/broker/listeners/test_hostile_peers.py; sources of libzmq 4.3.5):
 
-- No high-water mark for what comes in. When it is reached, libzmq stops reading the peer; should that peer then hang
-  up, the next PING aborts the process (`Assertion failed: !_io_error`), be it our own heartbeat's or one that the peer
-  had sent before. Without a mark the peer is always read, and what it may send is watched here.
-- No heartbeats of ours. TCP keep-alive finds peers that are gone.
-- ROUTER_MANDATORY. Without it an answer for a peer that does not read is dropped in silence; with it we are told.
+- No high-water mark for incoming messages. At the mark libzmq stops reading the peer; if that peer then hangs up,
+  the next PING aborts the process (`Assertion failed: !_io_error`), be it our own heartbeat's or one that the peer
+  sent earlier. Without a mark the peer is always read, and this listener limits what it may send.
+- No heartbeats from us. TCP keep-alive finds dead peers.
+- ROUTER_MANDATORY. Without it an answer for a peer that does not read is dropped silently; with it we get an error.
 """
 
 from __future__ import annotations
@@ -56,36 +56,36 @@ _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"afpools"
 _MONITOR_ENDPOINT = "inproc://afpools-curve-events"
 
-# Requests are answered for so long between two looks at the other sockets: long enough to pay for the look, short
-# enough that nobody's handshake or worker's answer is held up.
+# Requests are answered for this long between two looks at the other sockets: long enough to pay for the look, short
+# enough not to hold up anybody's handshake or worker's answer.
 _BATCH_SECONDS = 0.005
 
-# How often the bytes of each connection are looked at. A peer can send what the network carries until the next look:
+# How often the bytes of each connection are counted. Until the next count a peer can send what the network carries:
 # 12 MB over a gigabit.
 _WATCH_SECONDS = 0.1
-# And how often whether it is still allowed, and still asks for something. Five seconds are promised for revoking; the
-# list of keys itself is looked at once a second.
+# How often each connection is checked for whether it is still allowed and still sends requests. A revocation must take
+# effect within five seconds; the list of keys itself is checked once a second.
 _SWEEP_SECONDS = 1.0
 
-# Who asks often is looked up in that list this often, and not for each request.
+# A key that asks often is looked up in that list this often, and not for each request.
 _SURE_SECONDS = 0.1
 
-# Connections that come and go before the others get a turn: thousands at once are an attack.
+# How many connection events are handled before the other sockets get a turn: thousands at once are an attack.
 _EVENTS_AT_ONCE, _ALL_EVENTS = 50, 1_000_000
 
-# What stands before a request: routing id and an empty frame, and one more for each proxy on its way.
+# The frames before a request: routing id and an empty frame, and one more for each proxy on its way.
 _MAX_ENVELOPE = 8
 
-# Answers of one connection that libzmq keeps. Whoever has more of them unread is disconnected.
+# How many answers libzmq keeps for one connection. A peer with more unread answers is disconnected.
 _UNREAD_ANSWERS = 1000
 
-# As numbers: joining pyzmq's own flags for each frame takes longer than sending it.
+# As plain numbers: combining pyzmq's flags for each frame takes longer than sending it.
 _NOT_WAITING, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 
-# As in tls_connection.py.
+# As in `tls_connection`.
 _SMALL_ANSWER = 4096
 
-# Bytes that peers held when they left, from which on the C library is asked to give memory back.
+# After peers that held this many bytes have left, the C library is asked to return memory.
 _WORTH_GIVING_BACK = 8 * 1024 * 1024
 
 _EVENTS = (
@@ -126,18 +126,18 @@ class CurveListener(Listener):
 
     def bind(self) -> None:
         self._context = context = zmq.Context()
-        # The ZAP handler must be there before the first handshake: without one libzmq lets every key in.
+        # The ZAP handler must exist before the first handshake: without one libzmq admits every key.
         self._zap = context.socket(zmq.ROUTER)
         self._zap.linger = 0
         self._zap.bind(_ZAP_ENDPOINT)
         self._echo_folder = tempfile.TemporaryDirectory(prefix="afpools-")
         self._echo, self._echoed = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._echo.linger = self._echoed.linger = 0
-        # In this order: what is sent at the end that connects waits for the other.
+        # In this order: a message sent at the connecting end waits for the other end.
         self._echoed.bind(f"ipc://{self._echo_folder.name}/echo")
         self._echo.connect(f"ipc://{self._echo_folder.name}/echo")
         router = self._router = context.socket(zmq.ROUTER)
-        # pyzmq's `Socket.send` looks at options for other socket types first, which takes longer than sending.
+        # pyzmq's `Socket.send` checks options for other socket types first, which takes longer than sending.
         self._send_frame = super(zmq.Socket, router).send
         router.linger = 200
         router.curve_server = True
@@ -145,7 +145,7 @@ class CurveListener(Listener):
         router.curve_publickey = self._credentials.curve_public_key
         router.zap_domain = _ZAP_DOMAIN
         limits = self._shares.limits
-        # Twice the limit: what is a little too large gets an answer that says so, what is far too large is cut off.
+        # Twice the limit: a request slightly too large gets an answer that says so, one far too large is cut off.
         router.maxmsgsize = 2 * limits.message_bytes
         router.handshake_ivl = int(limits.handshake_seconds * 1000)
         # These three: see the strategy above.
@@ -161,11 +161,12 @@ class CurveListener(Listener):
         # With a mark, libzmq's own thread would wait here for us, and all peers for it.
         self._monitor.rcvhwm = 0
         self._monitor.connect(_MONITOR_ENDPOINT)
-        # Opened here, so that the kernel can be told whom to keep out; libzmq accepts from it, and closes its own copy.
+        # Opened here, so that the kernel can be told which addresses to block; libzmq accepts from it, and closes its
+        # own copy.
         listening, self._doorkeeper = self._listen(dualstack=True)
         self._listening = listening
         router.setsockopt(zmq.USE_FD, os.dup(listening.fileno()))
-        router.bind(f"tcp://127.0.0.1:{self.port}")  # the address counts for nothing then
+        router.bind(f"tcp://127.0.0.1:{self.port}")  # the address is ignored then
 
     def start(self) -> None:
         self._thread.start()
@@ -183,8 +184,8 @@ class CurveListener(Listener):
             self._wake_in.send(b"\0")
 
     def _run(self) -> None:
-        # Not `zmq.Poller`, which takes as long as some requests. A descriptor of libzmq's tells of something new only
-        # after everything before was read, so each socket is read until there is nothing left, and so at the start.
+        # Not `zmq.Poller`, which takes as long as some requests. A libzmq descriptor reports something new only after
+        # everything earlier has been read, so each socket is read until it is empty, also at the start.
         poller = select.poll()
         router, zap, echoed, monitor = (
             source.fileno() for source in (self._router, self._zap, self._echoed, self._monitor)
@@ -206,7 +207,7 @@ class CurveListener(Listener):
                     self._hold_until_read()
                 if echoed in ready:
                     self._authenticate()
-                # In any case: whatever was sent may have taken notice of what came.
+                # Always: sending may have consumed the notice of what came in.
                 drained = not reading or self._answer_some()
                 now = time.monotonic()
                 if now >= watch_at:
@@ -217,13 +218,13 @@ class CurveListener(Listener):
                     sweep_at = now + _SWEEP_SECONDS
                     self._sweep(now)
             except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as a peer likes
-                # A defect must not take the listener down with it.
+                # A bug must not take the listener down.
                 self._peer_log.defect("", "CURVE", "CURVE: handling a message failed")
                 told_all = drained = False
                 missed = [zap, echoed]
             if self._stopping:
                 if reading:
-                    # Not `unbind`: libzmq would end the connections that are there, and answers in progress be lost.
+                    # Not `unbind`: libzmq would end the open connections, and answers in progress would be lost.
                     poller.unregister(router)
                     reading = False
                 if not self._pending:
@@ -252,7 +253,7 @@ class CurveListener(Listener):
     # --- requests -------------------------------------------------------------------------------------------------
 
     def _answer_some(self) -> bool:
-        """Answers what has come.
+        """Answers the requests that have come in.
 
         Returns:
             Whether that was all.
@@ -273,7 +274,7 @@ class CurveListener(Listener):
         return False
 
     def _renew(self, connection: CurveConnection, envelope: Sequence[bytes], data: bytes, now: float) -> bool:
-        """Whether the key of a connection still counts; if it does not, its request is answered so."""
+        """Whether the key of a connection is still valid; if not, the request is answered with a refusal."""
         try:
             peer = self._credentials.curve_peer(connection.key)
         except CredentialRefused as refused:
@@ -281,19 +282,19 @@ class CurveListener(Listener):
             self._send_last(connection, envelope, said, data, ("credential", str(refused)))
             return False
         connection.sure_until = now + _SURE_SECONDS
-        if connection.sender is None or connection.sender.peer is not peer:  # its file may say another role now
+        if connection.sender is None or connection.sender.peer is not peer:  # its file may have another role now
             connection.sender = Sender(peer, connection.where)
         return True
 
     def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
-        # Routing ids are ours, one for each handshake: whose key it was does not change.
+        # We assign the routing ids, one for each handshake, so the key behind one does not change.
         connection = self._connections.by_routing_id.get(envelope[0])
         if connection is None:
             connection = self._introduce(envelope[0], str(body.get("User-Id")), body, now)
             if connection is None:
                 return
         elif connection.cut:
-            return  # as quickly as can be: of a flood there are many
+            return  # as quickly as possible: in a flood there are many
         data = body.bytes
         connection.note_request(len(data), len(envelope), now)
         if connection.cut:
@@ -319,7 +320,7 @@ class CurveListener(Listener):
             self._send(connection, envelope, self._service.too_large(len(data)), data)
             return
         if len(envelope) > _MAX_ENVELOPE:
-            message = f"A request is one frame, not {len(envelope) - 1}. Send one object."
+            message = f"A request is one frame, not {len(envelope) - 1}. Send one JSON object in one frame."
             self._send(connection, envelope[:2], encode_error("", Code.BAD_REQUEST, message), data)
             return
         answer = self._service.answer(sender, data)
@@ -340,21 +341,21 @@ class CurveListener(Listener):
             self._send(connection, envelope, self._service.too_busy(data), data)
 
     def _introduce(self, routing_id: bytes, key: str, body: zmq.Frame, now: float) -> CurveConnection | None:
-        """The connection that a first request came through; None where it is gone already.
+        """The connection that a first request came through; None if it is already gone.
 
-        libzmq tells the descriptor of its socket, which may by now be another connection's. Then the one that sent
-        this cannot be answered any more, and what it asked for is dropped: here where the other is
-        known, else when the answer cannot be sent.
+        libzmq reports the descriptor of its socket, which may by now belong to another connection. Then the sender can
+        no longer be answered and its request is dropped: here if the other connection is known, otherwise when the
+        answer cannot be sent.
         """
         descriptor = body.get(zmq.SRCFD)
         connection = self._connections.introduce(routing_id, key, descriptor)
         if connection is None:
-            # It may be newer than what was read of the events.
+            # The connection may be newer than the events read so far.
             self._read_events(_ALL_EVENTS)
             connection = self._connections.introduce(routing_id, key, descriptor)
         if connection is None:
             return None
-        with contextlib.suppress(CredentialRefused):  # `_answer_one` is about to find out
+        with contextlib.suppress(CredentialRefused):  # `_answer_one` will find out
             try:
                 connection.client = self._connections.enter(connection, self._credentials.curve_peer(key), now)
             except Full as full:
@@ -373,7 +374,7 @@ class CurveListener(Listener):
         except zmq.ZMQError as error:
             if error.errno != errno.EHOSTUNREACH:
                 raise
-            # The peer has gone: nobody is left to be told. Its descriptor may be another peer's by now.
+            # The peer has gone: nobody is left to tell. Its descriptor may be another peer's by now.
             self._connections.forget_peer(connection, envelope[0])
         else:
             connection.note_answer(len(answer), len(envelope))
@@ -386,8 +387,8 @@ class CurveListener(Listener):
         request: bytes,
         why: tuple[str, str],
     ) -> None:
-        """Sends an answer that says why a connection ends (`what` and `reason` of `_cut`); once its peer has that, it
-        ends."""
+        """Sends an answer that says why a connection ends (`what` and `reason` of `_cut`), and ends the connection once
+        its peer has that answer."""
         self._connections.end_after(connection, len(answer), len(envelope), time.monotonic())
         self._cut(connection, *why, refused=True)
         self._send(connection, envelope, answer, request)
@@ -403,11 +404,11 @@ class CurveListener(Listener):
     # --- connections ----------------------------------------------------------------------------------------------
 
     def _cut(self, connection: CurveConnection, what: str, reason: str, *, refused: bool = False) -> None:
-        """Ends a connection, at once or after its last answer. What still comes from it is dropped.
+        """Ends a connection, at once or after its last answer. Whatever it still sends is dropped.
 
         Args:
             connection: which.
-            what: as for `Refusals`; empty for what is nobody's fault and not worth a line.
+            what: as for `Refusals`; empty if it is nobody's fault and not worth a line.
             reason: a clause.
             refused: it was never admitted.
         """
@@ -421,18 +422,18 @@ class CurveListener(Listener):
             note(self.name, connection.where, what, reason)
 
     def _watch(self, now: float, *, drained: bool) -> None:
-        """Looks at the bytes that connections have sent and have not read, and ends those that are to be ended.
+        """Counts the bytes that connections have sent and not read, and ends the connections that have too many.
 
         Args:
             now: seconds, increasing.
-            drained: every request that libzmq had complete has been answered.
+            drained: every complete request in libzmq has been answered.
         """
         for connection, what, reason in self._connections.count_bytes(now, drained=drained):
             self._cut(connection, what, reason)
         self._connections.end_answered(now)
 
     def _sweep(self, now: float) -> None:
-        """Sees whether each peer is still allowed to be there, and still asks for something."""
+        """Checks whether each peer is still allowed, and still sends requests."""
         limits = self._shares.limits
         revoked = self._connections.hosts_of_revoked(self._is_listed)
         for connection in self._connections:
@@ -445,7 +446,8 @@ class CurveListener(Listener):
                     self._cut(connection, "credential", str(refused))
                     continue
             elif connection.host in revoked:
-                # Whose it is libzmq does not say. It has asked for nothing yet, so it loses nothing by coming again.
+                # libzmq does not say whose connection it is. It has not sent a request yet, so it loses nothing by
+                # reconnecting.
                 self._cut(connection, "", "")
                 continue
             if now > connection.stuck_since + 3 * limits.heartbeat_seconds:
@@ -464,10 +466,10 @@ class CurveListener(Listener):
         return True
 
     def _hold_until_read(self) -> None:
-        """Takes ZAP requests, to be answered when libzmq's own thread is done with what it had read by then.
+        """Takes ZAP requests, to be answered after libzmq's own thread has finished with what it had read by then.
 
-        That thread asks, and then reads the rest of what the peer has sent. A message that it has to carry from one
-        end of a local connection to the other comes after that.
+        That thread sends the ZAP request, and then reads the rest of what the peer has sent. A message that it has to
+        carry from one end of a local connection to the other comes after that.
         """
         with contextlib.suppress(zmq.Again):
             while True:
@@ -497,7 +499,7 @@ class CurveListener(Listener):
         if mechanism != b"CURVE":
             self._refusals.refuse(self.name, where, "no CURVE", "it does not use CURVE")
             return b"400", b"refused", b""
-        # To libzmq 300 means "try again later": it says nothing to the peer, and lets go of it when the time for its
+        # To libzmq 300 means "try again later": it says nothing to the peer, and drops it when the time for its
         # handshake is over. Any other refusal makes libzmq's own client give up for good.
         if self._stopping:
             return b"300", b"stopping", b""
@@ -510,19 +512,20 @@ class CurveListener(Listener):
         if self._shares.is_barred(peer, where):
             self._refusals.refuse(self.name, where, "flood", f"{peer.name!r} has just sent far too many requests")
             return b"300", b"slow down", b""
-        # Whether there is room for it is seen with its first request, to which there can be an answer in words.
+        # Whether there is room for it is checked at its first request, which can be answered with an explanation.
         self._connections.note_admitted(network_of(where), user.decode())
         return b"200", b"OK", user
 
     def _read_events(self, most: int = _EVENTS_AT_ONCE) -> bool:
-        """Follows who comes and goes.
+        """Follows the connections that open and close.
 
         Returns:
             Whether that was all.
 
-        libzmq's events do not tell all: a failed handshake carries no address, but the event right after it has the
-        file descriptor; a peer that is no ZeroMQ at all is only seen to leave; and a handshake that succeeded does
-        not say which, so the oldest is taken, which at worst swaps two peers that arrived within the same milliseconds.
+        libzmq's events do not say everything. A failed handshake carries no address, but the event right after it has
+        the file descriptor. A peer that does not speak ZeroMQ at all is only seen to leave. A successful handshake does
+        not say which connection it was, so the oldest is assumed; at worst that swaps two peers that arrived within the
+        same milliseconds.
         """
         with contextlib.suppress(zmq.Again):
             for _ in range(most):
@@ -536,7 +539,7 @@ class CurveListener(Listener):
                     case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                         self._failure = HANDSHAKE_FAILURES.get(value, NOT_ZEROMQ)
                     case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                        self._failure = "", ""  # said already, by the ZAP handler
+                        self._failure = "", ""  # already reported by the ZAP handler
                     case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                         self._failure = self._unfinished(value)
                     case zmq.EVENT_DISCONNECTED:
@@ -554,14 +557,14 @@ class CurveListener(Listener):
         try:
             watch = Watch.of(descriptor, self.port)
         except OSError as error:
-            # There are no descriptors left, most likely. What cannot be watched must go.
+            # Most likely there are no descriptors left. A connection that cannot be watched must be closed.
             self._peer_log.say(
                 "", "CURVE accept", "CURVE: cannot watch a connection: %s", error.strerror, level=logging.ERROR
             )
             shut_unwatched(descriptor, self.port)
             return
         if watch is not None and not self._shares.arrives(watch.host):
-            # Before anything is made for it: where one comes too many, thousands do.
+            # Before anything is allocated for it: if one connection comes too many, thousands do.
             watch.shut()
             watch.close()
             self._doorkeeper.note_closed(watch.host, time.monotonic())
@@ -592,7 +595,7 @@ class CurveListener(Listener):
         self._statistics.connection(self.name, -1)
         self._freed += connection.waiting_in + connection.waiting_out
         if connection.cut:
-            return  # said already
+            return  # already reported
         if failure is None and connection.shakes_hands:
             failure = NOT_ZEROMQ
         if failure and failure[0]:

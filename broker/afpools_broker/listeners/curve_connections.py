@@ -1,14 +1,14 @@
-"""CURVE's connections, followed from outside of libzmq.
+"""CURVE's connections, followed from outside libzmq.
 
-Strategy: libzmq tells the descriptor of each socket it accepts and closes. A duplicate of that descriptor is all it
-takes to count a connection's bytes in the kernel (tcp_info.py) and to disconnect that one peer and no other
-(`shutdown`). With its first request a connection gets a face: the message says which descriptor it came through
-(`SRCFD`) and which key ZAP had admitted.
+Strategy: libzmq reports the descriptor of each socket that it accepts and closes. A duplicate of that descriptor is
+enough to count a connection's bytes in the kernel (tcp_info.py) and to disconnect that one peer and no other
+(`shutdown`). The first request identifies a connection: the message has the descriptor it came through (`SRCFD`) and
+the key that ZAP had admitted.
 
-Until then nobody can say whose a connection is: ZAP knows key and address, the events know descriptor and address.
-Such connections have asked for nothing, so any of them may be closed without loss: libzmq connects again by itself.
+Until then nobody can say whose connection it is: ZAP knows key and address, the events know descriptor and address.
+Such connections have not sent a request, so any of them may be closed without loss: libzmq reconnects by itself.
 
-All of it belongs to the listener's thread.
+Only the listener's thread uses this module.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from . import address_text
 from .shares import Client, Full, Shares, Strangers
 from .tcp_info import TcpInfo, tcp_info
 
-# A connection that has shown a good key and asks for nothing is closed after so many seconds. Ours ask right away.
+# A connection that has shown a valid key and sends no request is closed after this many seconds. Our clients ask right
+# away.
 _FIRST_REQUEST_SECONDS = 30.0
 
-# As in tls.py.
+# As in `tls`.
 _REPLACEABLE_SECONDS = 15.0
 
-# What encryption and framing add to a frame: a header of 2 bytes, and of a MESSAGE command the name, the nonce, the
-# authenticator and the flags (ZeroMQ RFC 26). A frame that is longer than 255 with these has a header of 9.
+# What encryption and framing add to a frame: a header of 2 bytes and, in a MESSAGE command, the name, the nonce, the
+# authenticator and the flags (ZeroMQ RFC 26). A frame longer than 255 bytes with these has a header of 9.
 _OVERHEAD = 2 + 8 + 8 + 16 + 1
 _LONG_HEADER, _SHORT = 7, 255 - (_OVERHEAD - 2)
 
-# A last answer is given so many seconds to reach its peer before the connection is closed.
+# A last answer has this many seconds to reach its peer before the connection is closed.
 _LAST_ANSWER_SECONDS = 1.0
 
-# Bytes between two looks that may be what nobody counts.
+# How many bytes between two counts may be uncounted ones.
 _FORGOTTEN = 64 * 1024
 
-# Connections that are looked at in one go, at least, and in how many goes all of them: with thousands, most of which
-# are idle, looking at all each time would take a tenth of a processor.
+# How many connections are counted in one round at least, and in how many rounds all of them: with thousands, most of
+# them idle, counting all each time would take a tenth of a processor.
 _COUNTED_AT_ONCE, _GOES = 200, 5
 
 _UNKNOWN = "an unknown address"
@@ -55,7 +56,7 @@ _KEYS_REMEMBERED = 10_000
 
 
 class Watch:
-    """A duplicate of the descriptor that libzmq has for a connection.
+    """A duplicate of libzmq's descriptor of a connection.
 
     Attributes:
         host: the peer's address, without the port, as it counts for shares (`network_of`).
@@ -74,11 +75,11 @@ class Watch:
         """A watch on a connection.
 
         Args:
-            descriptor: libzmq's. By the time that this is called it may be closed, or something else of this process.
-            port: the listener's, by which its connections are told from whatever else has the number now.
+            descriptor: libzmq's. By the time of this call it may be closed, or be something else in this process.
+            port: the listener's, which distinguishes its connections from whatever else has the number now.
 
         Returns:
-            None where it is gone.
+            None if the connection is gone.
 
         Raises:
             OSError: there are no descriptors left.
@@ -94,8 +95,8 @@ class Watch:
         try:
             connection = socket.socket(fileno=duplicate)
         except OSError:
-            # A file has got the number at this very moment. To close a duplicate would give up all locks that SQLite
-            # has on it (fcntl(2)), so it stays open.
+            # A file has just got this number. Closing a duplicate would release all locks that SQLite has on it
+            # (fcntl(2)), so it stays open.
             return None
         try:
             if _is_of(connection, port):
@@ -110,12 +111,12 @@ class Watch:
         return tcp_info(self._socket)
 
     def shut(self) -> None:
-        """Disconnects the peer; libzmq notices, and tells when it has closed its own descriptor."""
+        """Disconnects the peer; libzmq notices, and reports when it has closed its own descriptor."""
         with contextlib.suppress(OSError):  # the peer was quicker
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Lets go of the duplicate, which the peer would otherwise take for the open connection."""
+        """Closes the duplicate, which would otherwise keep the connection open for the peer."""
         self._socket.close()
 
 
@@ -131,7 +132,7 @@ def shut_unwatched(descriptor: int, port: int) -> None:
 
 
 def _on_the_wire(size: int, frames: int) -> int:
-    """Bytes that a message takes; arguments as for `CurveConnection.note_request`."""
+    """Bytes that a message takes on the wire; arguments as for `CurveConnection.note_request`."""
     return size + frames * _OVERHEAD + (_LONG_HEADER if size > _SHORT else 0)
 
 
@@ -143,23 +144,23 @@ class CurveConnection:
     """One connection.
 
     Attributes:
-        host: its address, without the port, as it counts for shares (`network_of`).
+        host: the peer's address, without the port, as it counts for shares (`network_of`).
         where: with the port, for log lines.
         began: when it was accepted.
-        routing_id: of its first request, None before.
-        key: that ZAP let in, as Z85; empty before the first request.
-        client: whose share it counts for; None before, and where there was no room.
-        no_room: why there was none, as a clause.
-        sender: the same, for the service.
+        routing_id: the id in its first request, None before.
+        key: the key that ZAP admitted, as Z85; empty before the first request.
+        client: the client whose share it counts towards; None before that, and if there was no room.
+        no_room: why there was no room, as a clause.
+        sender: the client, as the service needs it.
         sure_until: when its key has to be looked up again.
-        shakes_hands: nothing has told us yet that its handshake succeeded.
+        shakes_hands: its handshake has not been reported as successful yet.
         asked_at: when its last request came.
-        pending: requests that are being worked on.
+        pending: how many requests are being worked on.
         cut: it is to be closed, and what it still sends is dropped.
-        is_shut: that was done.
-        shut_at: when that is done at the latest, where a last answer is under way; None where none is.
+        is_shut: it has been closed.
+        shut_at: when it is closed at the latest if a last answer is under way; None if none is.
         is_closed: libzmq has closed it.
-        waiting_in: bytes that it has sent and that are not a complete request yet.
+        waiting_in: bytes that it has sent and that do not make a complete request yet.
         waiting_out: bytes of answers that it has not taken.
         stuck_since: when it last took something of what waits for it; infinite while nothing waits.
     """
@@ -192,8 +193,8 @@ class CurveConnection:
         """Counts a request that came through.
 
         Args:
-            size: of the request itself. What stands before it is small, and not known to the byte.
-            frames: that it had, the routing id (which is not sent) for the request itself.
+            size: bytes of the request itself. The frames before it are small, and their exact size is not known.
+            frames: how many it had; the routing id, which is not sent, counts in place of the request itself.
             now: seconds, increasing.
         """
         self.asked_at = now
@@ -205,29 +206,29 @@ class CurveConnection:
         self._bytes_out += _on_the_wire(size, frames)
 
     def count(self, now: float, *, drained: bool) -> int:
-        """Asks the kernel what has come and what was taken; sets `waiting_out`.
+        """Asks the kernel what has been received and acknowledged; sets `waiting_out`.
 
         Args:
             now: seconds, increasing.
-            drained: nothing complete is left in libzmq.
+            drained: no complete request is left in libzmq.
 
         Returns:
-            What `waiting_in` is now: bytes that libzmq has and that are not a complete request yet. More than a few,
-            for a moment, where requests come faster than they are answered.
+            The new `waiting_in`: bytes that libzmq has and that do not make a complete request yet. It is briefly more
+            than a few bytes if requests come faster than they are answered.
         """
         info = self._watch.counts() if self._watch else None
         if info is None:
-            self._bytes_out = 0  # what nothing is known of is not held against anybody
+            self._bytes_out = 0  # unknown bytes are not held against anybody
             return 0
         waiting = max(0, info.received - self._received - self._bytes_in)
         if drained and self._requests:
-            # Whatever came before the last request is answered. What nobody counted (PINGs, the frames before requests)
-            # is forgotten, as far as it can be that; the beginning of a message that never ends is more.
+            # Everything before the last request has been answered. Uncounted bytes (PINGs, the frames before requests)
+            # are written off as far as they can be such; the beginning of a message that never ends is larger.
             waiting = max(0, waiting - _FORGOTTEN)
             self._received, self._bytes_in, self._requests = info.received - waiting, 0, 0
         taken, self._acknowledged = info.acknowledged - self._acknowledged, info.acknowledged
-        # What libzmq says by itself (PONGs, the handshake) is taken as well, and was not counted.
-        # It has taken all when nothing is left in the kernel and libzmq has not written more since the last look.
+        # What libzmq sends by itself (PONGs, the handshake) is also acknowledged, but was not counted. The peer has
+        # everything if nothing is left in the kernel and libzmq has not written more since the last count.
         self._bytes_out = 0 if info.all_sent and not taken else max(0, self._bytes_out - taken)
         if not self._bytes_out:
             self.stuck_since = float("inf")
@@ -242,14 +243,14 @@ class CurveConnection:
         self.shut_at = now + _LAST_ANSWER_SECONDS
 
     def has_last_answer(self, now: float) -> bool:
-        """Whether the peer has the last answer, or has been given enough time. libzmq says nothing of what it has
-        written; a connection that is closed before loses it."""
+        """Whether the peer has the last answer, or has had enough time for it. libzmq does not report what it has
+        written; a connection that is closed before that loses the answer."""
         info = self._watch.counts() if self._watch else None
         has_it = info is not None and info.all_sent and info.acknowledged >= self._last_answer_ends
         return has_it or (self.shut_at is not None and now >= self.shut_at)
 
     def forget_peer(self) -> None:
-        """Makes it a connection again that has not asked for anything."""
+        """Resets it to a connection that has not sent a request."""
         self.routing_id, self.key, self.no_room, self.sender = None, "", "", None
         self.asked_at = self.began
         self.sure_until = float("-inf")
@@ -272,20 +273,20 @@ class CurveConnection:
         return now > self.asked_at + limits.idle_seconds
 
     def shut(self) -> None:
-        """Disconnects the peer; libzmq notices, and tells when it has closed its own descriptor."""
+        """Disconnects the peer; libzmq notices, and reports when it has closed its own descriptor."""
         self.is_shut = True
         if self._watch is not None:
             self._watch.shut()
 
     def close(self) -> None:
-        """Lets go of the duplicate."""
+        """Closes the duplicate."""
         self.is_closed = True
         if self._watch is not None:
             self._watch.close()
 
 
 class Connections:
-    """All of them.
+    """All connections of the listener.
 
     Args:
         shares: what each client may take.
@@ -312,19 +313,19 @@ class Connections:
 
         Args:
             descriptor: libzmq's own.
-            watch: on it; None where it is gone already.
+            watch: a watch on the connection; None if it is already gone.
             now: seconds, increasing.
 
         Returns:
             The connection that has to make room for it, if one has to.
         """
-        # A new one under an old number: the old one's end has not been told, but it is over.
+        # A new connection with an old number: the old one's end has not been reported, but it has ended.
         self.remove(descriptor)
         connection = self._by_descriptor[descriptor] = CurveConnection(watch, now)
         self._shaking_hands[connection] = None
         surplus = self._strangers.add(connection.host, connection)
         if surplus is not None:
-            # libzmq tells later that it is closed, and the next new one would be given the same to close.
+            # libzmq reports later that it is closed; until then it must not be chosen again to make room.
             self._strangers.remove(surplus.host, surplus)
         return surplus
 
@@ -342,12 +343,12 @@ class Connections:
         return connection
 
     def close(self) -> None:
-        """Lets go of all."""
+        """Closes all."""
         for descriptor in list(self._by_descriptor):
             self.remove(descriptor)
 
     def note_handshake(self) -> None:
-        """Notes that a handshake succeeded. libzmq does not say which; the oldest is likely."""
+        """Notes that a handshake succeeded. libzmq does not say which; the oldest is the likely one."""
         oldest = next(iter(self._shaking_hands), None)
         if oldest is not None:
             del self._shaking_hands[oldest]
@@ -357,8 +358,8 @@ class Connections:
         """The connection that a first request came through.
 
         Returns:
-            None where it is closed already and its descriptor is that of a known one by now. Where the new one is not
-            known yet, nothing tells them apart; see `forget_peer`.
+            None if it is already closed and a known connection has its descriptor now. If the new one is not known yet,
+            nothing tells them apart; see `forget_peer`.
         """
         connection = self._by_descriptor.get(descriptor)
         if connection is None or connection.key:
@@ -371,10 +372,10 @@ class Connections:
         return connection
 
     def forget_peer(self, connection: CurveConnection, routing_id: bytes) -> None:
-        """Takes back an introduction: there is no peer of this routing id.
+        """Takes back an introduction: there is no peer with this routing id.
 
-        What it had sent before it left can be read long after another one got its descriptor, which would then count
-        as the old one's, and never be answered.
+        What a peer sent before it left may be read long after another connection got its descriptor. That one would
+        then count as the old one's, and never be answered.
         """
         if connection.routing_id != routing_id or connection.is_closed:
             return
@@ -387,10 +388,10 @@ class Connections:
     # --- shares ---------------------------------------------------------------------------------------------------
 
     def enter(self, connection: CurveConnection, peer: Peer, now: float) -> Client:
-        """Counts a connection as a client's. Where the client has too many, an unused one of them makes room.
+        """Counts a connection as a client's. If the client has too many, an unused one of them makes room.
 
         Raises:
-            Full: it has too many in use, or the broker has.
+            Full: the client has too many in use, or the broker is full.
         """
         try:
             client = self._shares.enter(peer, connection.host)
@@ -441,7 +442,7 @@ class Connections:
         waiting = []
         for connection in self._answered_last:
             if connection.shut_at is None or connection.is_closed:
-                continue  # another one's by now, see `forget_peer`; or gone
+                continue  # by now another connection's (see `forget_peer`), or gone
             if connection.has_last_answer(now):
                 connection.shut()
             else:
@@ -459,10 +460,10 @@ class Connections:
             self._admitted.popitem(last=False)
 
     def hosts_of_revoked(self, is_listed: Callable[[str], bool]) -> set[str]:
-        """The addresses from which keys were admitted that have been taken off the list since it was last asked.
+        """The addresses from which keys were admitted that have been removed from the list since the last call.
 
         Args:
-            is_listed: tells whether a key, as Z85, still counts.
+            is_listed: tells whether a key, as Z85, is still valid.
         """
         hosts = set()
         for host, keys in self._admitted.items():
@@ -476,7 +477,7 @@ class Connections:
     # --- bytes ----------------------------------------------------------------------------------------------------
 
     def may_send(self, connection: CurveConnection, size: int, now: float) -> bool:
-        """Whether a large answer may be sent to a client that may not have read what it got before."""
+        """Whether a large answer may be sent to a client that may not have read the earlier ones."""
         client = connection.client
         if client is None:
             return True
@@ -484,12 +485,12 @@ class Connections:
         return self._shares.may_hold_out(client, size)
 
     def count_bytes(self, now: float, *, drained: bool) -> Iterator[tuple[CurveConnection, str, str]]:
-        """Counts what waits in libzmq in both directions, for all connections where they are few, else for some of
+        """Counts what waits in libzmq in both directions: for all connections if there are few, otherwise for some of
         them each time.
 
         Args:
             now: seconds, increasing.
-            drained: nothing complete is left in libzmq.
+            drained: no complete request is left in libzmq.
 
         Returns:
             The connections that have to be closed, each with the kind of reason and the reason.
@@ -518,5 +519,5 @@ class Connections:
         change, connection.waiting_out = connection.unread - connection.waiting_out, connection.unread
         if change:
             self._shares.hold_out(client, change)
-        # One that has just begun to send a request is not the one to blame.
+        # A connection that has just begun to send a request is not to blame.
         return too_much if waiting > limits.message_bytes // 16 else None

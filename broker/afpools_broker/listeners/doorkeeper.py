@@ -1,15 +1,15 @@
-"""Keeps out addresses that open connections by the thousand, in the kernel, before anything is accepted.
+"""Blocks addresses that open connections by the thousand, in the kernel, before anything is accepted.
 
 Strategy: closing a connection costs the broker as much as opening it costs the peer: two thousand libzmq sockets that
-reconnect as soon as they are closed keep libzmq's thread busy with nothing else. So there is a second socket at the
-same port (socket(7), SO_REUSEPORT) that nobody accepts from, and a classic BPF program (SO_ATTACH_REUSEPORT_CBPF) that
-leads such an address there for a moment. Its queue has room for one, so the kernel drops all further SYNs. The peer's
-system sends them again, after one second, then two, then four (RFC 6298): the peers slow down by themselves, and those
-that are honest come in as soon as there is room.
+reconnect as soon as they are closed keep libzmq's thread busy with nothing else. So a second socket listens on the same
+port (socket(7), SO_REUSEPORT) that nobody accepts from, and a classic BPF program (SO_ATTACH_REUSEPORT_CBPF) directs
+such an address there for a while. Its queue has room for one connection, so the kernel drops all further SYNs. The
+peer's system retries after one second, then two, then four (RFC 6298): the peers slow down by themselves, and the
+honest ones get in as soon as there is room.
 
 Measured: with 20,000 such connections a second closed one by one, a healthy reader's p99 is five times what it is
-without. A filter of the listening socket's own (SO_ATTACH_FILTER) keeps them out as well, but Linux 6.18 does not allow
-it for TCP without privileges. Other systems than Linux have neither; there, connections are closed one by one.
+without. A filter on the listening socket itself (SO_ATTACH_FILTER) blocks them as well, but Linux 6.18 does not allow
+it for TCP without privileges. Systems other than Linux have neither; there, connections are closed one by one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import struct
 import sys
 from collections import OrderedDict
 
-# How long an address is kept out, and how many of its connections have to be closed within a second before. So many
-# cost the broker a hundredth of a processor.
+# How long an address is blocked, and how many of its connections must be closed within a second first. Closing that
+# many costs the broker a hundredth of a processor.
 _SECONDS, _PATIENCE = 1.0, 200
 
-# Of many at once the oldest is admitted again; the kernel bounds the size of a program.
+# If there are too many, the oldest is admitted again; the kernel limits the size of a program.
 _MOST = 200
 
 # From Linux's asm-generic/socket.h, filter.h and bpf_common.h. Python does not have them.
@@ -44,7 +44,7 @@ _IN, _OUT = _step(_RETURN, 0), _step(_RETURN, 1)
 
 
 def program(networks: list[str]) -> bytes:
-    """A program that leads new connections from these networks to the second socket, all others to the first.
+    """A program that directs new connections from these networks to the second socket, all others to the first.
 
     Args:
         networks: as `network_of` writes them: IPv4 addresses, and IPv6 networks of 64 bits. Others are ignored.
@@ -66,11 +66,11 @@ def program(networks: list[str]) -> bytes:
 
 
 class Doorkeeper:
-    """Of one listening socket. Belongs to the listener's thread.
+    """The doorkeeper of one listening socket. Only the listener's thread uses it.
 
     Args:
-        listening: the socket, which stays its owner's. It is bound already, alone, so that a port in use is found out;
-            and does not listen yet. Afterwards it does.
+        listening: the socket, which its owner keeps. It is already bound, alone, so that a port in use is noticed, and
+            does not listen yet. Afterwards it does.
         backlog: as for `socket.listen`.
     """
 
@@ -85,7 +85,7 @@ class Doorkeeper:
         with contextlib.suppress(OSError):
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.listen(backlog)
-        with contextlib.suppress(OSError):  # then all come in
+        with contextlib.suppress(OSError):  # then nobody is blocked
             self._attach([])
             self._outside = self._listen_outside()
 
@@ -106,14 +106,14 @@ class Doorkeeper:
         return outside
 
     def close(self) -> None:
-        """Keeps nobody out any more. To be called before the socket itself is closed."""
+        """Stops blocking. Call it before the socket itself is closed."""
         if self._outside is not None:
             self._outside.close()
             self._outside = None
 
     def note_closed(self, network: str, now: float) -> None:
-        """Notes that a connection was closed because its address opens too many; where there are many such, the next
-        ones are kept out.
+        """Notes that a connection was closed because its address opens too many; after many of those, the address is
+        blocked.
 
         Args:
             network: as `network_of` writes it.
@@ -134,11 +134,11 @@ class Doorkeeper:
 
     @property
     def kept_out(self) -> list[str]:
-        """The networks that are kept out now."""
+        """The networks that are blocked now."""
         return list(self._until)
 
     def look(self, now: float) -> None:
-        """Lets in again whose time is over; `now` as for `note_closed`."""
+        """Admits the networks again whose time is over; `now` as for `note_closed`."""
         over = [network for network, until in self._until.items() if until <= now]
         if over:
             for network in over:
@@ -147,7 +147,7 @@ class Doorkeeper:
             self._send_away()
 
     def _send_away(self) -> None:
-        """Closes the one connection that the kernel has made meanwhile, so that its peer comes again."""
+        """Closes the one connection that the kernel has made meanwhile, so that its peer tries again."""
         if self._outside is not None:
             with contextlib.suppress(OSError):
                 while True:

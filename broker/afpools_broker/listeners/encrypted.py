@@ -1,8 +1,8 @@
 """TLS over a non-blocking socket, a bounded piece at a time.
 
-Strategy: the methods are those of `ssl.SSLSocket` and raise what it raises, but the socket is read here and what came
-is handed to OpenSSL. When OpenSSL reads by itself it does not return before it has data for us or the network has
-nothing more: a peer that sends nothing but KeyUpdates (RFC 8446, 4.6.3) would keep the thread for as long as it likes.
+Strategy: the methods are those of `ssl.SSLSocket` and raise the same errors, but the socket is read here and the data
+is handed to OpenSSL. If OpenSSL reads by itself, it does not return until it has data for us or the network has nothing
+more: a peer that sends nothing but KeyUpdates (RFC 8446, 4.6.3) would occupy the thread for as long as it likes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import contextlib
 import socket
 import ssl
 
-# Bytes that are read from the network before the others get a turn.
+# How many bytes are read from the network before other connections get a turn.
 _READ_AT_ONCE = 16384
 
-# A record of TLS has at most as many bytes of ours, and of its own, about 256 more.
+# A TLS record carries at most this many bytes of ours, and about 256 of its own.
 _RECORD = 16384
 _LARGEST_RECORD = _RECORD + 256
 
@@ -24,7 +24,7 @@ class Encrypted:
 
     Args:
         plain: connected and non-blocking; belongs to this object from now on.
-        context: the broker's.
+        context: the broker's TLS context.
     """
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
@@ -49,18 +49,18 @@ class Encrypted:
         self._plain.shutdown(how)
 
     def do_handshake(self) -> None:
-        """As `SSLSocket.do_handshake`. Data may have come with its last message: call `recv` after it."""
+        """As `SSLSocket.do_handshake`. Data may have come with its last message: call `recv` afterwards."""
         self._send_all()
         self._receive()
         try:
             self._tls.do_handshake()
         except ssl.SSLError:
-            self._try_to_send()  # the reason why it failed, for the peer
+            self._try_to_send()  # tell the peer why it failed
             raise
         self._try_to_send()
 
     def recv(self) -> bytes:
-        """As `SSLSocket.recv`, but all that came with one read of the network."""
+        """As `SSLSocket.recv`, but returns everything that came with one read of the network."""
         if self._has_unsent:
             self._send_all()
         is_open = self._receive()
@@ -68,8 +68,8 @@ class Encrypted:
         try:
             while chunk := self._tls.read(_RECORD):
                 data = data + chunk if data else chunk
-                # Most reads of the network are one record, and a record is read as a whole. To ask for another one that
-                # is not there takes an exception, and as long as all the rest.
+                # Most reads of the network are one record, and a record is read as a whole. Asking for another one that
+                # has not arrived raises an exception, which takes as long as everything else.
                 if not self._incoming.pending:
                     break
             else:
@@ -87,10 +87,10 @@ class Encrypted:
         return data
 
     def send(self, data: memoryview | bytes) -> int:
-        """As `SSLSocket.send`: after `SSLWantWriteError` it wants the same bytes again."""
+        """As `SSLSocket.send`: after `SSLWantWriteError` it needs the same bytes again."""
         sent = 0
         if len(data) <= _RECORD and not self._half_sent and not self._has_unsent:
-            # As below; but most answers are one record, and the peer takes it.
+            # A shortcut for the code below: most answers are one record, and the peer takes it at once.
             written = self._tls.write(data)
             if self._sends(self._outgoing.read()):
                 return written
@@ -113,8 +113,7 @@ class Encrypted:
         return self._carried_nothing > _LARGEST_RECORD
 
     def take_carried_nothing(self) -> int:
-        """Bytes from the network since this was last asked that were more than what they carried, and more than one
-        record that is not complete."""
+        """Bytes received since the last call beyond what they carried, and beyond one incomplete record."""
         surplus = max(0, self._carried_nothing - _LARGEST_RECORD)
         self._carried_nothing -= surplus
         return surplus
@@ -136,7 +135,7 @@ class Encrypted:
         return True
 
     def _try_to_send(self) -> None:
-        with contextlib.suppress(OSError):  # whoever sends or receives next finds out
+        with contextlib.suppress(OSError):  # the next send or receive finds out
             self._send_all()
 
     def _send_all(self) -> None:

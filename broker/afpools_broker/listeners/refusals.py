@@ -1,4 +1,4 @@
-"""Peers that were refused, or are so no more: counted, and told to whoever sets up a workstation."""
+"""Counts and logs peers that were refused or disconnected, for people who set up workstations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..monitoring.statistics import Statistics
 
 
 class Refusals:
-    """Counts and logs.
+    """Counts and logs refused peers.
 
     Args:
         statistics: counts every one.
@@ -31,12 +31,12 @@ class Refusals:
         self._say(listener, address, "refused", what, reason)
 
     def close(self, listener: str, address: str, what: str, reason: str) -> None:
-        """Notes one peer that had been admitted and is so no more; arguments as for `refuse`."""
+        """Notes one peer that had been admitted and no longer is; arguments as for `refuse`."""
         self._say(listener, address, "closed", what, reason)
 
     def _say(self, listener: str, address: str, how: str, what: str, reason: str) -> None:
         self._peer_log.say(
-            # Whoever has an IPv6 network has more addresses than lines can be counted for.
+            # The owner of an IPv6 network has more addresses than can be counted one by one.
             network_of(host_of(address).strip("[]")),
             f"{listener} {how} {what}",
             "%s: connection from %s %s: %s",

@@ -1,10 +1,10 @@
-"""What each client may take from the broker, so that nobody takes it from the others.
+"""What each client may take from the broker, so that no client takes it from the others.
 
 Strategy: accounting only, no I/O; the listeners ask before they give. A *client* is one credential used from one
 address. A credential alone would be too coarse: a studio may give one profile to all its artists, and one broken
 plug-in among them must not use up what belongs to the others. An address alone would be too coarse as well: many people
-share a terminal server. Beneath a client's share lies one for its credential, so that whoever stole one gains nothing
-by using it from many machines, and above both what the broker has in all, of which some is kept for managers.
+share a terminal server. Above a client's share is one for its credential, so that a thief of a credential gains nothing
+by using it from many machines, and above both what the broker has in all, of which some is reserved for managers.
 
 Before a connection has shown its credential there is only its address: see `Strangers`.
 """
@@ -22,12 +22,12 @@ from ..credentials.peers import Peer
 from ..monitoring.peer_log import network_of
 from ..protocol import Role
 
-# A client that had to be cut off for flooding may come back after so long, in seconds. What it sends meanwhile is
-# refused with its handshake, which costs far less than a request.
+# A client that was disconnected for flooding may come back after this many seconds. Until then its handshakes are
+# refused, which costs far less than a request.
 BARRED_SECONDS = 2.0
 
-# Requests over its share that a client is told about, as a multiple of its share. TLS makes a client wait instead;
-# libzmq reads on, so whoever does not slow down has to be stopped.
+# How many requests over its share a client is told about, as a multiple of its share. TLS makes a client wait instead;
+# libzmq keeps reading, so a client that does not slow down must be stopped.
 _PATIENCE = 4
 
 _ADDRESSES_REMEMBERED = 10_000
@@ -39,14 +39,14 @@ class Full(Exception):
     def __init__(self, message: str, *, own: bool) -> None:
         super().__init__(message)
         self.own = own
-        """True where it is the client's own share, in which closing another of its connections makes room."""
+        """True if it is the client's own share, so that closing another of its connections makes room."""
 
 
 class Bucket:
     """A token bucket that holds one second's worth.
 
-    It is filled up only when it is empty, because it is asked for each request: what is left of one second and what
-    came in since can be taken at once, two seconds' worth at the most.
+    It is refilled only when it is empty, because it is used for each request: what is left of one second and what has
+    come in since can be taken at once, two seconds' worth at most.
 
     Not locked: two threads that take at the same moment may count one token instead of two, which harms nobody.
     """
@@ -74,7 +74,7 @@ class Bucket:
         return True
 
     def owe(self, tokens: float) -> None:
-        """Takes tokens that are not there yet: whoever takes next waits for them."""
+        """Takes tokens in advance: the next one to take a token waits for them."""
         self._tokens -= tokens
 
     def wait(self, rate: float, now: float) -> float:
@@ -89,7 +89,7 @@ class Client:
 
     Attributes:
         peer: who it is.
-        address: from where.
+        address: its address, without the port.
         connections: how many are open.
         waiting_in: bytes of requests that have begun to arrive and are not complete.
         waiting_out: bytes of answers that it has not read yet.
@@ -149,7 +149,7 @@ class Shares:
     # --- connections ----------------------------------------------------------------------------------------------
 
     def arrives(self, address: str) -> bool:
-        """Counts a connection that has just been opened; False where its address opens too many too quickly.
+        """Counts a connection that has just been opened; False if its address opens too many too quickly.
 
         Args:
             address: without the port.
@@ -174,7 +174,7 @@ class Shares:
             address: from where, without the port.
 
         Raises:
-            Full: there is no room for it. Says why.
+            Full: there is no room for it; the message says why.
         """
         where = network_of(address)
         with self._lock:
@@ -209,8 +209,8 @@ class Shares:
             self._forget_absent()
 
     def _forget_absent(self) -> None:
-        # Opening a new connection must not give a client a new share: what it may ask in a second is remembered for
-        # as long as it takes to fill up again.
+        # A new connection must not give a client a new share: what it may still ask in this second is remembered for as
+        # long as it takes to fill up again.
         if len(self._clients) < 2 * self.limits.connections:
             return
         for key, other in [(key, other) for key, other in self._clients.items() if not other.connections]:
@@ -250,7 +250,7 @@ class Shares:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def may_ask(self, client: Client, now: float) -> bool:
-        """Counts a request of a client; False where it asks too often.
+        """Counts a request of a client; False if it asks too often.
 
         Args:
             client: who asks.
@@ -262,8 +262,8 @@ class Shares:
         )
 
     def may_ask_now(self, client: Client) -> bool:
-        """As `may_ask`, for whoever has not used up what was there the last time that somebody looked. False counts
-        nothing, and says nothing either: see `wait`."""
+        """As `may_ask`, without refilling: True only for a client with tokens left from the last refill. False counts
+        nothing and proves nothing: see `wait`."""
         mine, of_all = client._asked, client._credential.asked
         if mine._tokens < 1.0 or of_all._tokens < 1.0:
             return False
@@ -272,12 +272,12 @@ class Shares:
         return True
 
     def owe(self, client: Client, requests: float) -> None:
-        """Counts work that was done for a client already, as so many requests."""
+        """Counts work already done for a client, as this many requests."""
         client._asked.owe(requests)
 
     def floods(self, client: Client, now: float) -> bool:
-        """Counts a request that `may_ask` refused. True where there are so many that telling the client each time
-        would be a burden itself; its new connections are refused for a moment then."""
+        """Counts a request that `may_ask` refused. True if there are so many that telling the client each time would
+        itself be a burden; its new connections are then refused for a while."""
         if client._refused.take(_PATIENCE * self.limits.requests_per_second, now):
             return False
         client.barred_until = now + BARRED_SECONDS
@@ -300,7 +300,7 @@ class Shares:
             change: how many more, or fewer.
 
         Returns:
-            A clause where they are too many now, and the connection has to be closed.
+            A clause if there are too many now, and the connection must be closed; otherwise None.
         """
         with self._lock:
             client.waiting_in += change
@@ -314,7 +314,7 @@ class Shares:
             self.waiting_out += change
 
     def may_hold_out(self, client: Client, size: int) -> bool:
-        """Whether an answer of this size may be kept for a client until it reads it. One may, whatever its size."""
+        """Whether an answer of this size may be kept for a client until it reads it. One may always be kept."""
         if not client.waiting_out:
             return True
         return self._too_much(client.waiting_out + size, self.waiting_out + size) is None
@@ -332,13 +332,13 @@ T = TypeVar("T")
 
 
 class Strangers(Generic[T]):
-    """The connections of one listener that have not shown a credential yet. They belong to the listener's thread.
+    """The connections of one listener that have not shown a credential yet. Only the listener's thread uses them.
 
-    When an address, or all together, have too many, the oldest is given up rather than the newest refused: somebody
-    who opens connections and says nothing must not keep out those who come after, whose handshake takes milliseconds.
+    If an address, or all together, have too many, the oldest is dropped rather than the newest refused: a peer that
+    opens connections and stays silent must not block those that come later, whose handshake takes milliseconds.
 
     Args:
-        shares: has the limits.
+        shares: provides the limits.
     """
 
     def __init__(self, shares: Shares) -> None:
@@ -350,7 +350,7 @@ class Strangers(Generic[T]):
         return self._count
 
     def add(self, address: str, connection: T) -> T | None:
-        """Notes a new connection, and returns the one that has to make room for it, if one has to."""
+        """Notes a new connection, and returns the one that must make room for it, if any."""
         where = network_of(address)
         mine = self._by_address.setdefault(where, {})
         mine[connection] = None
@@ -364,7 +364,7 @@ class Strangers(Generic[T]):
         return None
 
     def remove(self, address: str, connection: T) -> None:
-        """Notes that a connection has shown its credential, or is gone. Once is enough, twice does no harm."""
+        """Notes that a connection has shown its credential, or is gone. Calling it twice does no harm."""
         where = network_of(address)
         mine = self._by_address.get(where)
         if mine is None or connection not in mine:

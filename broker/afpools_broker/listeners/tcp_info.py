@@ -1,7 +1,7 @@
-"""What the kernel knows of one TCP connection: how much came, how much the peer has taken.
+"""What the kernel knows about one TCP connection: how much it received, how much the peer has acknowledged.
 
 libzmq says nothing about the bytes it holds for a peer, in either direction, and its high-water marks count messages.
-The kernel counts every byte, and a look costs a microsecond.
+The kernel counts every byte, and asking it takes a microsecond.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class TcpInfo(NamedTuple):
     """Byte counts since the connection was opened.
 
     Args:
-        received: by the kernel, whether or not they were read.
-        acknowledged: of those that were sent, how many the peer's kernel has.
+        received: bytes that the kernel received, whether or not they were read.
+        acknowledged: how many of the bytes sent the peer's kernel has.
         all_sent: whether everything that was written to the socket is acknowledged.
     """
 
@@ -35,7 +35,7 @@ class TcpInfo(NamedTuple):
 
 
 def tcp_info(connection: socket.socket) -> TcpInfo | None:
-    """The counts; None where this system does not tell them, or the connection is gone."""
+    """The counts; None if this system does not report them, or the connection is gone."""
     if sys.platform != "linux":
         return None
     try:

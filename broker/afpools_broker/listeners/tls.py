@@ -1,13 +1,13 @@
 """TLS: ZMTP inside TLS 1.3 with client certificates, for plug-ins that have nothing but Python's standard library.
 
-Strategy: one thread with an event loop, which tells when a socket can be read or written. Each connection is a small
-state machine (tls_connection.py) over TLS (encrypted.py) and ZMTP (`afpools.zmtp`). It reads on only
-when what it has read is answered and the answers are sent, so a peer that asks faster than its share, or does not read,
-is slowed down by TCP itself and costs nobody anything. asyncio's own TLS is not used: it keeps 256 KiB for each
-connection from the first byte on, and reads ahead whether or not anybody wants more.
+Strategy: one thread with an event loop that reports which sockets can be read or written. Each connection is a small
+state machine (tls_connection.py) over TLS (encrypted.py) and ZMTP (`afpools.zmtp`). It continues to read only after it
+has answered what it has read and sent the answers. So a peer that asks faster than its share, or does not read, is
+slowed down by TCP itself and costs nobody anything. asyncio's own TLS is not used: it reserves 256 KiB per connection
+from the first byte on, and reads ahead whether or not anybody wants more.
 
-Whoever fails to get in leaves a line that says why: failed handshakes are what somebody who sets up a workstation has
-to be told about.
+A peer that fails to connect leaves a log line that says why: failed handshakes are what people who set up a workstation
+need to know about.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from .encrypted import Encrypted
 from .shares import Client, Full, Strangers
 from .tls_connection import TlsConnection
 
-# How often connections are looked over: deadlines, heartbeats, revoked certificates. Five seconds are promised for
-# revoking; the list itself is looked at once a second.
+# How often connections are checked: deadlines, heartbeats, revoked certificates. A revocation must take effect within
+# five seconds; the list itself is checked once a second.
 _SWEEP_SECONDS = 0.5
 
-# Connections are served for so long before timers, workers and new connections get a turn.
+# Connections are served for this long before timers, workers and new connections get a turn.
 _BATCH_SECONDS = 0.005
 
-# Connections that are accepted before the others get a turn.
+# How many connections are accepted before the open ones get a turn.
 _ACCEPTS_AT_ONCE = 16
 
-# A connection unused for so long makes room for a new one of the same client: our own clients do not use it any more
+# A connection unused for this long makes room for a new one of the same client: our own clients no longer use it
 # (`_TRUSTED_IDLE` in afpools/calls.py).
 _REPLACEABLE_SECONDS = 15.0
 
-# What OpenSSL keeps for one, about, and the bytes of those that left from which on memory is given back.
+# Roughly what OpenSSL keeps for one connection, and after how many bytes of closed ones memory is returned.
 _BYTES_OF_A_CONNECTION = 32 * 1024
 _WORTH_GIVING_BACK = 8 * 1024 * 1024
 
@@ -74,7 +74,7 @@ class TlsListener(Listener):
     def stop(self, *, wait: float) -> None:
         if self._thread.is_alive():
             self._patience = wait
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has already ended
                 self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(wait + 0.1)
         elif self._socket is not None:
@@ -109,8 +109,8 @@ class TlsListener(Listener):
         self._loop.remove_reader(self._readiness)
 
     def _serve_ready(self) -> None:
-        """Serves the connections that can be read or written. To the event loop all of them are one descriptor: what it
-        does for each that is ready takes a tenth of what a request takes."""
+        """Serves the connections that can be read or written. To the event loop all of them are one descriptor: its
+        work for each ready descriptor takes a tenth of the time of a request."""
         until = self._loop.time() + _BATCH_SECONDS
         while ready := self._readiness.select(0):
             for key, events in ready:
@@ -126,7 +126,7 @@ class TlsListener(Listener):
             except BlockingIOError:
                 return
             except OSError as error:
-                # Out of file descriptors, most likely; the connection stays in the queue until there is one.
+                # Most likely there are no file descriptors left; the connection stays queued until there is one.
                 self._peer_log.say(
                     "", "TLS accept", "TLS: cannot accept connections: %s", error.strerror or error, level=logging.ERROR
                 )
@@ -157,7 +157,7 @@ class TlsListener(Listener):
             plain.setblocking(False)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             encrypted = Encrypted(plain, self._context)
-        except OSError as error:  # gone already
+        except OSError as error:  # already gone
             plain.close()
             self._refusals.refuse(self.name, where, "gone", f"it hung up ({error.strerror or error})")
             return
@@ -180,10 +180,10 @@ class TlsListener(Listener):
             self._all_gone.set()
 
     def _enter(self, connection: TlsConnection, peer: Peer) -> Client:
-        """Counts a connection as a client's. Where the client has too many, one that it does not use makes room.
+        """Counts a connection as a client's. If the client has too many, one that it does not use makes room.
 
         Raises:
-            Full: it has too many in use, or the broker has.
+            Full: the client has too many in use, or the broker is full.
         """
         self._strangers.remove(connection.host, connection)
         try:
@@ -213,7 +213,7 @@ class TlsListener(Listener):
                 try:
                     connection.look(now)
                 except Exception:  # noqa: BLE001 - logged with its traceback, but not once for each look
-                    # A defect in one connection must not end the watch over all others.
+                    # A bug in one connection must not end the checks of all others.
                     self._peer_log.defect(connection.host, "TLS look", "TLS: looking over a connection failed")
                     connection.close()
             if self._freed > _WORTH_GIVING_BACK:

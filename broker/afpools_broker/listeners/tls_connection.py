@@ -1,5 +1,5 @@
-"""One connection over TLS, from the moment it is accepted: a small state machine over TLS (encrypted.py) and the ZMTP
-core (`afpools.zmtp`), neither of which waits for anything.
+"""One TLS connection, from the moment it is accepted: a small state machine over TLS (encrypted.py) and the ZMTP core
+(`afpools.zmtp`), neither of which ever blocks.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ from .shares import Client, Full
 if TYPE_CHECKING:
     from .tls import TlsListener
 
-# A peer that sends many requests at once lets others pass after this many.
+# After this many requests from one peer, the others get a turn.
 _REQUESTS_AT_ONCE = 20
 
-# A request is an empty frame and its body. What takes apart more frames than that counts as more requests.
+# A request is an empty frame and its body. Data with more frames than that counts as more requests.
 _FRAMES_OF_A_REQUEST = 2
 
-# What one that waits for its turn takes besides its own bytes, which are at most those of one read.
+# Memory of a connection that waits for its turn, besides its own bytes, which are at most those of one read.
 _BYTES_OF_A_REQUEST = 512
 
-# How a short request begins, of which the fourth byte is the size: an empty frame with more to come, and a frame. A
-# short answer does as well; in a long one the size has eight bytes.
+# How a short request begins: an empty frame with more to come, and a frame; the fourth byte is the size. A short answer
+# begins the same way; in a long one the size has eight bytes.
 _REQUEST, _LONG_ANSWER = b"\x01\x00\x00", b"\x01\x00\x02"
 
-# Bytes that carry nothing, as KeyUpdates do or the frames of records of one byte, which take as long as one request.
+# This many bytes that carry nothing, such as KeyUpdates or the overhead of one-byte records, take as long as one
+# request.
 _BYTES_OF_NOTHING = 64
 
-# Bytes. The list of a large farm's hosts has millions; encrypted all at once, nobody else would be served meanwhile.
+# Bytes encrypted in one go. A large farm's list of hosts has millions, and nobody else is served meanwhile.
 _SENT_AT_ONCE = 256 * 1024
 
-# A small answer is sent to whoever has too many unread ones, too: it says why there is no large one.
+# A small answer is sent even to a client with too many unread ones: it says why there is no large one.
 _SMALL_ANSWER = 4096
 
-# How long a peer may take to read why it is refused.
+# How long a peer has to read why it is refused.
 _FAREWELL_SECONDS = 1.0
 
 
@@ -84,7 +85,7 @@ class TlsConnection:
         self._held_in = self._held_out = self._frames_read = 0
         self._waits = False  # for a worker
         self._scheduled: asyncio.Handle | None = None
-        self._at_rest = False  # nothing is in progress, in either direction
+        self._at_rest = False  # nothing is in progress in either direction
         self._reading = self._writing = self._closed = self._stopping = False
 
     @property
@@ -93,12 +94,12 @@ class TlsConnection:
 
     @property
     def unused_since(self) -> float:
-        """When it last asked for something; now while it waits for an answer."""
+        """When its last request came; the present time while it waits for an answer."""
         return self._loop.time() if self._busy else self._asked_at
 
     @property
     def held(self) -> int:
-        """Bytes that are kept for it, in both directions."""
+        """Bytes kept for it in both directions."""
         return self._held_in + self._held_out
 
     @property
@@ -108,7 +109,7 @@ class TlsConnection:
     # --- beginning and end ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Waits for the peer's first word."""
+        """Waits for the peer's first bytes."""
         if not self._closed:
             self._wait_for(read=True, write=False)
 
@@ -132,7 +133,7 @@ class TlsConnection:
             shares.hold_in(client, -self._held_in)
             shares.hold_out(client, -self._held_out)
             shares.leave(client)
-        # What it held is the broker's again now, and not when the garbage collector finds this circle.
+        # Frees its memory now, rather than when the garbage collector finds this reference cycle.
         self._zmtp, self._outgoing = None, b""
         self._requests.clear()
         self._listener._forget(self)
@@ -143,12 +144,12 @@ class TlsConnection:
         self.close()
 
     def _end(self, what: str, reason: str) -> None:
-        """Closes a connection that had been admitted, and says so."""
+        """Closes a connection that had been admitted, and logs it."""
         self._listener._refusals.close(self._listener.name, self.address, what, reason)
         self.close()
 
     def _dismiss(self, what: str, reason: str, *, farewell: str) -> None:
-        """Tells a peer that is known why it is refused, in the place of our READY."""
+        """Tells an identified peer why it is refused, in place of our READY."""
         self._listener._refusals.refuse(self._listener.name, self.address, what, reason)
         self._stage = _Stage.LEAVING
         self._began = self._loop.time()
@@ -156,14 +157,14 @@ class TlsConnection:
         framing.send_error(farewell)
         try:
             self._socket.send(framing.data_to_send())
-            # Until the peer hangs up what it sends is read and dropped: closing a socket with something unread in it
-            # would destroy what was said.
+            # Until the peer hangs up, whatever it sends is read and dropped: closing a socket with unread data in it
+            # would destroy the message.
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             self.close()
 
     def look(self, now: float) -> None:
-        """Sees whether the peer is still there, is still allowed to be, and still asks for something."""
+        """Checks whether the peer is still there, is still allowed, and still sends requests."""
         limits = self._limits
         if self._stage is _Stage.LEAVING:
             if now > self._began + _FAREWELL_SECONDS:
@@ -195,10 +196,10 @@ class TlsConnection:
             self._flush()
 
     def serve(self, events: int) -> None:
-        """Goes on: its socket can be read or written.
+        """Continues: its socket can be read or written.
 
         Args:
-            events: as `selectors` has them. They may have been told before another connection's turn.
+            events: as in `selectors`. They may have been reported before another connection's turn.
         """
         try:
             if events & selectors.EVENT_READ and self._reading:
@@ -209,7 +210,7 @@ class TlsConnection:
             self._fail()
 
     def _guard(self, step: Callable[[], None]) -> None:
-        """Does one step; a defect in it ends this connection and no other."""
+        """Does one step; a bug in it ends this connection and no other."""
         try:
             step()
         except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the peer likes
@@ -232,13 +233,13 @@ class TlsConnection:
             self._charge_for_nothing()
             return
         except ssl.SSLWantWriteError:
-            # It asked for KeyUpdates and does not read them: read on when it does.
+            # It asked for KeyUpdates and does not read them: continue once it does.
             if self._stage is _Stage.LEAVING:
                 self.close()
             else:
                 self._wait_for(read=False, write=True)
             return
-        except OSError:  # the peer is gone; nobody is left to be told
+        except OSError:  # the peer is gone; nobody is left to tell
             self.close()
             return
         if not data:
@@ -286,7 +287,7 @@ class TlsConnection:
         self._sender = Sender(self.peer, self.address)
         self._zmtp = self._framing()
         self._flush()
-        # What came together with the end of the handshake is here already, and nothing would tell of it.
+        # Data that came with the end of the handshake is already here, and no event would report it.
         self._loop.call_soon(self._guard, self._read_rest)
 
     def _read_rest(self) -> None:
@@ -298,16 +299,16 @@ class TlsConnection:
             socket_type="ROUTER",
             as_server=True,
             accepts=frozenset({"REQ", "DEALER"}),
-            # What is a little too large gets an answer that says so, what is far too large is cut off.
+            # A request slightly too large gets an answer that says so, one far too large is cut off.
             max_message=2 * self._limits.message_bytes,
         )
 
     def _take_one(self, data: bytes) -> bool:
-        """Takes one whole request and nothing else, which is what nearly all reads are, and answers it at once. Does
-        nothing but what `_take` and `_work` do, without the steps that matter for everything else only.
+        """Takes exactly one whole request, which is what nearly all reads are, and answers it at once. Does the same as
+        `_take` and `_work`, without the steps that matter only for everything else.
 
         Returns:
-            False, without doing anything, where it is something else or has to wait.
+            False, without doing anything, if the data is anything else or has to wait.
         """
         client, service = self._client, self._listener._service
         assert client is not None
@@ -325,7 +326,7 @@ class TlsConnection:
         answer = _REQUEST + bytes((size,)) + made if size < 256 else _LONG_ANSWER + size.to_bytes(8, "big") + made
         try:
             sent = self._socket.send(answer)
-        except OSError:  # TLS waits for the network, or there is none any more
+        except OSError:  # TLS waits for the network, or the network is gone
             sent = 0
         if sent != size + (len(_LONG_ANSWER) + 8 if size > 255 else len(_REQUEST) + 1):
             self._outgoing = memoryview(answer)[sent:]
@@ -333,7 +334,7 @@ class TlsConnection:
         return True
 
     def _take(self, data: bytes) -> None:
-        """Takes bytes from the peer apart."""
+        """Parses bytes from the peer."""
         assert self._zmtp is not None
         assert self._client is not None
         self._heard_at = self._loop.time()
@@ -349,7 +350,7 @@ class TlsConnection:
                 self._requests.append(event.frames)
                 read -= _FRAMES_OF_A_REQUEST
         if read > 0:
-            # Commands, and frames that are no request yet. They ask for nothing, but take time as well.
+            # Commands, and frames that are not a complete request. They ask for nothing, but take time as well.
             self._listener._shares.owe(self._client, read / _FRAMES_OF_A_REQUEST)
         if self._stage is _Stage.GREETING and self._zmtp.ready:
             self._stage = _Stage.OPEN
@@ -358,8 +359,8 @@ class TlsConnection:
     # --- requests and answers -------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Answers what was asked, until there is nothing left or something has to be waited for. Reads on only then:
-        what the peer sends meanwhile waits in the network."""
+        """Answers the requests until none is left or something has to be waited for. Only then does it continue to
+        read: what the peer sends meanwhile waits in the network."""
         if self._closed or self._waits or self._scheduled is not None:
             return
         client, shares = self._client, self._listener._shares
@@ -410,8 +411,8 @@ class TlsConnection:
         """Queues an answer, or hands it to a worker.
 
         Args:
-            envelope: what stood before the request.
-            made: by the service.
+            envelope: the frames before the request.
+            made: the service's answer.
             data: the request.
         """
         if isinstance(made, bytes):
@@ -446,14 +447,14 @@ class TlsConnection:
     # --- bytes out ------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Sends what there is to send, as far as the peer takes it."""
+        """Sends what is queued, as far as the peer takes it."""
         if self._closed or self._zmtp is None:
             return
         if not self._outgoing:
             self._outgoing = self._zmtp.data_to_send()
         while self._outgoing:
             try:
-                # Exactly the same bytes again after it could not be written: OpenSSL insists.
+                # After a failed write OpenSSL requires exactly the same bytes again.
                 sent = self._socket.send(memoryview(self._outgoing)[:_SENT_AT_ONCE])
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 self._hold_out(len(self._outgoing))
@@ -470,7 +471,7 @@ class TlsConnection:
                 break
             self._outgoing = memoryview(self._outgoing)[sent:]
             if sent == _SENT_AT_ONCE:
-                # The others' turn.
+                # Give the others a turn.
                 self._hold_out(len(self._outgoing))
                 self._wait_for(read=False, write=True)
                 return
@@ -511,7 +512,7 @@ class TlsConnection:
 
 
 def _explain(error: OSError) -> tuple[str, str]:
-    """Why a handshake failed, for whoever sets up the workstation at the other end: the kind, and a clause."""
+    """Why a handshake failed, for people who set up the workstation at the other end: the kind, and a clause."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate {error.verify_code}", f"its certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -524,7 +525,7 @@ def _explain(error: OSError) -> tuple[str, str]:
             case "WRONG_VERSION_NUMBER" | "UNEXPECTED_MESSAGE" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG":
                 return "no TLS", "it does not speak TLS (an unencrypted client?)"
             case "UNSUPPORTED_PROTOCOL" | "NO_PROTOCOLS_AVAILABLE":
-                return "version", "it offers no TLS 1.3"
+                return "version", "it does not offer TLS 1.3"
         if "ALERT" in (error.reason or ""):
             return "alert", f"it does not accept the broker's certificate ({reason})"
         return "handshake", f"the TLS handshake failed ({reason or error})"

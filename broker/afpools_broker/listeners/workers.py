@@ -1,7 +1,7 @@
-"""Threads for answers that wait for a database or take arithmetic.
+"""Threads for answers that wait for a database or need much computing.
 
-Strategy: clients take turns, however much each of them asks for. One that asks for a thousand masks waits for its own
-thousand; everybody else waits for those that are being made at the moment. None may have all threads at once.
+Strategy: clients take turns, however much each of them asks for. A client that asks for a thousand masks waits for its
+own thousand; everybody else waits only for those being made at the moment. No client may have all threads at once.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ log = logging.getLogger("afpools.connections")
 
 
 class Workers:
-    """A few threads for reading and a few for writing, and a bound on how many may wait."""
+    """A few threads for reading and a few for writing, and a limit on how many requests may wait."""
 
-    # Reads: masks that have not been made yet, mostly. Writes: a store makes one after the other anyway, and one that
+    # Reads are mostly masks that have not been made yet. Writes: a store makes them one at a time anyway, and one that
     # hangs must not take the readers' threads.
     _READING, _READS_WAITING = 6, 256
     _WRITING, _WRITES_WAITING = 2, 32
 
-    # Of one client at a time. Two reads, so that one that waits for the database does not hold up its masks. Each more
-    # would be one more thread that the listeners compete with for Python's lock.
+    # For one client at a time. Two reads, so that one that waits for the database does not hold up its masks. Each
+    # further thread would be one more that the listeners compete with for Python's lock.
     _READS_OF_ONE, _WRITES_OF_ONE = 2, 1
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class Workers:
         """Makes an answer on a worker, and then calls `done` with it on the same thread.
 
         Args:
-            client: whose turn it takes.
+            client: the client whose turn it takes.
             later: the work.
             done: gets the answer.
 
         Returns:
-            False, without doing anything, when too many are waiting already.
+            False, without doing anything, if too many are already waiting.
         """
 
         def run() -> None:
@@ -55,7 +55,7 @@ class Workers:
         return self._turns[later.writes].submit(client, run)
 
     def stop(self) -> None:
-        """Begins nothing any more. What is in progress ends by itself: the store's timeout sees to that."""
+        """Starts nothing new. Work in progress ends by itself, because of the store's timeout."""
         for turns in self._turns.values():
             turns.stop()
 
@@ -64,9 +64,9 @@ class _Turns:
     """Threads that serve clients in turn.
 
     Args:
-        name: of the threads.
+        name: the threads' name.
         threads: how many.
-        waiting: how many pieces of work may wait, an eighth of them for one client.
+        waiting: how many pieces of work may wait; at most an eighth of them for one client.
         at_once: how many threads one client may have.
     """
 

@@ -1,4 +1,4 @@
-"""What the versions that renders say mean for masks."""
+"""What the versions of renders mean for masks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_one_older_render_is_enough_even_offline(engine: str) -> None:
 )
 def test_a_version_that_cannot_be_read_counts_as_old(engine: str) -> None:
     engines = engines_of(farm("3.4.1", engine))
-    assert "'pc-2' says" in engines.no_find
+    assert "'pc-2' reports" in engines.no_find
     assert not engines.all_old
 
 
@@ -50,13 +50,13 @@ def test_a_render_that_was_never_online_has_no_version_and_counts_for_nothing() 
 
 
 def test_a_render_that_is_online_without_a_version_counts_as_old() -> None:
-    assert "'pc-2' does not say its version" in engines_of(farm("3.4.1", "")).no_find
+    assert "'pc-2' does not report its version" in engines_of(farm("3.4.1", "")).no_find
 
 
 @pytest.mark.parametrize("state", ["online", "offline"])
-def test_a_farm_that_says_no_version_at_all_is_given_no_find(state: str) -> None:
+def test_a_farm_without_any_version_is_given_no_find(state: str) -> None:
     engines = engines_of(farm("", "", state=state))
-    assert "no render of this farm says" in engines.no_find
+    assert "no render of this farm reports" in engines.no_find
     assert not engines.all_old
 
 

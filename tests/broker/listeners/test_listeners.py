@@ -93,6 +93,105 @@ def test_a_slow_write_lets_other_requests_pass(place: Studio, monkeypatch: pytes
 # --- who is not -----------------------------------------------------------------------------------------------------
 
 
+def test_curve_without_a_key(place: Studio, refusals: Any) -> None:
+    sock = zmq.Context.instance().socket(zmq.REQ)
+    sock.linger = 0
+    sock.connect(f"tcp://127.0.0.1:{place.curve_port}")
+    assert silent(sock)
+    # On loopback the peer may be gone before its address can be asked for.
+    # Which side notices first is chance.
+    wait_for(lambda: any("the broker's key" in line for line in refusals()))
+    still_answers(place)
+
+
+def test_curve_with_a_key_that_is_not_listed(place: Studio, refusals: Any) -> None:
+    sock = place.curve_request(place.profile("x"))
+    sock.disconnect(sock.last_endpoint)
+    sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
+    sock.connect(f"tcp://127.0.0.1:{place.curve_port}")
+    assert silent(sock)
+    assert any("not one of those in clients/" in line for line in refusals())
+    still_answers(place)
+
+
+def test_curve_for_another_broker(place: Studio, refusals: Any) -> None:
+    sock = zmq.Context.instance().socket(zmq.REQ)
+    sock.linger = 0
+    sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
+    sock.curve_serverkey, _ = zmq.curve_keypair()
+    sock.connect(f"tcp://127.0.0.1:{place.curve_port}")
+    assert silent(sock)
+    assert "encrypted for another broker" in refusals()[0]
+    still_answers(place)
+
+
+def test_curve_key_revoked_while_connected(place: Studio, refusals: Any) -> None:
+    with place.curve_request(place.profile("leaver")) as sock:
+        assert ask(sock, "hello")["ok"]
+        place.authority.revoke("leaver")
+        with place.tls_socket(place.profile("witness")) as connection:
+            peer = TlsPeer(connection)
+            wait_for(lambda: peer.ask("health")["result"]["connections"]["CURVE"] == 0)
+    assert any("not one of those in clients/" in line for line in refusals())
+    still_answers(place)
+
+
+def test_tls_certificate_revoked_while_connected(place: Studio, refusals: Any) -> None:
+    with place.tls_socket(place.profile("leaver")) as connection:
+        assert TlsPeer(connection).ask("hello")["ok"]
+        place.authority.revoke("leaver")
+        connection.settimeout(30)
+        assert closed(connection)
+    assert "closed: certificate of 'leaver' was revoked" in refusals()[0]
+    still_answers(place)
+
+
+def test_tls_with_a_revoked_certificate(place: Studio, refusals: Any) -> None:
+    kept = place.folder / "kept"
+    shutil.copytree(place.profile("leaver"), kept)
+    place.authority.revoke("leaver")
+    place.broker.credentials.refresh()
+    with Client(Profile.load(str(kept))) as client, pytest.raises(BrokerUnreachable) as refused:
+        client.hello()
+    # Whoever is refused is told why, and so is whoever runs the broker.
+    assert "certificate of 'leaver' was revoked" in str(refused.value)
+    assert "certificate of 'leaver' was revoked" in refusals()[0]
+    still_answers(place)
+
+
+def test_tls_with_an_expired_certificate(place: Studio, refusals: Any) -> None:
+    past = Authority.open(
+        place.folder / "certs", clock=lambda: dt.datetime.now(dt.UTC) - dt.timedelta(days=800)
+    ).issue_profile("old", Role.READER)
+    with place.tls_socket(past) as connection:
+        assert closed(connection)
+    assert "certificate has expired" in refusals()[0]
+    still_answers(place)
+
+
+def test_tls_with_a_certificate_of_another_studio(place: Studio, refusals: Any, tmp_path: Path) -> None:
+    foreign = Authority.create(tmp_path / "foreign")
+    foreign.issue_broker("broker", ["127.0.0.1"])
+    with place.tls_socket(foreign.issue_profile("anna", Role.MANAGER)) as connection:
+        assert closed(connection)
+    assert "its certificate is not accepted" in refusals()[0]
+    still_answers(place)
+
+
+def test_tls_without_a_certificate(place: Studio, refusals: Any) -> None:
+    with place.tls_socket() as connection:
+        assert closed(connection)
+    assert "showed no client certificate" in refusals()[0]
+    still_answers(place)
+
+
+def test_tls_1_2_is_not_spoken(place: Studio, refusals: Any) -> None:
+    with pytest.raises(ssl.SSLError):
+        place.tls_socket(place.profile("b"), maximum_version=ssl.TLSVersion.TLSv1_2)
+    assert "does not offer TLS 1.3" in refusals()[0]
+    still_answers(place)
+
+
 @pytest.mark.parametrize("listener", ["TLS", "CURVE"])
 def test_http_on_either_port(place: Studio, refusals: Any, listener: str) -> None:
     with socket.create_connection(("127.0.0.1", place.broker.port(listener)), timeout=30) as connection:

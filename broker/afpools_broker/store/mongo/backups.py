@@ -107,6 +107,7 @@ class MongoBackups(MongoChanging, MongoWatching):
         try:
             self._stage(staged, records)
             # A change that was begun before is in what is replaced, and so is its entry in history.
+            time.sleep(max(0.0, began + writes_end - time.monotonic()))
             with self._asking():
                 mark = staged["hosts"].find_one({"_id": _RESTORE})
             if mark is None or mark["token"] != token:

@@ -105,8 +105,9 @@ class MongoComparing(MongoConnection):
             except TooSlow as error:
                 if len(some) == 1:
                     raise StoreUnavailable(
-                        f"{error} That was for one document of the collection pools, {some[0]!r}; {done:,} of {len(ids):,} had "
-                        "been read before. If mongod is not busy otherwise, allow more time: [store] timeout."
+                        f"{error} That was for one document of the collection pools, {some[0]!r}; {done:,} of "
+                        f"{len(ids):,} had been read before. If mongod is not busy otherwise, allow more time with "
+                        "[store] timeout."
                     ) from error
                 self._answer_at_all()
                 self._piece = max(1, len(some) // 4)

@@ -941,7 +941,7 @@ def test_a_pool_too_large_for_mongodb_is_refused(store: MongoStore) -> None:
         ("mongodb://ann:se@cret@host/afpools", "percent-encoded"),
         ("mongodb://host:99999/", "is not a MongoDB address"),
         ("mysql://host/", "Use sqlite:///, mongodb:// or mongodb+srv://"),
-        ("/srv/pools.db", "begins with"),
+        ("/srv/pools.db", "Use sqlite:///"),
         ("sqlite://pools.db", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "names no file"),
