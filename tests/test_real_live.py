@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.broker.store.places import change, create, following, wait_until
 from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.config import parse_server
 from afpools_broker.farm.farm import FarmWatch, ask
+from afpools_broker.live.jobs import read_log
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.picture.job_mask import job_mask
 from afpools_broker.protocol import MASK_BYTES, MaskParams
@@ -115,3 +118,21 @@ def test_what_a_person_changed_is_left_alone_and_says_who(farm: Farm) -> None:
     farm.change("pools.add_hosts", "pc-03")
     wait_until(lambda: farm.fences.view.verdicts[farm.job].why.startswith("Changed by anna@ws-04, "))
     assert farm.ask({"get": {"type": "jobs", "ids": [farm.job]}})["jobs"][0]["hosts_mask_exclude"] == "pc-05"
+
+
+def test_what_a_person_sets_in_the_same_second_as_we_do_is_given_back(farm: Farm) -> None:
+    mover = farm.fences._mover
+    may_act, edits = mover._may_act, [{"hosts_mask_exclude": "pc-05"}]
+
+    def just_before() -> None:
+        if edits:
+            threading.Thread(target=farm.act, args=({"params": edits.pop()},)).start()
+            time.sleep(0.2)  # afserver has it before ours; both wait for its next round
+        may_act()
+
+    mover._may_act = just_before
+    farm.change("pools.add_hosts", "pc-03")
+    wait_until(lambda: farm.fences.view.verdicts[farm.job].why.startswith("Changed by anna@ws-04, "))
+    assert farm.ask({"get": {"type": "jobs", "ids": [farm.job]}})["jobs"][0]["hosts_mask_exclude"] == "pc-05"
+    assert [line for line in read_log(farm.raw, farm.job) if "afpools@test" in line]
+    assert not edits

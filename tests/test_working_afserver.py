@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -167,6 +168,40 @@ def test_the_log_says_who_set_what(farm: Farm) -> None:
     line = read_log(farm.raw, number)[-1]
     assert "anna@ws-04 127.0.0.1: jobs params: " in line
     assert '"hosts_mask_exclude" set to "pc-03"' in line
+
+
+def test_the_log_has_values_as_they_were_given_in_afservers_order(farm: Farm) -> None:
+    number = farm.send(hosts_mask_type="find")
+    data = '{"ü": "a\\\\b\\"c", "n": "l1\\nl2",\n "z":1}'
+    farm.act(
+        number, params={"hosts_mask_type": "regex", "hosts_mask_exclude": "\\w", "hidden": True, "custom_data": data}
+    )
+    farm.act(number, params={"hosts_mask_type": "glob", "annotation": ""})
+    farm.act(number, params={"hosts_mask_exclude": "pc-(("})
+    farm.act(number, params={"hosts_mask_exclude": "pc-02"}, block_ids=[0])
+    farm.act(number, operation={"type": "pause"})
+    said = [line.partition("afpools contract@afpools: ")[2] for line in read_log(farm.raw, number)[1:]]
+    assert said == [
+        f' "custom_data" set to "{data}"\n"hidden" set to true\n"hosts_mask_exclude" set to "\\w"\n'
+        '"hosts_mask_type" set to "regex"',
+        ' "annotation" set to ""\n"hosts_mask_type" set to "glob"',
+        ' "hosts_mask_exclude" invalid pattern "pc-(("',
+        '\bBlock[\'b\']: \n"hosts_mask_exclude" set to "pc-02"',
+        "",
+    ]
+
+
+def test_what_arrives_in_one_second_is_carried_out_in_turn(farm: Farm) -> None:
+    number = farm.send()
+    farm.act(number, params={"annotation": "the round has just been"})
+    masks = [f"pc-0{n}" for n in range(1, 6)]
+    with ThreadPoolExecutor(len(masks)) as threads:
+        for mask in masks:
+            threads.submit(farm.act, number, params={"hosts_mask_exclude": mask})
+            time.sleep(0.1)  # in this order
+    lines = read_log(farm.raw, number)[-5:]
+    assert [line.rpartition(" set to ")[2] for line in lines] == [f'"{mask}"' for mask in masks]
+    assert farm.job(number)["hosts_mask_exclude"] == "pc-05"
 
 
 def test_a_monitor_is_told_of_jobs_that_come_change_and_go(farm: Farm) -> None:

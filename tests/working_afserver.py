@@ -27,6 +27,8 @@ from tests.afserver import framed, recording
 Json = dict[str, Any]
 
 CAPACITY = 1_000_000
+# In the order in which they are read; all others come last here.
+_KEYS = ("annotation", "custom_data", "priority", "hidden", "hosts_mask", "hosts_mask_exclude", "hosts_mask_type")
 _SEPARATORS = re.compile(r"[|;,: ]")
 _DONE = {"info": {"kind": "log", "text": "Action processed."}}
 
@@ -203,6 +205,10 @@ class WorkingAfServer:
     def by_hand(self, number: int, user: str = "anna", **params: Any) -> Json:
         """What a person does in afwatch; returns once it is carried out."""
         return self.act(number, user=user, params=params)
+
+    def by_hand_now(self, number: int, user: str = "bob", **params: Any) -> None:
+        """The same right now, for `before_actions`: in the round that is about to begin."""
+        self._act({"user_name": user, "host_name": "ws-04", "type": "jobs", "ids": [number], "params": params})
 
     def act(self, *ids: int, user: str = "anna", host: str = "ws-04", **what: Any) -> Json:
         action = {"user_name": user, "host_name": host, "type": "jobs", "ids": list(ids), **what}
@@ -474,6 +480,7 @@ class WorkingAfServer:
             return
         if operation in ("pause", "start"):
             job.offline = operation == "pause"
+            self._log(job, action, operation)
         elif operation == "restart":
             for block in action.get("block_ids", range(len(job.tasks))):
                 for task in action["operation"].get("task_ids", range(len(job.tasks[block]))):
@@ -484,9 +491,7 @@ class WorkingAfServer:
 
     def _set(self, job: _Job, action: Json) -> None:
         params = dict(action["params"])
-        who = f"{action['user_name']}@{action['host_name']} 127.0.0.1"
-        said = "\n".join(f'"{key}" set to "{value}"' for key, value in params.items())
-        job.log.append(f"{_now()}: {who}: jobs params: {job.shown['name']}@{job.shown['user_name']}:  {said}")
+        self._log_params(job, action)
         if "block_ids" in action:
             blocks = action["block_ids"]
             for block in range(len(job.tasks)) if blocks == [-1] else blocks:
@@ -504,6 +509,26 @@ class WorkingAfServer:
         if _compiles(*mask):
             job.compiled = mask
         self._remember(job)
+
+    def _log_params(self, job: _Job, action: Json) -> None:
+        """What the log says, in the order in which the real one reads the keys; values as they were given."""
+        params = action["params"]
+        said = ""
+        for key in (*_KEYS, *(key for key in params if key not in _KEYS)):
+            if key not in params:
+                continue
+            value = params[key]
+            is_bad = key.startswith("hosts_mask") and not key.endswith("type") and not _compiles(value, job.compiled[1])
+            shown = str(value).lower() if isinstance(value, bool | int) else f'"{value}"'
+            said += f'\n"{key}" {"invalid pattern" if is_bad else "set to"} {shown}'
+        if "block_ids" in action:
+            said = "".join(f"\bBlock['{job.shown['blocks'][block]['name']}']: {said}" for block in action["block_ids"])
+        self._log(job, action, "params", f" {said[1:]}" if said.startswith("\n") else said)
+
+    def _log(self, job: _Job, action: Json, kind: str, said: str = "") -> None:
+        who = f"{action['user_name']}@{action['host_name']} 127.0.0.1"
+        job.log.append(f"{_now()}: {who}: jobs {kind}: {job.shown['name']}@{job.shown['user_name']}: {said}")
+        del job.log[:-100]
 
     def _solve(self) -> None:
         for number in sorted(self._busy & self.jobs.keys()):

@@ -78,6 +78,7 @@ class Outcome:
 
     Args:
         done: jobs as they were read back, each with what was wanted.
+        made: the moves of these.
         refused: jobs that afserver left as they were, or set to something else, each with what was wanted.
         gone: numbers of jobs that are not there any more.
         outdated: numbers of jobs that changed just before, and were left alone.
@@ -87,6 +88,7 @@ class Outcome:
     """
 
     done: list[Job] = field(default_factory=list)
+    made: list[Move] = field(default_factory=list)
     refused: list[tuple[Job, dict[str, Any]]] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     outdated: list[int] = field(default_factory=list)
@@ -238,6 +240,7 @@ class Mover:
                     outcome.outdated.append(job.id)
             elif is_done(job, move.params):
                 outcome.done.append(job)
+                outcome.made.append(move)
             else:
                 outcome.refused.append((job, move.params))
 

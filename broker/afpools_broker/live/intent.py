@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from afpools.fence_note import Note, is_of, parse_note
 
@@ -41,9 +41,35 @@ def intent_of(job: Job) -> Intent:
     return Intent("ours" if ours else "changed", note)
 
 
+class ParamsLine(NamedTuple):
+    """A line of a job's log about keys that somebody set.
+
+    Args:
+        who: the user and the machine, as `anna@ws-04`.
+        when: as afserver writes it, to the minute.
+        said: the keys and their values; without what was set on blocks.
+    """
+
+    who: str
+    when: str
+    said: str
+
+    def is_by(self, user: str) -> bool:
+        """Whether this user did it, on whichever machine."""
+        return self.who.startswith(f"{user}@")
+
+
 # `Wed 25 Nov 08:18.50: root@x 127.0.0.1: jobs params: live c@anna:  "hosts_mask_exclude" set to "pc-03"`
 _LINE = re.compile(r"(?P<when>\w{3} \d+ \w{3} \d\d:\d\d)\.\d\d: (?P<who>[^@\s]+@\S+) \S+: jobs params: ")
+# What follows was set on a block (measured on 3.4.1).
+_BLOCK = "\bBlock['"
 _ABOUT = ('"hosts_mask_exclude"', '"hosts_mask_type"', '"custom_data"')
+
+
+def params_line(line: str) -> ParamsLine | None:
+    """A line of a job's log that says which keys somebody set; None for any other."""
+    found = _LINE.match(line)
+    return ParamsLine(found["who"], found["when"], line[found.end() :].partition(_BLOCK)[0]) if found else None
 
 
 def changed_by(lines: list[str], ours: str) -> str:
@@ -54,7 +80,7 @@ def changed_by(lines: list[str], ours: str) -> str:
         ours: the name under which this program acts.
     """
     for line in reversed(lines):
-        found = _LINE.match(line)
-        if found and any(key in line for key in _ABOUT) and not found["who"].startswith(f"{ours}@"):
-            return f"Changed by {found['who']}, {found['when']}."
+        found = params_line(line)
+        if found and any(key in found.said for key in _ABOUT) and not found.is_by(ours):
+            return f"Changed by {found.who}, {found.when}."
     return "Changed by a person; the job's log does not say who."

@@ -30,6 +30,7 @@ from .intent import changed_by
 from .jobs import Ask, Job, JobsReader, read_jobs, read_log
 from .lease import LeaseKeeper, NotOurs
 from .names import PoolNames
+from .overwritten import Overwritten
 from .plan import Verdict, World, plan
 from .refusals import Refusals
 from .tasks import Task, outside, restarts, running_tasks
@@ -152,6 +153,9 @@ class FenceKeeper:
         """Carries out what a manager wants of single jobs, whoever has the lease. For one thread at a time."""
         self.orders = threading.Lock()
         """Whoever uses `by_hand` has it."""
+        giving = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
+        self.overwritten = Overwritten(ask, giving)
+        """Gives back what people set just as we did. Whoever overwrote it does that, with the lease or without."""
         self._wanted: set[int] = set()  # numbers of jobs that somebody has changed just now
         self._verdicts: dict[int, Verdict] = {}
         self._unplanned: set[int] = set()  # what is known of these is from pools or masks of before
@@ -226,10 +230,12 @@ class FenceKeeper:
         self._pause_struck()
         is_news = bool(self._unplanned or self._reader.touched)
         self._plan()
-        self._ask_who()
+        is_news |= self._ask_who()
         if is_news or self.view.problem:
             self._say("")
-        return self._act() or bool(self._unplanned)
+        is_busy = self._act() or bool(self._unplanned)
+        self._take_in(self.overwritten.look(self._reader.jobs.get, _LOGS_AT_ONCE if is_busy else 4 * _LOGS_AT_ONCE))
+        return is_busy
 
     # --- what there is ---
 
@@ -357,15 +363,15 @@ class FenceKeeper:
         self._refusals.keep_only(serials)
         self._who = {key: who for key, who in self._who.items() if key[0] in jobs and jobs[key[0]].fence == key[1]}
 
-    def _ask_who(self) -> None:
-        """Finds out who changed jobs that are left alone."""
+    def _ask_who(self) -> bool:
+        """Finds out who changed jobs that are left alone; whether that is known of more of them now."""
         asked = 0
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)
             if verdict.fence != "changed" or job is None or (number, job.fence) in self._who:
                 continue
             if asked == _LOGS_AT_ONCE:
-                return
+                break
             asked += 1
             try:
                 lines = read_log(self._ask, number)
@@ -373,6 +379,7 @@ class FenceKeeper:
                 lines = []  # who it was is not worth that other fences wait
             why = self._who[number, job.fence] = changed_by(lines, USER)
             self._verdicts[number] = replace(verdict, why=why)
+        return asked > 0
 
     def _moves(self) -> list[Move]:
         """What is due, the most urgent first."""
@@ -424,6 +431,7 @@ class FenceKeeper:
         for job, params in outcome.refused:
             self._refusals.refused(job, params)
         self._hit.extend(outcome.struck)
+        self.overwritten.watch(outcome.made)
         view = self.view
         self.view = replace(
             view,

@@ -250,6 +250,7 @@ class Orders:
             outcome = self._live.by_hand.carry_out(moves)
             read.update(outcome.read)
             self._live.strike(outcome.struck)
+            self._live.overwritten.watch(outcome.made)
             moves = [move for move in moves if move.job.id not in outcome.read]
         return read
 

@@ -178,7 +178,7 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
     custom_data = with_note(job.custom_data, after)
     if custom_data is None:
         return _kept(pool, "Its custom data is not a JSON object, so the mask that was set cannot be noted there.")
-    params = _params(job, mask.text, mask_type, custom_data)
+    params = params_for(job, mask.text, mask_type, custom_data)
     return Verdict("behind", pool, "Its fence has to move, and will within seconds.", params, after)
 
 
@@ -205,7 +205,14 @@ def _cause(world: World, note: Note, pool: str, revision: str, is_right: bool) -
     return world.causes.get((pool, revision), "") or f"{pool!r} changed"
 
 
-def _params(job: Job, mask: str, mask_type: str, custom_data: str) -> dict[str, Any]:
+def params_for(job: Job, mask: str, mask_type: str, custom_data: str) -> dict[str, Any]:
+    """The parameters of an action that gives a job a mask, and leaves everything else as it is.
+
+    Args:
+        job: as it is.
+        mask, mask_type: what its exclude mask is to be, and how all its masks are read.
+        custom_data: what that is to be.
+    """
     params: dict[str, Any] = {"custom_data": custom_data}
     if mask != job.hosts_mask_exclude:
         params["hosts_mask_exclude"] = mask
