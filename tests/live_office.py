@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.broker.live.conftest import put_job
 from tests.broker.store.places import wait_until
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer
@@ -31,3 +32,11 @@ def live_manager(office: Studio, who: str, hosts: int, **pools: list[str]) -> It
             client.create_pool(name, members)
         wait_until(lambda: client.jobs().keeping)
         yield client
+
+
+def send_job(boss: Client, server: WorkingAfServer, pool: str = "fx", **more: object) -> int:
+    """A job that the broker has seen."""
+    mask = boss.exclude_mask(pool)
+    number = put_job(server, mask.mask, pool, mask.revision, **more)
+    wait_until(lambda: any(each.id == number for each in boss.jobs().jobs))
+    return number

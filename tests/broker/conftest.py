@@ -14,7 +14,9 @@ import pytest
 from tests import oracle as judges
 from tests.afserver import AfServer, afserver
 from tests.desk import Desk, open_desk
+from tests.live_office import live_manager, live_office
 from tests.studio import Studio, studio
+from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools import Client, Profile
 from afpools_broker.protocol import Role
@@ -70,3 +72,24 @@ def anna(tmp_path: Path, farm: AfServer) -> Iterator[Client]:
 
 def manager(place: Studio) -> Client:
     return Client(Profile.load(str(place.profile("anna", Role.MANAGER))), timeout=30)
+
+
+HOSTS = ("pc-01", "pc-02", "pc-03", "pc-04", "pc-05")
+
+
+@pytest.fixture
+def server() -> Iterator[WorkingAfServer]:
+    with working_afserver(*HOSTS) as server:
+        yield server
+
+
+@pytest.fixture
+def office(server: WorkingAfServer, tmp_path: Path) -> Iterator[Studio]:
+    with live_office(tmp_path, server) as made:
+        yield made
+
+
+@pytest.fixture
+def boss(office: Studio) -> Iterator[Client]:
+    with live_manager(office, "boss", len(HOSTS), fx=["pc-01", "pc-03"], night=["pc-05"]) as client:
+        yield client

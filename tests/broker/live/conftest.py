@@ -20,6 +20,9 @@ from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.store import PoolStore, open_store
 
+# The fence of fx once pc-04 is in it, too.
+WIDER = "(?!pc-0[134]$).*"
+
 
 def put_job(
     server: WorkingAfServer,

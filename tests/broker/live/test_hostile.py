@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import pytest
-from tests.broker.live.conftest import Studio
+from tests.broker.live.conftest import WIDER, Studio
 
 from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.farm.farm import FarmError
-from afpools_broker.live import apply, keeper, names
-from afpools_broker.live.jobs import parse_jobs
-
-WIDER = "(?!pc-0[134]$).*"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        b'"name":"caf\xe9"',
-        b'"name":"a\nb"',
-        rb'"name":"\ud800"',
-        b'"hosts_mask_type":"glob"',
-        b'"custom_data":{"a":1}',
-        b'"custom_data":null',
-        b'"pools":{"/local":1.5}',
-    ],
-)
-def test_an_odd_job_does_not_hide_the_others(odd: bytes) -> None:
-    jobs = parse_jobs(b'{"jobs":[{"id":2,%s},{"id":3,"name":"a\\"b\\u00fc"}]}' % odd)
-    assert [(job.id, job.name) for job in jobs][-1] == (3, 'a"bü')
+from afpools_broker.live import apply, keeper
 
 
 @pytest.mark.parametrize("odd", [{"exclude": "pc-01\ud800"}, {"pool": "fx\udfff"}, {"by": "\ud800"}])
@@ -135,54 +114,6 @@ def test_a_keeper_that_was_paused_after_it_read_the_jobs_reads_them_again(studio
     studio.look()
     assert numbers
     assert "custom_data" not in studio.server.job(job)
-
-
-def test_deep_and_huge_custom_data_of_others_is_harmless(studio: Studio) -> None:
-    for text in ("[" * 100_000, '{"a":' * 980 + "1" + "}" * 980, '{"afpools":' + "9" * 10_000 + "}", "x" * 2_000_000):
-        studio.server.send("odd", custom_data=text, offline=True)
-    inner = {"deep": json.loads("[" * 900 + "]" * 900), "big": "x" * 1_000_000}
-    job = studio.send("fx", offline=True, custom_data=json.dumps(inner))
-    studio.apply("pools.add_hosts", "fx", "pc-04")
-    studio.look()
-    assert studio.mask(job) == WIDER
-    assert json.loads(studio.server.job(job)["custom_data"])["big"] == inner["big"]
-
-
-def test_another_pool_of_the_same_name_is_not_mistaken_for_the_one_that_a_job_means(studio: Studio) -> None:
-    job = studio.send("fx", offline=True)
-    mask = studio.mask(job)
-    # It was sent at a revision that history does not know: the pool's document was edited by hand.
-    studio.server.jobs[job].shown["custom_data"] = with_note(
-        "", Note("fx", "by-hand", "", "either", fingerprint(mask, "regex"))
-    )
-    studio.apply("pools.delete", "fx")
-    studio.pool("fx", "pc-05")
-    studio.look()
-    assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
-    assert "which one is meant is not known" in studio.why(job)
-
-
-def test_a_pool_that_was_edited_by_hand_and_never_given_up_is_followed(studio: Studio) -> None:
-    job = studio.send("fx", offline=True)
-    studio.server.jobs[job].shown["custom_data"] = with_note(
-        "", Note("fx", "by-hand", "", "either", fingerprint(studio.mask(job), "regex"))
-    )
-    studio.apply("pools.add_hosts", "fx", "pc-04")
-    studio.look()
-    assert studio.mask(job) == WIDER
-
-
-def test_where_history_does_not_reach_back_a_name_alone_is_not_followed(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = studio.send("fx", offline=True)
-    mask = studio.mask(job)
-    monkeypatch.setattr(names, "REACH", 2)
-    monkeypatch.setattr(keeper, "REACH", 2)
-    for host in ("pc-02", "pc-04", "pc-05"):
-        studio.apply("pools.add_hosts", "fx", host)
-    studio.look()
-    assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
 
 
 def test_a_log_that_cannot_be_read_keeps_no_other_job_from_following(studio: Studio) -> None:

@@ -1,0 +1,94 @@
+"""What a manager orders for single jobs, through a whole broker."""
+
+from __future__ import annotations
+
+import pytest
+from tests.broker.conftest import HOSTS
+from tests.broker.store.places import wait_until
+from tests.live_office import send_job
+from tests.working_afserver import WorkingAfServer
+
+from afpools import Client, Conflict, UnknownPool
+
+
+def test_jobs_are_moved_to_another_pool_and_back(boss: Client, server: WorkingAfServer) -> None:
+    first, second = (send_job(boss, server, name=name, offline=True) for name in ("one", "two"))
+    result = boss.move_jobs([first, (second, server.job(second)["serial"])], "night")
+    assert [(each.id, each.before, each.after, each.done) for each in result.jobs] == [
+        (first, "fx", "night", True),
+        (second, "fx", "night", True),
+    ]
+    assert {server.fence(number) for number in (first, second)} == {("(?!pc-05$).*", "regex")}
+    (entry, *_) = boss.history(pool="night")
+    assert (entry.op, entry.who, entry.undoable) == ("jobs.move", "boss", True)
+    assert [(each["name"], each["before"], each["after"]) for each in entry.diff["jobs"]] == [
+        ("one", "fx", "night"),
+        ("two", "fx", "night"),
+    ]
+    assert boss.history(pool="fx")[0].id == entry.id
+    boss.undo(entry.id, request_id="again")
+    assert {server.fence(number) for number in (first, second)} == {("(?!pc-0[13]$).*", "regex")}
+    assert boss.undo(entry.id, request_id="again").change == boss.history()[0].id
+    with pytest.raises(Conflict, match="The jobs have already been moved back by 'boss'"):
+        boss.undo(entry.id)
+
+
+def test_a_moved_job_follows_its_new_pool(boss: Client, server: WorkingAfServer) -> None:
+    number = send_job(boss, server, exclude="pc-01", offline=True)
+    boss.move_jobs([number], "night")
+    boss.add_hosts("night", ["pc-01", "pc-02"])
+    wait_until(lambda: server.jobs[number].lets("pc-02", 0))
+    assert not server.jobs[number].lets("pc-01", 0)
+    wait_until(lambda: boss.jobs().jobs[0].by == "pc-01, pc-02 joined 'night' (boss)")
+    assert boss.jobs().jobs[0].pool == "night"
+
+
+def test_a_job_that_names_no_pool_is_moved_into_one_and_is_as_before_once_that_is_undone(
+    boss: Client, server: WorkingAfServer
+) -> None:
+    number = server.send("old", hosts_mask_exclude="pc-03", custom_data='{"shot": 7}', offline=True)
+    wait_until(lambda: [other.id for other in boss.jobs().others] == [number])
+    before = server.job(number)
+    change = boss.move_jobs([number], "fx").change
+    assert [host for host in HOSTS if server.jobs[number].lets(host, 0)] == ["pc-01"]
+    boss.undo(change)
+    assert server.job(number) == before
+
+
+def test_what_cannot_be_moved_says_why_and_the_others_are_moved(boss: Client, server: WorkingAfServer) -> None:
+    number = send_job(boss, server, offline=True)
+    boss.create_pool("empty")
+    assert "The pool 'empty' is empty." in boss.move_jobs([number], "empty").jobs[0].why
+    result = boss.move_jobs([(number, 999), 812, number], "night")
+    assert [(each.id, each.done) for each in result.jobs] == [(number, False), (812, False)]
+    result = boss.move_jobs([812, number], "night")
+    assert {each.id: each.done for each in result.jobs} == {812: False, number: True}
+    with pytest.raises(UnknownPool):
+        boss.move_jobs([number], "nights")
+
+
+def test_a_job_that_a_person_changed_is_taken_up_again_when_asked(boss: Client, server: WorkingAfServer) -> None:
+    number = send_job(boss, server, offline=True)
+    server.by_hand(number, hosts_mask_exclude="pc-05")
+    wait_until(lambda: boss.jobs().jobs[0].why.startswith("Changed by anna@ws-04"))
+    (result,) = boss.adopt_jobs([number]).jobs
+    assert (result.done, server.fence(number)[0]) == (True, "(?!pc-0[13]$).*")
+    wait_until(lambda: boss.jobs().jobs[0].fence == "current")
+
+
+def test_a_job_of_an_earlier_plug_in_is_taken_up_when_asked(boss: Client, server: WorkingAfServer) -> None:
+    note = '{"afpools": {"pool": "fx", "revision": "1"}}'
+    number = server.send(hosts_mask_exclude="pc-02|pc-04|pc-05", custom_data=note, offline=True)
+    wait_until(lambda: [each.fence for each in boss.jobs().jobs] == ["unmarked"])
+    assert boss.adopt_jobs([number]).jobs[0].done
+    assert server.fence(number) == ("(?!pc-0[13]$).*", "regex")
+
+
+def test_tasks_outside_are_sent_back_when_asked(boss: Client, server: WorkingAfServer) -> None:
+    number = send_job(boss, server, tasks=2, rounds=1_000_000)
+    wait_until(lambda: len(server.ran) == 2)
+    boss.remove_hosts("fx", ["pc-01"])
+    result = boss.requeue_tasks(pool="fx", hosts=["pc-01"])
+    assert [(each.id, each.tasks, each.done) for each in result.jobs] == [(number, 1, True)]
+    assert {task.host for _, _, task in server.jobs[number].running()} == {"pc-03"}
+    assert boss.requeue_tasks([number]).jobs[0].tasks == 0
