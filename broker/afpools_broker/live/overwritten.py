@@ -53,7 +53,7 @@ class Edit:
 
 
 def lost_edit(lines: Sequence[str], move: Move) -> Edit | None:
-    """The edit that a change of ours overwrote; None where there is none, or where the log does not say.
+    """The edit that a change of ours overwrote; None if it overwrote none, or if the log does not say.
 
     Args:
         lines: the job's log, oldest first.
@@ -184,7 +184,7 @@ class Overwritten:
         return outcome
 
     def _edit_of(self, sent: _Sent, now: Job | None) -> Move | None:
-        """The change that gives an edit back; None where there is nothing to be given back."""
+        """The change that gives an edit back; None if there is nothing to give back."""
         before = sent.move.job
         if now is None or now.serial != before.serial or not _is_as_left(now, sent.move):
             return None
