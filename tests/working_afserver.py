@@ -158,6 +158,7 @@ class WorkingAfServer:
         self._worked_until = 0.0  # as time.monotonic counts
         self._busy: set[int] = set()  # numbers of jobs that may have running tasks
         self._renders: dict[str, Json] = {}
+        self.pools = {"/"}  # the paths of its own pools
         self._stop = threading.Event()
         pattern = recording("renders_get")["answer"]["renders"][1]
         for number, name in enumerate(renders, 1):
@@ -233,9 +234,25 @@ class WorkingAfServer:
             new = name not in self._renders
             free = max((each["id"] for each in self._renders.values()), default=0) + 1
             pattern = next(iter(self._renders.values()), recording("renders_get")["answer"]["renders"][1])
-            render = self._renders.setdefault(name, {**pattern, "name": name, "id": free, "engine": self.version})
+            told = {**pattern, "name": name, "id": free, "engine": self.version, "pool": "/"}
+            render = self._renders.setdefault(name, told)
             render["state"] = state
             self._event("renders_add" if new else "renders_change", render["id"])
+
+    def set_pool(self, path: str, *names: str) -> None:
+        """Moves renders into one of its own pools, which is made if there is none."""
+        with self.lock:
+            self.pools.add(path)
+            for name in names:
+                self._renders[name]["pool"] = path
+                self._event("renders_change", self._renders[name]["id"])
+
+    def lose_everything(self) -> None:
+        """Comes back without its files: no renders, no monitors, and no pools but the root."""
+        with self.lock:
+            self._monitors.clear()
+            self._renders.clear()
+            self.pools = {"/"}
 
     def delete_render(self, name: str) -> None:
         with self.lock:
@@ -305,8 +322,13 @@ class WorkingAfServer:
             case "users":
                 return recording("users_get")["answer"]
             case "pools":
-                return recording("pools_get")["answer"]
+                return {"pools": [self._pool(path) for path in sorted(self.pools)]}
         return recording("unknown_request")["answer"]
+
+    def _pool(self, path: str) -> Json:
+        branch = path if path == "/" else f"{path}/"
+        below = [each for each in self._renders.values() if f"{each['pool']}/".startswith(branch)]
+        return {**recording("pools_get")["answer"]["pools"][0], "name": path, "renders_total": len(below)}
 
     def _get_jobs(self, get: Json, ids: list[int] | None) -> Json:
         numbers = sorted(self.jobs) if ids is None else [number for number in ids if number in self.jobs]

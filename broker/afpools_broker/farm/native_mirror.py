@@ -128,7 +128,7 @@ class NativeMirror:
         followed = list(self._followed.values())
         if followed and (is_stale or self._farm is None):
             names = [each.pool.name for each in followed]
-            return [cannot_follow(names, "afserver does not say now which renders are in its pools")]
+            return [cannot_follow(names, "afserver does not say which renders are where")]
         said = [each.problem for each in followed if each.problem]
         more = len(said) - _SAID
         return said[:_SAID] + ([f"{more:,} more pools cannot be followed either."] if more > 0 else [])
@@ -232,8 +232,6 @@ class NativeMirror:
 def cannot_follow(pools: list[str], why: str) -> str:
     """A sentence about pools that cannot be followed, all for one reason."""
     names = ", ".join(map(repr, sorted(pools)[:_SAID])) + (f" and {len(pools) - _SAID:,} more" * (len(pools) > _SAID))
-    one = len(pools) == 1
-    return (
-        f"{why}: the pool{'s' * (not one)} {names}, which follow{'s' * one} {'one of them' if one else 'them'}, "
-        f"keep{'s' * one} the hosts that {'it has' if one else 'they have'}."
-    )
+    if len(pools) == 1:
+        return f"The pool {names} cannot follow Afanasy's pool now and keeps the hosts that it has: {why}."
+    return f"The pools {names} cannot follow Afanasy's pools now and keep the hosts that they have: {why}."

@@ -197,7 +197,7 @@ class Health:
         except RequestRefused:
             return []
         followed = [name for name, pool in pools.items() if pool.follows]
-        return [cannot_follow(followed, "This broker has no afserver to follow pools of")] if followed else []
+        return [cannot_follow(followed, "this broker has no afserver")] if followed else []
 
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
         """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a

@@ -14,6 +14,7 @@ begins with it (`Work::getPoolPriority`, libafanasy/afwork.cpp). That comparison
 from __future__ import annotations
 
 import enum
+import shlex
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -74,16 +75,14 @@ def mirrored(pool: Pool, where: Mapping[str, str], existence: Existence, deleted
     is_empty = not branch
     if is_empty and existence is not Existence.THERE:
         return Mirrored(pool.hosts, _kept(pool, existence))
-    unlisted = [host for host in pool.hosts if host not in where]
-    if is_empty and unlisted:
-        # All at once: more likely a server that has lost its renders than one whose renders were all deleted.
-        return Mirrored(
-            pool.hosts,
-            f"afserver lists none of the renders of its pool {path!r} any more. {_keeps(pool)}",
-        )
     # What is not said is not known: such a host stays.
     branch.add("")
-    hosts = (host for host in pool.hosts if where.get(host, "") in branch and host not in deleted)
+    stay = [host for host in pool.hosts if where.get(host, "") in branch]
+    hosts = [host for host in stay if host not in deleted]
+    if not hosts and not joining and stay:
+        # All that are left at once: a server that has lost its renders, rather than one whose renders were all deleted.
+        kept = replace(pool, hosts=tuple(stay))
+        return Mirrored(kept.hosts, f"afserver lists none of the renders of its pool {path!r} any more. {_keeps(kept)}")
     return Mirrored((*hosts, *joining))
 
 
@@ -111,7 +110,7 @@ def _kept(pool: Pool, existence: Existence) -> str:
         return f"What is in afserver's pool {pool.follows!r} is not known now. {_keeps(pool)}"
     return (
         f"afserver has no pool {pool.follows!r} any more. {_keeps(pool)} Make that pool again in Afanasy, or run "
-        f"`afpools pool unfollow`."
+        f"`afpools pool unfollow {shlex.quote(pool.name)}`."
     )
 
 

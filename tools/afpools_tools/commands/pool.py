@@ -31,6 +31,7 @@ from .options import (
 )
 from .output import console, print_json, print_table, printable, remark, say, say_preview, stale, table
 from .pool_files import export, import_pools
+from .pool_follow import follow, unfollow
 from .repair import repair
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
@@ -41,6 +42,7 @@ _MOST_HISTORY = 500
 
 # Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
 _SYSTEM_POOL = "farm.set_system_pool"
+_FOLLOW, _MIRROR = "pools.follow", "pools.mirror"
 _SHORT_ID = 8
 
 # Of the jobs that were moved, so many are named in a line of the history.
@@ -131,11 +133,14 @@ def list_pools(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_j
     if not answer.pools:
         say("There are no pools yet. Make one: afpools pool create NAME 'pc-[01-40]'")
         return
-    rows = table("Pool", "Hosts", "On the farm", "Description", right=("Hosts",))
+    follow_any = any(pool.follows for pool in answer.pools)
+    follows = ("Follows",) if follow_any else ()
+    rows = table("Pool", "Hosts", "On the farm", *follows, "Description", right=("Hosts",))
     for pool in answer.pools:
         dot = ("● ", pool.colour) if pool.colour else ""
         name = Text.assemble(dot, printable(pool.name))
-        rows.add_row(name, f"{pool.hosts:,}", _on_the_farm(pool), printable(pool.description))
+        path = (printable(pool.follows),) if follow_any else ()
+        rows.add_row(name, f"{pool.hosts:,}", _on_the_farm(pool), *path, printable(pool.description))
     print_table(rows)
     stale(answer.age)
 
@@ -163,6 +168,8 @@ def show(
         rows.add_row("Description", printable(pool.description))
     if pool.colour:
         rows.add_row("Colour", Text.assemble(("● ", pool.colour), pool.colour))
+    if pool.follows:
+        rows.add_row("Follows", printable(f"{pool.follows} in Afanasy, where its hosts are changed"))
     rows.add_row("Hosts", f"{len(pool.hosts):,}" if pool.hosts else "none: jobs for this pool are refused")
     if pool.hosts:
         rows.add_row("", printable(ranges(pool.hosts)))
@@ -448,8 +455,13 @@ def _describe(entry: HistoryEntry) -> str:
     diff = entry.diff
     if entry.op == _SYSTEM_POOL and diff.get("description"):
         return f"set system pool: {diff['description'][1].partition(': ')[2] or 'none'}"
+    path = (diff.get("follows") or ("", ""))[1]
+    if entry.op == _MIRROR:
+        parts = [f"{ranges(diff['added'])} joined"] if diff.get("added") else []
+        parts += [f"{ranges(diff['removed'])} left"] if diff.get("removed") else []
+        return f"{entry.pool} followed {path}: {', '.join(parts)}"
     verb = "move jobs to" if entry.op == "jobs.move" else entry.op.partition(".")[2].replace("_", " ")
-    what = f"{verb} {entry.pool or 'hosts'}"
+    what = f"{verb} {path} as {entry.pool}" if entry.op == _FOLLOW else f"{verb} {entry.pool or 'hosts'}"
     parts = []
     if diff.get("name") and all(diff["name"]):
         parts.append(f"{diff['name'][0]} → {diff['name'][1]}")
@@ -471,6 +483,8 @@ def _describe(entry: HistoryEntry) -> str:
     return f"{what}: {'; '.join(parts)}" if parts else what
 
 
+app.command()(follow)
+app.command()(unfollow)
 app.command()(export)
 app.command("import")(import_pools)
 app.command()(repair)

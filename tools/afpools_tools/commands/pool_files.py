@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from afpools import AfpoolsError, Client, OutcomeUnknown, UnknownHost
+from afpools import AfpoolsError, BrokerRefused, Client, NativePool, OutcomeUnknown, UnknownHost
 
 from .. import exchange
 from ..words import plural, ranges
@@ -171,11 +171,12 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
     for pool in wanted:
         step = f"create with {plural(len(pool.hosts), 'host')}: {ranges(pool.hosts)}"
         say(f"{pool.path} → {pool.pool}: {step if pool.created else f'+ {ranges(pool.added)}'}")
-    if not found:
-        say("Nothing to do: no render is in a pool of Afanasy.")
-    elif not wanted:
-        say(f"Nothing to do: {plural(len(found), 'pool')} as in Afanasy.")
-    elif dry_run:
+    if not wanted:
+        as_in = f"{plural(len(found), 'pool')} as in Afanasy" if found else "no render is in a pool of Afanasy"
+        say(f"Nothing to do: {as_in}.")
+        return
+    _say_jobs(client, [pool for pool in wanted if not pool.created])
+    if dry_run:
         say(f"{plural(len(wanted), 'change')} would be made.")
     else:
         if not yes:
@@ -188,6 +189,17 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
         except OutcomeUnknown as error:
             raise CommandError(f"{error}\n{_IMPORT_AGAIN}") from None
         say(f"{plural(sum(bool(pool.change) for pool in done), 'change')} made.")
+
+
+def _say_jobs(client: Client, pools: list[NativePool]) -> None:
+    """Says what would become of the jobs on the farm whose pools would get hosts."""
+    try:
+        for pool in pools:
+            preview = client.preview(pool.pool, add_hosts=pool.added, limit=0)
+            for sentence in preview["sentences"] if preview["total"] else ():
+                say(f"{pool.pool}: {sentence}")
+    except BrokerRefused as error:
+        remark(f"What this does to the jobs on the farm is not known. {error}")
 
 
 def _read_file(file: Path) -> str:
