@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from unittest import mock
 
 import pymongo
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pymongo import WriteConcern
-from pymongo.database import Database
 from pymongo.errors import NetworkTimeout, PyMongoError
+from tests.broker.store.mongo.conftest import Documents
 from tests.broker.store.places import PATIENT, create
 from tests.mongod import ReplicaSet, with_database
 
@@ -24,26 +21,7 @@ from afpools_broker.store import Sign
 from afpools_broker.store.mongo import MongoStore, comparing
 from afpools_broker.store.mongo.connection import TooSlow
 from afpools_broker.store.mongo.documents import key_of
-from afpools_broker.store.mongo.fingerprints import Comparison, finished
-
-Documents = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def uri(mongod: str) -> str:
-    return with_database(mongod, f"test_{secrets.token_hex(6)}")
-
-
-@pytest.fixture
-def database(uri: str) -> Iterator[Documents]:
-    with pymongo.MongoClient[dict[str, Any]](uri) as client:
-        yield client.get_default_database()
-
-
-@pytest.fixture
-def store(uri: str) -> Iterator[MongoStore]:
-    with contextlib.closing(MongoStore(uri, timeout=PATIENT)) as opened:
-        yield opened
+from afpools_broker.store.mongo.fingerprints import Comparison
 
 
 def pool(name: str) -> dict[str, Any]:
@@ -66,44 +44,6 @@ def test_pools_are_known_before_anything_is_compared(mongod: str, monkeypatch: p
     assert [piece.done for piece in store.scan()] == [0, 1]
     assert not asked
     signs.close()
-    store.close()
-
-
-_EDITS = st.lists(st.tuples(st.sampled_from(["put", "swap", "drop", "read"]), st.integers(0, 7)), max_size=6)
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(turns=st.lists(_EDITS, max_size=3), piece=st.integers(1, 4), in_one_go=st.booleans())
-def test_what_is_told_is_what_differs_from_what_was_read(
-    uri: str, database: Documents, turns: list[list[tuple[str, int]]], piece: int, in_one_go: bool
-) -> None:
-    """In one go or in pieces; also where a pool was read meanwhile, and then was put back as it had been."""
-    pools = database["pools"]
-    pools.delete_many({})
-    pools.insert_many([{"_id": number, "name": f"{number}", "clients": [{"hostname": "a"}]} for number in range(5)])
-    store = MongoStore(uri, timeout=PATIENT)
-    for _piece in store.scan():
-        pass
-    read = {document["_id"]: document for document in pools.find()}
-    for edits in turns:
-        for edit, number in edits:
-            if edit == "read":
-                store.read([key_of(number)])
-                read.pop(number, None)
-                read |= {document["_id"]: document for document in pools.find({"_id": number})}
-            elif edit == "drop":
-                pools.delete_one({"_id": number})
-            else:
-                host = "a" if edit == "put" else "A"
-                pools.replace_one({"_id": number}, {"name": f"{number}", "clients": [{"hostname": host}]}, upsert=True)
-        store._piece, store._in_pieces_until = piece, float("-inf" if in_one_go else "inf")
-        there = {document["_id"]: document for document in pools.find()}
-        differing = {key_of(each) for each in read.keys() | there.keys() if read.get(each) != there.get(each)}
-        assert set(finished(store._everything.comparing()) or ()) == differing
-        assert set(store._everything.unread) == differing
-        store.read(differing)
-        assert not store._everything.unread
-        read = there
     store.close()
 
 

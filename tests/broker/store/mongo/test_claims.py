@@ -1,0 +1,78 @@
+"""Names that several documents claim, and what people decide about them: no server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import pytest
+from bson.raw_bson import RawBSONDocument
+
+from afpools_broker.store.mongo.claims import Conflict, Decisions, conflicts, plan, undecided
+
+
+def document(identity: int, name: object, *hosts: str) -> RawBSONDocument:
+    fields: dict[str, Any] = {"_id": identity, "name": name, "clients": [{"hostname": host} for host in hosts]}
+    return RawBSONDocument(bson.encode(fields))
+
+
+@pytest.fixture
+def found() -> list[Conflict]:
+    """Two documents of fx, and one without a name."""
+    return conflicts(
+        [document(1, "fx", "pc-01"), document(2, "fx", "pc-02", "pc-01"), document(3, 7, "pc-09"), document(4, "gpu")]
+    )
+
+
+def becomes(found: list[Conflict], **decided: Any) -> dict[str, tuple[str, tuple[str, ...]] | None]:
+    """What each document becomes by a decision: a name and hosts, or None if it is deleted."""
+    return {
+        step.claim.id: step.becomes and (step.becomes.name, step.becomes.hosts)
+        for step in plan(found, Decisions(**decided))
+    }
+
+
+def test_names_that_one_document_has_are_no_conflict(found: list[Conflict]) -> None:
+    assert [(conflict.name, [claim.id for claim in conflict.claims]) for conflict in found] == [
+        ("", ["3"]),
+        ("fx", ["1", "2"]),
+    ]
+
+
+def test_what_is_decided_is_done_to_the_documents_that_are_meant(found: list[Conflict]) -> None:
+    assert becomes(found, keep=["1"]) == {"2": None}
+    assert becomes(found, merge=["fx"]) == {"1": ("fx", ("pc-01", "pc-02")), "2": None}
+    assert becomes(found, rename={"2": "new", "3": "lost"}) == {
+        "2": ("new", ("pc-02", "pc-01")),
+        "3": ("lost", ()),  # whose hosts nobody could read, and which keeps what its document has
+    }
+    assert becomes(found, delete=["3"]) == {"3": None}
+
+
+def test_hosts_are_put_together_before_any_document_is_deleted(found: list[Conflict]) -> None:
+    assert [step.becomes is None for step in plan(found, Decisions(merge=["fx"]))] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("decided", "said"),
+    [
+        ({"keep": ["9"]}, "No document 9"),
+        ({"keep": ["1", "2"]}, "Only one document"),
+        ({"merge": ["gpu"]}, "No two documents"),
+        ({"rename": {"1": " x"}}, "cannot be a pool's name"),
+        ({"delete": ["1"], "rename": {"1": "new"}}, "two decisions about the document 1"),
+        ({"keep": ["1"], "delete": ["1"]}, "two decisions about the document 1"),
+        ({"keep": ["1"], "merge": ["fx"]}, "not both"),
+        ({"merge": ["fx"], "delete": ["1", "2"]}, "Nothing is left to merge"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_value(
+    found: list[Conflict], decided: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan(found, Decisions(**decided))
+
+
+def test_what_is_left_to_decide_is_told(found: list[Conflict]) -> None:
+    assert undecided(found, plan(found, Decisions(rename={"3": "lost"}))) == [found[1]]
+    assert undecided(found, plan(found, Decisions(keep=["2"], delete=["3"]))) == []

@@ -1,0 +1,48 @@
+"""A decision about documents is carried out one document at a time, and only on what was shown."""
+
+from __future__ import annotations
+
+import pytest
+from tests.broker.store.mongo.by_hand import old
+from tests.broker.store.mongo.conftest import Documents
+from tests.broker.store.places import create
+
+from afpools_broker.store import StoreUnavailable
+from afpools_broker.store.mongo import MongoStore
+from afpools_broker.store.mongo.claims import Decisions, Step, plan
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def steps(store: MongoStore, database: Documents) -> list[Step]:
+    """Two documents are named fx, and the second one is to have another name."""
+    database.pools.insert_many([{"_id": 1, **old("fx", "pc-01")}, {"_id": 2, **old("fx", "pc-02")}])
+    return plan(store.conflicts(), Decisions(rename={"2": "gpu"}))
+
+
+def test_a_step_is_recorded_and_then_pools_can_be_changed(store: MongoStore, steps: list[Step]) -> None:
+    with pytest.raises(StoreUnavailable):
+        store.check()
+    (entry,) = [store.resolve(step, who="admin") for step in steps]
+    assert (entry.op, entry.who, entry.diff.name) == ("pools.repair", "admin", ("fx", "gpu"))
+    assert store.conflicts() == []
+    store.check()
+    assert store.apply(create("new")).pool == "new"
+
+
+def test_a_document_that_was_changed_meanwhile_is_left_as_it_is(
+    store: MongoStore, database: Documents, steps: list[Step]
+) -> None:
+    database.pools.update_one({"_id": 2}, {"$set": {"description": "mine"}})
+    with pytest.raises(StoreUnavailable, match="Somebody else has changed the document 2"):
+        store.resolve(steps[0], who="admin")
+    assert {document["name"] for document in database.pools.find()} == {"fx"}
+
+
+def test_a_name_that_another_pool_has_by_then_is_not_given_twice(
+    store: MongoStore, database: Documents, steps: list[Step]
+) -> None:
+    database.pools.insert_one(old("gpu"))
+    with pytest.raises(StoreUnavailable, match="Another pool is called 'gpu'"):
+        store.resolve(steps[0], who="admin")
