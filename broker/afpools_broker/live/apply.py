@@ -1,10 +1,10 @@
-"""Sets masks at afserver: gently, and believing nothing but what is read back.
+"""Sets masks at afserver: gently, and trusting only what is read back.
 
-Strategy: afserver carries out actions once a second, and answers nobody while it does. So what goes out together is
-sized by how long it will work, which is learned from the times between its answers. Jobs that change alike share an
-action; different actions go out at the same time, over connections of their own, because one after the other each
-would wait a second. A number is used again as soon as its job is deleted, and an action carries no serial: each job is
-compared just before, and looked at again just after.
+Strategy: afserver carries out actions once a second, and answers nobody meanwhile. So the size of a batch is limited by
+how long afserver will work on it, which is learned from the times between its answers. Jobs that change alike share an
+action; different actions go out at the same time, each over its own connection, because in sequence each would wait a
+second. afserver reuses a number as soon as its job is deleted, and an action carries no serial, so each job is compared
+just before the action and checked again just after.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from .plan import is_done
 log = logging.getLogger("afpools.live")
 
 TARGET_SECONDS = 0.15
-"""How long afserver may work for what goes out together. 250 ms are promised, and its load is not ours alone."""
+"""How long afserver may work on one batch, in seconds. We promise 250 ms, and its load is not ours alone."""
 
-# Jobs in one action, and actions that go out together. Each action has a connection of its own, which afserver keeps
-# until its next round; half of the 1,024 open files that a program usually may have stay for its other clients.
+# Jobs in one action, and actions in one batch. Each action has its own connection, which afserver keeps until its next
+# round; half of the 1,024 files that a program may usually have open are left for its other clients.
 _MOST_IDS = 50
 _MOST_ACTIONS = 500
 
-# As measured on 3.4.1, on two cores: what one job of an action takes, what the type adds, and what a byte of a regex.
+# Seconds, measured on 3.4.1 with two cores: for one job of an action, for setting the type, and for a byte of a regex.
 _PER_ID, _PER_TYPE, _PER_BYTE = 0.0002, 0.00015, 0.0000012
 
-# What takes less cannot be told from the time that messages take.
+# Anything shorter cannot be distinguished from the time that messages take.
 _FELT_SECONDS = 0.004
 
-# afserver sleeps so long between two rounds.
+# How long afserver sleeps between two rounds.
 _ROUND_SECONDS = 1.0
 
 USER = "afpools"
-"""The name under which this program acts: it stands in each job's log."""
+"""The name under which this program acts; it appears in each job's log."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Move:
     """One job's change.
 
     Args:
-        job: as it was when the change was worked out.
-        params: of the action.
+        job: the job as it was when the change was planned.
+        params: the action's parameters.
     """
 
     job: Job
@@ -60,12 +60,12 @@ class Move:
 
     @property
     def key(self) -> bytes:
-        """The same for jobs that change alike."""
+        """A key that is equal for jobs that change alike."""
         return msgspec.json.encode(self.params, order="sorted")
 
     @property
     def seconds(self) -> float:
-        """What it takes afserver, about."""
+        """Roughly how long it takes afserver, in seconds."""
         mask: str = self.params.get("hosts_mask_exclude", "")
         regex = self.params.get("hosts_mask_type", self.job.hosts_mask_type) != "find"
         sets_type = "hosts_mask_type" in self.params
@@ -74,17 +74,17 @@ class Move:
 
 @dataclass
 class Outcome:
-    """What became of moves that went out together.
+    """The outcome of a batch of moves.
 
     Args:
-        done: jobs as they were read back, each with what was wanted.
+        done: jobs as they were read back, each with its move.
         made: the moves of these.
-        refused: jobs that afserver left as they were, or set to something else, each with what was wanted.
-        gone: numbers of jobs that are not there any more.
+        refused: jobs that afserver left as they were, or set to something else, each with its move.
+        gone: numbers of jobs that no longer exist.
         outdated: numbers of jobs that changed just before, and were left alone.
-        struck: jobs that got the number of a job that was meant, in the moment between, and so its mask.
-        read: every job as it was read last, None for one that is gone.
-        seconds: how long afserver worked.
+        struck: jobs that got the number of the intended job in the time between, and so its mask.
+        read: every job as it was last read, None for one that is gone.
+        seconds: how long afserver worked on it.
     """
 
     done: list[Job] = field(default_factory=list)
@@ -98,28 +98,28 @@ class Outcome:
 
 
 class Pace:
-    """How much goes out together, learned from how long afserver took."""
+    """Chooses the size of a batch, learned from how long afserver took."""
 
     def __init__(self) -> None:
         self.factor = 1.0
-        """How much longer this server takes than the one that was measured."""
+        """The factor by which this server is slower than the measured one."""
 
     def takes(self, move: Move) -> float:
-        """Seconds that afserver works for a move, as far as is known."""
+        """The estimate of how many seconds afserver works on a move."""
         return move.seconds * self.factor
 
     def learn(self, expected: float, took: float) -> None:
-        """Takes in how long afserver worked for what should have taken `expected` seconds by the first estimate."""
+        """Learns from how long afserver worked on what should have taken `expected` seconds by the first estimate."""
         if expected <= 0.0:
             return
         seen = min(max(took / expected, 0.2), 50.0)
         if seen > self.factor and expected < _FELT_SECONDS and took < 10 * _FELT_SECONDS:
-            return  # that was the network
-        # Slower counts at once, quicker only in part.
+            return  # it measured the network only
+        # A slower server counts at once, a quicker one only in part.
         self.factor = seen if seen > self.factor else (self.factor + seen) / 2
 
     def some(self, moves: Sequence[Move]) -> list[Move]:
-        """The first of these moves, as many as may go out together; at least one."""
+        """The first of these moves, as many as fit into one batch; at least one."""
         chosen: list[Move] = []
         left, actions = TARGET_SECONDS, 0
         kinds: dict[bytes, int] = {}
@@ -135,8 +135,8 @@ class Pace:
 
 
 def batches(moves: Sequence[Move]) -> list[list[Move]]:
-    """Moves that change alike, together; in at least two parts where there is more than one, so that the time between
-    the answers says how long afserver works."""
+    """Groups moves that change alike; into at least two parts if there is more than one move, so that the time between
+    the answers shows how long afserver works."""
     alike: dict[bytes, list[Move]] = {}
     for move in moves:
         alike.setdefault(move.key, []).append(move)
@@ -145,14 +145,14 @@ def batches(moves: Sequence[Move]) -> list[list[Move]]:
 
 
 class Mover:
-    """Carries out moves.
+    """Carries out moves at afserver.
 
     Args:
         ask: sends one request to afserver; raises `FarmError`.
         address: afserver's host and port, for many requests at once.
         timeout: seconds for one answer.
-        host: this broker's name, which stands in the jobs' logs.
-        may_act: raises `lease.NotOurs` where this broker must not; asked right before each action is written.
+        host: this broker's name, which appears in the jobs' logs.
+        may_act: raises `lease.NotOurs` if this broker must not act; called right before each action is written.
     """
 
     def __init__(
@@ -166,10 +166,10 @@ class Mover:
     ) -> None:
         self._ask, self._address, self._timeout, self._host, self._may_act = ask, address, timeout, host, may_act
         self.pace = Pace()
-        self._unseen: list[Move] = []  # sent, perhaps, and not looked at since
+        self._unseen: list[Move] = []  # possibly sent, and not checked since
 
     def catch_up(self) -> Outcome:
-        """Looks at what was sent when afserver stopped answering, or the lease ran out.
+        """Checks the moves that were being sent when afserver stopped answering or the lease ran out.
 
         Raises:
             FarmError: afserver still does not answer.
@@ -182,11 +182,11 @@ class Mover:
         return outcome
 
     def carry_out(self, moves: Sequence[Move]) -> Outcome:
-        """Carries out the first of these moves, as many as may go out together, and reads back what came of it.
+        """Carries out the first of these moves, as many as fit into one batch, and reads back the outcome.
 
         Raises:
-            FarmError: afserver does not answer. What was done is not known; looking again will tell.
-            NotOurs: this broker holds no lease.
+            FarmError: afserver does not answer. It is not known what was done; the next check will show it.
+            NotOurs: this broker does not hold the lease.
         """
         chosen = self.pace.some(moves)
         outcome = Outcome()
@@ -202,7 +202,7 @@ class Mover:
             else:
                 ready.append(move)
         if ready:
-            # afserver may carry out an action whose answer never comes, and the number may be another job's by then.
+            # afserver may carry out an action without ever answering, and the number may belong to another job by then.
             self._unseen += ready
             outcome.seconds = self._send(batches(ready))
             self._look_after(ready, outcome)
@@ -210,19 +210,19 @@ class Mover:
         return outcome
 
     def _send(self, parts: list[list[Move]]) -> float:
-        """Sends actions at once; returns how long afserver worked."""
+        """Sends actions in parallel; returns how long afserver worked on them."""
         actions = [self.action([move.job.id for move in part], params=part[0].params) for part in parts]
         answered = ask_together(self._address, actions, timeout=self._timeout(), before_each=self._may_act)
         parts_by_time = sorted(zip(answered, parts, strict=True), key=lambda each: each[0])
         took = expected = 0.0
         for (before, _), (at, part) in pairwise(parts_by_time):
             planned = sum(map(self.pace.takes, part))
-            # What missed a round of afserver's waited for the next, and that was no work.
+            # An action that missed a round waited for the next, and that was not work.
             slept = at - before > _ROUND_SECONDS > 3 * planned
             took += at - before - _ROUND_SECONDS * slept
             expected += sum(move.seconds for move in part)
         self.pace.learn(expected, took)
-        # What came before the first answer was not seen.
+        # The work before the first answer cannot be seen.
         return took + sum(map(self.pace.takes, parts_by_time[0][1]))
 
     def _look_after(self, moves: Sequence[Move], outcome: Outcome) -> None:
@@ -233,7 +233,8 @@ class Mover:
             if job is None:
                 outcome.gone.append(move.job.id)
             elif job.serial != move.job.serial:
-                # Another job now. Without what was set, it came after the action, and nothing is wrong.
+                # It is another job now. If it does not have what was set, it came after the action, and nothing is
+                # wrong.
                 if job.custom_data == move.params["custom_data"]:
                     outcome.struck.append(job)
                 else:
@@ -249,7 +250,7 @@ class Mover:
         return {"action": {"user_name": USER, "host_name": self._host, "type": "jobs", "ids": list(ids), **what}}
 
     def operate(self, actions: Sequence[dict[str, Any]]) -> None:
-        """Sends actions at once whose effect is looked at elsewhere.
+        """Sends actions in parallel; the caller checks their effect.
 
         Raises:
             FarmError, NotOurs: as `carry_out`.
@@ -275,11 +276,11 @@ def ask_together(
     Args:
         address: host and port.
         requests: JSON-encodable.
-        timeout: seconds for everything together.
-        before_each: called right before a request is written; what it raises keeps it from being sent.
+        timeout: seconds for all of them together.
+        before_each: called right before a request is written; if it raises, the request is not sent.
 
     Returns:
-        When each was answered, as `time.monotonic` counts. What the answers say is not believed anyway.
+        When each was answered, in seconds of `time.monotonic`. The content of the answers is not trusted anyway.
 
     Raises:
         FarmError: one of them was not answered.
@@ -313,4 +314,4 @@ def ask_together(
     except OSError as error:
         raise FarmError(f"{where} cannot be reached: {error.strerror or error}.") from None
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError):
-        raise FarmError(f"{where} closed the connection, or answered what makes no sense.") from None
+        raise FarmError(f"{where} closed the connection, or sent an answer that makes no sense.") from None

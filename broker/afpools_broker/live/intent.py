@@ -1,4 +1,4 @@
-"""What a job wants, told from what stands on it: pure functions."""
+"""What a job wants, judged by its own data: pure functions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Intent:
     """What a job says about its pool.
 
     Args:
-        kind: `none`: it names no pool. `unmarked`: it names one, and not which mask was set. `changed`: it has another
-            mask than the one that was set. `ours`: it is as it was left.
-        note: what it says; None for `none`.
+        kind: `none`: it names no pool. `unmarked`: it names a pool, but not which mask was set. `changed`: its mask is
+            not the one that was set. `ours`: it is as we left it.
+        note: our note on it; None for `none`.
     """
 
     kind: Kind
@@ -73,7 +73,7 @@ def params_line(line: str) -> ParamsLine | None:
 
 
 def changed_by(lines: list[str], ours: str) -> str:
-    """Who changed a job's mask or custom data last, in a sentence, told from the job's log.
+    """A sentence that says who last changed a job's mask or custom data, according to the job's log.
 
     Args:
         lines: the log, oldest first.

@@ -1,8 +1,8 @@
-"""The jobs that are on the farm: read once as a whole, and then those that changed.
+"""The jobs on the farm: all of them are read once, then only those that change.
 
-Strategy: a monitor at afserver says which jobs came, changed or went; these are read by their numbers. A running job
-changes nearly every second, so new jobs are read at once and changed ones in turn, so many at a time. When afserver
-forgets the monitor, nothing is known of what happened meanwhile, and everything is read again.
+Strategy: a monitor at afserver reports which jobs were added, changed or removed; these are read by their numbers. A
+running job changes nearly every second, so new jobs are read at once and changed ones in turn, a limited number at a
+time. If afserver forgets the monitor, what happened meanwhile is unknown, and everything is read again.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ State = Literal["running", "ready", "waiting", "paused", "error", "done"]
 SYSTEM_JOB = 1
 """afserver's own job: see `system_job`."""
 
-# So many jobs are read by their numbers with one question: 130 kB and some 5 ms of afserver (measured on 3.4.1).
+# How many jobs are read by number in one request: 130 kB and some 5 ms of afserver's time (measured on 3.4.1).
 _AT_ONCE = 100
-# Seconds between two readings of jobs that only changed; each is read that often at most.
+# Seconds between two reads of jobs that only changed; each is read at most this often.
 _CHANGED_SECONDS = 1.0
-# The most that are read of those that only changed, each time. A farm with more running jobs is read in turns.
+# The most jobs that are read each time because they changed. A farm with more running jobs is read in turns.
 _CHANGED_AT_ONCE = 300
-# Seconds after which everything is read again although no event was missed, as far as anybody knows.
+# Seconds after which everything is read again even if no event is known to have been missed.
 _WHOLE_SECONDS = 300.0
-# After afserver would not register a monitor, everything is read this often.
+# Seconds between two reads of everything if afserver does not register a monitor.
 _WITHOUT_MONITOR_SECONDS = 5.0
 
-# afserver writes the masks of blocks unescaped (blockdata.cpp), so one backslash there spoils the list of all jobs; and
+# afserver writes the masks of blocks unescaped (blockdata.cpp), so one backslash there breaks the list of all jobs; and
 # it leaves most control characters as they are.
 _NOT_JSON = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]')
 
 
 class Block(Struct, frozen=True, gc=False):
-    """One block of a job, as afserver describes it: what of it says where it may run, and how far it is."""
+    """One block of a job, as afserver describes it: the parts that say where it may run, and how far it has got."""
 
     block_num: int = 0
     name: str = ""
@@ -60,7 +60,7 @@ class Block(Struct, frozen=True, gc=False):
 
 
 class Job(Struct, frozen=True):
-    """One job, as afserver describes it. Keys that are empty it leaves out. Before 3.4.0 there is no
+    """One job, as afserver describes it. afserver omits keys that are empty. Before 3.4.0 there is no
     `hosts_mask_type`."""
 
     id: int
@@ -81,7 +81,7 @@ class Job(Struct, frozen=True):
 
     @property
     def state(self) -> State:
-        """How it stands, in one word."""
+        """Its state, in one word."""
         words = self.words.split()
         if self.running_tasks_num or "RUN" in words:
             return "running"
@@ -92,12 +92,12 @@ class Job(Struct, frozen=True):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing of it will run, unless somebody starts it again."""
+        """Whether none of it will run unless somebody starts it again."""
         return self.state == "done"
 
     @property
     def tasks(self) -> int:
-        """How many it has."""
+        """How many tasks it has."""
         return sum(block.tasks_num for block in self.blocks)
 
     @property
@@ -107,12 +107,12 @@ class Job(Struct, frozen=True):
 
     @property
     def has_other_masks(self) -> bool:
-        """Whether another mask than the exclude mask depends on the job's type."""
+        """Whether any mask other than the exclude mask depends on the job's type."""
         return bool(self.hosts_mask) or any(block.hosts_mask or block.hosts_mask_exclude for block in self.blocks)
 
     @property
     def fence(self) -> tuple[object, ...]:
-        """What a change of the fence is made from: where this is the same, so is what has to be done."""
+        """Everything that a change of the fence depends on: if this is equal, so is the verdict."""
         return (
             *(self.serial, self.hosts_mask_exclude, self.hosts_mask_type, self.custom_data),
             *(self.hidden, tuple(sorted(self.pools.items())), self.has_other_masks),
@@ -146,7 +146,7 @@ _decode_refusal = msgspec.json.Decoder(_Refused).decode
 
 
 def parse_jobs(body: bytes | memoryview) -> list[Job]:
-    """The jobs in afserver's answer to `{"get": {"type": "jobs"}}`, the system job among them.
+    """The jobs in afserver's answer to `{"get": {"type": "jobs"}}`, including the system job.
 
     Raises:
         FarmError: the answer is not a list of jobs.
@@ -169,12 +169,12 @@ def parse_jobs(body: bytes | memoryview) -> list[Job]:
 
 
 def _one_by_one(body: bytes) -> list[Job]:
-    """Jobs of which one is not as it should be: what somebody wrote into one job must not hide the others.
+    """Reads the jobs one by one: an unreadable job must not hide the others.
 
-    afserver passes on whatever it was given: names in another encoding, line breaks, half a surrogate pair.
+    afserver passes on whatever it was given: names in another encoding, line breaks, unpaired surrogates.
 
     Raises:
-        ValueError, RecursionError: it is not a list of jobs.
+        ValueError, RecursionError: the body is not a list of jobs.
     """
     told = json.loads(body.decode("utf-8", "replace"), strict=False)
     match told:
@@ -194,7 +194,7 @@ def _one_by_one(body: bytes) -> list[Job]:
 
 @lru_cache(maxsize=1000)
 def _say_unreadable(number: object, why: str) -> None:
-    """Says it once: a running job is read every second."""
+    """Logs it once: a running job is read every second."""
     log.warning("Job %r on the farm cannot be read, so its fence is not kept: %s", number, why)
 
 
@@ -206,7 +206,7 @@ def _escape(found: re.Match[bytes]) -> bytes:
 
 
 def _says_gone(body: bytes | memoryview) -> bool:
-    """Whether afserver says that there is no such job. It does so for one number; among others it leaves one out."""
+    """Whether afserver says that there is no such job. It does so for a single number; from a list it omits the job."""
     try:
         return _decode_refusal(body).info.text == "Invalid ID"
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -214,7 +214,7 @@ def _says_gone(body: bytes | memoryview) -> bool:
 
 
 def read_jobs(ask: Ask, ids: Collection[int]) -> dict[int, Job]:
-    """The jobs that have these numbers now; those that are gone are missing.
+    """The jobs that have these numbers now; jobs that are gone are missing.
 
     Raises:
         FarmError: afserver does not answer.
@@ -238,7 +238,7 @@ _decode_log = msgspec.json.Decoder(_Log).decode
 
 
 def read_log(ask: Ask, number: int) -> list[str]:
-    """The lines of a job's log, oldest first; none where it has none that can be read.
+    """The lines of a job's log, oldest first; empty if there is none that can be read.
 
     Raises:
         FarmError: afserver does not answer.
@@ -252,27 +252,27 @@ def read_log(ask: Ask, number: int) -> list[str]:
 
 
 def pieces(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """The values, so many at a time."""
+    """The values, in groups of this size."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
 
 class JobsReader:
-    """Knows the jobs that are on the farm.
+    """Keeps track of the jobs on the farm.
 
     Args:
         ask: sends one request to afserver; raises `FarmError`.
-        matters: whether a job is read in its turn before others, once it has changed.
+        matters: whether a job that has changed is read before others.
     """
 
     def __init__(self, ask: Ask, matters: Callable[[int], bool]) -> None:
         self._ask, self._matters = ask, matters
         self.jobs: dict[int, Job] = {}
-        """By number; without the system job."""
+        """By number, without the system job."""
         self.touched: set[int] = set()
-        """Numbers of jobs that came, changed or went and have not been taken out since; see `take_touched`."""
+        """Numbers of jobs that were added, changed or removed since the last `take_touched`."""
         self.seen: float | None = None
-        """When afserver last confirmed them, as `time.monotonic` counts."""
+        """When afserver last confirmed them, in seconds of `time.monotonic`."""
         self._monitor: Monitor | None = None
         self._whole_due = float("-inf")
         self._changed_due = float("-inf")
@@ -280,20 +280,21 @@ class JobsReader:
         self._changed: dict[int, None] = {}
 
     def take_touched(self) -> set[int]:
-        """The numbers of the jobs that came, changed or went since the last call, as far as they were read."""
+        """The numbers of the jobs that were added, changed or removed since the last call, as far as they have been
+        read."""
         touched, self.touched = self.touched, set()
         return touched
 
     def poll(self, *, at_once: bool = False) -> None:
-        """Asks once.
+        """Polls afserver once.
 
         Args:
             at_once: jobs that changed are read whether or not it is their turn.
 
         Raises:
-            FarmError: afserver does not answer. What is known stays, and so do the jobs that were touched.
+            FarmError: afserver does not answer. What is known is kept, and so are the touched jobs.
         """
-        # Ours again once all that it told is read: afserver tells each event once.
+        # Kept again only after everything it reported has been read: afserver reports each event once.
         monitor, self._monitor = self._monitor, None
         now = time.monotonic()
         events = monitor.fetch() if monitor else None
@@ -313,11 +314,11 @@ class JobsReader:
         """Reads everything, and registers a monitor if there is none."""
         if now < self._no_monitor_until:
             return
-        # What there is now is worth knowing before afserver has registered the monitor, which takes it a second.
+        # The present jobs are worth knowing before afserver has registered the monitor, which takes a second.
         if self.seen is None:
             self._read_all()
         monitor = Monitor.register(self._ask, "jobs")
-        # After the registration, or what happens between the two would go unnoticed.
+        # After the registration, or changes between the two would go unnoticed.
         self._read_all()
         self._monitor = monitor
         self._no_monitor_until = float("-inf") if monitor else now + _WITHOUT_MONITOR_SECONDS
@@ -332,12 +333,12 @@ class JobsReader:
         self._changed.clear()
 
     def _turn(self, now: float, *, at_once: bool) -> list[int]:
-        """Those whose turn it is to be read, because they changed."""
+        """The changed jobs whose turn it is to be read."""
         if (now < self._changed_due and not at_once) or not self._changed:
             return []
         self._changed_due = now + _CHANGED_SECONDS
         self._changed.pop(SYSTEM_JOB, None)
-        # A sort is stable: those that have waited longest come first among their like.
+        # Sorting is stable: among equals, those that have waited longest come first.
         turn = sorted(self._changed, key=lambda number: not self._matters(number))[:_CHANGED_AT_ONCE]
         for number in turn:
             del self._changed[number]
@@ -348,11 +349,11 @@ class JobsReader:
         self.take(wanted, read_jobs(self._ask, wanted))
 
     def take(self, wanted: Collection[int], read: dict[int, Job]) -> None:
-        """Takes in jobs that somebody has read.
+        """Stores jobs that somebody has read.
 
         Args:
             wanted: the numbers that were asked for.
-            read: what has these numbers.
+            read: the jobs that have these numbers.
         """
         touched = {number for number in wanted if read.get(number) != self.jobs.get(number)}
         for number in touched:
@@ -364,5 +365,5 @@ class JobsReader:
         self.touched |= touched
 
     def age(self) -> float | None:
-        """Seconds since afserver confirmed the jobs; None where it never has."""
+        """Seconds since afserver confirmed the jobs; None if it never has."""
         return None if self.seen is None else max(0.0, time.monotonic() - self.seen)

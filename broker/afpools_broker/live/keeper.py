@@ -1,9 +1,9 @@
-"""Keeps every job's fence on what its pool means now, again and again.
+"""Keeps every job's fence up to date with its pool.
 
-Strategy: one thread reads the jobs, holds them against pools and farm, and carries out what is due, a little at a time,
-so that nothing new waits long. Every broker reads and plans, and can say how things stand; only the one that holds the
-lease acts. Nothing is done while the store does not confirm its pools: the last to hear of a change must not act on
-what was before it.
+Strategy: one thread reads the jobs, compares them with pools and farm, and carries out what is due, a little at a time,
+so that nothing new waits long. Every broker reads and plans, and can report the state; only the broker that holds the
+lease acts. Nothing is done while the store does not confirm its pools: a broker that may be the last to hear of a
+change must not act on old data.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ from .tasks import Task, outside, restarts, running_tasks
 
 log = logging.getLogger("afpools.live")
 
-# Seconds between two looks at whether the pools have changed, and at afserver's events.
+# Seconds between two checks for changed pools, and between two polls of afserver's events.
 _LOOK_SECONDS = 0.05
 _EVENTS_SECONDS = 0.5
-# After afserver did not answer.
+# Seconds until the next attempt if afserver did not answer.
 _PAUSE_SECONDS = 1.0
-# A broker whose store has not confirmed its pools for so long may be the last to hear of a change: it only looks.
+# A broker whose store has not confirmed its pools for this long may be the last to hear of a change, so it only looks.
 _FRESH_SECONDS = 5.0
-# Seconds after which history is read again for a pool that could not be found: it may not have had the rename yet.
+# Seconds after which history is read again for a pool that could not be found: the rename may not have been there yet.
 _NAMES_SECONDS = 5.0
-# So many steps of history are read again with the newest: brokers' clocks may disagree about their order.
+# This many steps of history are read again with the newest, because brokers' clocks may disagree about their order.
 _OVERLAP = 50
-# Of so many pools that changed at once it is found out who changed them, among so many of their newest changes.
+# For how many pools that changed at once we find out who changed them, and among how many of their newest changes.
 _CAUSES_AT_ONCE = 20
 _CAUSES_READ = 5
-# So long at most it is worked out at a time what is to be done, before what is known to be due is done.
+# The most seconds of planning at a time, before the moves known to be due are made.
 _PLAN_SECONDS = 0.5
-# What runs is asked for again after so many seconds, however many people look at it.
+# The running tasks are read at most once in this many seconds, however many people look at them.
 _TASKS_SECONDS = 1.0
-# Fences that are so much behind are worth a word.
+# Fences that are this many seconds behind are worth a message.
 _BEHIND_SECONDS = 60.0
-# So many jobs' logs are read with each look, to say who changed them.
+# How many jobs' logs are read in each round, to find out who changed them.
 _LOGS_AT_ONCE = 5
 
 
 class Settings(NamedTuple):
-    """What of broker.toml counts here, and may change while the broker runs.
+    """The settings from broker.toml that matter here; they may change while the broker runs.
 
     Args:
-        requeue: tasks that run outside of a fence that has moved are sent back.
-        refuse_after: seconds from which on no mask is made that depends on the list of renders.
+        requeue: whether tasks that run outside a fence that has moved are sent back.
+        refuse_after: age in seconds from which the list of renders is too old for a mask that depends on it.
         timeout: seconds that afserver may take for one answer.
     """
 
@@ -77,18 +77,18 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """How things stand, as of the last look.
+    """The state as of the last round.
 
     Args:
         jobs: by number.
-        verdicts: what is to be done about each.
-        world: pools and farm that they were held against; None before the first look.
-        due: since when each fence that has to move has waited, by serial; of `time.monotonic`.
-        problem: a sentence where the list cannot be relied on; else empty.
+        verdicts: what to do about each.
+        world: the pools and farm that they were compared with; None before the first round.
+        due: when each fence that has to move became due, by serial, in seconds of `time.monotonic`.
+        problem: a sentence if the list cannot be relied on; otherwise empty.
         moved: fences that were moved since the broker started.
-        refused: of these, how many afserver did not make.
-        struck: sentences about jobs that were hit by mistake.
-        seconds: how long afserver worked for what went out together last.
+        refused: how many of these afserver did not make.
+        struck: sentences about jobs that got another job's mask.
+        seconds: how long afserver worked on the last batch.
     """
 
     jobs: Mapping[int, Job] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class View:
 
     @property
     def behind(self) -> float:
-        """Seconds since when the fence has waited that has waited longest."""
+        """How long the fence that has waited longest has waited, in seconds."""
         return time.monotonic() - min(self.due.values()) if self.due else 0.0
 
     @property
@@ -122,11 +122,11 @@ class FenceKeeper:
     Args:
         ask: sends one request to afserver; raises `FarmError`. Called from several threads.
         address: afserver's host and port.
-        keeper: has the pools and the farm.
-        store: has history and the lease.
+        keeper: provides the pools and the farm.
+        store: provides history and the lease.
         name: this broker's name.
-        settings: asked for again each time.
-        lease: says whether this broker acts; one on `store` by default.
+        settings: called anew each time.
+        lease: decides whether this broker acts; by default a lease in `store`.
         clock: the time, with its zone.
     """
 
@@ -150,20 +150,21 @@ class FenceKeeper:
         self._reader = JobsReader(ask, self._matters)
         self._mover = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=self._check)
         self.by_hand = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
-        """Carries out what a manager wants of single jobs, whoever has the lease. For one thread at a time."""
+        """Carries out a manager's orders for individual jobs, whoever has the lease. For one thread at a time."""
         self.orders = threading.Lock()
-        """Whoever uses `by_hand` has it."""
+        """Held while `by_hand` is in use."""
         giving = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
         self.overwritten = Overwritten(ask, giving)
-        """Gives back what people set just as we did. Whoever overwrote it does that, with the lease or without."""
+        """Gives back what people set at the same time as we did. The broker that overwrote it does that, with the lease
+        or without."""
         self._wanted: set[int] = set()  # numbers of jobs that somebody has changed just now
         self._verdicts: dict[int, Verdict] = {}
-        self._unplanned: set[int] = set()  # what is known of these is from pools or masks of before
+        self._unplanned: set[int] = set()  # their verdicts are from earlier pools or masks
         self._due: dict[int, float] = {}
         self._refusals = Refusals()
         self._who: dict[tuple[int, tuple[object, ...]], str] = {}
         self._struck: dict[int, str] = {}
-        self._hit: deque[Job] = deque()  # not paused yet
+        self._hit: deque[Job] = deque()  # to be paused
         self._trail: list[Step] = []
         self._names_due = 0.0
         self._tasks: list[Task] = []
@@ -175,12 +176,12 @@ class FenceKeeper:
         self._thread = threading.Thread(target=self._run, name="afpools-fences", daemon=True)
 
     def start(self) -> None:
-        """Begins to look, and to act once the lease is ours."""
+        """Starts the thread, which acts as soon as the lease is ours."""
         self.lease.start()
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
-        """Ends the thread, and gives the lease up; waits at most `wait` seconds."""
+        """Ends the thread, and gives up the lease; waits at most `wait` seconds."""
         self._stop.set()
         self.lease.stop(wait=wait)
         if self._thread.is_alive():
@@ -193,20 +194,20 @@ class FenceKeeper:
                 if self.look():
                     pause = 0.0
             except FarmError as error:
-                self._say(f"Running jobs cannot be looked at: {error}")
+                self._say(f"Running jobs cannot be read: {error}")
                 pause = _PAUSE_SECONDS
             except Exception:
-                # Not even a defect may end the thread that keeps the fences.
+                # Not even a bug may end the thread that keeps the fences.
                 log.exception("Keeping the fences of running jobs failed")
                 self._say("The broker failed to look after running jobs; its log says why.")
                 pause = _PAUSE_SECONDS
             self._stop.wait(pause)
 
     def look(self, *, at_once: bool = False) -> bool:
-        """Looks once, and carries out some of what is due; whether there is more.
+        """Does one round: looks, and carries out some of what is due. Returns whether there is more.
 
         Args:
-            at_once: afserver's events are fetched whether or not it is time.
+            at_once: fetches afserver's events whether or not it is time.
 
         Raises:
             FarmError: afserver does not answer.
@@ -218,7 +219,7 @@ class FenceKeeper:
             return False
         self._pause_struck()
         if self._see(snapshot):
-            # Noted before afserver is asked for anything: whatever it says, or does not, they have to be planned.
+            # Noted before afserver is asked for anything: whether or not it answers, they must be planned.
             self._unplanned.update(self._reader.jobs)
         if at_once or time.monotonic() >= self._events_due:
             self._reader.poll(at_once=at_once)
@@ -254,7 +255,7 @@ class FenceKeeper:
         return verdict is not None and verdict.fence != "none"
 
     def _see(self, snapshot: Snapshot) -> bool:
-        """Takes in pools and farm; whether they are others than before, so that all jobs have to be planned again."""
+        """Stores pools and farm; returns whether they have changed, so that all jobs must be planned again."""
         world, now = self.view.world, time.monotonic()
         too_old = snapshot.farm is not None and snapshot.farm.age(self._clock()) > self._settings().refuse_after
         if world is not None and now < self._names_due:
@@ -262,7 +263,7 @@ class FenceKeeper:
             users = _regex_users(world.snapshot) == _regex_users(snapshot)
             if same and users and world.farm_is_too_old == too_old:
                 return False
-        # After the contents: whatever they show, the trail has it, or will have it at the next reading.
+        # After the contents: whatever they show, the trail has it, or will have it at the next read.
         if not self._read_trail():
             return False
         names = PoolNames(self._trail, snapshot.contents.pools)
@@ -276,7 +277,7 @@ class FenceKeeper:
         return True
 
     def _read_trail(self) -> bool:
-        """Reads what is new in history; False where the store does not answer."""
+        """Reads what is new in history; False if the store does not answer."""
         since = self._trail[min(_OVERLAP, len(self._trail) - 1)].id if self._trail else ""
         try:
             newer = self._store.trail(since=since, limit=REACH)
@@ -287,7 +288,7 @@ class FenceKeeper:
         return True
 
     def _find_causes(self, snapshot: Snapshot, last: World | None, causes: dict[tuple[str, str], str]) -> None:
-        """Finds out which change made each pool what it is, of those that jobs may be moved for."""
+        """Finds out which change made each pool what it is, for pools whose jobs may have to move."""
         pools = snapshot.contents.pools
         before = last.snapshot.contents.pools if last else pools
         changed = [name for name, pool in pools.items() if before.get(name) is not pool]
@@ -303,7 +304,7 @@ class FenceKeeper:
             if made is not None:
                 causes[name, pool.revision] = described(made)
             elif name not in changed:
-                # Not asked again with each look. Of a change just made, history may come a moment later.
+                # Not asked again in each round. The history of a change just made may come a moment later.
                 causes[name, pool.revision] = ""
 
     # --- what is to be done ---
@@ -329,7 +330,7 @@ class FenceKeeper:
         self._note_due()
 
     def _effort(self, number: int) -> int:
-        """What comes last where time is short: an exclude mask of a job's own may take seconds (12 s were measured)."""
+        """Jobs to plan last if time is short: a job's own exclude mask may take seconds (12 s were measured)."""
         job = self._reader.jobs.get(number)
         return len(job.custom_data) if job else 0
 
@@ -337,12 +338,12 @@ class FenceKeeper:
         try:
             return plan(job, world, now)
         except Exception:
-            # Whatever somebody wrote into one job, the fences of the others move.
+            # Whatever somebody wrote into one job, the fences of the others must move.
             log.exception("The fence of job %d could not be worked out", job.id)
             return Verdict("kept", why="The broker failed to work out its fence; its log says why.")
 
     def _note_due(self) -> None:
-        """Since when each fence that has to move has waited, but for those that afserver refuses to move."""
+        """When each fence that has to move became due, except those that afserver refuses to move."""
         now = time.monotonic()
         due = {
             job.serial: self._due.get(job.serial, now)
@@ -356,7 +357,7 @@ class FenceKeeper:
         self._forget()
 
     def _forget(self) -> None:
-        """Drops what was known of jobs that are gone, or that have another mask by now."""
+        """Drops what was known about jobs that are gone or have another mask by now."""
         jobs = self._reader.jobs
         serials = {job.serial for job in jobs.values()}
         self._struck = {serial: text for serial, text in self._struck.items() if serial in serials}
@@ -376,13 +377,13 @@ class FenceKeeper:
             try:
                 lines = read_log(self._ask, number)
             except FarmError:
-                lines = []  # who it was is not worth that other fences wait
+                lines = []  # knowing who it was does not justify delaying other fences
             why = self._who[number, job.fence] = changed_by(lines, USER)
             self._verdicts[number] = replace(verdict, why=why)
         return asked > 0
 
     def _moves(self) -> list[Move]:
-        """What is due, the most urgent first."""
+        """The moves that are due, most urgent first."""
         moves = []
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)
@@ -393,7 +394,7 @@ class FenceKeeper:
         return sorted(moves, key=lambda move: (move.job.is_finished, not move.job.running_tasks_num))
 
     def _act(self) -> bool:
-        """Carries out some of what is due; whether there is more."""
+        """Carries out some of what is due; returns whether there is more."""
         if not self.lease.is_ours or self._keeper.trouble or self._keeper.age > _FRESH_SECONDS:
             return False
         moves = self._moves()
@@ -407,12 +408,12 @@ class FenceKeeper:
             if self._settings().requeue and outcome.done:
                 self._send_back(outcome.done)
         except NotOurs:
-            log.warning("The lease was lost or pools changed while fences were moved; what is due is worked out again.")
+            log.warning("The lease was lost or pools changed while fences were moved; they are planned again.")
             return False
         return len(moves) > len(outcome.read)
 
     def _check(self) -> None:
-        """Asked right before each action is written: this process may have been paused since it was worked out.
+        """Called right before each action is written: this process may have been paused since the action was planned.
 
         Raises:
             NotOurs: another broker has the lease, or pools or renders have changed.
@@ -444,12 +445,13 @@ class FenceKeeper:
         self._say("")
 
     def strike(self, jobs: Collection[Job]) -> None:
-        """Jobs that were hit by mistake are paused with the next look. Safe to call from any thread."""
+        """Schedules jobs that got another job's mask to be paused in the next round. Safe to call from any thread."""
         self._hit.extend(jobs)
 
     def _pause_struck(self) -> None:
-        """A job that got another's number in the moment between has another's mask: what its own was, nobody can tell,
-        so it must not run. Whoever hit it pauses it, with the lease or without: nobody else knows."""
+        """Pauses jobs that got the mask of another job, because they got its number in the time between. Nobody can
+        tell what their own mask was, so they must not run. The broker that hit a job pauses it, with the lease or
+        without: no other broker knows."""
         while self._hit:
             job = self._hit[0]
             self.by_hand.operate([self.by_hand.action([job.id], operation={"type": "pause"})])
@@ -489,7 +491,7 @@ class FenceKeeper:
         )
 
     def look_at(self, ids: Collection[int]) -> None:
-        """Reads these jobs again with the next look. Safe to call from any thread."""
+        """Reads these jobs again in the next round. Safe to call from any thread."""
         self._wanted.update(ids)
 
     @property
@@ -499,7 +501,7 @@ class FenceKeeper:
 
     @property
     def contents(self) -> Contents:
-        """The pools as the broker knows them now; those of the last look may be older.
+        """The pools as the broker knows them now; those of the last round may be older.
 
         Raises:
             RequestRefused: `store_unavailable`: it has not seen its store since it started.
@@ -507,10 +509,10 @@ class FenceKeeper:
         return self._keeper.current.contents
 
     def tasks(self) -> list[Task]:
-        """What runs now, at most a second old. Safe to call from any thread.
+        """The tasks that run now, at most a second old. Safe to call from any thread.
 
         Raises:
-            FarmError: afserver does not say.
+            FarmError: afserver does not answer.
         """
         with self._tasks_lock:
             if time.monotonic() >= self._tasks_due:
@@ -520,15 +522,15 @@ class FenceKeeper:
 
     @property
     def running(self) -> Running:
-        """What becomes of tasks that run outside of a fence that has moved."""
+        """What happens to tasks that run outside a fence that has moved."""
         return "requeue" if self._settings().requeue else "finish"
 
     def age(self) -> float | None:
-        """Seconds since afserver confirmed the jobs; None where it never has."""
+        """Seconds since afserver confirmed the jobs; None if it never has."""
         return self._reader.age()
 
     def health(self) -> LiveHealth:
-        """How the fences stand, in numbers, and in words where somebody must look."""
+        """The state of the fences in numbers, and in words if somebody must act."""
         view, age = self.view, self.age()
         problems = [view.problem] if view.problem and age is not None else []
         if age is None or age > _BEHIND_SECONDS:
@@ -559,7 +561,7 @@ def _regex_users(snapshot: Snapshot) -> frozenset[str] | None:
 
 
 def described(entry: Entry) -> str:
-    """A change, as the cause of a move, in a few words."""
+    """A change in a few words, as the cause of a move."""
     diff = entry.diff
     words = []
     if diff.added:

@@ -1,10 +1,11 @@
 """Which of several brokers keeps the fences: one at a time.
 
-Strategy: the lease stands in the store, and no clock is compared with another machine's. Each renewal changes the
-lease's beat; who sees one beat stand for as long as a lease lasts, by its own clock, takes it. That is later than the
-holder's own time is up, which counts from before it asked. A holder asks again long before that, and stops acting well
-before: afserver cannot be told which token is the newest, so what was sent has to be carried out by the time another
-may act. A process that was paused finds its time up by its own clock, which keeps running meanwhile.
+Strategy: the lease is kept in the store, and no clock is compared with another machine's. Each renewal changes the
+lease's beat; a broker that sees one beat unchanged for as long as a lease lasts, by its own clock, takes the lease.
+That is later than the end of the holder's own time, which counts from before it asked. A holder renews long before
+that, and stops acting well before its time is up: afserver cannot be told which token is the newest, so an action must
+have been carried out by the time another broker may act. A process that was paused finds its time up by its own clock,
+which keeps running meanwhile.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from ..store import PoolStore, StoreUnavailable
 log = logging.getLogger("afpools.live")
 
 LEASE_SECONDS = 10.0
-"""How long the lease lasts without its holder. Another takes over within this time and twice `RENEW_SECONDS`."""
+"""How long the lease lasts without its holder. Another broker takes over within this time plus twice
+`RENEW_SECONDS`."""
 
 RENEW_SECONDS = 2.0
-"""Seconds between two questions for it."""
+"""Seconds between two renewals."""
 
 MARGIN_SECONDS = 4.0
-"""Before it runs out, its holder does nothing any more. afserver carries out what it has got within about a second."""
+"""The holder does nothing more in this many seconds before the lease ends. afserver carries out an action within about
+a second."""
 
 
-# Counts while the machine sleeps as well, where there is such a clock.
+# A clock that also counts while the machine sleeps, if there is one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -42,15 +45,15 @@ class NotOurs(Exception):
 
 
 class LeaseKeeper:
-    """Takes the lease where nobody has it, and renews it, on a thread of its own.
+    """Takes the lease if nobody has it, and renews it, on its own thread.
 
     Args:
-        store: where it stands.
+        store: where the lease is kept.
         name: this broker's name, for people.
         seconds: how long it lasts; brokers of one studio need the same.
-        renew: seconds between two questions.
-        margin: seconds before its end from which on nothing is done under it.
-        clock: seconds that have passed since some moment.
+        renew: seconds between two renewals.
+        margin: seconds before its end in which nothing is done under it.
+        clock: seconds since a fixed moment.
     """
 
     def __init__(
@@ -64,23 +67,23 @@ class LeaseKeeper:
         clock: Callable[[], float] = _now,
     ) -> None:
         self._store, self._seconds, self._renew, self._margin = store, seconds, renew, margin
-        # Two brokers may have one name by mistake.
+        # Two brokers may have the same name by mistake.
         self._holder = f"{name} {uuid.uuid4().hex[:12]}"
         self._until = float("-inf")
         self._clock = clock
         self._beat: int | None = None
         self._since = 0.0  # when this beat was first seen
         self.token = 0
-        """That of the lease as it was last seen."""
+        """The token of the lease as it was last seen."""
         self.keeper = ""
-        """The name of the broker that has it, as far as is known."""
+        """The name of the broker that holds it, as far as known."""
         self.taken: Callable[[], None] = lambda: None
-        """Called when this broker has got it again."""
+        """Called when this broker has taken it."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-lease", daemon=True)
 
     def start(self) -> None:
-        """Begins to ask."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
@@ -98,19 +101,19 @@ class LeaseKeeper:
     def check(self, token: int) -> None:
         """
         Args:
-            token: under which what is about to be done was begun.
+            token: the token under which the action was begun.
 
         Raises:
-            NotOurs: it must not be done.
+            NotOurs: the action must not be done.
         """
         if not self.is_ours or token != self.token:
             raise NotOurs
 
     def ask(self) -> None:
-        """Asks once.
+        """Asks for the lease once.
 
         Raises:
-            StoreUnavailable: it does not answer; what is known of the lease counts until it runs out.
+            StoreUnavailable: it does not answer; the last known lease counts until it runs out.
         """
         began = self._clock()
         ran_out = self._beat is not None and began >= self._since + self._seconds
@@ -133,7 +136,7 @@ class LeaseKeeper:
             try:
                 self.ask()
             except StoreUnavailable:
-                pass  # the snapshot's own thread says so
+                pass  # the snapshot's thread reports that
             except Exception:
                 log.exception("Asking for the lease failed")
             self._stop.wait(self._renew)

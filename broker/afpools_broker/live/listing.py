@@ -1,4 +1,4 @@
-"""What people see of the jobs on the farm: which hosts each may use, how its fence stands, when it moved and why."""
+"""What people see of jobs on the farm: which hosts each may use, how its fence stands, when it moved and why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Spill(Result):
 
 
 class _ListedJob(Result, kw_only=True):
-    """What is said of any job."""
+    """What is said about any job."""
 
     id: Annotated[int, Meta(description="its number")]
     serial: Annotated[int, Meta(description="ids are used again, serials never")]
@@ -81,11 +81,11 @@ class OtherJob(_ListedJob, kw_only=True):
 
 
 class Hosts:
-    """The farm's renders, and which of them a job may use. What many jobs share is worked out once.
+    """The farm's renders, and which of them a job may use. What many jobs have in common is computed once.
 
     Args:
-        snapshot: has the farm.
-        can_count: the list of renders is true enough to say how many.
+        snapshot: provides the farm.
+        can_count: whether the list of renders is recent enough to count renders.
     """
 
     def __init__(self, snapshot: Snapshot, *, can_count: bool = True) -> None:
@@ -104,25 +104,25 @@ class Hosts:
         return self._allowed[key]
 
     def count(self, hosts: Sequence[str]) -> tuple[int | None, int | None]:
-        """How many of these hosts are online, and how many there are. While no render of the whole farm is online, as
-        right after a restart of afserver, that says nothing."""
+        """How many of these hosts are online, and how many there are. If no render of the whole farm is online, as
+        right after a restart of afserver, the first is unknown."""
         if not self._can_count:
             return None, None
         return self.online_among(hosts), len(hosts)
 
     def online_among(self, hosts: Sequence[str]) -> int | None:
-        """How many of these hosts are online; None if that is not known."""
+        """How many of these hosts are online; None if unknown."""
         if not self.online or not self._can_count:
             return None
         return sum(host in self.online for host in hosts)
 
 
 class Listing:
-    """The jobs as people see them.
+    """Describes jobs for people.
 
     Args:
-        view: how things stand.
-        tasks: what runs now.
+        view: the state of the fences.
+        tasks: the tasks that run now.
         hosts: the farm's renders.
     """
 
@@ -140,7 +140,7 @@ class Listing:
     def wanted(
         self, *, named: bool, pool: str | None, user: str | None, ids: Collection[int] | None, done: bool
     ) -> list[Job]:
-        """Jobs that are asked for, by number.
+        """The requested jobs, by number.
 
         Args:
             named: those that name a pool, or those that do not.

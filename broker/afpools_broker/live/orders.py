@@ -1,7 +1,7 @@
-"""What a manager wants done with single jobs: moved to another pool, taken up again, their tasks sent back.
+"""A manager's orders for individual jobs: move them to another pool, take them up again, send their tasks back.
 
-Strategy: an order is carried out at once by the broker that gets it, whoever holds the lease: it is one person's wish
-about jobs that are named. What it sets is set as at sending, and noted on the jobs; so the broker that keeps the fences
+Strategy: the broker that receives an order carries it out at once, whoever holds the lease: it is one person's wish
+about jobs that they named. The mask is set and noted on the job as at sending, so the broker that keeps the fences
 finds nothing left to do.
 """
 
@@ -32,11 +32,11 @@ _TRIES = 3
 _LOOK_SECONDS = 0.1
 
 Wish = Callable[[Job], "Note | str | None"]
-"""What a job is to say from now on; None: that it has no pool; a sentence: why it is left alone."""
+"""The new note of a job; None: it gets no pool; a sentence: why it is left alone."""
 
 
 class OrderedJob(Result):
-    """What became of one job."""
+    """The outcome for one job."""
 
     id: Annotated[int, Meta(description="its number")]
     serial: Annotated[int | None, Meta(description="its serial; null if it is not there")]
@@ -51,18 +51,18 @@ class OrderedJob(Result):
 
 @dataclass(frozen=True)
 class Order:
-    """Jobs that something is to be done with.
+    """The jobs that an order is about.
 
     Args:
         ids: their numbers.
-        serials: what their serials must be, as far as that was said.
+        serials: what their serials must be, as far as given.
     """
 
     ids: Sequence[int]
     serials: Mapping[int, int]
 
     def find(self, jobs: Mapping[int, Job]) -> tuple[list[Job], list[OrderedJob]]:
-        """Those that are there, and what is said of the others."""
+        """The jobs that exist, and the outcome for the others."""
         found, missing = [], []
         for number in dict.fromkeys(self.ids):
             job = jobs.get(number)
@@ -79,10 +79,10 @@ def _missing(number: int, serial: int | None) -> OrderedJob:
 
 
 class Orders:
-    """Carries out what managers want.
+    """Carries out managers' orders.
 
     Args:
-        live: knows the jobs, and has the way to afserver.
+        live: knows the jobs and the connection to afserver.
         world: pools and farm as they are now.
         now: the time, with its zone.
     """
@@ -92,7 +92,7 @@ class Orders:
         self._until = time.monotonic() + _PATIENCE_SECONDS
 
     def move(self, order: Order, pool: str, by: str) -> list[OrderedJob]:
-        """Moves jobs to a pool; `by` says so, for people.
+        """Moves jobs to a pool; `by` describes the move for people.
 
         Raises:
             FarmError: afserver does not answer.
@@ -100,7 +100,7 @@ class Orders:
         return self._carry_out(order, lambda job: with_pool(job, pool, self._world), by)
 
     def adopt(self, order: Order, by: str) -> list[OrderedJob]:
-        """Takes jobs up again that somebody changed, or that an earlier plug-in sent.
+        """Takes up jobs again that somebody changed, or that an earlier plug-in sent.
 
         Raises:
             FarmError: afserver does not answer.
@@ -117,7 +117,7 @@ class Orders:
         return self._carry_out(order, wish, by)
 
     def move_back(self, moved: Sequence[MovedJob], by: str) -> list[OrderedJob]:
-        """Takes a move back, for the jobs that are still where it brought them.
+        """Takes back a move, for the jobs that are still where it brought them.
 
         Raises:
             FarmError: afserver does not answer.
@@ -136,7 +136,7 @@ class Orders:
         return self._carry_out(order, wish, by)
 
     def requeue(self, order: Order, hosts: Collection[str] | None) -> list[OrderedJob]:
-        """Sends the tasks back that run outside of their job's fence, once the fence has moved.
+        """Sends back tasks that run outside their job's fence, once the fence has moved.
 
         Args:
             order: which jobs.
@@ -163,7 +163,8 @@ class Orders:
         return self._live.by_hand.action([job], block_ids=[block], operation=operation)
 
     def _wait_for_fences(self, ids: Collection[int]) -> set[int]:
-        """Waits until the fences of these jobs are what the pools mean now; returns those that are not in time."""
+        """Waits until the fences of these jobs match their pools; returns the jobs whose fences did not move in
+        time."""
         while True:
             view = self._live.view
             is_new = view.world is not None and view.world.snapshot.contents is self._live.contents
@@ -176,7 +177,7 @@ class Orders:
         return read_jobs(self._live.ask, ids)
 
     def _pool_of(self, job: Job) -> str:
-        """What a job's pool is called now; empty where it names none."""
+        """The present name of a job's pool; empty if it names none."""
         note = intent_of(job).note
         view = self._live.view
         if note is None:
@@ -207,19 +208,19 @@ class Orders:
             if not waiting or time.monotonic() > self._until:
                 break
         for job in waiting.values():
-            # Looked at once more: the last try may have done it.
+            # Checked once more: the last try may have succeeded.
             move = self._move_of(job, self._again(job, wishes[job.id]), by)
-            why = "afserver has not made the change yet. See whether it does." if isinstance(move, Move) else move
+            why = "afserver has not made the change yet. Check again later." if isinstance(move, Move) else move
             results.append(_result(job, before[job.id], before[job.id] if why else self._pool_of(job), why))
         self._live.look_at(order.ids)
         return sorted(results, key=lambda each: each.id)
 
     def _again(self, job: Job, wish: Note | str | None) -> Note | str | None:
-        """The wish for a job as it is now: what it says itself may be what was wanted already."""
+        """The wish for a job as it is now: its own note may already be what is wanted."""
         return with_pool(job, wish.pool, self._world) if isinstance(wish, Note) else wish
 
     def _move_of(self, job: Job, note: Note | str | None, by: str) -> Move | str:
-        """What has to be sent; else why the job is left alone, or nothing where it is as wanted."""
+        """The move to send; otherwise why the job is left alone, or nothing if it is as wanted."""
         if isinstance(note, str):
             return note
         if note is None:
@@ -231,7 +232,7 @@ class Orders:
 
     @staticmethod
     def _without_pool(job: Job) -> Move | str:
-        """What makes a job what it was before it named a pool."""
+        """The move that makes a job what it was before it named a pool."""
         note = intent_of(job).note
         if note is None:
             return ""
@@ -244,7 +245,7 @@ class Orders:
         return Move(job, params)
 
     def _send(self, moves: list[Move]) -> dict[int, Job | None]:
-        """Carries moves out, as many as time allows; returns each job as it was read last."""
+        """Carries out moves, as many as time allows; returns each job as it was last read."""
         read: dict[int, Job | None] = {}
         while moves and time.monotonic() < self._until:
             outcome = self._live.by_hand.carry_out(moves)

@@ -1,7 +1,7 @@
 """Which mask a job should have now: pure functions.
 
-Strategy: the same engine and the same proof as at sending. Wherever the right mask cannot be known, or cannot be said,
-the job keeps the one it has, and the reason is a sentence: a fence is never opened for want of knowledge.
+Strategy: the same engine and the same proof as at sending. If the right mask cannot be known or expressed, the job
+keeps the one it has, and a sentence says why: a fence is never opened for lack of information.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .names import PoolNames
 
 Fence = Literal["current", "behind", "kept", "changed", "unmarked", "none", "refused"]
 
-# Whether a mask keeps out hosts that register later is seen from a name that no host has.
+# A name that no host has, to test whether a mask excludes hosts that register later.
 _LATER_HOST = "afpools-host-to-come"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done about one job.
+    """What to do about one job.
 
     Args:
         fence: `current`: nothing. `behind`: it has to move. `kept`: it keeps its last fence. `changed`: a person
             changed it. `unmarked`: its note does not say which mask was set. `none`: it names no pool.
             `refused`: afserver does not make the change; see `refusals`.
-        pool: what its pool is called now; empty where it has none.
+        pool: the present name of its pool; empty if it has none.
         why: a sentence for people; empty for `current`.
-        params: of the action that moves it; None where nothing is to be done.
-        note: what the job says after that.
+        params: the parameters of the action that moves it; None if nothing is to be done.
+        note: our note on the job after that.
     """
 
     fence: Fence
@@ -51,13 +51,13 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Pools and farm, as the jobs are held against them.
+    """The pools and the farm that jobs are compared with.
 
     Args:
         snapshot: pools, and the farm's names.
-        names: what pools are called now.
-        farm_is_too_old: the list of renders is so old that no mask that names hosts is made from it.
-        causes: by pool and revision, the change that made it what it is, for people.
+        names: the present names of pools.
+        farm_is_too_old: whether the list of renders is too old for a mask that names hosts.
+        causes: by pool and revision, the change that made it, for people.
     """
 
     snapshot: Snapshot
@@ -75,12 +75,12 @@ class World:
         return {}
 
     def mask(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...]) -> Mask | str:
-        """The mask that a job should have, or why there is none. Made once for all jobs that want the same.
+        """The mask that a job should have, or why there is none. It is made once for all jobs that want the same.
 
         Args:
             pool: the pool's name now.
-            note: has what the job excludes itself.
-            user: whose job it is.
+            note: has the job's own exclude mask.
+            user: the job's user.
             accept: the types that may be set on it.
         """
         untyped = untyped_as(self.snapshot.farm, self.snapshot.fences.engines, user)
@@ -123,12 +123,12 @@ def _why_none(pool: str, refusal: RequestRefused) -> str:
 
 
 def plan(job: Job, world: World, now: dt.datetime) -> Verdict:
-    """What is to be done about a job.
+    """Decides what to do about a job.
 
     Args:
         job: as it is.
         world: pools and farm.
-        now: what is noted on a job that moves, with its zone.
+        now: the time to note on a job that moves, with its zone.
     """
     intent = intent_of(job)
     if intent.kind == "ours":
@@ -145,19 +145,19 @@ def plan(job: Job, world: World, now: dt.datetime) -> Verdict:
 
 
 def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = "") -> Verdict:
-    """What is to be done about a job that wants what a note says, whatever mask it has.
+    """Decides what to do about a job that wants what a note says, whatever mask it has.
 
     Args:
         job: as it is.
-        note: what it is to want.
+        note: what it should want.
         world: pools and farm.
-        now: what is noted on a job that moves, with its zone.
-        by: what makes it move, for people; by default the last change of its pool.
+        now: the time to note on a job that moves, with its zone.
+        by: the cause of the move, for people; by default the last change of its pool.
     """
     pool = world.names.now(note.pool, note.revision)
     if not pool:
         gone = f"The pool {note.pool!r} was deleted"
-        return _kept(note.pool, f"{gone}." if pool == "" else f"{gone} or renamed: which one is meant is not known.")
+        return _kept(note.pool, f"{gone}." if pool == "" else f"{gone} or renamed: which pool is meant is not known.")
     if world.snapshot.farm is None:
         return _kept(pool, "The broker has never seen the farm's list of renders.")
     fences = world.snapshot.fences
@@ -216,10 +216,10 @@ def params_for(job: Job, mask: str, mask_type: str, custom_data: str) -> dict[st
     params: dict[str, Any] = {"custom_data": custom_data}
     if mask != job.hosts_mask_exclude:
         params["hosts_mask_exclude"] = mask
-    # To set it makes afserver read all masks of the job and its blocks again.
+    # Setting it makes afserver read all masks of the job and its blocks again.
     if mask_type != job.hosts_mask_type:
         params["hosts_mask_type"] = mask_type
-    # Any action shows a hidden job again, and on 3.3.1 it empties the map of Afanasy's own pools (both measured).
+    # Any action unhides a hidden job, and on 3.3.1 it empties the map of Afanasy's own pools (both measured).
     if job.hidden:
         params["hidden"] = True
     if job.pools:
@@ -233,7 +233,7 @@ def is_done(job: Job, params: dict[str, Any]) -> bool:
 
 
 def allowed(job: Job, hosts: list[str]) -> list[str]:
-    """Of these hosts, sorted by name, those that a job may run on, with at least one of its blocks."""
+    """Those of these hosts, sorted by name, on which at least one of a job's blocks may run."""
     out = _matched(job.hosts_mask_exclude, job.hosts_mask_type, hosts)
     left = [host for host in hosts if host not in out]
     if job.hosts_mask:
@@ -250,12 +250,12 @@ def allowed(job: Job, hosts: list[str]) -> list[str]:
 
 
 def keeps_out(job: Job, host: str) -> bool:
-    """Whether a job's exclude mask keeps it off a host. A mask that cannot be read keeps it off none."""
+    """Whether a job's exclude mask keeps it off a host. An unreadable mask keeps it off no host."""
     return host in _matched(job.hosts_mask_exclude, job.hosts_mask_type, [host])
 
 
 def _matched(mask: str, mask_type: str, hosts: list[str]) -> set[str]:
-    """The hosts that a mask matches; none where afserver could not compile it."""
+    """The hosts that a mask matches; none if afserver could not compile it."""
     if mask_type == "find":
         return hosts_found(mask, hosts)
     try:
@@ -265,7 +265,7 @@ def _matched(mask: str, mask_type: str, hosts: list[str]) -> set[str]:
 
 
 def with_pool(job: Job, pool: str, world: World) -> Note:
-    """What a job is to want that is moved to another pool: that pool, and whatever it excluded itself."""
+    """What a job should want after a move to another pool: that pool, and its own exclude mask as before."""
     note = intent_of(job).note
     revision = world.snapshot.contents.pools[pool].revision
     if note is not None:

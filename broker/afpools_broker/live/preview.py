@@ -1,7 +1,7 @@
 """What a change would do to the jobs on the farm: pure functions.
 
-Strategy: each job gets the mask that it would have after the change, by the same rules that will give it one, and both
-masks are read on the farm's renders. Nothing is told from lists of names.
+Strategy: each job gets the mask that it would have after the change, by the same rules that will make it, and both
+masks are read on the farm's renders. Nothing is derived from lists of names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LostTasks(Result):
 
 
 class PreviewedJob(Result):
-    """What would become of one job."""
+    """What would happen to one job."""
 
     id: Annotated[int, Meta(description="its number")]
     serial: Annotated[int, Meta(description="as for `jobs.list`")]
@@ -89,14 +89,14 @@ class PreviewResult(Result):
     gained_hosts: Annotated[list[GainedHost], Meta(description="each render that a job gains")]
     without_machine: Annotated[list[int], Meta(description="ids of jobs that would no longer have a render online")]
     kept: Annotated[int, Meta(description="jobs that keep their last fence all the same")]
-    running: Annotated[Literal["finish", "requeue"], Meta(description="what becomes of the tasks on lost renders")]
+    running: Annotated[Literal["finish", "requeue"], Meta(description="what happens to the tasks on lost renders")]
     sentences: Annotated[list[str], Meta(description="the same, for people")]
     age: Annotated[float | None, Meta(description="seconds since afserver has confirmed its jobs")]
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What would become of one job.
+    """What would happen to one job.
 
     Args:
         job: as it is.
@@ -118,7 +118,7 @@ class Outlook:
 
     @property
     def gains(self) -> list[str]:
-        """Renders that it could use then, and cannot now."""
+        """Renders that it could use then but cannot use now."""
         return sorted(set(self.after) - set(self.before))
 
     @property
@@ -134,7 +134,7 @@ def world_with(snapshot: Snapshot, pool: Pool | None) -> World:
         snapshot: as they are.
         pool: the pool afterwards; None for a deletion.
     """
-    # The other pools only count as hosts that are known, and those are known here.
+    # The other pools matter only for their known hosts, and those are known here.
     known = Pool("", tuple(snapshot.fences.known))
     contents = Contents({pool.name: pool} if pool else {}, known)
     fences = Fences(contents, snapshot.fences.farm, snapshot.fences.engines, snapshot.fences.names)
@@ -145,11 +145,11 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
     """What a pool's change would do to its jobs.
 
     Args:
-        view: how things stand.
-        listing: of this view.
+        view: the state of the fences.
+        listing: describes the jobs of this view.
         hosts: the farm's renders.
-        name: what the pool is called now.
-        world: as it would be, from `world_with`.
+        name: the pool's present name.
+        world: the pools and the farm as they would be, from `world_with`.
         pool: the pool afterwards; None for a deletion.
     """
     jobs = listing.wanted(named=True, pool=name, user=None, ids=None, done=False)
@@ -173,7 +173,7 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
 def outlooks_of_move(
     view: View, listing: Listing, hosts: Hosts, jobs: Iterable[Job], pool: str, world: World
 ) -> list[Outlook]:
-    """What moving jobs to another pool would do to them; `world` is as it is now."""
+    """What moving jobs to another pool would do to them; `world` is the present one."""
     found = []
     for job in jobs:
         verdict = plan_for(job, with_pool(job, pool, world), world, _NOW)
@@ -182,7 +182,7 @@ def outlooks_of_move(
 
 
 def outlooks_back(view: View, listing: Listing, hosts: Hosts, moved: Iterable[MovedJob], world: World) -> list[Outlook]:
-    """What it would do to jobs to take a move back; those that are no longer where it brought them stay."""
+    """What taking back a move would do to jobs; those that are no longer where it brought them stay."""
     found = []
     for each in moved:
         job = view.jobs.get(each.id)
@@ -221,13 +221,13 @@ def _outlook(job: Job, pool: str, verdict: Verdict, listing: Listing, hosts: Hos
 def result_of(
     found: list[Outlook], hosts: Hosts, *, limit: int, running: Literal["finish", "requeue"], age: float | None
 ) -> PreviewResult:
-    """The answer.
+    """The answer of a preview.
 
     Args:
-        found: what would become of each job.
+        found: what would happen to each job.
         hosts: the farm's renders.
-        limit: so many jobs are named at most.
-        running: what becomes of tasks on lost renders.
+        limit: the most jobs to name.
+        running: what happens to tasks on lost renders.
         age: seconds since afserver has confirmed its jobs.
     """
     gained: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Changes that afserver took and did not make: which, how often, and when to try again."""
+"""Changes that afserver accepted but did not make: which, how often, and when to try again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .plan import Verdict
 _TRIES = 3
 _RETRY_SECONDS = 60.0
 
-# Each move carries the time at which it was worked out.
+# Each move carries the time at which it was planned.
 _PASSING = "custom_data"
 
 
@@ -31,14 +31,14 @@ class Refusals:
         self._refused: dict[int, _Refused] = {}
 
     def refused(self, job: Job, params: dict[str, Any]) -> None:
-        """Notes that a job does not have what was set. After some tries, it is not tried again for a while."""
+        """Notes that a job does not have what was set. After a few tries there is a pause before the next."""
         last = self._refused.get(job.serial)
         times = last.times + 1 if last is not None and last.params == _lasting(params) else 1
         until = time.monotonic() + _RETRY_SECONDS if times >= _TRIES else 0.0
         self._refused[job.serial] = _Refused(_lasting(params), times, until)
 
     def may_try(self, job: Job, params: dict[str, Any]) -> bool:
-        """Whether a change may be asked for now."""
+        """Whether a change may be tried now."""
         last = self._refused.get(job.serial)
         return last is None or last.params != _lasting(params) or time.monotonic() >= last.until
 
@@ -50,7 +50,7 @@ class Refusals:
         """The verdict as people see it."""
         if verdict.params is None or self.may_try(job, verdict.params):
             return verdict
-        why = "afserver takes the change of its mask and does not make it; see afserver's log."
+        why = "afserver accepts the change of its mask but does not make it; see afserver's log."
         return replace(verdict, fence="refused", why=why)
 
 

@@ -1,4 +1,4 @@
-"""Where tasks run now, as afserver's renders say, and which of them run outside of their job's fence."""
+"""Where tasks run now, according to afserver's renders, and which of them run outside their job's fence."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Task(NamedTuple):
     """One task that runs now.
 
     Args:
-        host: where.
+        host: the host it runs on.
         job: its job's number.
         block: its block's number.
-        number: its own.
+        number: its own number.
     """
 
     host: str
@@ -51,7 +51,7 @@ def running_tasks(ask: Ask) -> list[Task]:
     """All tasks that run now.
 
     Raises:
-        FarmError: afserver does not say.
+        FarmError: afserver does not answer, or not with a list.
     """
     body = ask({"get": {"type": "renders"}})
     try:
@@ -64,11 +64,11 @@ def running_tasks(ask: Ask) -> list[Task]:
 
 
 def outside(tasks: Iterable[Task], jobs: Mapping[int, Job], hosts: Collection[str] | None = None) -> list[Task]:
-    """Those that run where their job's exclude mask would not let them start.
+    """The tasks on hosts where their job's exclude mask would not let them start.
 
     Args:
-        tasks: what runs.
-        jobs: by number; tasks of others are left out.
+        tasks: the tasks that run.
+        jobs: by number; tasks of other jobs are left out.
         hosts: only on these.
     """
     seen: dict[tuple[str, str, str], bool] = {}

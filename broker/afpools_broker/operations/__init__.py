@@ -1,11 +1,11 @@
 """The operations of the wire, one class each, and the table of them.
 
 Strategy: everything about an operation is in its class: parameters, role, who answers it, what it does to a pool, and
-its words for people. Whoever adds one writes that class and names it here; the service, history, undo and docs/wire.md
-follow.
+its words for people. To add an operation, write that class and name it here; the service, history, undo and
+docs/wire.md follow.
 
-base.py     what all have in common
-writing.py  what those that change something have in common, and how a change is made
+base.py     what all operations have in common
+writing.py  what operations that change something have in common, and how a change is made
 reading.py  hello, health, and what there is
 masking.py  the exclude mask
 pools.py    changes of pools
@@ -93,7 +93,7 @@ def decode(operation: type[Operation], params: msgspec.Raw) -> Operation:
 
 
 def _what_is_wrong(operation: type[Operation], error: Exception) -> str:
-    """What people can fix is said in their words; what only a program can be the cause of, in the protocol's."""
+    """Errors that people can fix use people's words; errors that only a program can cause use the protocol's."""
     if isinstance(error.__cause__, ValueError):
         return sentence(error.__cause__)
     what, _, path = str(error).partition(" - at `$.")

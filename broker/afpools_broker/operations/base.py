@@ -1,8 +1,8 @@
 """What all operations have in common: a name, a role, words for people, parameters, and a way to be answered.
 
 Strategy: a class is an operation, and an instance of it is one request for that operation: its fields are the
-parameters, checked as `msgspec` decodes them. What it works with comes as a `Call`. No operation knows of sockets or of
-the bytes of an answer, and none checks who asks: the service has done so.
+parameters, checked as `msgspec` decodes them. Everything it needs comes as a `Call`. No operation knows about sockets
+or the bytes of an answer, and none checks who asks: the service has already done that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ..picture.snapshot import SnapshotKeeper
 from ..protocol import Code, HealthResult, RequestRefused, Result, Role
 from ..store import PoolStore
 
-# Clients wait two seconds for an answer. A write that waited this long in the queue is not made any more: whoever asked
-# for it has been told that its outcome is unknown, and may have moved on.
+# Clients wait two seconds for an answer. A write that has waited this long in the queue is no longer made: its sender
+# has been told that the outcome is unknown, and may have moved on.
 _PATIENCE_SECONDS = 2.0
 
 
@@ -34,13 +34,13 @@ class Turn(enum.Enum):
     """Who answers a request."""
 
     AT_ONCE = enum.auto()
-    """The listener's own thread, from memory: everybody else waits meanwhile."""
+    """The listener's own thread, from memory: everybody else waits for it."""
 
     LATER = enum.auto()
-    """A worker: it takes a database, or a lot of arithmetic."""
+    """A worker, because it needs a database or much computing."""
 
     WRITING = enum.auto()
-    """A worker of those that write, so that reading never waits for a store."""
+    """One of the writing workers, so that reads never wait for a store."""
 
 
 class HealthSource(Protocol):
@@ -58,7 +58,7 @@ class Parts:
         keeper: the current snapshot, and the way to change it.
         store: for history, which is not part of the snapshot.
         health: answers `health`.
-        limits: how large a request may be, and how many; asked for again each time, since they may change.
+        limits: how large a request may be, and how many; called anew each time, since they may change.
         farm: how far the list of renders is trusted.
         system_job: keeps post commands on their pool; None if there is no afserver.
         live: keeps the fences of running jobs; None if that is not enabled.
@@ -76,7 +76,7 @@ class Parts:
     clock: Callable[[], dt.datetime]
 
     def moment(self) -> Moment:
-        """Now.
+        """The present moment.
 
         Raises:
             RequestRefused: `store_unavailable`: this broker has not seen its store since it started.
@@ -98,12 +98,12 @@ class Sender:
 
 
 class Call:
-    """One request, while it is answered.
+    """One request while it is being answered.
 
     Args:
         parts: what it is answered with.
-        sender: who asks.
-        moment: the present one, if it is known already.
+        sender: who sent the request.
+        moment: the moment to answer from, if it is already known.
     """
 
     __slots__ = ("began", "known_moment", "parts", "sender")
@@ -116,7 +116,7 @@ class Call:
 
     @property
     def moment(self) -> Moment:
-        """What it is answered from: one for the question and the answer, since a newer snapshot may not have what
+        """The moment to answer from: the same throughout one request, since a newer snapshot may lack something that
         this one has.
 
         Raises:
@@ -128,18 +128,18 @@ class Call:
 
     @property
     def who(self) -> str:
-        """The sender's name, as history keeps it."""
+        """The sender's name, as history records it."""
         return self.sender.peer.name
 
     @property
     def seconds(self) -> float:
-        """How long it has been waiting for its answer."""
+        """How long the request has been waiting for its answer, in seconds."""
         return time.monotonic() - self.began
 
     def refuse_late(self) -> None:
         """
         Raises:
-            RequestRefused: `store_unavailable`: whoever asked for the change does not wait for it any more.
+            RequestRefused: `store_unavailable`: the sender of the change no longer waits for it.
         """
         refuse_late(self.began)
 
@@ -147,7 +147,7 @@ class Call:
 def refuse_late(began: float) -> None:
     """
     Args:
-        began: when the change was asked for, of `time.monotonic`.
+        began: when the change was requested, in seconds of `time.monotonic`.
 
     Raises:
         RequestRefused: `store_unavailable`: that was too long ago.
@@ -164,7 +164,7 @@ def refuse_late(began: float) -> None:
 class Operation(Struct, forbid_unknown_fields=True):
     """Base of all operations. An unknown parameter is an error: a mistyped `if_revision` must not be ignored.
 
-    The docstring of an operation, its parameters' descriptions, and its result's are what docs/wire.md says.
+    docs/wire.md is made from an operation's docstring and the descriptions of its parameters and result.
     """
 
     op: ClassVar[str]
@@ -174,25 +174,25 @@ class Operation(Struct, forbid_unknown_fields=True):
     """Who may ask for it."""
 
     purpose: ClassVar[str] = ""
-    """What people call it, where it takes a manager: "To `purpose` you need a manager profile"."""
+    """What it is for, if it needs a manager: "To `purpose` you need a manager profile"."""
 
     did: ClassVar[str] = ""
     """What it did to a pool, as the rest of a sentence: "it was renamed". Empty if it changes nothing."""
 
     verb: ClassVar[str] = ""
-    """The same as history says it, before the pool's name: "renamed"."""
+    """The same as worded in history, before the pool's name: "renamed"."""
 
     result: ClassVar[type[Result]]
-    """What it is answered with."""
+    """The type of its result."""
 
     of_moment: ClassVar[bool] = False
-    """Its answer depends on nothing but the moment, so the same question is answered alike as long as that lasts."""
+    """Its answer depends only on the moment, so the same request gets the same answer as long as the moment lasts."""
 
     def turn(self, call: Call) -> Turn:
         """Who answers this request.
 
         Raises:
-            RequestRefused: nobody can.
+            RequestRefused: nobody can answer it.
         """
         return Turn.LATER
 

@@ -1,4 +1,4 @@
-"""The operations about what runs on the farm by itself: the system job, which runs the post commands of all jobs."""
+"""The operations about the farm's system job, which runs the post commands of all jobs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FarmSetSystemPool(Write, kw_only=True):
             if snapshot.farm is None:
                 raise RequestRefused(
                     Code.FARM_UNAVAILABLE,
-                    "The broker has never seen the farm's list of renders, so it has no mask for its system job. See "
+                    "The broker has never seen the farm's list of renders, so it has no mask for its system job. Check "
                     "that afserver runs and that [farm] server in broker.toml names it.",
                 )
             system_mask(self.pool, snapshot)

@@ -15,13 +15,13 @@ class Field(NamedTuple):
     """One parameter, or one field of a result.
 
     Args:
-        name: on the wire.
-        type: with its annotations.
-        title: what people call a parameter that they type; empty for one that only programs set.
-        description: what a parameter must be, what a result's field says.
+        name: its name on the wire.
+        type: its type, with annotations.
+        title: people's name for a parameter that they type; empty for one that only programs set.
+        description: what a parameter must be, or what a field of a result says.
         means: what a parameter is for, if its name does not say it.
         default: as JSON; empty for a parameter that must be given.
-        of: what is in a list that is JSON already.
+        of: the type of the items in a list that is already JSON.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Field(NamedTuple):
 
 @cache
 def fields_of(struct: type[Struct]) -> tuple[Field, ...]:
-    """The fields of a struct, in their order."""
+    """The fields of a struct, in order."""
     hints = typing.get_type_hints(struct, include_extras=True)
     return tuple(_field(field, hints[field.name]) for field in msgspec.structs.fields(struct))
 
@@ -43,7 +43,7 @@ def fields_of(struct: type[Struct]) -> tuple[Field, ...]:
 def _field(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
     title = description = means = ""
     of = None
-    # The outermost comes last, and says it best.
+    # The outermost comes last, and is the most specific.
     for meta in _metas(hint):
         title, description = meta.title or title, meta.description or description
         means, of = (meta.extra or {}).get("means", means), (meta.extra or {}).get("of", of)
@@ -57,7 +57,7 @@ def _field(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
 
 
 def _metas(hint: Any) -> Iterator[Meta]:
-    """What is said of a type; of a list, not what is said of what is in it."""
+    """The description of a type; for a list, not that of its items."""
     if typing.get_origin(hint) is not list:
         for inner in typing.get_args(hint)[: 1 if hasattr(hint, "__metadata__") else None]:
             yield from _metas(inner)

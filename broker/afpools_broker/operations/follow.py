@@ -1,4 +1,4 @@
-"""The operations by which a pool follows one of Afanasy's own, and ceases to."""
+"""The operations by which a pool follows one of Afanasy's own, and stops following it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .writing import PoolWrite
 
 @dataclass(frozen=True)
 class _Beginning:
-    """A pool that begins to follow; or why it cannot, which is said only once it is certain that the same request has
-    not made it before."""
+    """The deed that makes a pool which follows one of Afanasy's; or the reason why it cannot, which is raised only when
+    it is certain that the same request has not already succeeded."""
 
     asked: PoolsFollow
     hosts: tuple[str, ...]
     refusal: RequestRefused | None
 
     def becomes(self, present: Pool | None) -> Pool | None:
-        """As `Deed` has it."""
+        """As `Deed.becomes`."""
         made = self.asked.becomes(present)
         if self.refusal is not None:
             raise self.refusal
         return made and replace(made, hosts=self.hosts)
 
     def takes_hosts(self, present: Pool | None) -> bool:
-        """As `Deed` has it."""
+        """As `Deed.takes_hosts`."""
         return False
 
 
@@ -43,9 +43,9 @@ class PoolsFollow(PoolWrite, kw_only=True):
     """Make a pool that follows one of Afanasy's own: it has the renders of `/local/farm` and of the pools below that,
     and a render that joins or leaves there joins or leaves here.
 
-    The brokers see to that, and nobody else changes its hosts until it is unfollowed. Its name, description and colour
-    can be changed as always, and it can be deleted. If afserver does not answer, or has no such pool any more, it keeps
-    the hosts that it has.
+    The brokers do that, and nobody else changes its hosts until it is unfollowed. Its name, description and colour can
+    be changed as always, and it can be deleted. If afserver does not answer, or no longer has the pool, ours keeps its
+    hosts.
     """
 
     op = "pools.follow"
@@ -78,7 +78,7 @@ class PoolsFollow(PoolWrite, kw_only=True):
         return replace(self.change(call.who), deed=_Beginning(self, hosts, refusal))
 
     def asked(self) -> tuple[object, ...]:
-        # Not its renders: the farm may have others when the request is repeated.
+        # Not its renders: the farm's may have changed by the time the request is repeated.
         usual = asked_for(self.pool, description=self.description, colour=self.colour, if_revision=self.if_revision)
         return (*usual, tidy(self.path))
 
@@ -91,13 +91,13 @@ class PoolsFollow(PoolWrite, kw_only=True):
 
 
 def _unseen(moment: Moment) -> RequestRefused | None:
-    """Why nobody can say now what is in a pool of Afanasy's; None where that can be said."""
+    """Why the contents of a pool of Afanasy's are unknown now; None if they are known."""
     if moment.farm.by_hand:
         why = "This broker has no afserver: set server in the section [farm] of broker.toml."
     elif moment.snapshot.farm is None:
-        why = "The broker has never seen the farm's renders. See that afserver runs and that [farm] server names it."
+        why = "The broker has never seen the farm's renders. Check that afserver runs and that [farm] server names it."
     elif moment.farm_is_stale:
-        why = f"The list of renders is {moment.farm_age or 0:.0f} seconds old. See why afserver does not answer."
+        why = f"The list of renders is {moment.farm_age or 0:.0f} seconds old. Find out why afserver does not answer."
     else:
         return None
     return RequestRefused(Code.FARM_UNAVAILABLE, f"What is in Afanasy's pools is not known. {why}")

@@ -76,21 +76,21 @@ class HistoryList(Operation):
 
 @dataclass(frozen=True)
 class _TakingBack:
-    """What an undo does to its pool; or why it cannot be done, which is said only once it is certain that it was not
-    done before, by the same request."""
+    """What an undo does to its pool; or the reason why it cannot be done, which is raised only when it is certain that
+    the same request has not already succeeded."""
 
     undoing: Undoing
     entry: Entry
     if_revision: str | None
 
     def becomes(self, present: Pool | None) -> Pool | None:
-        """As `Deed` has it."""
+        """As `Deed.becomes`."""
         result = self.undoing.plan(self.entry).becomes(present)
         check_revision(self.undoing.pool_of(self.entry), self.if_revision, present)
         return result
 
     def takes_hosts(self, present: Pool | None) -> bool:
-        """As `Deed` has it."""
+        """As `Deed.takes_hosts`."""
         try:
             return self.undoing.plan(self.entry).takes_hosts(present)
         except RequestRefused:
@@ -98,9 +98,9 @@ class _TakingBack:
 
 
 class HistoryUndo(Write, kw_only=True):
-    """Take back one change, the others left as they are. If the two touch, it is a `conflict`, or `pool_exists`, that
-    says who did what. Undoing a deletion brings the pool back. An undo is a change like any other, and can be undone
-    itself."""
+    """Take back one change and leave the others as they are. If they conflict, the answer is a `conflict` or
+    `pool_exists` that says who did what. Undoing a deletion brings the pool back. An undo is a change like any other,
+    and can itself be undone."""
 
     op = "history.undo"
     purpose = "take back changes"
@@ -122,7 +122,7 @@ class HistoryUndo(Write, kw_only=True):
         entry = call.parts.store.entry(self.entry)
         if entry is None or entry.op != MOVE_JOBS:
             return super().answer(call)
-        from .jobs import move_back  # which needs what is here
+        from .jobs import move_back  # which imports this module
 
         trail = undoing_since(call.parts.store, entry.id, lambda _names: call.parts.keeper.current.contents)
         return move_back(call, self.request_id, entry, trail)
@@ -135,7 +135,8 @@ class HistoryUndo(Write, kw_only=True):
                 Code.BAD_REQUEST,
                 f"There is no change {self.entry!r} in the history. Take one that the history shows.",
             )
-        # In this order: of a change that is made meanwhile the trail may lack a step, never the pools its effect.
+        # In this order: if a change is made meanwhile, the trail may lack its step, but the pools never lack its
+        # effect.
         undoing = undoing_since(parts.store, entry.id, lambda names: parts.keeper.reload(names).contents)
         return Change(
             op=self.op,
@@ -155,11 +156,11 @@ class HistoryUndo(Write, kw_only=True):
 def undoing_since(store: PoolStore, since: str, contents: Callable[[set[str]], Contents]) -> Undoing:
     """
     Args:
-        store: has the history.
+        store: provides the history.
         since: id of the oldest entry that may be undone.
-        contents: gives the contents in which the pools of some names, at least, are as new as they have to be.
+        contents: returns the contents, in which at least the pools with the given names are new enough.
     """
-    from . import OPERATIONS  # which these are two of
+    from . import OPERATIONS  # which contains these two
 
     trail = store.trail(since=since, limit=REACH)
     names = {name for step in trail for name in (step.pool, *(step.diff.name or ()))}
@@ -171,8 +172,8 @@ _VERBS = {REPAIR: REPAIRED, MIRROR: MIRRORED}
 
 
 def _public(entry: Entry, why_not: str) -> HistoryEntry:
-    """A history entry as managers see it."""
-    from . import OPERATIONS  # which these are two of
+    """A history entry for managers."""
+    from . import OPERATIONS  # which contains these two
 
     operation = OPERATIONS.get(entry.op)
     return HistoryEntry(

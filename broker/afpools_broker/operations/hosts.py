@@ -28,7 +28,7 @@ class HostsRegister(Write, kw_only=True):
 
     def plan(self, call: Call, moment: Moment) -> Change:
         fences = moment.snapshot.fences
-        # This is how a machine is announced: it need not be on the farm, but must not be there twice.
+        # This is how a new machine is announced: it need not be on the farm, but must not be in the list twice.
         vet = newcomers(vetting(fences.spelling, None))
         hosts = expand(self.hosts, fences.farm)
         return msgspec.structs.replace(self, hosts=list(hosts)).change(call.who, vet=vet)
@@ -41,8 +41,8 @@ class HostsRegister(Write, kw_only=True):
 
 
 class HostsForget(Write, kw_only=True):
-    """Take back `hosts.register`. Renders and members of pools stay known. If one of the hosts is not registered, that
-    is a `bad_request`, and none is forgotten."""
+    """Take back `hosts.register`. Renders and members of pools stay known. If one of the hosts is not registered, the
+    answer is a `bad_request`, and none is forgotten."""
 
     op = "hosts.forget"
     purpose = "forget hosts"

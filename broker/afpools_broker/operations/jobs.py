@@ -1,4 +1,4 @@
-"""The operations about jobs that are on the farm already."""
+"""The operations about jobs on the farm."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger("afpools.service")
 
 MOST_JOBS = 5_000
 
-# So long an order about jobs waits for the one before it.
+# How many seconds an order about jobs waits for the one before it.
 _ORDER_SECONDS = 1.5
 
 JobId = Annotated[int, Meta(ge=1, lt=2**31)]
@@ -42,7 +42,7 @@ UserName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class JobReference(Struct, forbid_unknown_fields=True):
-    """One job on the farm. An id is used again as soon as its job is deleted, a serial never."""
+    """One job on the farm. afserver reuses an id as soon as its job is deleted, a serial never."""
 
     id: JobId
     serial: Annotated[int, Meta(ge=0)] | None = None
@@ -60,10 +60,10 @@ JobReferences = Annotated[
 
 
 def live_of(parts: Parts) -> FenceKeeper:
-    """What keeps the fences.
+    """The keeper of the fences.
 
     Raises:
-        RequestRefused: `farm_unavailable`: nothing does, and why.
+        RequestRefused: `farm_unavailable`: there is none; the message says why.
     """
     if parts.live is not None:
         return parts.live
@@ -75,10 +75,10 @@ def live_of(parts: Parts) -> FenceKeeper:
 
 
 def find_jobs(view: View, references: list[JobReference]) -> list[Job]:
-    """The jobs that are meant.
+    """The jobs that are named.
 
     Raises:
-        RequestRefused: `bad_request`: one of them is not on the farm any more, or never was.
+        RequestRefused: `bad_request`: one of them is no longer on the farm, or never was.
     """
     found = []
     for reference in references:
@@ -115,11 +115,11 @@ class JobsListResult(Result):
     keeper: Annotated[str, Meta(description="the broker that keeps the fences now; empty if none is known to")]
     keeping: Annotated[bool, Meta(description="that is this broker")]
     running: Annotated[
-        Literal["finish", "requeue"], Meta(description="what becomes of tasks outside of a fence that has moved")
+        Literal["finish", "requeue"], Meta(description="what happens to tasks outside a fence that has moved")
     ]
     problem: Annotated[str, Meta(description="a sentence, if the list cannot be relied on; else empty")]
     age: Annotated[float | None, Meta(description="seconds since afserver has confirmed the jobs; null if never")]
-    behind: Annotated[float, Meta(description="seconds since when the fence has waited that has waited longest")]
+    behind: Annotated[float, Meta(description="how long the fence that has waited longest has waited, in seconds")]
     total: Annotated[int, Meta(description="jobs that name a pool, also if the limit cut the list")]
     more: Annotated[bool, Meta(description="the limit cut one of the lists")]
     jobs: Annotated[list[JobSummary], Meta(description="those that name a pool, by number")]
@@ -127,7 +127,7 @@ class JobsListResult(Result):
 
 
 class JobsList(Operation):
-    """The jobs that are on the farm: their pools, the hosts they may use, how their fences stand."""
+    """The jobs on the farm: their pools, the hosts they may use, how their fences stand."""
 
     op = "jobs.list"
     result = JobsListResult
@@ -170,7 +170,7 @@ class JobsList(Operation):
 
 
 class PoolsPreview(Operation):
-    """What a change would do to the jobs on the farm, told from their masks. Nothing is changed.
+    """What a change would do to the jobs on the farm, judged by their masks. Nothing is changed.
 
     It takes one of: `pool` with `add_hosts` and `remove_hosts`; `pool` with `delete`; `pool` with `new_name`; `entry`,
     for what undoing it would do; `jobs` and `pool`, for what moving them there would do.
@@ -265,13 +265,13 @@ class JobsResult(Result):
 
 @contextmanager
 def ordering(call: Call) -> Iterator[Orders]:
-    """The turn to have something done with single jobs.
+    """Waits for the turn to carry out an order for individual jobs.
 
     Raises:
         RequestRefused: `rate_limited`, `farm_unavailable`, `store_unavailable`.
     """
     live = live_of(call.parts)
-    # One after the other: they share the way to afserver, and what is known of its pace.
+    # One at a time: they share the connection to afserver, and what is known about its pace.
     if not live.orders.acquire(timeout=_ORDER_SECONDS):
         raise RequestRefused(
             Code.RATE_LIMITED, "The broker is busy with other orders about jobs. Try again in a moment.", made=False
@@ -281,14 +281,14 @@ def ordering(call: Call) -> Iterator[Orders]:
         yield Orders(live, World.of(call.parts.keeper.current), call.parts.clock())
     except FarmError as error:
         raise RequestRefused(
-            Code.FARM_UNAVAILABLE, f"What became of the jobs is not known: {error} Look at the list of jobs."
+            Code.FARM_UNAVAILABLE, f"The outcome for the jobs is unknown: {error} Look at the list of jobs."
         ) from None
     finally:
         live.orders.release()
 
 
 class _Order(Operation, kw_only=True):
-    """Base of what a manager wants done with single jobs."""
+    """Base of the orders for individual jobs."""
 
     role = Role.MANAGER
     result = JobsResult
@@ -323,13 +323,13 @@ def _moved(jobs: list[OrderedJob]) -> tuple[MovedJob, ...]:
 def record_move(
     call: Call, request_id: str, jobs: list[OrderedJob], pool: str, asked: tuple[object, ...], undoes: str = ""
 ) -> str:
-    """Puts into history that jobs were moved; the id of the entry, empty where none was.
+    """Records in history that jobs were moved; returns the id of the entry, empty if none was moved.
 
     Args:
-        call: who asked.
-        request_id: under which.
-        jobs: what became of them.
-        pool: where they went.
+        call: the request.
+        request_id: the request's id.
+        jobs: the outcomes.
+        pool: where they were moved.
         asked: everything that was asked for.
         undoes: the id of the entry that this takes back.
     """
@@ -361,16 +361,16 @@ def record_move(
 
 
 def move_back(call: Call, request_id: str, entry: Entry, undoing: Undoing) -> WriteResult:
-    """Takes a move back, as `history.undo` does.
+    """Takes back a move, for `history.undo`.
 
     Args:
-        call: who asked.
-        request_id: under which.
+        call: the request.
+        request_id: the request's id.
         entry: the move.
-        undoing: knows whether it was undone since.
+        undoing: knows whether it has been undone since.
 
     Raises:
-        RequestRefused: `conflict`: none of the jobs is where it brought them.
+        RequestRefused: `conflict`: no job is where the move brought it.
     """
     undone = undoing.undo_of(entry)
     made = call.parts.store.entry(undone.id) if undone else None
@@ -388,8 +388,8 @@ def move_back(call: Call, request_id: str, entry: Entry, undoing: Undoing) -> Wr
 
 
 class JobsMove(_Order, kw_only=True):
-    """Move jobs that are on the farm to another pool, or into one if they name none yet: then the exclude mask that
-    they have counts besides. It is in the history, and can be undone."""
+    """Move jobs that are on the farm to another pool, or into one if they name none yet; in that case their present
+    exclude mask also counts. The move is recorded in history, and can be undone."""
 
     op = MOVE_JOBS
     purpose = "move jobs"
@@ -403,7 +403,7 @@ class JobsMove(_Order, kw_only=True):
         call.parts.keeper.current.pool(self.pool)
         if trouble := call.parts.keeper.trouble:
             raise RequestRefused(
-                Code.STORE_UNAVAILABLE, f"The move could not be put into history: {trouble}", made=False
+                Code.STORE_UNAVAILABLE, f"The move could not be recorded in history: {trouble}", made=False
             )
         jobs = orders.move(_order(self.jobs), self.pool, f"moved to {self.pool!r} by {call.who}")
         asked = (self.pool, [(each.id, each.serial) for each in self.jobs])
@@ -412,7 +412,7 @@ class JobsMove(_Order, kw_only=True):
 
 
 class JobsAdopt(_Order, kw_only=True):
-    """Take up jobs again that a person has changed, or that an earlier plug-in sent: they get their pool's mask, and
+    """Take up jobs again that a person has changed, or that an earlier plug-in sent. They get their pool's mask, and
     follow the pool from then on."""
 
     op = "jobs.adopt"
@@ -427,8 +427,8 @@ class JobsAdopt(_Order, kw_only=True):
 
 
 class JobsRequeue(_Order, kw_only=True):
-    """Send back the tasks that run outside of their job's fence, so that they start again within it. It waits until
-    the fences are what the pools mean now. It takes `jobs`, or a `pool` for all its jobs, or both."""
+    """Send back tasks that run outside their job's fence, so that they start again within it. It waits until the fences
+    match the pools. It takes `jobs`, or a `pool` for all its jobs, or both."""
 
     op = "jobs.requeue"
     purpose = "send tasks back"

@@ -1,4 +1,4 @@
-"""The operation that everything else is for: the exclude mask that keeps a job on a pool."""
+"""The central operation: the exclude mask that keeps a job on a pool."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class MaskResult(Result):
     style: Annotated[Style, Meta(description="what was given")]
     why: Annotated[str, Meta(description="a sentence: why that is not the style you asked for; empty if it is")]
     pool_hosts: Annotated[int, Meta(description="how many hosts the pool has")]
-    excluded_hosts: Annotated[int, Meta(description="how many known hosts the mask keeps out")]
+    excluded_hosts: Annotated[int, Meta(description="how many known hosts the mask excludes")]
     known_hosts: Annotated[int, Meta(description="both together")]
-    covers_future_hosts: Annotated[bool, Meta(description="the mask also keeps out hosts that register later")]
+    covers_future_hosts: Annotated[bool, Meta(description="the mask also excludes hosts that register later")]
     age: Annotated[float, Meta(description="as for `pools.list`")]
     farm_age: Annotated[float | None, Meta(description="as for `hosts.list`")]
     farm_is_stale: Annotated[
@@ -36,7 +36,7 @@ class MaskResult(Result):
     untyped_as: Annotated[
         Reading,
         Meta(
-            description="how this farm reads the masks of this user's job if the job says no type; `either` if that "
+            description="how this farm reads the masks of this user's jobs if a job sets no type; `either` if that "
             "is not known"
         ),
     ]
@@ -52,8 +52,9 @@ class MaskResult(Result):
 class MaskOfPool(Operation, MaskParams):
     """The exclude mask that keeps a job on this pool's hosts.
 
-    With `future_hosts` `required`, no mask is given that lets hosts through that register later. If neither the job nor
-    its user says how its own mask is read, `exclude_type` `either` excludes what one of the two readings excludes.
+    With `future_hosts` `required`, no mask is given that would allow hosts that register later. If neither the job nor
+    its user says how its own mask is read, `exclude_type` `either` excludes every host that either of the two readings
+    excludes.
     """
 
     op = "mask"
@@ -80,12 +81,12 @@ class MaskOfPool(Operation, MaskParams):
             raise RequestRefused(
                 Code.FARM_UNAVAILABLE,
                 "The broker has never seen the farm's list of renders, so it cannot say which hosts a job must not "
-                "run on. See that afserver runs and that [farm] server in broker.toml names it.",
+                "run on. Check that afserver runs and that [farm] server in broker.toml names it.",
             )
         untyped = self._untyped_as(moment)
         mask = job_mask(snapshot.fences, self, untyped)
         if mask.style != "complement":
-            # The others name the hosts to keep out, and are wrong where one is not known.
+            # The other styles name the hosts to exclude, and are wrong if a host is not known.
             _refuse_unknown_hosts(moment)
         tally = snapshot.tally if moment.can_count else None
         counts = UNKNOWN if tally is None else tally.of(pool.name)
@@ -116,14 +117,14 @@ class MaskOfPool(Operation, MaskParams):
 def _refuse_unknown_hosts(moment: Moment) -> None:
     """
     Raises:
-        RequestRefused: `farm_unavailable`: there may be hosts that nobody here knows of.
+        RequestRefused: `farm_unavailable`: there may be hosts that this broker does not know.
     """
     if moment.farm_is_too_old and moment.farm_age is not None:
         raise RequestRefused(
             Code.FARM_UNAVAILABLE,
             f"The farm's list of renders is {moment.farm_age / 60:,.0f} minutes old, too old for a mask that names the "
             "hosts to keep out ([farm] refuse_after). Ask for style complement, which does not depend on it, "
-            "or see why afserver does not answer.",
+            "or find out why afserver does not answer.",
         )
     if moment.farm.by_hand and (problems := moment.snapshot.contents.problems):
         raise RequestRefused(

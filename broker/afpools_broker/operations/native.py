@@ -1,4 +1,4 @@
-"""The operation that makes pools of Afanasy's own ones."""
+"""The operation that imports Afanasy's own pools."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PoolsImportNativeResult(Result):
 
 
 class PoolsImportNative(Operation, kw_only=True):
-    """Make pools of Afanasy's own ones (`/local/farm` becomes `local/farm`), or add the hosts that ours lack.
+    """Import Afanasy's own pools (`/local/farm` becomes `local/farm`), or add the hosts that ours lack.
 
-    Each has those renders that are directly in Afanasy's pool, not those of the pools below. No host is ever taken out
-    of a pool of ours, and names are not checked. These are several changes under one `request_id`: a refusal in the
-    middle says how many were made, and the same request again does the rest.
+    Each gets the renders that are directly in Afanasy's pool, not those of the pools below. No host is ever taken out
+    of a pool of ours, and names are not checked. An import is several changes under one `request_id`: a refusal in the
+    middle says how many were made, and sending the same request again does the rest.
     """
 
     op = "pools.import_native"
@@ -64,7 +64,7 @@ class PoolsImportNative(Operation, kw_only=True):
             raise RequestRefused(
                 Code.FARM_UNAVAILABLE,
                 "The broker has never seen the farm's list of renders, which says what is in Afanasy's pools. "
-                "See that afserver runs and that [farm] server in broker.toml names it.",
+                "Check that afserver runs and that [farm] server in broker.toml names it.",
             )
         there = native_pools(snapshot.farm)
         for path in self.paths or ():
@@ -100,7 +100,7 @@ class PoolsImportNative(Operation, kw_only=True):
                 who=call.who,
                 request_id=f"{self.request_id} {fingerprint(path)}",
                 pool=name,
-                # Not its renders: the farm may have others when the request is repeated.
+                # Not its renders: the farm's may have changed by the time the request is repeated.
                 asked=(name,),
                 deed=native_swap(next(snapshots)(), path, hosts),
             )
@@ -117,7 +117,7 @@ class PoolsImportNative(Operation, kw_only=True):
 
 
 def _after(pools: Sequence[NativePool], wanted: int, refusal: RequestRefused) -> RequestRefused:
-    """A refusal in the middle of an import, with what had been done by then."""
+    """A refusal in the middle of an import, with what had already been done."""
     if not any(pool.change for pool in pools):
         return refusal
     return RequestRefused(

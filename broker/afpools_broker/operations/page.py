@@ -1,4 +1,5 @@
-"""What docs/wire.md says of the operations, made from their table: `python -m afpools_broker.operations.page FILE`."""
+"""Writes what docs/wire.md says about the operations, from their table: `python -m afpools_broker.operations.page
+FILE`."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ _TYPES = {
 
 
 def operations() -> str:
-    """All of them as Markdown, for readers first, and the objects in their results."""
+    """All operations as Markdown, those for readers first, and the objects in their results."""
     parts = [BEGIN]
     for role, heading in ((Role.READER, "For every role"), (Role.MANAGER, "For managers, in addition")):
         parts.append(f"### {heading}")
@@ -44,7 +45,7 @@ def operations() -> str:
 
 
 def replaced(page: str) -> str:
-    """The page with what it says of the operations as it should be."""
+    """The page with its part about the operations brought up to date."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + operations() + after
@@ -106,7 +107,7 @@ def _link(struct: type[Struct]) -> str:
 
 
 def _objects() -> list[type[Struct]]:
-    """The objects in results, each once, in the order in which they are met."""
+    """The objects in results, each once, in order of first use."""
     found: dict[type[Struct], None] = {}
 
     def look(struct: type[Struct]) -> None:
@@ -131,7 +132,7 @@ def _structs(hint: Any, of: type[Struct] | None) -> Iterator[type[Struct]]:
 
 
 def _text(struct: type[Struct]) -> str:
-    """The docstring, a line a paragraph."""
+    """The docstring, one line per paragraph."""
     paragraphs = inspect.cleandoc(struct.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 

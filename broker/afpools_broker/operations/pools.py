@@ -34,15 +34,15 @@ from .writing import PoolWrite, keep_system_pool, vetted, why_unchecked
 def check_new_name(name: str) -> None:
     """
     Raises:
-        ValueError: nobody can see what the name is.
+        ValueError: the name has characters that cannot be seen.
     """
-    # Two pools that look alike in a menu are a job on the wrong machines. Names that are there already may be anything.
+    # Two pools that look alike in a menu would send a job to the wrong machines. Existing names may be anything.
     if unseen(name):
-        raise ValueError(f"the name {spelled_out(name)} has characters in it that cannot be seen: leave them out")
+        raise ValueError(f"the name {spelled_out(name)} has characters that cannot be seen: leave them out")
 
 
 class PoolsCreate(PoolWrite, kw_only=True):
-    """Make a pool. Its hosts are looked at as for `pools.add_hosts`."""
+    """Make a pool. Its hosts are checked as for `pools.add_hosts`."""
 
     op = "pools.create"
     purpose = "make pools"
@@ -83,7 +83,7 @@ class PoolsCheckResult(Result):
 
 
 class PoolsCheck(Operation):
-    """Would this pool take these hosts? Changes nothing, and is refused as `pools.add_hosts` would be, or as
+    """Would this pool take these hosts? Changes nothing, and is refused exactly as `pools.add_hosts` would be, or as
     `pools.create` if there is no such pool."""
 
     op = "pools.check"
@@ -143,7 +143,7 @@ class PoolsRename(PoolWrite, kw_only=True):
 
 
 class PoolsDelete(PoolWrite, kw_only=True):
-    """Delete a pool; not the one that post commands are kept on."""
+    """Delete a pool; the system pool cannot be deleted."""
 
     op = "pools.delete"
     purpose = "delete pools"
@@ -161,8 +161,8 @@ class PoolsDelete(PoolWrite, kw_only=True):
 
 
 class PoolsAddHosts(PoolWrite, kw_only=True):
-    """Put hosts into a pool. One that is neither a render nor registered is an `unknown_host`, unless `new_hosts` says
-    that such machines are not set up yet."""
+    """Put hosts into a pool. A host that is neither a render nor registered is an `unknown_host`, unless `new_hosts`
+    says that such machines are not set up yet."""
 
     op = "pools.add_hosts"
     purpose = "add hosts to pools"
@@ -184,7 +184,7 @@ class PoolsAddHosts(PoolWrite, kw_only=True):
 
 
 class PoolsRemoveHosts(PoolWrite, kw_only=True):
-    """Take hosts out of a pool. If one of them is not in it, that is a `bad_request`, and none is taken out."""
+    """Take hosts out of a pool. If one of them is not in it, the answer is a `bad_request`, and none is taken out."""
 
     op = "pools.remove_hosts"
     purpose = "take hosts out of pools"

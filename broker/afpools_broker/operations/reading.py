@@ -1,4 +1,4 @@
-"""The operations that tell what there is."""
+"""The operations that only read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Hello(Operation):
         return Turn.AT_ONCE
 
     def answer(self, call: Call) -> HelloResult:
-        from . import OPERATIONS  # which this is one of
+        from . import OPERATIONS  # which contains this one
 
         role = call.sender.peer.role
         return HelloResult(
@@ -63,7 +63,7 @@ class PoolsListResult(Result, omit_defaults=True):
         str,
         Meta(description="differs when any pool does, or how many of its hosts are renders or online"),
     ]
-    age: Annotated[float, Meta(description="in seconds: since when the database has not confirmed this picture")]
+    age: Annotated[float, Meta(description="seconds since the database last confirmed this picture")]
     unchanged: Annotated[bool, Meta(description="true if that is the revision you named; else absent")] = False
     pools: Annotated[
         msgspec.Raw | msgspec.UnsetType, Meta(description="absent if `unchanged`", extra={"of": PoolSummary})
@@ -148,10 +148,10 @@ class HostsListResult(Result):
     age: Annotated[float, Meta(description="as for `pools.list`")]
     farm_age: Annotated[
         float | None,
-        Meta(description="in seconds: since when afserver has not confirmed its list of renders; null without one"),
+        Meta(description="seconds since afserver last confirmed its list of renders; null without one"),
     ]
     farm_unseen: Annotated[
-        bool, Meta(description="there is an afserver and it has never answered, so these hosts are not the farm's")
+        bool, Meta(description="there is an afserver but it has never answered, so these hosts are not the farm's")
     ] = False
     farm_is_stale: Annotated[
         bool, Meta(description="the list of renders is older than the studio wants it ([farm] flag_after)")
@@ -160,7 +160,7 @@ class HostsListResult(Result):
     revision: Annotated[
         str,
         Meta(
-            description="differs when a pool does, or which hosts are known: pages of one revision fit together, "
+            description="differs if a pool does, or if other hosts are known: pages of one revision fit together, "
             "whatever renders have begun or ended meanwhile"
         ),
     ] = ""
@@ -169,8 +169,8 @@ class HostsListResult(Result):
 class HostsList(Operation):
     """Every host known here: the farm's renders, hosts registered by hand, members of pools.
 
-    With `limit` it is a page of at most as many hosts, sorted by name, and of some megabyte: those that come behind
-    `after`. Without, it is all of them, or `too_large`.
+    With `limit`, the answer is a page of at most this many hosts, sorted by name, and of about a megabyte: those that
+    come after `after`. Without it, the answer is all of them, or `too_large`.
     """
 
     op = "hosts.list"

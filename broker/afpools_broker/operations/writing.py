@@ -1,8 +1,9 @@
-"""What the operations that change something have in common, and how a change is made.
+"""What operations that change something have in common, and how a change is made.
 
 Strategy: an operation that writes says what becomes of its pool, as a pure function (`becomes`), and what must be
-looked at first (`plan`). Everything after that is the same for all, and is here: changes are planned again for as long
-as somebody else is quicker, no host is forgotten with its pool, and the system pool stays so under a new name.
+checked first (`plan`). Everything after that is the same for all of them, and is here: changes are planned again as
+long as somebody else is quicker, no host is forgotten with its pool, and the system pool stays the system pool under a
+new name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _REPLAN_SECONDS = 0.02
 
 
 class WriteResult(Result):
-    """What every operation that writes is answered with, `pools.import_native` excepted."""
+    """The result of every operation that writes, except `pools.import_native`."""
 
     change: Annotated[
         str, Meta(description="the id of the history entry; empty if everything was as asked for already")
@@ -78,20 +79,21 @@ class Write(Operation, kw_only=True):
         )
 
     def plan(self, call: Call, moment: Moment) -> Change:
-        """The change to be made; asked for again for each attempt.
+        """The change to make; called anew for each attempt.
 
         Args:
-            call: who asks, and what there is to work with.
-            moment: of this attempt.
+            call: the request, and what it is answered with.
+            moment: the moment of this attempt.
 
         Raises:
-            RequestRefused: it cannot be made. Only reads until now, so certainly nothing was changed.
+            RequestRefused: it cannot be made. Until now there were only reads, so it is certain that nothing was
+                changed.
             StoreUnavailable: the same.
         """
         return self.change(call.who)
 
     def change(self, who: str, *, vet: Check | None = None, unchecked: bool = False) -> Change:
-        """This very change; arguments as for `Change`."""
+        """The change for this request; arguments as for `Change`."""
         return Change(
             op=self.op,
             who=who,
@@ -104,18 +106,18 @@ class Write(Operation, kw_only=True):
         )
 
     def asked(self) -> tuple[object, ...]:
-        """Everything asked for, as `asked_for` has it."""
+        """Everything asked for, as from `asked_for`."""
         return asked_for(self.target, if_revision=self.if_revision)
 
     def becomes(self, present: Pool | None) -> Pool | None:
-        """As `Deed` has it."""
+        """As `Deed.becomes`."""
         if present is None:
             raise unknown_pool(self.target)
         check_revision(self.target, self.if_revision, present)
         return self.changed(present)
 
     def changed(self, present: Pool) -> Pool | None:
-        """What it makes of a pool that is there, at the revision that was named. Pure.
+        """What it makes of an existing pool at the named revision. Pure.
 
         Raises:
             RequestRefused: that cannot be done to this pool.
@@ -123,15 +125,15 @@ class Write(Operation, kw_only=True):
         raise NotImplementedError
 
     def takes_hosts(self, present: Pool | None) -> bool:
-        """As `Deed` has it."""
+        """As `Deed.takes_hosts`."""
         return False
 
     def settled(self, call: Call) -> None:
-        """Called after the change was made."""
+        """Called after the change has been made."""
 
 
 class PoolWrite(Write, kw_only=True):
-    """Base of those that change a pool."""
+    """Base of the operations that change a pool."""
 
     pool: PoolName
 
@@ -140,11 +142,11 @@ class PoolWrite(Write, kw_only=True):
         return self.pool
 
 
-# --- what is looked at before a change is made ------------------------------------------------------------------------
+# --- checks before a change is made ------------------------------------------------------------------------
 
 
 def newcomers(vet: Vet) -> Check:
-    """Looks at the hosts that are new to a pool."""
+    """Checks the hosts that are new to a pool."""
 
     def check(before: Pool | None, after: Pool | None) -> None:
         if after is None:
@@ -158,13 +160,13 @@ def newcomers(vet: Vet) -> Check:
 
 
 def vetted(write: Write, call: Call, moment: Moment, *, new_hosts: bool) -> Change:
-    """A change that puts hosts into a pool, with what looks at them.
+    """A change that puts hosts into a pool, with the check for them.
 
     Args:
         write: what was asked for.
-        call: who asks.
-        moment: has the farm that the hosts are compared with.
-        new_hosts: machines that the farm has not seen are wanted, too.
+        call: the request.
+        moment: provides the farm that the hosts are compared with.
+        new_hosts: whether machines that the farm has not seen are allowed.
     """
     fences = moment.snapshot.fences
     unseen = moment.farm.by_hand or moment.farm_age is None
@@ -178,14 +180,14 @@ def vetted(write: Write, call: Call, moment: Moment, *, new_hosts: bool) -> Chan
 
 
 def why_unchecked(parts: Parts) -> str:
-    """Why nobody can tell whether the farm has the hosts that joined a pool."""
+    """Why it was not possible to check whether the farm has the hosts that joined a pool."""
     if parts.farm.by_hand:
         return "The names could not be checked: this broker has no afserver to ask which machines there are."
     return "The names could not be checked: the broker has never seen the farm."
 
 
 def keep_system_pool(parts: Parts) -> Check:
-    """Refuses to delete the pool that post commands are kept on."""
+    """Refuses to delete the system pool."""
 
     def check(before: Pool | None, after: Pool | None) -> None:
         if after is None and before is not None and before.name == parts.keeper.current.contents.system_pool:
@@ -202,15 +204,15 @@ def keep_system_pool(parts: Parts) -> Check:
 
 
 def make(call: Call, plan: Callable[[], Change], began: float) -> Entry:
-    """Makes a change, planned again for as long as somebody else is quicker.
+    """Makes a change; plans it again as long as somebody else is quicker.
 
     Args:
-        call: who asks, and what there is to work with.
-        plan: says what is to be changed; called for each attempt.
-        began: from when on the sender waits, of `time.monotonic`.
+        call: the request, and what it is answered with.
+        plan: makes the change; called for each attempt.
+        began: when the sender began to wait, in seconds of `time.monotonic`.
 
     Raises:
-        RequestRefused: it was not made, or its outcome is not known.
+        RequestRefused: it was not made, or its outcome is unknown.
     """
     keeper, by_hand = call.parts.keeper, call.parts.farm.by_hand
     while True:
@@ -221,7 +223,7 @@ def make(call: Call, plan: Callable[[], Change], began: float) -> Entry:
             entry = keeper.apply(change)
         except PlanOutdated:
             refuse_late(began)
-            # What was planned with is older than the store; a replica set takes a moment to agree on it.
+            # The plan was made from data older than the store's; a replica set takes a moment to agree.
             time.sleep(_REPLAN_SECONDS)
             continue
         if by_hand and change.pool:
@@ -248,22 +250,22 @@ def _planned(plan: Callable[[], Change]) -> Change:
 
 
 def _register_members(parts: Parts, change: Change) -> None:
-    """Without afserver, what was registered or is in a pool is all that is known. A host that leaves its pool must not
-    be forgotten with it, or the others' masks would not keep it out any more.
+    """Without afserver, the registered hosts and the members of pools are the only known hosts. A host that leaves its
+    pool must not be forgotten with it, or the masks of other pools would no longer exclude it.
 
-    So all members are registered before the change, while the pool still has them. Those that another broker added
-    since this one last read the store are only known from what the store then took out, and registered after it.
+    So all members are registered before the change, while the pool still has them. Members that another broker added
+    since this one last read the store are known only from what the store then took out, and are registered afterwards.
     """
     fences = parts.keeper.current.fences
     _register_hosts(parts, change, fences.members.get(change.pool, frozenset()) - fences.farm)
 
 
 def _register_leavers(parts: Parts, change: Change, entry: Entry) -> None:
-    """Registers what the store took out, with what is registered already: so the same request again is recognised, and
-    does not take back that one of these hosts was forgotten since.
+    """Registers what the store took out and what is already registered. That way a repeated request is recognised, and
+    does not register again a host that has been forgotten since.
 
     Raises:
-        RequestRefused: with what was made and what was not; the same request again does the rest.
+        RequestRefused: the message says what was made and what was not; the same request again does the rest.
     """
     try:
         _register_hosts(parts, change, parts.keeper.current.fences.spelled(entry.diff.removed))
@@ -277,29 +279,29 @@ def _register_leavers(parts: Parts, change: Change, entry: Entry) -> None:
 
 def _register_hosts(parts: Parts, change: Change, hosts: Collection[str]) -> None:
     """Registers hosts, as the farm spells them; `change` is the one that makes it necessary."""
-    from .hosts import HostsRegister  # which is a write itself
+    from .hosts import HostsRegister  # which itself uses this module
 
     if hosts:
-        # A change may take two such steps, and may be sent again: each step has one id of its own.
+        # A change may need two such steps, and may be sent again, so each step has its own id.
         names = sorted(hosts)
         step = HostsRegister(request_id=f"{change.request_id} {fingerprint(names)}", hosts=names)
         parts.keeper.apply(step.change(change.who))
 
 
 def _follow_rename(parts: Parts, change: Change, entry: Entry) -> None:
-    """The system pool stays the system pool under its new name."""
-    from .farm import FarmSetSystemPool  # which is a write itself
+    """Keeps the system pool the system pool under its new name."""
+    from .farm import FarmSetSystemPool  # which itself uses this module
 
     old, new = entry.diff.name or ("", "")
     if not old or not new or parts.keeper.current.contents.system_pool != old:
         return
-    # A rename may be sent again: this step has an id of its own.
+    # A rename may be sent again, so this step has its own id.
     step = FarmSetSystemPool(request_id=f"{change.request_id} {fingerprint('system pool', old, new)}", pool=new)
     parts.keeper.apply(step.change(change.who))
 
 
 def _described(entry: Entry) -> str:
-    """What changed, for the log."""
+    """The change in words, for the log."""
     if not entry.pool and entry.diff.description:
         return entry.diff.description[1]
     counts = [f"+{len(entry.diff.added)}"] * bool(entry.diff.added)

@@ -44,7 +44,7 @@ def test_another_pool_of_the_same_name_is_not_mistaken_for_the_one_that_a_job_me
     studio.pool("fx", "pc-05")
     studio.look()
     assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
-    assert "which one is meant is not known" in studio.why(job)
+    assert "which pool is meant is not known" in studio.why(job)
 
 
 def test_a_pool_that_was_edited_by_hand_and_never_given_up_is_followed(studio: Studio) -> None:

@@ -182,7 +182,7 @@ def test_a_broker_that_cannot_look_at_running_jobs_is_degraded(
     wait_until(lambda: bool(client.health()["live"]["problems"]))
     health = manager("health")
     assert health.status == 1
-    assert "Running jobs cannot be looked at: afserver at " in health.out
+    assert "Running jobs cannot be read: afserver at " in health.out
     assert ["the fences of 1 job" in line for line in lines(health.out) if line.startswith("Live pools ")] == [True]
 
 
