@@ -1,4 +1,4 @@
-"""A whole broker: puts the parts together, starts and stops them in the right order."""
+"""A whole broker: assembles the parts, and starts and stops them in the right order."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ from .store import PoolStore, open_store
 
 log = logging.getLogger("afpools")
 
-# How often key list and revoked certificates are looked at. Five seconds are promised.
+# How often the list of keys and the revoked certificates are checked. A revocation must take effect within five
+# seconds.
 _CREDENTIALS_SECONDS = 1.0
 
-# A broker whose store is unreachable at the start serves anyway, and says so; this long it waits to see.
+# A broker whose store is unreachable at the start serves anyway, and logs it; this is how many seconds it waits first.
 _FIRST_SNAPSHOT_SECONDS = 3.0
 
-# Two seconds are promised, and a store that takes its usual timeout of one and a half has to fit in.
+# A stop may take two seconds, which must include a store's usual timeout of one and a half.
 _STOP_SECONDS = 1.8
 
 
 @dataclass(frozen=True)
 class Reloaded:
-    """What came of reading the configuration and the credentials again.
+    """The result of reading the configuration and the credentials again.
 
     Args:
-        changed: what counts now, a phrase each: `[farm] interval: 5.0 -> 2.0`.
-        restart: what is different, but stays as it was until the broker is restarted: `[tls] port`.
+        changed: what has taken effect, one phrase each: `[farm] interval: 5.0 -> 2.0`.
+        restart: what has changed in the file but needs a restart to take effect: `[tls] port`.
     """
 
     changed: list[str]
@@ -60,11 +61,11 @@ class Broker:
     """One broker process. Use it as a context manager, or call `start` and `stop`.
 
     Args:
-        config: validated.
+        config: the validated configuration.
 
     Raises:
-        ConfigError: the store's address is none.
-        CredentialError: keys or certificates are missing or wrong.
+        ConfigError: the store's address is invalid.
+        CredentialError: keys or certificates are missing or invalid.
     """
 
     def __init__(self, config: Config) -> None:
@@ -148,7 +149,7 @@ class Broker:
         )
 
     def start(self) -> None:
-        """Reads the store, opens the ports, and begins to answer. Whatever goes wrong, nothing is left behind.
+        """Reads the store, opens the ports, and starts answering. If anything goes wrong, nothing is left behind.
 
         Raises:
             ListenError: a port cannot be opened.
@@ -157,7 +158,7 @@ class Broker:
             return_large_blocks()
             for problem in self.credentials.problems:
                 log.warning("%s", problem)
-            # Ports are opened last: a client that finds none goes to the next broker at once.
+            # Ports are opened last: a client that finds none tries the next broker at once.
             self._keeper.start(wait=0)
             until = time.monotonic() + _FIRST_SNAPSHOT_SECONDS
             while self._keeper.trouble and not self._called_off and time.monotonic() < until:
@@ -184,12 +185,12 @@ class Broker:
         log.info("Broker %r %s serves; store: %s", self.config.broker.name, __version__, self.store.kind)
 
     def call_off(self) -> None:
-        """Makes a start wait for nothing any more, since it is to be stopped. Safe in a signal's handler."""
+        """Makes a start in progress stop waiting, because the broker is to stop. Safe in a signal handler."""
         self._called_off = True
 
     def stop(self) -> None:
-        """Lets nobody new in, finishes what is in progress, and lets go of everything, within two seconds. May be
-        called more than once, and on a broker that did not start."""
+        """Accepts nobody new, finishes what is in progress, and releases everything, within two seconds. May be called
+        more than once, and on a broker that did not start."""
         deadline = time.monotonic() + _STOP_SECONDS
 
         def left() -> float:
@@ -219,14 +220,14 @@ class Broker:
         self._serves = False
 
     def reload(self, config: Config | None = None) -> Reloaded:
-        """Takes over what can change while it serves, and reads keys and certificates again. One thread at a time may
-        call it, and another may stop the broker meanwhile.
+        """Applies the settings that can change while it serves, and reads keys and certificates again. Only one thread
+        at a time may call it; another may stop the broker meanwhile.
 
         Args:
-            config: broker.toml as it is now; without it, everything that is in it stays.
+            config: the present broker.toml; without it, all settings stay.
 
         Raises:
-            ConfigError: no broker could be started with that configuration. Nothing has changed.
+            ConfigError: a broker could not start with that configuration. Nothing has changed.
         """
         changed, restart = self._take_over(config) if config else ([], [])
         if self._refresh_credentials(anew=True):
@@ -259,7 +260,7 @@ class Broker:
         self.stop()
 
     def port(self, name: str) -> int:
-        """The port of the listener `CURVE` or `TLS`, as the system chose it where the configuration says 0."""
+        """The port of the listener `CURVE` or `TLS`, as chosen by the system if the configuration says 0."""
         return next(listener.port for listener in self._listeners if listener.name == name)
 
     def _watch_credentials(self) -> None:
@@ -268,20 +269,20 @@ class Broker:
                 log.info("Keys and certificates were read again")
 
     def _refresh_credentials(self, *, anew: bool = False) -> bool:
-        """Whether something changed."""
+        """Returns whether anything changed."""
         try:
             with self._refreshing:
                 return self.credentials.refresh(anew=anew)
         except Exception:
-            # Whatever is wrong with a file, the next change of it must still be seen.
+            # Even if something is wrong with a file, its next change must still be noticed.
             log.exception("Reading keys and certificates failed")
             return False
 
 
 def _allow_files(limits: LimitsSection) -> None:
-    """Raises the limit of open files to what so many connections take, as far as the system lets us: with the usual
+    """Raises the limit of open files to what this many connections need, as far as the system allows: with the usual
     1,024 a busy broker could not even read its list of keys."""
-    # Twice: each of CURVE's is watched through a descriptor of its own.
+    # Twice, because each CURVE connection is watched through a second descriptor.
     connections = 2 * (limits.connections + limits.connections // 4 + limits.handshakes_per_address)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + 200
@@ -295,7 +296,7 @@ def _allow_files(limits: LimitsSection) -> None:
 def _open_store(uri: str, config: Config) -> PoolStore:
     """
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the address is invalid.
     """
     try:
         return open_store(uri, timeout=config.store.timeout, poll_seconds=config.store.poll_seconds)
@@ -313,10 +314,10 @@ def _listeners(config: Config, shared: Shared) -> list[Listener]:
 
 
 def open_credentials(config: Config) -> Credentials:
-    """The credentials a configuration names.
+    """The credentials that a configuration names.
 
     Raises:
-        CredentialError: missing or wrong.
+        CredentialError: they are missing or invalid.
     """
     folder = config.path(config.credentials.folder)
     own: Path = folder / "brokers" / config.broker.name
@@ -330,11 +331,11 @@ def open_credentials(config: Config) -> Credentials:
 
 
 def store_uri(config: Config) -> str:
-    """The store's address, with the password from its file in place, and a relative SQLite path counted from
+    """The store's address, with the password from its file in place, and a relative SQLite path resolved against
     broker.toml's folder.
 
     Raises:
-        ConfigError: the password's file cannot be read, or there is no place for a password in the address.
+        ConfigError: the password's file cannot be read, or the address has no place for a password.
     """
     uri = config.store.uri
     if config.store.password_file:

@@ -1,7 +1,7 @@
-"""broker.toml: what may stand in it, and how it is read.
+"""broker.toml: what it may contain, and how it is read.
 
 Strategy: the structs below are the one definition; reading, the environment's overrides, every error message and the
-file that `afpools init` writes follow from them. A setting `port` of the section `[tls]` is overridden by
+file that `afpools init` writes are derived from them. A setting `port` of the section `[tls]` is overridden by
 `AFPOOLS_TLS_PORT`.
 """
 
@@ -24,7 +24,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
-"""From the one that says most to the one that says least."""
+"""From the most verbose to the least."""
 
 Names = Literal["auto", "cut", "whole"]
 
@@ -34,7 +34,7 @@ AFSERVER_PORT = 51000
 
 
 class ConfigError(Exception):
-    """broker.toml, or a variable that overrides it, is wrong. The message names file, key, value and what is
+    """broker.toml, or a variable that overrides it, is invalid. The message names file, key, value and what is
     allowed."""
 
 
@@ -66,8 +66,8 @@ class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
     """afserver, and how far its list of renders is trusted.
 
     server: `host` or `host:port`; empty where the hosts registered by hand are the farm.
-    flag_after: seconds after which a mask that depends on the list of renders says that the list is old.
-    refuse_after: seconds after which no such mask is given.
+    flag_after: seconds after which a mask that depends on the list of renders is flagged as made from an old list.
+    refuse_after: seconds after which no such mask is given any more.
     """
 
     server: str
@@ -87,7 +87,7 @@ class LiveSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Fences of jobs that are on the farm already.
 
     enabled: they follow their pools.
-    running: what becomes of tasks that run outside of a fence that has moved: `finish` there, or `requeue`.
+    running: what happens to tasks that run outside a fence that has moved: `finish` there, or `requeue`.
     """
 
     enabled: bool = False
@@ -99,22 +99,22 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """What each may take. A *client* is one credential used from one address.
+    """How much each client may use. A *client* is one credential used from one address.
 
     message_bytes: the largest request.
-    connections: over both ways in, once they have shown a credential.
-    connections_for_managers: of these, how many readers cannot have; never more than half.
+    connections: in all, over CURVE and TLS together, after they have shown a credential.
+    connections_for_managers: of these, how many are reserved for managers; never more than half.
     connections_per_credential: of one credential, wherever it is used from.
     connections_per_client: of one client.
-    handshakes_per_address: connections of one address, on each way in, that have not shown a credential yet. Over
-        CURVE that takes the first request. When there are more, the oldest is closed.
+    handshakes_per_address: connections of one address, over CURVE and over TLS, that have not shown a credential yet.
+        Over CURVE a connection shows it with its first request. If there are more, the oldest is closed.
     new_connections_per_second: of one address.
-    requests_per_second: of one client. TLS makes it wait; CURVE refuses, and disconnects who goes far beyond.
+    requests_per_second: of one client. TLS makes it wait; CURVE refuses, and disconnects a client that goes far beyond.
     requests_per_second_per_credential: wherever it is used from.
-    waiting_bytes: of one client: requests that are not complete, and, apart from these, answers that it does not read.
+    waiting_bytes: of one client: incomplete requests and, counted separately, answers that it does not read.
     waiting_bytes_in_all: the same, for all clients together.
     handshake_seconds: for encryption and the ZeroMQ greeting together.
-    heartbeat_seconds: a TLS peer silent for this long is asked for a sign of life, and dropped after three times it;
+    heartbeat_seconds: a TLS peer silent for this long is pinged, and dropped after three times as long;
         over CURVE the system's TCP keep-alive does both.
     idle_seconds: a connection without a request for this long is closed; clients open a new one by themselves.
     """
@@ -149,21 +149,21 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = "."
 
     def path(self, text: str) -> Path:
-        """The file or folder that a setting names."""
+        """The path that a setting names."""
         return Path(self.folder, Path(text).expanduser())
 
     @property
     def farm_address(self) -> tuple[str, int] | None:
-        """Host and port of afserver, None where the studio keeps its list of hosts by hand."""
+        """Host and port of afserver, None if the studio keeps its list of hosts by hand."""
         return parse_server(self.farm.server) if self.farm.server else None
 
 
-# What a running broker takes over when broker.toml is read again; everything else needs a restart.
+# The settings that a running broker applies when broker.toml is read again; everything else needs a restart.
 _AT_RUN_TIME = {
     "broker": ("log_level",),
     "farm": ("interval", "timeout", "flag_after", "refuse_after", "names"),
     "live": ("running",),
-    # Those that are missing are options of CURVE's socket, which libzmq reads when the port is opened.
+    # The missing ones are options of CURVE's socket, which libzmq reads when the port is opened.
     "limits": (
         "connections",
         "connections_for_managers",
@@ -182,11 +182,11 @@ _AT_RUN_TIME = {
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting that is not the same in two configurations.
+    """One setting that differs between two configurations.
 
     Args:
-        section: without its brackets.
-        key: of that section.
+        section: the section, without brackets.
+        key: the key in that section.
         old: its value before.
         new: its value after.
     """
@@ -198,17 +198,17 @@ class Difference:
 
     @property
     def at_run_time(self) -> bool:
-        """Whether a running broker takes it over."""
+        """Whether a running broker applies it."""
         return self.key in _AT_RUN_TIME.get(self.section, ())
 
     @property
     def name(self) -> str:
-        """As people find it in broker.toml: `[farm] interval`. Without the values, which may hold a password."""
+        """As people find it in broker.toml: `[farm] interval`. Without the values, which may contain a password."""
         return f"[{self.section}] {self.key}"
 
 
 def differences(old: Config, new: Config) -> list[Difference]:
-    """The settings that are not the same in both, in the order of broker.toml."""
+    """The settings that differ, in the order of broker.toml."""
     found = []
     for section, kind in _sections().items():
         for field in msgspec.structs.fields(kind):
@@ -219,7 +219,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
 
 
 def taken_over(old: Config, new: Config) -> Config:
-    """What a broker runs with that was started with the old configuration and has read the new one."""
+    """The effective configuration of a broker that was started with the old one and has read the new one."""
     sections = {
         section: msgspec.structs.replace(
             getattr(old, section), **{key: getattr(getattr(new, section), key) for key in keys}
@@ -230,10 +230,10 @@ def taken_over(old: Config, new: Config) -> Config:
 
 
 def parse_server(text: str) -> tuple[str, int]:
-    """`afserver`, `afserver:51000` or `[::1]:51000` as host and port; the port is afserver's own where none is given.
+    """`afserver`, `afserver:51000` or `[::1]:51000` as host and port; if none is given, the port is afserver's default.
 
     Raises:
-        ValueError: it is none of these. The message says so.
+        ValueError: it is not one of these; the message says so.
     """
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]/]+))(?::(\d{1,5}))?", text)
     port = int(match[3] or AFSERVER_PORT) if match else 0
@@ -247,16 +247,16 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
     Args:
         path: the file.
-        environment: the process's own if not given.
+        environment: the process's own if None.
 
     Raises:
-        ConfigError: missing, not TOML, or something in it is wrong.
+        ConfigError: the file is missing, is not TOML, or something in it is invalid.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file. `afpools init` writes one.") from None
-    # ValueError: no TOML, no UTF-8, or a number of thousands of digits.
+    # ValueError: not TOML, not UTF-8, or a number with thousands of digits.
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}.") from None
     overrides = _overrides(os.environ if environment is None else environment)
@@ -272,12 +272,12 @@ def build(values: dict[str, Any], *, folder: Path, where: str) -> Config:
     """A configuration from the tables of a TOML file.
 
     Args:
-        values: sections, each a dictionary.
-        folder: what relative paths count from.
-        where: named in error messages.
+        values: the sections, each a dictionary.
+        folder: the folder that relative paths are resolved against.
+        where: the file's name for error messages.
 
     Raises:
-        ConfigError: something in it is wrong.
+        ConfigError: something in it is invalid.
     """
     _refuse_unknown(values, where)
     try:
@@ -304,7 +304,7 @@ def build(values: dict[str, Any], *, folder: Path, where: str) -> Config:
 
 def _check_limits(limits: LimitsSection, where: str) -> None:
     for less, key, more, why in (
-        # Twice: what is a little too large is read as well, so that its sender can be told.
+        # Twice: a request that is slightly too large is read as well, so that its sender can be told.
         (2 * limits.message_bytes, "waiting_bytes", limits.waiting_bytes, "twice message_bytes"),
         (limits.waiting_bytes, "waiting_bytes_in_all", limits.waiting_bytes_in_all, "waiting_bytes"),
     ):
@@ -382,5 +382,5 @@ def _check_address(section: str, address: str, where: str) -> None:
     except ValueError:
         raise ConfigError(
             f"{where}: [{section}] address = {address!r}: expected an IP address of this machine, "
-            "0.0.0.0 for all it has."
+            "or 0.0.0.0 for all its addresses."
         ) from None

@@ -1,8 +1,8 @@
-"""What travels on the wire: the outer objects, error codes, and the types that several operations share.
+"""The wire format: the outer objects, error codes, and the types that several operations share.
 
 Strategy: this file and `operations/` are the one definition. A request is decoded into the `msgspec` struct of its
 operation, which checks every type, length and unknown key; after that nobody checks again. Results are structs too;
-those that several parts of the broker make are here. Nothing in this module knows of sockets, stores or masks.
+those that several parts of the broker make are here. Nothing in this module knows about sockets, stores or masks.
 
     {"v": 1, "id": "7f3a", "op": "mask", "params": {"pool": "fx"}}
     {"v": 1, "id": "7f3a", "ok": true, "result": {...}}
@@ -33,7 +33,7 @@ PoolName = Annotated[
 ]
 # One host or one ClusterShell range (`pc-[01-40]`). 1,024 is room for a long range, and more than DNS allows a name.
 HostPattern = Annotated[str, Meta(min_length=1, max_length=1024)]
-# The message limit bounds the sum; this bounds the loop.
+# The limit on messages bounds their total size; this bounds their number.
 Hosts = Annotated[
     list[HostPattern],
     Meta(
@@ -61,7 +61,7 @@ RequestId = Annotated[
 ]
 Revision = Annotated[str, Meta(min_length=1, max_length=64, description="a revision that the broker gave")]
 
-# Afanasy sets no limit; a line of a configuration file is where such names come from.
+# Afanasy sets no limit; such names come from a line of a configuration file.
 NativePath = Annotated[str, Meta(min_length=1, max_length=1024)]
 Follows = Annotated[str, Meta(max_length=1024)]
 
@@ -72,14 +72,14 @@ Reading = Literal["regex", "find", "either"]
 FutureHosts = Literal["required", "wanted"]
 
 COMMAND_LINE_BYTES = 24 * 1024
-"""How long a mask may be that is passed on a command line (`afjob.py -hostsexcl`): Windows allows 32 KiB for all of its
-arguments."""
+"""The longest mask that can be passed on a command line (`afjob.py -hostsexcl`), in bytes: Windows allows 32 KiB for
+all arguments together."""
 
 MASK_BYTES = 64 * 1024
-"""How long a mask may be that is sent to afserver with the job, as `af.Job` does. Measured on CGRU 3.4.1: it takes
-masks of any length, and silently ignores those that std::regex cannot compile. 78,315 bytes (90,714 states) held,
-92,835 bytes (107,851 states) did not. With 63 kB, each job took afserver 43 ms to read and 6 MB to keep; with 40 such
-jobs waiting, no answer took longer than 22 ms, and all renders stayed online."""
+"""The longest mask that can be sent to afserver with the job, as `af.Job` does, in bytes. Measured on CGRU 3.4.1: it
+accepts masks of any length, and silently ignores those that std::regex cannot compile. 78,315 bytes (90,714 states)
+worked, 92,835 bytes (107,851 states) did not. With 63 kB, each job took afserver 43 ms to read and 6 MB to store; with
+40 such jobs waiting, no answer took longer than 22 ms, and all renders stayed online."""
 
 
 class Role(enum.StrEnum):
@@ -115,7 +115,7 @@ class RequestRefused(Exception):
     Args:
         code: the error code on the wire.
         message: what is wrong, which value it was, what to do next; shown to people as it is.
-        made: False where a write certainly changed nothing here. `store_unavailable` leaves that open otherwise.
+        made: False if a write certainly changed nothing. Otherwise `store_unavailable` leaves that open.
     """
 
     def __init__(self, code: Code, message: str, *, made: Literal[False] | None = None) -> None:
@@ -129,7 +129,7 @@ class Result(Struct, kw_only=True):
     """Base of all results."""
 
     def grow_older(self, seconds: float) -> None:
-        """What it was made from has become older by so much since."""
+        """The same result, after what it was made from has become this many seconds older."""
 
 
 # --- the envelope ---------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class ErrorAnswer(Struct, frozen=True):
 
 
 class StoreHealth(Result):
-    """The database, as far as the broker reaches it."""
+    """The database, as the broker sees it."""
 
     kind: Annotated[str, Meta(description="`mongodb` or `sqlite`")]
     reachable: Annotated[bool, Meta(description="it answers")]
@@ -182,12 +182,12 @@ class StoreHealth(Result):
         float | None, Meta(description="how long its last answer took, in milliseconds; null if there was none")
     ]
     writable: Annotated[bool, Meta(description="it takes changes")]
-    snapshot_age: Annotated[float, Meta(description="in seconds: since when it has not confirmed the pools")]
+    snapshot_age: Annotated[float, Meta(description="seconds since it last confirmed the pools")]
     problems: Annotated[list[str], Meta(description="a sentence for each document that cannot be read")]
 
 
 class FarmHealth(Result):
-    """afserver, as far as the broker reaches it."""
+    """afserver, as the broker sees it."""
 
     source: Annotated[
         Literal["afserver", "registered"],
@@ -197,7 +197,7 @@ class FarmHealth(Result):
     reachable: Annotated[bool, Meta(description="it answers")]
     age: Annotated[
         float | None,
-        Meta(description="in seconds: since when its list of renders has not been confirmed; null without one"),
+        Meta(description="seconds since its list of renders was last confirmed; null without one"),
     ]
     renders: Annotated[int, Meta(description="how many renders there are")]
     error: Annotated[str, Meta(description="a sentence: why it does not answer; else empty")]
@@ -208,23 +208,23 @@ class FarmHealth(Result):
 
 
 class LiveHealth(Result):
-    """How the fences of running jobs stand."""
+    """The state of the fences of running jobs."""
 
     keeper: Annotated[str, Meta(description="the broker that keeps the fences of running jobs")]
     keeping: Annotated[bool, Meta(description="that is this one")]
     jobs: Annotated[int, Meta(description="how many unfinished jobs name a pool")]
-    age: Annotated[float | None, Meta(description="in seconds: since when afserver has not confirmed them")]
-    behind: Annotated[float, Meta(description="in seconds: since when the fence that has waited longest has to move")]
+    age: Annotated[float | None, Meta(description="seconds since afserver last confirmed them")]
+    behind: Annotated[float, Meta(description="how long the fence that has waited longest has had to move, in seconds")]
     moved: Annotated[int, Meta(description="how many fences were moved since the broker started")]
     refused: Annotated[int, Meta(description="how many could not be moved")]
     afserver_ms: Annotated[
-        float, Meta(description="how long afserver worked for what was changed together last, in milliseconds")
+        float, Meta(description="how long afserver worked on the last batch of changes, in milliseconds")
     ]
     problems: Annotated[list[str], Meta(description="a sentence each")]
 
 
 class ExpiringCredential(Result):
-    """A credential that has not long to live."""
+    """A credential that expires soon."""
 
     name: Annotated[str, Meta(description="whose it is")]
     kind: Annotated[Literal["ca", "broker", "client", "curve", "crl"], Meta(description="what it is")]
@@ -233,7 +233,7 @@ class ExpiringCredential(Result):
 
 
 class HealthResult(Result):
-    """How the broker is, and what it works with."""
+    """The state of the broker and of what it depends on."""
 
     status: Annotated[Literal["healthy", "degraded"], Meta(description="whether somebody must look at something")]
     problems: Annotated[list[str], Meta(description="a sentence each: what to look at")]
@@ -290,17 +290,18 @@ class NativePool(Result):
 
     path: Annotated[str, Meta(description="Afanasy's name of the pool")]
     pool: Annotated[str, Meta(description="our pool's name")]
-    created: Annotated[bool, Meta(description="there was none here")]
+    created: Annotated[bool, Meta(description="whether it was created for this")]
     hosts: Annotated[list[str], Meta(description="its renders")]
     added: Annotated[list[str], Meta(description="those that our pool lacked")]
     change: Annotated[str, Meta(description="the id of the history entry; empty if nothing was changed")]
 
 
 class MaskParams(Struct, kw_only=True):
-    """What mask is wanted for a job: what `mask` asks for, and what a job that runs already wants.
+    """The mask that a job needs: for the operation `mask`, and for a job that is already running.
 
-    If neither the job nor its user says how its own mask is read, `exclude_type` `either` excludes what one of the two
-    readings excludes. With `future_hosts` `required`, no mask is given that lets hosts through that register later.
+    If neither the job nor its user says how its own mask is read, `exclude_type` `either` excludes every host that
+    either of the two readings excludes. With `future_hosts` `required`, no mask is given that would allow hosts that
+    register later.
     """
 
     pool: PoolName
@@ -326,7 +327,7 @@ class MaskParams(Struct, kw_only=True):
     exclude_type: Annotated[
         Reading,
         Meta(
-            description="regex, find or either", extra={"means": "how that is read; `either` if the job says no type"}
+            description="regex, find or either", extra={"means": "how that is read; `either` if the job sets no type"}
         ),
     ] = "either"
     user: Annotated[
@@ -341,7 +342,7 @@ class MaskParams(Struct, kw_only=True):
         FutureHosts,
         Meta(
             description="required or wanted",
-            extra={"means": "`required` for no mask that lets in hosts that register later"},
+            extra={"means": "`required` to refuse masks that do not exclude hosts that register later"},
         ),
     ] = "wanted"
     max_bytes: Annotated[
@@ -374,7 +375,7 @@ _encoder = msgspec.json.Encoder()
 # msgspec follows nested arrays by recursion.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# A request that cannot be read is read once more for its id, on the thread that everybody waits for; not if it is
+# A request that cannot be read is read once more for its id, on the thread that everybody waits for; but not if it is
 # large.
 _GUESSED_BYTES = 4096
 
@@ -402,7 +403,7 @@ def decode_request(data: bytes) -> Request:
 
 
 def guess_id(data: bytes) -> str:
-    """The `id` of a request that could not be read, so that its sender can match the refusal; else empty."""
+    """The `id` of a request that could not be read, so that its sender can match the refusal; otherwise empty."""
     value = _guess(data, "id")
     return value if isinstance(value, str) and len(value) <= 64 else ""
 
@@ -426,7 +427,7 @@ def _unsupported(version: int) -> RequestRefused:
 
 
 def sentence(error: ValueError) -> str:
-    """What one of the checks of parameters has found, which is a clause, as a sentence."""
+    """Turns the finding of a parameter check, a clause, into a sentence."""
     what = str(error)
     return f"{what[0].upper()}{what[1:].removesuffix('.')}."
 

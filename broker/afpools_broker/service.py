@@ -1,8 +1,8 @@
-"""From a request to its answer; the only place that checks roles.
+"""Turns a request into its answer; the only place that checks roles.
 
-Strategy: `answer` never waits. What can be said from memory is said at once, as bytes; what takes a database or a lot
-of arithmetic comes back as a function, which the listener runs on a worker and whose result it sends when it is there.
-What there is to ask for, and who answers it, is the table of operations.
+Strategy: `answer` never waits. What can be answered from memory is returned at once, as bytes; what needs a database or
+much computing is returned as a function, which the listener runs on a worker; the listener sends the result when it is
+ready. The table of operations says what can be asked for, and who answers it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .store import PoolStore, StoreUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An answer that takes its time: `work` makes it, on a worker; those that write have workers of their own, so that
-    reading never waits for a store."""
+    """A slow answer: `work` makes it, on a worker. Writes have their own workers, so that reads never wait for a
+    store."""
 
     work: Callable[[], bytes]
     writes: bool
@@ -44,7 +44,7 @@ class Service:
         keeper: the current snapshot, and the way to change it.
         store: for history, which is not part of the snapshot.
         health: answers `health`.
-        limits: how large a request may be, and how many; asked for again each time, since they may change.
+        limits: how large a request may be, and how many; called anew each time, since they may change.
         peer_log: for lines that a peer can cause.
         statistics: counts requests and errors.
         farm: how far the list of renders is trusted.
@@ -88,10 +88,10 @@ class Service:
         self._parts.farm = farm
 
     def answer(self, sender: Sender, data: bytes) -> bytes | Later:
-        """The answer to one request, or a function that returns it and may take its time.
+        """The answer to one request, or a function that returns it and may take long.
 
         Args:
-            sender: who asks, already authenticated.
+            sender: who sent the request, already authenticated.
             data: the request as it came, at most `[limits] message_bytes` long.
         """
         moment = None
@@ -153,7 +153,7 @@ class Service:
         try:
             result = asked.answer(call)
             if late and asked.of_moment:
-                # The moment is that of the question.
+                # The moment is that of the request.
                 result.grow_older(call.seconds)
             return protocol.encode_answer(request_id, result)
         except RequestRefused as refusal:
@@ -164,11 +164,11 @@ class Service:
             self._log_defect(call.sender, asked.op, f"Answering {asked.op} failed", data)
             return self._failed(request_id, asked.op)
 
-    # What a listener answers by itself, to requests that the service does not get to see. `data` is the request.
+    # Answers for requests that a listener refuses before the service sees them. `data` is the request.
 
     def too_busy(self, data: bytes) -> bytes:
         """No worker is free."""
-        return self._turn_away(data, "The broker has too many requests to work on. Try again in a moment.")
+        return self._turn_away(data, "The broker has too many requests waiting. Try again in a moment.")
 
     def rate_limited(self, data: bytes) -> bytes:
         """The client, or its credential from all addresses together, asks too often."""
@@ -181,18 +181,18 @@ class Service:
         return self._turn_away(data, f"There are too many connections: {reason}. Try again in a moment.")
 
     def unread_answers(self, data: bytes) -> bytes:
-        """The client has not read what it was sent before."""
+        """The client has not read earlier answers."""
         return self._turn_away(data, "Too many answers to you have not been read yet. Read them, then ask again.")
 
     def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
-        """The credential was good when the connection was opened; `reason` is a clause."""
+        """The credential was valid when the connection was opened; `reason` is a clause."""
         message = f"Your credential is no longer valid: {reason}. Ask for a new profile."
         return self._turn_away(data, message, Code.FORBIDDEN)
 
     def too_large(self, size: int) -> bytes:
         """The request is over the limit, and was not read."""
         message = (
-            f"The request is {size:,} bytes; this broker takes {self._parts.limits().message_bytes:,} at most. "
+            f"The request is {size:,} bytes; this broker accepts {self._parts.limits().message_bytes:,} at most. "
             "Split the change into smaller ones."
         )
         return self._turn_away(b"", message, Code.TOO_LARGE)
@@ -208,7 +208,7 @@ class Service:
         self._peer_log.defect(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
 
     def _failed(self, request_id: str, operation: str) -> bytes:
-        """The answer to a request that met a defect of ours; everything needed to find it is in the log."""
+        """The answer to a request that hit a bug of ours; everything needed to find it is in the log."""
         return self._refuse(
             request_id,
             operation,

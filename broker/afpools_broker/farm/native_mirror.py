@@ -1,9 +1,9 @@
-"""Keeps pools that follow Afanasy's own on what those have in them, again and again.
+"""Keeps pools that follow Afanasy's own up to date with those.
 
-Strategy: every broker does it, and needs no other's leave. A change is made only of a list of renders that afserver has
-given out after this broker knew the pool as it is, and only if the pool is still as it was then. So what a broker
-writes is never older than what it replaces: one that was late, paused, or has an old list writes nothing. What becomes
-of a pool is decided in `pools.mirror`; here is when, and what is asked of afserver besides.
+Strategy: every broker does this, independently of the others. A change is based only on a list of renders that afserver
+has sent after this broker knew the pool as it is, and is made only if the pool is still as it was then. So what a
+broker writes is never older than what it replaces: a broker that was late, paused, or has an old list writes nothing.
+`pools.mirror` decides what becomes of a pool; this module decides when, and what else to ask afserver.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .monitor import Ask
 
 log = logging.getLogger("afpools.farm")
 
-# Seconds between two looks at whether there is anything new; without that, a look costs nothing.
+# Seconds between two checks for anything new; a check that finds nothing costs nothing.
 _LOOK_SECONDS = 0.1
-# A render that afserver has not listed for so many seconds counts as deleted. Renders that run have registered again
-# by then with a server that has lost its list.
+# A render that afserver has not listed for this many seconds counts as deleted. By then, running renders have
+# registered again with a server that has lost its list.
 GONE_SECONDS = 30.0
-# Of pools that cannot be followed, so many are said in full.
+# At most this many pools that cannot be followed are described in full.
 _SAID = 5
 
 
@@ -54,9 +54,9 @@ class _Followed:
     """A pool that follows one of Afanasy's.
 
     Args:
-        pool: as it is.
-        known: since when this broker knows it as it is; of the clock.
-        problem: why it keeps its hosts, as of the last look; else empty.
+        pool: the pool as it is.
+        known: when this broker learned of this state, by the clock.
+        problem: why it keeps its hosts, as of the last look; otherwise empty.
     """
 
     pool: Pool
@@ -70,7 +70,7 @@ class _Renders:
 
     Args:
         where: the native pool of each render.
-        missing: hosts of pools that follow which are not among them, and since when.
+        missing: hosts of following pools that are not listed, and since when.
     """
 
     where: Mapping[str, str] = field(default_factory=dict)
@@ -78,12 +78,12 @@ class _Renders:
 
 
 class NativeMirror:
-    """Looks after the pools that follow Afanasy's own.
+    """Keeps the pools that follow Afanasy's own up to date.
 
     Args:
         ask: sends one request to afserver; raises `FarmError`.
-        keeper: has the pools and the farm, and makes the changes.
-        name: this broker's.
+        keeper: provides the pools and the farm, and makes the changes.
+        name: this broker's name.
         clock: seconds, increasing.
         now: the time, with its zone.
     """
@@ -98,7 +98,7 @@ class NativeMirror:
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._ask, self._keeper, self._clock, self._now = ask, keeper, clock, now
-        # No credential has a space in its name: nobody else can be called that.
+        # The name of a credential cannot contain a space, so nobody else can be called this.
         self._who = f"broker {name}"
         self._looked_at: Snapshot | None = None
         self._pools: Mapping[str, Pool] = {}
@@ -110,7 +110,7 @@ class NativeMirror:
         self._thread = threading.Thread(target=self._run, name="afpools-native", daemon=True)
 
     def start(self) -> None:
-        """Begins to look."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self, *, wait: float) -> None:
@@ -123,7 +123,7 @@ class NativeMirror:
         """Sentences about pools that cannot be followed now. Safe to call from any thread.
 
         Args:
-            is_stale: the list of renders is older than the studio wants it.
+            is_stale: whether the list of renders is older than `[farm] flag_after`.
         """
         followed = list(self._followed.values())
         if followed and (is_stale or self._farm is None):
@@ -138,11 +138,11 @@ class NativeMirror:
             try:
                 self.look()
             except Exception:
-                # Not even a defect may end the only thread that follows.
+                # Not even a bug may end the only thread that follows.
                 log.exception("Following Afanasy's own pools failed")
 
     def look(self) -> None:
-        """Looks once, and brings up to date what can be."""
+        """Looks once, and updates the pools that can be updated."""
         try:
             snapshot = self._keeper.current
         except RequestRefused:
@@ -200,7 +200,7 @@ class NativeMirror:
     def _bring_up_to_date(self, each: _Followed, existing: Mapping[str, int] | None, asked_at: float) -> None:
         path = each.pool.follows
         if existing is None or existing.get(path, 0) > 0:
-            # It has some that the list did not have yet: the next one will.
+            # The pool has renders that the list did not have yet; the next list will.
             existence = Existence.UNKNOWN
         else:
             existence = Existence.THERE if path in existing else Existence.GONE
@@ -214,7 +214,7 @@ class NativeMirror:
         try:
             entry = self._keeper.apply(mirror_change(each.pool, outcome.hosts, who=self._who))
         except PlanOutdated:
-            return  # somebody else was quicker; what he made of it is held against the next list
+            return  # somebody else was quicker; the result is compared with the next list
         except RequestRefused as refusal:
             each.problem = f"The pool {each.pool.name!r} cannot follow Afanasy's now: {refusal.message}"
             return
@@ -222,7 +222,7 @@ class NativeMirror:
         log.info("pool %r followed %s: %d joined, %d left", entry.pool, each.pool.follows, joined, left)
 
     def _say(self) -> None:
-        """Logs what is wrong when it begins, and not each time."""
+        """Logs a problem when it begins, not each time."""
         problems = {each.problem for each in self._followed.values() if each.problem}
         for problem in sorted(problems - self._said):
             log.warning("%s", problem)
@@ -230,7 +230,7 @@ class NativeMirror:
 
 
 def cannot_follow(pools: list[str], why: str) -> str:
-    """A sentence about pools that cannot be followed, all for one reason."""
+    """A sentence about pools that cannot be followed, all for the same reason."""
     names = ", ".join(map(repr, sorted(pools)[:_SAID])) + (f" and {len(pools) - _SAID:,} more" * (len(pools) > _SAID))
     if len(pools) == 1:
         return f"The pool {names} cannot follow Afanasy's pool now and keeps the hosts that it has: {why}."

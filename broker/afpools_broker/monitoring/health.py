@@ -22,22 +22,23 @@ from .statistics import Statistics
 
 WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
 
-# A report is read by people: it names so many pools of one kind, and counts the rest.
+# A report is read by people: it names at most this many pools of one kind, and counts the rest.
 _NAMED_POOLS = 10
 
-# A report must be there well before its reader's deadline, the store's own timeout notwithstanding.
+# A report must be ready well before its reader's deadline, whatever the store's own timeout.
 _ANSWER_SECONDS = 0.5
 
-# Whoever asks for health in a loop causes one write in so many seconds, which costs a majority's disks a flush.
+# A client that asks for health in a loop causes at most one write in this many seconds; each is a flush on a majority's
+# disks.
 _PROBE_SECONDS = 5.0
 
 
 class _Question:
-    """Asks the store one thing in a thread of its own, and not again before it has answered.
+    """Sends the store one kind of request on its own thread, and not again before it has been answered.
 
     Args:
         ask: returns how many seconds the store took; raises `StoreUnavailable`.
-        keep: the answer is good for so many seconds.
+        keep: how many seconds the answer stays valid.
         clock: seconds, increasing.
     """
 
@@ -59,24 +60,24 @@ class _Question:
             return self._answer
 
     def stop(self) -> None:
-        """Ends the thread, once a question in progress has ended; does not wait for it."""
+        """Ends the thread, once a request in progress has ended; does not wait for it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Health:
-    """Puts the report together.
+    """Assembles the report.
 
     Args:
         name: this broker's own.
-        store: asked for a sign of life at each report.
+        store: pinged for each report.
         keeper: knows since when the store is unreachable.
         credentials: know what expires.
-        statistics: what was asked and answered.
-        farm: None where the studio keeps its list of hosts by hand.
+        statistics: counts of requests and answers.
+        farm: None if the studio keeps its list of hosts by hand.
         system_job: knows where post commands run; None as above.
         mirror: follows Afanasy's own pools; None as above.
-        live: keeps the fences of running jobs; None where it is not enabled.
-        flag_after: seconds from which on the list of renders is old, as `[farm]` says.
+        live: keeps the fences of running jobs; None if that is not enabled.
+        flag_after: age in seconds from which the list of renders is old, from `[farm]`.
         clock: seconds, increasing.
     """
 
@@ -111,12 +112,12 @@ class Health:
         self._probe = _Question(store.probe, _PROBE_SECONDS, clock)
 
     def stop(self) -> None:
-        """Ends the threads that ask the store, once the questions in progress have ended; does not wait for it."""
+        """Ends the threads that ask the store, once the requests in progress have ended; does not wait for it."""
         self._ping.stop()
         self._probe.stop()
 
     def set_flag_after(self, seconds: float) -> None:
-        """Changes from when on the list of renders is old."""
+        """Changes the age from which the list of renders is old."""
         self._flag_after = seconds
 
     def farm_age(self) -> float | None:
@@ -126,7 +127,7 @@ class Health:
         return self._farm.farm.age(dt.datetime.now(dt.UTC))
 
     def report(self) -> protocol.HealthResult:
-        """Everything at once, within a second even where the store does not answer."""
+        """The whole report, within a second even if the store does not answer."""
         store = self._store_health()
         farm = self._farm_health()
         expiring = self._credentials.expiring(WARN_BEFORE_EXPIRY)
@@ -174,7 +175,7 @@ class Health:
             return 0
 
     def _pools_that_look_alike(self) -> list[str]:
-        """None are made any more, but may have been by hand, or by an earlier version."""
+        """Such pools can no longer be made, but may have been made by hand or by an earlier version."""
         try:
             alike = groups(self._keeper.current.contents.pools)
         except RequestRefused:
@@ -185,11 +186,11 @@ class Health:
             for names in alike[:_NAMED_POOLS]
         ]
         if len(alike) > _NAMED_POOLS:
-            said.append(f"Of pools that look alike, there are {len(alike) - _NAMED_POOLS:,} more groups.")
+            said.append(f"There are {len(alike) - _NAMED_POOLS:,} more groups of pools that look alike.")
         return said
 
     def _pools_not_followed(self, farm: protocol.FarmHealth) -> list[str]:
-        """Those that follow one of Afanasy's own."""
+        """Problems of pools that follow one of Afanasy's own."""
         if self._mirror is not None:
             return self._mirror.problems(is_stale=farm.age is None or farm.age > self._flag_after)
         try:
@@ -200,8 +201,8 @@ class Health:
         return [cannot_follow(followed, "this broker has no afserver")] if followed else []
 
     def _pools_without_renders(self, farm: protocol.FarmHealth) -> list[str]:
-        """A pool whose renders are all offline is not named here: at night that is as it should be. Nor is one with a
-        host that was registered, which is how a manager says that it is not set up yet."""
+        """A pool whose renders are all offline is not named here, because that is normal at night. Nor is a pool with a
+        registered host: registering is how a manager says that a host is not set up yet."""
         if farm.age is None or farm.age > self._flag_after:
             return []
         try:
@@ -224,7 +225,7 @@ class Health:
         problems = [self._keeper.progress or trouble] if trouble else []
         latency, written = None, None
         if not trouble:
-            # Both at once: a store that hangs must not take the time of two.
+            # Both at once, so that a store that hangs does not take twice as long.
             deadline = time.monotonic() + _ANSWER_SECONDS
             probe, ping = self._probe.begin(), self._ping.begin()
             latency = self._wait(ping, deadline, "did not answer", problems)
@@ -244,7 +245,7 @@ class Health:
         )
 
     def _wait(self, answer: Future[float], deadline: float, otherwise: str, problems: list[str]) -> float | None:
-        """How many seconds the store took, else None, and one more problem that says why."""
+        """How many seconds the store took; otherwise None, and a problem that says why."""
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:

@@ -1,11 +1,10 @@
-"""What a serving process writes to standard output and standard error, its log above all.
+"""What a serving process writes to standard output and standard error, above all its log.
 
-Strategy: whoever writes never waits for whoever reads. A line goes into a queue of bounded size, and a thread that
-nobody waits for does the writing. A reader may stop reading (a full pipe, Ctrl-S at a terminal) or be unable to take
-more (a full disk); then lines are kept as long as there is room, further ones are dropped, and a line at their place
-says how many.
+Strategy: a writer never waits for the reader. A line goes into a queue of limited size, and a separate thread does the
+writing. The reader may stop reading (a full pipe, Ctrl-S at a terminal) or be unable to take more (a full disk); then
+lines are kept as long as there is room, further ones are dropped, and a line in their place says how many.
 
-`open_log` puts this under everything: the log, `print`, warnings, uncaught exceptions, rich.
+`open_log` routes everything through this: the log, `print`, warnings, uncaught exceptions, rich.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO, cast
 
-# Bytes that lines may take while they wait for a reader: a burst of some 20,000.
+# The most bytes of lines that wait for a reader: a burst of some 20,000 lines.
 CAPACITY = 4 * 1024 * 1024
 
-# Bytes that a line takes besides its text: the object's head, and its place in the queue.
+# Bytes that a line takes besides its text: the object's header, and its place in the queue.
 _OVERHEAD = 64
 
-# Bytes. What is written to a pipe at once and is no longer than this does not mix with what others write (pipe(7)).
+# Bytes. A write to a pipe of at most this size is not interleaved with what others write (pipe(7)).
 _AT_ONCE = select.PIPE_BUF
 
-# A disk that was full may have room again.
+# Seconds until the next attempt: a disk that was full may have room again.
 _RETRY_SECONDS = 1.0
 
-# At the end, a reader that took nothing for so long is taken for one that does not read.
+# At the end, a reader that has taken nothing for this many seconds is assumed not to read.
 _PATIENCE_SECONDS = 0.5
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
@@ -58,17 +57,18 @@ class _Gap:
 
 
 class Outlet:
-    """A place that can be written to without ever waiting for it.
+    """An output that can be written to without ever waiting for it.
 
     Args:
-        descriptor: where to. It is duplicated, and the duplicate stays open as long as the process runs.
-        capacity: bytes that may wait.
+        descriptor: the file descriptor to write to. It is duplicated, and the duplicate stays open as long as the
+            process runs.
+        capacity: how many bytes may wait.
     """
 
     def __init__(self, descriptor: int, capacity: int = CAPACITY) -> None:
         self._descriptor = os.dup(descriptor)
         self._capacity = capacity
-        # Reentrant, as a condition's lock is by default: a signal's handler may write, too.
+        # Reentrant, as a condition's lock is by default: a signal handler may write, too.
         self._changed = threading.Condition()
         self._queue: deque[bytes | _Gap] = deque()
         self._held = 0
@@ -83,7 +83,7 @@ class Outlet:
         cost = len(data) + _OVERHEAD
         with self._changed:
             gap = self._queue[-1] if self._queue else None
-            # Once lines were dropped, a good piece of room is waited for: otherwise every other line would be a count.
+            # After lines were dropped, wait for a good amount of room: otherwise every other line would be a count.
             room = self._capacity // 2 if isinstance(gap, _Gap) else self._capacity
             if self._held + cost <= room:
                 self._held += cost
@@ -95,7 +95,7 @@ class Outlet:
             self._changed.notify_all()
 
     def flush(self, wait: float) -> None:
-        """Waits until everything is written, at most `wait` seconds, and less where nobody reads."""
+        """Waits until everything is written, at most `wait` seconds, or less if nobody reads."""
         deadline = time.monotonic() + (0.0 if self._gave_up else wait)
         with self._changed:
             while self._queue or self._writing:
@@ -110,8 +110,8 @@ class Outlet:
         return not self._queue and not self._writing
 
     def _run(self) -> None:
-        # A process in the background that writes to its terminal may be stopped for it (stty tostop), and would not
-        # even end at SIGTERM then. Where the signal is blocked, the terminal takes the line.
+        # A background process that writes to its terminal may be stopped for it (stty tostop), and would then not even
+        # end at SIGTERM. If the signal is blocked, the terminal accepts the line.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         while True:
             with self._changed:
@@ -140,7 +140,7 @@ class Outlet:
             try:
                 count = os.write(self._descriptor, data)
             except BlockingIOError:
-                # Whoever started us made it so, for itself or by mistake; we share it.
+                # Our parent made the descriptor non-blocking, on purpose or by mistake; we share it.
                 waiting = select.poll()
                 waiting.register(self._descriptor, select.POLLOUT)
                 waiting.poll()
@@ -161,7 +161,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            # Here and now: what it speaks of may be another tomorrow.
+            # Formatted at once, because what it mentions may change later.
             text = self.format(record)
         except Exception:  # noqa: BLE001 - a line that cannot be made is no reason to stop
             self.handleError(record)
@@ -170,7 +170,7 @@ class _Handler(logging.Handler):
 
 
 class _Stream(io.TextIOBase):
-    """In place of `sys.stdout` or `sys.stderr`: hands on whole lines, and at `flush` what there is."""
+    """A replacement for `sys.stdout` and `sys.stderr`: passes on whole lines, and at `flush` everything."""
 
     errors = "backslashreplace"
     encoding = ""
@@ -215,16 +215,16 @@ _outlets: list[Outlet] = []
 
 def open_log(level: str, *, line: str = FORMAT) -> None:
     """From here on nothing that this process writes to standard output or standard error waits for a reader; the log
-    goes to standard error. Once for each process; there is no way back.
+    goes to standard error. Call it once per process; it cannot be undone.
 
     Args:
         level: as in `[broker] log_level`.
-        line: what a line of the log looks like, in `logging`'s own terms.
+        line: the format of a log line, as for `logging`.
     """
     for descriptor in (1, 2):
         _keep_open(descriptor)
     errors = Outlet(2)
-    # One place, one order.
+    # One output, so one order.
     output = errors if os.path.sameopenfile(1, 2) else Outlet(1)
     _outlets[:] = dict.fromkeys((output, errors))
     sys.stdout = _replacement(sys.stdout, output, 1)
@@ -232,20 +232,19 @@ def open_log(level: str, *, line: str = FORMAT) -> None:
     _unblock(2)
     handler = _Handler(errors)
     handler.setFormatter(logging.Formatter(line, _DATE_FORMAT))
-    # Libraries only get to say what is worth a warning: at `debug`, the database's driver would write down whole
-    # documents and commands.
+    # Libraries may only log warnings: at `debug`, the database's driver would log whole documents and commands.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     set_level(level)
     atexit.register(flush_log, 1.0)
 
 
 def set_level(level: str) -> None:
-    """Sets how much of our own is logged; `level` as in `[broker] log_level`."""
+    """Sets how much our own code logs; `level` as in `[broker] log_level`."""
     logging.getLogger("afpools").setLevel(level.upper())
 
 
 def flush_log(wait: float) -> None:
-    """Waits until everything is written, at most `wait` seconds, and less where nobody reads."""
+    """Waits until everything is written, at most `wait` seconds, or less if nobody reads."""
     for name in ("stdout", "stderr"):
         with suppress(OSError, ValueError):
             getattr(sys, name).flush()
@@ -255,8 +254,8 @@ def flush_log(wait: float) -> None:
 
 
 def _keep_open(descriptor: int) -> None:
-    """Where whoever started us has closed a standard descriptor, the next file opened would get its number, and in it
-    what libraries print."""
+    """Opens standard descriptors that our parent has closed. Otherwise the next file opened would get such a number,
+    and what libraries print would go into it."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -276,17 +275,17 @@ def _replacement(stream: TextIO | None, outlet: Outlet, descriptor: int) -> Text
 
 
 def _unblock(descriptor: int) -> None:
-    """Makes what native code prints never wait: libzmq says which assertion failed before it aborts, and where nobody
+    """Makes native code never wait when it prints: libzmq says which assertion failed before it aborts, and if nobody
     reads, the process would neither serve nor end.
 
-    Whoever started us shares the open pipe or terminal, and may rely on its waiting; so it is opened once more. A file
+    Our parent shares the open pipe or terminal, and may rely on writes that wait; so it is opened once more. A file
     never waits, and a socket (the journal's) cannot be opened again.
     """
     if not stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
         return
     try:
         again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:  # no /proc, or the terminal of somebody else
+    except OSError:  # no /proc, or somebody else's terminal
         return
     os.dup2(again, descriptor)
     os.close(again)

@@ -1,8 +1,8 @@
 """Log lines that a peer can cause.
 
 Strategy: a line is limited by who caused it and what it is about, never by its text, because a text can quote the
-peer's own bytes and so be new each time. `what` is always one of a fixed set of our own words. Beneath that lies one
-bound on all such lines together, because addresses and names are not a fixed set.
+peer's own bytes and so be new each time. `what` is always from a fixed set of our own words. A second limit applies to
+all such lines together, because addresses and names are not a fixed set.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Callable
 
 log = logging.getLogger("afpools.connections")
 
-# A plug-in with a revoked certificate tries ten times a second for as long as it is open, and must not bury the log.
+# A plug-in with a revoked certificate retries ten times a second as long as it is open, and must not flood the log.
 _REPEAT_SECONDS = 60.0
 
-# Whoever causes more kinds of lines than this makes the oldest be said again early; nothing worse.
+# If there are more kinds of lines than this, the oldest may be logged again early; that is all.
 _REMEMBERED = 2000
 
-# All lines of all peers: bursts of this many, refilled at this rate. Ten a second are 860,000 lines a day at the very
-# worst, some 130 MB.
+# For all lines of all peers: bursts of this many, refilled at this rate. Ten a second are 860,000 lines a day at the
+# very worst, some 130 MB.
 _BURST, _PER_SECOND = 100.0, 10.0
 
 
@@ -44,13 +44,13 @@ class PeerLog:
         self._dropped = 0
 
     def say(self, who: str, what: str, text: str, *args: object, level: int = logging.WARNING) -> None:
-        """Writes one line, or counts it where it was said within the last minute.
+        """Writes one line, or counts it if it was logged within the last minute.
 
         Args:
             who: an address without its port, or the name in a credential.
             what: which kind of line, from a fixed set; never what a peer sent.
             text: the line, as `logging` takes it.
-            args: what belongs into it.
+            args: the line's arguments.
             level: as in `logging`.
         """
         if not log.isEnabledFor(level):
@@ -74,18 +74,19 @@ class PeerLog:
                 self._said.popitem(last=False)
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            log.warning("%d log lines about other peers were left out: too many peers caused too many lines.", dropped)
+            log.warning("%d log lines about other peers were left out, because peers caused too many lines.", dropped)
         again = f" (and {suppressed:,} more times since the last such line)" if suppressed else ""
         log.log(level, "%s%s", text % args, again)
 
     def defect(self, who: str, what: str, text: str) -> None:
-        """Writes an exception that is being handled, with its traceback. Whoever has found a defect of ours can cause
-        it as often as he likes. Arguments as for `say`."""
+        """Logs the exception that is being handled, with its traceback. A peer that has found a bug of ours can cause
+        it as often as it likes. Arguments as for `say`."""
         self.say(who, f"defect {what}", "%s\n%s", text, traceback.format_exc().rstrip(), level=logging.ERROR)
 
 
 def host_of(address: str) -> str:
-    """An address without its port: a peer has another one each time it tries, and libzmq tells some without.
+    """An address without its port: a peer has a new port each time it tries, and libzmq reports some addresses without
+    it.
 
     Args:
         address: `10.0.0.7:51234`, `[fe80::1]:51234`, or either without its port.
@@ -94,7 +95,8 @@ def host_of(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """What an address counts as: itself, or for IPv6 its /64, of which one machine can use every address.
+    """The network that an address counts as: itself, or for IPv6 its /64, because one machine can use every address in
+    it.
 
     Args:
         address: IPv4 or IPv6, with or without a zone (`fe80::1%eth0`). Anything else counts as itself.
@@ -105,6 +107,6 @@ def network_of(address: str) -> str:
         found = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
-    if found.ipv4_mapped is not None:  # where a listener takes both kinds, IPv4 looks like this
+    if found.ipv4_mapped is not None:  # on a dual-stack listener, IPv4 looks like this
         return str(found.ipv4_mapped)
     return str(ipaddress.IPv6Network((found, 64), strict=False))

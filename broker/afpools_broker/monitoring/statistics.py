@@ -1,4 +1,4 @@
-"""What was asked and answered since the broker started."""
+"""Counts of requests, answers and connections since the broker started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..protocol import Code
 
 
 class Statistics:
-    """What was asked and answered since the broker started; safe to use from any thread."""
+    """Counts since the broker started; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class Statistics:
             self.requests[operation] += 1
 
     def error(self, operation: str, code: Code) -> None:
-        """Counts an error answer; `operation` as for `request`, empty where it is not known."""
+        """Counts an error answer; `operation` as for `request`, empty if it is not known."""
         with self._lock:
             self.errors.setdefault(operation or "unreadable", Counter())[code.value] += 1
 

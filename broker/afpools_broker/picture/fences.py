@@ -1,9 +1,9 @@
-"""Pools as the farm spells them, and the masks made of them.
+"""Pools as the farm spells them, and the masks made from them.
 
-Strategy: what follows from one pool and the farm's names is kept in its `Fence`, from one picture to the next, for as
-long as neither changes; so one pool's change makes one pool's fence again, and a render that joins or leaves those that
-mention it. What follows from all pools together (every known host, and which names would be one without their domains)
-is counted name by name, so that only the names of what changed are looked at.
+Strategy: what is derived from one pool and the farm's names is kept in its `Fence`, from one picture to the next, as
+long as neither changes. So a change of one pool rebuilds one pool's fence, and a render that joins or leaves rebuilds
+those that mention it. What is derived from all pools together (every known host, and which names would become equal
+without their domains) is counted name by name, so that only the names that changed are looked at.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .tally import Listing, Tally, listing
 
 MaskKey = tuple[str, Style, tuple[Dialect, ...]]
 
-# Under this name, the registered hosts have a fence among those of the pools: no pool has it.
+# The key of the registered hosts' fence among those of the pools; no pool has this name.
 _REGISTERED = ""
 
 
 class Known:
-    """Every host that anybody has told of.
+    """Every known host.
 
     Args:
         names: each once, in any order.
@@ -46,7 +46,7 @@ class Known:
         return frozenset(self.names)
 
     def differs_from(self, other: Known) -> frozenset[str]:
-        """The names that only one of both has."""
+        """The names that only one of the two has."""
         names = self._since.get(other)
         if names is None:
             names = self._since[other] = self._set ^ other._set
@@ -68,17 +68,17 @@ class _Made:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fence:
-    """What follows from one pool and the farm's names.
+    """What is derived from one pool and the farm's names.
 
     Args:
         pool: the pool.
-        members: its hosts, as the farm spells them: the keys of a dictionary, which take 19 to 41 bytes each. In a set
-            it would be 26 to 107.
+        members: its hosts, as the farm spells them: the keys of a dictionary, at 19 to 41 bytes each. In a set they
+            would take 26 to 107.
         with_domain: those of its hosts, as they were entered, that have a domain.
-        folds: what a render would have to be called, whatever its case, for one of the hosts to be spelled in another
-            way, and which hosts those are; None where that is too many names to keep.
+        folds: the case-folded names of renders that would change the spelling of one of the hosts, with those hosts;
+            None if there are too many to keep.
         as_entered: whether the members are the hosts as they were entered.
-        masks: made so far, by style and by what the caller accepts.
+        masks: the masks made so far, by style and by what the caller accepts.
     """
 
     pool: Pool
@@ -101,17 +101,17 @@ class Fence:
         )
 
     def after(self, names: frozenset[str], folds: frozenset[str], spelled: _Spelled, farm: frozenset[str]) -> Fence:
-        """The fence of the same pool once renders have come or gone, made of what they change.
+        """The fence of the same pool after renders have been added or removed, made by updating what they change.
 
         Args:
-            names: of these renders.
-            folds: the same, of all cases.
+            names: the names of these renders.
+            folds: the same names, case-folded.
             spelled: how names are spelled now.
             farm: the names of all renders now.
         """
         if self.folds is None or not self.as_entered:
             return self.like(Fence.of(self.pool, spelled, farm))
-        # As they were entered, members are hosts. Of those that the farm has, none but these can be spelled otherwise.
+        # Here the members are the hosts as entered. Of those on the farm, only these can be spelled differently.
         known = self.folds
         looked_at = {name for name in names if name in self.members}
         looked_at.update(host for fold in folds if fold in known for host in known[fold])
@@ -122,19 +122,20 @@ class Fence:
         return replace(self, folds=_folds(strangers, len(self.pool.hosts)))
 
     def like(self, made: Fence) -> Fence:
-        """Another fence of the same pool, with what is right of this one."""
+        """Another fence of the same pool, which keeps what is still valid."""
         if made.members != self.members:
             return made
-        # The masks stay right; what to look at when the next render comes may be something else.
+        # The masks stay valid; what to check when the next render is added may differ.
         return replace(made, members=self.members, masks=self.masks)
 
     def mentions(self, names: frozenset[str], folds: frozenset[str]) -> bool:
-        """Whether its members may be others once renders of these names have come or gone; `folds`: of all cases."""
+        """Whether its members may change after renders with these names were added or removed; `folds`: the names,
+        case-folded."""
         return self.folds is None or not self.folds.keys().isdisjoint(folds) or not self.members.isdisjoint(names)
 
 
 def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]] | None:
-    """`Fence.folds` of a pool of so many hosts, where the farm does not have these."""
+    """`Fence.folds` of a pool with this many hosts that the farm does not have."""
     if len(strangers) * 4 > hosts:
         return None
     folds: dict[str, tuple[str, ...]] = {}
@@ -145,7 +146,7 @@ def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]]
 
 
 class _Spelled(dict[str, str]):
-    """The farm's spelling of names, each found out once."""
+    """The farm's spelling of names, each looked up once."""
 
     def __init__(self, spelling: Spelling) -> None:
         super().__init__()
@@ -157,7 +158,7 @@ class _Spelled(dict[str, str]):
 
 
 class _Tables:
-    """What all fences have together, counted; it belongs to the newest `Fences` that were made of it."""
+    """Counts over all fences; it belongs to the newest `Fences` made from it."""
 
     def __init__(self) -> None:
         self.owner: Fences | None = None
@@ -166,7 +167,7 @@ class _Tables:
 
     @staticmethod
     def count(counter: Counter[str], came: Collection[str], gone: Iterable[str]) -> set[str]:
-        """Counts names; returns those that are there for the first time, or not any more."""
+        """Counts names; returns those that have appeared or disappeared."""
         others = {name for name in came if name not in counter}
         counter.update(came)
         for name in gone:
@@ -178,14 +179,14 @@ class _Tables:
 
 
 class Fences:
-    """Pools as the farm spells them, and the masks made of them. Masks are made once and kept.
+    """Pools as the farm spells them, and the masks made from them. Masks are made once and kept.
 
     Args:
         contents: what the store holds.
         farm: the names of the farm's renders.
-        engines: what their versions allow.
+        engines: what the versions of these renders allow.
         names: whether these renders cut their names, as `Spelling`.
-        last: the fences before; what they have is kept where it is still right.
+        last: the previous fences; what is still valid in them is kept.
     """
 
     def __init__(
@@ -203,7 +204,7 @@ class Fences:
         self._pools = persistent(contents.pools)
         self._tally: tuple[Farm, Tally] | None = None
         if last is not None and last._tables.owner is not last:
-            # Others were made of it already, which took over what it had counted.
+            # Others have already been made from it and have taken over its counts.
             last = None
         self._listing: Listing | None = None
         if last is not None and last._listing is not None:
@@ -216,7 +217,7 @@ class Fences:
         """The hosts of each pool, as the farm spells them."""
         changed = self._changed(last)
         self.spelling = self._spell(last, changed)
-        """How this farm spells what was entered."""
+        """The farm's spelling of entered names."""
         respelled = self._respelled(last)
         if last is None or respelled is None or self.farm is not last.farm or self.spelling is not last.spelling:
             self._spelled = _Spelled(self.spelling)
@@ -233,7 +234,7 @@ class Fences:
             self._also = self.spelling.also(self.known_hosts.names)
 
     def _changed(self, last: Fences | None) -> dict[str, Pool | None]:
-        """The pools that are others than before, None for those that are not there any more."""
+        """The pools that have changed, None for those that no longer exist."""
         names = self._pools.differing(last._pools if last else {})
         changed: dict[str, Pool | None] = {name: self._pools.get(name) for name in names}
         if last is None or last._contents.registered is not self._contents.registered:
@@ -254,7 +255,7 @@ class Fences:
         return last.spelling.among(self._tables.with_domain) if others else last.spelling
 
     def _respelled(self, last: Fences | None) -> set[str] | None:
-        """The pools whose members may be others although they did not change; None where all may be."""
+        """The pools whose members may have changed although the pools did not; None if all may have."""
         if last is None or not self.spelling.is_like(last.spelling):
             return None
         found: set[str] = set()
@@ -272,12 +273,12 @@ class Fences:
         return found
 
     def _refresh(self, changed: dict[str, Pool | None], last: Fences | None, respelled: set[str] | None) -> bool:
-        """Makes fences; returns whether there are other hosts than before among all their members.
+        """Makes fences; returns whether the set of all their members has changed.
 
         Args:
-            changed: these pools are others than before, None for those that are gone.
-            last: the fences before.
-            respelled: the members of these may be others; None where nothing that is kept is right any more.
+            changed: the pools that have changed, None for those that are gone.
+            last: the previous fences.
+            respelled: the pools whose members may have changed; None if nothing that was kept is valid any more.
         """
         others = False
         made: dict[str, Fence | None] = {}
@@ -320,20 +321,20 @@ class Fences:
 
     @property
     def known(self) -> list[str]:
-        """Every host anybody has told us of: renders, hosts registered by hand, members of pools. Sorted, each once."""
+        """Every known host: renders, hosts registered by hand, members of pools. Sorted, each once."""
         return self.known_hosts.names
 
     def nameable(self, pool: str) -> list[str]:
-        """What a pool's mask is made for: every known host, and what those of others may call themselves besides where
-        nothing shows whether this farm's renders cut their names. Sorted, each once."""
+        """The hosts that a pool's mask is made for: every known host and, if nothing shows whether this farm's renders
+        cut their names, the other names that hosts of other pools may have. Sorted, each once."""
         if not self._also:
             return self.known
         return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
 
     @property
     def listing(self) -> Listing:
-        """The list of pools, with nothing said about renders, made now if need be. While those are known, nobody asks
-        for it."""
+        """The list of pools, without counts of renders; made now if necessary. It is not needed while those are
+        known."""
         if self._listing is None:
             self._listing = listing(self._pools)
         return self._listing
@@ -344,10 +345,10 @@ class Fences:
         return self._listing
 
     def tally(self, farm: Farm) -> Tally:
-        """How many hosts of each pool are renders, and online, made now if need be.
+        """How many hosts of each pool are renders, and online, made now if necessary.
 
         Args:
-            farm: has the names that these fences are made for.
+            farm: has the render names that these fences are made for.
         """
         kept = self._tally
         if kept is not None and (kept[0] is farm or kept[1].online == farm.online):
@@ -361,7 +362,7 @@ class Fences:
 
     @property
     def counted(self) -> bool:
-        """Whether somebody has asked for a tally, of these fences or of those before."""
+        """Whether somebody has asked for a tally, for these fences or the previous ones."""
         return self._tally is not None or self._last_tally is not None
 
     def tally_at_hand(self, farm: Farm) -> Tally | None:
@@ -373,7 +374,7 @@ class Fences:
         """The mask, if it has been made already.
 
         Raises:
-            RequestRefused: it has been tried already, and there is none.
+            RequestRefused: it has already been tried, and there is none.
         """
         name, style, accept = key
         if name not in self.members:
@@ -387,11 +388,11 @@ class Fences:
         return (made.no_find, made.also) == (self.engines.no_find, bool(self._also))
 
     def mask(self, key: MaskKey, max_bytes: int = LENGTH_LIMIT) -> Mask:
-        """The mask, made now if need be.
+        """The mask, made now if necessary.
 
         Args:
             key: which one.
-            max_bytes: how long it may be, as `masks.exclude_mask`.
+            max_bytes: the longest mask allowed, as for `masks.exclude_mask`.
 
         Raises:
             RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
@@ -414,7 +415,7 @@ class Fences:
         )
         made = _Made(within, self.known_hosts, self.engines.no_find, bool(self._also))
         # However many lengths are asked for, there are only as many answers as there are styles to fall back on. Two
-        # threads may have made the same.
+        # threads may have made the same answer.
         fence.masks[style, accept] = (
             made,
             *(
@@ -426,8 +427,8 @@ class Fences:
         return _given(within)
 
     def _still_right(self, kept: Iterable[_Made], fence: Fence, max_bytes: int) -> MadeWithin | None:
-        """The mask that was made for other known hosts, where it is made of the pool's names alone: read back for the
-        hosts that have come to be known since. None where it has to be drawn again."""
+        """The mask that was made for other known hosts, if it depends on the pool's names only: read back for the hosts
+        that have become known since. None if it must be made again."""
         for made in kept:
             mask = made.within.mask
             if self._also or not self._holds(made) or not made.within.answers(max_bytes):
@@ -448,6 +449,6 @@ def _given(made: MadeWithin) -> Mask:
         RequestRefused: there is no such mask.
     """
     if isinstance(made.mask, RequestRefused):
-        # Raised again and again, one exception would gather the traces of all.
+        # If one exception were raised again and again, it would collect the tracebacks of all.
         raise RequestRefused(made.mask.code, made.mask.message)
     return made.mask

@@ -1,8 +1,8 @@
-"""Keeps a picture of a store true by reading what changed, and no more.
+"""Keeps a picture of a store up to date by reading only what has changed.
 
-Strategy: whoever reads, reads with the one lock held, and what was read is in the picture before the lock is let go. So
-of two readings of a pool the later one counts, and an older picture never replaces a newer. Everything at once is read
-in pieces, between which others may read; what they have read since counts more than the piece it was in.
+Strategy: every reader holds the same lock, and what was read is in the picture before the lock is released. So of two
+reads of a pool the later one counts, and an older picture never replaces a newer one. A read of everything is done in
+pieces, between which others may read; what they have read since takes precedence over the piece it was in.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..store.rows import REGISTERED, Key, Picture, Row
 
 log = logging.getLogger("afpools.store")
 
-# Somebody who reads a large database for the first time wants to know that it goes on.
+# Somebody who loads a large database for the first time wants to see progress. In seconds.
 _PROGRESS_SECONDS = 5.0
 
-# A store that went away while everything was read for the first time is asked for the next piece this often.
+# How often the next piece is requested if the store became unreachable during the first read of everything.
 _RETRY_SECONDS = 0.5
 
-# Between two pieces, others get their turn: a lock alone would go to the same thread again.
+# Between two pieces, others get a turn: a lock alone would go to the same thread again.
 _TURN_SECONDS = 0.001
 
-# An author waits at most this long for his change to be seen here. Clients give up after two seconds.
+# The author of a change waits at most this long until it is visible here. Clients give up after two seconds.
 _READ_BACK_SECONDS = 1.0
 
 
@@ -36,7 +36,7 @@ class Following:
 
     Args:
         store: where pools are kept.
-        show: is told of new contents, in their order, one at a time.
+        show: called with new contents, in order, one at a time.
     """
 
     def __init__(self, store: PoolStore, show: Callable[[Contents], None]) -> None:
@@ -48,11 +48,11 @@ class Following:
         self._looked_at: set[Key] = set()
         self._shown: Contents | None = None
         self.progress = ""
-        """How far the first reading of everything has come, a sentence; empty when there is nothing to say."""
+        """A sentence about the progress of the first read of everything; empty if there is nothing to report."""
 
     def read_all(self, stop: threading.Event) -> None:
-        """Reads everything; gives up when `stop` is set. The first time, it waits for a store that goes away meanwhile,
-        and keeps what it has read: without that there is nothing to answer from.
+        """Reads everything; gives up if `stop` is set. The first time, it waits for a store that becomes unreachable
+        meanwhile and keeps what it has read, because without that there is nothing to answer from.
 
         Raises:
             StoreUnavailable: the store does not answer.
@@ -113,13 +113,13 @@ class Following:
         self._picture = picture
 
     def read(self, names: Collection[str]) -> None:
-        """Reads the pools again that have, or had, these names; the empty one is that of the registered hosts.
+        """Reads again the pools that have or had these names; the empty name stands for the registered hosts.
 
         Raises:
             StoreUnavailable: the store does not answer, or others have been reading for too long.
         """
         if not self._turn.acquire(timeout=_READ_BACK_SECONDS):
-            raise StoreUnavailable(f"The database ({self._store.kind}) is still being read for somebody else.")
+            raise StoreUnavailable(f"The database ({self._store.kind}) is still being read for another request.")
         try:
             picture = self._picture
             if picture is None:
@@ -131,7 +131,7 @@ class Following:
             self._turn.release()
 
     def read_changed(self, keys: Mapping[Key, str]) -> None:
-        """Reads what a sign of the store names, unless it was read since.
+        """Reads what a sign of the store names, unless it has been read since.
 
         Args:
             keys: as `Sign.keys`.
@@ -161,12 +161,12 @@ class Following:
             self._read_since.update(found)
 
     def _settle(self, picture: Picture) -> None:
-        """Looks again at pools that have a name together: one of them may have been read before the other took it."""
+        """Reads again the pools that share a name: one of them may have been read before the other took it."""
         if picture.claimants - self._looked_at:
             self._read(picture, picture.claimants, ())
         self._looked_at = picture.claimants
 
 
 def _has(row: Row | None, change: str) -> bool:
-    """Whether a row was read after that change."""
+    """Whether a row was read after this change."""
     return bool(change) and row is not None and row.change == change

@@ -1,8 +1,9 @@
-"""The list of all known hosts, whole or in pages, as JSON.
+"""The list of all known hosts as JSON, whole or in pages.
 
-Strategy: hosts are listed by name, and a page begins behind a name, so whoever walks through all pages gets every host
-that was there all the while once, whatever came or went meanwhile. Which pools a host is in is found out for a block
-of hosts at a time: for all of a large farm at once it would take more memory than everything else here.
+Strategy: hosts are listed by name, and a page begins after a name. So a client that walks through all pages gets every
+host that existed throughout exactly once, whatever was added or removed meanwhile. Which pools a host is in is worked
+out for one block of hosts at a time: for all of a large farm at once it would take more memory than everything else
+here.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from ..protocol import Code, HostSummary, RequestRefused
 from .fences import Fences
 
 _PAGE_BYTES = 1024 * 1024
-# A client takes 64 MiB. Half of that is 100,000 hosts that are in some ten pools each.
+# A client accepts 64 MiB. Half of that is 100,000 hosts in some ten pools each.
 _MOST_AT_ONCE = 32 * 1024 * 1024
-# Of a whole list that is kept: enough for 40,000 hosts.
+# The largest whole list that is kept: enough for 40,000 hosts.
 _MOST_KEPT = 4 * 1024 * 1024
 _BLOCK_MEMBERSHIPS = 500_000
 
-# One list is made at a time: otherwise it would be what all threads do for as long as one client likes.
+# One list is made at a time: otherwise one client could occupy all threads with this.
 _making = threading.Lock()
 
 
@@ -35,7 +36,7 @@ class Page(NamedTuple):
 
     Args:
         hosts: a list of `HostSummary`, JSON.
-        next: the name that the next page begins behind; None at the end.
+        next: the name after which the next page begins; None at the end.
     """
 
     hosts: msgspec.Raw
@@ -43,7 +44,7 @@ class Page(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """What is known of the hosts from one place of the list to another."""
+    """What is known about the hosts of one section of the list."""
 
     start: int
     end: int
@@ -52,12 +53,12 @@ class _Block(NamedTuple):
 
 
 class HostList:
-    """Every known host with what is known of it, sorted by name. Safe to use from any thread.
+    """Every known host with what is known about it, sorted by name. Safe to use from any thread.
 
     Args:
         contents: what the store held.
         farm: the renders, None for a farm never seen.
-        fences: what follows from both.
+        fences: what is derived from both.
     """
 
     def __init__(self, contents: Contents, farm: Farm | None, fences: Fences) -> None:
@@ -70,12 +71,12 @@ class HostList:
 
     @cached_property
     def revision(self) -> str:
-        """Differs when a pool does, or which hosts are known; not with the states of renders. All brokers that know
-        the same hosts and pools agree on it."""
+        """Differs if a pool does, or if other hosts are known, but not with the states of renders. All brokers that
+        know the same hosts and pools agree on it."""
         return fingerprint(self._fences.listing.revision, self._contents.registered.revision, self._names)
 
     def whole(self) -> msgspec.Raw:
-        """All hosts: a list of `HostSummary`, JSON. Made when it is first asked for, and kept unless it is very large.
+        """All hosts: a list of `HostSummary`, JSON. Made on first use, and kept unless it is very large.
 
         Raises:
             RequestRefused: `too_large`.
@@ -95,10 +96,10 @@ class HostList:
             return made
 
     def page(self, after: str | None, limit: int) -> Page:
-        """At most `limit` hosts from behind a name on, and no more than some megabyte of them; at least one, if any.
+        """At most `limit` hosts after a name, and no more than about a megabyte of them; at least one, if any.
 
         Args:
-            after: need not be a name in the list; None for its beginning.
+            after: the name, which need not be in the list; None for the beginning.
             limit: at least 1.
         """
         start = 0 if after is None else bisect_right(self._names, after)
@@ -106,7 +107,7 @@ class HostList:
             return self._make(start, min(start + limit, len(self._names)), _PAGE_BYTES)
 
     def _make(self, start: int, end: int, most_bytes: int) -> Page:
-        # One after the other: as objects, the hosts of a large farm would take far more memory than their text.
+        # One at a time: as objects, the hosts of a large farm would take far more memory than their text.
         text = bytearray(b"[")
         encoder = msgspec.json.Encoder()
         registered = self._fences.registered
@@ -133,7 +134,7 @@ class HostList:
 
     def _block_of(self, at: int) -> _Block:
         if not self._block.start <= at < self._block.end:
-            self._block = _Block(0, 0, {}, {})  # let go before the next is made
+            self._block = _Block(0, 0, {}, {})  # freed before the next is made
             self._block = self._make_block(at)
         return self._block
 

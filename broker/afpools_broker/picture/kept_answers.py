@@ -1,11 +1,10 @@
-"""Answers that exist already, as bytes: the same question within the same tenth of a second differs in its id alone.
+"""Answers kept as bytes: equal requests within the same tenth of a second differ only in their ids.
 
-Strategy: what stands around the id is the key, byte for byte, and nothing of it is read again. So this knows two places
-where an id can be told without reading JSON: behind the version, at the very beginning, and as the last thing in the
-object. An id of letters and digits is the same in JSON as it is by itself. Everything else is answered as if nothing
-had been kept.
+Strategy: the bytes around the id are the key, and are not parsed again. So this module knows two places where an id can
+be found without parsing JSON: after the version at the very beginning, and as the last item in the object. An id of
+letters and digits is the same in JSON as it is by itself. Any other request is answered as if nothing had been kept.
 
-What is kept belongs to one moment, and is dropped with it: nobody is told an age that is not true any more.
+What is kept belongs to one moment and is dropped with it, so nobody is told an age that is no longer true.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from typing import Generic, NamedTuple, TypeVar
 
 Moment = TypeVar("Moment")
 
-# As msgspec writes them (and most others), and as Python's json does, which puts it last where it is added last.
+# As msgspec and most others write them, and as Python's json does, which puts the id last if it is added last.
 _BEGINNINGS = b'{"v":1,"id":"', b'{"v": 1, "id": "'
 _ENDINGS = b',"id":"', b', "id": "'
 
-# Requests that are kept, and bytes of their answers; ours are 300 bytes, and a long mask has 24 KiB. Of a larger answer
-# most of the work is copying, whether or not it is kept.
+# The most requests that are kept, and the most bytes of an answer; ours are 300 bytes, and a long mask has 24 KiB. For
+# a larger answer most of the work is copying, whether or not it is kept.
 _MOST, _MOST_BYTES, _LARGEST, _LONGEST_REQUEST = 1000, 4 * 1024 * 1024, 64 * 1024, 1024
 
-# What `encode_answer` writes before the id, and what behind it.
+# What `encode_answer` writes before and after the id.
 _HEAD, _OK = b'{"v":1,"id":"', b'","ok":true,'
 
 _LONGEST_ID = 64
@@ -32,8 +31,8 @@ class Kept(NamedTuple):
     """An answer.
 
     Args:
-        operation: that it answers, for the statistics.
-        rest: of the answer, from behind the id.
+        operation: the operation that it answers, for the statistics.
+        rest: the rest of the answer, after the id.
     """
 
     operation: str
@@ -41,21 +40,21 @@ class Kept(NamedTuple):
 
 
 def part(data: bytes) -> tuple[bytes, bytes] | None:
-    """Takes a request apart.
+    """Splits a request at its id.
 
     Returns:
-        Its id and what stands around that; None where it is not as simple.
+        Its id and the bytes around it; None if the request is not that simple.
     """
     if len(data) > _LONGEST_REQUEST:
         return None
     parted = _part_at_the_beginning(data)
     if parted is not None:
-        # Of two ids in one object the last one counts, and a backslash can hide what a key says.
+        # Of two ids in one object the last one counts, and a backslash can disguise a key.
         return None if b'"id"' in parted[1] or b"\\" in parted[1] else parted
     if data.startswith(_BEGINNINGS):
         return None
     if data.endswith(b'"}'):
-        # The quotation mark before it opens the text that the last one closes, since there is none in between: so this
+        # The quotation mark before it opens the text that the last one closes, since there is none in between. So this
         # is the last value of the outermost object.
         start = data.rfind(b'"', 0, -2) + 1
         request_id = data[start:-2]
@@ -70,12 +69,13 @@ def _part_at_the_beginning(data: bytes) -> tuple[bytes, bytes] | None:
         return None
     end = data.find(b'"', start, start + _LONGEST_ID + 1)
     request_id = data[start:end]
-    # The rest begins with the quotation mark, and what stands before an id at the end with a brace: they never match.
+    # The rest begins with the quotation mark, but what comes before an id at the end begins with a brace: they never
+    # match.
     return (request_id, data[end:]) if end > 0 and request_id.isalnum() else None
 
 
 class KeptAnswers(Generic[Moment]):
-    """The answers of one moment. Safe to use from any thread: whoever sees a new moment first starts again."""
+    """The answers of one moment. Safe to use from any thread: the first thread that sees a new moment starts afresh."""
 
     def __init__(self) -> None:
         self._now: tuple[Moment | None, dict[bytes, Kept], list[int]] = (None, {}, [0])
@@ -85,25 +85,25 @@ class KeptAnswers(Generic[Moment]):
 
         Args:
             data: the whole request.
-            moment: all that an answer depends on besides the request; compared with `==`.
+            moment: everything that an answer depends on besides the request; compared with `==`.
         """
         of, answers, _ = self._now
         if of is not moment and of != moment:
             return None
-        # Whatever else would rule a request out did so before its answer was kept.
+        # Any other reason to refuse a request was checked before its answer was kept.
         parted = _part_at_the_beginning(data) or part(data)
         kept = answers.get(parted[1]) if parted is not None else None
         return (kept.operation, _HEAD + parted[0] + kept.rest) if parted is not None and kept is not None else None
 
     def keep(self, data: bytes, moment: Moment, operation: str, answer: bytes) -> None:
-        """Keeps an answer that was made at this moment, in place of all others where there are too many. A refusal is
+        """Keeps an answer that was made at this moment, replacing all others if there are too many. A refusal is
         not kept: it is counted by its code, each time.
 
         Args:
             data: the whole request.
             moment: as for `find`.
-            operation: that was asked for.
-            answer: to the whole request.
+            operation: the requested operation.
+            answer: the answer to the whole request.
         """
         parted = part(data)
         if parted is None:

@@ -1,4 +1,4 @@
-"""What reads are answered from, at one moment."""
+"""The state that reads are answered from at one moment."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .snapshot import Snapshot, SnapshotKeeper
 
 
 class Moment(NamedTuple):
-    """All that the answer to a read depends on, besides the request.
+    """Everything that the answer to a read depends on, besides the request.
 
     Args:
         snapshot: pools and farm.
         farm: how far the list of renders is trusted.
-        age: seconds since the store has confirmed the snapshot, to a tenth.
+        age: seconds since the store confirmed the snapshot, to a tenth.
         farm_age: seconds since the list of renders was true, to a tenth; None if there is no such list.
-        farm_is_stale: it is older than the studio wants it.
-        farm_is_too_old: it is so old that no mask that depends on it is given.
+        farm_is_stale: the list is older than `[farm] flag_after`.
+        farm_is_too_old: the list is older than `[farm] refuse_after`, so no mask that depends on it is given.
     """
 
     snapshot: Snapshot
@@ -30,7 +30,7 @@ class Moment(NamedTuple):
 
     @property
     def can_count(self) -> bool:
-        """Whether the list of renders is there, and true enough to say how many of a pool's hosts are in it."""
+        """Whether there is a list of renders recent enough to count how many of a pool's hosts are in it."""
         return not self.farm.by_hand and self.farm_age is not None and not self.farm_is_stale
 
 
@@ -38,7 +38,7 @@ def moment_of(keeper: SnapshotKeeper, farm: FarmSection, now: dt.datetime) -> Mo
     """The present moment.
 
     Args:
-        keeper: has the snapshot.
+        keeper: provides the snapshot.
         farm: how far the list of renders is trusted.
         now: the time, with its zone.
 

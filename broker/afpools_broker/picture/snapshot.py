@@ -1,10 +1,10 @@
-"""The picture of pools and farm that reads are answered from, and the thread that keeps it true.
+"""The picture of pools and farm that reads are answered from, and the thread that keeps it up to date.
 
 Strategy: a `Snapshot` never changes; a new one replaces it in one assignment, so that a reader needs no lock, and no
-reader ever waits for the store. Pools are read by `following`, which sees to it that an older picture never replaces a
+reader ever waits for the store. Pools are read by `following`, which makes sure that an older picture never replaces a
 newer one. What is costly to derive (the farm's spelling of each pool, masks) lives in `Fences`, which outlives a
-snapshot as long as neither the pools nor the names and versions on the farm change: renders go busy and free every
-second, and masks do not care.
+snapshot as long as neither the pools nor the names and versions on the farm change: renders become busy and free every
+second, and masks do not depend on that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Snapshot:
     Args:
         contents: what the store held.
         farm: the renders, None for a farm never seen.
-        fences: what follows from both.
+        fences: what is derived from both.
     """
 
     contents: Contents
@@ -51,12 +51,12 @@ class Snapshot:
     def of(
         cls, contents: Contents, farm: Farm | None, last: Snapshot | None, *, by_hand: bool, names: Names = "auto"
     ) -> Snapshot:
-        """A snapshot that keeps what can be kept of the last one.
+        """A snapshot that reuses what it can of the last one.
 
         Args:
             contents: what the store held.
             farm: the renders, None for a farm never seen.
-            last: the snapshot before.
+            last: the previous snapshot.
             by_hand: there is no afserver: the registered hosts, as they are spelled, are the farm.
             names: whether renders here cut their names, as `Spelling`.
         """
@@ -68,23 +68,23 @@ class Snapshot:
             hosts = last.fences.farm
         else:
             hosts = frozenset(render.name for render in farm.renders) if farm else frozenset[str]()
-        # Of a farm that is kept by hand, no version is known: what the callers accept is what they know of it.
+        # For a farm that is kept by hand no version is known, so callers accept what they know that the farm can read.
         engines = ANY_ENGINE
         if farm is not None and not by_hand:
             if last is not None and _same_renders(farm, last.farm):
                 engines = last.fences.engines
             else:
                 engines = engines_of(farm.renders)
-        # Sets are compared name by name, also a set with itself.
+        # Comparing sets goes name by name, even for a set and itself.
         if last is not None and (hosts is last.fences.farm or hosts == last.fences.farm):
-            # The same names, kept once; and what follows from them, where it follows from the same pools.
+            # Keeps equal names once, and what is derived from them if the pools are equal, too.
             hosts = last.fences.farm
             if contents is last.contents and (engines, names) == (last.fences.engines, last.fences.names):
                 return cls(contents, farm, last.fences)
         return cls(contents, farm, Fences(contents, hosts, engines, names, last.fences if last else None))
 
     def pool(self, name: str) -> Pool:
-        """The pool of that name.
+        """The pool with this name.
 
         Raises:
             RequestRefused: `unknown_pool`.
@@ -96,12 +96,12 @@ class Snapshot:
 
     @property
     def listing(self) -> Listing:
-        """The list of pools, with nothing said about renders."""
+        """The list of pools without counts of renders."""
         return self.fences.listing
 
     @property
     def tally(self) -> Tally | None:
-        """How many hosts of each pool are renders, and online, made now if need be. None if there is no list of
+        """How many hosts of each pool are renders, and online, made now if necessary. None if there is no list of
         renders."""
         return None if self.farm is None else self.fences.tally(self.farm)
 
@@ -117,12 +117,12 @@ class Snapshot:
 
 
 def _same_renders(farm: Farm | None, last: Farm | None) -> bool:
-    """Whether these are the same renders: where nothing has changed, a newer `Farm` holds the last one's tuple."""
+    """Whether these are the same renders: if nothing has changed, a newer `Farm` has the last one's tuple."""
     return farm is last or (farm is not None and last is not None and farm.renders is last.renders)
 
 
 class SnapshotKeeper:
-    """Holds the current snapshot, and makes a new one whenever the store or the farm has something new.
+    """Holds the current snapshot, and makes a new one whenever the store or the farm has changed.
 
     Args:
         store: where pools are kept; closed by its owner, not here.
@@ -130,10 +130,10 @@ class SnapshotKeeper:
         names: whether renders here cut their names, as `Spelling`.
     """
 
-    # After the store went away, try again this often; well within the second that a change may take to be seen.
+    # How often to try an unreachable store again; well within the second that a change may take to become visible.
     _RETRY_SECONDS = 0.5
 
-    # How often all that is kept is taken out of garbage collection, at most.
+    # The least number of seconds between two exclusions of everything kept from garbage collection.
     _SET_ASIDE_SECONDS = 3600.0
 
     def __init__(self, store: PoolStore, *, by_hand: bool, names: Names = "auto") -> None:
@@ -141,7 +141,7 @@ class SnapshotKeeper:
         self._by_hand = by_hand
         self._names: Names = names
         self._following = Following(store, self._see_pools)
-        self._lock = threading.Lock()  # never held while the store is asked
+        self._lock = threading.Lock()  # never held during a request to the store
         self._stop = threading.Event()
         self._loaded = threading.Event()
         self._snapshot: Snapshot | None = None
@@ -150,16 +150,16 @@ class SnapshotKeeper:
         self._closed = ""
         self._set_aside_next = float("-inf")
         self.trouble = "The database has not answered yet."
-        """Why the store is not there; empty while it is."""
+        """Why the store is unreachable; empty while it is not."""
         self._thread = threading.Thread(target=self._run, name="afpools-snapshot", daemon=True)
 
     def start(self, *, wait: float) -> None:
-        """Begins to follow the store, and waits at most `wait` seconds for the first picture of it."""
+        """Begins to follow the store, and waits at most `wait` seconds for the first picture."""
         self._thread.start()
         self._loaded.wait(wait)
 
     def refuse_writes(self, why: str) -> None:
-        """Makes no change any more; those in progress are finished."""
+        """Refuses further changes; those in progress are finished."""
         self._closed = why
 
     def stop(self, *, wait: float) -> None:
@@ -184,7 +184,7 @@ class SnapshotKeeper:
 
     @property
     def progress(self) -> str:
-        """How far the first reading of the store has come, a sentence; empty when there is nothing to say."""
+        """A sentence about the progress of the first read of the store; empty if there is nothing to report."""
         return self._following.progress
 
     @property
@@ -193,17 +193,18 @@ class SnapshotKeeper:
         return self._snapshot is not None
 
     def reload(self, pools: Collection[str]) -> Snapshot:
-        """A snapshot with the pools of these names as they are in the store now.
+        """A snapshot in which the pools with these names are as in the store now.
 
         Raises:
-            StoreUnavailable: it does not answer.
+            StoreUnavailable: the store does not answer.
         """
         self._following.read(pools)
         return self.current
 
     @property
     def age(self) -> float:
-        """Seconds since the store was last asked, and has confirmed the current snapshot; below two while it does."""
+        """Seconds since the last request with which the store confirmed the current snapshot; below two while it
+        does."""
         return max(0.0, time.monotonic() - self._confirmed)
 
     def apply(self, change: Change) -> Entry:
@@ -220,7 +221,7 @@ class SnapshotKeeper:
         except RequestRefused as refusal:
             if refusal.code is not Code.UNKNOWN_POOL or not change.pool:
                 raise
-            # The store looks at one pool; what else there is, is known here.
+            # The store looks at one pool only; the others are known here.
             raise unknown_pool(change.pool, self.current.contents.pools) from None
         except StoreUnavailable as error:
             raise RequestRefused(
@@ -228,22 +229,22 @@ class SnapshotKeeper:
                 f"Whether the change was made is not known: {error} Sending it again with the same request_id is safe.",
             ) from None
         try:
-            # Even for a change that the store recalls as made before: it may have been undone since.
+            # Even for a change that the store recognises as already made: it may have been undone since.
             self._following.read({change.pool, entry.pool, *(entry.diff.name or ())})
         except Exception as error:
-            # The change is safe in the store, and that is what is answered; the watch will bring it.
+            # The change is safe in the store, so the answer is success; the watch will pick it up.
             log.warning("Could not read back a change: %s", error, exc_info=not isinstance(error, StoreUnavailable))
         return entry
 
     def see_farm(self, farm: Farm) -> None:
-        """Takes in a new list of renders."""
+        """Stores a new list of renders."""
         with self._lock:
             self._farm = farm
             if self._snapshot is not None:
                 self._show(self._snapshot.contents)
 
     def set_names(self, names: Names) -> None:
-        """Changes whether renders are taken to cut their names."""
+        """Changes whether renders are assumed to cut their names."""
         with self._lock:
             self._names = names
             if self._snapshot is not None:
@@ -258,7 +259,7 @@ class SnapshotKeeper:
 
     def _show(self, contents: Contents) -> None:
         snapshot = Snapshot.of(contents, self._farm, self._snapshot, by_hand=self._by_hand, names=self._names)
-        # Made now, or the listener's thread would have to. What nobody has asked for yet is made by a worker.
+        # Made now, or the listener's thread would have to do it. What nobody has asked for yet is made by a worker.
         if snapshot.farm is not None:
             _ = snapshot.farm.online
         if snapshot.fences.counted:
@@ -266,7 +267,8 @@ class SnapshotKeeper:
         self._snapshot = snapshot
 
     def _set_aside(self) -> None:
-        """Takes what has been read out of garbage collection; rarely, since a slow store may be read whole often."""
+        """Excludes what has been read from garbage collection; rarely, since a slow store may often be read as a
+        whole."""
         if self._snapshot is not None and time.monotonic() >= self._set_aside_next:
             self._set_aside_next = time.monotonic() + self._SET_ASIDE_SECONDS
             set_aside()
@@ -290,7 +292,7 @@ class SnapshotKeeper:
                     self.trouble = ""
                     self._loaded.set()
             except Exception as error:
-                # Not even a defect may end the only thread that keeps the picture true: say so, and go on.
+                # Not even a bug may end the only thread that keeps the picture up to date: log it and continue.
                 trouble = str(error)
                 if not isinstance(error, StoreUnavailable):
                     log.exception("Following the database failed")

@@ -1,9 +1,9 @@
-"""How many hosts of each pool are renders, how many of those are online, and the list of pools that says so.
+"""How many hosts of each pool are renders, how many of those are online, and the list of pools with these counts.
 
-Strategy: renders come and go every few seconds, pools and names seldom. A tally is one moment of the farm. It counts a
-pool when somebody asks, and takes over from the tally before whatever no host that came or went has touched. The list's
-revision is a sum over its pools, so that a change costs what it changes; its text is put together for whoever asks for
-it first.
+Strategy: renders come and go every few seconds, pools and names seldom change. A tally is for one moment of the farm.
+It counts a pool on demand, and takes over the previous tally's counts of pools without hosts that came or went. The
+list's revision is a sum over its pools, so that the cost of a change depends only on what changed; the text is
+assembled on first use.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..pools.persistent import PersistentMap, persistent
 from ..pools.pool import Pool, fingerprint
 from ..protocol import PoolSummary
 
-# A list of so few pools is put together at once. It takes no longer than to have somebody else do it.
+# A list of at most this many pools is assembled at once: handing it to a worker would take as long.
 _FEW = 200
-# Of the sum of fingerprints.
+# For the sum of fingerprints.
 _MODULUS = 2**256
 
 
 class Counts(NamedTuple):
-    """Of the hosts of one pool.
+    """Counts of the hosts of one pool.
 
     Args:
-        renders: how many are renders of the farm; None where the list of renders is not known, or is old.
-        online: how many of those are online; None where that is not known. While no render of the whole farm is online,
-            as right after a restart of afserver, it says nothing about one pool.
+        renders: how many are renders of the farm; None if the list of renders is unknown or old.
+        online: how many of those are online; None if that is unknown. If no render of the whole farm is online, as
+            right after a restart of afserver, that says nothing about one pool.
     """
 
     renders: int | None = None
@@ -42,13 +42,13 @@ UNKNOWN = Counts()
 
 
 class _Piece(NamedTuple):
-    """What the list of pools has of one pool.
+    """One pool's part of the list of pools.
 
     Args:
         pool: the pool.
-        counts: of its hosts.
+        counts: the counts of its hosts.
         summary: JSON.
-        fingerprint: a number that differs when the name, the revision or the counts do.
+        fingerprint: a number that differs if the name, the revision or the counts do.
     """
 
     pool: Pool
@@ -73,37 +73,36 @@ class _Piece(NamedTuple):
 
 
 class _Order:
-    """In which order the pools of some lists are shown; found out when it is first needed."""
+    """The order of the pools in some lists; computed on first use."""
 
     def __init__(self, names: Mapping[str, object]) -> None:
         self._names = names
 
     @cached_property
     def shown(self) -> list[str]:
-        """The names, sorted as people do."""
+        """The names, sorted as people expect."""
         return sorted(self._names, key=lambda name: (name.casefold(), name))
 
 
 class Listing:
-    """The list of pools, ready to be sent: put together from pieces, which are kept for as long as they are right.
+    """The list of pools, ready to send: assembled from pieces, which are kept as long as they are valid.
 
     Args:
         pieces: by name.
         total: the sum of their fingerprints.
-        order: of these names.
+        order: the order of these names.
     """
 
     def __init__(self, pieces: PersistentMap[_Piece], total: int, order: _Order) -> None:
         self._pieces, self._total, self._order = pieces, total, order
         self.revision = fingerprint(f"{total:064x}")
-        """Differs when anything in the list does; brokers that see the same pools and renders agree on it."""
+        """Differs if anything in the list does; brokers that see the same pools and renders agree on it."""
 
     def evolve(self, pools: Mapping[str, tuple[Pool, Counts] | None]) -> Listing:
-        """The list in which these pools are others.
+        """A list in which these pools are replaced.
 
         Args:
-            pools: by name, with their counts; None for one that is not there any more. Those that are as they were may
-                be among them.
+            pools: by name, with their counts; None for a pool that no longer exists. Unchanged pools may be among them.
         """
         made: dict[str, _Piece | None] = {}
         total, same_names = self._total, True
@@ -125,7 +124,7 @@ class Listing:
 
     @property
     def at_hand(self) -> bool:
-        """Whether `pools` is made already, or takes no time to speak of."""
+        """Whether `pools` has been made, or takes practically no time."""
         return len(self._pieces) <= _FEW or "pools" in self.__dict__
 
     @cached_property
@@ -141,11 +140,11 @@ def _empty() -> Listing:
 
 
 def listing(pools: PersistentMap[Pool], last: tuple[Mapping[str, Pool], Listing] | None = None) -> Listing:
-    """The list of these pools, with nothing said about renders.
+    """The list of these pools, without counts of renders.
 
     Args:
         pools: by name.
-        last: other pools, and the list of those.
+        last: other pools and their list.
     """
     before, listed = last or ({}, _empty())
     names = pools.differing(before)
@@ -160,7 +159,7 @@ class Tally:
         members: the hosts of each pool, as the farm spells them.
         renders: the names of the farm's renders.
         online: those of them that are online.
-        last: the tally before. What was counted there is counted here at once.
+        last: the previous tally. What was counted there is counted here at once.
     """
 
     def __init__(
@@ -182,7 +181,7 @@ class Tally:
 
     def _take_over(self, last: Tally) -> None:
         counted = last._counts
-        # By way of a list: the difference of two large sets takes as long to walk through as they do.
+        # Through a list, because iterating over the difference of two large sets takes as long as over the sets.
         renders = frozenset(list(last._renders ^ self._renders) if self._renders is not last._renders else ())
         online = frozenset(list(last.online ^ self.online) if self.online is not last.online else ())
         anew = set(self._members.differing(last._members))
@@ -193,7 +192,7 @@ class Tally:
         for pool, members in self._members.items() if changed_hosts else ():
             counts = counted.get(pool)
             if pool not in anew and counts is not None and not members.isdisjoint(changed_hosts):
-                # Only those who came or went: a pool can have as many hosts as there are.
+                # Only the hosts that came or went: a pool may have every host of the farm.
                 moved[pool] = Counts(
                     _corrected(counts.renders, members, renders, self._renders),
                     _corrected(counts.online, members, online, self.online),
@@ -213,20 +212,20 @@ class Tally:
         """The counts of one pool.
 
         Args:
-            pool: the name of one that there is.
+            pool: the name of an existing pool.
         """
         counts = self._counts.get(pool)
         if counts is None:
             members = self._members[pool]
             online = _in_common(members, self.online) if self.online else None
             counts = Counts(_in_common(members, self._renders), online)
-            # Of two threads that count at once, one may have to count again some day.
+            # If two threads count at the same time, one may have to count again later.
             self._counts = self._counts.evolve({pool: counts})
         return counts
 
     @property
     def listing(self) -> Listing:
-        """The list of pools with their counts, made now if need be."""
+        """The list of pools with their counts, made now if necessary."""
         if self._listing is None:
             self._listing = _empty().evolve(self._listed(self._pools))
         return self._listing
@@ -237,10 +236,10 @@ class Tally:
         return self._listing
 
     def without_renders(self, yet_to_come: Set[str] = frozenset()) -> list[str]:
-        """The pools that have hosts, and no render among them, sorted by name.
+        """The pools that have hosts but no render among them, sorted by name.
 
         Args:
-            yet_to_come: a pool with one of these hosts is not counted among them.
+            yet_to_come: hosts that are not set up yet; a pool with one of these is left out.
         """
         return sorted(
             name
@@ -250,10 +249,10 @@ class Tally:
 
 
 def _corrected(count: int | None, members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int | None:
-    """How many of the members are there now, by those that came or went; None where that has not been known."""
+    """How many of the members are there now, updated by those that came or went; None if the count was unknown."""
     return None if count is None else count + sum(1 if name in now else -1 for name in changed if name in members)
 
 
 def _in_common(members: Set[str], renders: frozenset[str]) -> int:
-    # Most members are renders, and most of those online: to collect the few others takes half the time.
+    # Most members are renders, and most of those online: collecting the few others takes half the time.
     return len(members) - len([host for host in members if host not in renders])
