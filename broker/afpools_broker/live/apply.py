@@ -77,9 +77,10 @@ class Outcome:
     """The outcome of a batch of moves.
 
     Args:
-        done: jobs as they were read back, each with its move.
-        made: the moves of these.
-        refused: jobs that afserver left as they were, or set to something else, each with its move.
+        done: jobs as they were read back, as wanted.
+        made: the moves of these jobs.
+        refused: jobs that afserver left as they were, or set to something else, each with the parameters that were
+            wanted.
         gone: numbers of jobs that no longer exist.
         outdated: numbers of jobs that changed just before, and were left alone.
         struck: jobs that got the number of the intended job in the time between, and so its mask.

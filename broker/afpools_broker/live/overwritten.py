@@ -1,12 +1,12 @@
-"""A person's edit that our change overwrote: found in the job's log, and given back.
+"""A person's edit that our change overwrote: found in the job's log and restored.
 
-Strategy: afserver cannot be asked to change a job only if it is as it was read, and what arrives within a second is
-carried out one after the other. So what a person set between our reading and our action is lost; but it stands in the
-job's log, right before our own line. What the job was when read, with what people set since our line before that,
-is what the job would be without us. Where that is not what was read, a person's edit was lost.
+Strategy: afserver cannot be told to change a job only if it is still as it was read, and it carries out in sequence
+what arrives within a second. So what a person set between our read and our action is lost; but it is in the job's log,
+right before our own line. The job as it was read, plus what people set since our previous line, is what the job would
+be without us. If that differs from what was read, a person's edit was lost.
 
-The log has the values as they were given (afnodesrv.cpp, name_afjson.cpp), its last 100 lines, and is empty after a
-restart of afserver.
+The log has the values as they were given (afnodesrv.cpp, name_afjson.cpp). It keeps its last 100 lines, and is empty
+after a restart of afserver.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from .plan import is_done, params_for
 
 log = logging.getLogger("afpools.live")
 
-# So often it is tried to give an edit back: the job may change just then, too.
+# How often to try to restore an edit: the job may change at the same time again.
 _TRIES = 5
 
-# `"custom_data" set to "…"`, and `"hosts_mask_exclude" invalid pattern "…"`, which afserver shows all the same.
+# `"custom_data" set to "…"`, and `"hosts_mask_exclude" invalid pattern "…"`; afserver shows the latter mask, too.
 _KEY = re.compile(r'(?:: {2}|\n)"(?P<key>\w+)" (?:set to|invalid pattern) ')
 _KEYS = ("hosts_mask_exclude", "hosts_mask_type", "custom_data")
 
@@ -44,8 +44,8 @@ class Edit:
     """What people set that our change overwrote.
 
     Args:
-        who: the last of them, with the machine, and when, as afserver's log says it.
-        values: of the job's keys.
+        who: the last of them, with machine and time, as in afserver's log.
+        values: the values of the job's keys.
     """
 
     who: str
@@ -83,7 +83,7 @@ def _is_of(line: str, move: Move) -> bool:
 
 
 def _values(said: str) -> dict[str, Any]:
-    """What a line of the log says about the keys that our changes set, too."""
+    """What a line of the log says about the keys that our changes also set."""
     marks = list(_KEY.finditer(said))
     given = {
         mark["key"]: said[mark.end() : after.start() if after else len(said)]
@@ -92,25 +92,25 @@ def _values(said: str) -> dict[str, Any]:
     }
     values: dict[str, Any] = {key: given[key].removeprefix('"').removesuffix('"') for key in _KEYS if key in given}
     if values.get("hosts_mask_type", "find") not in ("find", "regex"):
-        del values["hosts_mask_type"]  # afserver says that it set it, and does not
-    # Whatever is set shows a hidden job again, unless it is said that it stays hidden (measured).
+        del values["hosts_mask_type"]  # afserver logs that it set this, but does not
+    # Any action unhides a hidden job unless the action says otherwise (measured).
     values["hidden"] = given.get("hidden") == "true"
     return values
 
 
 def giving_back(before: Job, now: Job, edit: Edit) -> dict[str, Any]:
-    """The parameters of the action that gives an edit back.
+    """The parameters of the action that restores an edit.
 
     Args:
         before: the job as it was read before our change.
-        now: as it is, with our change.
+        now: the job as it is, with our change.
         edit: what was lost.
     """
     without_us: Job = msgspec.structs.replace(before, **edit.values)
     mask, mask_type, custom_data = now.hosts_mask_exclude, now.hosts_mask_type, now.custom_data
     theirs, ours = intent_of(without_us), intent_of(now)
     if theirs.kind == "ours" and theirs.note is not None and ours.note is not None:
-        # It follows its pool as before; only what else is in its custom data, or which pool it names, is theirs.
+        # It follows its pool as before; only the rest of its custom data, or the pool that it names, is the person's.
         said = ours.note if theirs.note == intent_of(before).note else theirs.note
         custom_data = with_note(without_us.custom_data, said._replace(fingerprint=ours.note.fingerprint)) or custom_data
     else:
@@ -132,11 +132,11 @@ class _Sent:
 
 
 class Overwritten:
-    """Looks for lost edits in the logs of jobs that were changed, and gives them back.
+    """Looks for lost edits in the logs of jobs that were changed, and restores them.
 
     Args:
         ask: sends one request to afserver; raises `FarmError`.
-        mover: carries out what gives an edit back.
+        mover: carries out the action that restores an edit.
     """
 
     def __init__(self, ask: Ask, mover: Mover) -> None:
@@ -147,18 +147,18 @@ class Overwritten:
         return len(self._sent)
 
     def watch(self, moves: Iterable[Move]) -> None:
-        """Looks at these changes later on. Safe to call from any thread."""
+        """Checks these changes later. Safe to call from any thread."""
         self._sent.extend(map(_Sent, moves))
 
     def look(self, job_now: Callable[[int], Job | None], at_most: int) -> Outcome:
-        """Looks at some of the changes; returns what became of those that were taken back for a person's sake.
+        """Checks some of the changes; returns the outcome for those that were reverted in favour of a person's edit.
 
         Args:
-            job_now: a job as it was read last.
-            at_most: so many logs are read.
+            job_now: returns a job as it was last read.
+            at_most: the most logs to read.
 
         Raises:
-            FarmError: afserver does not answer. What has not been looked at, is looked at the next time.
+            FarmError: afserver does not answer. What has not been checked is checked the next time.
         """
         back: dict[int, tuple[_Sent, Move]] = {}
         for _ in range(min(at_most, len(self._sent))):
@@ -184,7 +184,7 @@ class Overwritten:
         return outcome
 
     def _edit_of(self, sent: _Sent, now: Job | None) -> Move | None:
-        """The change that gives an edit back; None if there is nothing to give back."""
+        """The change that restores an edit; None if there is nothing to restore."""
         before = sent.move.job
         if now is None or now.serial != before.serial or not _is_as_left(now, sent.move):
             return None
@@ -192,12 +192,12 @@ class Overwritten:
         if edit is None:
             return None
         log.warning(
-            "Job %d: the change by %s came in the same second as ours, which overwrote %s. It is given back.",
+            "Job %d: the change by %s came in the same second as ours, which overwrote %s. Restoring it.",
             *(before.id, edit.who, " and ".join(sorted(edit.values))),
         )
         return Move(now, giving_back(before, now, edit))
 
 
 def _is_as_left(now: Job, move: Move) -> bool:
-    """Whether nobody has taken the job in hand since: it follows its pool still, or is as it was given back."""
+    """Whether nobody has changed the job since: it still follows its pool, or is as it was restored."""
     return intent_of(now).kind == "ours" or is_done(now, move.params)
