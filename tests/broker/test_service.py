@@ -150,9 +150,7 @@ def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
         )
     for letter in ("\u200b", "\u3164", "\u115f", "\u2800", "\u00a0"):
         message = desk.ask("pools.create", pool=f"f{letter}x")["error"]["message"]
-        assert message == (
-            f"The name 'f\\u{ord(letter):04x}x' has characters that cannot be seen: leave them out."
-        )
+        assert message == (f"The name 'f\\u{ord(letter):04x}x' has characters that cannot be seen: leave them out.")
     answers = [
         desk.ask("pools.create", pool="x" * 65),
         desk.ask("pools.create", pool="fx", colour="red"),
