@@ -1,4 +1,4 @@
-# Rez package of the client library: `rez build --install` in this folder. Needs pip in the Python that Rez resolves.
+# The client library's Rez package: run `rez build --install` in this folder. Needs pip in the Python that Rez resolves.
 # Rez reads this file with `early` and `env` defined.
 # ruff: noqa: F821
 

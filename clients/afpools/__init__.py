@@ -11,16 +11,16 @@ transport.py    one connection: TLS, or CURVE through pyzmq
 zmtp.py         ZMTP's framing, without I/O; the broker uses it too
 lookup.py       names of brokers to addresses, within a time limit
 profile.py      the folder that says where the brokers are
-certificate.py  when ours expires
+certificate.py  when our certificate expires
 errors.py       what can go wrong
 results.py      what the calls return
 job_results.py  what the calls about jobs return
-records.py      what results are made of
+records.py      the base class of results
 job.py          puts a pool on an `af.Job`
 fence_note.py   what the job says about its fence
 pool_menu.py    the pools for an interface to show, offline too
-cgru.py         what plug-ins must know of CGRU's Python
-process.py      what belongs to one process, and not to a child that is forked
+cgru.py         what plug-ins must know about CGRU's Python
+process.py      what belongs to one process and not to a forked child
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ _OF_JOBS = frozenset({"HostTasks", "Job", "JobList", "JobsResult", "OrderedJob"}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when somebody asks for it: a plug-in's list of pools does not need it.
+    # Loaded on first use: a plug-in's list of pools does not need it.
     if name in _OF_JOBS:
         from . import job_results
 

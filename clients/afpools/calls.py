@@ -1,8 +1,8 @@
 """Which broker gets a call.
 
-Strategy: a call is one request and one answer, over a connection that stays open for the next call. Everything between
-is decided here: how the time is divided over the endpoints, when to go to the next one, which error to raise when none
-is left. How a connection is made is in transport.py, what an answer must look like in results.py.
+Strategy: a call is one request and one answer, over a connection that stays open for the next call. This module decides
+how the time is divided among the endpoints, when to try the next one, and which error to raise when none is left. How a
+connection is made is in transport.py, what an answer must look like in results.py.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 
-# Refusals that are about this one broker's state: the next may be better off (docs/wire.md).
+# Refusals because of this one broker's state: another broker may accept the request (docs/wire.md).
 _TRY_NEXT = frozenset({"store_unavailable", "farm_unavailable", "rate_limited", "internal"})
 
-# Refusals of a change that may come after it was made: the database did not confirm it in time, or a defect struck.
-# Unless the broker says that it changed nothing.
+# Refusals that leave open whether a change was made: the database did not confirm it in time, or the broker has a bug.
+# If the broker says that it changed nothing, nothing was changed.
 _LEAVE_OPEN = frozenset({"store_unavailable", "internal"})
 
-# Between two rounds over the brokers for a change whose outcome is unknown, in seconds; doubled each time.
+# Pause between two rounds over all brokers for a change whose outcome is unknown, in seconds; doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.8
 
-# A connection unused for longer is replaced rather than trusted, in seconds. A new one costs a few milliseconds, one
-# that a firewall has forgotten, or that did not survive the laptop's sleep, a whole timeout.
+# A connection that has been unused for longer, in seconds, is replaced. A new one costs a few milliseconds; one that a
+# firewall has dropped, or that did not survive the laptop's sleep, costs a whole timeout.
 _TRUSTED_IDLE = 15.0
 
 
 class _Own:
-    """What one process has of a client: a connection, and the turn to use it."""
+    """The part of a client that each process has for itself: a connection, and the lock for using it."""
 
     def __init__(self) -> None:
         self.lock = allocate_lock()
@@ -79,7 +79,7 @@ class Caller:
         self._skipped: List[Tuple[Endpoint, str]] = []
 
     def close(self) -> None:
-        """Ends the connection, after the current call of another thread, if there is one."""
+        """Ends the connection. Waits for another thread's current call, if there is one."""
         own = self._own
         with own.lock:
             own.drop()
@@ -130,16 +130,16 @@ class Caller:
         """One round over the brokers.
 
         Returns:
-            The result of the one that answered; None, which no result is, where none did.
+            The result from the broker that answered; None (which is never a result) if none did.
 
         Raises:
-            BrokerRefused: one did, and asking the others is of no use.
+            BrokerRefused: one refused, and the others would refuse as well.
         """
         from .transport import TransportError
 
         endpoints = self._endpoints()
-        # Each broker gets its share of what is left, so that one that swallows everything leaves time for the others.
-        # A broker, not an endpoint: one that is slow at its TLS port is not quicker at its CURVE port.
+        # Each broker gets a share of the time that is left, so that one that never answers leaves time for the others.
+        # The share is for a broker, not an endpoint: one that is slow at its TLS port is no faster at its CURVE port.
         untried = set(map(_broker, endpoints))
         shares: Dict[str, float] = {}
         # Their other endpoints would say the same, and take as long to say it.
@@ -171,13 +171,13 @@ class Caller:
                     raise
                 refused.add(broker)
             except BaseException:
-                # Interrupted somewhere between request and answer: the connection is in no known state.
+                # Interrupted somewhere between request and answer: the state of the connection is unknown.
                 self._own.drop()
                 raise
             else:
                 self._preferred = endpoint
                 return result
-        # An artist need not read that CURVE takes pyzmq where the same broker could be tried over TLS.
+        # If the same broker could be tried over TLS, an artist need not read that CURVE needs pyzmq.
         for endpoint, why in self._skipped:
             if _broker(endpoint) not in shares:
                 asking.failed(endpoint, why)
@@ -212,14 +212,14 @@ class Caller:
                 try:
                     return asking.exchange(connection, until)
                 except ConnectionLost:
-                    pass  # closed for being idle, or the broker was restarted: a new connection will tell
+                    pass  # closed because it was idle, or the broker was restarted: a new connection will tell
             own.drop()
         own.connection = connect(self.profile, endpoint, until)
         return asking.exchange(own.connection, until)
 
 
 class _Asking:
-    """One call on its way: what is asked, and what is known of it so far.
+    """One call in progress: what was asked, and what is known so far.
 
     Args:
         op: the operation.
@@ -249,7 +249,7 @@ class _Asking:
         Raises:
             TransportError: there was no answer in time.
             BadAnswer: there was one that is not what the protocol says.
-            BrokerRefused: the broker will not.
+            BrokerRefused: the broker refuses.
         """
         from .transport import TransportError
 
@@ -263,7 +263,7 @@ class _Asking:
         return read_answer(answer, request_id)
 
     def failed(self, endpoint: Endpoint, why: str, sent: bool = False) -> None:
-        """Notes an attempt without an answer; `sent`: the broker got the request anyway."""
+        """Notes an attempt without an answer; `sent`: the broker may have received the request."""
         self.unknown = self.unknown or (sent and self._is_change)
         if self.rounds:
             self._latest[endpoint.url] = why
@@ -272,14 +272,14 @@ class _Asking:
 
     @property
     def attempts(self) -> List[Tuple[str, str]]:
-        """What became of each attempt in the first round and in the last, a URL and a clause."""
+        """The outcome of each attempt in the first round and in the last: a URL and a clause."""
         return self._first + [attempt for attempt in self._latest.items() if attempt not in self._first]
 
     def goes_on_after(self, endpoint: Endpoint, error: BrokerRefused) -> bool:
         """Notes a refusal, and decides whether other brokers are asked.
 
-        A refusal says what one broker made of one attempt. While an earlier attempt may still be in progress, it proves
-        nothing about that: brokers look for the `request_id` first, so the change had not been made when this one
+        A refusal says what one broker did with one attempt. It proves nothing about an earlier attempt that may still
+        be in progress: brokers look for the `request_id` first, so the change had not been made when this broker
         looked, but a broker that hangs may make it an hour later.
         """
         self.refused = self.refused or error
@@ -293,12 +293,12 @@ def read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
 
     Raises:
         BrokerRefused: it is a refusal.
-        BadAnswer: it is not an answer to our request.
+        BadAnswer: it does not answer our request.
     """
     try:
         answer = json.loads(data.decode("utf-8"))
         if b"\\u" in data:
-            # JSON can spell half a character, which no interface can show. Our brokers spell none at all.
+            # JSON can hold half of a surrogate pair, which no interface can show. Our brokers never send one.
             json.dumps(answer, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise BadAnswer(f"it sent what is not JSON: {data[:40]!r}") from None
@@ -309,8 +309,8 @@ def read_answer(data: bytes, request_id: str) -> Dict[str, Any]:
             f"it answers in version {answer.get('v')!r} of the protocol, we use {PROTOCOL}; update the older program"
         )
     ok, answer_id = answer.get("ok"), answer.get("id")
-    # A broker that could not read a request (too large, for one) does not know its id. Nothing else is in progress on
-    # this connection, so the refusal is ours.
+    # A broker that could not read a request (because it is too large, for example) does not know its id. Nothing else
+    # is in progress on this connection, so the refusal is for our request.
     if answer_id != request_id and not (ok is False and answer_id == ""):
         raise BadAnswer(f"it answered another request ({answer_id!r}, not {request_id!r})")
     if ok is True and isinstance(answer.get("result"), dict):
@@ -330,5 +330,5 @@ def _broker(endpoint: Endpoint) -> str:
 
 
 def random_id() -> str:
-    """32 hexadecimal digits, as `uuid4().hex` without importing uuid."""
+    """32 hexadecimal digits, like `uuid4().hex`, without importing uuid."""
     return os.urandom(16).hex()

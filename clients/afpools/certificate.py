@@ -1,7 +1,7 @@
 """When our certificate expires, read with the standard library, whose `ssl` has no public function for it.
 
-Strategy: of DER (ITU-T X.690) only what leads to the validity of an X.509 certificate (RFC 5280, 4.1) is read. Whatever
-cannot be read gives None: this is for warnings, and what counts is the broker's word.
+Strategy: read only as much DER (ITU-T X.690) as leads to the validity of an X.509 certificate (RFC 5280, 4.1). Whatever
+cannot be read gives None: this is only for warnings, and the broker decides.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Optional, Tuple
 
 WARN_DAYS = 30
-"""Days before it expires; `health` warns as early."""
+"""Warnings begin this many days before it expires, as in `health`."""
 
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
@@ -25,7 +25,7 @@ _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
 
 
 def valid_until(path: str) -> Optional[float]:
-    """When the first certificate in a PEM file expires, in seconds since 1970; None where that cannot be read."""
+    """When the first certificate in a PEM file expires, in seconds since 1970; None if that cannot be read."""
     try:
         with open(path, "rb") as file:
             _, begin, rest = file.read().partition(_BEGIN)
@@ -36,10 +36,10 @@ def valid_until(path: str) -> Optional[float]:
 
 
 def expired(path: str, now: float) -> str:
-    """A clause that says that the certificate in a file has expired and what to do; empty where it has not.
+    """A clause that says that the certificate in a file has expired and what to do; empty if it has not expired.
 
     Args:
-        path: of the file.
+        path: the file's.
         now: seconds since 1970.
     """
     until = valid_until(path)
@@ -52,7 +52,8 @@ def expired(path: str, now: float) -> str:
 
 
 def expires_soon(path: str, now: float) -> str:
-    """A sentence that warns of a certificate that expires within `WARN_DAYS`; arguments as for `expired`."""
+    """A sentence that warns of a certificate that expires within `WARN_DAYS`, else empty; arguments as for
+    `expired`."""
     until = valid_until(path)
     if until is None or not 0 <= until - now < WARN_DAYS * 86400:
         return ""
@@ -83,7 +84,7 @@ def _not_after(der: bytes) -> float:
     start, end = _enter(der, at, tag)
     text = der[start:end].decode("ascii")
     if tag == _UTC_TIME:
-        # Two digits of the year: 50 to 99 are of the last century (RFC 5280, 4.1.2.5.1).
+        # A year of two digits: 50 to 99 mean 1950 to 1999 (RFC 5280, 4.1.2.5.1).
         text = ("19" if text[:2] >= "50" else "20") + text
     elif tag != _GENERALIZED_TIME:
         raise ValueError("no time")
@@ -91,8 +92,8 @@ def _not_after(der: bytes) -> float:
 
 
 def _seconds(text: str) -> float:
-    """A GeneralizedTime as certificates have it (RFC 5280, 4.1.2.5.2), in seconds since 1970. (calendar, datetime and
-    strptime take 3 ms to import, and a regular expression longer than all of this.)
+    """A GeneralizedTime as certificates write it (RFC 5280, 4.1.2.5.2), in seconds since 1970. (calendar, datetime and
+    strptime take 3 ms to import, and compiling a regular expression takes longer than all of this.)
 
     Raises:
         ValueError: it is not one.
@@ -102,7 +103,7 @@ def _seconds(text: str) -> float:
     year, month, day, hour, minute, second = int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour <= 23 and minute <= 59 and second <= 60):
         raise ValueError("no time")
-    # Years that begin in March: their leap days come last, and 153 days make five months.
+    # Count years from March: the leap day then comes last, and every five months have 153 days.
     years, months = year - (month <= 2), (month + 9) % 12
     days = 365 * years + years // 4 - years // 100 + years // 400 + (153 * months + 2) // 5 + day
     return float((days - _DAYS_BEFORE_1970) * 86400 + hour * 3600 + minute * 60 + second)

@@ -1,6 +1,6 @@
-"""What every plug-in has to know of CGRU's own Python: what it drops, and when its modules have been loaded.
+"""What every plug-in must know about CGRU's own Python: which masks it drops, and when its modules are loaded.
 
-Strategy: nothing of CGRU's is imported here. What is needed of it is passed in, or waited for.
+Strategy: nothing of CGRU's is imported here. It is passed in, or waited for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def set_masks(job: Any, hosts_mask: str, exclude_mask: str = "") -> None:
         exclude_mask: those that it may not.
 
     Raises:
-        AfpoolsError: CGRU dropped one of them: `af` prints that and sends the job all the same, to every host.
+        AfpoolsError: CGRU dropped one of them: `af` prints that and still sends the job, to every host.
     """
     masks = (("hosts mask", hosts_mask, "hosts_mask"), ("exclude mask", exclude_mask, "hosts_mask_exclude"))
     for (kind, mask, key), put in zip(masks, (job.setHostsMask, job.setHostsMaskExclude)):
@@ -36,12 +36,12 @@ def set_masks(job: Any, hosts_mask: str, exclude_mask: str = "") -> None:
 
 
 def why_dropped(kind: str, mask: str) -> str:
-    """Why CGRU would drop a mask on a command line, in a sentence; empty if it would not. Judges as
-    `af.checkRegExp` of CGRU 3.4.1 does.
+    """Why CGRU would drop a mask on a command line, in a sentence; empty if it would not. The rule is that of
+    `af.checkRegExp` in CGRU 3.4.1.
 
     Args:
-        kind: what people call it, such as "exclude mask".
-        mask: as it was typed, empty for none.
+        kind: what to call it in the sentence, such as "exclude mask".
+        mask: as typed, empty for none.
     """
     try:
         re.compile(mask)
@@ -55,12 +55,12 @@ def _dropped(kind: str, mask: str) -> str:
 
 
 class ImportHook:
-    """Does something to a module each time Python has run it, whoever imports or reloads it, and however late.
+    """Calls a function with a module each time Python has run it, no matter who imports or reloads it, or when.
 
-    A finder (PEP 451) that has the others find the module.
+    A finder (PEP 451) that lets the other finders find the module.
 
     Args:
-        name: the module's; not one in a package.
+        name: the module's; it must not be in a package.
         loaded: called with the module.
 
     Attributes:
@@ -73,7 +73,7 @@ class ImportHook:
         self._looking = False
 
     def install(self) -> None:
-        # First, since the finder that comes before us would hand out the module as it is.
+        # First, because a finder before us would return the module unchanged.
         sys.meta_path.insert(0, self)
 
     def remove(self) -> None:
@@ -81,7 +81,7 @@ class ImportHook:
             sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Python's question to a finder."""
+        """Called by Python's import system."""
         if name != self.name or path is not None or self._looking:
             return None
         self._looking = True
@@ -101,7 +101,7 @@ class ImportHook:
 
 
 class _Loader:
-    """The module's own loader, and what is done after it."""
+    """The module's own loader, followed by our call."""
 
     def __init__(self, loader: Any, loaded: Callable[[Any], object]) -> None:
         self._loader = loader

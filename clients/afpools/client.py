@@ -1,4 +1,4 @@
-"""The calls: a method for each operation, what it takes and what it returns. Which broker gets them: calls.py."""
+"""The calls: one method for each operation. calls.py decides which broker gets them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
     from .job_results import JobList, JobsResult
 
-# As many hosts are asked for at a time; a broker may give fewer. And so often they are asked for where pools change
-# meanwhile.
+# How many hosts to ask for at a time (a broker may give fewer), and how often to start again if pools change meanwhile.
 _HOST_PAGE, _HOST_LIST_TURNS = 10_000, 3
 
-# An order about jobs may take that long, in seconds, whatever the client's timeout is.
+# How long an order about jobs may take, in seconds, whatever the client's timeout is.
 _ORDER_SECONDS = 15.0
 
 
 class Client(Caller):
-    """Asks the brokers of a profile. May be shared by threads; their calls wait for one another. May be used in a
-    forked child too, which opens its own connection.
+    """Asks the brokers of a profile. Threads may share a client; their calls wait for one another. A forked child may
+    use it too, and opens its own connection.
 
     The first call connects, and the connection stays open until `close`, after which the next call connects again. A
     call that one broker does not answer goes to the next one in the profile; the one that answered last is asked first
@@ -41,8 +40,8 @@ class Client(Caller):
 
     Args:
         profile: where the brokers are and our credentials; found with `find_profile` if omitted.
-        timeout: seconds that a call may take in all: waiting for other threads, looking up names, connecting, every
-            broker.
+        timeout: seconds that a call may take in total: waiting for other threads, looking up names, connecting, trying
+            every broker.
 
     Raises:
         ProfileError: there is no profile, or it cannot be used. Calls raise it too, when credentials that are read
@@ -67,16 +66,16 @@ class Client(Caller):
         return self._call("hello", {}, results.read_hello)
 
     def health(self) -> Dict[str, Any]:
-        """How the broker and everything behind it is: `status` (`healthy` or `degraded`), `problems` in words, and
-        the details that docs/wire.md has. A dictionary, because it grows with each version."""
+        """The state of the broker and everything behind it: `status` (`healthy` or `degraded`), `problems` in words,
+        and the details that docs/wire.md lists. A dictionary, because it grows with each version."""
         return self._call("health", {}, dict)
 
     def list_pools(self, if_revision: Optional[str] = None) -> PoolList:
         """Names and sizes of all pools.
 
         Args:
-            if_revision: the revision of a list that you have; if it is still current, the answer is `unchanged` and has
-                no pools.
+            if_revision: the revision of a list that you already have; if it is still current, the answer is `unchanged`
+                and has no pools.
         """
         return self._call("pools.list", _given(if_revision=if_revision), results.read_pools)
 
@@ -87,9 +86,9 @@ class Client(Caller):
     def list_hosts(self) -> HostList:
         """Every host the broker knows: the farm's renders, hosts registered by hand, members of pools.
 
-        A large farm's are read in pages, for each of which the timeout holds. Where a pool is changed meanwhile, they
-        are read again, and after some such turns taken as they are: then the list has no `revision`, and each host in
-        it is as it was when its page was read.
+        The list is read in pages, and the timeout applies to each page. If a pool changes meanwhile, the list is read
+        again. After several such attempts it is taken as it is: then it has no `revision`, and each host is as it was
+        when its page was read.
         """
         for _turn in range(_HOST_LIST_TURNS):
             pages = [self._host_page(None)]
@@ -100,7 +99,7 @@ class Client(Caller):
         return results.joined([page for page, _ in pages])._replace(revision="")
 
     def _host_page(self, after: Optional[str]) -> Tuple[HostList, Optional[str]]:
-        """The hosts that come behind a name, and the name that the next page comes behind."""
+        """The hosts that follow a name, and the name that the next page follows."""
 
         def read(result: Any) -> Tuple[HostList, Optional[str]]:
             page, following = results.read_hosts(result)
@@ -113,7 +112,7 @@ class Client(Caller):
         except BadRequest:
             if after is not None:
                 raise
-            # A broker that is older than this library has no pages.
+            # A broker older than this library does not know pages.
             return self._call("hosts.list", {}, read)
 
     def exclude_mask(
@@ -131,18 +130,18 @@ class Client(Caller):
 
         Args:
             pool: its name.
-            style: `complement` (right for hosts that register later, too), `list` or `compact`; the broker takes
-                another where this one would be wrong, and says so in the answer.
+            style: `complement` (which also excludes hosts that register later), `list` or `compact`; the broker chooses
+                another if this one would be wrong, and says so in the answer.
             accept: the mask types that the caller can set on a job.
-            exclude: an exclude mask that the job has already, to be joined with the pool's.
-            exclude_type: what the job's `hosts_mask_type` says, or `either` where it says nothing: then the mask is
-                read as this farm reads it for this user, and unless that is known to be regex, a host that is
-                excluded by one of the two readings is excluded.
-            user: whose job it is; without, the broker cannot know how a mask without a type is read.
+            exclude: an exclude mask that the job already has, to be joined with the pool's.
+            exclude_type: what the job's `hosts_mask_type` says, or `either` if it says nothing. Then the mask is read
+                as this farm reads it for this user; unless that is known to be regex, a host that either of the two
+                readings excludes is excluded.
+            user: whose job it is; without it, the broker cannot know how a mask without a type is read.
             future_hosts: `required`: raise `MaskNotExpressible` rather than accept a mask that does not exclude hosts
                 that register later. `wanted`: take it, and see `covers_future_hosts`.
-            max_bytes: how long the mask may be, in UTF-8. By default, 24 kB: what a command line can carry on Windows.
-                `afpools.job.MAX_MASK_BYTES` for a job that is sent with `af.Job`.
+            max_bytes: how long the mask may be, in bytes of UTF-8. The default is 24 kB, which fits a command line on
+                Windows. Use `afpools.job.MAX_MASK_BYTES` for a job that is sent with `af.Job`.
         """
 
         def read(result: Any) -> Mask:
@@ -180,15 +179,15 @@ class Client(Caller):
         done: bool = False,
         limit: int = 1000,
     ) -> JobList:
-        """The jobs that are on the farm. `FarmUnavailable` where the broker does not look at them.
+        """The jobs that are on the farm. Raises `FarmUnavailable` if the broker does not follow them.
 
         Args:
             pool: only jobs of this one.
             user: only this user's.
-            ids: only these.
-            others: also jobs that name no pool; never where `pool` is given.
+            ids: only jobs with these numbers.
+            others: also jobs that name no pool; ignored if `pool` is given.
             done: also finished ones.
-            limit: how many of each kind at most, up to 5,000.
+            limit: at most this many of each kind, up to 5,000.
         """
         params = _given(pool=pool, user=user, ids=None if ids is None else list(ids))
         params.update(others=others, done=done, limit=limit)
@@ -208,7 +207,7 @@ class Client(Caller):
         jobs: Optional[Iterable[Any]] = None,
         limit: int = 200,
     ) -> Dict[str, Any]:
-        """What a change would do to the jobs on the farm; nothing is changed. For managers.
+        """What a change would do to the jobs on the farm. Changes nothing. For managers.
 
         Args:
             pool: the pool that changes; with `jobs`, the one that they would be moved to.
@@ -216,9 +215,9 @@ class Client(Caller):
             remove_hosts: names and ranges that would leave.
             delete: the pool would be deleted.
             new_name: it would be renamed.
-            entry: instead of all this, what `undo` of that change would do.
+            entry: instead of all the above: the id of a change, to see what `undo` of it would do.
             jobs: numbers, or pairs of number and serial.
-            limit: how many jobs are named at most; the counts are of all.
+            limit: how many jobs are named at most; the counts include all.
 
         Returns:
             `sentences` for people, and the details that docs/wire.md has.
@@ -236,17 +235,18 @@ class Client(Caller):
         """Who changed what, the newest first. For managers.
 
         Args:
-            pool: only changes of this one.
-            limit: how many at most, up to 500.
-            before: the id of the last entry of the page before.
+            pool: only changes of this pool.
+            limit: at most this many, up to 500.
+            before: the id of the last entry on the previous page.
         """
         return self._call("history.list", _given(pool=pool, limit=limit, before=before), results.read_history)
 
     # --- writing ---
     #
-    # For managers. `if_revision`: fail with `Conflict` when the pool has changed since it had this revision.
-    # `request_id`: names the change; the same one twice is applied once, by whichever broker. A new one is made for
-    # each call, so give one only to repeat a call that raised `OutcomeUnknown`, with all else as it was.
+    # For managers. `if_revision`: fail with `Conflict` if the pool has changed since it had this revision.
+    # `request_id`: names the change; if it is sent twice, even to different brokers, it is applied once. Each call
+    # makes a new one, so give one only to repeat a call that raised `OutcomeUnknown`, with all other arguments
+    # unchanged.
 
     def create_pool(
         self,
@@ -261,7 +261,7 @@ class Client(Caller):
         """Makes a pool.
 
         Args:
-            name: must be free and not look like another pool's, else `PoolExists`.
+            name: must not be taken or look like another pool's, else `PoolExists`.
             hosts: names and ranges (`pc-[01-40]`).
             description: for people.
             colour: `#rrggbb`, or empty.
@@ -293,13 +293,13 @@ class Client(Caller):
         if_revision: Optional[str] = None,
         request_id: Optional[str] = None,
     ) -> WriteResult:
-        """Adds hosts to a pool; those that are in it stay. With one that must not be added, none is.
+        """Adds hosts to a pool; those that are already in it stay. If one of them must not be added, none is.
 
         Args:
             name: the pool's.
-            hosts: names and ranges (`pc-[01-40]`). `BadRequest` for a machine that is in the pool under another name.
-            new_hosts: accept names that no machine of the farm has: machines that are not set up yet. Otherwise
-                `UnknownHost`, which says what may have been meant.
+            hosts: names and ranges (`pc-[01-40]`). `BadRequest` if a machine is already in the pool under another name.
+            new_hosts: accept names that no machine on the farm has, for machines that are not set up yet. Otherwise
+                such a name raises `UnknownHost`, which suggests what may have been meant.
             if_revision: see above.
             request_id: see above.
         """
@@ -309,17 +309,17 @@ class Client(Caller):
     def check_hosts(
         self, name: str, hosts: Iterable[str], *, leaving: Iterable[str] = (), new_hosts: bool = False
     ) -> str:
-        """Whether a pool would take hosts. Changes nothing. Raises what `add_hosts` would, or `create_pool` if there
-        is no such pool.
+        """Checks whether a pool would accept hosts. Changes nothing. Raises what `add_hosts` would, or `create_pool` if
+        there is no such pool.
 
         Args:
             name: the pool's.
             hosts: names and ranges (`pc-[01-40]`).
-            leaving: hosts that are to be taken out of the pool before.
+            leaving: hosts that will be taken out of the pool first.
             new_hosts: as for `add_hosts`.
 
         Returns:
-            Why nobody could tell whether the farm has these hosts; empty where the broker could.
+            Why the broker could not tell whether the farm has these hosts; empty if it could.
         """
         params: Dict[str, Any] = {"pool": name, "hosts": _names("hosts", hosts), **_new_hosts(new_hosts)}
         params["leaving"] = _names("leaving", leaving)
@@ -328,7 +328,8 @@ class Client(Caller):
     def remove_hosts(
         self, name: str, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Takes hosts (names and ranges) out of a pool. `BadRequest` where one of them is not in it; none is then."""
+        """Takes hosts (names and ranges) out of a pool. If one of them is not in it, raises `BadRequest` and takes none
+        out."""
         return self._write(
             "pools.remove_hosts", {"pool": name, "hosts": _names("hosts", hosts)}, if_revision, request_id
         )
@@ -371,17 +372,17 @@ class Client(Caller):
     def register_hosts(
         self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Makes hosts (names and ranges) known before the farm has seen them; pools take them without `new_hosts`."""
+        """Makes hosts (names and ranges) known before the farm has seen them; pools accept them without `new_hosts`."""
         return self._write("hosts.register", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
 
     def forget_hosts(
         self, hosts: Iterable[str], *, if_revision: Optional[str] = None, request_id: Optional[str] = None
     ) -> WriteResult:
-        """Undoes `register_hosts`. Renders of the farm and members of pools stay known."""
+        """Undoes `register_hosts`. Renders on the farm and members of pools stay known."""
         return self._write("hosts.forget", {"hosts": _names("hosts", hosts)}, if_revision, request_id)
 
     def system_pool(self) -> SystemPool:
-        """The pool that the post commands of all jobs are kept on, and how that stands. `FarmUnavailable` without an
+        """The pool that the post commands of all jobs are kept on, and whether that works. `FarmUnavailable` without an
         afserver."""
         return self._call("farm.system_pool", {}, results.read_system_pool)
 
@@ -417,8 +418,8 @@ class Client(Caller):
         the fences are what the pools mean now.
 
         Args:
-            jobs: as for `move_jobs`; None for all of the pool.
-            pool: only jobs of this one; None if `jobs` says which.
+            jobs: as for `move_jobs`; None for all jobs of the pool.
+            pool: only jobs of this pool; None if `jobs` says which.
             hosts: only tasks on these (names and ranges); None for all.
             request_id: see above.
         """
@@ -428,17 +429,17 @@ class Client(Caller):
         return self._order("jobs.requeue", params, request_id)
 
     def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
-        """Undoes one change and nothing else, by the id that `history` gives. `Conflict` or `PoolExists` if a
-        later change prevents it. An undo is a change, and can be undone itself."""
+        """Undoes one change and nothing else, by the id that `history` gives. Raises `Conflict` or `PoolExists` if a
+        later change prevents it. An undo is itself a change, and can be undone."""
         return self._write("history.undo", {"entry": entry}, None, request_id)
 
     def import_native(
         self, paths: Optional[Iterable[str]] = None, *, dry_run: bool = False, request_id: Optional[str] = None
     ) -> List[NativePool]:
-        """Makes pools from Afanasy's own pools, or adds the hosts that ours are missing. It never removes a host.
+        """Makes pools from Afanasy's own pools, or adds the hosts that our pools lack. It never removes a host.
 
         Args:
-            paths: Afanasy's names of them (`/local/farm`); without, all that have a render.
+            paths: Afanasy's names of its pools (`/local/farm`); None for all that have a render.
             dry_run: only say what would be done.
             request_id: see above.
         """
@@ -448,18 +449,18 @@ class Client(Caller):
         params["request_id"] = request_id or random_id()
         return self._call("pools.import_native", params, results.read_native)
 
-    # --- the low-level door ---
+    # --- any operation ---
 
     def request(self, op: str, params: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-        """Asks for any operation, one that this version has no method for among them.
+        """Asks for any operation, including one that this version has no method for.
 
         Args:
             op: its name on the wire (docs/wire.md).
-            params: its parameters. A change must have a `request_id` among them, by which this call knows that it
-                is one; `uuid.uuid4().hex` will do.
+            params: its parameters. A change must include a `request_id`, which is how this call knows that it is a
+                change; `uuid.uuid4().hex` will do.
 
         Returns:
-            The result as it came.
+            The result, unchecked.
         """
         return self._call(op, params or {}, dict)
 
@@ -475,7 +476,7 @@ class Client(Caller):
     def _order(self, op: str, params: Dict[str, Any], request_id: Optional[str]) -> JobsResult:
         from .job_results import read_ordered
 
-        # afserver carries out changes once a second, and a broker sends it no more at once than it can bear.
+        # afserver carries out changes once a second, and a broker sends it only as many at once as it can handle.
         params["request_id"] = request_id or random_id()
         return self._call(op, params, read_ordered, at_least=_ORDER_SECONDS)
 
@@ -486,18 +487,18 @@ def _given(**params: Any) -> Dict[str, Any]:
 
 
 def _new_hosts(wanted: bool) -> Dict[str, Any]:
-    """Only where it is wanted: a broker of an older version does not know the parameter, and checks nothing."""
+    """Only if it is wanted: an older broker does not know the parameter, and checks nothing."""
     return {"new_hosts": True} if wanted else {}
 
 
 def _names(parameter: str, values: Iterable[str]) -> List[str]:
     if isinstance(values, str):
-        # It would be taken apart into its letters, and each of them is a valid host name.
+        # It would be split into its letters, each of which is a valid host name.
         raise TypeError(f"{parameter} must be several names, not the one text {values!r}; write [{values!r}]")
     return list(values)
 
 
 def _references(jobs: Iterable[Any]) -> List[Dict[str, int]]:
-    """Jobs, each a number or a pair of number and serial, as the wire has them."""
+    """Jobs, each a number or a pair of number and serial, as the wire writes them."""
     pairs = [(job, None) if isinstance(job, int) else tuple(job) for job in jobs]
     return [_given(id=number, serial=serial) for number, serial in pairs]

@@ -1,4 +1,4 @@
-"""What can go wrong in a call to the broker. Each message says what happened, to which value, and what to do next."""
+"""The errors of a call to the broker. Each message says what happened, with which value, and what to do next."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 class AfpoolsError(Exception):
-    """Base of every error that this library raises on purpose. `str()` of it is meant to be shown to people."""
+    """Base of every error that this library raises on purpose. Show `str()` of it to the user."""
 
 
 class ProfileError(AfpoolsError):
-    """There is no profile, or it is not complete or not readable."""
+    """There is no profile, or it is incomplete or unreadable."""
 
 
 class PoolNotApplied(AfpoolsError):
@@ -20,7 +20,7 @@ class PoolNotApplied(AfpoolsError):
 
     Args:
         pool: the pool's name.
-        cause: what stood in the way.
+        cause: what prevented it.
 
     Attributes:
         pool: the same.
@@ -37,7 +37,8 @@ class PoolNotApplied(AfpoolsError):
 
 
 class BrokerUnreachable(AfpoolsError):
-    """No broker answered in time. A change that was asked for was not sent to any (else it is `OutcomeUnknown`).
+    """No broker answered in time. If the call was a change, it was not sent to any of them (else it is
+    `OutcomeUnknown`).
 
     Args:
         attempts: for each endpoint in the order tried: its URL, and a clause that says why there is no answer.
@@ -55,15 +56,15 @@ class BrokerUnreachable(AfpoolsError):
 
 
 class OutcomeUnknown(AfpoolsError):
-    """A change was sent to a broker, and no answer says whether it was made. It may also be made later, by a broker
-    that hangs at the moment.
+    """A change was sent to a broker, and no answer says whether it was made. A broker that hangs now may still make it
+    later.
 
-    Neither a refusal by another broker nor one by the same broker changes that: each speaks of its own attempt only.
+    A refusal, by another broker or by the same one, does not change that: it is about its own attempt only.
     Making the change again with the same `request_id` is safe, because it is made at most once.
 
     Args:
-        attempts: as for `BrokerUnreachable`; of a broker that refused, what it said.
-        request_id: of the change.
+        attempts: as for `BrokerUnreachable`; for a broker that refused, what it said.
+        request_id: the change's.
 
     Attributes:
         attempts: the same.
@@ -80,13 +81,13 @@ class OutcomeUnknown(AfpoolsError):
 
 
 def _listed(attempts: Sequence[Tuple[str, str]]) -> str:
-    """What became of each attempt: behind a sentence when there was one, else one below the other."""
+    """The outcome of each attempt: after the sentence if there was one attempt, else one on each line."""
     start = " " if len(attempts) == 1 else "\n  "
     return "".join(f"{start}{url}: {_ended(why)}" for url, why in attempts)
 
 
 def _ended(clause: str) -> str:
-    """With a period, where a broker's own sentence has not brought one."""
+    """With a period, unless a broker's own sentence already ends with one."""
     return clause if clause.endswith(".") else f"{clause}."
 
 
@@ -135,7 +136,7 @@ class UnknownPool(BrokerRefused):
 
 
 class UnknownHost(BrokerRefused):
-    """`unknown_host`: no machine of the farm has the name, and `new_hosts` was not set."""
+    """`unknown_host`: no machine on the farm has the name, and `new_hosts` was not set."""
 
 
 class PoolExists(BrokerRefused):
@@ -151,12 +152,12 @@ class Conflict(BrokerRefused):
 
 
 class MaskNotExpressible(BrokerRefused):
-    """`mask_not_expressible`: there is no correct mask that the caller could set. Do not send the job."""
+    """`mask_not_expressible`: there is no correct mask that the caller can set. Do not send the job."""
 
 
 class FarmUnavailable(BrokerRefused):
-    """`farm_unavailable`: the broker has never seen the farm, or so long ago that the studio wants no mask that names
-    its renders. Do not send the job."""
+    """`farm_unavailable`: the broker has never seen the farm, or its list of renders is older than the studio allows
+    for a mask that names renders. Do not send the job."""
 
 
 class StoreUnavailable(BrokerRefused):
@@ -164,7 +165,7 @@ class StoreUnavailable(BrokerRefused):
 
 
 class TooLarge(BrokerRefused):
-    """`too_large`: the request is larger than the broker takes."""
+    """`too_large`: the request is larger than the broker accepts."""
 
 
 class RateLimited(BrokerRefused):
@@ -172,7 +173,7 @@ class RateLimited(BrokerRefused):
 
 
 class InternalError(BrokerRefused):
-    """`internal`: a defect of the broker; its log says more."""
+    """`internal`: a bug in the broker; its log says more."""
 
 
 _CLASSES: Dict[str, Type[BrokerRefused]] = {
@@ -195,6 +196,6 @@ _CLASSES: Dict[str, Type[BrokerRefused]] = {
 
 
 def refusal(code: str, message: str, made: Optional[bool] = None) -> BrokerRefused:
-    """The exception for an error answer: of the code's own class, or `BrokerRefused` itself for a newer broker's.
-    Arguments as for `BrokerRefused`."""
+    """The exception for an error answer: of the code's own class, or `BrokerRefused` for a code that only a newer
+    library knows. Arguments as for `BrokerRefused`."""
     return _CLASSES.get(code, BrokerRefused)(code, message, made)

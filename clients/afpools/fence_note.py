@@ -1,8 +1,9 @@
-"""What a job says about its fence: a note in its `custom_data`, written at sending and read by the broker.
+"""What a job says about its fence: a note in its `custom_data`, written when the job is sent and read by the broker.
 
-Strategy: the note has what it takes to make the job's mask again: the pool, and what the job excluded before the pool's
-mask was joined with it. A fingerprint of the mask that was set tells later whether somebody has changed it. Whatever
-else is in `custom_data` stays there. The broker uses this module too, so that both agree about every character.
+Strategy: the note has everything that is needed to make the job's mask again: the pool, and what the job excluded
+before the pool's mask was joined with it. A fingerprint of the mask shows later whether somebody has changed it.
+Whatever else is in `custom_data` stays there. The broker uses this module too, so that both agree about every
+character.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
 KEY = "afpools"
-"""The note's name among whatever else is in `custom_data`."""
+"""The note's key in `custom_data`, beside whatever else is there."""
 
 
 class Note(Record):
     """The note of one job.
 
     `pool` is the pool that the job wants and `revision` the pool's revision when the mask was made. `exclude` is the
-    job's own exclude mask, without the pool's, and `exclude_type` says how that is read: `regex`, `find`, or `either`
-    for a job that said no type. `fingerprint` is that of the mask that was set, see the function of that name; empty
-    in a note by a version that did not make one. The broker adds `moved`, when it changed the mask last (ISO 8601), and
-    `by`, the change that made this necessary; both are empty on a job that is as it was sent.
+    job's own exclude mask, without the pool's, and `exclude_type` says how it is read: `regex`, `find`, or `either` for
+    a job without a type. `fingerprint` is that of the mask that was set (see the function `fingerprint`); it is empty
+    in a note from a version that did not make one. The broker adds `moved`, when it last changed the mask (ISO 8601),
+    and `by`, the change that made this necessary; both are empty on a job that is still as it was sent.
     """
 
     pool: str
@@ -44,9 +45,9 @@ def fingerprint(mask: str, mask_type: str) -> str:
 
     Args:
         mask: a job's `hosts_mask_exclude`.
-        mask_type: its `hosts_mask_type`; empty where none was set.
+        mask_type: its `hosts_mask_type`; empty if none was set.
     """
-    # Not at the top: it loads a second part of OpenSSL, which a list of pools does not need.
+    # Not imported at the top: it loads a second part of OpenSSL, which a list of pools does not need.
     with importing:
         import hashlib
     return hashlib.sha256(f"{mask_type} {mask}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -58,9 +59,9 @@ def is_of(note: Note, mask: str, mask_type: str) -> bool:
     Args:
         note: the job's.
         mask: the job's `hosts_mask_exclude` now.
-        mask_type: its `hosts_mask_type` now; empty where afserver lists none, as before Afanasy 3.4.0.
+        mask_type: its `hosts_mask_type` now; empty if afserver lists none, as before Afanasy 3.4.0.
     """
-    # Where no type was set, or none is listed, the mask is all there is to compare.
+    # If no type was set, or none is listed, only the mask can be compared.
     types = [mask_type, ""] if mask_type else ["", "regex", "find"]
     return any(fingerprint(mask, each) == note.fingerprint for each in types)
 
@@ -83,7 +84,7 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
     """`custom_data` with the note in it, and everything else as it was.
 
     Returns:
-        None where `custom_data` is not a JSON object: it is somebody's own text, and there is no room for a note.
+        None if `custom_data` is not a JSON object: then it is somebody's own text, and a note cannot be added.
     """
     data = _object(custom_data)
     if data is None:
@@ -94,7 +95,7 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
 
 
 def _is_text(value: str) -> bool:
-    """Whether a string can be sent: JSON may have half a surrogate pair, UTF-8 may not."""
+    """Whether a string can be sent: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -103,7 +104,7 @@ def _is_text(value: str) -> bool:
 
 
 def _object(custom_data: Any) -> Optional[Dict[str, Any]]:
-    """`custom_data` as a dictionary, empty where it says nothing; None where it is something else."""
+    """`custom_data` as a dictionary, empty if there is none; None if it is something else."""
     if custom_data is None or (isinstance(custom_data, str) and not custom_data.strip()):
         return {}
     try:

@@ -1,11 +1,11 @@
 """Puts a pool on an `af.Job` at the moment it is sent.
 
-Every stock submitter of CGRU ends in `af.Job.send()`, so that is where the pool is applied: `apply_on_send` once, and
-whatever submits from this Python afterwards sends its jobs with the pool that is chosen then. If the mask is not
-available, the job is not sent.
+Every stock submitter of CGRU ends in `af.Job.send()`, so the pool is applied there: call `apply_on_send` once, and
+every job that this Python sends afterwards gets the pool that is chosen then. If the mask is not available, the job is
+not sent.
 
-Strategy: what the job says is read, everything that will be written is worked out, and only then is the job changed;
-so a job that is not sent is as it was.
+Strategy: read the job, work out everything that will be written, and only then change the job; so a job that is not
+sent is unchanged.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     _Data = Dict[str, Any]
 
-    # The `data` of a job or a block; what it said under the keys that were written (None: nothing); what was written.
+    # The `data` of a job or a block; what it had under the keys that were written (None: nothing); what was written.
     _Applied = Tuple[_Data, _Data, _Data]
 
-# Where afserver cuts a mask of the type `find` into beginnings of names. These are compiled when a job is sent, not
-# while the host application starts.
+# Where afserver splits a mask of the type `find` into beginnings of names. Compiled when a job is sent, not while the
+# host application starts.
 _SEPARATORS = r"[|;,: ]"
-# A single dot is common in names; no name has two beside each other, and none ends in one.
+# A single dot is common in names; no name has two in a row, and none ends with one.
 _SPECIAL_IN_REGEX = r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)"
 
 MAX_MASK_BYTES = 64 * 1024
-"""How long a mask may be that is sent with an `af.Job`: what afserver takes, and can still read quickly."""
+"""How long a mask may be that is sent with an `af.Job`, in bytes: afserver accepts it, and still reads it quickly."""
 
 _UNFOLLOWED = (
     "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "
     "keeps its current hosts."
 )
 
-# Where `apply_pool` keeps, on the job, what it found there and what it made of it. A job may be sent twice.
+# The attribute of the job in which `apply_pool` keeps what it found and what it wrote. A job may be sent twice.
 _NOTE = "_afpools_applied"
 
 
@@ -54,27 +54,27 @@ def apply_pool(
     future_hosts: str = "required",
     max_bytes: int = MAX_MASK_BYTES,
 ) -> Optional[Mask]:
-    """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes in `custom_data` what the job
-    wants, so that a broker can move the fence when the pool changes.
+    """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes in `custom_data` which pool
+    the job wants, so that a broker can move the fence when the pool changes.
 
     Everything else stays as it is. A `custom_data` that is not a JSON object is somebody's own text and stays too: the
-    job is fenced, but its fence stays as it is when the pool changes, and the `warning` says so. An exclude mask that
-    the job has already is joined with the pool's by the broker, which reads it as the job's `hosts_mask_type` says; if
-    that is not set, as this farm reads the masks of the job's user, and where that is not known to be regex, as either
-    type. Where the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as
-    `find` are rewritten to mean the same.
+    job is fenced, but its fence does not move when the pool changes, and the `warning` says so. If the job already has
+    an exclude mask, the broker joins it with the pool's. It reads the job's mask as the job's `hosts_mask_type` says;
+    if that is not set, as this farm reads the masks of the job's user; and if that is not known to be regex, as either
+    type. If the pool's mask is a regex, other masks of the job and its blocks that afserver would have read as `find`
+    are rewritten to mean the same.
 
     Args:
         job: an `af.Job`: its `data` is a dictionary, `blocks` a list of `af.Block`.
         pool: the pool's name; empty for no pool, which leaves the job untouched.
         client: asked for the mask; waits as long as its timeout says.
-        accept: the mask types that may be set on the job. What the farm understands, the broker knows.
+        accept: the mask types that may be set on the job. The broker knows which of them the farm understands.
         future_hosts: `required`: the job is not sent if its mask would not exclude hosts that register later. `wanted`:
             it is sent anyway.
-        max_bytes: how long the mask may be. Less where something else than `job.send()` passes it on.
+        max_bytes: how long the mask may be. Give less if something other than `job.send()` passes it on.
 
     Returns:
-        What was put on the job, None for no pool. Show its `warning`, if it has one, to whoever sends the job.
+        The mask that was put on the job, None for no pool. Show its `warning`, if it has one, to whoever sends the job.
 
     Raises:
         PoolNotApplied: there is no mask that would keep this job on this pool. The job was not changed; do not send it.
@@ -83,14 +83,14 @@ def apply_pool(
         return None
     applied: List[_Applied] = getattr(job, _NOTE, [])
     was = _own(job.data, applied)
-    # Where nothing but regex may be set, all of the job's masks must be that.
+    # If only regex may be set, all of the job's masks must be regex.
     own_type = (was.get("hosts_mask_type") or "") if "find" in accept else "regex"
     own_exclude = was.get("hosts_mask_exclude") or ""
     user = str(was.get("user_name") or "")
     try:
         if own_type not in ("", "find", "regex"):
             raise AfpoolsError(f"Its hosts_mask_type is {own_type!r}, and only 'find' and 'regex' are known.")
-        # What the job says in regex cannot be said in find; the other way round it can.
+        # A regex cannot be written as find; find can be written as a regex.
         mask = client.exclude_mask(
             pool,
             accept=("regex",) if own_type == "regex" else accept,
@@ -103,7 +103,8 @@ def apply_pool(
         reading = own_type or mask.untyped_as
         mask_type = (reading or "find") if mask.mask_type == "any" else mask.mask_type
         settings = {"hosts_mask_exclude": mask.mask}
-        # Where both types read the pool's mask alike and nobody knows which one the job's others are, they stay that.
+        # If both types read the pool's mask alike, and the type of the job's other masks is not known, the type stays
+        # unset.
         if mask_type != "either":
             settings["hosts_mask_type"] = mask_type
         note = Note(
@@ -135,7 +136,7 @@ def apply_pool(
 
 
 def log_warning(text: str) -> None:
-    """Writes a warning where the program writes its own."""
+    """Writes a warning to standard error."""
     if sys.stderr is not None:  # as in a program without a console on Windows
         sys.stderr.write(f"Afanasy Pools: {text}\n")
 
@@ -143,20 +144,20 @@ def log_warning(text: str) -> None:
 def apply_on_send(
     af: Any, chosen: Callable[[], str], client: Callable[[], Client], warn: Callable[[str], None] = log_warning
 ) -> Callable[[], None]:
-    """From now on every job that is sent in this Python gets the pool that is chosen at that moment.
+    """From now on, every job that this Python sends gets the pool that is chosen at that moment.
 
     Args:
         af: CGRU's module `af`.
-        chosen: called for each job, gives a pool's name, or an empty text for no pool. What it raises keeps the job
-            from being sent.
-        client: called for each job with a pool; gives the client to ask. `ProfileError` is as good as a refusal.
-        warn: called with a sentence before a job is sent to a pool none of whose machines could run it now.
+        chosen: called for each job; returns a pool's name, or an empty string for no pool. If it raises an exception,
+            the job is not sent.
+        client: called for each job with a pool; returns the client to ask. A `ProfileError` counts as a refusal.
+        warn: called with a sentence before a job is sent to a pool if none of the pool's machines could run it now.
 
     Returns:
-        Takes it back.
+        A function that takes it back.
 
     Raises:
-        PoolNotApplied: not here, but out of `job.send()`, in place of sending it.
+        PoolNotApplied: not by this function, but by `job.send()`, instead of sending the job.
     """
     original = af.Job.send
 
@@ -178,7 +179,7 @@ def apply_on_send(
 
     def take_back() -> None:
         taken_back.append(True)
-        # Somebody may have put a wrapper of their own around ours; then it stays, and passes everything on.
+        # If somebody else has wrapped our function, it stays, and passes everything on.
         if af.Job.send is send:
             af.Job.send = original
 
@@ -187,7 +188,7 @@ def apply_on_send(
 
 
 def _own(data: _Data, applied: Sequence[_Applied]) -> _Data:
-    """What a job or block says itself, without the pool that an earlier sending has put on it."""
+    """What a job or block says itself, without the pool that was put on it when it was sent before."""
     own = dict(data)
     for applied_to, before, after in applied:
         if applied_to is data:
@@ -196,7 +197,7 @@ def _own(data: _Data, applied: Sequence[_Applied]) -> _Data:
 
 
 def _put_back(data: _Data, before: _Data, after: _Data) -> None:
-    """Undoes one sending, but for what has been changed since."""
+    """Undoes what one `send` wrote, except what has been changed since."""
     for key, value in after.items():
         if data.get(key) == value:
             if before[key] is None:
@@ -206,11 +207,11 @@ def _put_back(data: _Data, before: _Data, after: _Data) -> None:
 
 
 class _Rewrite:
-    """What becomes of the job's other masks where its type, which holds for blocks too, changes to regex.
+    """Rewrites the job's other masks if its type, which applies to blocks too, changes to regex.
 
     Args:
-        own_type: what the job says, empty for nothing.
-        untyped_as: how the farm reads a job that says nothing, as `Mask.untyped_as`.
+        own_type: the job's `hosts_mask_type`, empty for none.
+        untyped_as: how the farm reads a job without a type, as `Mask.untyped_as`.
         user: whose job it is.
     """
 
@@ -227,19 +228,20 @@ class _Rewrite:
                 name = f"{words} of the block {data.get('name', '')!r}"
                 masks[key] = self.mask(name, data[key])
                 if "\\" in masks[key]:
-                    # afserver writes them into its database without escaping them, and cannot read the job back.
+                    # afserver writes such masks into its database without escaping them, and then cannot read the job
+                    # back.
                     raise AfpoolsError(f"The {name}, {data[key]!r}, cannot be kept beside a pool. Leave it empty.")
         return masks
 
     def mask(self, what: str, mask: str) -> str:
-        """A mask as a regex: names that begin with one of its parts, unless it is a regex already.
+        """A mask as a regex that matches names beginning with one of its parts, unless it is already a regex.
 
         Raises:
-            AfpoolsError: it looks like a regex, on a job that the farm reads as `find`.
+            AfpoolsError: it looks like a regex, but the farm reads the job's masks as `find`.
         """
         if not self._own_type and re.search(_SPECIAL_IN_REGEX, mask):
             if self._untyped_as == "either":
-                # As find it would mean no host at all, so nobody meant that.
+                # As find it would match no host at all, so nobody meant that.
                 return mask
             raise AfpoolsError(
                 f"The {what}, {mask!r}, looks like a regex, but the job does not say so, and {self._farm_reads()}. "
@@ -257,6 +259,6 @@ class _Rewrite:
 
 
 def _literally(match: Any) -> str:
-    # A class rather than a backslash where that will do, see `_Rewrite.block`.
+    # A character class instead of a backslash wherever possible, see `_Rewrite.block`.
     character = match.group()
     return "\\" + character if character in "^\\[]" else f"[{character}]"

@@ -1,4 +1,4 @@
-"""What the calls about jobs return. Apart from results.py, because a plug-in's list of pools does not need it."""
+"""What the calls about jobs return. Separate from results.py, because a plug-in's list of pools does not need it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HostTasks(Record):
-    """Tasks of one job on one host; `outside`: its fence excludes that host, they started before it moved."""
+    """Tasks of one job on one host; `outside`: the job's fence excludes that host, and they started before it moved."""
 
     name: str
     tasks: int
@@ -22,13 +22,13 @@ class Job(Record):
     """A job on the farm.
 
     `state` is `running`, `ready`, `waiting`, `paused`, `error` or `done`; `ready`, `running`, `done`, `tasks` count its
-    tasks. `online` says how many of the hosts that it may use are online, `renders` how many there are; None where
-    that is not known. `hosts` is where it runs now, `outside` how many tasks run outside its fence.
+    tasks. `renders` says how many hosts it may use, `online` how many of them are online; None if that is not known.
+    `hosts` is where it runs now, `outside` how many tasks run outside its fence.
 
-    Of a job that names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last
-    one), `changed` (by a person; it is left alone), `unmarked` (the same, sent by an earlier plug-in) or `refused` (by
-    afserver), and `why` a sentence; `moved` is when the fence moved last (ISO 8601; empty if never), `by` the change
-    that made it move. Of another: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
+    If the job names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last one),
+    `changed` (by a person; it is left alone), `unmarked` (sent by an earlier plug-in; it is left alone) or `refused`
+    (by afserver), and `why` is a sentence; `moved` is when the fence last moved (ISO 8601; empty if never), `by` the
+    change that made it move. If not: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
     characters.
     """
 
@@ -56,11 +56,11 @@ class Job(Record):
 class JobList(Record):
     """The jobs on the farm: `jobs` name a pool, `others` do not.
 
-    `keeper` is the broker that keeps the fences, empty if none is known to, `keeping` whether it is the one that
-    answers. `requeue` says what becomes of tasks outside a fence that has moved: they are sent back, or else finish.
-    `problem` is a sentence if the list cannot be relied on. `age` is since when, in seconds, afserver has not confirmed
-    the jobs (None: it never has), `behind` since when the fence has waited that has waited longest. `total` counts the
-    jobs that name a pool; `more`: there are more than were asked for.
+    `keeper` is the broker that keeps the fences, empty if none is known to; `keeping` says whether that is the broker
+    that answers. `requeue` says what happens to tasks outside a fence that has moved: they are sent back if it is set,
+    else they finish. `problem` is a sentence if the list is not reliable. `age` is the time in seconds since afserver
+    last confirmed the jobs (None: never); `behind` is how long, in seconds, the oldest waiting fence has waited.
+    `total` counts the jobs that name a pool; `more`: there are more than were asked for.
     """
 
     jobs: Tuple[Job, ...]
@@ -76,8 +76,9 @@ class JobList(Record):
 
 
 class OrderedJob(Record):
-    """What became of one job: its pool `before` and `after`, empty for none. `done`: it is as wanted, else `why` says
-    what stood in the way, in a sentence. `tasks` were sent back. `serial` is None for a job that is not there."""
+    """The outcome for one job: its pool `before` and `after`, empty for none. `done`: the job is as requested, else
+    `why` is a sentence that says what prevented it. `tasks` counts the tasks that were sent back. `serial` is None for
+    a job that is not on the farm."""
 
     id: int
     serial: Optional[int]
@@ -91,8 +92,8 @@ class OrderedJob(Record):
 
 
 class JobsResult(Record):
-    """What became of jobs. `change` is the id of the line in the history, empty for none; `moved` counts the jobs that
-    were changed, or had tasks sent back."""
+    """The outcome for each job. `change` is the id of the entry in the history, empty for none; `moved` counts the jobs
+    that were changed, or had tasks sent back."""
 
     change: str
     pool: str

@@ -1,12 +1,12 @@
-"""Names of brokers to addresses, within a time limit.
+"""Looks up the addresses of brokers by name, within a time limit.
 
-Strategy: a look-up runs on a thread of its own, because the system gives `getaddrinfo` no time limit, and with a name
-server away it takes ten seconds and more.
+Strategy: each look-up runs on its own thread, because `getaddrinfo` has no time limit: if the name server is
+unreachable, it takes ten seconds or more.
 """
 
 from __future__ import annotations
 
-# getaddrinfo would import it on the look-up's thread, where a fork could cut the import in two.
+# getaddrinfo would import it on the look-up's thread, where a fork could interrupt the import.
 import encodings.idna  # noqa: F401
 import os
 import socket
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Tuple
 
     Address = Tuple[int, int, int, str, Any]
-    """As `socket.getaddrinfo` gives them."""
+    """What `socket.getaddrinfo` returns."""
 
 
 class Lookup:
@@ -29,8 +29,8 @@ class Lookup:
         done: set at the end.
     """
 
-    # Callers who gave up leave their look-up running; the next one for the same name waits for it instead of
-    # starting another thread. With the process, because a forked child does not have its parent's threads.
+    # Callers who gave up leave their look-up running; the next caller for the same name waits for it instead of
+    # starting another thread. Kept per process, because a forked child does not have its parent's threads.
     _running: Dict[Tuple[int, str, int], Lookup] = {}
 
     def __init__(self, host: str, port: int) -> None:
@@ -41,14 +41,14 @@ class Lookup:
 
     @classmethod
     def start(cls, host: str, port: int) -> Lookup:
-        """Begins to look a name up, or joins who does so already."""
+        """Starts to look a name up, or joins a look-up that is already running."""
         new = cls(host, port)
-        # One step to other threads; a lock could be held by one of them when the process is forked.
+        # Atomic for other threads. One of them could hold a lock when the process is forked.
         lookup = cls._running.setdefault(new._key, new)
         if lookup is new:
             try:
                 threading.Thread(target=new._run, name="afpools-lookup", daemon=True).start()
-            except RuntimeError as error:  # the system has no more of them
+            except RuntimeError as error:  # the system has no more threads
                 new.error = str(error)
                 new._end()
         return lookup

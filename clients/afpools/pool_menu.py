@@ -1,7 +1,7 @@
-"""The pools for an interface to show: at once, offline too, and never waiting for the network.
+"""The pools for an interface to show: immediately, even offline, and without ever waiting for the network.
 
-Strategy: the interface's thread only ever reads `PoolMenu.current`, a finished picture. Pictures are made by a thread
-that asks the broker and comes to an end; the last good list is kept in a file, from which the first picture is made.
+Strategy: the interface's thread only reads `PoolMenu.current`, a finished picture. A short-lived thread asks the broker
+and makes the next picture. The last good list is kept in a file, from which the first picture is made.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple
 
-# A list older than this is asked for again when it is shown, in seconds.
+# If a list is older than this, in seconds, the broker is asked again when it is shown.
 FRESH = 30.0
 
-# What was said about renders is true for so long: they come and go. In seconds.
+# How long counts of renders stay valid, in seconds: renders come and go.
 _COUNTS_HOLD = 120.0
 
 # After a failure, an interface that draws itself sixty times a second should not ask sixty times.
@@ -37,12 +37,12 @@ NO_POOL = "No pool"
 
 
 def pool_label(pool: PoolSummary) -> str:
-    """A pool as every chooser shows it. After the name comes a comma, and no other comma with a space behind it."""
+    """A pool as every chooser shows it. A comma follows the name; no later comma is followed by a space."""
     return f"{pool.name}, {pool_machines(pool)}"
 
 
 def pool_machines(pool: PoolSummary) -> str:
-    """How many of a pool's hosts could run a job now, so far as that is known."""
+    """How many of a pool's hosts could run a job now, as far as that is known."""
     if not pool.hosts:
         return "no hosts"
     if pool.renders is None:
@@ -59,14 +59,14 @@ def _several(count: int, what: str) -> str:
 
 
 class Menu:
-    """A picture of the pools. Not to be changed.
+    """A picture of the pools. Do not change it.
 
     Attributes:
         pools: in the order of their names.
-        fetched: when the list was true, in seconds since 1970; None where there has never been one.
+        fetched: when the list was fetched, in seconds since 1970; None if there has never been one.
         refreshing: whether the broker is being asked at this moment.
-        error: why the last try failed, in a sentence; empty when it did not.
-        notice: a sentence that warns of what will go wrong before long; empty when nothing will.
+        error: why the last try failed, in a sentence; empty if it did not.
+        notice: a sentence that warns of what will soon go wrong; empty if nothing will.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Menu:
         self.notice = notice
 
     def find(self, name: str) -> Optional[PoolSummary]:
-        """The pool of this name, None where the list has none."""
+        """The pool with this name, None if the list does not have it."""
         return next((pool for pool in self.pools if pool.name == name), None)
 
     def counts_hold(self, now: Optional[float] = None) -> bool:
-        """Whether this list is new enough to say which machines are there.
+        """Whether this list is new enough to say which machines are online.
 
         Args:
             now: seconds since 1970, the present if None.
@@ -98,15 +98,15 @@ class Menu:
         return 0 <= (time.time() if now is None else now) - self.fetched < _COUNTS_HOLD
 
     def is_missing(self, name: str) -> bool:
-        """Whether there is no such pool. False as long as that is not known: the list is an old one, or none."""
+        """Whether there is no such pool. False as long as that is not known: the list is old, or there is none."""
         return bool(name) and self.fetched is not None and not self.error and self.find(name) is None
 
     def label(self, name: str, counts: bool = True) -> str:
-        """The text in a chooser for a pool, whether this list has it or not.
+        """A pool's text in a chooser, whether or not this list has the pool.
 
         Args:
             name: empty for no pool.
-            counts: False for a text that is kept: nothing is said about machines that come and go.
+            counts: False for a text that will be stored: it then leaves out machines that come and go.
         """
         if not name:
             return NO_POOL
@@ -116,7 +116,7 @@ class Menu:
         return f"{name}, missing" if self.is_missing(name) else f"{name}, not checked yet"
 
     def dated_label(self, name: str) -> str:
-        """A pool's label for a place where it may be read long after, with the minute in which it was true; empty for
+        """A pool's label for a place where it may be read much later, with the minute in which it was true; empty for
         no pool."""
         if not name:
             return ""
@@ -126,7 +126,7 @@ class Menu:
         return f"{label} ({time.strftime('%Y-%m-%d %H:%M', time.localtime(self.fetched))})"
 
     def choices(self, chosen: str = "", counts: bool = True) -> List[Tuple[str, str]]:
-        """What to choose from, names and their labels: no pool, the pools, and the chosen one if it is not there.
+        """The choices, as names and labels: no pool, the pools, and the chosen one if it is not among them.
 
         Args:
             chosen: a pool's name, empty for none.
@@ -138,8 +138,8 @@ class Menu:
         return [(name, self.label(name, counts)) for name in names]
 
     def warning(self, name: str) -> str:
-        """What is wrong with a pool for a job that is sent now, in a sentence; empty where nothing is, or where that is
-        not known."""
+        """What is wrong with a pool for a job that is sent now, in a sentence; empty if nothing is, or if that is not
+        known."""
         if self.is_missing(name):
             return f"{name} is missing: choose another pool, or {NO_POOL}."
         pool = self.find(name)
@@ -150,7 +150,7 @@ class Menu:
         return cannot_run(name, pool.renders, pool.online)
 
     def status(self, now: Optional[float] = None) -> str:
-        """What to write below the list: what will soon go wrong if it is fresh, else its age and what is wrong.
+        """What to write below the list: if it is fresh, what will soon go wrong; else its age and what is wrong.
 
         Args:
             now: seconds since 1970, the present if None.
@@ -165,11 +165,11 @@ class Menu:
 
 
 class _Asking:
-    """What one process knows of asking the broker.
+    """What one process knows about asking the broker.
 
     Attributes:
         menu: the picture to show.
-        lock: held to begin.
+        lock: held while a request is being started.
         done: set when the broker has been asked.
         at: when it was asked last, on `time.monotonic`.
     """
@@ -183,11 +183,11 @@ class _Asking:
 
 
 class PoolMenu:
-    """The list of pools, kept for an interface. A forked child goes on from its parent's list, and asks by itself.
+    """The list of pools, kept for an interface. A forked child starts with its parent's list, and asks by itself.
 
     Args:
-        profile_folder: where the profile is; empty: it is looked for (see `find_profile`).
-        changed: called by that thread when there is a new picture. Most toolkits allow no drawing from there: let it
+        profile_folder: where the profile is; if empty, `find_profile` looks for it.
+        changed: called on the thread that asks, when there is a new picture. Most toolkits do not allow drawing there:
             set a flag or post an event.
         folder: where the last good list is remembered; the user's cache by default.
         timeout: seconds that the broker may take to answer.
@@ -202,7 +202,7 @@ class PoolMenu:
     ) -> None:
         self._profile_folder = profile_folder
         self._changed = changed
-        # Pools of another profile may be another studio's: the file has a name of its own, and says whose it is.
+        # Another profile's pools may be another studio's, so each profile has its own file, which says whose it is.
         self._whose = profile_folder or os.environ.get("AFPOOLS_PROFILE", "")
         which = crc32(self._whose.encode("utf-8", "surrogatepass"))
         self._file = os.path.join(folder or cache_folder(), f"pools-{which:08x}.json")
@@ -216,7 +216,7 @@ class PoolMenu:
         return asking
 
     def current(self) -> Menu:
-        """The picture to show. Never waits; asks for a newer one in the background if this one is old."""
+        """The picture to show. Never waits; if it is old, asks for a newer one in the background."""
         asking = self._asking
         fetched = asking.menu.fetched
         age = None if fetched is None else time.time() - fetched
@@ -226,11 +226,11 @@ class PoolMenu:
         return asking.menu
 
     def latest(self) -> Menu:
-        """The picture as it is, without asking for a newer one."""
+        """The current picture, without asking for a newer one."""
         return self._asking.menu
 
     def refresh(self) -> None:
-        """Asks the broker, in the background. Does nothing while it is being asked. Never waits."""
+        """Asks the broker in the background. Does nothing if it is already being asked. Never waits."""
         asking = self._asking
         with asking.lock:
             if not asking.done.is_set():
@@ -239,16 +239,16 @@ class PoolMenu:
             last = self._last
             asking.menu = Menu(last.pools, last.fetched, True, last.error, last.notice)
             asking.done.clear()
-            # Not threading.Thread: its `start` waits until the thread runs, which then keeps Python to itself for its
-            # first turn, 5 ms, while an interface is in the middle of drawing. Like a daemon, this one ends with the
-            # program, which need not wait for a broker that hangs.
+            # Not threading.Thread: its `start` waits until the thread runs, and the thread then holds the GIL for its
+            # first 5 ms, while the interface is drawing. Like a daemon thread, this one ends with the program, which
+            # need not wait for a broker that hangs.
             try:
                 start_new_thread(self._ask, (asking,))
-            except RuntimeError as error:  # the system has no more of them
+            except RuntimeError as error:  # the system has no more threads
                 self._end(asking, Menu(last.pools, last.fetched, False, f"The broker could not be asked: {error}."))
 
     def wait(self, timeout: float) -> Menu:
-        """For programs without an interface, and tests: the picture once the broker has been asked.
+        """The picture once the broker has answered, for programs without an interface and for tests.
 
         Args:
             timeout: seconds.
@@ -265,7 +265,7 @@ class PoolMenu:
                 pools = tuple(client.list_pools().pools)
         except AfpoolsError as error:
             menu = Menu(last.pools, last.fetched, False, str(error))
-        except Exception as error:  # noqa: BLE001 - it must end up before the user's eyes, there is no other way out
+        except Exception as error:  # noqa: BLE001 - the user must see it, and this thread has no other way to report it
             menu = Menu(last.pools, last.fetched, False, f"The pools could not be read: {error!r}")
         else:
             now = time.time()
@@ -282,7 +282,7 @@ class PoolMenu:
 
 
 def cache_folder() -> str:
-    """Where this system keeps what programs can do without."""
+    """The user's cache folder on this system."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
@@ -296,9 +296,9 @@ def cache_folder() -> str:
 
 
 def _remember(file: str, whose: str, menu: Menu) -> None:
-    """Keeps the list for next time. A disk that is full or read-only must not cost anybody the current list."""
+    """Keeps the list for next time. If the disk is full or read-only, the current list still counts."""
     kept = json.dumps({"profile": whose, "fetched": menu.fetched, "pools": [pool._asdict() for pool in menu.pools]})
-    # Its own file first: another program may be reading or writing this one. (tempfile takes 4 ms to import.)
+    # A temporary file first: another program may be reading or writing this one. (tempfile takes 4 ms to import.)
     written = f"{file}.{os.urandom(8).hex()}"
     try:
         os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
@@ -321,7 +321,7 @@ def _remove(file: str) -> None:
 
 
 def _remembered(file: str, whose: str) -> Menu:
-    """The list of last time; an empty one if there is none, or it cannot be read."""
+    """The list from last time; an empty one if there is none, or if it cannot be read."""
     try:
         with open(file, encoding="utf-8") as source:
             kept: Dict[str, Any] = json.load(source)
@@ -340,7 +340,7 @@ def _remembered(file: str, whose: str) -> Menu:
             for pool in kept["pools"]
         )
         fetched = float(kept["fetched"])
-        # Python's json reads infinity and half characters, and no interface can show either.
+        # Python's json accepts Infinity and half of a surrogate pair, and no interface can show either.
         "".join(text for pool in pools for text in (pool.name, pool.description)).encode("utf-8")
         return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):

@@ -1,9 +1,9 @@
-"""What belongs to one process, and is made again in a child that is forked from it.
+"""What belongs to one process, and is made again in a forked child.
 
-Strategy: a forked child has a copy of everything, but of all threads only the one that forked. A lock that another
-thread held stays locked forever, a thread that was to answer never will, and a TLS session or a libzmq socket that is
-used on both sides is of use to neither. So such things are asked for with the number of the process. That takes no
-look at the others: whatever thread comes first in a child, it is the child's own.
+Strategy: a forked child has a copy of everything, but only one thread: the one that forked. A lock that another thread
+held stays locked forever, a thread that was going to answer never will, and a TLS session or libzmq socket that both
+processes use works in neither. So such things are kept per process id. No thread needs to coordinate with others:
+whichever comes first in a child gets the child's own.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 importing = RLock()
-"""Held while one of our modules imports another in the middle of a call; a fork waits for it. Of an import that is cut
-in two, the child would wait for the end forever, because the thread that was doing it does not exist there."""
+"""Held while one of our modules imports another in the middle of a call; a fork waits for it. If a fork interrupted an
+import, the child would wait for its end forever, because the thread that was importing does not exist there."""
 
-# Seconds. Shaking hands takes some milliseconds; one that waits for the network for longer holds no lock meanwhile.
+# Seconds. A handshake takes a few milliseconds; one that waits longer for the network holds no lock meanwhile.
 _LONGEST_WAIT = 0.25
 
 _uncut: Dict[int, int] = {}
 
 
 class Uncut:
-    """For `with`: what a fork of another thread should not cut in two, since libraries hold locks of their own in it
-    (OpenSSL while it makes a context and shakes hands, libzmq while it starts its threads). A fork waits for it, for a
-    moment; nobody else does."""
+    """A context manager for code that another thread's fork should not interrupt, because libraries hold their own
+    locks in it (OpenSSL while it makes a context and shakes hands, libzmq while it starts its threads). A fork waits
+    briefly for it to end; nothing else does."""
 
     def __enter__(self) -> None:
-        with importing:  # held by a fork, which nothing new begins in
+        with importing:  # a fork holds it, so that nothing new begins meanwhile
             thread = get_ident()
             _uncut[thread] = _uncut.get(thread, 0) + 1
 
@@ -65,10 +65,10 @@ if hasattr(os, "register_at_fork"):  # everywhere but on Windows, which does not
 
 
 class PerProcess:
-    """Something that each process has one of.
+    """A value of which each process has its own.
 
     Args:
-        make: makes it; where two threads come first at the same moment, one of two is thrown away unused.
+        make: makes it; if two threads come first at the same time, one of the two values is discarded unused.
         leave: called in a child with what its parent had; must not do anything that the parent would notice.
     """
 
@@ -78,11 +78,11 @@ class PerProcess:
         self._made: Dict[int, Any] = {}
 
     def get(self) -> Any:
-        """This process's own."""
+        """This process's value."""
         process = os.getpid()
         made = self._made.get(process)
         if made is None:
-            # Each of these is one step to other threads. A lock would be one more thing that a fork could break.
+            # Each of these is atomic for other threads. A lock would be one more thing that a fork could break.
             made = self._made.setdefault(process, self._make())
             for other in list(self._made):
                 left = None if other == process else self._made.pop(other, None)

@@ -5,9 +5,9 @@
     client.pem           our certificate, and its key
     client.key_secret    our CURVE keys, in zmq.auth's file format; only for programs that have pyzmq
 
-Strategy: a profile is checked when it is loaded, as far as that takes no network; what is wrong is said with the file
-and the key it is in. A place that holds a broken profile is an error and never a reason to look in the next one: an
-artist must not end up at another studio's broker, or nobody's, because a file could not be read.
+Strategy: a profile is checked when it is loaded, as far as that is possible without the network; an error names the
+file and the key. A broken profile is an error and never a reason to look in the next place: an artist must not end up
+at another studio's broker, or without one, because a file could not be read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SMALL, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 
-# Z85 writes 32 bytes, a CURVE key, in 40 characters (ZeroMQ RFC 32).
+# Z85 writes the 32 bytes of a CURVE key in 40 characters (ZeroMQ RFC 32).
 _Z85 = _DIGITS + _SMALL + _SMALL.upper() + ".-:+=^!/*?&<>()[]{}@%$#"
 
 _ASK = "Ask whoever runs the broker for a profile (`afpools certs profile`)."
@@ -35,9 +35,9 @@ class Endpoint(Record):
     """One way to one broker.
 
     Args:
-        url: `tls://HOST:PORT` or `curve://HOST:PORT`; an IPv6 address stands in brackets.
+        url: `tls://HOST:PORT` or `curve://HOST:PORT`; an IPv6 address is in brackets.
         server_key: the broker's public key in Z85, for CURVE.
-        broker: the broker's name. Endpoints of one broker share the time that a call has for it.
+        broker: the broker's name. Endpoints of one broker share the time that a call gives to it.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Endpoint(Record):
 
     @property
     def scheme(self) -> str:
-        """`tls`, `curve`, or what a later version may bring."""
+        """`tls`, `curve`, or another scheme of a later version."""
         return self._parts()[0]
 
     @property
@@ -60,7 +60,7 @@ class Endpoint(Record):
         return self._parts()[2]
 
     def _parts(self) -> Tuple[str, str, int]:
-        # Without a regular expression: to compile this one took as long as all the rest of a profile.
+        # Without a regular expression: compiling one took as long as everything else in a profile.
         scheme, separator, rest = self.url.partition("://")
         host, _, port = (rest[:-1] if rest.endswith("/") else rest).rpartition(":")
         is_bracketed = host[:1] == "[" and host[-1:] == "]"
@@ -91,19 +91,19 @@ def _is_name(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
-    """Whether it may be an IPv6 address, with or without a zone."""
+    """Whether it looks like an IPv6 address, with or without a zone."""
     address, percent, zone = host.partition("%")
     is_zone = _consists_of("".join("a" if letter.isalnum() else letter for letter in zone), "a_.-")
     return _consists_of(address, "0123456789abcdefABCDEF:.") and (is_zone or not percent)
 
 
 class Profile(Record):
-    """What a profile folder says.
+    """The contents of a profile folder.
 
     Args:
         folder: where it is.
-        name: whom the credential was made for; for people, the broker goes by the certificate.
-        role: `reader` or `manager`; for people, too.
+        name: whom the credential was made for. Only for people to read: the broker uses the certificate.
+        role: `reader` or `manager`; also only for people to read.
         endpoints: in order of preference.
     """
 
@@ -155,8 +155,8 @@ def find_profile() -> Profile:
     user's configuration folder, `$CGRU_LOCATION/afpools`.
 
     Raises:
-        ProfileError: no place has one (the message lists them), or the first one that is there cannot be used. A
-            folder that `$AFPOOLS_PROFILE` names must be there; an empty variable counts as none.
+        ProfileError: no place has one (the message lists the places), or the first one found cannot be used. A folder
+            that `$AFPOOLS_PROFILE` names must exist; an empty variable counts as unset.
     """
     named = os.environ.get("AFPOOLS_PROFILE")
     if named:
@@ -185,7 +185,7 @@ def find_profile() -> Profile:
 
 
 def user_folder() -> str:
-    """`afpools` in the folder where the user's programs keep their configuration on this system."""
+    """`afpools` in the user's configuration folder on this system."""
     home = os.path.expanduser("~")
     if sys.platform == "win32":
         base = os.environ.get("APPDATA") or os.path.join(home, "AppData", "Roaming")
@@ -193,7 +193,7 @@ def user_folder() -> str:
         base = os.path.join(home, "Library", "Application Support")
     else:
         base = os.environ.get("XDG_CONFIG_HOME") or ""
-        # The XDG specification has relative paths ignored.
+        # The XDG specification says to ignore relative paths.
         if not os.path.isabs(base):
             base = os.path.join(home, ".config")
     return os.path.join(base, "afpools")
@@ -201,7 +201,7 @@ def user_folder() -> str:
 
 def _read_json(path: str) -> Dict[str, Any]:
     try:
-        # Bytes, of which json knows the encoding: editors on Windows like to put a byte order mark in front.
+        # Bytes, because json detects their encoding: editors on Windows often write a byte order mark.
         with open(path, "rb") as file:
             described = json.loads(file.read())
     except OSError as error:

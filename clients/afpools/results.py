@@ -1,7 +1,8 @@
-"""What the calls return: small immutable objects, made from the broker's JSON and checked while they are made.
+"""What the calls return: small immutable objects, made from the broker's JSON and checked as they are made.
 
-Strategy: each class says for itself how it is read. Keys that a newer broker adds are ignored, a key that must be there
-and is not, or is of another kind, makes the whole answer a bad one: a mask that cannot be relied on is not a mask.
+Strategy: each class has a function that reads it. Keys that a newer broker adds are ignored. A required key that is
+missing, or has a value of the wrong type, makes the whole answer invalid: a mask that cannot be relied on is not a
+mask.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class Hello(Record):
 
 
 class PoolSummary(Record):
-    """A pool as a menu shows it; `hosts` says how many it has.
+    """A pool as a menu shows it; `hosts` counts its hosts.
 
-    `renders` says how many of those are renders of the farm, `online` how many of them are online; None where the
-    broker does not know: without afserver, with an old list of renders, and `online` while the whole farm is offline.
-    `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
+    `renders` says how many of those are renders of the farm, `online` how many of them are online. They are None if the
+    broker does not know: without afserver, with an old list of renders, and (`online` only) while the whole farm is
+    offline. `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
     """
 
     name: str
@@ -58,8 +59,8 @@ class PoolSummary(Record):
 class PoolList(Record):
     """All pools, sorted by name.
 
-    `age` is since when, in seconds, the broker's database has not confirmed them. When `unchanged`, they are as they
-    were at the revision that was asked with, and `pools` is empty.
+    `age` is the time in seconds since the broker's database last confirmed them. `unchanged` means that they are still
+    as they were at the revision in the request; `pools` is then empty.
     """
 
     pools: Tuple[PoolSummary, ...]
@@ -81,7 +82,8 @@ class Pool(Record):
 
 
 class HostSummary(Record):
-    """One host. `states` are of online, offline, busy, nimby, paused, sick; none for one the farm does not know."""
+    """One host. `states` are among online, offline, busy, nimby, paused, sick; none for a host the farm does not
+    know."""
 
     name: str
     states: Tuple[str, ...] = ()
@@ -93,12 +95,13 @@ class HostSummary(Record):
 
 
 class HostList(Record):
-    """Every host known to the broker. `age`: see `PoolList`; `farm_age` is since when, in seconds, afserver has not
-    confirmed its renders, None if there is no afserver or it was never seen; `farm_unseen` is set for the latter.
-    `farm_is_stale` is set where afserver's list is older than the studio wants it; older brokers do not say.
+    """Every host known to the broker. `age`: see `PoolList`; `farm_age` is the time in seconds since afserver last
+    confirmed its renders, None if there is no afserver or it has never been seen; `farm_unseen` is set in the latter
+    case. `farm_is_stale` is set if afserver's list is older than the studio allows (`flag_after`); older brokers do not
+    say.
 
-    `revision` differs when a pool does, or which hosts are known. It is empty where pools were changed so often that
-    each page of the list was read in another state of them, and from a broker older than this library."""
+    `revision` changes when a pool changes, or the set of known hosts. It is empty if pools changed so often that the
+    pages of the list were read in different states, and from a broker older than this library."""
 
     hosts: Tuple[HostSummary, ...]
     age: float
@@ -111,13 +114,13 @@ class HostList(Record):
 class Mask(Record):
     """An exclude mask that keeps a job on a pool.
 
-    `mask_type` is what the job's `hosts_mask_type` must say, `any` where both types read the mask alike. `why` says why
-    `style` is not the one asked for; empty when it is. Ages: see `HostList`; `farm_is_stale` is
-    set where the mask depends on a list of renders older than the studio wants it. An empty `mask` is right for a
-    pool that has every known host. `untyped_as` is how this farm reads the masks of this user's job where the job says
-    no type (`regex`, `find`, or `either` where the broker cannot know); empty from a broker older than this library.
-    `pool_renders` and `pool_online`: as `renders` and `online` of `PoolSummary`. `unfollowed` is set by `apply_pool`: a
-    sentence where the job's fence will not follow the pool; else empty.
+    `mask_type` is what the job's `hosts_mask_type` must say, `any` if both types read the mask alike. `why` says why
+    `style` is not the one that was requested; empty if it is. Ages: see `HostList`; `farm_is_stale` is set if the mask
+    depends on a list of renders that is older than the studio allows. An empty `mask` is right for a pool that has
+    every known host. `untyped_as` is how this farm reads the masks of this user's jobs if a job has no type (`regex`,
+    `find`, or `either` if the broker cannot know); empty from a broker older than this library. `pool_renders` and
+    `pool_online`: as `renders` and `online` of `PoolSummary`. `unfollowed` is set by `apply_pool`: a sentence if the
+    job's fence will not follow the pool; else empty.
     """
 
     pool: str
@@ -140,13 +143,13 @@ class Mask(Record):
 
     @property
     def warning(self) -> str:
-        """What to tell whoever sends a job with this mask: that none of the pool's machines could run it now, or that
-        its fence will not follow the pool. Sentences; empty where there is nothing of the kind to say."""
+        """Sentences for whoever sends a job with this mask: that none of the pool's machines could run it now, or that
+        its fence will not follow the pool. Empty if neither is the case."""
         return " ".join(filter(None, (cannot_run(self.pool, self.pool_renders, self.pool_online), self.unfollowed)))
 
 
 def cannot_run(pool: str, renders: Optional[int], online: Optional[int]) -> str:
-    """What to tell whoever sends a job to a pool none of whose hosts could run it now, in a sentence.
+    """A sentence for whoever sends a job to a pool, if none of its hosts could run the job now.
 
     Args:
         pool: its name.
@@ -154,7 +157,7 @@ def cannot_run(pool: str, renders: Optional[int], online: Optional[int]) -> str:
         online: as `PoolSummary.online`, or `Mask.pool_online`.
 
     Returns:
-        Empty where one could, or where that is not known.
+        Empty if one could, or if that is not known.
     """
     if renders == 0:
         return f"No host of the pool {pool!r} is a machine of this farm: the job will wait until one joins it."
@@ -167,9 +170,9 @@ def cannot_run(pool: str, renders: Optional[int], online: Optional[int]) -> str:
 class WriteResult(Record):
     """What a change did.
 
-    `change` is the id of its line in the history, empty when everything was as asked for already; `pool` is the pool's
-    name now, `revision` its revision, empty for a deletion; `hosts` says how many hosts there are now. `unchecked` is a
-    sentence for people where the broker could not tell whether the hosts that were added are on the farm; else empty.
+    `change` is the id of its entry in the history, empty if everything was already as requested; `pool` is the pool's
+    name now, `revision` its revision, empty for a deletion; `hosts` says how many hosts it has now. `unchecked` is a
+    sentence for people if the broker could not tell whether the hosts that were added are on the farm; else empty.
     """
 
     change: str
@@ -184,9 +187,9 @@ class WriteResult(Record):
 class SystemPool(Record):
     """Where the post commands of jobs run.
 
-    `pool` is the pool that was chosen; empty for none, None where nobody has chosen. `state` says in a sentence how it
-    stands, `problem` whether somebody must look at it, `settled` whether the broker has looked at afserver's system job
-    since the pool was chosen.
+    `pool` is the pool that was chosen; empty for none, None if nobody has chosen. `state` is a sentence about the
+    current state, `problem` says whether somebody must look at it, `settled` whether the broker has looked at
+    afserver's system job since the pool was chosen.
     """
 
     pool: Optional[str]
@@ -196,13 +199,12 @@ class SystemPool(Record):
 
 
 class HistoryEntry(Record):
-    """One change: who did what when (ISO 8601), from which revision to which.
+    """One change: who did what, when (ISO 8601), from which revision to which.
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and `jobs` (those
-    that were moved), each only where something changed; `hosts` says how many there were after it. `undoes` is the id
-    of the change that this one took back, else empty; `undoable` says whether this one can be undone now, `why_not`
-    why it cannot. `verb` is what was done, before the pool's name: `added hosts to`; empty from brokers that are older
-    than it.
+    that were moved), each only if something changed; `hosts` says how many there were after it. `undoes` is the id of
+    the change that this one undid, else empty; `undoable` says whether this one can be undone now, `why_not` why it
+    cannot. `verb` is what was done, as it stands before the pool's name (`added hosts to`); empty from older brokers.
     """
 
     id: str
@@ -222,7 +224,7 @@ class HistoryEntry(Record):
 
 class NativePool(Record):
     """One of Afanasy's own pools: its `path` there, the name of our `pool`; `created` if there was none, `hosts` its
-    renders, `added` those that our pool lacked; `change` is the id of the line in the history, empty for none."""
+    renders, `added` those that our pool lacked; `change` is the id of the entry in the history, empty for none."""
 
     path: str
     pool: str
@@ -236,7 +238,7 @@ _REQUIRED: Any = object()
 
 
 class Fields:
-    """The fields of one JSON object, each taken by the kind it must be of."""
+    """The fields of one JSON object, each read as the type it must have."""
 
     def __init__(self, value: Any, what: str) -> None:
         if not isinstance(value, dict):
@@ -264,7 +266,7 @@ class Fields:
 
     def seconds(self, key: str, default: float = _REQUIRED) -> float:
         value = self._value.get(key, default)
-        # Python's json reads NaN and Infinity, which nobody can say in minutes.
+        # Python's json accepts NaN and Infinity, which cannot be written in minutes.
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf"):
             return value
         raise self._wrong(key, value)
@@ -371,7 +373,7 @@ def _read_host(value: Any) -> HostSummary:
 
 
 def read_hosts(result: Any) -> Tuple[HostList, Optional[str]]:
-    """A page of the list of hosts, and the name that the next page comes behind; None at the end."""
+    """A page of the list of hosts, and the name that the next page follows; None at the end."""
     f = Fields(result, "a list of hosts")
     hosts = tuple(f.each("hosts", _read_host))
     page = HostList(
@@ -386,7 +388,7 @@ def read_hosts(result: Any) -> Tuple[HostList, Optional[str]]:
 
 
 def joined(pages: List[HostList]) -> HostList:
-    """One list of its pages."""
+    """One list made of its pages."""
     hosts = tuple([host for page in pages for host in page.hosts])
     return pages[-1]._replace(hosts=hosts, age=max(page.age for page in pages))
 

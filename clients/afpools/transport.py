@@ -1,10 +1,10 @@
-"""One connection to one endpoint: a request out, its answer in, before a given moment.
+"""One connection to one endpoint: sends a request and reads its answer before a deadline.
 
-Strategy: every wait is bounded by one moment in time (`until`, on `time.monotonic`), never by a fresh timeout: a peer
-that sends a byte a second gains nothing by it. Whatever goes wrong becomes a `TransportError` whose text says to
-whoever sets up a workstation what to look at; after one the connection is closed and not used again.
+Strategy: every wait ends at one deadline (`until`, on `time.monotonic`), never after a fresh timeout, so a peer that
+sends one byte a second cannot delay a call. Whatever goes wrong becomes a `TransportError` whose text tells whoever
+sets up a workstation what to look at; the connection is then closed and not used again.
 
-This module pulls in `socket` and `ssl` and is therefore imported by the first call, not by `import afpools`.
+This module imports `socket` and `ssl`, so the first call imports it, not `import afpools`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 _SWALLOWED = " (is the address right, does a firewall drop it?)"
 
-# Milliseconds, eleven days.
+# Eleven days, in milliseconds.
 _NEVER = 1_000_000_000
 
-# TLS hands out records of at most 16 KiB; more room would stay empty.
+# TLS returns records of at most 16 KiB; a larger buffer would stay empty.
 _CHUNK = 16384
 
 
@@ -42,7 +42,7 @@ class TransportError(Exception):
     """An endpoint gave no answer. The message is a clause for `BrokerUnreachable`.
 
     Attributes:
-        sent: whether the whole request had gone out, so that the broker may act on it anyway.
+        sent: whether the whole request had been sent, so that the broker may still act on it.
     """
 
     sent = False
@@ -53,7 +53,7 @@ class ConnectionLost(TransportError):
 
 
 class Connection:
-    """What both kinds of connection can do.
+    """The interface of both kinds of connection.
 
     Args:
         endpoint: where it leads.
@@ -78,7 +78,7 @@ class Connection:
             raise
 
     def _send_request(self, request: bytes, until: float) -> None:
-        """Raises where less than the whole request has gone out."""
+        """Raises an exception unless the whole request has been sent."""
         raise NotImplementedError
 
     def _await_answer(self, until: float) -> bytes:
@@ -97,13 +97,13 @@ def connect(profile: Profile, endpoint: Endpoint, until: float) -> Connection:
     """Opens a connection that is ready for a request.
 
     Args:
-        profile: its credentials are read again each time, so that renewed ones count without restarting the host
+        profile: its credentials are read again each time, so that renewed ones are used without restarting the host
             application.
-        endpoint: one that `unusable` has no objection to.
+        endpoint: one for which `unusable` returned None.
         until: when to give up, on `time.monotonic`.
 
     Raises:
-        TransportError: it could not be opened in time, and why.
+        TransportError: it could not be opened in time; the message says why.
         ProfileError: our credentials cannot be read.
     """
     if endpoint.scheme == "curve":
@@ -119,14 +119,14 @@ def unusable(profile: Profile, endpoint: Endpoint) -> Optional[str]:
         return f"skipped, this version knows tls:// and curve:// but not {endpoint.scheme}://; update it"
     if not os.path.exists(profile.curve_file):
         return f"skipped, CURVE needs {profile.curve_file}, which is not there"
-    # Importing it takes its time, and is not needed where a TLS endpoint answers.
+    # Importing pyzmq takes time, and is not needed if a TLS endpoint answers.
     if not _installed("zmq"):
         return "skipped, CURVE needs pyzmq, which this program does not have"
     return None
 
 
 def _installed(package: str) -> bool:
-    # As importlib.util.find_spec does it for a package, but without the import of importlib.util.
+    # What importlib.util.find_spec does for a package, without importing importlib.util.
     if package in sys.modules:
         return sys.modules[package] is not None
     return any(finder.find_spec(package, None) for finder in sys.meta_path)
@@ -136,7 +136,7 @@ def _left(until: float, doing: str) -> float:
     """Seconds until `until`.
 
     Raises:
-        TransportError: it is past.
+        TransportError: the deadline has passed.
     """
     left = until - time.monotonic()
     if left <= 0:
@@ -184,7 +184,7 @@ class _TlsConnection(Connection):
             doing = "shaking hands in TLS"
             try:
                 plain.settimeout(_left(until, doing))
-                # Bytes where they will do: for a text, ssl imports the tables of international names.
+                # Bytes if possible: for a string, ssl imports the tables of international names.
                 host = endpoint.host
                 with Uncut():
                     self._socket = context.wrap_socket(plain, server_hostname=host.encode() if host.isascii() else host)
@@ -200,8 +200,8 @@ class _TlsConnection(Connection):
             raise
 
     def _greet(self, until: float) -> None:
-        """Exchanges greetings. The broker's is read before ours is sent: in TLS 1.3 a client certificate that is
-        refused shows only at the first read, and the system drops that alert once something was sent to a closed
+        """Exchanges greetings. The broker's is read before ours is sent: in TLS 1.3, a refused client certificate is
+        only noticed at the first read, and the system drops that alert once something has been sent on a closed
         connection."""
         doing = "waiting for the broker's greeting"
         try:
@@ -221,7 +221,7 @@ class _TlsConnection(Connection):
             self._parse(self._receive(until, doing))
 
     def _or_expired(self, error: TransportError) -> TransportError:
-        """The error; or the likelier reason, where a broker has turned us away and our certificate has expired."""
+        """The error, or the likelier reason if a broker has rejected us and our certificate has expired."""
         with importing:
             from .certificate import expired
         turned_away = isinstance(error, ConnectionLost) or "our certificate" in str(error)
@@ -232,7 +232,7 @@ class _TlsConnection(Connection):
         self._read_waiting()
         # REQ's envelope is one empty frame (ZeroMQ RFC 28).
         self._zmtp.send_message((b"", request))
-        # Its size, because a broker cuts off one that is far too large.
+        # With its size, because a broker closes the connection if a request is far too large.
         self._send(until, f"sending the request ({len(request):,} bytes)")
 
     def _await_answer(self, until: float) -> bytes:
@@ -250,20 +250,20 @@ class _TlsConnection(Connection):
             self._send(until, doing)
 
     def close(self) -> None:
-        # No farewell: the broker takes an end without close_notify, and waiting for its own would cost time.
+        # Without close_notify: the broker accepts that, and waiting for its own would cost time.
         try:
-            # Closing would not end it while a forked child has a copy.
+            # Closing the socket would not end the connection while a forked child has a copy.
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the broker was quicker
+            pass  # the broker closed it first
         self._socket.close()
 
     def abandon(self) -> None:
-        # Our copy only, and silently in TLS: the session stays the parent's.
+        # Closes only our copy, and sends nothing: the TLS session stays the parent's.
         self._socket.close()
 
     def _read_waiting(self) -> None:
-        """Takes what came since the last answer: pings, the end of the connection."""
+        """Reads what has arrived since the last answer: pings, or the end of the connection."""
         self._socket.settimeout(0)
         while True:
             try:
@@ -278,7 +278,7 @@ class _TlsConnection(Connection):
                 raise TransportError("it sent an answer before it was asked")
 
     def _parse(self, data: bytes) -> Optional[Tuple[bytes, ...]]:
-        """The message in what came, if it is complete."""
+        """The message in what has arrived, if it is complete."""
         frames = None
         try:
             for event in self._zmtp.receive_data(data):
@@ -303,7 +303,7 @@ class _TlsConnection(Connection):
         return data
 
     def _send(self, until: float, doing: str) -> None:
-        # Not `sendall`: on a TLS socket it grants each part of the data the whole timeout.
+        # Not `sendall`: on a TLS socket it gives each part of the data the whole timeout.
         data = memoryview(self._zmtp.data_to_send())
         while data:
             try:
@@ -314,10 +314,10 @@ class _TlsConnection(Connection):
 
 
 def _tls_context(profile: Profile) -> ssl.SSLContext:
-    """For TLS 1.3 with brokers that the studio's authority has certified, and no other authority."""
+    """A context for TLS 1.3 with brokers that the studio's authority, and no other, has certified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host's name in it
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    # The rules of RFC 5280, as Python 3.13 and the brokers keep them.
+    # The rules of RFC 5280, as Python 3.13 and the brokers apply them.
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     # Names count in the subject alternative name only (RFC 6125): a common name is a person's or a broker's.
     if ssl.HAS_NEVER_CHECK_COMMON_NAME:
@@ -346,7 +346,7 @@ def _load(path: str, wanted: str, load: Callable[[], None]) -> None:
 
 
 def _connect_tcp(addresses: List[Address], until: float) -> socket.socket:
-    """Connects to the first address that lets us; each may take its share of the time that is left."""
+    """Connects to the first address that accepts; each gets a share of the time that is left."""
     failed: Optional[TransportError] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = None
@@ -377,11 +377,11 @@ def _connect_error(error: OSError, doing: str) -> TransportError:
     return TransportError(f"{doing} failed: {error.strerror or error}")
 
 
-# An end without close_notify, in OpenSSL 3. Pythons before 3.10 know OpenSSL 1.1's names only, where another reason had
-# that number.
+# An end without close_notify, in OpenSSL 3. Pythons before 3.10 only know OpenSSL 1.1's names, in which that number had
+# another meaning.
 _END = ("UNEXPECTED_EOF_WHILE_READING", "KRB5_S_TKT_NYV")
 
-# Why a broker's certificate does not count, by OpenSSL's X509_V_ERR number.
+# Why a broker's certificate is not accepted, by OpenSSL's X509_V_ERR number.
 _DISTRUST = {
     9: "the broker's certificate is not valid yet (are both clocks right?)",
     10: "the broker's certificate has expired",
@@ -396,7 +396,7 @@ _NAME_MISMATCH = (62, 64)  # of a name, of an address
 
 
 def _explain(error: Exception, doing: str, endpoint: Endpoint) -> TransportError:
-    """What to tell about an exception of a TLS socket."""
+    """The error for an exception of a TLS socket."""
     if isinstance(error, socket.timeout):
         return TransportError(f"timed out while {doing}")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -430,7 +430,7 @@ def _explain(error: Exception, doing: str, endpoint: Endpoint) -> TransportError
 
 
 class _CurveConnection(Connection):
-    """CurveZMQ through libzmq. Its own thread connects in the background; what becomes of that is in its events."""
+    """CurveZMQ through libzmq, whose own thread connects in the background; its events report the outcome."""
 
     def __init__(self, profile: Profile, endpoint: Endpoint, until: float) -> None:
         super().__init__(endpoint)
@@ -451,7 +451,7 @@ class _CurveConnection(Connection):
             raise ProfileError(f"{profile.curve_file} cannot be read: {error}") from None
         if secret is None:
             raise ProfileError(f"{profile.curve_file} holds no secret key.")
-        # Looked up here because libzmq would do it without a time limit, and closing would wait for that.
+        # Looked up here, because libzmq would do it without a time limit, and closing the socket would wait for it.
         family, _, _, _, address = _resolve(endpoint, until)[0]
         host = f"[{address[0]}]" if family == socket.AF_INET6 else str(address[0])
         with Uncut():
@@ -464,7 +464,7 @@ class _CurveConnection(Connection):
             self._socket.curve_publickey = public
             self._socket.curve_secretkey = secret
             self._socket.curve_serverkey = (endpoint.server_key or "").encode("ascii")
-            # One connection, whose fate is certain: a new one is the caller's to make. Libzmq has no number for never.
+            # One connection with a known outcome: the caller makes the next one. libzmq has no value for "never".
             self._socket.reconnect_ivl = _NEVER
             self._events = self._socket.get_monitor_socket(
                 zmq.EVENT_CONNECTED
@@ -483,11 +483,11 @@ class _CurveConnection(Connection):
             ) from None
         doing = f"connecting to {host}{_SWALLOWED}"
         try:
-            # Libzmq would queue a request at once, and nobody could tell later whether it had gone out.
+            # libzmq would queue a request at once, and nobody could tell later whether it had been sent.
             event = 0
             while event != zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 if event == zmq.EVENT_CONNECTED:
-                    # Where the broker's ZAP says 300, try again later, libzmq says nothing, and lets us wait.
+                    # If the broker's ZAP answers 300 (try again later), libzmq says nothing, and we wait.
                     doing = "shaking hands in CURVE (is the broker full or stopping? Over CURVE it does not say so)"
                 if not event:
                     self._events.poll(int(_left(until, doing) * 1000) + 1)
@@ -523,21 +523,21 @@ class _CurveConnection(Connection):
                 try:
                     self._check_event()
                 except ConnectionLost:
-                    # The answer may have come just before the end, and after this poll had looked for it.
+                    # The answer may have arrived just before the end, after this poll had looked for it.
                     if not self._socket.poll(0):
                         raise
 
     def close(self) -> None:
-        # Sockets first: the context's end waits for them.
+        # Sockets first: closing the context waits for them.
         self._context.destroy(linger=0)
 
     def abandon(self) -> None:
-        # Libzmq's threads have stayed in the parent, and whatever would be closed here would wait for them. pyzmq does
-        # not close what another process has made.
+        # libzmq's threads stayed in the parent, and closing anything here would wait for them. pyzmq does not close
+        # what another process has made.
         pass
 
     def _check_event(self) -> int:
-        """What libzmq has to say, 0 for nothing.
+        """The next event of libzmq, 0 for none.
 
         Raises:
             ConnectionLost: the connection has ended.
@@ -551,7 +551,7 @@ class _CurveConnection(Connection):
         if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             raise TransportError(_refused_key(int(event["value"])))
         if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            # Libzmq ends a connection silently both if it cannot read what we encrypted, and for 300.
+            # libzmq ends a connection silently in both cases: if it cannot decrypt what we sent, and for 300.
             raise ConnectionLost(
                 "the broker closed the connection during the CURVE handshake (is server_key the broker's, is it the "
                 "port for CURVE? If both are right, the broker may be full or stopping; try again shortly)"

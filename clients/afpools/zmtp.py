@@ -1,9 +1,9 @@
-"""ZMTP 3.1 with the NULL mechanism, as ZeroMQ RFC 37 has it (https://rfc.zeromq.org/spec/37/).
+"""ZMTP 3.1 with the NULL mechanism, as in ZeroMQ RFC 37 (https://rfc.zeromq.org/spec/37/).
 
-Strategy: no I/O at all. Bytes that came from the peer go into `receive_data` and come out as events; what is to be sent
-collects until `data_to_send` takes it away. So the same core serves the client's blocking socket and the broker's
-event loop, and each test of it is a function call. Everything that is announced by the peer is checked before a byte is
-kept for it. NULL encrypts nothing: this is spoken inside TLS.
+Strategy: no I/O at all. Bytes from the peer go into `receive_data` and come out as events; what is to be sent collects
+until `data_to_send` takes it. So the same core serves the client's blocking socket and the broker's event loop, and
+each test of it is a function call. Every size that the peer announces is checked before a byte is kept for it. NULL
+does not encrypt: this runs inside TLS.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     Event = Union["Ready", "Message", "Ping", "Pong"]
 
-# A command is a READY with a few properties, or a PING: libzmq's are below 300 bytes. Eight KiB is what web servers
-# (nginx, Apache) give a request's whole header.
+# A command is a READY with a few properties, or a PING; libzmq's are below 300 bytes. Web servers (nginx, Apache) allow
+# 8 KiB for a request's whole header.
 MAX_COMMAND = 8192
 
 # REQ sends two frames (an empty one that ends the addresses, and the body), and each proxy on the way adds one. libzmq
 # has no limit; without one, a peer could send empty frames forever, and none would count against the message's size.
 MAX_FRAMES = 16
 
-# What the specification allows a PING to carry for its PONG.
+# How many bytes of context the specification allows in a PING.
 MAX_PING_CONTEXT = 16
 
 _MORE, _LONG, _COMMAND = 0x01, 0x02, 0x04
@@ -42,7 +42,7 @@ _uint32 = struct.Struct(">I")
 
 
 class ProtocolError(Exception):
-    """Somebody broke the rules of ZMTP. The message is a clause that fits into a log line."""
+    """One side broke the rules of ZMTP. The message is a clause for a log line."""
 
 
 class LocalProtocolError(ProtocolError):
@@ -50,11 +50,11 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent what it may not send; the connection cannot be used any more."""
+    """The peer broke the protocol; the connection cannot be used any more."""
 
 
 class PeerRefused(RemoteProtocolError):
-    """The peer says in an ERROR why it does not talk to us.
+    """The peer says in an ERROR why it rejects us.
 
     Attributes:
         reason: in its own words, all of them printable.
@@ -68,7 +68,7 @@ class PeerRefused(RemoteProtocolError):
 class Ready(Record):
     """The peer has introduced itself: messages may be sent from here on.
 
-    `properties` has what the peer said of itself, names in lower case.
+    `properties` has what the peer said about itself, with names in lower case.
     """
 
     socket_type: str
@@ -82,7 +82,7 @@ class Message(Record):
 
 
 class Ping(Record):
-    """The peer asked for a sign of life; the answer is queued. It may hang up after `ttl` seconds of silence."""
+    """The peer sent a PING; the PONG is queued. The peer may hang up after `ttl` seconds of silence."""
 
     ttl: float
     context: bytes
@@ -99,13 +99,13 @@ class Connection:
 
     Args:
         socket_type: what we are: `REQ` for a client, `ROUTER` or `REP` for a server.
-        as_server: our as-server bit; with NULL nobody looks at it.
+        as_server: our as-server bit, which NULL ignores.
         accepts: the socket types that the peer may have.
-        max_message: the most bytes that all frames of one message from the peer may have together.
+        max_message: the largest total size, in bytes, of all frames of one message from the peer.
 
     Attributes:
         ready: whether messages can be sent.
-        frames_read: how many frames and commands of the peer's were taken apart so far.
+        frames_read: how many frames and commands from the peer have been parsed so far.
     """
 
     def __init__(self, *, socket_type: str, as_server: bool, accepts: FrozenSet[str], max_message: int) -> None:
@@ -117,16 +117,17 @@ class Connection:
         self._greeted = False
         self._peer_pings = False
         self._failure: Optional[str] = None
-        # Bytes that are not a whole frame yet, and how many it takes before it is worth looking at them again: data
-        # that arrives byte by byte costs no more than the bytes themselves.
+        # Bytes that do not make a whole frame yet, and how many are needed before it is worth looking at them again, so
+        # that data that arrives byte by byte costs no more than the bytes themselves.
         self._buffer = bytearray()
         self._needed = 0
-        # The frames of a message whose last one has not come yet, and their size.
+        # The frames of a message whose last frame has not arrived yet, and their size.
         self._frames: List[bytes] = []
         self._frames_size = 0
         name = socket_type.encode("ascii")
         ready = b"\x05READY\x0bSocket-Type" + _uint32.pack(len(name)) + name
-        # With NULL it depends on nothing that the peer says. Sent with the greeting, it saves a round trip.
+        # With NULL, READY does not depend on anything that the peer says. Sending it with the greeting saves a round
+        # trip.
         self._ready = bytes((_COMMAND, len(ready))) + ready
         self._outgoing: List[bytes] = [
             _SIGNATURE + _VERSION + b"NULL".ljust(20, b"\0") + (b"\1" if as_server else b"\0") + bytes(31),
@@ -134,16 +135,16 @@ class Connection:
         ]
 
     def receive_data(self, data: bytes) -> List[Event]:
-        """Takes bytes from the peer, in chunks of any size, and queues the answers that the protocol itself demands.
+        """Takes bytes from the peer, in chunks of any size, and queues the answers that the protocol itself requires.
 
         Args:
-            data: what came; no bytes is no news.
+            data: the bytes received; may be empty.
 
         Returns:
-            What the peer said that is complete with these bytes, in its order.
+            The events that these bytes complete, in order.
 
         Raises:
-            RemoteProtocolError: the peer broke the protocol, now or earlier. What it said rightly in the same chunk is
+            RemoteProtocolError: the peer broke the protocol, now or earlier. Valid events in the same chunk are
                 dropped.
         """
         if self._failure is not None:
@@ -186,11 +187,11 @@ class Connection:
             self._queue(_MORE if number < last else 0, body)
 
     def send_ping(self, ttl: float, context: bytes = b"") -> None:
-        """Queues a PING. A peer that speaks ZMTP 3.0 does not know it and is not sent any.
+        """Queues a PING. Does nothing if the peer speaks ZMTP 3.0, which has no PING.
 
         Args:
-            ttl: seconds of silence after which the peer may take us for dead; 0 says nothing about that. At most
-                6553.5, in steps of a tenth.
+            ttl: seconds of silence after which the peer may take us for dead; 0 for no limit. At most 6553.5, in steps
+                of a tenth.
             context: comes back in the `Pong`; at most 16 bytes.
 
         Raises:
@@ -207,11 +208,11 @@ class Connection:
             self._queue(_COMMAND, b"\x04PING" + _uint16.pack(tenths) + context)
 
     def send_error(self, reason: str) -> None:
-        """Queues an ERROR, which tells a peer during its handshake why it is rejected; hang up after it. It takes the
-        place of our READY where that has not been sent yet.
+        """Queues an ERROR, which tells a peer during its handshake why it is rejected; hang up after it. It replaces
+        our READY if that has not been sent yet.
 
         Args:
-            reason: for people; what goes beyond 255 bytes is cut off.
+            reason: for people; cut off after 255 bytes.
 
         Raises:
             LocalProtocolError: the handshake is over.
@@ -225,17 +226,17 @@ class Connection:
 
     @property
     def incomplete(self) -> int:
-        """Bytes from the peer that are kept because the message they belong to is not complete."""
+        """Bytes from the peer that are kept because their message is not complete yet."""
         return len(self._buffer) + self._frames_size
 
     @property
     def at_rest(self) -> bool:
-        """Whether a message may be sent, and nothing is in progress: no part of a message has come, and nothing waits
+        """Whether a message may be sent and nothing is in progress: no part of a message has arrived, and nothing waits
         to be sent."""
         return self.ready and not (self._buffer or self._frames or self._outgoing)
 
     def data_to_send(self) -> bytes:
-        """Takes all bytes that wait to be sent to the peer."""
+        """Returns and removes all bytes that wait to be sent to the peer."""
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         return data
@@ -254,7 +255,7 @@ class Connection:
     # --- reading ---
 
     def _read(self, source: Union[bytes, bytearray], events: List[Event]) -> int:
-        """Reads all whole frames; returns the number of bytes that they had."""
+        """Reads all complete frames; returns how many bytes they had."""
         offset = 0
         if not self._greeted:
             self._read_greeting(source)
@@ -298,7 +299,8 @@ class Connection:
                 events.append(Message((body,)))
 
     def _read_greeting(self, source: Union[bytes, bytearray]) -> None:
-        """Checks as much of the greeting as is there: a peer of another kind may send less than 64 bytes and wait."""
+        """Checks as much of the greeting as has arrived: a peer of another kind may send less than 64 bytes and
+        wait."""
         size = len(source)
         start = bytes(source[:16])
         if start[:2] == b"\x01\x00":
@@ -316,11 +318,11 @@ class Connection:
                 raise RemoteProtocolError(f"the peer wants the mechanism {_text(mechanism)}, only NULL is spoken here")
         if size >= _GREETING_SIZE:
             self._greeted = True
-            # Higher versions are valid, and speak ours with us.
+            # Peers with a higher version are valid: they speak our version with us.
             self._peer_pings = (start[10], start[11]) >= (3, 1)
 
     def _check_header(self, flags: int, size: int) -> None:
-        """Refuses a frame by its header, before anything is kept for its body."""
+        """Refuses a frame by its header, before memory is used for its body."""
         if flags & _COMMAND:
             if flags & ~(_COMMAND | _LONG):
                 raise RemoteProtocolError(f"a command with the flags 0x{flags:02x}")
@@ -358,8 +360,8 @@ class Connection:
             events.append(Ping(_uint16.unpack_from(rest)[0] / 10, context))
         elif name == b"PONG":
             events.append(Pong(rest))
-        # Others (SUBSCRIBE, CANCEL, and what newer versions bring) mean nothing to our socket types; libzmq skips them
-        # too.
+        # Other commands (SUBSCRIBE, CANCEL, and those of newer versions) mean nothing to our socket types; libzmq skips
+        # them too.
 
     def _read_ready(self, rest: bytes) -> Ready:
         properties: Dict[str, bytes] = {}
@@ -388,11 +390,11 @@ class Connection:
 
 
 def _words(value: bytes) -> str:
-    """What the peer says to people, fit for a sentence of ours; without the period that ends it."""
+    """The peer's text for people, made safe for one of our sentences, without the final period."""
     text = str(value, "utf-8", "replace")
     return "".join(letter if letter.isprintable() else " " for letter in text).strip(" .") or "it gives no reason"
 
 
 def _text(value: bytes) -> str:
-    """Bytes from the peer, fit for a log line: nothing invisible, not long."""
+    """Bytes from the peer, made safe for a log line: printable and short."""
     return ascii(str(value[:100], "latin-1"))

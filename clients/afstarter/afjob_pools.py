@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """CGRU's afjob.py, with the job kept on a pool: the one that $AFPOOLS_POOL names.
 
-Arguments, output and exit status are afjob.py's own. A job that cannot be kept on its pool is not sent: that is said in
-words, and the exit status is 1.
+Arguments, output and exit status are afjob.py's own. A job that cannot be kept on its pool is not sent: a message says
+why, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Read by AfStarter's launcher, too.
+# AfStarter's launcher reads it too.
 POOL_VARIABLE = "AFPOOLS_POOL"
 
 
 def add_library() -> None:
-    """Makes `afpools` importable: it lies beside this file where the plug-in is installed, above it in the sources."""
+    """Makes `afpools` importable: it is beside this file if the plug-in is installed, and one folder up in the
+    sources."""
     for folder in (HERE, os.path.dirname(HERE)):
         if os.path.isdir(os.path.join(folder, "afpools")):
             sys.path.insert(0, folder)
@@ -58,7 +59,7 @@ def main() -> None:
         runpy.run_path(stock, run_name="__main__")
     except PoolNotApplied as error:
         sys.stdout.flush()
-        # AfStarter reads it as UTF-8, which it is not by itself on Windows.
+        # AfStarter reads the output as UTF-8, which is not the default on Windows.
         if isinstance(sys.stderr, io.TextIOWrapper):
             sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
         sys.exit(str(error))

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """CGRU's AfStarter with a "Render Pool" chooser in its Job tab.
 
-Strategy: the stock script is run as it is, but for its class `Dialog`, three of whose methods are wrapped by the time
-the script makes its window. They add one line of widgets, and name our afjob_pools.py instead of afjob.py in the
-command when a pool is chosen; the mask is fetched when the job is sent. Where the script or its window is not as we
-know it, there is no chooser, and it runs unchanged.
+Strategy: run the stock script unchanged, except that three methods of its class `Dialog` are wrapped before the script
+makes its window. They add one line of widgets, and put our afjob_pools.py instead of afjob.py into the command when a
+pool is chosen; the mask is fetched when the job is sent. If the script or its window is not a version we know, there is
+no chooser, and it runs unchanged.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ add_library()
 from afpools.cgru import why_dropped  # noqa: E402
 from afpools.pool_menu import Menu, PoolMenu  # noqa: E402
 
-# How often the window looks whether the list of pools has come, in milliseconds.
+# How often the window checks whether the list of pools has arrived, in milliseconds.
 _LOOK = 250
 
-# The chosen pool's name among AfStarter's fields, under which it is saved with the others.
+# The name of the field that holds the chosen pool; AfStarter saves it with its other fields.
 _FIELD = "afpools_pool"
 
 
 class Unexpected(Exception):
-    """AfStarter is not as we know it."""
+    """This version of AfStarter is not known."""
 
 
 def run(path: str) -> None:
-    """Runs AfStarter with the chooser, or, where that cannot be, without."""
+    """Runs AfStarter with the chooser, or without it if that is not possible."""
     with open(path, encoding="utf-8") as file:
         script = ast.parse(file.read(), path)
     namespace: Dict[str, Any] = {"__name__": "__main__", "__file__": path, "__builtins__": __builtins__}
     ends = [number for number, node in enumerate(script.body, 1) if getattr(node, "name", "") == "Dialog"]
-    # Everything up to the class, then what we do to it, then what makes the window.
+    # First everything up to the class, then our changes to it, then the code that makes the window.
     head, tail = (script.body[: ends[0]], script.body[ends[0] :]) if ends else ([], script.body)
     _execute(head, path, namespace)
     try:
@@ -52,10 +52,10 @@ def run(path: str) -> None:
 
 def _execute(nodes: List[ast.stmt], path: str, namespace: Dict[str, Any]) -> None:
     module = ast.Module(body=nodes)  # type: ignore[call-arg]
-    module.type_ignores = []  # what Python 3.8 and newer ask for, and 3.7 does not know
-    # Without what this file has from __future__.
+    module.type_ignores = []  # Python 3.8 and newer require it, 3.7 does not know it
+    # Without this file's imports from __future__.
     code = compile(module, path, "exec", dont_inherit=True)
-    exec(code, namespace)  # noqa: S102 - it is what python would do with it
+    exec(code, namespace)  # noqa: S102 - Python would do the same
 
 
 def complain(error: Unexpected) -> None:
@@ -69,19 +69,19 @@ def complain(error: Unexpected) -> None:
 def add_pools(dialog: Any, pools: PoolMenu) -> None:
     """Gives AfStarter's window a chooser.
 
-    The class itself is changed: with a subclass under its name, `super(Dialog, self)` in it would find itself.
+    The class itself is changed: if a subclass had its name, `super(Dialog, self)` in it would find the subclass.
 
     Args:
         dialog: the class `Dialog` of the stock script.
         pools: what to choose from.
 
     Raises:
-        Unexpected: the class is another than we know. It was not changed.
+        Unexpected: the class is not the one we know. It was not changed.
     """
     for method in ("load", "evaluateCmd", "start"):
         if not callable(getattr(dialog, method, None)):
             raise Unexpected(f"its class Dialog has no method {method}")
-    # Else the window would show our command, and run its own: the job would go to every host.
+    # Otherwise the window would show our command but run its own, and the job would go to every host.
     if not {"evaluateCmd", "toPlainText"} <= set(getattr(getattr(dialog.start, "__code__", None), "co_names", ())):
         raise Unexpected("it does not start the command that it shows")
     stock_init, stock_load, stock_evaluate = dialog.__init__, dialog.load, dialog.evaluateCmd
@@ -94,7 +94,7 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
         add_chooser(self)
 
     def load(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # The last settings are loaded while the window is made; by then the field must be there.
+        # The last settings are loaded while the window is made, so the field must exist by then.
         add_chooser(self)
         return stock_load(self, *args, **kwargs)
 
@@ -140,20 +140,20 @@ def send_with(window: Any, pool: str) -> None:
             "does not know this version of AfStarter. You can send the job without a pool.",
         )
     else:
-        # Not as an argument: AfStarter quotes nothing, and a pool may be called anything.
+        # Not as an argument: AfStarter quotes nothing, and a pool's name may have any characters.
         os.environ[POOL_VARIABLE] = pool
         window.teCmd.setText(command.replace(stock, ours))
 
 
 def refuse(window: Any, why: str) -> None:
-    """Says why a job cannot be sent, where the command would be."""
+    """Says why a job cannot be sent, in the place of the command."""
     window.evaluated = False
     window.bStart.setEnabled(False)
     window.teCmd.setText(why)
 
 
 def send_all_the_same(window: Any, warning: str) -> bool:
-    """Asks whether a job is sent to a pool that cannot run it now. Does not wait for the network."""
+    """Asks whether to send a job to a pool that cannot run it now. Does not wait for the network."""
     from Qt import QtWidgets
 
     buttons = QtWidgets.QMessageBox.StandardButton
@@ -194,7 +194,7 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
 
     class Choices(QtWidgets.QComboBox):
         def showPopup(self) -> None:  # noqa: N802 - Qt's own name
-            # The list shown now is the current one; a newer one is shown the next time.
+            # The popup shows the current list; a newer one appears the next time.
             pools.current()
             QtWidgets.QComboBox.showPopup(self)
 
@@ -202,10 +202,10 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
         def __init__(self) -> None:
             QtWidgets.QWidget.__init__(self)
             self.shown: Optional[Menu] = None
-            # Whether it was new enough to say which machines are there, and had not the chosen pool.
+            # Whether the list was new enough to say which machines are online, and did not have the chosen pool.
             self.shows_counts = self.shows_missing = False
-            # AfStarter saves and loads the texts of its fields. A combo box would fall back to its first entry, no
-            # pool, where the saved one is not in the list.
+            # AfStarter saves and loads the texts of its fields. If the saved pool is not in the list, a combo box would
+            # fall back to its first entry, no pool.
             self.field = QtWidgets.QLineEdit(self)
             self.field.hide()
             self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum)
@@ -239,7 +239,7 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             return pools.latest().is_missing(pool)
 
         def warning(self) -> str:
-            """What to ask before a job is sent. One that is missing is refused without a question."""
+            """What to ask before a job is sent. A missing pool is refused without a question."""
             return "" if self.is_missing(self.pool()) else pools.latest().warning(self.pool())
 
         def refresh(self) -> None:
@@ -247,14 +247,14 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             self.look()
 
         def look(self) -> None:
-            # An entry that somebody is about to choose must stay where it is.
+            # An entry that somebody is about to choose must not move.
             menu = pools.latest()
             same = menu is self.shown and menu.counts_hold() == self.shows_counts
             if same or self.choices.view().isVisible():
                 return
             missing = self.shows_missing
             self.show_menu(menu)
-            # Not without need: where the command was, there may be what became of the last job.
+            # Only if needed: the field of the command may be showing the outcome of the last job.
             if missing != self.shows_missing:
                 window.evaluate()
 

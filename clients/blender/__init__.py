@@ -1,4 +1,4 @@
-"""The Blender add-on: a render pool, chosen with the scene, for whatever is sent to Afanasy from this Blender."""
+"""The Blender add-on: a scene has a render pool, which applies to every job that this Blender sends to Afanasy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ bl_info = {
 }
 
 if "ui" in locals():
-    # "Reload Scripts" runs this file again, and so does Blender before 4.2 for a newer version that is installed over
-    # this one: everything below it has to be loaded again, the library too.
+    # "Reload Scripts" runs this file again, and so does Blender before 4.2 when a newer version is installed over this
+    # one: every module below it must be loaded again, including the library.
     import sys
 
     for _module in [name for name in sys.modules if name.startswith(__name__ + ".")]:
         del sys.modules[_module]
-        # As this package's attribute it would be found without being imported.
+        # As an attribute of this package, it would be found without being imported.
         globals().pop(_module[len(__name__) + 1 :], None)
 
 from . import cgru, copies, operators, session, ui  # noqa: E402 - reloading comes first

@@ -1,8 +1,8 @@
-"""Finds CGRU's own add-on, which may be enabled before ours, after it, again, or never, and works with it.
+"""Finds CGRU's own add-on, which may be enabled before ours, after it, repeatedly, or never, and hooks into it.
 
-Strategy: Blender tells nobody that an add-on was enabled, so `attach` is called whenever Blender has started or loaded
-a file, a pool is chosen, or the render properties are drawn; it costs two look-ups when there is nothing to do. A job
-that is sent before any of them is still kept on its pool by the hook on `af`, which needs no looking.
+Strategy: Blender does not report that an add-on was enabled, so `attach` is called whenever Blender has started or
+loaded a file, a pool is chosen, or the render properties are drawn; it costs two look-ups when there is nothing to do.
+A job that is sent before any of these is still kept on its pool by the hook on `af`, which works without `attach`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _draw: Any = None
 
 
 class _Attached:
-    """What we did to a class of CGRU's, and how it is undone."""
+    """What we changed in one of CGRU's classes, and how to undo it."""
 
     def __init__(self) -> None:
         self.cls: Any = None
@@ -45,7 +45,7 @@ def find_operator() -> Any:
 
 
 def attach() -> bool:
-    """Puts the chooser into CGRU's panel and the check in front of its operator, as far as that is not done.
+    """Puts the chooser into CGRU's panel and the check before its operator, unless they are already there.
 
     Returns:
         Whether there was anything to do.
@@ -73,7 +73,7 @@ def panel_found() -> bool:
 
 
 def operator_found() -> bool:
-    """Whether the check is in front of CGRU's operator."""
+    """Whether the check runs before CGRU's operator."""
     return _operator.undo is not None
 
 
@@ -82,7 +82,7 @@ def _before_submit(operator: Any, context: Any) -> None:
     if not pool:
         return
     assert _hook is not None
-    # In CGRU's own words; a later version may not have them.
+    # CGRU's own names; a later version may not have them.
     settings = getattr(context.scene, "cgru", None)
     hosts, exclude = (getattr(settings, name, "") for name in ("hostsmask", "hostsmaskexclude"))
     warning = submission.check(_hook, pool, session.now.client, hosts, exclude)
@@ -91,7 +91,7 @@ def _before_submit(operator: Any, context: Any) -> None:
 
 
 def _later() -> None:
-    # Once, when Blender has started up: it enables add-ons one after the other, CGRU's perhaps after ours.
+    # Once, after Blender has started: it enables add-ons one after another, perhaps CGRU's after ours.
     attach()
 
 

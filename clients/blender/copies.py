@@ -1,9 +1,9 @@
-"""Two copies of this add-on can be enabled at once: the extension, and the one that a studio keeps in CGRU.
+"""Decides which copy works if two are enabled: the extension, and the one that a studio keeps in CGRU.
 
 Only the first of them works. The other waits, and takes over when the first is disabled.
 
-Strategy: the copies share no code, and may be of different versions, but they run in one Python: each enters itself in
-a list there, under a name that no file has.
+Strategy: the copies share no code and may have different versions, but they run in one Python: each adds itself to a
+list in `sys.modules`, under a name that no file has.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _SHARED = "afanasy_pools_copies"
 
 
 def _copies() -> List[Tuple[str, Callable[[], None]]]:
-    """Every enabled copy: the name of its package, and what makes it work. The first one works."""
+    """Every enabled copy: the name of its package, and the function that starts it. The first one works."""
     shared: Any = sys.modules.setdefault(_SHARED, ModuleType(_SHARED))
     copies: List[Tuple[str, Callable[[], None]]] = shared.__dict__.setdefault("copies", [])
     return copies
 
 
 def enter(package: str, start: Callable[[], None]) -> None:
-    """Has a copy work, now or when those before it have been disabled.
+    """Starts a copy, now or when those before it have been disabled.
 
     Args:
         package: the copy's.
-        start: has it work.
+        start: starts it.
     """
     copies = _copies()
     copies.append((package, start))
@@ -36,11 +36,11 @@ def enter(package: str, start: Callable[[], None]) -> None:
 
 
 def leave(package: str, stop: Callable[[], None]) -> None:
-    """Has a copy stop, if it works, and the next one begin.
+    """Stops a copy, if it is the one that works, and starts the next one.
 
     Args:
         package: the copy's.
-        stop: has it stop working.
+        stop: stops it.
     """
     copies = _copies()
     worked = working() == package

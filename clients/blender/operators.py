@@ -1,6 +1,6 @@
-"""What the buttons do. None of them waits for the network."""
+"""The operators behind the buttons. None of them waits for the network."""
 
-# Without `annotations` from __future__: Blender wants a property's annotation itself, not its text.
+# Without `annotations` from __future__: Blender needs a property's annotation as an object, not as a string.
 
 from typing import Any
 

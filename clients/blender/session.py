@@ -1,7 +1,7 @@
-"""What the add-on knows while Blender runs: the list of pools, the client, the outcome of a connection test.
+"""The add-on's state while Blender runs: the list of pools, the client, the outcome of a connection test.
 
-Strategy: threads ask the broker and leave a finished picture behind; drawing reads pictures. No thread ever touches
-bpy: a timer, which runs only while something is in progress, has the interface drawn again.
+Strategy: threads ask the broker and store a finished picture; drawing only reads pictures. No thread touches bpy: a
+timer, which runs only while something is in progress, redraws the interface.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .afpools.profile import Profile, find_profile
 
 OFFLINE = "Blender may not use the network: allow online access in Preferences > System."
 
-# Seconds between two looks at whether an answer has come.
+# Seconds between two checks for an answer.
 _GLANCE = 0.1
 
 
 def online() -> bool:
-    """Whether Blender may use the network; before 4.2 it did not ask."""
+    """Whether Blender may use the network; before 4.2 there was no such setting."""
     return bool(getattr(bpy.app, "online_access", True))
 
 
@@ -34,8 +34,8 @@ def chosen() -> str:
 
 
 def profile_folder() -> str:
-    """As the preferences say it, empty where it shall be looked for."""
-    # `blender --addons` switches an add-on on without an entry in the preferences.
+    """The profile's folder from the preferences; empty if the client library is to find it."""
+    # `blender --addons` enables an add-on without an entry in the preferences.
     own = bpy.context.preferences.addons.get(__package__)
     folder = own.preferences.profile_folder if own else ""
     return bpy.path.abspath(folder) if folder else ""
@@ -55,7 +55,7 @@ class ConnectionTest:
     Attributes:
         running: whether it is in progress.
         succeeded: how it ended.
-        text: the same in a sentence; empty before the first.
+        text: the outcome in a sentence; empty before the first test.
     """
 
     def __init__(self) -> None:
@@ -82,13 +82,13 @@ class ConnectionTest:
             )
         except AfpoolsError as error:
             self.succeeded, self.text = False, str(error)
-        except Exception as error:  # noqa: BLE001 - it must end up before the user's eyes, there is no other way out
+        except Exception as error:  # noqa: BLE001 - the user must see it, and this thread has no other way to report it
             self.succeeded, self.text = False, f"The connection could not be tested: {error!r}"
         self.running = False
 
 
 class Session:
-    """Everything that is remembered between two drawings."""
+    """Everything that is kept between two redraws."""
 
     def __init__(self) -> None:
         self.test = ConnectionTest()
@@ -107,7 +107,7 @@ class Session:
         return menu
 
     def refresh(self) -> None:
-        """Asks for a newer list, in the background."""
+        """Asks for a newer list in the background."""
         if online():
             self._pool_menu().refresh()
             watch()
@@ -123,7 +123,7 @@ class Session:
         """A client for the profile as it is now.
 
         Raises:
-            AfpoolsError: there is no profile that can be used, or Blender may not use the network.
+            AfpoolsError: there is no usable profile, or Blender may not use the network.
         """
         if not online():
             raise AfpoolsError(OFFLINE)
@@ -139,14 +139,14 @@ class Session:
             self._client = None
 
     def forget(self) -> None:
-        """Starts again, with another profile."""
+        """Starts again with another profile."""
         self.close_client()
         self._pools = None
-        # A new one: the thread of the old one may still write down how it ended.
+        # A new object: the thread of the old one may still write its outcome.
         self.test = ConnectionTest()
 
     def busy(self) -> bool:
-        """Whether an answer is waited for."""
+        """Whether an answer is pending."""
         return self.test.running or (self._pools is not None and self._pools.latest().refreshing)
 
     def _pool_menu(self) -> PoolMenu:
@@ -159,8 +159,8 @@ now = Session()
 
 
 def watch() -> None:
-    """Has the interface drawn again when the answer that is waited for has come."""
-    # A timer that is not persistent ends when another file is opened, with the answer still to come.
+    """Redraws the interface when the pending answer has arrived."""
+    # A timer that is not persistent ends when another file is opened, even if the answer has not arrived.
     if not bpy.app.timers.is_registered(_look):
         bpy.app.timers.register(_look, first_interval=_GLANCE, persistent=True)
 
@@ -184,7 +184,7 @@ def refusal(operator: Any, error: PoolNotApplied) -> Any:
 def register(pool_chosen: Callable[[], Any]) -> None:
     """
     Args:
-        pool_chosen: called whenever a pool was chosen, by a script, too.
+        pool_chosen: called whenever a pool has been chosen, even by a script.
     """
 
     def updated(scene: Any, context: Any) -> None:

@@ -1,8 +1,8 @@
-"""How jobs that leave this Python get their pool; knows nothing of Blender.
+"""Puts the pool on jobs that this Python sends; knows nothing about Blender.
 
-Strategy: two gates, one behind the other. The stock operator is wrapped, so that whether the job can be kept on its
-pool is known before anything is packed or saved. And CGRU's module `af`, whenever and by whomever it is imported, is
-changed so that no job is sent without the pool that is chosen; that holds where the operator is not as we know it.
+Strategy: two checks, one after the other. The stock operator is wrapped, to find out whether the job can be kept on its
+pool before anything is packed or saved. And CGRU's module `af`, whenever and by whomever it is imported, is changed so
+that no job is sent without the chosen pool; that works even if the operator is not the one we know.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .afpools.job import apply_on_send, apply_pool
 
 
 class SendHook:
-    """Puts the chosen pool on every job that is sent through CGRU's `af`, which may be imported at any later time.
+    """Puts the chosen pool on every job that is sent through CGRU's `af`, which may be imported at any time later.
 
     Args:
-        chosen: the pool's name at this moment, empty for no pool.
-        client: the client to ask.
+        chosen: returns the current pool's name, empty for no pool.
+        client: returns the client to ask.
     """
 
     def __init__(self, chosen: Callable[[], str], client: Callable[[], Client]) -> None:
@@ -32,7 +32,7 @@ class SendHook:
         self._imports = ImportHook("af", self.cover)
 
     def install(self) -> None:
-        """From now on, `import af` gives a module that is hooked."""
+        """From now on, `import af` returns a hooked module."""
         self._imports.install()
         if "af" in sys.modules:
             self.cover(sys.modules["af"])
@@ -43,16 +43,16 @@ class SendHook:
             self._hooked.pop()[1]()
 
     def cover(self, af: Any) -> bool:
-        """Sees to it that jobs of this module go through us, whatever others have made of its `send` since.
+        """Makes sure that this module's jobs go through us, even if others have wrapped its `send` since.
 
         Returns:
-            False where the module is not as CGRU's is, so that nothing can be done.
+            False if the module is not like CGRU's, so that nothing can be done.
         """
         job: Any = getattr(af, "Job", None)
         if not callable(getattr(job, "send", None)):
             return False
-        # On top of somebody else's wrapper, which may have ours below it: a job that gets its pool twice has it
-        # once.
+        # Goes on top of somebody else's wrapper, which may itself wrap ours: applying a pool twice has the same effect
+        # as once.
         if not any(job.send is send for send, _ in self._hooked):
             take_back = apply_on_send(af, self._chosen, self._client)
             self._hooked.append((job.send, take_back))
@@ -60,23 +60,23 @@ class SendHook:
 
 
 def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: str, exclude_mask: str) -> str:
-    """Whether a job with these masks of its own could be kept on the pool, before anything is done for it.
+    """Checks whether a job with these masks of its own could be kept on the pool, before any work is done for it.
 
     Args:
-        hook: what will put the pool on the job.
+        hook: the hook that will put the pool on the job.
         pool: the pool's name.
         client: the client to ask.
         hosts_mask: as the artist typed it, empty for none.
         exclude_mask: the same.
 
     Returns:
-        What the artist should know before the job waits for it, in a sentence; mostly empty.
+        A sentence that the artist should read first, such as that the job will wait; usually empty.
 
     Raises:
-        PoolNotApplied: it could not, or nothing would see to it.
+        PoolNotApplied: it could not, or there is nothing that would put the pool on it.
     """
     try:
-        # It reads the studio's configuration meanwhile, and raises whatever it finds wrong there.
+        # Importing it reads the studio's configuration, and raises whatever is wrong there.
         import af
     except Exception as error:
         why = f"CGRU's Python module 'af' cannot be imported ({error}). Check CGRU's location in its preferences."
@@ -99,7 +99,7 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
 def wrap_execute(
     operator: Any, before: Callable[[Any, Any], None], refused: Callable[[Any, PoolNotApplied], Any]
 ) -> Optional[Callable[[], None]]:
-    """Has an operator ask before it executes.
+    """Makes an operator call a function before it executes.
 
     Args:
         operator: Blender's operator class. It looks `execute` up again each time it runs.
@@ -107,7 +107,7 @@ def wrap_execute(
         refused: called with the operator and the reason; what it returns is the operator's outcome.
 
     Returns:
-        Takes it back. None where the class has no `execute` of its own, so that there is nothing to wrap.
+        A function that takes it back. None if the class has no `execute` of its own, so that there is nothing to wrap.
     """
     stock = vars(operator).get("execute")
     if not callable(stock):
@@ -127,7 +127,7 @@ def wrap_execute(
 
     def take_back() -> None:
         taken_back.append(True)
-        # Somebody may have put a wrapper of their own around ours; then it stays, and passes everything on.
+        # If somebody else has wrapped our function, it stays, and passes everything on.
         if vars(operator).get("execute") is execute:
             operator.execute = stock
 

@@ -1,6 +1,6 @@
-"""What the artist sees. Drawing reads what session.py has, and never waits."""
+"""The panels and preferences. Drawing reads the state in session.py, and never waits."""
 
-# Without `annotations` from __future__: Blender wants a property's annotation itself, not its text.
+# Without `annotations` from __future__: Blender needs a property's annotation as an object, not as a string.
 
 import textwrap
 from typing import Any
@@ -19,7 +19,7 @@ def draw_chooser(layout: Any, context: Any) -> None:
     split.label(text="Render Pool:")
     row = split.row(align=True)
     chooser = row.row(align=True)
-    # Red, and only the chooser.
+    # Only the chooser is red.
     chooser.alert = menu.is_missing(pool)
     chooser.menu("AFPOOLS_MT_pools", text=menu.label(pool))
     refresh = row.row(align=True)
@@ -43,7 +43,7 @@ def draw_chooser(layout: Any, context: Any) -> None:
 
 
 def draw_text(layout: Any, context: Any, text: str, icon: str, alert: bool = False) -> None:
-    """Sentences, broken where the panel ends, which Blender's labels do not do."""
+    """Wraps text to the panel's width, which Blender's labels do not do."""
     scale = context.preferences.system.ui_scale
     # 6.5 is the width of a character in the standard font, 60 are margins and the icon.
     width = max(20, int((context.region.width / scale - 60) / 6.5)) if context.region else 60
@@ -76,7 +76,7 @@ class AFPOOLS_MT_pools(bpy.types.Menu):
 
 
 class RENDER_PT_afpools(bpy.types.Panel):
-    """Where CGRU's add-on is not there to take us in."""
+    """Our own panel, for when CGRU's add-on is not enabled."""
 
     bl_label = "Afanasy Pools"
     bl_space_type = "PROPERTIES"
@@ -86,9 +86,10 @@ class RENDER_PT_afpools(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        # Asked for each drawing of the render properties, and so the place to notice that CGRU's add-on has come.
+        # Called whenever the render properties are drawn, so this is the place to notice that CGRU's add-on has been
+        # enabled.
         if cgru.attach():
-            # Its panel may have been drawn already, without us.
+            # Its panel may already have been drawn, without the chooser.
             session.watch()
         return not cgru.panel_found()
 

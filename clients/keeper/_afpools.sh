@@ -1,9 +1,9 @@
-# For the other entries: $AFPOOLS is the command afpools ($AFPOOLS_COMMAND, else the one on the PATH), and in_terminal
-# runs a line of bash where it can be read, and be ended by closing the window.
+# For the other entries: $AFPOOLS is the afpools command ($AFPOOLS_COMMAND, else the one on the PATH), and in_terminal
+# runs a line of bash in a terminal window; closing the window ends it.
 
 give_up() {
 	echo "$1" >&2
-	# Keeper's own output is seldom seen.
+	# Keeper's own output is rarely seen.
 	if command -v notify-send > /dev/null; then
 		notify-send "Afanasy Pools" "$1"
 	elif command -v osascript > /dev/null; then
@@ -25,7 +25,7 @@ in_terminal() {
 	fi
 	for terminal in x-terminal-emulator gnome-terminal konsole xfce4-terminal xterm; do
 		command -v "$terminal" > /dev/null || continue
-		# What comes before a command differs; a newer gnome-terminal warns of -e.
+		# The option before a command differs; newer versions of gnome-terminal warn about -e.
 		[ "$terminal" = gnome-terminal ] && exec "$terminal" -- bash -c "$1"
 		[ "$terminal" = xfce4-terminal ] && exec "$terminal" -x bash -c "$1"
 		exec "$terminal" -e bash -c "$1"

@@ -2,14 +2,14 @@
 """CGRU's Afanasy node and render dialog in Natron, with a pool to choose.
 
 Strategy: the stock module `afanasy` does everything, and three of its functions are wrapped: the one that makes a job,
-which gets the mask of its node's pool there, before any job is sent; the one that sends, so that the dialog's pool goes
-before the node's; and the node's callback. The stock menu loads that module again before each use: whenever Python has
-run it, be it how it may, it is wrapped.
+so that the job gets the mask of its node's pool before any job is sent; the one that sends, so that the dialog's pool
+overrides the node's; and the node's callback. The stock menu reloads that module before each use, so it is wrapped each
+time Python has run it.
 
-The node keeps the pool's name as `af_pool`, a text: the stock code hands every parameter that begins with `af_` on to
-the job. What one chooses from, `afpools_choice`, only shows and sets it.
+The node keeps the pool's name in the string parameter `af_pool`: the stock code passes every parameter that begins with
+`af_` to the job. The chooser, `afpools_choice`, only shows and sets it.
 
-Written so that Python 2.7 can read it and say that it cannot do it.
+Written so that Python 2.7 can load it and say that pools need a newer version.
 """
 
 import importlib
@@ -36,7 +36,7 @@ AS_ON_THE_NODE = "As on the node"
 _TEXT, _CHOICE, _REFRESH, _MACHINES = "af_pool", "afpools_choice", "afpools_refresh", "afpools_machines"
 _PAGE = "afpools"
 
-# What we have put into the place of a stock function bears this mark.
+# Our replacements for stock functions have this attribute.
 _OURS = "_afpools"
 
 _state = {}  # type: Dict[str, Any]
@@ -44,7 +44,7 @@ _state = {}  # type: Dict[str, Any]
 
 def too_old():
     # type: () -> bool
-    """Whether this Natron's Python cannot run the client library. Says so to the artist."""
+    """Whether this Natron's Python is too old for the client library. If so, tells the artist."""
     if sys.version_info >= (3, 7):
         return False
     _say(TOO_OLD.format(*sys.version_info[:2]))
@@ -86,7 +86,7 @@ def refresh(app, node):
 
 def _show_later(app, node, asked):
     # type: (App, Effect, bool) -> None
-    """Shows the list on a node once the broker has answered. `asked`: the artist asked for it, and is told of an error.
+    """Shows the list on a node once the broker has answered. `asked`: the artist requested it, and is told of an error.
 
     Does not wait for the broker.
     """
@@ -100,7 +100,7 @@ def _show_later(app, node, asked):
         if menu.refreshing:
             QtCore.QTimer.singleShot(_LOOK, look)
             return
-        # Looked for again: it may have been deleted, and Natron ends where a node is used that is gone.
+        # Look the node up again: it may have been deleted, and Natron crashes if a deleted node is used.
         for there in app.getChildren():
             if there.getScriptName() == name and there.getParam(_TEXT) is not None:
                 show_pools(there, menu)
@@ -110,13 +110,13 @@ def _show_later(app, node, asked):
     look()
 
 
-# How often to look whether the broker has answered, in milliseconds.
+# How often to check whether the broker has answered, in milliseconds.
 _LOOK = 200
 
 
 def add_params(node):
     # type: (Effect) -> None
-    """Gives an Afanasy node the parameters for a pool, those that it does not have."""
+    """Adds the parameters for a pool that an Afanasy node does not have yet."""
     added = []  # type: List[Param]
     if node.getParam(_CHOICE) is None:
         choice = node.createChoiceParam(_CHOICE, "Render Pool")
@@ -148,18 +148,18 @@ def add_params(node):
 
 def show_pools(node, menu):
     # type: (Effect, Menu) -> None
-    """Puts a list of pools into a node's chooser, standing at the node's pool.
+    """Puts a list of pools into a node's chooser and selects the node's pool.
 
-    Natron saves the parameters that users add as they are, with the entries of a chooser and the help of each, whether
-    persistent or not (its GroupKnobSerialization). So an entry does not say which machines are there, which may be
-    another matter when the project is opened; its help and the text below the chooser do, with the time.
+    Natron saves user parameters as they are, with a chooser's entries and the help of each, whether persistent or not
+    (its GroupKnobSerialization). So an entry does not say which machines are online, because that may have changed when
+    the project is opened; the entry's help and the text below the chooser say it, with the time.
     """
     pool = node.getParam(_TEXT).getValue()
     choices = menu.choices(pool, False)
     choice = node.getParam(_CHOICE)
     choice.setOptions([(label, _help(menu, name)) for name, label in choices])
     index = [name for name, _ in choices].index(pool)
-    # Natron keeps showing an entry that is gone until the number changes.
+    # Natron keeps showing a removed entry until the selected number changes.
     choice.setValue((index + 1) % len(choices))
     choice.setValue(index)
     _show_machines(node, menu)
@@ -167,33 +167,33 @@ def show_pools(node, menu):
 
 def _help(menu, name):
     # type: (Menu, str) -> str
-    """What is shown when the mouse rests on an entry of the chooser."""
+    """The tooltip of an entry of the chooser."""
     return "\n".join(filter(None, (menu.dated_label(name), menu.warning(name) or menu.error or menu.notice)))
 
 
 def _show_machines(node, menu):
     # type: (Effect, Menu) -> None
     machines = node.getParam(_MACHINES)
-    # A node of an older version has none until the pools are added to it once more.
+    # A node from an older version has none until the pools are added to it again.
     if machines is not None:
         machines.setValue(menu.dated_label(node.getParam(_TEXT).getValue()))
 
 
 def _name(label):
     # type: (str) -> str
-    """The pool's name in what is shown of it."""
+    """The pool's name in its label."""
     from afpools.pool_menu import NO_POOL
 
     if label == NO_POOL:
         return ""
-    # What an older version has saved with the project has brackets.
+    # Labels that an older version saved with the project have brackets.
     return label.rpartition(", " if ", " in label else " (")[0]
 
 
 # --- the stock module -------------------------------------------------------------------------------------------------
 
 
-# Its functions that are wrapped or called, with their arguments. Another CGRU may have changed them.
+# The stock functions that are wrapped or called, with their arguments. Another CGRU may have changed them.
 _KNOWN = {
     "createJob": ["i_app", "i_params"],
     "isNodeAfanasy": ["i_node"],
@@ -205,16 +205,16 @@ _KNOWN = {
 
 def install():
     # type: () -> None
-    """Wraps CGRU's module `afanasy`, now and whenever it is loaded again."""
+    """Wraps CGRU's module `afanasy`, now and whenever it is reloaded."""
     import builtins
 
     if not hasattr(builtins, "reload"):
-        # The stock code and menu are Python 2's.
+        # The stock code and menu were written for Python 2.
         setattr(builtins, "reload", importlib.reload)
     from afpools.cgru import ImportHook
 
     if not any(isinstance(finder, ImportHook) and finder.name == "afanasy" for finder in sys.meta_path):
-        # By its name: this module may be loaded again.
+        # By name: this module may be reloaded.
         ImportHook("afanasy", lambda afanasy: wrap(afanasy)).install()
     wrap(stock())
 
@@ -227,8 +227,8 @@ def stock():
 
 def wrap(afanasy):
     # type: (Any) -> None
-    """Puts our functions around the stock ones, if that has not been done. Where they are not as we know them, jobs are
-    kept from being sent as long as there are nodes with pools."""
+    """Wraps the stock functions, unless that has been done. If they are not as we know them, jobs are not sent as long
+    as any node has a pool."""
     import inspect
 
     if getattr(afanasy.createJob if hasattr(afanasy, "createJob") else None, _OURS, False):
@@ -282,7 +282,7 @@ def _creating(original):
 
 def _refuse_other_pools(top, params, pool):
     # type: (Dict[str, Any], Dict[str, Any], str) -> None
-    """A job is on one pool, with the blocks of all nodes upstream. Raises `AfpoolsError` if one of them has another."""
+    """Checks that the blocks of all nodes upstream are on the job's pool. Raises `AfpoolsError` if one has another."""
     from afpools import AfpoolsError
 
     for child in params.get("childs", ()):
@@ -338,7 +338,7 @@ def _rendering(original):
 
 def _warn(warnings):
     # type: (List[str]) -> None
-    """Tells what jobs that were sent will wait for, each thing once."""
+    """Shows what jobs that were sent will wait for, each reason once."""
     text = "\n".join(sorted(set(filter(None, warnings))))
     if text:
         _say(text, "warningDialog")
@@ -346,11 +346,11 @@ def _warn(warnings):
 
 def guard(why):
     # type: (str) -> None
-    """From now on jobs are sent only as long as no node of any open project has a pool."""
+    """From now on, jobs are sent only as long as no node of any open project has a pool."""
     try:
         import af
     except ImportError:
-        # Without CGRU's modules nothing can be sent.
+        # Nothing can be sent without CGRU's modules.
         return
     original = af.Job.send
     if hasattr(original, _OURS):
@@ -383,7 +383,7 @@ def _collect_pools(group, found):
 
 
 class _App(object):
-    """Natron's App for one run of the stock dialog, which asks for a pool as well."""
+    """Natron's App for one run of the stock dialog, which also asks for a pool."""
 
     def __init__(self, app, menu):
         # type: (App, Menu) -> None
@@ -409,7 +409,7 @@ class _App(object):
 
     def chosen(self):
         # type: () -> Optional[str]
-        """The pool that goes before the node's: None for the node's own, empty for none."""
+        """The pool that overrides the node's: None for the node's own, empty for no pool."""
         if self._choice is None:
             return None
         label = self._choice.getOption(self._choice.getValue())
@@ -427,7 +427,7 @@ class _App(object):
 
 def _say(message, dialog="errorDialog"):
     # type: (str, str) -> None
-    """An error or a warning, in a dialog where there is a window."""
+    """An error or a warning, in a dialog if there is a window."""
     if NatronEngine.natron.isBackground():
         print(message)
     else:
@@ -447,8 +447,8 @@ def _pools():
 
 def _add_library():
     # type: () -> None
-    """Makes `afpools` importable. It lies where Natron does not look for plug-ins: Natron runs every Python file in the
-    folders it knows, and puts each of them on the path."""
+    """Makes `afpools` importable. It is where Natron does not look for plug-ins: Natron runs every Python file in the
+    folders it knows, and puts each folder on the path."""
     here = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(os.path.dirname(os.path.dirname(here)), "natron_afpools")
     for folder in (installed, os.path.dirname(here)):

@@ -1,5 +1,5 @@
-# Run by Natron when its window starts: the menu entries. Natron 2.4 with its Python 2.7 can read it, too; all it can do
-# then is say that it is too old.
+# Natron runs this when its window starts: it adds the menu entries. Natron 2.4 with its Python 2.7 can load it too, but
+# the entries only say that it is too old.
 
 import NatronGui
 

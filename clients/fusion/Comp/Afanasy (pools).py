@@ -1,8 +1,8 @@
-"""CGRU's "Afanasy" for Fusion, with the pool among its questions.
+"""CGRU's "Afanasy" for Fusion, with a question for the pool.
 
-Strategy: the stock script beside this one is run as it is, but for its last line, which opens the dialog: that is done
-here, by its own classes with a pool put into the dialog and onto the job. Where the stock script is not as we know it,
-that is said and nothing is sent.
+Strategy: the stock script beside this one runs unchanged, except for its last line, which opens the dialog. This script
+does that, with the stock classes, and adds the pool to the dialog and to the job. If the stock script is not a version
+we know, a message says so and nothing is sent.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _POOL, _STATUS, _MASK = "render_pool", "render_pool_status", "hosts_mask"
 
 
 class Unexpected(Exception):
-    """The stock script, or an answer of Fusion's, is not as we know it."""
+    """The stock script, or an answer from Fusion, is not as expected."""
 
 
 def scripts_folder() -> str:
-    """Where this script and the stock one are. Not every Fusion says where the script is that it runs.
+    """The folder of this script and the stock one. Not every Fusion says where the script that it runs is.
 
     Raises:
-        Unexpected: neither does it, nor the environment.
+        Unexpected: neither Fusion nor the environment says it.
     """
     if "__file__" in globals():
         return os.path.dirname(os.path.abspath(__file__))
@@ -38,7 +38,7 @@ def scripts_folder() -> str:
 
 
 def add_library() -> None:
-    """Makes `afpools` importable: it lies in the folder above, or in the one above that in the sources."""
+    """Makes `afpools` importable: it is one folder up, or two folders up in the sources."""
     above = os.path.dirname(scripts_folder())
     for folder in (above, os.path.dirname(above)):
         if os.path.isdir(os.path.join(folder, "afpools")) and folder not in sys.path:
@@ -47,10 +47,10 @@ def add_library() -> None:
 
 
 def stock() -> Dict[str, Any]:
-    """What the stock script defines, without its dialog.
+    """The stock script's definitions, without opening its dialog.
 
     Raises:
-        Unexpected: it is not there, or is another than we know.
+        Unexpected: the script does not exist, or is not a version we know.
     """
     path = os.path.join(scripts_folder(), "Afanasy.py")
     try:
@@ -62,7 +62,7 @@ def stock() -> Dict[str, Any]:
     if not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and not last.value.args):
         raise Unexpected(f"{path} does not end by opening its dialog")
     namespace: Dict[str, Any] = {"__name__": "__main__", "__file__": path}
-    exec(compile(script, path, "exec"), namespace)  # noqa: S102 - it is what Fusion would do with it
+    exec(compile(script, path, "exec"), namespace)  # noqa: S102 - Fusion would do the same
     for name, method in (("UI", "setup_ui"), ("UI", "load_settings"), ("Dispatcher", "dispatch")):
         if not callable(getattr(namespace.get(name), method, None)):
             raise Unexpected(f"{path} has no {name}.{method}")
@@ -70,12 +70,12 @@ def stock() -> Dict[str, Any]:
 
 
 class Comp:
-    """Fusion's composition, whose dialogs have the pool among their questions.
+    """Fusion's composition, whose dialogs also ask for the pool.
 
     Args:
         comp: the real one.
         menu: the pools to choose from.
-        last: the pool of last time.
+        last: the pool that was chosen last time.
     """
 
     def __init__(self, comp: Any, menu: Any, last: str) -> None:
@@ -87,9 +87,9 @@ class Comp:
         return getattr(self._comp, name)
 
     def AskUser(self, title: str, dialog: Dict[Any, Any]) -> Any:  # noqa: N802 - Fusion's own name
-        """As Fusion's, with a dialog that asks for a hosts mask asking for a pool as well."""
+        """Like Fusion's, but a dialog that asks for a hosts mask also asks for a pool."""
         if not isinstance(dialog.get(1), dict):
-            # What the stock message box gives is one question, and not a table of them.
+            # The stock message box passes one question, not a table of questions.
             return self._comp.AskUser(title, {1: dialog})
         questions = [dialog[number] for number in sorted(dialog)]
         at = next((n for n, question in enumerate(questions, 1) if question.get(1) == _MASK), None)
@@ -118,10 +118,10 @@ class Comp:
 
 
 def _chosen(names: List[str], answer: Any) -> str:
-    """The name for Fusion's answer, which counts from 0.
+    """The pool's name for Fusion's answer, a number that counts from 0.
 
     Raises:
-        Unexpected: it is not one of the answers. Sending the job without a pool then would be a guess.
+        Unexpected: it is not one of the choices. Sending the job without a pool would then be a guess.
     """
     try:
         number = int(answer)
@@ -171,7 +171,7 @@ def _submit(comp: Any) -> None:
             pool, mask = job_data[_POOL], job_data.get(_MASK) or ""
 
             def send(job: Any, *args: Any, **kwargs: Any) -> Any:
-                # The stock script asks for it and forgets it.
+                # The stock script asks for the mask and ignores it.
                 try:
                     set_masks(job, mask)
                 except AfpoolsError as error:
@@ -179,12 +179,12 @@ def _submit(comp: Any) -> None:
                 return with_pool(job, *args, **kwargs)
 
             original = af.Job.send
-            # The artist is asked below, once and not for each saver.
+            # The artist is asked below, once instead of for each saver.
             take_back = apply_on_send(af, lambda: pool, Client, lambda _text: None)
             with_pool, af.Job.send = af.Job.send, send
             try:
                 if pool:
-                    # Before the composition is saved and savers are switched over, for nothing.
+                    # Before the composition is saved and savers are switched over, which might be for nothing.
                     with Client() as asked:
                         made = asked.exclude_mask(pool, future_hosts="required", max_bytes=MAX_MASK_BYTES)
                     warning = made.warning
@@ -192,7 +192,7 @@ def _submit(comp: Any) -> None:
                         raise RuntimeError("Nothing was sent.")
                 super().dispatch(job_data)
             except AfpoolsError as error:
-                # The one kind that the stock script shows.
+                # The only kind of exception that the stock script shows.
                 raise RuntimeError(_in_words(pool, error)) from error
             finally:
                 take_back()
