@@ -226,7 +226,7 @@ class _TlsConnection(Connection):
             from .certificate import expired
         turned_away = isinstance(error, ConnectionLost) or "our certificate" in str(error)
         why = expired(self._profile.client_file, time.time()) if turned_away else ""
-        return type(error)(f"the broker turned us away, and {why}") if why else error
+        return type(error)(f"the broker rejected us, and {why}") if why else error
 
     def _send_request(self, request: bytes, until: float) -> None:
         self._read_waiting()
