@@ -29,6 +29,7 @@ from .params import (
     CreatePool,
     DeletePool,
     Export,
+    FollowPool,
     Forget,
     HistoryPage,
     ImportFile,
@@ -48,6 +49,7 @@ from .params import (
     RequeueTasks,
     StartScan,
     Undo,
+    UnfollowPool,
     UpdatePool,
     typed_hosts,
 )
@@ -299,6 +301,15 @@ class Api:
             "pools": [_native(pool) for pool in self.client.import_native(params.paths, request_id=params.request_id)]
         }
 
+    def follow_pool(self, params: FollowPool) -> dict[str, Any]:
+        """Makes a pool that has the renders of one of Afanasy's own from now on."""
+        return self.client.follow_pool(params.path, params.pool, request_id=params.request_id)._asdict()
+
+    def unfollow_pool(self, params: UnfollowPool) -> dict[str, Any]:
+        """Lets people change a pool again that follows one of Afanasy's own."""
+        done = self.client.unfollow_pool(params.pool, if_revision=params.if_revision, request_id=params.request_id)
+        return done._asdict()
+
     def move_jobs(self, params: MoveJobs) -> dict[str, Any]:
         return outcome(self.orders.move_jobs(params.references, params.pool, request_id=params.request_id))
 
@@ -352,6 +363,8 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "import/apply": (ApplyFile, Api.import_file),
     "import/cancel": (Job, Api.cancel_import),
     "native/import": (ImportNative, Api.import_native),
+    "native/follow": (FollowPool, Api.follow_pool),
+    "native/unfollow": (UnfollowPool, Api.unfollow_pool),
     "scan/start": (StartScan, Api.start_scan),
     "scan/cancel": (Nothing, Api.cancel_scan),
 }
@@ -394,6 +407,7 @@ def _readable(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _native(pool: NativePool) -> dict[str, Any]:
-    """One of Afanasy's pools with its hosts folded."""
+    """One of Afanasy's pools with its hosts folded. Those that a pool of ours lacks are there by name as well, to ask
+    what adding them would do."""
     hosts, added = ({"count": len(names), "ranges": fold(names)} for names in (pool.hosts, pool.added))
-    return {**pool._asdict(), "hosts": hosts, "added": added}
+    return {**pool._asdict(), "hosts": hosts, "added": {**added, "names": [] if pool.created else pool.added}}

@@ -39,6 +39,7 @@ class PoolRow(NamedTuple):
 
     `machines` says in words how many of its hosts are renders and online, `renders` how many are renders; None where
     that is not known. Where `is_known` is false, nobody knows which are online, and the last numbers say nothing.
+    `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PoolRow(NamedTuple):
     machines: str = ""
     renders: int | None = None
     is_known: bool = False
+    follows: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,4 +257,4 @@ def _row(pool: PoolSummary, counts: Counts) -> PoolRow:
     known = pool.online is not None
     machines = "not known" if pool.hosts and pool.renders is None else pool_machines(pool)
     texts = (pool.name, pool.hosts, pool.revision, pool.description, pool.colour)
-    return PoolRow(*texts, *counts, machines, pool.renders, known)
+    return PoolRow(*texts, *counts, machines, pool.renders, known, pool.follows)

@@ -147,6 +147,18 @@ class ImportNative(Change, kw_only=True):
     paths: list[str]
 
 
+class FollowPool(Change, kw_only=True):
+    """`path` is Afanasy's name of its pool, `pool` what it is called here."""
+
+    path: str
+    pool: str
+
+
+class UnfollowPool(Change, kw_only=True):
+    pool: str
+    if_revision: str | None = None
+
+
 class JobReference(Params):
     """A job on the farm; an id is used again, a serial never."""
 

@@ -4,7 +4,8 @@ import { computed, signal } from "./html.js";
 import { byName, number } from "./format.js";
 
 /** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free, machines (in words, what of it is
- * on the farm), renders (null where not known), known (whether it is known who is online). */
+ * on the farm), renders (null where not known), known (whether it is known who is online), follows (the one of Afanasy's own
+ * pools whose renders it has; empty if people choose its hosts). */
 export const pools = signal([]);
 
 /** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
@@ -66,9 +67,13 @@ export const may = (operation) => !isStale.value && status.value.operations.incl
 
 export const isReader = computed(() => status.value.role === "reader");
 
-function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known]) {
-  return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known };
+function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known, follows = ""]) {
+  return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known, follows };
 }
+
+/** Why nobody can change the hosts of a pool here; empty where that can be done. */
+export const whyFixed = (pool) => (pool?.follows
+  ? `${pool.name} follows Afanasy's pool ${pool.follows}: its hosts are changed in Afanasy. Unfollow it to change them here.` : "");
 
 /** Whether a job for this pool would wait: none of its machines is there. */
 export const cannotRun = (pool) => pool.hosts > 0 && (pool.renders === 0 || (pool.known && pool.online === 0));

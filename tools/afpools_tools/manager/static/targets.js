@@ -1,7 +1,7 @@
 // Pools beside a list: what is dragged from the list can be dropped on them.
 
 import { html, useState } from "./html.js";
-import { nothing, pools } from "./store.js";
+import { nothing, pools, whyFixed } from "./store.js";
 import { Swatch, VirtualList } from "./ui.js";
 
 // What is being dragged: a browser tells the target only when it is dropped.
@@ -16,8 +16,9 @@ export function startDrag(event, names) {
 
 export const endDrag = () => (dragged = []);
 
-/** The pools as targets. `parts`: what stands behind a pool's name; `onDrop` gets the pool's name and what was dropped. */
-export function Targets({ label, parts, onDrop }) {
+/** The pools as targets. `parts`: what stands behind a pool's name; `onDrop` gets the pool's name and what was dropped;
+ * `takesHosts`: that is hosts, which not every pool takes. */
+export function Targets({ label, parts, onDrop, takesHosts = false }) {
   const [text, setText] = useState("");
   const [over, setOver] = useState("");
   const shown = pools.value.filter((pool) => pool.name.toLowerCase().includes(text.trim().toLowerCase()));
@@ -27,6 +28,8 @@ export function Targets({ label, parts, onDrop }) {
     if (dragged.length) onDrop(pool, dragged);
     endDrag();
   };
+  // The hosts of a pool that follows one of Afanasy's are not dropped in; jobs are.
+  const takes = (pool) => dragged.length > 0 && !(takesHosts && whyFixed(pool));
   return html`<aside class="targets" aria-label="Pools">
     <header><h2>Pools</h2>
       <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck=${false}
@@ -35,7 +38,7 @@ export function Targets({ label, parts, onDrop }) {
       empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
       row=${(pool, _index, style) => html`<div key=${pool.name} role="listitem" style=${style}
           class="row target ${over === pool.name ? "over" : ""}"
-          onDragOver=${(event) => { if (dragged.length) { event.preventDefault(); setOver(pool.name); } }}
+          onDragOver=${(event) => { if (takes(pool)) { event.preventDefault(); setOver(pool.name); } }}
           onDragLeave=${() => setOver("")} onDrop=${(event) => drop(event, pool.name)}>
         <${Swatch} colour=${pool.colour} /><span class="cut" title=${pool.name}>${pool.name}</span>
         ${parts(pool)}

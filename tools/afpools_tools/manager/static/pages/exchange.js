@@ -4,7 +4,8 @@ import { html, useRef, useState } from "../html.js";
 import { act, newName, read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
 import { isStale, loaded, may, nothing, pools, status } from "../store.js";
-import { Choice, Loading, done, failed, make } from "../ui.js";
+import { poolAddress } from "./pools.js";
+import { Choice, Dialog, Loading, done, failed, make } from "../ui.js";
 import { useWhatIf } from "../whatif.js";
 
 export function ExchangePage() {
@@ -163,6 +164,8 @@ function ImportNative() {
   const [left, setLeft] = useState(() => new Set());
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
+  const [following, setFollowing] = useState(null);
+  const followers = new Map(pools.value.filter((pool) => pool.follows).map((pool) => [pool.follows, pool.name]));
   const possible = status.value.operations.includes("pools.import_native");
   const look = async () => {
     setError("");
@@ -176,10 +179,17 @@ function ImportNative() {
     }
     setBusy(false);
   };
-  const wanted = (found ?? []).filter(({ path, created, added }) => !left.has(path) && (created || added.count));
+  // Nobody needs a copy besides of one that is followed.
+  const lacks = ({ path, created, added }) => !followers.has(path) && (created || added.count > 0);
+  const wanted = (found ?? []).filter((one) => !left.has(one.path) && lacks(one));
+  // Of a pool that is new, no job can be.
+  const grown = wanted.filter(({ created }) => !created).map(({ pool, added }) => ({ pool, add: added.names }));
+  const whatIf = useWhatIf(grown.length ? { hosts: grown } : null);
   const apply = async () => {
-    await make(() => write("native/import", { paths: wanted.map(({ path }) => path) }), (made) =>
-      done(`Imported ${plural(made.pools.length, "pool")} of Afanasy`, made.pools.map(({ change }) => change)));
+    await make(() => write("native/import", { paths: wanted.map(({ path }) => path) }), (made) => {
+      done(`Imported ${plural(made.pools.length, "pool")} of Afanasy`, made.pools.map(({ change }) => change));
+      whatIf.after();
+    });
     await look();
   };
   const toggle = (path) => {
@@ -189,21 +199,43 @@ function ImportNative() {
   };
   return html`<article class="card" aria-label="Afanasy's own pools">
     <header><h3>Afanasy's own pools</h3></header>
-    <p class="muted">Makes a pool from each that has renders (render nodes), or adds the hosts that ours lack. No host is removed from a pool.</p>
+    <p class="muted">Import makes a pool from each that has renders (render nodes), or adds the hosts that ours lack. No host is removed from a
+      pool. With Follow…, a pool has the renders of Afanasy's own from now on: whoever joins or leaves there joins or leaves here.</p>
     ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This needs a manager profile." : "This broker does not offer it. Update the broker."}</p>`}
     <div class="buttons"><button disabled=${!may("pools.import_native") || busy} onClick=${look}>Look at them</button></div>
     ${busy && html`<${Loading}>Asking the broker for Afanasy's own pools…</${Loading}>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">
       ${!found.length && html`<p class="muted">No render node is in one of them.</p>`}
-      <ul class="steps">${found.map(({ path, pool, created, hosts, added }) => html`<li key=${path}><label class="check">
-        <input type="checkbox" checked=${!left.has(path) && (created || added.count > 0)} disabled=${!created && !added.count}
+      <ul class="steps native">${found.map(({ path, pool, created, hosts, added }) => html`<li key=${path}><label class="check">
+        <input type="checkbox" checked=${!left.has(path) && lacks({ path, created, added })} disabled=${!lacks({ path, created, added })}
           onChange=${() => toggle(path)} />
         <span><span class="mono">${path}</span> → <b>${pool}</b> <span class="muted">${created ? `new, with ${plural(hosts.count, "host")}`
           : added.count ? `${number(added.count)} more of ${plural(hosts.count, "host")}` : `has all ${plural(hosts.count, "host")} already`}</span>
-          ${added.count > 0 && html` <span class="mono muted">${breakable(added.ranges)}</span>`}</span></label></li>`)}</ul>
+          ${added.count > 0 && html` <span class="mono muted">${breakable(added.ranges)}</span>`}</span></label>
+        ${followers.has(path) ? html`<a class="tag" href=${poolAddress(followers.get(path))}>followed by ${followers.get(path)}</a>`
+          : html`<button disabled=${!may("pools.follow")} aria-label="Follow ${path}…" onClick=${() => setFollowing({ path, pool })}>Follow…</button>`}</li>`)}</ul>
+      ${whatIf.shown}
       ${found.length > 0 && html`<div class="buttons"><button class="primary" disabled=${!wanted.length || !may("pools.import_native")} onClick=${apply}>
         Import ${plural(wanted.length, "pool")}</button></div>`}
     </div>`}
+    ${following && html`<${FollowDialog} path=${following.path} pool=${following.pool} onMade=${look} onClose=${() => setFollowing(null)} />`}
   </article>`;
+}
+
+function FollowDialog({ path: shown, pool: proposed, onMade, onClose }) {
+  const [path, setPath] = useState(shown);
+  const [pool, setPool] = useState(proposed);
+  const follow = async (change) => {
+    const made = await change("native/follow", { path, pool });
+    done(`${pool} follows ${path} and has ${plural(made.hosts, "host")} now`, [made.change]);
+    onMade();
+  };
+  return html`<${Dialog} title="Follow a pool of Afanasy" submit="Follow" onSubmit=${follow} onClose=${onClose}>
+    <p class="hint">The new pool has the renders of Afanasy's and of those below it, and jobs move with it. Its hosts cannot be changed here
+      until it is unfollowed.</p>
+    <label>Afanasy's pool<input class="mono" value=${path} required maxlength="1024" spellcheck=${false}
+      onInput=${(event) => setPath(event.target.value)} /></label>
+    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
+  </${Dialog}>`;
 }

@@ -129,6 +129,11 @@ function movedJobs(jobs) {
 function Difference({ entry }) {
   const { diff, ranges, op } = entry;
   const lines = [];
+  const [followed, follows] = diff.follows ?? ["", ""];
+  if (op === "pools.mirror") lines.push(html`<span class="mono">${breakable(follows)}</span>`);
+  else if (followed !== follows) {
+    lines.push(html`<span class="text">follows: ${followed && html`<del>${breakable(followed)}</del> → `}${follows ? html`<ins>${breakable(follows)}</ins>` : "none"}</span>`);
+  }
   if (diff.name && diff.name[0] && diff.name[1]) lines.push(html`<del>${diff.name[0]}</del> → <ins>${diff.name[1]}</ins>`);
   for (const [key, sign] of [["added", "+"], ["removed", "−"]]) {
     if (diff[key]?.length) {

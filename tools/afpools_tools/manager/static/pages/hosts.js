@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { ApiError, write } from "../api.js";
 import { inState, matcher } from "../filter.js";
 import { number, plural, stateWord } from "../format.js";
-import { counted, hostByName, hosts, isAbsent, loaded, may, nothing, poolByName, pools } from "../store.js";
+import { counted, hostByName, hosts, isAbsent, loaded, may, nothing, poolByName, pools, whyFixed } from "../store.js";
 import { runsOn } from "../jobs.js";
 import { useSelection } from "../selection.js";
 import { Targets, endDrag, startDrag } from "../targets.js";
@@ -139,16 +139,17 @@ function PoolTargets({ chosen }) {
   const what = chosen.length === 1 ? chosen[0] : plural(chosen.length, "host");
   const add = (pool, names, words) => assign({ hosts: names, add: [pool] }, `Added ${words} to ${pool}`);
   const remove = (pool) => assign({ hosts: chosen, remove: [pool] }, `Removed ${what} from ${pool}`);
-  return html`<${Targets} label="Pools to add to or remove from"
+  return html`<${Targets} label="Pools to add to or remove from" takesHosts=${true}
     onDrop=${(pool, names) => add(pool, names, names.length === 1 ? names[0] : plural(names.length, "host"))}
     parts=${(pool) => {
       const inside = counts.get(pool.name) ?? 0;
+      const fixed = whyFixed(pool);
       return html`<span class="muted count" title=${chosen.length ? `${number(inside)} of the selected are among its ${plural(pool.hosts, "host")}` : plural(pool.hosts, "host")}>${chosen.length ? `${number(inside)} / ${number(pool.hosts)}` : number(pool.hosts)}</span>
-        <button class="icon" aria-label="Add ${what} to ${pool.name}" title="Add ${what}"
-          disabled=${!chosen.length || inside === chosen.length || !may("pools.add_hosts")}
+        <button class="icon" aria-label="Add ${what} to ${pool.name}" title=${fixed || `Add ${what}`}
+          disabled=${fixed || !chosen.length || inside === chosen.length || !may("pools.add_hosts")}
           onClick=${() => add(pool.name, chosen, what)}>+</button>
-        <button class="icon" aria-label="Remove ${what} from ${pool.name}" title="Remove ${what}"
-          disabled=${!inside || !may("pools.remove_hosts")} onClick=${() => remove(pool.name)}>−</button>`;
+        <button class="icon" aria-label="Remove ${what} from ${pool.name}" title=${fixed || `Remove ${what}`}
+          disabled=${fixed || !inside || !may("pools.remove_hosts")} onClick=${() => remove(pool.name)}>−</button>`;
     }} />`;
 }
 
@@ -200,7 +201,7 @@ function AddDialog({ onClose, pool }) {
       onInput=${(event) => setTyped(event.target.value)} /></label>
     <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>
       <option value="">none: only make them known</option>
-      ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
+      ${pools.value.map((one) => html`<option key=${one.name} value=${one.name} disabled=${whyFixed(one) !== ""} title=${whyFixed(one)}>${one.name}</option>`)}
     </select></label>
     ${whatIf.shown}
   </${Dialog}>`;

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
-import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools } from "../store.js";
+import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools, whyFixed } from "../store.js";
 import { FENCES, areJobsKnown, jobsOf, jobWords, tasksOf } from "../jobs.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
 import { askFirst, concernsJobs, useWhatIf } from "../whatif.js";
@@ -66,7 +66,8 @@ export function PoolsPage({ argument }) {
           row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
               class="row ${pool.name === argument ? "selected current" : ""}" aria-rowindex=${index + 2}
               aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
-            <span role="gridcell" class="name" title=${pool.name}><${Swatch} colour=${pool.colour} /><span>${pool.name}</span></span>
+            <span role="gridcell" class="name" title=${pool.name}><${Swatch} colour=${pool.colour} /><span>${pool.name}</span
+              >${pool.follows && html` <span class="tag" title=${whyFixed(pool)}>follows</span>`}</span>
             <span role="gridcell" class="count">${number(pool.hosts)}</span>
             <span role="gridcell" class="cut ${cannotRun(pool) ? "stuck" : ""}" title=${pool.machines}>${pool.machines}</span>
             <span role="gridcell" class="count busy">${pool.known ? number(pool.busy) : "–"}</span>
@@ -91,6 +92,7 @@ function PoolDetail({ pool, open }) {
   const { value: details, error } = useAnswer((signal) => read("pool", { pool: pool.name }, signal), pool.revision);
   const { value: past, error: pastError } = useAnswer((signal) => read("usage", { pool: pool.name }, signal), pool.name, 15);
   const own = members.value.get(pool.name) ?? [];
+  const fixed = whyFixed(pool);
   const absent = own.filter(isAbsent);
   const known = (count) => (pool.known ? number(count) : "–");
   const whatIf = useWhatIf(concernsJobs(pool.name) && typed.trim() ? { pools: [pool.name], typed } : null);
@@ -108,6 +110,8 @@ function PoolDetail({ pool, open }) {
       </div>
     </header>
     ${pool.description && html`<p class="description">${pool.description}</p>`}
+    ${pool.follows && html`<div class="follows" role="note"><span>Follows <b class="mono">${breakable(pool.follows)}</b> in Afanasy, where its hosts are
+      changed.</span> <button disabled=${!may("pools.unfollow")} onClick=${() => unfollow(pool)}>Unfollow</button></div>`}
     <dl class="numbers">
       <div><dt>Hosts</dt><dd>${number(pool.hosts)}</dd></div>
       <div><dt>Online</dt><dd>${known(pool.online)}</dd></div>
@@ -131,20 +135,26 @@ function PoolDetail({ pool, open }) {
     ${details?.ranges && html`<p class="ranges mono">${breakable(details.ranges)}</p>`}
     <form class="inline" onSubmit=${add}>
       <input value=${typed} onInput=${(event) => setTyped(event.target.value)} aria-label="Hosts to add"
-        placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck=${false} disabled=${!may("pools.add_hosts")} />
-      <button disabled=${!typed.trim() || !may("pools.add_hosts")}>Add</button>
+        placeholder="Add hosts: gpu-[1-8], pc-12" spellcheck=${false} title=${fixed} disabled=${fixed || !may("pools.add_hosts")} />
+      <button title=${fixed} disabled=${fixed || !typed.trim() || !may("pools.add_hosts")}>Add</button>
     </form>
     ${whatIf.shown}
     <${VirtualList} items=${own} rowRem=${2} aria-label="Hosts of ${pool.name}" role="list" tabindex="0"
       row=${(host, _index, style) => html`<div key=${host.name} role="listitem" class="row member" style=${style}>
         <span class="state ${host.state}" title=${stateWord(host, isAbsent(host))}></span><span class="cut">${host.name}</span>
         <span class="muted">${stateWord(host, isAbsent(host))}</span>
-        <button class="icon" aria-label="Remove ${host.name} from ${pool.name}" disabled=${!may("pools.remove_hosts")}
+        <button class="icon" aria-label="Remove ${host.name} from ${pool.name}" title=${fixed}
+          disabled=${fixed || !may("pools.remove_hosts")}
           onClick=${() => assign({ hosts: [host.name], remove: [pool.name] }, `Removed ${host.name} from ${pool.name}`)}
           >✕</button>
       </div>`} />
   </aside>`;
 }
+
+const unfollow = (pool) => make(
+  () => write("native/unfollow", { pool: pool.name, if_revision: null }),
+  (made) => done(`${pool.name} no longer follows ${pool.follows}, and keeps its ${plural(made.hosts, "host")}`, [made.change]),
+);
 
 const JOBS_SHOWN = 3;
 

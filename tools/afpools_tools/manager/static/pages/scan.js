@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from "../html.js";
 import { act, read, write } from "../api.js";
 import { date, duration, number, plural, time } from "../format.js";
-import { may, poolByName, pools } from "../store.js";
+import { may, poolByName, pools, whyFixed } from "../store.js";
 import { Choice, Pending, Swatch, VirtualList, done, make } from "../ui.js";
 import { assign } from "./pools.js";
 
@@ -120,7 +120,8 @@ export function ScanPage() {
           there once a render of that name is</span>`}
         <select value=${target} aria-label="Pool" onChange=${(event) => setTarget(event.target.value)}>
           <option value="">Only make them known</option>
-          ${pools.value.map(({ name }) => html`<option key=${name} value=${name}>Add to ${name}</option>`)}
+          ${pools.value.map((pool) => html`<option key=${pool.name} value=${pool.name} disabled=${whyFixed(pool) !== ""}
+            title=${whyFixed(pool)}>Add to ${pool.name}</option>`)}
         </select>
         <button class="primary" disabled=${!may("hosts.register")} onClick=${add}>${target ? "Add" : "Register"}</button>`
         : html`<span class="muted">Select machines to add them to a pool. One without a name cannot be added: give it one in your name service, and scan again.</span>`}
