@@ -16,8 +16,8 @@ pytestmark = pytest.mark.heavy
 
 
 def everything(database: Documents) -> dict[str, list[dict[str, Any]]]:
-    """Pools by name, since documents that are nothing but a pool get other ids; and history."""
-    pools = database.pools.find({}, {"_id": False})
+    """Pools by name, since documents that are nothing but a pool are written anew; and history."""
+    pools = database.pools.find({}, {"_id": False, "change": False})
     return {"pools": sorted(pools, key=lambda each: str(each["name"])), "history": list(database.history.find())}
 
 
