@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests.clients.conftest import StartBroker, unreachable, within
 from tests.clients.scripted_broker import HELLO, MASK, Script, Studio, Talk, result
 
 import afpools
-from afpools import AfpoolsError, BrokerRefused, BrokerUnreachable, Client, Mask, ProfileError
+from afpools import BrokerUnreachable, Client, Mask
 
 # --- good answers
 
@@ -34,44 +33,6 @@ def test_a_mask_arrives_whole(studio: Studio, start: StartBroker) -> None:
     with Client(studio.profile(broker.url)) as client:
         assert client.exclude_mask("fx") == Mask(**MASK)
     assert broker.requests[0]["params"] == {"pool": "fx", "style": "complement", "accept": ["regex", "find"]}
-
-
-def test_results_become_objects_and_keys_of_a_newer_broker_are_ignored(studio: Studio, start: StartBroker) -> None:
-    answers: dict[str, Any] = {
-        "pools.list": {"revision": "r", "age": 1, "pools": [{"name": "fx", "hosts": 2, "revision": "a", "new": 1}]},
-        "pools.get": {"pool": {"name": "fx", "hosts": ["pc-01"], "revision": "a", "new": 1}, "age": 2.0},
-        "hosts.list": {"hosts": [{"name": "pc-01", "states": ["online"], "new": 1}], "age": 0.0, "farm_age": None},
-        "history.list": {
-            "entries": [
-                {
-                    "id": "1",
-                    "when": "2026-08-01T10:00:00Z",
-                    "who": "anna",
-                    "op": "pools.create",
-                    "pool": "fx",
-                    "diff": {"added": ["pc-01"]},
-                    "before": "",
-                    "after": "a",
-                    "hosts": 1,
-                    "new": 1,
-                }
-            ]
-        },
-        "health": {"status": "healthy", "problems": [], "new": {}},
-    }
-    broker = start(lambda talk, request: talk.answer(request, answers[request["op"]]))
-    with Client(studio.profile(broker.url)) as client:
-        pools = client.list_pools()
-        assert (pools.revision, pools.age, pools.unchanged) == ("r", 1, False)
-        assert pools.pools == (afpools.PoolSummary("fx", 2, "a"),)
-        assert client.get_pool("fx") == afpools.Pool("fx", ("pc-01",), "a", age=2.0)
-        hosts = client.list_hosts()
-        assert hosts == afpools.HostList((afpools.HostSummary("pc-01", ("online",)),), 0.0, None)
-        [entry] = client.history("fx", limit=10)
-        assert (entry.who, entry.diff, entry.hosts) == ("anna", {"added": ["pc-01"]}, 1)
-        assert client.health()["status"] == "healthy"
-        assert client.request("health") == answers["health"]
-    assert broker.requests[3]["params"] == {"pool": "fx", "limit": 10}
 
 
 def test_an_unchanged_list_has_no_pools(studio: Studio, start: StartBroker) -> None:
@@ -219,36 +180,6 @@ def test_pings_that_came_meanwhile_are_answered(studio: Studio, start: StartBrok
 # --- refusals
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("bad_request", afpools.BadRequest),
-        ("unsupported_version", afpools.UnsupportedVersion),
-        ("unknown_op", afpools.UnknownOp),
-        ("forbidden", afpools.Forbidden),
-        ("unknown_pool", afpools.UnknownPool),
-        ("pool_exists", afpools.PoolExists),
-        ("empty_pool", afpools.EmptyPool),
-        ("conflict", afpools.Conflict),
-        ("mask_not_expressible", afpools.MaskNotExpressible),
-        ("farm_unavailable", afpools.FarmUnavailable),
-        ("store_unavailable", afpools.StoreUnavailable),
-        ("too_large", afpools.TooLarge),
-        ("rate_limited", afpools.RateLimited),
-        ("internal", afpools.InternalError),
-        ("of_a_newer_broker", BrokerRefused),
-    ],
-)
-def test_each_error_code_has_its_class(
-    studio: Studio, start: StartBroker, code: str, kind: type[BrokerRefused]
-) -> None:
-    broker = start(lambda talk, request: talk.refuse(request, code, "No, because."))
-    with Client(studio.profile(broker.url)) as client, pytest.raises(BrokerRefused) as raised:
-        client.hello()
-    assert type(raised.value) is kind
-    assert (raised.value.code, raised.value.message, str(raised.value)) == (code, "No, because.", "No, because.")
-
-
 def test_a_refusal_of_a_request_that_was_not_read_counts(studio: Studio, start: StartBroker) -> None:
     broker = start(lambda talk, request: talk.refuse({"id": ""}, "too_large"))
     with Client(studio.profile(broker.url)) as client, pytest.raises(afpools.TooLarge):
@@ -265,68 +196,6 @@ def test_a_refusal_leaves_the_connection_open(studio: Studio, start: StartBroker
 
 
 # --- brokers that misbehave
-
-
-def raw(data: bytes) -> Callable[[Talk, dict[str, Any]], None]:
-    return lambda talk, request: talk.send(b"", data)
-
-
-@pytest.mark.parametrize(
-    ("script", "text"),
-    [
-        (raw(b"rubbish"), "what is not JSON: b'rubbish'"),
-        (raw(b"\xff\xfe"), "what is not JSON"),
-        (raw(b"[" * 100_000), "what is not JSON"),
-        (raw(b"[]"), "what is not a JSON object"),
-        (lambda talk, request: talk.answer(request, HELLO, v=2), "answers in version 2 of the protocol, we use 1"),
-        (lambda talk, request: talk.answer(request, HELLO, id="other"), "answered another request"),
-        (lambda talk, request: talk.answer(request, HELLO, id=""), "answered another request"),
-        (lambda talk, request: talk.answer(request, HELLO, ok=1), "neither a result nor an error"),
-        (lambda talk, request: talk.answer(request, None), "neither a result nor an error"),
-        (lambda talk, request: talk.answer(request, {}, ok=False, error={}), "without code and message"),
-        (lambda talk, request: talk.answer(request, {"name": "\ud800"}), "what is not JSON"),
-        (result({**HELLO, "name": 3}), "a hello with 3 as 'name'"),
-        (result({}), "a hello without 'broker'"),
-        (lambda talk, request: talk.send(b"", b"{}", b"{}"), "an answer in frames of 0 and 2 and 2 bytes"),
-        (lambda talk, request: talk.send(b"{}"), "an answer in frames of 2 bytes"),
-        (
-            lambda talk, request: (talk.envelope(b"not empty"), talk.answer(request, HELLO)),
-            "an answer in frames of 9 and",
-        ),
-        (lambda talk, request: talk.socket.sendall(b"\xffrubbish, and more"), "does not speak our protocol"),
-        (lambda talk, request: talk.socket.sendall(b"\x02" + b"\x7f" * 8), "does not speak our protocol: a message of"),
-        (lambda talk, request: talk.close(), "closed the connection while we were waiting for the answer"),
-        (
-            lambda talk, request: (talk.socket.sendall(b"\x01\x00\x00\x20half"), talk.close()),
-            "closed the connection while we were waiting for the answer",
-        ),
-    ],
-)
-def test_a_bad_answer_is_no_answer_and_the_next_broker_is_asked(
-    studio: Studio, start: StartBroker, script: Callable[[Talk, dict[str, Any]], None], text: str
-) -> None:
-    bad, good = start(script), start()
-    assert text in unreachable(Client(studio.profile(bad.url)))
-    with Client(studio.profile(bad.url, good.url)) as client:
-        assert client.hello().broker == "scripted"
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"pool": "other"}, "the mask of 'other' when asked for 'fx'"),
-        ({"mask_type": "find"}, "a mask of the type 'find', which was not requested"),
-        ({"mask_type": "glob"}, "a mask of the type 'glob'"),
-        ({"mask": None}, "a mask with None as 'mask'"),
-        ({"covers_future_hosts": 1}, "a mask with 1 as 'covers_future_hosts'"),
-    ],
-)
-def test_a_mask_that_was_not_asked_for_is_no_mask(
-    studio: Studio, start: StartBroker, changes: dict[str, Any], text: str
-) -> None:
-    broker = start(result({**MASK, **changes}))
-    with Client(studio.profile(broker.url)) as client, pytest.raises(BrokerUnreachable, match=text):
-        client.exclude_mask("fx", accept=["regex"])
 
 
 @pytest.mark.heavy
@@ -425,12 +294,6 @@ def test_every_public_name_can_be_imported() -> None:
     assert run(sys.executable, code) == "[]"
     with pytest.raises(AttributeError, match="no attribute 'Jobs'"):
         getattr(afpools, "Jobs")  # noqa: B009 - mypy knows that it is not there
-
-
-def test_errors_are_of_one_family() -> None:
-    assert issubclass(ProfileError, AfpoolsError)
-    assert issubclass(BrokerUnreachable, AfpoolsError)
-    assert issubclass(BrokerRefused, AfpoolsError)
 
 
 def test_a_python_whose_ssl_cannot_be_imported_is_said_to_be_one(studio: Studio, tmp_path: Path) -> None:

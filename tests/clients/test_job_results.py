@@ -1,0 +1,71 @@
+"""What the calls about jobs return, made from what a broker says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afpools.job_results import HostTasks, read_jobs, read_ordered
+from afpools.results import BadAnswer
+
+JOB: dict[str, Any] = {
+    "id": 12,
+    "serial": 3,
+    "name": "shot",
+    "user": "anna",
+    "state": "running",
+    "ready": 1,
+    "running": 2,
+    "done": 3,
+    "tasks": 6,
+    "online": 2,
+    "renders": None,
+    "hosts": [{"name": "pc-01", "tasks": 2, "outside": True}],
+    "pool": "fx",
+    "fence": "current",
+}
+LIST: dict[str, Any] = {
+    "jobs": [JOB],
+    "others": [],
+    "keeper": "broker-1",
+    "keeping": True,
+    "running": "requeue",
+    "problem": "",
+    "age": 0.5,
+    "behind": 0.0,
+    "total": 1,
+    "more": False,
+}
+
+
+def test_a_job_has_what_its_broker_says_and_is_silent_about_the_rest() -> None:
+    answer = read_jobs({**LIST, "of_a_newer_broker": 1})
+    (job,) = answer.jobs
+    assert (job.id, job.online, job.renders, job.hosts) == (12, 2, None, (HostTasks("pc-01", 2, True),))
+    assert (job.pool, job.fence, job.why, job.moved, job.by) == ("fx", "current", "", "", "")
+    assert (answer.keeper, answer.keeping, answer.requeue) == ("broker-1", True, True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        [],
+        {**LIST, "jobs": None},
+        {**LIST, "jobs": [{**JOB, "id": "12"}]},
+        {**LIST, "jobs": [{**JOB, "hosts": [7]}]},
+        {name: value for name, value in LIST.items() if name != "keeper"},
+    ],
+)
+def test_what_is_not_a_list_of_jobs_is_not_taken_for_one(wrong: object) -> None:
+    with pytest.raises(BadAnswer):
+        read_jobs(wrong)
+
+
+def test_what_became_of_an_order_is_told_job_by_job() -> None:
+    job = {"id": 12, "serial": 3, "name": "shot", "user": "anna", "before": "", "after": "fx", "done": True, "why": ""}
+    result = read_ordered({"change": "c1", "pool": "fx", "jobs": [job], "moved": 1})
+    assert (result.change, result.moved, result.jobs[0].after, result.jobs[0].tasks) == ("c1", 1, "fx", 0)
+    with pytest.raises(BadAnswer):
+        read_ordered({"change": "c1", "pool": "fx", "jobs": [{**job, "done": "yes"}], "moved": 1})
