@@ -18,7 +18,7 @@ from msgspec import Meta
 from ..picture.moment import Moment
 from ..pools.changes import Change, Check, PlanOutdated, asked_for, check_revision
 from ..pools.history import Entry
-from ..pools.pool import Pool, fingerprint, unknown_pool
+from ..pools.pool import Pool, came_and_gone, fingerprint, unknown_pool
 from ..pools.vetting import Vet, vetting
 from ..protocol import Code, PoolName, RequestId, RequestRefused, Result, Revision, Role
 from ..store import StoreUnavailable
@@ -152,8 +152,8 @@ def newcomers(vet: Vet) -> Check:
         if after is None:
             return
         present = before.hosts if before else ()
-        have = frozenset(present)
-        if joining := [host for host in after.hosts if host not in have]:
+        joining, _ = came_and_gone(present, after.hosts)
+        if joining:
             vet(after.name, present, joining)
 
     return check

@@ -20,7 +20,7 @@ from ..farm.farm import Farm
 from ..masks.exclude import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
 from ..pools.hosts import Spelling
 from ..pools.persistent import PersistentMap, persistent
-from ..pools.pool import Contents, Pool, as_afrender_would, has_domain, unknown_pool
+from ..pools.pool import Contents, Moves, Pool, as_afrender_would, came_and_gone, has_domain, unknown_pool
 from ..protocol import Dialect, RequestRefused, Style
 from .tally import Listing, Tally, listing
 
@@ -95,9 +95,34 @@ class Fence:
         return cls(
             pool,
             members.keys(),
-            tuple(host for host in pool.hosts if "." in host and has_domain(host)),
+            tuple(_with_domain(pool.hosts)),
             _folds([host for host in pool.hosts if host not in farm], len(pool.hosts)),
             tuple(members) == pool.hosts,
+        )
+
+    def with_hosts(self, pool: Pool, moves: Moves, spelled: _Spelled, farm: frozenset[str]) -> Fence | None:
+        """The fence of the same pool with other hosts, made of what differs; None where it has to be made anew.
+
+        Args:
+            pool: the pool now.
+            moves: the hosts that came and went.
+            spelled: how names are spelled; those that are in both pools, as before.
+            farm: the names of all renders.
+        """
+        came, gone = moves
+        if self.folds is None or not self.as_entered or any(spelled[host] != host for host in came):
+            return None
+        if pool.hosts == self.pool.hosts:
+            return replace(self, pool=pool)
+        left = set(gone)
+        strangers = [host for hosts in self.folds.values() for host in hosts if host not in left]
+        strangers += [host for host in came if host not in farm]
+        return Fence(
+            pool,
+            dict.fromkeys(pool.hosts).keys(),
+            (*(host for host in self.with_domain if host not in left), *_with_domain(came)),
+            _folds(dict.fromkeys(strangers), len(pool.hosts)),
+            True,
         )
 
     def after(self, names: frozenset[str], folds: frozenset[str], spelled: _Spelled, farm: frozenset[str]) -> Fence:
@@ -132,6 +157,10 @@ class Fence:
         """Whether its members may change after renders with these names were added or removed; `folds`: the names,
         case-folded."""
         return self.folds is None or not self.folds.keys().isdisjoint(folds) or not self.members.isdisjoint(names)
+
+
+def _with_domain(hosts: Iterable[str]) -> list[str]:
+    return [host for host in hosts if "." in host and has_domain(host)]
 
 
 def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]] | None:
@@ -216,14 +245,15 @@ class Fences:
         self.members: PersistentMap[Set[str]] = PersistentMap() if last is None else last.members
         """The hosts of each pool, as the farm spells them."""
         changed = self._changed(last)
-        self.spelling = self._spell(last, changed)
+        moves = self._moves(changed)
+        self.spelling = self._spell(last, moves)
         """The farm's spelling of entered names."""
         respelled = self._respelled(last)
         if last is None or respelled is None or self.farm is not last.farm or self.spelling is not last.spelling:
             self._spelled = _Spelled(self.spelling)
         else:
             self._spelled = last._spelled
-        known = self._refresh(changed, last, respelled)
+        known = self._refresh(changed, moves, last, respelled)
         if last is None or self.farm is not last.farm or known:
             self.known_hosts = Known({*self.farm, *self._tables.members})
         else:
@@ -241,14 +271,17 @@ class Fences:
             changed[_REGISTERED] = self._contents.registered
         return changed
 
-    def _spell(self, last: Fences | None, changed: dict[str, Pool | None]) -> Spelling:
-        came = [
-            host
-            for pool in changed.values()
-            for host in (pool.hosts if pool else ())
-            if "." in host and has_domain(host)
-        ]
-        gone = [host for name in changed if name in self._fences for host in self._fences[name].with_domain]
+    def _moves(self, changed: dict[str, Pool | None]) -> dict[str, Moves]:
+        """The hosts that came into each of these pools, and those that left it."""
+        moves: dict[str, Moves] = {}
+        for name, pool in changed.items():
+            before = self._fences.get(name)
+            moves[name] = came_and_gone(before.pool.hosts if before else (), pool.hosts if pool else ())
+        return moves
+
+    def _spell(self, last: Fences | None, moves: dict[str, Moves]) -> Spelling:
+        came = [host for joined, _ in moves.values() for host in _with_domain(joined)]
+        gone = [host for _, left in moves.values() for host in _with_domain(left)]
         others = _Tables.count(self._tables.with_domain, came, gone)
         if last is None or self.farm is not last.farm or self.names != last.names:
             return Spelling(self.farm, self._tables.with_domain, self.names)
@@ -272,11 +305,14 @@ class Fences:
             found |= {name for name, fence in self._fences.items() if fence.mentions(names, folds)}
         return found
 
-    def _refresh(self, changed: dict[str, Pool | None], last: Fences | None, respelled: set[str] | None) -> bool:
+    def _refresh(
+        self, changed: dict[str, Pool | None], moves: dict[str, Moves], last: Fences | None, respelled: set[str] | None
+    ) -> bool:
         """Makes fences; returns whether the set of all their members has changed.
 
         Args:
             changed: the pools that have changed, None for those that are gone.
+            moves: the hosts that came into each of them, and those that left it.
             last: the previous fences.
             respelled: the pools whose members may have changed; None if nothing that was kept is valid any more.
         """
@@ -289,18 +325,20 @@ class Fences:
         for name in {*changed, *(self._fences.keys() if respelled is None else respelled)}:
             before = self._fences.get(name)
             pool = changed[name] if name in changed else self._fences[name].pool
-            if respelled is not None and before and moved and name not in changed:
-                after: Fence | None = before.after(moved, folds, self._spelled, self.farm)
-            else:
-                after = None if pool is None else Fence.of(pool, self._spelled, self.farm)
-                if after and before and respelled is not None and name not in changed:
+            after: Fence | None = None
+            if before and pool and respelled is not None and name in changed and name not in respelled:
+                after = before.with_hosts(pool, moves[name], self._spelled, self.farm)
+            elif respelled is not None and before and moved and name not in changed:
+                after = before.after(moved, folds, self._spelled, self.farm)
+            if after is None and pool is not None:
+                after = Fence.of(pool, self._spelled, self.farm)
+                if before and respelled is not None and name not in changed:
                     after = before.like(after)
             made[name] = after
-            old = before.members if before else frozenset[str]()
-            new = after.members if after else frozenset[str]()
+            old = before.members if before else ()
+            new = after.members if after else ()
             if old is not new:
-                came = [host for host in new if host not in old] if old else new
-                gone = [host for host in old if host not in new]
+                came, gone = came_and_gone(tuple(old), tuple(new))
                 others |= bool(_Tables.count(self._tables.members, came, gone) - self.farm)
         self._fences = self._fences.evolve(made)
         made.pop(_REGISTERED, None)

@@ -140,6 +140,7 @@ class SnapshotKeeper:
         self._store = store
         self._by_hand = by_hand
         self._names: Names = names
+        store.known = self._known
         self._following = Following(store, self._see_pools)
         self._lock = threading.Lock()  # never held during a request to the store
         self._stop = threading.Event()
@@ -235,6 +236,12 @@ class SnapshotKeeper:
             # The change is safe in the store, so the answer is success; the watch will pick it up.
             log.warning("Could not read back a change: %s", error, exc_info=not isinstance(error, StoreUnavailable))
         return entry
+
+    def _known(self, pool: str) -> Pool | None:
+        if self._snapshot is None:
+            return None
+        contents = self._snapshot.contents
+        return contents.pools.get(pool) if pool else contents.registered
 
     def see_farm(self, farm: Farm) -> None:
         """Stores a new list of renders."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..pools.persistent import PersistentMap, persistent
-from ..pools.pool import Pool, fingerprint
+from ..pools.pool import Moves, Pool, came_and_gone, fingerprint
 from ..protocol import PoolSummary
 
 # A list of at most this many pools is assembled at once: handing it to a worker would take as long.
@@ -198,6 +198,12 @@ class Tally:
                     _corrected(counts.online, members, online, self.online),
                 )
         self._counts = counted.evolve({**dict.fromkeys(anew), **moved})
+        for pool in anew if not changed_hosts else ():
+            counts, before, now = counted.get(pool), last._members.get(pool), self._members.get(pool)
+            if counts is not None and before is not None and now is not None:
+                moves = came_and_gone(tuple(before), tuple(now))
+                counts = Counts(_moved(counts.renders, moves, self._renders), _moved(counts.online, moves, self.online))
+                self._counts = self._counts.evolve({pool: counts})
         for pool in anew:
             if pool in counted and pool in self._members:
                 self.of(pool)
@@ -251,6 +257,12 @@ class Tally:
 def _corrected(count: int | None, members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int | None:
     """How many of the members are there now, updated by those that came or went; None if the count was unknown."""
     return None if count is None else count + sum(1 if name in now else -1 for name in changed if name in members)
+
+
+def _moved(count: int | None, moves: Moves, there: frozenset[str]) -> int | None:
+    """How many members are there, by those that came and went; None where that has not been known."""
+    came, gone = moves
+    return None if count is None else count + sum(map(there.__contains__, came)) - sum(map(there.__contains__, gone))
 
 
 def _in_common(members: Set[str], renders: frozenset[str]) -> int:

@@ -231,7 +231,7 @@ def without(present: Pool, hosts: Sequence[str]) -> Pool:
         RequestRefused: `bad_request`: one of them is not in it. Such a name is mistyped, and its author would believe
             that the host is out; so one such name in a list means that nothing is taken out.
     """
-    missing = _not_among(present.hosts, hosts)
+    gone, missing = _meant(present.hosts, hosts)
     if missing:
         near = nearest(missing[0], present.hosts)
         hint = f"Did you mean {near!r}? " if near else ""
@@ -240,29 +240,30 @@ def without(present: Pool, hosts: Sequence[str]) -> Pool:
         raise RequestRefused(
             Code.BAD_REQUEST, f"{listed(missing)} {are} not {where}, so nothing was taken out. {hint}".rstrip()
         )
-    gone = _same_hosts(present.hosts, hosts)
     return replace(present, hosts=tuple(host for host in present.hosts if host not in gone))
 
 
-def _same_hosts(present: Iterable[str], named: Iterable[str]) -> frozenset[str]:
+def _meant(present: Iterable[str], named: Sequence[str]) -> tuple[frozenset[str], list[str]]:
     """Which of the present names the named ones mean: the same name in any case, or the same machine if only one of the
     two names has a domain. Somebody who takes `pc-01` out of a pool means the `PC-01.studio.lan` in it, but
     `pc-01.site-a` never means `pc-01.site-b`, and a name that is in the pool means no other.
+
+    Returns:
+        These, and the named ones that mean none of them.
     """
     whole = set(map(str.casefold, named))
     meant = {name for name in present if name.casefold() in whole}
     # Most hosts are named exactly as they are, and comparing domains costs ten times as much as comparing cases.
-    if loose := whole.difference(map(str.casefold, present)):
-        short = set(map(as_afrender_would, loose))
-        meant.update(name for name in present if as_afrender_would(name) in loose or name.casefold() in short)
-    return frozenset(meant)
-
-
-def _not_among(present: Iterable[str], named: Iterable[str]) -> list[str]:
-    """The named hosts that mean none of the present ones; the complement of `_same_hosts`."""
-    whole = set(map(str.casefold, present))
-    loose = [name for name in named if name.casefold() not in whole]
+    loose = whole.difference(map(str.casefold, meant))
     if not loose:
-        return []
-    short = set(map(as_afrender_would, whole))
-    return [name for name in loose if as_afrender_would(name) not in whole and name.casefold() not in short]
+        return frozenset(meant), []
+    short: dict[str, set[str]] = {}
+    for name in loose:
+        short.setdefault(as_afrender_would(name), set()).add(name)
+    missing = set(loose)
+    for name in present:
+        cut, fold = as_afrender_would(name), name.casefold()
+        if cut in loose or fold in short:
+            meant.add(name)
+            missing -= {cut, *short.get(fold, ())}
+    return frozenset(meant), [name for name in named if name.casefold() in missing]

@@ -10,7 +10,7 @@ import time
 
 from msgspec import Struct
 
-from .pool import Pool
+from .pool import Pool, came_and_gone
 
 REPAIR = "pools.repair"
 """The operation of a history entry by `afpools pool repair`. It is not known which document an earlier entry was
@@ -108,7 +108,7 @@ class Step(Struct, frozen=True, kw_only=True):
 def difference(before: Pool | None, after: Pool | None) -> Diff:
     """What it takes to get from `before` to `after`, enough to go back as well."""
     old, new = before or Pool(""), after or Pool("")
-    old_hosts, new_hosts = set(old.hosts), set(new.hosts)
+    added, removed = came_and_gone(old.hosts, new.hosts)
 
     def pair(a: str, b: str) -> tuple[str, str] | None:
         return None if a == b else (a, b)
@@ -118,8 +118,8 @@ def difference(before: Pool | None, after: Pool | None) -> Diff:
         description=pair(old.description, new.description),
         colour=pair(old.colour, new.colour),
         follows=(old.follows, new.follows) if old.follows or new.follows else None,
-        added=tuple(h for h in new.hosts if h not in old_hosts),
-        removed=tuple(h for h in old.hosts if h not in new_hosts),
+        added=added,
+        removed=removed,
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from copy import copy
 from itertools import chain, product
+from sys import intern
 
 from ..config import Names
 from ..protocol import Code, RequestRefused
@@ -71,7 +72,8 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
                 "Split it, or look for a mistyped digit.",
             )
         names += _expanded(pattern)
-    return unique(names)
+    # Each name is kept once, however many pools it is in.
+    return unique(map(intern, names))
 
 
 def _expanded(pattern: str) -> list[str]:
@@ -214,6 +216,10 @@ class Spelling:
         if not self._undecided:
             return frozenset()
         return frozenset(as_afrender_would(name) for name in names if has_domain(name))
+
+    def has(self, entered: str) -> bool:
+        """Whether the farm has this very name, which is then its spelling."""
+        return entered in self._exact
 
     def of(self, entered: str) -> str:
         """The farm's spelling: the very same name, or else the same name in another case, or else the same name without

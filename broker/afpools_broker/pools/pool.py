@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -149,6 +149,40 @@ def has_domain(name: str) -> bool:
         return False
     last = name.rstrip(".").rpartition(".")[2]
     return not (last.isascii() and last.isdigit())
+
+
+# Names that are compared in one go.
+_AT_ONCE = 256
+
+Moves = tuple[tuple[str, ...], tuple[str, ...]]
+"""The names that came, and those that went."""
+
+
+def came_and_gone(before: Sequence[str], after: Sequence[str]) -> Moves:
+    """What differs between two lists of names, each of which has each name once.
+
+    Most changes concern a few names of many, so what both lists begin and end with is passed over first, many names at
+    a time.
+
+    Returns:
+        The names that only `after` has and those that only `before` has, in their order.
+    """
+    start = _alike(before, after)
+    short = min(len(before), len(after)) - start
+    end = min(_alike(before[start:][::-1], after[start:][::-1]), short)
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    had, has = set(old), set(new)
+    return tuple(name for name in new if name not in had), tuple(name for name in old if name not in has)
+
+
+def _alike(some: Sequence[str], others: Sequence[str]) -> int:
+    """With how many equal names both begin."""
+    at, short = 0, min(len(some), len(others))
+    while at < short and some[at : at + _AT_ONCE] == others[at : at + _AT_ONCE]:
+        at += _AT_ONCE
+    while at < short and some[at] == others[at]:
+        at += 1
+    return min(at, short)
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -54,7 +54,10 @@ def vetting(
         """
         here = spelling.besides(joining)
         spelled = {name: here.of(name) for name in joining}
-        _refuse_twins(pool, {here.of(name): name for name in present}, spelled)
+        # Most members are spelled as the farm spells them, and cannot be meant by another name.
+        meant = set(spelled.values())
+        suspects = [name for name in present if name in meant or not here.has(name)]
+        _refuse_twins(pool, {here.of(name): name for name in suspects}, spelled)
         if farm is None:
             return
         missing = [name for name, as_farm in spelled.items() if as_farm not in farm and as_farm not in registered]

@@ -14,13 +14,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..pools.changes import Change
 from ..pools.history import Entry, Step
-from ..pools.pool import Contents
+from ..pools.pool import Contents, Pool
 from .archive import Record
 from .rows import Key, Piece, Row
 
@@ -80,6 +80,10 @@ class PoolStore(Protocol):
 
     kind: str
     """`mongodb` or `sqlite`."""
+
+    known: Callable[[str], Pool | None]
+    """A pool, by its name, as it was last read; None where that is not known. Whoever keeps the pools says so: what the
+    store finds to be the same still need not be read again to be changed."""
 
     def load(self) -> Contents:
         """Everything that reads are answered from."""

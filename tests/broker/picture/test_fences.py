@@ -167,6 +167,38 @@ def test_renders_that_come_and_go_change_a_large_pool_as_if_it_were_made_anew(
             assert outcome(fences, key) == outcome(anew, key)
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    moments=st.lists(
+        st.tuples(st.lists(_odd, unique=True, max_size=3), st.integers(0, 12), st.none() | st.frozensets(_odd)),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_hosts_that_join_and_leave_change_a_large_pool_as_if_it_were_made_anew(
+    moments: list[tuple[list[str], int, frozenset[str] | None]],
+) -> None:
+    other = Pool("other", ("pc-1.b.lan", "n-1"))
+    farm = frozenset(_steady)
+    fences: Fences | None = None
+    for odd, gap, renders in moments:
+        farm = farm if renders is None else renders | frozenset(_steady[:11])
+        contents = Contents({"fx": Pool("fx", (*_steady[:gap], *odd, *_steady[gap + 1 :])), "other": other})
+        fences = Fences(contents, farm, last=fences)
+        anew = Fences(contents, farm)
+        assert dict(fences.members) == dict(anew.members)
+        assert fences.known == anew.known
+        assert fences.spelling.unsure == anew.spelling.unsure
+        assert outcome(fences, COMPLEMENT) == outcome(anew, COMPLEMENT)
+
+
+def test_a_host_that_joins_a_large_pool_is_all_that_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fences({"fx": Pool("fx", _steady)}, frozenset(_steady) | {"pc-1"})
+    monkeypatch.setattr(module.Fence, "of", None)
+    now = fences({"fx": Pool("fx", (*_steady[:4], *_steady[5:], "pc-1"))}, first.farm, first)
+    assert list(now.members["fx"]) == [*_steady[:4], *_steady[5:], "pc-1"]
+
+
 def test_a_render_that_leaves_costs_what_it_is_mentioned_in_not_what_it_is_mentioned_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

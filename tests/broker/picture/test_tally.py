@@ -42,6 +42,29 @@ def test_a_tally_taken_over_from_the_last_is_one_counted_anew(
         )
 
 
+@given(
+    moments=st.lists(st.tuples(hosts, st.booleans()), min_size=2, max_size=5),
+    renders=hosts,
+    online=hosts,
+    asked=st.booleans(),
+)
+def test_hosts_that_join_and_leave_are_counted_as_if_all_were_counted_anew(
+    moments: list[tuple[frozenset[str], bool]],
+    renders: frozenset[str],
+    online: frozenset[str],
+    asked: bool,
+) -> None:
+    tally = None
+    for members, lose_renders in moments:
+        there = frozenset(HOSTS[:2]) if lose_renders else renders
+        pools = {"fx": Pool("fx", tuple(sorted(members)))}
+        tally = Tally(pools, {"fx": members}, there, online & there, tally)
+        anew = Tally(pools, {"fx": members}, there, online & there)
+        if asked:
+            assert tally.listing.revision == anew.listing.revision
+        assert tally.of("fx") == anew.of("fx")
+
+
 def test_the_list_says_nothing_of_what_is_not_known() -> None:
     pools = {"fx": Pool("fx", ("pc-1",))}
     renders = frozenset({"pc-1", "pc-2"})

@@ -1,13 +1,13 @@
-"""Which hosts of a pool a name means that is to leave it."""
+"""Which hosts of a pool a name means that is to leave it, and how two pools differ."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afpools_broker.operations.pools import PoolsRemoveHosts
-from afpools_broker.pools.pool import Pool, as_afrender_would
+from afpools_broker.pools.pool import Pool, as_afrender_would, came_and_gone
 from afpools_broker.protocol import RequestRefused
 
 _names = st.lists(
@@ -36,3 +36,22 @@ def test_hosts_leave_that_are_meant_and_none_where_a_name_means_nothing(
     else:
         with pytest.raises(RequestRefused):
             change.apply(pool)
+
+
+_orders = st.lists(st.integers(0, 9), unique=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(_orders, _orders, st.sampled_from([0, 1, 255, 512, 600]))
+def test_what_came_and_went_is_what_only_one_side_has_in_its_order(
+    before: list[int], after: list[int], steady: int
+) -> None:
+    """Whatever both have at the beginning, in the middle or at the end."""
+    same = [f"same-{number}" for number in range(steady)]
+    for cut in {0, steady // 2, steady}:
+        old = (*same[:cut], *map(str, before), *same[cut:])
+        new = (*same[:cut], *map(str, after), *same[cut:])
+        came, gone = came_and_gone(old, new)
+        had, has = set(old), set(new)
+        assert came == tuple(name for name in new if name not in had)
+        assert gone == tuple(name for name in old if name not in has)

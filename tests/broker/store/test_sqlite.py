@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,26 @@ def test_a_process_killed_while_it_writes_leaves_a_good_file(path: Path) -> None
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
+
+
+def test_a_pool_that_is_known_is_not_read_again_and_not_believed_where_the_file_says_otherwise(path: Path) -> None:
+    with opened(path) as store:
+        store.apply(create("fx", "pc-1", "pc-2"))
+        fx = store.load().pools["fx"]
+        store.known = {"fx": replace(fx, hosts=("pc-1", "gone"))}.get
+        store.apply(add("fx", "pc-3"))
+        assert store.load().pools["fx"].hosts == ("pc-1", "pc-2", "pc-3")
+        store.known = {"fx": replace(fx, hosts=("pc-1", "pc-2", "pc-3"), description="not this one")}.get
+        store.apply(add("fx", "pc-4"))
+        now = store.load().pools["fx"]
+        assert (now.hosts, now.description) == (("pc-1", "pc-2", "pc-3", "pc-4"), "")
+        # What was written is what is read back, with its fingerprint, until somebody else writes.
+        assert store.read(["fx"])["fx"].pool is store.read(["fx"])["fx"].pool
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("""UPDATE pools SET hosts = '["pc-9"]' WHERE name = 'fx'""")
+        row = store.read(["fx"])["fx"].pool
+        assert row is not None
+        assert row.hosts == ("pc-9",)
 
 
 def test_a_row_that_cannot_be_read_takes_no_other_with_it(path: Path) -> None:

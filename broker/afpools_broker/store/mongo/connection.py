@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from pymongo.errors import DocumentTooLarge, PyMongoError, ServerSelectionTimeou
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
+from ...pools.pool import Pool
 from ...protocol import Code, RequestRefused
 from .. import RestoreUnfinished, StoreUnavailable, redacted
 
@@ -53,6 +54,7 @@ class MongoConnection:
     kind = "mongodb"
 
     def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
+        self.known: Callable[[str], Pool | None] = lambda _name: None  # whole documents are swapped here, and read
         self._uri = redacted(uri)
         self._timeout = timeout
         self._poll_seconds = poll_seconds
