@@ -1,4 +1,4 @@
-"""Fixtures of the broker's tests: the judge of masks, and services without a socket."""
+"""Fixtures of the broker's tests: the judge of masks, and services without sockets."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from afpools_broker.protocol import Role
 
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[judges.Oracle]:
-    """A program on libstdc++ that reads masks as afserver does. Skips the test if there is no g++, but on CI."""
+    """A program on libstdc++ that reads masks as afserver does. Skips the test if there is no g++, except on CI."""
     compiler = shutil.which("g++")
     if compiler is None:
         why = "There is no g++ to compile tests/oracle/oracle.cpp with."
         if os.environ.get("CI") == "true":
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
-    # The workers of pytest-xdist have a folder each, side by side in one of this session.
+    # The workers of pytest-xdist each have a folder, in one folder for this session.
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -41,7 +41,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[judges.Oracle]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """Makes services, each on a file of its own; settings as for `open_desk`."""
+    """Makes services, each with its own file; settings as for `open_desk`."""
     files = count()
     with ExitStack() as desks:
 

@@ -29,7 +29,7 @@ JUNK = b"\nSubject: CN = Studio\n\xff\xfe # a remark\n\n"
 
 
 class Studios(NamedTuple):
-    """Two authorities with one name, each with a client that is good and one that is revoked, and a broker's folder."""
+    """Two authorities with one name, each with a valid and a revoked client, and a broker's folder."""
 
     folder: Path
     old: Authority
@@ -111,7 +111,7 @@ def refused(studios: Studios, context: ssl.SSLContext, credentials: Credentials,
 
 
 @pytest.mark.parametrize("order", ["old first", "new first", "lists the other way round", "everything twice"])
-def test_the_revoked_of_every_authority_are_refused_and_nobody_else(studios, order):
+def test_the_revoked_certificates_of_every_authority_are_refused_and_no_others(studios, order):
     both = (studios.old, studios.new)
     match order:
         case "old first":
@@ -130,7 +130,7 @@ def test_the_revoked_of_every_authority_are_refused_and_nobody_else(studios, ord
     assert credentials.problems == ()
 
 
-def test_two_authorities_may_give_one_serial(studios, monkeypatch):
+def test_two_authorities_may_use_the_same_serial(studios, monkeypatch):
     monkeypatch.setattr(x509, "random_serial_number", lambda: 4711)
     for authority in (studios.old, studios.new):
         authority.issue_profile("same", Role.READER)
@@ -191,7 +191,7 @@ INCOMPLETE = {
 
 @pytest.mark.parametrize("kind", INCOMPLETE)
 @pytest.mark.parametrize("whose", ["old", "new"])
-def test_a_list_that_says_less_than_everything_is_none(studios, kind, whose):
+def test_an_incomplete_revocation_list_does_not_count(studios, kind, whose):
     extension, said = INCOMPLETE[kind]
     studios.write(studios.old, studios.new)
     credentials = studios.load()
@@ -216,7 +216,7 @@ def test_a_list_that_says_less_than_everything_is_none(studios, kind, whose):
         (lambda data: data.replace(b"-----\nMI", b"-----\nMJ", 1), r"crl\.pem: "),
     ],
 )
-def test_a_block_that_cannot_be_read_spoils_the_file(studios, damage, said):
+def test_an_unreadable_block_makes_the_file_invalid(studios, damage, said):
     studios.write(studios.old, studios.new)
     credentials = studios.load()
     studios.crl.write_bytes(damage(studios.crl.read_bytes()))
@@ -231,7 +231,7 @@ def test_a_block_that_cannot_be_read_spoils_the_file(studios, damage, said):
         connect(studios, context, credentials, good(authority))
 
 
-def test_a_list_with_another_signature_than_its_authoritys_spoils_the_file(studios):
+def test_a_list_not_signed_by_its_authority_makes_the_file_invalid(studios):
     studios.write(studios.old, studios.new)
     first, second = (x509.load_pem_x509_crl(crl(one)) for one in (studios.old, studios.new))
     key = load_pem_private_key((studios.new.folder / "ca" / "ca-key.pem").read_bytes(), None)
@@ -245,7 +245,7 @@ def test_a_list_with_another_signature_than_its_authoritys_spoils_the_file(studi
         studios.load()
 
 
-def test_a_list_of_an_authority_that_is_not_trusted_is_left_out(studios):
+def test_a_list_of_an_untrusted_authority_is_ignored(studios):
     studios.write(studios.old, lists=(studios.old, studios.new))
     credentials = studios.load()
     assert credentials.problems == ()
@@ -254,14 +254,14 @@ def test_a_list_of_an_authority_that_is_not_trusted_is_left_out(studios):
     refused(studios, context, credentials, good(studios.new))
 
 
-def test_a_client_s_certificate_in_ca_pem_makes_it_no_authority(studios):
+def test_a_client_certificate_in_ca_pem_does_not_make_it_an_authority(studios):
     client = x509.load_pem_x509_certificate(good(studios.old).read_bytes())
     with pytest.raises(ValueError, match="the certificate of 'good' in it is not that of an authority"):
         parse_issuers(to_pem(studios.old.certificate) + to_pem(client))
 
 
-def test_nobody_comes_in_with_a_certificate_that_an_authority_below_has_issued(studios, tmp_path):
-    # An authority that was not made here may have others below it, whose lists nobody has.
+def test_a_certificate_from_an_intermediate_authority_is_refused(studios, tmp_path):
+    # A foreign authority may have intermediate ones, whose lists nobody has.
     now, names = utcnow(), {}
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("root", "below", "client")}
 
@@ -307,7 +307,7 @@ def test_nobody_comes_in_with_a_certificate_that_an_authority_below_has_issued(s
 # --- while it runs --------------------------------------------------------------------------------------------------
 
 
-def test_an_authority_comes_once_it_has_its_list_and_goes_with_its_open_connections(studios):
+def test_an_authority_counts_once_it_has_its_list_and_its_removal_ends_open_connections(studios):
     credentials = studios.load()
     context = credentials.server_context()
     old = connect(studios, context, credentials, good(studios.old))
@@ -330,7 +330,7 @@ def test_an_authority_comes_once_it_has_its_list_and_goes_with_its_open_connecti
     assert credentials.still_valid(new) == ("the authority that issued the certificate of 'good' is no longer trusted")
 
 
-def test_the_list_of_an_authority_that_comes_first_does_no_harm(studios):
+def test_a_list_that_arrives_before_its_authority_does_no_harm(studios):
     credentials = studios.load()
     context = credentials.server_context()
     studios.write(studios.old, lists=(studios.new, studios.old))
@@ -343,7 +343,7 @@ def test_the_list_of_an_authority_that_comes_first_does_no_harm(studios):
 
 
 @pytest.mark.parametrize("whose", ["old", "new"])
-def test_neither_a_lost_nor_an_older_list_lets_anybody_in_again(studios, whose):
+def test_neither_a_lost_nor_an_older_list_admits_anybody_again(studios, whose):
     authority = getattr(studios, whose)
     other = studios.new if whose == "old" else studios.old
     before = crl(authority)
@@ -357,7 +357,7 @@ def test_neither_a_lost_nor_an_older_list_lets_anybody_in_again(studios, whose):
     for text, said in (
         (crl(other) + before, "is older (number"),
         (crl(other), "is no longer in it"),
-        # It goes, and comes with a backup.
+        # It is removed, and comes back with a restored backup.
         (None, None),
         (crl(other) + before, "is older (number"),
     ):
@@ -375,7 +375,7 @@ def test_neither_a_lost_nor_an_older_list_lets_anybody_in_again(studios, whose):
         connect(studios, context, credentials, good(other))
 
 
-def test_of_two_lists_of_one_authority_the_newer_counts_wherever_it_stands(studios):
+def test_of_two_lists_of_one_authority_the_newer_counts_in_either_order(studios):
     before = crl(studios.old)
     studios.old.revoke("good")
     for text in (before + crl(studios.old), crl(studios.old) + before):
@@ -385,7 +385,7 @@ def test_of_two_lists_of_one_authority_the_newer_counts_wherever_it_stands(studi
         assert len(next(iter(credentials._authorities.trust.lists.values())).revoked) == 2
 
 
-def test_a_ca_pem_that_cannot_be_read_leaves_everything_as_it_is(studios):
+def test_an_unreadable_ca_pem_changes_nothing(studios):
     studios.write(studios.old, studios.new)
     credentials = studios.load()
     context = credentials.server_context()
@@ -402,7 +402,7 @@ def test_a_ca_pem_that_cannot_be_read_leaves_everything_as_it_is(studios):
     assert credentials.problems == ()
 
 
-def test_a_broker_whose_own_authority_is_not_in_ca_pem_any_more_says_so(studios):
+def test_a_broker_whose_own_authority_is_no_longer_in_ca_pem_reports_it(studios):
     studios.write(studios.old, studios.new)
     credentials = studios.load()
     studios.write(studios.new)
@@ -424,7 +424,7 @@ def test_one_of_two_authorities_may_have_expired(studios, tmp_path):
     assert credentials.problems == ()
     shutil.copy(lives.broker_paths("broker")[0], studios.folder / "brokers" / "broker.pem")
     credentials.refresh()
-    # While it runs
+    # While it runs.
     studios.ahead[0] = dt.timedelta(days=3651)
     credentials.refresh()
     assert any(f"the authority {studios.old.signer.name} expired on" in problem for problem in credentials.problems)
@@ -432,7 +432,7 @@ def test_one_of_two_authorities_may_have_expired(studios, tmp_path):
     assert {one.kind for one in credentials.expiring(dt.timedelta())} >= {"ca"}
 
 
-def test_a_broker_starts_as_long_as_one_authority_is_good(studios, tmp_path):
+def test_a_broker_starts_as_long_as_one_authority_is_valid(studios, tmp_path):
     brief = Authority.create(tmp_path / "brief", lifetime=dt.timedelta(days=1))
     studios.write(brief, studios.old, lists=(studios.old,))
     studios.ahead[0] = dt.timedelta(days=2)

@@ -61,7 +61,7 @@ def test_a_value_of_a_key_file_is_read(line, value):
         ("metadata\nrole = 'reader'manager", "in line 2, something other than a comment follows the value of role"),
     ],
 )
-def test_what_a_key_file_may_mean_twice_is_refused(text, said):
+def test_an_ambiguous_key_file_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
         parse_key_file(text)
 
@@ -72,7 +72,7 @@ def test_a_name_for_a_credential(name):
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "A" * 65, "a b", "é", "a/b", "a:b", "a\n", "\x00"])
-def test_what_is_no_name_for_a_credential(name):
+def test_an_invalid_name_for_a_credential_is_refused(name):
     with pytest.raises(ValueError, match="not a valid name"):
         check_name(name)
     key = f'metadata\nrole = "reader"\ncurve\npublic-key = "{zmq.curve_keypair()[0].decode()}"\n'

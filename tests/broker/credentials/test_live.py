@@ -1,4 +1,4 @@
-"""Who may connect: real certificates, real handshakes, and files that go wrong while the broker runs."""
+"""Who may connect: real certificates, real handshakes, and files that become invalid while the broker runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from afpools_tools.credentials.authority import Authority
 
 
 class Clock:
-    """A clock that a test can put forward."""
+    """A clock that a test can advance."""
 
     def __init__(self):
         self.ahead = dt.timedelta()
@@ -82,8 +82,8 @@ def connect(credentials: Credentials, authority: Authority, certificate: Path | 
 
 
 def signed(authority: Authority, uris: list[str], *, names_key: bool = True) -> Path:
-    """A client certificate of the studio's with whatever roles a test wants; `names_key`: it says which of the
-    authority's keys signed it, as RFC 5280 demands."""
+    """A client certificate of the studio's with any roles that a test wants; `names_key`: whether it says which of the
+    authority's keys signed it, as RFC 5280 requires."""
     ca = authority.certificate
     ca_key = load_pem_private_key((authority.folder / "ca" / "ca-key.pem").read_bytes(), None)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -120,19 +120,19 @@ def test_the_role_is_the_one_the_studio_signed(credentials, authority):
     assert peer.peer == Peer("tom", Role.MANAGER)
 
 
-def test_a_client_without_a_certificate_is_not_let_in(credentials, authority):
+def test_a_client_without_a_certificate_is_rejected(credentials, authority):
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
         connect(credentials, authority, None)
 
 
-def test_a_certificate_of_another_authority_is_not_let_in(credentials, authority, tmp_path):
-    other = Authority.create(tmp_path / "other")  # of the same name: the key decides
+def test_a_certificate_of_another_authority_is_rejected(credentials, authority, tmp_path):
+    other = Authority.create(tmp_path / "other")  # with the same name: the key decides
     other.issue_broker("broker", ["localhost"])
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(credentials, authority, other.issue_profile("anna", Role.MANAGER) / "client.pem")
 
 
-def test_an_expired_certificate_is_not_let_in(credentials, authority):
+def test_an_expired_certificate_is_rejected(credentials, authority):
     past = Authority.open(authority.folder, clock=lambda: utcnow() - dt.timedelta(days=2))
     profile = past.issue_profile("old", Role.READER, lifetime=dt.timedelta(days=1))
 
@@ -140,7 +140,7 @@ def test_an_expired_certificate_is_not_let_in(credentials, authority):
         connect(credentials, authority, profile / "client.pem")
 
 
-def test_a_broker_cannot_come_as_a_client(credentials, authority):
+def test_a_broker_cannot_connect_as_a_client(credentials, authority):
     with pytest.raises(ssl.SSLCertVerificationError, match="purpose"):
         connect(credentials, authority, authority.broker_paths("broker")[0])
 
@@ -167,7 +167,7 @@ def test_a_certificate_that_breaks_the_rules_for_certificates_is_refused(credent
         connect(credentials, authority, signed(authority, ["urn:afpools:reader:eve"], names_key=False))
 
 
-def test_a_revoked_certificate_is_refused_and_its_open_connection_found_out(credentials, authority):
+def test_a_revoked_certificate_is_refused_and_its_open_connection_detected(credentials, authority):
     certificate = authority.profile_path("anna") / "client.pem"
     stolen = shutil.copy(certificate, authority.folder / "stolen.pem")
     peer, _ = connect(credentials, authority, certificate)
@@ -180,7 +180,7 @@ def test_a_revoked_certificate_is_refused_and_its_open_connection_found_out(cred
         connect(credentials, authority, Path(stolen))
 
 
-def test_a_certificate_that_was_shown_before_is_looked_at_anew_only_where_it_may_not_count(
+def test_a_known_certificate_is_checked_again_only_if_it_may_no_longer_count(
     credentials, authority, clock, monkeypatch
 ):
     certificates = [der(authority.profile_path(name) / "client.pem") for name in ("anna", "tom")]
@@ -250,7 +250,7 @@ def test_a_new_client_is_known_after_a_refresh(credentials, authority):
     assert not credentials.refresh()
 
 
-def test_a_revoked_client_is_out_after_a_refresh(credentials, authority):
+def test_a_revoked_client_is_rejected_after_a_refresh(credentials, authority):
     key = curve_key(authority, "anna")
     authority.revoke("anna")
     assert credentials.refresh()
@@ -258,7 +258,7 @@ def test_a_revoked_client_is_out_after_a_refresh(credentials, authority):
         credentials.curve_peer(key)
 
 
-def test_a_change_within_the_same_tick_of_the_file_system_is_seen(credentials, authority):
+def test_a_change_within_one_tick_of_the_file_system_is_noticed(credentials, authority):
     path = authority.client_paths("anna")[1]
     key = curve_key(authority, "anna")
     before = path.stat()
@@ -283,9 +283,7 @@ def test_a_change_within_the_same_tick_of_the_file_system_is_seen(credentials, a
         ("curve\n", 'curve\n    secret-key = "x"\n', "holds a secret key"),
     ],
 )
-def test_a_key_file_gone_wrong_puts_its_client_out_and_nobody_else(
-    credentials, authority, replace, by, complaint, caplog
-):
+def test_an_invalid_key_file_locks_out_its_client_and_no_other(credentials, authority, replace, by, complaint, caplog):
     path = authority.client_paths("anna")[1]
     key = curve_key(authority, "anna")
     text = path.read_text()
@@ -303,7 +301,7 @@ def test_a_key_file_gone_wrong_puts_its_client_out_and_nobody_else(
     assert caplog.messages == [problem]
 
 
-def test_a_key_that_stands_in_two_files_counts_with_the_lesser_role(credentials, authority):
+def test_a_key_in_two_files_gets_the_lesser_role(credentials, authority):
     anna, tom = (authority.client_paths(name)[1] for name in ("anna", "tom"))
     key = curve_key(authority, "tom")
     anna.write_text(anna.read_text().replace(curve_key(authority, "anna"), key))
@@ -314,7 +312,7 @@ def test_a_key_that_stands_in_two_files_counts_with_the_lesser_role(credentials,
     assert "same key as anna.key" in problem
 
 
-def test_without_the_folder_of_clients_nobody_comes_in_over_curve(credentials, authority):
+def test_without_the_folder_of_clients_nobody_connects_over_curve(credentials, authority):
     key = curve_key(authority, "anna")
     (authority.folder / "clients").rename(authority.folder / "elsewhere")
     assert credentials.refresh()
@@ -323,7 +321,7 @@ def test_without_the_folder_of_clients_nobody_comes_in_over_curve(credentials, a
     assert "Nobody can connect over CURVE" in credentials.problems[0]
 
 
-def test_a_folder_that_cannot_be_read_for_a_moment_takes_nobodys_key(credentials, authority, clock, monkeypatch):
+def test_a_folder_that_is_briefly_unreadable_invalidates_no_key(credentials, authority, clock, monkeypatch):
     key = curve_key(authority, "anna")
 
     def too_many(_path):
@@ -363,7 +361,7 @@ def test_a_broken_revocation_list_revokes_as_before(credentials, authority, tmp_
     assert credentials.problems == ()
 
 
-def test_an_older_revocation_list_lets_nobody_in_again(credentials, authority):
+def test_an_older_revocation_list_admits_nobody_again(credentials, authority):
     path = authority.folder / "ca" / "crl.pem"
     backup = path.read_bytes()
     certificate = der(authority.client_paths("anna")[0])
@@ -376,7 +374,7 @@ def test_an_older_revocation_list_lets_nobody_in_again(credentials, authority):
     assert "is older" in credentials.problems[0]
 
 
-def test_an_overdue_revocation_list_goes_on_to_count_and_is_a_problem(credentials, authority, clock):
+def test_an_overdue_revocation_list_still_counts_and_is_a_problem(credentials, authority, clock):
     certificate = der(authority.client_paths("anna")[0])
     authority.revoke("anna")
     credentials.refresh()
@@ -426,7 +424,7 @@ def test_a_broker_does_not_start_with_an_expired_certificate(authority, clock):
         load(authority.folder, clock)
 
 
-def test_a_secret_that_others_may_read_is_a_problem_and_no_failure(authority):
+def test_a_secret_that_others_may_read_is_a_problem_but_not_an_error(authority):
     path = authority.broker_paths("broker")[2]
     path.chmod(0o640)
     (problem,) = load(authority.folder).problems
@@ -434,7 +432,7 @@ def test_a_secret_that_others_may_read_is_a_problem_and_no_failure(authority):
     assert "0640" in problem
 
 
-def test_what_expires_soon_is_told_with_the_days_left(credentials, clock):
+def test_credentials_that_expire_soon_are_listed_with_their_days_left(credentials, clock):
     assert credentials.expiring(dt.timedelta(days=30)) == []
     clock.ahead = dt.timedelta(days=387)
     soon = credentials.expiring(dt.timedelta(days=30))

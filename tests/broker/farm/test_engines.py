@@ -1,4 +1,4 @@
-"""What the versions of renders mean for masks."""
+"""What renders' versions mean for masks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_version_that_cannot_be_read_counts_as_old(engine: str) -> None:
     assert not engines.all_old
 
 
-def test_a_render_that_was_never_online_has_no_version_and_counts_for_nothing() -> None:
+def test_a_render_that_was_never_online_has_no_version_and_is_ignored() -> None:
     never = [Render("new", ("offline",)), Render("newer")]
     assert engines_of([*farm("3.4.1"), *never]) == Engines()
     assert engines_of([*farm("3.3.1"), *never]).all_old

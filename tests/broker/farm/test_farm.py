@@ -1,4 +1,4 @@
-"""The farm client believes whole answers only, and keeps the last good list whatever happens."""
+"""The farm client trusts only complete answers, and keeps the last good list whatever happens."""
 
 import datetime as dt
 import json
@@ -61,7 +61,7 @@ def test_the_recorded_renders_are_read(server: AfServer) -> None:
         ("", ()),
     ],
 )
-def test_states_are_told_in_words(state: str, states: tuple[str, ...]) -> None:
+def test_states_are_translated_into_words(state: str, states: tuple[str, ...]) -> None:
     answer = renders_answer(["a"])
     answer["renders"][0]["state"] = state
     assert parse_renders(json.dumps(answer).encode())[0].states == states
@@ -78,7 +78,7 @@ def test_states_are_told_in_words(state: str, states: tuple[str, ...]) -> None:
         ("wrong", "makes no sense"),
     ],
 )
-def test_a_bad_answer_is_an_error_and_the_last_good_list_stays(
+def test_an_invalid_answer_is_an_error_and_the_last_good_list_stays(
     server: AfServer, store: PoolStore, mood: str, words: str
 ) -> None:
     seen: list[Farm] = []
@@ -95,7 +95,7 @@ def test_a_bad_answer_is_an_error_and_the_last_good_list_stays(
     assert farm.error == ""
 
 
-def test_a_server_that_is_away_is_named() -> None:
+def test_an_unreachable_server_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = free.getsockname()
     with pytest.raises(FarmError, match=f"127.0.0.1:{address[1]} cannot be reached"):
@@ -120,7 +120,7 @@ def test_a_broker_restarted_without_afserver_knows_the_farm(server: AfServer, st
     assert abs(seen[0].seen - first.farm.seen) < dt.timedelta(seconds=1)
 
 
-def test_a_clock_that_was_wrong_makes_no_list_younger(server: AfServer, store: PoolStore) -> None:
+def test_a_wrong_clock_does_not_make_a_list_younger(server: AfServer, store: PoolStore) -> None:
     now = dt.datetime.now(dt.UTC)
     assert Farm((), now, known_since=time.monotonic() - 500).age(now - dt.timedelta(hours=1)) >= 500
     first = watch(server, store, [])
@@ -135,7 +135,7 @@ def test_a_clock_that_was_wrong_makes_no_list_younger(server: AfServer, store: P
     assert seen[0].age(dt.datetime.now(dt.UTC)) > 7000
 
 
-def test_a_store_that_is_away_does_not_stop_the_watch(server: AfServer, store: PoolStore, monkeypatch) -> None:
+def test_an_unreachable_store_does_not_stop_the_watch(server: AfServer, store: PoolStore, monkeypatch) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
@@ -150,14 +150,14 @@ def test_a_store_that_is_away_does_not_stop_the_watch(server: AfServer, store: P
 
 
 def as_afserver_writes(names: list[str]) -> bytes:
-    """The renders as afserver says them: control characters go out as they are, but for line ends and tabs."""
+    """The renders as afserver sends them: control characters are unescaped, except line ends and tabs."""
     body = json.dumps(renders_answer(names)).encode()
     for number in set(range(0x20)) - set(b"\n\r\t\b\f"):
         body = body.replace(b"\\u%04x" % number, bytes([number]))
     return body.replace(b"\\b", b"\b").replace(b"\\f", b"\f")
 
 
-def test_names_with_control_characters_are_read_as_they_are(server: AfServer, store: PoolStore) -> None:
+def test_names_with_control_characters_are_read_unchanged(server: AfServer, store: PoolStore) -> None:
     names = ["pc-01", "".join(map(chr, range(0x20))) + "\x7f", 'a"\\c', "tab\there"]
     server.body = as_afserver_writes(names)
     with pytest.raises(json.JSONDecodeError):
@@ -169,12 +169,12 @@ def test_names_with_control_characters_are_read_as_they_are(server: AfServer, st
     assert [render.name for render in seen[0].renders] == names
 
 
-def test_a_control_character_after_a_lone_backslash_is_not_read_as_something_else() -> None:
+def test_a_control_character_after_a_lone_backslash_is_not_misread() -> None:
     with pytest.raises(FarmError, match="makes no sense"):
         parse_renders(b'{"renders": [{"name": "pc\\\x01"}]}')
 
 
-def test_a_control_character_outside_of_names_makes_no_sense() -> None:
+def test_a_control_character_outside_names_is_an_error() -> None:
     with pytest.raises(FarmError, match="makes no sense"):
         parse_renders(b'{"renders": \x01[{"name": "pc-01"}]}')
 
@@ -190,7 +190,7 @@ def test_bytes_that_are_not_utf8_are_shown(server: AfServer, store: PoolStore) -
     assert "pc-01" in {render.name for render in farm.farm.renders}
 
 
-def test_renders_that_are_as_they_were_are_kept_once() -> None:
+def test_unchanged_renders_are_kept_once() -> None:
     first = parse_renders(json.dumps(renders_answer(["pc-01", "pc-02", "pc-03"])).encode())
     changed = renders_answer(["pc-04", "pc-03", "pc-02"])
     changed["renders"][2]["state"] = " OFF"
@@ -201,7 +201,7 @@ def test_renders_that_are_as_they_were_are_kept_once() -> None:
     assert second[2].name is first[1].name
 
 
-def test_a_list_without_any_render_is_no_list(server: AfServer, store: PoolStore) -> None:
+def test_a_list_without_renders_is_refused(server: AfServer, store: PoolStore) -> None:
     seen: list[Farm] = []
     farm = watch(server, store, seen)
     farm.poll()
@@ -212,26 +212,26 @@ def test_a_list_without_any_render_is_no_list(server: AfServer, store: PoolStore
 
 
 def lists_asked_for(server: AfServer) -> list[dict[str, object]]:
-    """The questions for renders so far, which are forgotten."""
+    """The requests for renders so far; clears the record."""
     asked = [request["get"] for request in server.requests if request.get("get", {}).get("type") == "renders"]
     server.requests.clear()
     return asked
 
 
 def polled(server: AfServer, store: PoolStore) -> FarmWatch:
-    """A watch that has the list of renders, and would notice a change by an event."""
+    """A watch that has the list of renders, and would notice a change through an event."""
     farm = FarmWatch(server.address, interval=5, timeout=2, store=store, changed=lambda _: None)
     farm.poll()
     assert lists_asked_for(server) == [{"type": "renders"}]
     return farm
 
 
-def test_renders_are_as_old_as_what_confirms_them(
+def test_renders_are_as_old_as_their_last_confirmation(
     many: AfServer, store: PoolStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farm = polled(many, store)
     listed = farm.farm.seen
-    # afserver hands out events once a second: what happened in the last second may not be among them.
+    # afserver sends events once a second, so those of the last second may be missing.
     monkeypatch.setattr("afpools_broker.farm.farm.DELAY", 3600)
     farm.poll()
     assert farm.farm.seen == listed
@@ -241,7 +241,7 @@ def test_renders_are_as_old_as_what_confirms_them(
     assert farm.farm.seen >= began
 
 
-def test_states_alone_are_not_kept_at_once_but_a_version_is(many: AfServer, store: PoolStore) -> None:
+def test_a_changed_version_is_saved_at_once_but_changed_states_are_not(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
     kept = store.load_farm()
     many.renders["renders"][0]["state"] = " OFF"
@@ -252,7 +252,7 @@ def test_states_alone_are_not_kept_at_once_but_a_version_is(many: AfServer, stor
     assert unpack(store.load_farm()[0])[0] == farm.farm.renders
 
 
-def test_whatever_happens_the_watch_goes_on(store: PoolStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_watch_continues_whatever_happens(store: PoolStore, caplog: pytest.LogCaptureFixture) -> None:
     with afserver() as server:
         server.body = b'{"renders":' + b"[" * 100_000
         farm = FarmWatch(server.address, interval=0.02, timeout=2, store=store, changed=lambda _: None)
@@ -266,7 +266,7 @@ def test_whatever_happens_the_watch_goes_on(store: PoolStore, caplog: pytest.Log
     assert "'af..lan' is not a host name" in nowhere.error
 
 
-def test_another_interval_counts_at_once(server: AfServer, store: PoolStore) -> None:
+def test_a_new_interval_takes_effect_at_once(server: AfServer, store: PoolStore) -> None:
     farm = FarmWatch(server.address, interval=3600, timeout=2, store=store, changed=lambda _: None)
     farm.start()
     wait_for(lambda: farm.farm)
@@ -276,7 +276,7 @@ def test_another_interval_counts_at_once(server: AfServer, store: PoolStore) -> 
     farm.stop(wait=2)
 
 
-def test_the_users_whose_masks_are_read_as_regex_are_those_that_afserver_says(server: AfServer) -> None:
+def test_the_users_whose_masks_are_read_as_regex_come_from_afserver(server: AfServer) -> None:
     server.users = recording("users_get_with_types")["answer"]
     request = recording("users_get_with_types")["request"]
     assert parse_regex_users(ask(server.address, request, timeout=2)) == {"rexuser"}
@@ -287,14 +287,12 @@ def test_the_users_whose_masks_are_read_as_regex_are_those_that_afserver_says(se
     "body",
     [b'{"error": "x"}', b'{"users": [{}]}', b'{"users": [{"name": "a", "hosts_mask_type": "glob"}]}', b"[", b"\xfc"],
 )
-def test_a_list_of_users_that_makes_no_sense_is_none(body: bytes) -> None:
+def test_an_invalid_list_of_users_is_refused(body: bytes) -> None:
     with pytest.raises(FarmError, match="list of users makes no sense"):
         parse_regex_users(body)
 
 
-def test_users_are_asked_for_with_the_renders_and_kept_for_a_broker_that_is_restarted(
-    server: AfServer, store: PoolStore
-) -> None:
+def test_users_are_read_with_the_renders_and_kept_for_a_restarted_broker(server: AfServer, store: PoolStore) -> None:
     server.users = recording("users_get_with_types")["answer"]
     farm = watch(server, store, [])
     farm.poll()
@@ -308,7 +306,7 @@ def test_users_are_asked_for_with_the_renders_and_kept_for_a_broker_that_is_rest
     assert seen[0].regex_users == {"rexuser"}
 
 
-def test_without_its_users_the_farm_is_seen_all_the_same(
+def test_the_farm_is_known_even_without_its_users(
     server: AfServer, store: PoolStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Farm] = []
@@ -325,11 +323,11 @@ def test_without_its_users_the_farm_is_seen_all_the_same(
     assert caplog.text.count("list of users makes no sense") == 2
 
 
-def test_a_list_that_an_older_version_kept_knows_no_users() -> None:
+def test_a_list_kept_by_an_older_version_has_no_users() -> None:
     renders = (Render("pc-01", ("online",)),)
     kept = zlib.compress(msgspec.msgpack.encode(renders))
     assert unpack(kept) == (renders, None)
-    # And the other way round: an older version reads the first part alone.
+    # The other way round, an older version reads only the first part.
     assert zlib.decompressobj().decompress(pack(renders, frozenset({"anna"}))) == zlib.decompress(kept)
 
 

@@ -1,4 +1,4 @@
-"""Which renders changed, told by afserver's events, and everything anew where they do not tell."""
+"""Which renders changed, according to afserver's events; everything is read again if there are none."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def states_of(farm: FarmWatch) -> dict[str, tuple[str, ...]]:
     return {render.name: render.states for render in farm.farm.renders}
 
 
-def test_only_renders_that_changed_are_asked_for_again(many: AfServer, store: PoolStore) -> None:
+def test_only_changed_renders_are_read_again(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
     first = farm.farm
     farm.poll()
@@ -31,7 +31,7 @@ def test_only_renders_that_changed_are_asked_for_again(many: AfServer, store: Po
         "pc-3": ("online", "busy"),
         "pc-7": ("offline",),
     }
-    # As with a task that has ended when the next begins: there was something, and nothing of it is left.
+    # As when a task has ended before the next begins: something happened, but nothing of it is left.
     last = farm.farm.renders
     many.renders["renders"][2]["busy_time"] += 60
     farm.poll()
@@ -39,7 +39,7 @@ def test_only_renders_that_changed_are_asked_for_again(many: AfServer, store: Po
     assert farm.farm.renders is last
 
 
-def test_all_renders_are_asked_for_where_one_came_or_went(many: AfServer, store: PoolStore) -> None:
+def test_all_renders_are_read_if_one_was_added_or_removed(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
     many.renders = renders_answer([f"pc-{number}" for number in range(1, 32)])
     farm.poll()
@@ -51,9 +51,7 @@ def test_all_renders_are_asked_for_where_one_came_or_went(many: AfServer, store:
     assert len(farm.farm.renders) == 30
 
 
-def test_all_renders_are_asked_for_where_many_changed_or_a_number_has_another_name(
-    many: AfServer, store: PoolStore
-) -> None:
+def test_all_renders_are_read_if_many_changed_or_a_number_has_another_name(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
     for render in many.renders["renders"]:
         render["state"] = " OFF"
@@ -67,7 +65,7 @@ def test_all_renders_are_asked_for_where_many_changed_or_a_number_has_another_na
     assert "pc-1" not in states_of(farm)
 
 
-def test_a_watch_that_afserver_forgot_reads_everything_and_is_told_again(many: AfServer, store: PoolStore) -> None:
+def test_a_watch_that_afserver_forgot_reads_everything_and_registers_again(many: AfServer, store: PoolStore) -> None:
     farm = polled(many, store)
     many.monitors.clear()
     many.renders["renders"][0]["state"] = " OFF"
@@ -78,7 +76,7 @@ def test_a_watch_that_afserver_forgot_reads_everything_and_is_told_again(many: A
     assert lists_asked_for(many) == []
 
 
-def test_a_number_that_another_program_has_after_a_restart_is_not_taken_for_ours(
+def test_a_number_that_another_program_got_after_a_restart_is_not_mistaken_for_ours(
     many: AfServer, store: PoolStore
 ) -> None:
     farm = polled(many, store)
@@ -94,7 +92,7 @@ def test_a_number_that_another_program_has_after_a_restart_is_not_taken_for_ours
     assert json.loads(bytes(events)) == {"events": {"renders_change": [1]}}, "the other program's events were taken"
 
 
-def test_events_that_arrived_without_what_they_are_about_are_not_lost(
+def test_events_are_not_lost_if_reading_their_renders_fails(
     many: AfServer, store: PoolStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     farm = polled(many, store)
@@ -115,7 +113,7 @@ def test_events_that_arrived_without_what_they_are_about_are_not_lost(
 
 
 @pytest.mark.parametrize("reason", ["no monitors", "an interval in which afserver forgets them", "a minute has passed"])
-def test_all_renders_are_asked_for_where_events_do_not_tell(
+def test_all_renders_are_read_if_events_are_not_available(
     many: AfServer, store: PoolStore, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     if reason == "no monitors":

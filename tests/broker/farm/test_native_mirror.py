@@ -48,7 +48,7 @@ class Farmland:
     answers: bool = True
     pool: Pool = field(default_factory=lambda: Pool("farm", ("a", "b"), follows=PATH))
     seconds: float = 1000.0
-    written: list[float] = field(default_factory=list)  # when the lists were given out that changes were made of
+    written: list[float] = field(default_factory=list)  # when afserver sent the lists that changes were based on
 
     @property
     def within(self) -> set[str]:
@@ -66,7 +66,7 @@ class Farmland:
 
 
 class Broker:
-    """One broker: what it knows of pools and renders may be old."""
+    """One broker, whose data about pools and renders may be old."""
 
     def __init__(self, land: Farmland) -> None:
         self.land = land
@@ -88,7 +88,7 @@ class Broker:
         assert self.farm is not None
         settled = settle(wanted, self.land.pool)
         assert settled.after is not None
-        # Nobody writes what is older than what it replaces.
+        # Nothing is replaced with anything older.
         listed = (self.farm.seen - Farmland(seconds=0).now()).total_seconds()
         assert listed >= max(self.land.written, default=0)
         self.land.written.append(listed)
@@ -138,13 +138,13 @@ def happen(land: Farmland, brokers: list[Broker], event: tuple[Any, ...]) -> Non
 
 @settings(deadline=None, max_examples=400)
 @given(st.lists(EVENTS, max_size=40))
-def test_the_mirror_is_what_was_last_known_whatever_happens(events: list[tuple[Any, ...]]) -> None:
+def test_the_mirror_shows_the_last_known_state_whatever_happens(events: list[tuple[Any, ...]]) -> None:
     land = Farmland()
     brokers = [Broker(land), Broker(land)]
     for event in events:
         before = land.pool
         happen(land, brokers, event)
-        # What afserver does not say changes nothing.
+        # Without an answer from afserver nothing changes.
         assert land.pool == before or (land.pool.hosts != () or land.exists or not land.answers)
     land.answers = True
     for broker in brokers:
@@ -163,7 +163,7 @@ def test_the_mirror_is_what_was_last_known_whatever_happens(events: list[tuple[A
     elif not land.where or not land.exists:
         assert now == last
     else:
-        # It is empty, unless it had some that are not listed: of these, the last to be missing stay.
+        # It is empty, unless it had renders that are not listed: of these, the ones missing last stay.
         missing = {host for host in last if host not in land.where}
         assert now <= missing
         assert bool(now) == bool(missing)
@@ -184,7 +184,7 @@ def test_of_two_brokers_the_late_one_writes_nothing() -> None:
         land.seconds += 1
         step()
     assert land.pool.hosts == ("a", "b", "c")
-    # It has a list without c, and learns of the change before it has another.
+    # It has a list without c, and learns about the change before it gets another list.
     late.read()
     land.seconds += 1
     late.look()
@@ -195,7 +195,7 @@ def test_of_two_brokers_the_late_one_writes_nothing() -> None:
     assert land.written == [1003.0]
 
 
-def test_a_pool_that_was_changed_meanwhile_is_left_to_the_next_look() -> None:
+def test_a_pool_changed_meanwhile_is_left_for_the_next_look() -> None:
     land = Farmland()
     broker = Broker(land)
     broker.look()
@@ -261,7 +261,7 @@ def test_renders_that_are_offline_stay_and_a_restart_changes_nothing(anna: Clien
     anna.follow_pool(PATH, "farm")
     server.set_render("pc-01", " OFF")
     server.restart()
-    # Whoever comes after that shows that the broker has seen it.
+    # A render that joins afterwards shows that the broker has seen it.
     server.set_pool(PATH, "pc-05")
     wait_until(lambda: "pc-05" in hosts(anna))
     assert hosts(anna) == {"pc-01", "pc-02", "pc-03", "pc-05"}
@@ -302,7 +302,7 @@ def test_jobs_move_with_a_pool_that_follows(anna: Client, server: WorkingAfServe
     assert anna.exclude_mask("farm").mask == server.fence(job)[0]
 
 
-def test_people_change_its_name_and_looks_and_nothing_else(anna: Client) -> None:
+def test_people_can_change_its_name_and_looks_and_nothing_else(anna: Client) -> None:
     anna.follow_pool(PATH, "farm", "all of it", "#ff0000")
     for attempt in (
         lambda: anna.add_hosts("farm", ["pc-05"]),
@@ -335,7 +335,7 @@ def test_undo_of_following(anna: Client, server: WorkingAfServer) -> None:
     assert anna.list_pools().pools == ()
 
 
-def test_what_cannot_be_followed_is_said(anna: Client) -> None:
+def test_a_pool_that_cannot_be_followed_is_reported(anna: Client) -> None:
     anna.create_pool("fx", ["pc-01"])
     with pytest.raises(afpools.BadRequest, match="Did you mean /local/farm"):
         anna.follow_pool("/local/fram", "farm")
@@ -355,7 +355,7 @@ def test_a_request_that_is_sent_again_is_answered_as_before(anna: Client, server
     assert anna.follow_pool(PATH, "farm", request_id="one") == first
 
 
-def test_importing_leaves_a_pool_alone_that_follows(anna: Client, server: WorkingAfServer) -> None:
+def test_importing_leaves_a_following_pool_alone(anna: Client, server: WorkingAfServer) -> None:
     anna.follow_pool(PATH, "local/farm")
     server.set_pool("/other", "pc-05")
     wait_until(lambda: len(anna.import_native(dry_run=True)) == 4)
@@ -364,7 +364,7 @@ def test_importing_leaves_a_pool_alone_that_follows(anna: Client, server: Workin
     assert done["/other"] == ("other", True)
 
 
-def test_followed_pools_of_a_farm_that_is_not_seen_are_named(tmp_path: Path, server: WorkingAfServer) -> None:
+def test_following_pools_are_named_if_the_farm_is_not_seen(tmp_path: Path, server: WorkingAfServer) -> None:
     with ExitStack() as stack:
         office = stack.enter_context(live_office(tmp_path, server))
         stack.enter_context(live_manager(office, "anna", 5)).follow_pool(PATH, "farm")

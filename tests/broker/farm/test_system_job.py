@@ -1,4 +1,5 @@
-"""Post commands are kept on the pool that a manager chose: against a stand-in that changes its job as afserver does."""
+"""Post commands are kept on the pool that a manager has chosen; against a stand-in that changes its job as afserver
+does."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def desk(tmp_path: Path, server: AfServer, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def look(desk: Desk) -> dict[str, Any]:
-    """What the broker says after another look."""
+    """What the broker reports after another look."""
     assert desk.system_job is not None
     desk.system_job.look(desk.keeper.current)
     return desk.ok("farm.system_pool")
@@ -88,7 +89,7 @@ def test_the_fence_follows_the_pool_and_its_name(desk: Desk, server: AfServer) -
     assert server.system_job["hosts_mask_exclude"] == PC_01
 
 
-def test_what_is_hidden_stays_hidden_and_other_custom_data_and_native_pools_stay(desk: Desk, server: AfServer) -> None:
+def test_a_hidden_job_stays_hidden_and_custom_data_and_native_pools_are_kept(desk: Desk, server: AfServer) -> None:
     server.system_job |= {"hidden": True, "custom_data": '{"x": 1}', "pools": {"/local": 50}}
     desk.ok("farm.set_system_pool", pool="post")
     look(desk)
@@ -116,7 +117,7 @@ def test_a_mask_that_a_person_has_set_is_left_alone_until_a_manager_asks(desk: D
     assert server.system_job["hosts_mask_exclude"] == PC_01
 
 
-def test_an_empty_pool_keeps_its_last_fence_and_says_so(desk: Desk, server: AfServer) -> None:
+def test_an_empty_pool_keeps_its_last_fence_and_reports_it(desk: Desk, server: AfServer) -> None:
     desk.ok("farm.set_system_pool", pool="post")
     look(desk)
     desk.ok("pools.remove_hosts", pool="post", hosts=["pc-01"])
@@ -129,14 +130,14 @@ def test_an_empty_pool_keeps_its_last_fence_and_says_so(desk: Desk, server: AfSe
     assert server.system_job["hosts_mask_exclude"] == PC_01
 
 
-def test_a_broker_that_does_not_know_the_pools_of_now_changes_nothing(desk: Desk, server: AfServer) -> None:
+def test_a_broker_with_outdated_pools_changes_nothing(desk: Desk, server: AfServer) -> None:
     desk.ok("farm.set_system_pool", pool="post")
     desk.keeper.trouble = "The store does not answer."
     assert look(desk)["problem"]
     assert actions(server) == []
 
 
-def test_without_the_farm_nothing_is_said_to_be_fenced(desk: Desk, server: AfServer) -> None:
+def test_without_the_farm_nothing_is_reported_as_fenced(desk: Desk, server: AfServer) -> None:
     desk.ok("farm.set_system_pool", pool="post")
     look(desk)
     server.mood = "rubbish"
@@ -145,7 +146,7 @@ def test_without_the_farm_nothing_is_said_to_be_fenced(desk: Desk, server: AfSer
     assert said["state"].startswith("Whether post commands are fenced is not known: ")
 
 
-def test_a_fence_is_not_said_to_hold_while_nobody_can_look(
+def test_a_fence_is_not_reported_as_holding_while_nobody_can_check(
     desk: Desk, server: AfServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system_job, "_SILENCE_SECONDS", 0.05)
@@ -155,7 +156,7 @@ def test_a_fence_is_not_said_to_hold_while_nobody_can_look(
     desk.system_job.start()
     try:
         wait_until(lambda: desk.ok("farm.system_pool")["state"].startswith("Post commands are fenced"))
-        # No new list of renders comes, and no change of a pool.
+        # There is no new list of renders, and no change of a pool.
         server.mood = "rubbish"
         wait_until(lambda: desk.ok("farm.system_pool")["problem"])
         server.mood = "well"
@@ -164,7 +165,7 @@ def test_a_fence_is_not_said_to_hold_while_nobody_can_look(
         desk.system_job.stop(wait=5)
 
 
-def test_an_action_is_not_believed_but_read_back(desk: Desk, server: AfServer, monkeypatch: Any) -> None:
+def test_an_action_is_read_back_rather_than_believed(desk: Desk, server: AfServer, monkeypatch: Any) -> None:
     monkeypatch.setattr(system_job, "_READ_BACK_SECONDS", 0.02)
     server.stubborn = True
     desk.ok("farm.set_system_pool", pool="post")
@@ -172,11 +173,11 @@ def test_an_action_is_not_believed_but_read_back(desk: Desk, server: AfServer, m
         said = look(desk)
         assert said["problem"]
         assert "did not make it" in said["state"]
-    # Not again and again.
+    # But not repeatedly.
     assert len(actions(server)) == 1
 
 
-def test_another_job_of_that_number_is_left_alone(desk: Desk, server: AfServer) -> None:
+def test_another_job_with_that_number_is_left_alone(desk: Desk, server: AfServer) -> None:
     server.system_job |= {"name": "shot_010", "user_name": "anna"}
     desk.ok("farm.set_system_pool", pool="post")
     said = look(desk)
@@ -185,7 +186,7 @@ def test_another_job_of_that_number_is_left_alone(desk: Desk, server: AfServer) 
     assert actions(server) == []
 
 
-def test_an_older_farm_is_told_no_type(desk: Desk, server: AfServer) -> None:
+def test_an_older_farm_is_not_sent_a_type(desk: Desk, server: AfServer) -> None:
     del server.system_job["hosts_mask_type"]
     desk.see_renders(Render("pc-01", ("online",), engine="3.3.1"))
     desk.ok("farm.set_system_pool", pool="post")
@@ -204,7 +205,7 @@ def test_a_pool_that_has_no_mask_is_refused(desk: Desk, server: AfServer, pool: 
     assert look(desk)["pool"] is None
 
 
-def test_the_system_pool_is_not_deleted_by_anybody(desk: Desk) -> None:
+def test_nobody_can_delete_the_system_pool(desk: Desk) -> None:
     created = desk.ok("history.list", limit=1)["entries"][0]["id"]
     desk.ok("farm.set_system_pool", pool="post")
     for op, params in (("pools.delete", {"pool": "post"}), ("history.undo", {"entry": created})):
@@ -214,13 +215,13 @@ def test_the_system_pool_is_not_deleted_by_anybody(desk: Desk) -> None:
     desk.ok("pools.delete", pool="post")
 
 
-def test_the_same_request_again_is_answered_alike_whatever_became_of_the_pool(desk: Desk) -> None:
+def test_a_repeated_request_gets_the_same_answer_whatever_happened_to_the_pool(desk: Desk) -> None:
     first = desk.ok("farm.set_system_pool", pool="post", request_id="one")
     desk.ok("pools.remove_hosts", pool="post", hosts=["pc-01"])
     assert desk.ok("farm.set_system_pool", pool="post", request_id="one") == first
 
 
-def test_choosing_is_a_line_of_history_that_can_be_undone(desk: Desk, server: AfServer) -> None:
+def test_choosing_is_recorded_in_history_and_can_be_undone(desk: Desk, server: AfServer) -> None:
     desk.ok("pools.create", pool="night", hosts=["pc-02"])
     desk.ok("farm.set_system_pool", pool="post")
     desk.ok("farm.set_system_pool", pool="night")

@@ -1,4 +1,5 @@
-"""Fixtures of the tests of the ways in: a broker, one that is hasty, one that is narrow, and its log about refusals."""
+"""Fixtures of the tests of the listeners: a broker, an impatient one, one with small limits, and its log about
+refusals."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ def place(tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[Studio]:
-    """A broker that does not wait long for a handshake, but long enough for those that are not meant to fail."""
+    """A broker that does not wait long for a handshake, but long enough for those that are meant to succeed."""
     with studio(tmp_path, limits={"handshake_seconds": 2}) as made:
         yield made
 
 
 @pytest.fixture
 def refusals(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """The log lines about peers that were refused, waited for until there is one."""
+    """The log lines about peers that were refused, after waiting until there is one."""
     caplog.set_level(logging.INFO)
 
     def lines() -> list[str]:

@@ -1,4 +1,4 @@
-"""Peers by hand: what a test says over CURVE or TLS itself, byte by byte if it wants."""
+"""Peers by hand: what a test itself sends over CURVE or TLS, byte by byte if it wants."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 def silent(sock: zmq.SyncSocket) -> bool:
     """Whether a ZeroMQ socket gets no answer. libzmq retries a refused handshake forever and says nothing."""
-    # Sending waits as well: a socket whose handshake failed for good has nobody left to send to.
+    # Sending waits as well: a socket whose handshake failed for good has no peer left to send to.
     sock.rcvtimeo = sock.sndtimeo = 400
     try:
         sock.send(request("hello"))
@@ -90,7 +90,7 @@ def silent(sock: zmq.SyncSocket) -> bool:
 
 
 def closed(connection: socket.socket) -> bool:
-    """Whether the broker hangs up; libzmq says its own greeting first."""
+    """Whether the broker hangs up; libzmq sends its own greeting first."""
     try:
         while connection.recv(4096):
             pass

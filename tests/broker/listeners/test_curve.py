@@ -49,8 +49,7 @@ def test_curve_without_a_key(place: Studio, refusals: Any) -> None:
     sock.linger = 0
     sock.connect(f"tcp://127.0.0.1:{place.curve_port}")
     assert silent(sock)
-    # On loopback the peer may be gone before its address can be asked for.
-    # Which side notices first is chance.
+    # On loopback the peer may be gone before its address can be asked for. Which side notices first is chance.
     wait_for(lambda: any("the broker's key" in line for line in refusals()))
     still_answers(place)
 
@@ -104,15 +103,15 @@ for _ in range(60):
 for _ in range(1500):
     for sock in sockets:
         sock.send_multipart([b"", b'{"v": 1, "id": "1", "op": "hello"}'])
-time.sleep(1)  # what was sent has to get out, which nothing tells
+time.sleep(1)  # what was sent must get out, and nothing reports that
 context.destroy(linger=0)
 """
 
 
 @pytest.mark.heavy
-def test_peers_that_ask_without_reading_and_leave_do_not_abort_the_broker(tmp_path: Path) -> None:
-    """An assertion in libzmq 4.3.5, `!_io_error`: where it has stopped reading a peer that then hangs up, the next PING
-    aborts the process. Heartbeats of the ROUTER's own lead there, and without them those of the peer."""
+def test_peers_that_send_requests_without_reading_and_leave_do_not_abort_the_broker(tmp_path: Path) -> None:
+    """An assertion in libzmq 4.3.5, `!_io_error`: if libzmq has stopped reading a peer that then hangs up, the next
+    PING aborts the process. The ROUTER's own heartbeats lead there, and without them those of the peer do."""
     make_state(tmp_path, farm="", curve_port=0, tls_port=0)
     limits = {
         "AFPOOLS_LIMITS_REQUESTS_PER_SECOND": "1000000",
@@ -127,7 +126,7 @@ def test_peers_that_ask_without_reading_and_leave_do_not_abort_the_broker(tmp_pa
         reader = tmp_path / "certs" / "profiles" / "reader"
         server_key, _ = zmq.auth.load_certificate(tmp_path / "certs" / "brokers" / "broker.key_secret")
         for _ in range(2):
-            # A process of its own: what it does to the broker's libzmq can happen to its own as well.
+            # A separate process: what it does to the broker's libzmq can also happen to its own.
             subprocess.run(
                 [sys.executable, "-c", _FLOOD, str(port), server_key.decode(), *(key.decode() for key in keys(reader))],
                 timeout=60,
@@ -154,7 +153,7 @@ def _answers(port: int, server_key: bytes, profile: Path) -> bool:
 def test_a_refusal_over_curve_arrives_before_the_connection_is_closed(
     narrow: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is to be closed is closed at the first look after its answer, and now that follows at once.
+    # A connection to be closed is closed at the first check after its answer, which now follows at once.
     monkeypatch.setattr("afpools_broker.listeners.curve._WATCH_SECONDS", 0.0)
     greedy = narrow.profile("greedy")
     with contextlib.ExitStack() as stack:
@@ -166,8 +165,8 @@ def test_a_refusal_over_curve_arrives_before_the_connection_is_closed(
     wait_for(lambda: not narrow.broker._shares.connections)
 
 
-def test_a_message_of_frames_without_end_is_given_up_over_curve(narrow: Studio) -> None:
-    """libzmq keeps all frames of a message until the last one comes, and has no limit for their number."""
+def test_an_endless_multi_frame_message_is_cut_off_over_curve(narrow: Studio) -> None:
+    """libzmq keeps all frames of a message until the last one arrives, and does not limit their number."""
     with by_hand(narrow, narrow.profile("endless")) as peer:
         peer.shake_hands()
         peer.send(peer.request(request("hello")))
@@ -183,8 +182,8 @@ def test_a_message_of_frames_without_end_is_given_up_over_curve(narrow: Studio) 
 
 
 def test_a_peer_cannot_choose_its_routing_id(narrow: Studio) -> None:
-    """libzmq ignores the second peer of an identity, but keeps collecting what it sends; and it aborts when a peer has
-    chosen the id that it would give out next by itself, a NUL and four bytes that it counts up."""
+    """libzmq ignores the second peer with an identity, but keeps collecting what it sends. It aborts if a peer has
+    chosen the id that it would assign next by itself, a NUL and a four-byte counter."""
     profile = narrow.profile("twin")
     for identity in (b"twin", b"\0abcd"):
         with by_hand(narrow, profile) as first, by_hand(narrow, profile) as second:
@@ -199,7 +198,7 @@ def test_a_peer_cannot_choose_its_routing_id(narrow: Studio) -> None:
             assert all(routing_id.startswith(b"\1") and len(routing_id) == 13 for routing_id in known)
 
 
-def test_parts_of_an_endless_message_behind_a_request_count_as_well(narrow: Studio) -> None:
+def test_parts_of_an_endless_message_after_a_request_count_as_well(narrow: Studio) -> None:
     with by_hand(narrow, narrow.profile("endless")) as peer:
         peer.shake_hands()
         peer.connection.settimeout(30)
@@ -212,7 +211,7 @@ def test_parts_of_an_endless_message_behind_a_request_count_as_well(narrow: Stud
 
 
 @pytest.mark.heavy
-def test_answers_that_are_not_read_are_bounded_over_curve(tmp_path: Path) -> None:
+def test_unread_answers_are_limited_over_curve(tmp_path: Path) -> None:
     limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 1_000_000}
     with studio(tmp_path, limits=limits) as place:
         with place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
@@ -223,16 +222,16 @@ def test_answers_that_are_not_read_are_bounded_over_curve(tmp_path: Path) -> Non
             for _ in range(10):
                 peer = stack.enter_context(by_hand(place, reader))
                 peer.shake_hands()
-                # Nothing is read of 40 answers of 250 kB each; on loopback the system takes a few MB of them.
+                # None of 40 answers of 250 kB each is read; on loopback the system buffers a few MB of them.
                 for _ in range(40):
                     peer.send(peer.request(request("pools.get", pool="big")))
                 peers.append(peer)
             shares = place.broker._shares
             wait_for(lambda: shares.waiting_out > 100_000)
             still_answers(place)
-            # One answer each may be on its way whatever its size, and what the kernel's own buffers hold.
+            # One answer each may be on its way whatever its size, besides what the kernel's own buffers hold.
             assert shares.waiting_out < 10 * 5_000_000
-            # Who reads again finds out why there was nothing more.
+            # A client that reads again finds out why there was nothing more.
             codes = set()
             with contextlib.suppress(EOFError, OSError):
                 peers[-1].connection.settimeout(30)
@@ -243,7 +242,7 @@ def test_answers_that_are_not_read_are_bounded_over_curve(tmp_path: Path) -> Non
         wait_for(lambda: not shares.waiting_out)
 
 
-def test_who_asks_too_often_over_curve_is_told_and_then_disconnected(tmp_path: Path) -> None:
+def test_a_client_that_asks_too_often_over_curve_is_told_and_then_disconnected(tmp_path: Path) -> None:
     with studio(tmp_path, limits={"handshake_seconds": 3, "requests_per_second": 20}) as place:
         with by_hand(place, place.profile("flood")) as peer:
             peer.shake_hands()
@@ -274,7 +273,7 @@ def test_a_manager_who_takes_over_an_identity_gets_its_own_role(tmp_path: Path) 
                 peer.send(peer.request(request("pools.list")))
                 peer.read_frame()
                 with pytest.raises(TimeoutError):  # noqa: PT012
-                    # Whatever is not answered within a moment would be an answer to somebody else.
+                    # A request that is not answered at once must have been answered to somebody else.
                     peer.connection.settimeout(0.2)
                     peer.read_frame()
                     peer.read_frame()

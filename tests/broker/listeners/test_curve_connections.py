@@ -1,4 +1,4 @@
-"""What libzmq tells of its descriptors may be old: by then, the number may be anything of this process."""
+"""libzmq's reports about descriptors may be old: by then, the number may be anything in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ except BlockingIOError:
 """
 
 
-def test_a_number_that_a_database_has_by_now_costs_it_none_of_its_locks(
+def test_a_descriptor_that_a_database_has_taken_over_keeps_its_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "pools.sqlite"
@@ -43,7 +43,7 @@ def test_a_number_that_a_database_has_by_now_costs_it_none_of_its_locks(
         os.close(descriptor)
 
 
-def test_a_socket_of_another_port_and_a_closed_number_are_none_of_ours() -> None:
+def test_a_socket_on_another_port_and_a_closed_descriptor_are_not_ours() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), listening.accept()[0] as accepted:
@@ -68,7 +68,7 @@ def test_an_idle_curve_connection_is_closed(tmp_path: Path, asks: bool, monkeypa
         assert hangs_up(peer.connection)
 
 
-def test_where_the_system_does_not_count_bytes_large_answers_are_still_given(
+def test_large_answers_are_still_given_if_the_system_does_not_count_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("afpools_broker.listeners.curve_connections.tcp_info", lambda _: None)

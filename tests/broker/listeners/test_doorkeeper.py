@@ -1,4 +1,4 @@
-"""An address that opens connections by the thousand is kept out by the kernel for a moment; all others come in."""
+"""An address that opens connections by the thousand is blocked by the kernel for a while; all others get in."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def door(
 
 
 def comes_in(listening: socket.socket, address: str = "127.0.0.1") -> bool:
-    """Whether a connection from there is made before its first SYN would be sent again."""
+    """Whether a connection from this address is made before its first SYN would be retried."""
     port = listening.getsockname()[1]
     try:
         with (
@@ -51,7 +51,7 @@ def comes_in(listening: socket.socket, address: str = "127.0.0.1") -> bool:
 
 
 def connect_outside(listening: socket.socket, address: str) -> socket.socket:
-    """The one connection for which there is room outside."""
+    """The one connection for which there is room in the outside queue."""
     return socket.create_connection(listening.getsockname()[:2], timeout=5, source_address=(address, 0))
 
 
@@ -60,7 +60,7 @@ def storm(doorkeeper: Doorkeeper, network: str, now: float = 1.0) -> None:
         doorkeeper.note_closed(network, now)
 
 
-def test_only_the_address_that_storms_is_kept_out_and_only_for_a_moment() -> None:
+def test_only_the_flooding_address_is_blocked_and_only_briefly() -> None:
     with door() as (listening, doorkeeper):
         assert comes_in(listening, "127.0.0.2")
         storm(doorkeeper, "127.0.0.2")
@@ -75,7 +75,7 @@ def test_only_the_address_that_storms_is_kept_out_and_only_for_a_moment() -> Non
         assert not doorkeeper.kept_out
 
 
-def test_the_one_that_the_kernel_lets_wait_outside_is_sent_away_so_that_it_comes_again() -> None:
+def test_the_connection_that_the_kernel_queued_outside_is_closed_so_that_its_peer_retries() -> None:
     with door() as (listening, doorkeeper):
         storm(doorkeeper, "127.0.0.2")
         waiting = connect_outside(listening, "127.0.0.2")
@@ -86,14 +86,14 @@ def test_the_one_that_the_kernel_lets_wait_outside_is_sent_away_so_that_it_comes
         assert comes_in(listening, "127.0.0.2")
 
 
-def test_a_few_that_are_closed_keep_nobody_out() -> None:
+def test_a_few_closed_connections_block_nobody() -> None:
     with door() as (listening, doorkeeper):
         for number in range(10 * MANY):
             doorkeeper.note_closed("127.0.0.2", number / 100)
         assert comes_in(listening, "127.0.0.2")
 
 
-def test_connections_that_are_there_already_go_on() -> None:
+def test_open_connections_continue() -> None:
     with (
         door() as (listening, doorkeeper),
         socket.create_connection(listening.getsockname(), timeout=5, source_address=("127.0.0.2", 0)) as before,
@@ -116,7 +116,7 @@ def test_hundreds_of_addresses_at_once_fit() -> None:
         assert comes_in(listening, "127.1.0.1")
 
 
-def test_an_ipv6_network_is_kept_out_as_a_whole() -> None:
+def test_an_ipv6_network_is_blocked_as_a_whole() -> None:
     try:
         with door("::1") as (listening, doorkeeper):
             assert comes_in(listening, "::1")
@@ -129,7 +129,7 @@ def test_an_ipv6_network_is_kept_out_as_a_whole() -> None:
         pytest.skip("this machine has no IPv6")
 
 
-def test_ipv4_is_kept_out_of_a_port_that_takes_both() -> None:
+def test_ipv4_is_blocked_on_a_dual_stack_port() -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with door("::", dualstack=True) as (listening, doorkeeper):
@@ -147,7 +147,7 @@ def test_nobody_else_can_open_the_port() -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="is asked of other accounts than root")
-def test_it_takes_no_privilege() -> None:
+def test_it_needs_no_privilege() -> None:
     program = """
 import os, socket
 from afpools_broker.listeners.doorkeeper import Doorkeeper
@@ -169,7 +169,7 @@ with socket.socket() as listening, socket.socket() as outside, socket.socket() a
 
 
 @pytest.mark.parametrize("listener", ["CURVE", "TLS"])
-def test_a_storm_of_connections_is_kept_out_of_a_broker_and_let_in_again(tmp_path: Path, listener: str) -> None:
+def test_a_flooding_address_is_blocked_and_admitted_again_later(tmp_path: Path, listener: str) -> None:
     with studio(tmp_path, limits={"new_connections_per_second": 50}) as place:
         made = next(one for one in place.broker._listeners if one.name == listener)
         until, kept_out = time.monotonic() + 30, False

@@ -1,4 +1,4 @@
-"""TLS over a network that takes what it likes: a scripted one, with a real client's TLS at the other end."""
+"""TLS over a scripted network that takes as much as it likes, with a real client's TLS at the other end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from afpools_broker.protocol import Role
 
 
 class Network:
-    """One end of a connection: takes as many bytes of each piece as it is told, and none where that is 0."""
+    """One end of a connection: takes as many bytes of each piece as it is told to, which may be none."""
 
     def __init__(self, takes: list[int]) -> None:
         self.takes = takes
@@ -47,7 +47,7 @@ class Peer:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="127.0.0.1")
 
     def take(self, data: bytes) -> bytes:
-        """What the server's bytes say."""
+        """Decrypts the server's bytes."""
         self.incoming.write(data)
         said = b""
         try:
@@ -101,7 +101,7 @@ def _pair(folder: Path, takes: list[int]) -> tuple[Encrypted, Network, Peer]:
     st.lists(st.integers(1, 40_000), min_size=1, max_size=4),
 )
 @hypothesis_settings(max_examples=60, deadline=None)
-def test_whatever_the_network_takes_at_a_time_all_of_it_arrives(
+def test_everything_arrives_however_little_the_network_takes_at_a_time(
     folder: Path, takes: list[int], sizes: list[int]
 ) -> None:
     encrypted, network, peer = _pair(folder, takes)
@@ -113,9 +113,9 @@ def test_whatever_the_network_takes_at_a_time_all_of_it_arrives(
             try:
                 rest = rest[encrypted.send(rest) :]
             except ssl.SSLWantWriteError:
-                # The network takes more by and by, and whoever sends is told.
+                # The network gradually takes more, and the sender is told.
                 continue
-        # Nobody asks for more to be sent: what was taken from us must be on its way.
+        # Nothing more is sent: what was accepted from us must be on its way.
         said += peer.take(bytes(network.arrived))
         network.arrived.clear()
         assert said == sent

@@ -1,4 +1,4 @@
-"""What one peer does does not reach the others: real connections that never end, never read, never stop asking."""
+"""One peer's behaviour does not affect the others: real connections that never end, never read, never stop asking."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_client_reads_an_answer_that_came_just_before_the_end(
     narrow: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Late(zmq.Poller):
-        """At first, it looks for the end only, as where the answer comes right after the look for it."""
+        """At first it sees only the end, as if the answer came right after the check for it."""
 
         looked = False
 
@@ -72,7 +72,7 @@ def test_a_client_reads_an_answer_that_came_just_before_the_end(
             client.hello()
 
 
-def test_a_connection_that_is_not_used_any_more_makes_room(narrow: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_connection_makes_room(narrow: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("afpools_broker.listeners.tls._REPLACEABLE_SECONDS", 0.0)
     monkeypatch.setattr("afpools_broker.listeners.curve_connections._REPLACEABLE_SECONDS", 0.0)
     leaky = narrow.profile("leaky")
@@ -99,14 +99,14 @@ def test_readers_leave_room_for_managers(narrow: Studio) -> None:
 
 
 @pytest.mark.parametrize("listener", ["TLS", "CURVE"])
-def test_whoever_shows_no_credential_keeps_nobody_out(narrow: Studio, listener: str) -> None:
+def test_peers_that_show_no_credential_block_nobody(narrow: Studio, listener: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", narrow.broker.port(listener)), timeout=30))
             for _ in range(40)
         ]
         still_answers(narrow)
-        # The oldest made room, long before the time for a handshake was over.
+        # The oldest made room, long before the handshake's deadline.
         assert all(hangs_up(connection) for connection in silent[:30])
 
 
@@ -122,7 +122,7 @@ def test_a_revoked_key_is_disconnected_whether_or_not_it_asks(tmp_path: Path, as
         still_answers(place)
 
 
-def test_a_flood_of_new_connections_from_one_address_is_cut_short(tmp_path: Path) -> None:
+def test_a_flood_of_new_connections_from_one_address_is_stopped(tmp_path: Path) -> None:
     with studio(tmp_path, limits={**READY, "new_connections_per_second": 5}) as place, contextlib.ExitStack() as stack:
         made = [
             stack.enter_context(socket.create_connection(("127.0.0.1", place.broker.port(listener)), timeout=30))
@@ -137,7 +137,7 @@ def test_a_flood_of_new_connections_from_one_address_is_cut_short(tmp_path: Path
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-def test_requests_of_no_bytes_are_bounded_too(narrow: Studio) -> None:
+def test_empty_requests_are_limited_too(narrow: Studio) -> None:
     """Eight thousand of them fit into one record of TLS."""
     narrow.broker._shares.limits = msgspec.structs.replace(narrow.broker._shares.limits, requests_per_second=1)
     with narrow.tls_socket(narrow.profile("b")) as connection:
@@ -151,8 +151,8 @@ def test_requests_of_no_bytes_are_bounded_too(narrow: Studio) -> None:
 # --- descriptors ----------------------------------------------------------------------------------------------------
 
 
-def test_requests_of_a_connection_that_is_gone_are_nobody_elses(tmp_path: Path) -> None:
-    """A descriptor is used again at once; what came through the old connection must not count for the new one."""
+def test_requests_of_a_closed_connection_are_not_attributed_to_another(tmp_path: Path) -> None:
+    """A descriptor is reused at once; what came through the old connection must not count for the new one."""
     with studio(tmp_path, limits=READY) as place:
         a, b = place.profile("a"), place.profile("b")
         for turn in range(60):

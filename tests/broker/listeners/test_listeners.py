@@ -35,7 +35,7 @@ def test_a_stock_req_socket_and_our_framing_over_tls_get_the_same_answer(place: 
     assert {**over_tls["result"], "age": 0} == {**over_curve["result"], "age": 0}
 
 
-def test_the_role_is_in_the_credential_on_both_ways_in(place: Studio, refusals: Any, caplog: Any) -> None:
+def test_the_role_comes_from_the_credential_on_both_transports(place: Studio, refusals: Any, caplog: Any) -> None:
     reader, manager = place.profile("blender"), place.profile("anna", Role.MANAGER)
     with place.curve_request(reader) as sock:
         assert ask(sock, "hello")["result"]["role"] == "reader"
@@ -116,7 +116,7 @@ def test_a_peer_that_says_nothing_is_dropped(hasty: Studio, refusals: Any, liste
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_a_little_too_large_is_told_so_and_a_huge_one_cut_off(tmp_path: Path) -> None:
+def test_a_slightly_too_large_request_gets_an_answer_and_a_huge_one_is_cut_off(tmp_path: Path) -> None:
     with studio(tmp_path, limits={"message_bytes": 4096}) as place:
         little, huge = b" " * 5000, b" " * 100_000
         with place.curve_request(place.profile("b")) as sock:

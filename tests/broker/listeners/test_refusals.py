@@ -1,4 +1,4 @@
-"""Peers that were refused: one line for each, and not one for each of a machine's addresses."""
+"""Peers that were refused: one line each, but not one for every address of a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afpools_broker.monitoring.peer_log import PeerLog
 from afpools_broker.monitoring.statistics import Statistics
 
 
-def test_what_a_peer_may_not_do_leaves_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_peer_leaves_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with studio(tmp_path, limits=READY) as place:
         for listener in ("TLS", "CURVE"):
             with Client(only_over(place, listener)) as client:

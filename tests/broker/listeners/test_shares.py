@@ -1,4 +1,4 @@
-"""What each client may take: pure accounting, with a clock that the test moves."""
+"""What each client may use: pure accounting, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_one_client_that_opens_connections_without_end_leaves_room_for_all_other
     made.enter(NATRON, "10.0.0.7")  # another one on the same
 
 
-def test_a_stolen_credential_gains_nothing_by_many_machines() -> None:
+def test_using_a_stolen_credential_from_many_machines_gains_nothing() -> None:
     made, _ = shares(connections_per_credential=20, connections_per_client=8)
     for number in range(20):
         made.enter(BLENDER, f"10.0.0.{number}")
@@ -69,7 +69,7 @@ def test_a_connection_that_is_closed_makes_room() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), max_size=200))
-def test_whatever_comes_and_goes_no_bound_is_passed_and_every_place_is_given_back(
+def test_no_limit_is_exceeded_and_every_place_is_returned_whatever_comes_and_goes(
     steps: list[tuple[bool, int, int]],
 ) -> None:
     made, _ = shares(connections=12, connections_for_managers=3, connections_per_credential=6, connections_per_client=3)
@@ -108,7 +108,7 @@ def test_a_machine_with_a_network_of_ipv6_addresses_is_one_machine() -> None:
     assert network_of("an unknown address") == "an unknown address"
 
 
-def test_an_address_is_known_again_whatever_its_port() -> None:
+def test_an_address_is_recognised_whatever_its_port() -> None:
     assert host_of("10.0.0.7:51234") == host_of("10.0.0.7") == "10.0.0.7"
     assert host_of("[fe80::1]:51234") == "[fe80::1]"
     assert host_of("fe80::1") == "fe80::1"
@@ -117,7 +117,7 @@ def test_an_address_is_known_again_whatever_its_port() -> None:
 # --- before a credential is shown -----------------------------------------------------------------------------------
 
 
-def test_over_curve_each_new_connection_has_another_one_closed_though_libzmq_tells_of_it_later() -> None:
+def test_over_curve_each_new_connection_closes_a_different_one_although_libzmq_reports_it_later() -> None:
     made, _ = shares(handshakes_per_address=3)
     connections = Connections(made)
     surplus = [connections.add(descriptor, None, 0.0) for descriptor in range(10)]
@@ -125,7 +125,7 @@ def test_over_curve_each_new_connection_has_another_one_closed_though_libzmq_tel
     assert len(set(surplus[3:])) == 7
 
 
-def test_who_says_nothing_makes_room_for_who_comes_later() -> None:
+def test_a_silent_connection_makes_room_for_a_later_one() -> None:
     made, _ = shares(handshakes_per_address=3)
     strangers: Strangers[str] = Strangers(made)
     assert [strangers.add("10.0.0.7", name) for name in "abc"] == [None, None, None]
@@ -137,7 +137,7 @@ def test_who_says_nothing_makes_room_for_who_comes_later() -> None:
     assert len(strangers) == 4
 
 
-def test_where_many_addresses_say_nothing_the_one_with_the_most_gives_way() -> None:
+def test_among_many_silent_addresses_the_one_with_the_most_connections_gives_way() -> None:
     made, _ = shares(handshakes_per_address=4, connections=40)
     strangers: Strangers[str] = Strangers(made)
     for name in ("a1", "a2", "a3", "a4"):
@@ -163,7 +163,7 @@ def test_a_bucket_never_gives_more_than_its_rate_and_one_seconds_worth(rate: flo
         assert bucket.wait(rate, now) <= 1.0 / rate + 1e-9
 
 
-def test_each_client_has_its_own_requests_and_a_credential_has_all_of_them_together() -> None:
+def test_requests_are_limited_for_each_client_and_for_a_credential_as_a_whole() -> None:
     made, now = shares(requests_per_second=10, requests_per_second_per_credential=25)
     clients = [made.enter(BLENDER, f"10.0.0.{number}") for number in range(3)]
     answered = [sum(made.may_ask(client, now[0]) for _ in range(50)) for client in clients]
@@ -174,7 +174,7 @@ def test_each_client_has_its_own_requests_and_a_credential_has_all_of_them_toget
     assert made.may_ask(other, now[0])
 
 
-def test_leaving_and_coming_back_gives_no_new_share() -> None:
+def test_reconnecting_gives_no_new_share() -> None:
     made, now = shares(requests_per_second=10)
     client = made.enter(BLENDER, "10.0.0.7")
     assert sum(made.may_ask(client, now[0]) for _ in range(50)) == 10
@@ -183,7 +183,7 @@ def test_leaving_and_coming_back_gives_no_new_share() -> None:
     assert not made.may_ask(again, now[0])
 
 
-def test_who_floods_is_kept_out_for_a_moment() -> None:
+def test_a_flooding_client_is_barred_briefly() -> None:
     made, now = shares(requests_per_second=10)
     client = made.enter(BLENDER, "10.0.0.7")
     refused = 0
@@ -197,7 +197,7 @@ def test_who_floods_is_kept_out_for_a_moment() -> None:
     made.enter(BLENDER, "10.0.0.7")
 
 
-def test_limits_that_are_replaced_count_at_once() -> None:
+def test_new_limits_take_effect_at_once() -> None:
     made, now = shares(requests_per_second=10)
     client = made.enter(BLENDER, "10.0.0.7")
     assert sum(made.may_ask(client, now[0]) for _ in range(50)) == 10
@@ -211,7 +211,7 @@ def test_limits_that_are_replaced_count_at_once() -> None:
 # --- bytes ----------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_that_wait_are_limited_for_a_client_and_in_all() -> None:
+def test_waiting_bytes_are_limited_for_a_client_and_in_all() -> None:
     made, _ = shares(message_bytes=4096, waiting_bytes=10_000, waiting_bytes_in_all=15_000)
     one, two = made.enter(BLENDER, "10.0.0.7"), made.enter(NATRON, "10.0.0.7")
     assert made.hold_in(one, 10_000) is None
@@ -223,7 +223,7 @@ def test_bytes_that_wait_are_limited_for_a_client_and_in_all() -> None:
     assert (made.waiting_in, one.waiting_in, two.waiting_in) == (0, 0, 0)
 
 
-def test_an_answer_of_any_size_may_be_kept_for_who_has_read_all_others() -> None:
+def test_an_answer_of_any_size_may_be_kept_for_a_client_that_has_read_all_others() -> None:
     made, _ = shares(waiting_bytes=10_000_000)
     client = made.enter(BLENDER, "10.0.0.7")
     assert made.may_hold_out(client, 50_000_000)

@@ -1,4 +1,4 @@
-"""What the kernel says of a connection is what was sent and taken."""
+"""The kernel's counts for a connection match what was sent and received."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_bytes_are_counted_in_both_directions(pair: tuple[socket.socket, socket.
     assert info(theirs).received == 1000
 
 
-def test_what_a_peer_does_not_take_is_not_all_sent(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_data_that_a_peer_has_not_taken_does_not_count_as_sent(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
     ours.setblocking(False)
     with contextlib.suppress(BlockingIOError):
@@ -49,7 +49,7 @@ def test_what_a_peer_does_not_take_is_not_all_sent(pair: tuple[socket.socket, so
     assert not info(ours).all_sent
 
 
-def test_a_connection_that_is_closed_says_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_closed_connection_has_no_counts(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
     ours.close()
     assert tcp_info(ours) is None

@@ -1,4 +1,4 @@
-"""TLS: who may connect, and what anybody else leaves in the log."""
+"""TLS: who may connect, and what refused peers leave in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_tls_with_a_revoked_certificate(place: Studio, refusals: Any) -> None:
     place.broker.credentials.refresh()
     with Client(Profile.load(str(kept))) as client, pytest.raises(BrokerUnreachable) as refused:
         client.hello()
-    # Whoever is refused is told why, and so is whoever runs the broker.
+    # Both the refused client and the broker's operator are told why.
     assert "certificate of 'leaver' was revoked" in str(refused.value)
     assert "certificate of 'leaver' was revoked" in refusals()[0]
     still_answers(place)

@@ -1,4 +1,4 @@
-"""One connection over TLS, whatever its peer sends, reads, or leaves unsaid."""
+"""One connection over TLS, whatever its peer sends, reads, or fails to send."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from afpools_broker.protocol import Role
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 4, 40])
-def test_over_tls_requests_are_answered_in_their_order_however_they_arrive(place: Studio, cut: int) -> None:
+def test_over_tls_requests_are_answered_in_order_however_they_arrive(place: Studio, cut: int) -> None:
     ping = b"\x04\x0a\x04PING\x00\x00abc"
-    padding = " " * 300  # a frame of more than 255 bytes has another header
+    padding = " " * 300  # a frame of more than 255 bytes has a different header
     requests = [
         b'{"v":1,"id":"%d","op":"pools.list"%b}' % (number, padding.encode() * (number % 3 == 2)) for number in range(6)
     ]
@@ -34,7 +34,7 @@ def test_over_tls_requests_are_answered_in_their_order_however_they_arrive(place
     with place.tls_socket(place.profile("anna")) as connection:
         peer = TlsPeer(connection)
         assert peer.ask("pools.list")["ok"]
-        # Each in a record of its own, or its end together with the next one's beginning; PINGs between them.
+        # Each in its own record, or its end together with the beginning of the next; PINGs in between.
         data = b"".join(frame + ping * (number % 2) for number, frame in enumerate(framed))
         ends = [sum(map(len, framed[: number + 1])) + len(ping) * ((number + 1) // 2) + cut for number in range(6)]
         for start, end in zip([0, *ends], [*ends[:-1], len(data)], strict=False):
@@ -57,7 +57,7 @@ def test_tls_certificate_revoked_while_connected(place: Studio, refusals: Any) -
 
 
 @pytest.mark.heavy
-def test_tls_without_a_greeting_inside_is_dropped(hasty: Studio, refusals: Any) -> None:
+def test_a_tls_peer_that_sends_no_greeting_is_dropped(hasty: Studio, refusals: Any) -> None:
     with hasty.tls_socket(hasty.profile("b")) as connection:
         assert connection.recv(64)[:1] == b"\xff"
         assert closed(connection)
@@ -103,7 +103,7 @@ def test_a_peer_that_answers_no_heartbeat_is_dropped(tmp_path: Path) -> None:
         assert b"\x04PING" in received
 
 
-def test_requests_that_are_never_completed_are_given_up_over_tls(narrow: Studio) -> None:
+def test_requests_that_are_never_completed_are_dropped_over_tls(narrow: Studio) -> None:
     profile = narrow.profile("half")
     half = b"\x02" + (60_000).to_bytes(8, "big") + bytes(50_000)
     with contextlib.ExitStack() as stack:
@@ -121,7 +121,7 @@ def test_requests_that_are_never_completed_are_given_up_over_tls(narrow: Studio)
     wait_for(lambda: not narrow.broker._shares.waiting_in)
 
 
-def test_answers_that_are_not_read_are_bounded_over_tls(tmp_path: Path) -> None:
+def test_unread_answers_are_limited_over_tls(tmp_path: Path) -> None:
     limits = {**READY, "message_bytes": 100_000, "waiting_bytes": 1_000_000}
     with studio(tmp_path, limits=limits) as place, contextlib.ExitStack() as stack:
         with place.curve_request(place.profile("anna", Role.MANAGER)) as sock:
@@ -141,7 +141,7 @@ def test_answers_that_are_not_read_are_bounded_over_tls(tmp_path: Path) -> None:
     wait_for(lambda: not shares.waiting_out)
 
 
-def test_who_asks_too_often_over_tls_waits_and_gets_every_answer(tmp_path: Path) -> None:
+def test_a_client_that_asks_too_often_over_tls_waits_and_gets_every_answer(tmp_path: Path) -> None:
     with (
         studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place,
         place.tls_socket(place.profile("b")) as connection,
@@ -161,7 +161,7 @@ def test_who_asks_too_often_over_tls_waits_and_gets_every_answer(tmp_path: Path)
         assert [answer["id"] for answer in answers if answer["ok"]] == [str(number) for number in range(100)]
 
 
-def test_what_asks_for_nothing_but_takes_time_counts_as_well(tmp_path: Path) -> None:
+def test_frames_that_ask_for_nothing_but_take_time_count_as_well(tmp_path: Path) -> None:
     with (
         studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place,
         place.tls_socket(place.profile("b")) as connection,
@@ -177,18 +177,18 @@ def test_what_asks_for_nothing_but_takes_time_counts_as_well(tmp_path: Path) -> 
 
 @pytest.mark.heavy
 def test_key_updates_count_as_work(tmp_path: Path) -> None:
-    """OpenSSL by itself reads on as long as they come, and nobody else is answered meanwhile."""
-    libssl = ctypes.CDLL(_ssl.__file__)  # and with it the library that it is linked with
+    """OpenSSL by itself keeps reading as long as they arrive, and nobody else is answered meanwhile."""
+    libssl = ctypes.CDLL(_ssl.__file__)  # and the library that it is linked with
     with studio(tmp_path, limits={**READY, "requests_per_second": 50}) as place:
         with place.tls_socket(place.profile("b")) as connection:
             peer = TlsPeer(connection)
-            # `PySSLSocket` of Modules/_ssl.c: after the object's head and the socket comes OpenSSL's own.
+            # `PySSLSocket` of Modules/_ssl.c: OpenSSL's own object comes after the object's header and the socket.
             handle = ctypes.c_void_p.from_address(id(connection._sslobj) + object.__basicsize__ + 8)  # type: ignore[attr-defined]
             began = time.monotonic()
             for _ in range(2000):
                 assert libssl.SSL_key_update(handle, 0) == 1
                 assert libssl.SSL_do_handshake(handle) == 1
             assert peer.ask("hello")["ok"]
-            # 54,000 bytes that carry nothing; all but a record of them are the work of 500 requests.
+            # 54,000 bytes that carry nothing; all but one record of them count as 500 requests.
             assert time.monotonic() - began > 5
         still_answers(place)

@@ -19,7 +19,7 @@ def workers():
 
 
 @pytest.mark.parametrize("writes", [False, True])
-def test_work_of_one_client_does_not_keep_that_of_another_waiting(workers: Workers, writes: bool) -> None:
+def test_one_clients_work_does_not_delay_anothers(workers: Workers, writes: bool) -> None:
     release, answered = threading.Event(), threading.Event()
 
     def held() -> bytes:
@@ -50,7 +50,7 @@ def test_clients_take_turns(workers: Workers) -> None:
         order.append(answer.decode())
         done.release()
 
-    # One writer is left, which makes the order of the rest certain.
+    # One writer is left, which makes the order of the rest deterministic.
     workers.submit("holder", Later(held, writes=True), lambda _: None)
     blocked = threading.Event()
     workers.submit("first", Later(lambda: (blocked.set(), release.wait(60), b"")[2], writes=True), lambda _: None)
@@ -67,6 +67,6 @@ def test_clients_take_turns(workers: Workers) -> None:
     assert Counter(order) == {"a": 4, "b": 1, "c": 1}
 
 
-def test_stopped_workers_take_nothing_more(workers: Workers) -> None:
+def test_stopped_workers_accept_no_more_work(workers: Workers) -> None:
     workers.stop()
     assert not workers.submit("a", Later(lambda: b"", writes=False), lambda _: None)

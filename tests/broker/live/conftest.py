@@ -20,7 +20,7 @@ from afpools_broker.pools.history import Entry
 from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.store import PoolStore, open_store
 
-# The fence of fx once pc-04 is in it, too.
+# The fence of fx after pc-04 has joined.
 WIDER = "(?!pc-0[134]$).*"
 
 
@@ -42,12 +42,12 @@ def put_job(
 
 
 class Studio:
-    """A store, a farm, and one broker's part that keeps fences.
+    """A store, a farm, and the part of one broker that keeps fences.
 
     Args:
         server: the afserver.
-        store: where pools are.
-        stack: what is closed at the end.
+        store: where pools are kept.
+        stack: what to close at the end.
     """
 
     def __init__(self, server: WorkingAfServer, store: PoolStore, stack: ExitStack) -> None:
@@ -59,7 +59,7 @@ class Studio:
         self.fences = self.another("broker-1")
 
     def another(self, name: str) -> FenceKeeper:
-        """One more keeper, as another broker would have."""
+        """Another keeper, as another broker would have."""
         return FenceKeeper(
             lambda request: ask(self.server.address, request, timeout=20),
             self.server.address,
@@ -87,7 +87,7 @@ class Studio:
         return put_job(self.server, mask.text, pool, revision, name, exclude=exclude, custom_data=custom_data, **more)
 
     def look(self, keeper: FenceKeeper | None = None) -> FenceKeeper:
-        """Looks until nothing is left to be done that can be done now."""
+        """Looks until nothing more can be done now."""
         keeper = keeper or self.fences
         keeper.lease.ask()
         keeper.look(at_once=True)

@@ -1,6 +1,6 @@
-"""One broker's keeper of fences as a process of its own: `python -m tests.broker.live.keeping NAME STORE PORT`.
+"""One broker's keeper of fences as a separate process: `python -m tests.broker.live.keeping NAME STORE PORT`.
 
-It stops when its input ends. The lease lasts two seconds, so that nobody waits long for another to take over.
+It stops when its input ends. The lease lasts two seconds, so that takeovers are quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Masks are set at afserver gently, and nothing is believed but what is read back."""
+"""Masks are set at afserver gently, and only what is read back is trusted."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def test_jobs_that_change_alike_share_actions_and_the_type_is_not_set_again(stud
     assert sorted(number for action in studio.server.actions for number in action["ids"]) == jobs
 
 
-def test_five_hundred_jobs_of_which_no_two_change_alike_go_out_together() -> None:
+def test_five_hundred_jobs_that_all_change_differently_go_out_together() -> None:
     jobs = [Job(number, hosts_mask_type="regex") for number in range(2, 1002)]
     moves = [Move(job, {"hosts_mask_exclude": f"ws-{job.id:04}|(?!(?:pc-01|pc-02)$).*"}) for job in jobs]
     assert len(Pace().some(moves)) == 500
-    # A server that has taken longer gets fewer.
+    # A slower server gets fewer.
     pace = Pace()
     pace.learn(0.1, 0.4)
     assert 100 < len(pace.some(moves)) < 250
 
 
-def test_a_server_that_took_long_once_is_not_taken_for_slow_forever() -> None:
+def test_a_server_that_was_slow_once_is_not_treated_as_slow_forever() -> None:
     job = Job(2, hosts_mask_type="regex")
     moves = [Move(job, {"hosts_mask_exclude": f"ws-{n:04}|(?!(?:pc-01|pc-02)$).*"}) for n in range(1000)]
     pace = Pace()
@@ -74,7 +74,7 @@ def test_masks_of_blocks_keep_their_meaning(studio: Studio) -> None:
     assert (free, studio.server.jobs[job].compiled[1]) == (["pc-03", "pc-04"], "regex")
 
 
-def test_a_number_that_is_used_again_before_the_action_is_left_alone(studio: Studio) -> None:
+def test_a_job_that_reused_a_number_before_the_action_is_left_alone(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.server.act(job, operation={"type": "delete"})
@@ -86,7 +86,7 @@ def test_a_number_that_is_used_again_before_the_action_is_left_alone(studio: Stu
     assert "custom_data" not in studio.server.job(job)
 
 
-def test_a_job_that_gets_a_number_in_the_moment_between_does_not_run_under_another_ones_mask(studio: Studio) -> None:
+def test_a_job_that_gets_a_number_in_between_does_not_run_under_another_jobs_mask(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     server = studio.server
@@ -123,7 +123,7 @@ def test_with_one_job_gone_the_others_are_moved(studio: Studio) -> None:
     assert jobs[1] not in studio.fences.view.jobs
 
 
-def test_an_answer_is_not_believed(studio: Studio) -> None:
+def test_an_answer_is_not_trusted(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.server.stubborn = True

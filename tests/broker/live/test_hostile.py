@@ -1,4 +1,4 @@
-"""What must not let a job out of its pool, or keep others from following theirs: odd jobs, lost answers, pauses."""
+"""Odd jobs, lost answers and pauses neither let a job out of its pool nor keep others from following theirs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afpools_broker.live import apply, keeper
 
 
 @pytest.mark.parametrize("odd", [{"exclude": "pc-01\ud800"}, {"pool": "fx\udfff"}, {"by": "\ud800"}])
-def test_a_note_that_cannot_be_sent_keeps_no_other_job_from_following(studio: Studio, odd: dict[str, str]) -> None:
+def test_an_unsendable_note_does_not_keep_other_jobs_from_following(studio: Studio, odd: dict[str, str]) -> None:
     note = Note("fx", "", "", "either", fingerprint("pc-02", "regex"))._replace(**odd)
     studio.server.send(
         "odd", hosts_mask_exclude="pc-02", hosts_mask_type="regex", custom_data=with_note("", note), offline=True
@@ -25,7 +25,7 @@ def test_a_note_that_cannot_be_sent_keeps_no_other_job_from_following(studio: St
     assert (studio.mask(job), studio.fence(job)) == (WIDER, "current")
 
 
-def test_a_job_whose_fence_cannot_be_worked_out_keeps_no_other_from_following(
+def test_a_job_whose_fence_cannot_be_worked_out_does_not_keep_others_from_following(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = studio.send("fx", "bad", offline=True), studio.send("fx", offline=True)
@@ -54,7 +54,7 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply, "ask_together", ask_together)
 
 
-def test_a_job_that_is_hit_by_mistake_is_paused_although_the_answer_never_came(
+def test_a_job_that_got_another_jobs_mask_is_paused_although_the_answer_never_came(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = studio.send("fx", offline=True)
@@ -76,7 +76,7 @@ def test_a_job_that_is_hit_by_mistake_is_paused_although_the_answer_never_came(
     assert len(studio.fences.view.struck) == 1
 
 
-def test_a_keeper_that_was_paused_between_planning_and_acting_works_it_out_again(studio: Studio) -> None:
+def test_a_keeper_that_was_paused_between_planning_and_acting_plans_again(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.apply("pools.add_hosts", "fx", "pc-04")
@@ -116,7 +116,7 @@ def test_a_keeper_that_was_paused_after_it_read_the_jobs_reads_them_again(studio
     assert "custom_data" not in studio.server.job(job)
 
 
-def test_a_log_that_cannot_be_read_keeps_no_other_job_from_following(studio: Studio) -> None:
+def test_an_unreadable_log_does_not_keep_other_jobs_from_following(studio: Studio) -> None:
     changed, job = studio.send("fx", offline=True), studio.send("fx", offline=True)
     studio.server.by_hand(changed, hosts_mask_exclude="pc-02")
     read = studio.fences._ask
@@ -132,7 +132,7 @@ def test_a_log_that_cannot_be_read_keeps_no_other_job_from_following(studio: Stu
     assert (studio.mask(job), studio.fence(changed)) == (WIDER, "changed")
 
 
-def test_jobs_that_take_long_to_work_out_come_last_and_are_not_moved_by_what_was_known_before(
+def test_jobs_that_take_long_to_plan_come_last_and_are_not_moved_by_outdated_plans(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = studio.send("fx", "slow", offline=True, exclude="pc-05|" + "x" * 100)

@@ -1,4 +1,4 @@
-"""What a job wants: a mask that a person has set is theirs, and nothing is guessed."""
+"""What a job wants: a mask that a person has set is left alone, and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from tests.broker.live.conftest import Studio
 
 
-def test_a_mask_that_a_person_changed_is_left_alone_and_says_who(studio: Studio) -> None:
+def test_a_mask_that_a_person_changed_is_left_alone_and_the_person_is_named(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.server.by_hand(job, user="anna", hosts_mask_exclude="pc-05")
@@ -28,7 +28,7 @@ def test_a_mask_that_a_person_set_back_is_ours_again(studio: Studio) -> None:
     assert (studio.fence(job), studio.mask(job)) == ("current", "(?!pc-0[134]$).*")
 
 
-def test_a_job_of_an_earlier_plug_in_is_left_alone(studio: Studio) -> None:
+def test_a_job_from_an_earlier_plug_in_is_left_alone(studio: Studio) -> None:
     job = studio.server.send(hosts_mask_exclude="pc-02", custom_data='{"afpools": {"pool": "fx", "revision": "1"}}')
     studio.look()
     assert (studio.fence(job), studio.mask(job)) == ("unmarked", "pc-02")

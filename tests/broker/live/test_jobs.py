@@ -1,4 +1,4 @@
-"""The jobs on the farm: all of them read, whatever some of them say, and then those that changed."""
+"""The jobs on the farm: all of them are read, whatever some of them contain, and then those that change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.broker.live.conftest import WIDER, Studio
 from afpools_broker.live.jobs import parse_jobs
 
 
-def test_a_block_whose_mask_spoils_afservers_json_does_not_hide_the_other_jobs(studio: Studio) -> None:
+def test_a_block_whose_mask_breaks_afservers_json_does_not_hide_the_other_jobs(studio: Studio) -> None:
     from afpools_broker.live.jobs import parse_jobs
 
     body = b'{"jobs":[{"id":2,"blocks":[{"hosts_mask":"ws\\.one|a\\\\b"}]},{"id":3,"name":"a\\"b\\u00fc"}]}'
@@ -18,7 +18,7 @@ def test_a_block_whose_mask_spoils_afservers_json_does_not_hide_the_other_jobs(s
     assert (first.blocks[0].hosts_mask, second.name) == ("ws\\.one|a\\b", 'a"bü')
 
 
-def test_events_that_were_missed_are_made_up_for(studio: Studio) -> None:
+def test_missed_events_are_made_up_for(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.server.forget_monitors()
@@ -28,7 +28,7 @@ def test_events_that_were_missed_are_made_up_for(studio: Studio) -> None:
     assert set(studio.fences.view.jobs) == {later}
 
 
-def test_only_jobs_that_changed_are_read(studio: Studio) -> None:
+def test_only_changed_jobs_are_read(studio: Studio) -> None:
     studio.send("fx", offline=True)
     studio.look()
     del studio.server.requests[:]

@@ -1,4 +1,4 @@
-"""What becomes of jobs on the farm while pools, renders and people do what they do.
+"""What happens to jobs on the farm while pools and renders change and people act.
 
 The afserver is a stand-in that works (tests/working_afserver.py); each trap of docs/afanasy.md has a test here.
 """
@@ -75,19 +75,19 @@ def test_an_empty_pool_keeps_the_last_fence(studio: Studio) -> None:
     assert studio.why(job) == "The pool 'fx' is empty. The job keeps the fence that it has."
 
 
-def test_a_host_that_no_mask_can_spell_keeps_the_last_fence(studio: Studio) -> None:
+def test_a_host_that_no_mask_can_express_keeps_the_last_fence(studio: Studio) -> None:
     job = studio.send("fx", exclude="pc-01", offline=True)
     mask = studio.mask(job)
     studio.apply("pools.remove_hosts", "fx", "pc-03")
     studio.look()
-    # Its own mask leaves none of what is left.
+    # Its own mask excludes all remaining hosts.
     assert (studio.fence(job), studio.mask(job)) == ("kept", mask)
 
 
 # --- renders ----------------------------------------------------------------------------------------------------
 
 
-def test_a_render_that_joins_or_goes_moves_no_complement(studio: Studio) -> None:
+def test_a_render_that_joins_or_leaves_does_not_change_a_complement(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     mask = studio.mask(job)
     studio.look()
@@ -98,7 +98,7 @@ def test_a_render_that_joins_or_goes_moves_no_complement(studio: Studio) -> None
     assert (studio.fence(job), studio.mask(job)) == ("current", mask)
 
 
-def test_a_list_mask_is_made_to_keep_out_a_host_that_came_later(studio: Studio) -> None:
+def test_a_list_mask_is_extended_to_exclude_a_later_host(studio: Studio) -> None:
     note = {"pool": "fx", "revision": "r", "exclude": "", "exclude_type": "either"}
     from afpools.fence_note import fingerprint
 
@@ -114,7 +114,7 @@ def test_a_list_mask_is_made_to_keep_out_a_host_that_came_later(studio: Studio) 
     assert studio.server.jobs[job].lets("pc-03", 0)
 
 
-def test_a_restart_with_all_renders_off_is_no_news_about_any_pool(studio: Studio) -> None:
+def test_a_restart_with_all_renders_offline_says_nothing_about_any_pool(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     actions = len(studio.server.actions)
@@ -144,7 +144,7 @@ def test_a_pool_that_changes_while_afserver_does_not_answer_is_followed_afterwar
 
     studio.fences._reader._ask = fail
     studio.apply("pools.add_hosts", "fx", "pc-04")
-    # Nobody looks at this one before the list of all jobs is read again.
+    # This job is not checked before the list of all jobs is read again.
     later = studio.send("fx", offline=True, exclude="pc-01")
     studio.apply("pools.add_hosts", "fx", "pc-05")
     for _ in range(2):
@@ -156,7 +156,7 @@ def test_a_pool_that_changes_while_afserver_does_not_answer_is_followed_afterwar
     assert [studio.server.jobs[later].lets(host, 0) for host in ("pc-01", "pc-05")] == [False, True]
 
 
-def test_a_job_that_somebody_changed_is_looked_at_again_if_afserver_did_not_answer(studio: Studio) -> None:
+def test_a_job_that_somebody_changed_is_checked_again_if_afserver_did_not_answer(studio: Studio) -> None:
     studio.look()
     job = studio.send("fx", offline=True)
     studio.fences.look_at([job])
@@ -177,7 +177,7 @@ def test_a_job_that_somebody_changed_is_looked_at_again_if_afserver_did_not_answ
 # --- one at a time ----------------------------------------------------------------------------------------------
 
 
-def test_a_broker_without_the_lease_says_what_is_due_and_does_nothing(studio: Studio) -> None:
+def test_a_broker_without_the_lease_reports_what_is_due_and_does_nothing(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     mask = studio.mask(job)
@@ -190,7 +190,7 @@ def test_a_broker_without_the_lease_says_what_is_due_and_does_nothing(studio: St
     assert studio.mask(job) == "(?!pc-0[134]$).*"
 
 
-def test_what_was_begun_under_an_earlier_lease_is_not_done(studio: Studio) -> None:
+def test_an_action_begun_under_an_earlier_lease_is_not_done(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     mask = studio.mask(job)

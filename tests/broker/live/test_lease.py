@@ -1,4 +1,4 @@
-"""Brokers whose clocks agree about nothing but how fast time passes."""
+"""Brokers whose clocks agree only on how fast time passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afpools_broker.store import PoolStore, open_store
 
 
 class Time:
-    """What time it is, on each broker's machine, since it was started."""
+    """The time on each broker's machine, since it was started."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Iterator[PoolStore]:
 def test_nobody_takes_a_lease_before_its_holder_has_stopped_acting(
     store: PoolStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The wall clock jumps by an hour with each look at it: nobody may care.
+    # The wall clock jumps by an hour each time it is read, which must not matter.
     hours = iter(range(10**6))
     monkeypatch.setattr("time.time", lambda: 3600.0 * next(hours))
     time = Time()
@@ -59,7 +59,7 @@ def test_a_holder_that_renews_keeps_it(store: PoolStore) -> None:
         time.now += 2
 
 
-def test_what_a_holder_began_before_its_time_was_up_is_not_done_when_it_has_it_again(store: PoolStore) -> None:
+def test_an_action_begun_before_a_lease_ran_out_is_not_done_after_it_was_taken_again(store: PoolStore) -> None:
     time = Time()
     only = LeaseKeeper(store, "only", clock=lambda: time.now)
     only.ask()

@@ -9,7 +9,7 @@ from tests.working_afserver import WorkingAfServer
 from afpools import Client
 
 
-def test_a_job_says_its_pool_its_tasks_and_the_hosts_it_may_use(boss: Client, server: WorkingAfServer) -> None:
+def test_a_job_shows_its_pool_its_tasks_and_the_hosts_it_may_use(boss: Client, server: WorkingAfServer) -> None:
     number = send_job(boss, server, tasks=5, rounds=1_000_000)
     wait_until(lambda: boss.jobs(ids=[number]).jobs[0].running == 2)
     wait_until(lambda: len(boss.jobs(ids=[number]).jobs[0].hosts) == 2)
@@ -20,7 +20,7 @@ def test_a_job_says_its_pool_its_tasks_and_the_hosts_it_may_use(boss: Client, se
     assert [(host.name, host.tasks, host.outside) for host in shown.hosts] == [("pc-01", 1, False), ("pc-03", 1, False)]
 
 
-def test_a_job_that_moved_says_when_and_by_which_change_and_what_still_runs_outside(
+def test_a_moved_job_shows_when_by_which_change_and_what_still_runs_outside(
     boss: Client, server: WorkingAfServer
 ) -> None:
     number = send_job(boss, server, tasks=2, rounds=1_000_000)

@@ -1,4 +1,4 @@
-"""What a pool is called now that was renamed, deleted or made again since a job was sent."""
+"""The present name of a pool that was renamed, deleted or made again after a job was sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.live import keeper, names
 
 
-def test_a_deleted_pool_keeps_the_last_fence_and_undone_it_is_followed_again(studio: Studio) -> None:
+def test_a_deleted_pools_jobs_keep_the_last_fence_and_follow_again_once_that_is_undone(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     mask = studio.mask(job)
     studio.apply("pools.delete", "fx")
@@ -18,10 +18,10 @@ def test_a_deleted_pool_keeps_the_last_fence_and_undone_it_is_followed_again(stu
     assert "The pool 'fx' was deleted." in studio.why(job)
     studio.pool("fx", "pc-02")
     studio.look()
-    assert studio.fence(job) == "kept"  # another pool of this name
+    assert studio.fence(job) == "kept"  # a different pool with this name
 
 
-def test_a_renamed_pool_is_followed_also_where_another_has_its_old_name(studio: Studio) -> None:
+def test_a_renamed_pool_is_followed_even_if_another_has_its_old_name(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     studio.apply("pools.rename", "fx", new_name="effects")
@@ -33,10 +33,10 @@ def test_a_renamed_pool_is_followed_also_where_another_has_its_old_name(studio: 
     assert studio.mask(job) == "(?!pc-0[135]$).*"
 
 
-def test_another_pool_of_the_same_name_is_not_mistaken_for_the_one_that_a_job_means(studio: Studio) -> None:
+def test_another_pool_with_the_same_name_is_not_mistaken_for_the_one_that_a_job_means(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     mask = studio.mask(job)
-    # It was sent at a revision that history does not know: the pool's document was edited by hand.
+    # It was sent at a revision that is not in history: the pool's document was edited by hand.
     studio.server.jobs[job].shown["custom_data"] = with_note(
         "", Note("fx", "by-hand", "", "either", fingerprint(mask, "regex"))
     )
@@ -57,7 +57,7 @@ def test_a_pool_that_was_edited_by_hand_and_never_given_up_is_followed(studio: S
     assert studio.mask(job) == WIDER
 
 
-def test_where_history_does_not_reach_back_a_name_alone_is_not_followed(
+def test_a_name_alone_is_not_followed_if_history_does_not_reach_back(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = studio.send("fx", offline=True)

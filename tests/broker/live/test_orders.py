@@ -1,4 +1,4 @@
-"""What a manager orders for single jobs, through a whole broker."""
+"""A manager's orders for individual jobs, through a whole broker."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_moved_job_follows_its_new_pool(boss: Client, server: WorkingAfServer)
     assert boss.jobs().jobs[0].pool == "night"
 
 
-def test_a_job_that_names_no_pool_is_moved_into_one_and_is_as_before_once_that_is_undone(
+def test_a_job_that_names_no_pool_is_moved_into_one_and_restored_once_that_is_undone(
     boss: Client, server: WorkingAfServer
 ) -> None:
     number = server.send("old", hosts_mask_exclude="pc-03", custom_data='{"shot": 7}', offline=True)
@@ -55,7 +55,7 @@ def test_a_job_that_names_no_pool_is_moved_into_one_and_is_as_before_once_that_i
     assert server.job(number) == before
 
 
-def test_what_cannot_be_moved_says_why_and_the_others_are_moved(boss: Client, server: WorkingAfServer) -> None:
+def test_a_job_that_cannot_be_moved_says_why_and_the_others_are_moved(boss: Client, server: WorkingAfServer) -> None:
     number = send_job(boss, server, offline=True)
     boss.create_pool("empty")
     assert "The pool 'empty' is empty." in boss.move_jobs([number], "empty").jobs[0].why
@@ -67,7 +67,7 @@ def test_what_cannot_be_moved_says_why_and_the_others_are_moved(boss: Client, se
         boss.move_jobs([number], "nights")
 
 
-def test_a_job_that_a_person_changed_is_taken_up_again_when_asked(boss: Client, server: WorkingAfServer) -> None:
+def test_a_job_that_a_person_changed_is_taken_up_again_on_request(boss: Client, server: WorkingAfServer) -> None:
     number = send_job(boss, server, offline=True)
     server.by_hand(number, hosts_mask_exclude="pc-05")
     wait_until(lambda: boss.jobs().jobs[0].why.startswith("Changed by anna@ws-04"))
@@ -76,7 +76,7 @@ def test_a_job_that_a_person_changed_is_taken_up_again_when_asked(boss: Client, 
     wait_until(lambda: boss.jobs().jobs[0].fence == "current")
 
 
-def test_a_job_of_an_earlier_plug_in_is_taken_up_when_asked(boss: Client, server: WorkingAfServer) -> None:
+def test_a_job_from_an_earlier_plug_in_is_taken_up_on_request(boss: Client, server: WorkingAfServer) -> None:
     note = '{"afpools": {"pool": "fx", "revision": "1"}}'
     number = server.send(hosts_mask_exclude="pc-02|pc-04|pc-05", custom_data=note, offline=True)
     wait_until(lambda: [each.fence for each in boss.jobs().jobs] == ["unmarked"])
@@ -84,7 +84,7 @@ def test_a_job_of_an_earlier_plug_in_is_taken_up_when_asked(boss: Client, server
     assert server.fence(number) == ("(?!pc-0[13]$).*", "regex")
 
 
-def test_tasks_outside_are_sent_back_when_asked(boss: Client, server: WorkingAfServer) -> None:
+def test_tasks_outside_are_sent_back_on_request(boss: Client, server: WorkingAfServer) -> None:
     number = send_job(boss, server, tasks=2, rounds=1_000_000)
     wait_until(lambda: len(server.ran) == 2)
     boss.remove_hosts("fx", ["pc-01"])

@@ -1,4 +1,4 @@
-"""What becomes of a person's edit that arrives in the same second as ours, and so is overwritten."""
+"""What happens to a person's edit that arrives in the same second as ours and is therefore overwritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOVE = Move(BEFORE, {"custom_data": '{"n": 2}'})
 
 
 def just_before(studio: Studio, job: int, **params: Any) -> None:
-    """Sees to it that a person's edit is carried out right before the next action of ours."""
+    """Makes sure that a person's edit is carried out right before our next action."""
     server = studio.server
 
     def edit() -> None:
@@ -29,7 +29,7 @@ def just_before(studio: Studio, job: int, **params: Any) -> None:
     server.before_actions = edit
 
 
-def test_a_mask_that_a_person_set_in_the_same_second_is_given_back(studio: Studio) -> None:
+def test_a_mask_that_a_person_set_in_the_same_second_is_restored(studio: Studio) -> None:
     jobs = [studio.send("fx", f"shot {n}", offline=True) for n in range(3)]
     studio.look()
     just_before(studio, jobs[1], hosts_mask_exclude="pc-05", annotation='"custom_data" set to "x"')
@@ -44,7 +44,7 @@ def test_a_mask_that_a_person_set_in_the_same_second_is_given_back(studio: Studi
     assert studio.mask(jobs[1]) == "pc-05"
 
 
-def test_the_type_is_given_back_with_the_mask_that_it_was_set_for(studio: Studio) -> None:
+def test_the_type_is_restored_with_its_mask(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     before = studio.mask(job)
@@ -55,7 +55,7 @@ def test_the_type_is_given_back_with_the_mask_that_it_was_set_for(studio: Studio
     assert studio.fence(job) == "changed"
 
 
-def test_what_a_person_wrote_into_custom_data_in_the_same_second_is_there_and_the_job_follows_its_pool(
+def test_custom_data_that_a_person_wrote_in_the_same_second_is_kept_and_the_job_follows_its_pool(
     studio: Studio,
 ) -> None:
     job = studio.send("fx", offline=True)
@@ -72,7 +72,7 @@ def test_what_a_person_wrote_into_custom_data_in_the_same_second_is_there_and_th
     assert studio.mask(job) == "(?!pc-0[1345]$).*"
 
 
-def test_a_note_that_a_person_took_away_in_the_same_second_stays_away_and_the_fence_stays_narrow(
+def test_a_note_that_a_person_removed_in_the_same_second_stays_removed_and_the_fence_stays_narrow(
     studio: Studio,
 ) -> None:
     job = studio.send("fx", offline=True)
@@ -94,7 +94,7 @@ def test_a_job_that_a_person_hid_in_the_same_second_is_hidden(studio: Studio) ->
     assert studio.mask(job) == "(?!pc-0[134]$).*"
 
 
-def test_an_edit_while_another_is_given_back_is_given_back_too(studio: Studio) -> None:
+def test_an_edit_made_while_another_is_restored_is_restored_too(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     server = studio.server
@@ -110,7 +110,7 @@ def test_an_edit_while_another_is_given_back_is_given_back_too(studio: Studio) -
     assert (studio.mask(job), studio.fence(job)) == ("pc-04", "changed")
 
 
-def test_jobs_are_not_touched_again_where_nobody_else_was(studio: Studio) -> None:
+def test_jobs_are_not_touched_again_if_nobody_else_changed_them(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
     for mask in ("pc-05", studio.mask(job)):
@@ -128,7 +128,7 @@ def test_jobs_are_not_touched_again_where_nobody_else_was(studio: Studio) -> Non
     [
         ([], None),
         ([OURS], None),
-        ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"')], None),  # ours is not there any more
+        ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"')], None),  # ours is no longer there
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" invalid pattern "(("'), OURS], {"hosts_mask_exclude": "(("}),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-01"'), OURS], None),
@@ -151,6 +151,6 @@ def test_jobs_are_not_touched_again_where_nobody_else_was(studio: Studio) -> Non
         ),
     ],
 )
-def test_what_was_lost_is_told_from_the_log(lines: list[str], lost: dict[str, str] | None) -> None:
+def test_a_lost_edit_is_found_in_the_log(lines: list[str], lost: dict[str, str] | None) -> None:
     edit = lost_edit(lines, MOVE)
     assert (dict(edit.values) if edit else None) == lost

@@ -42,20 +42,20 @@ def job(note: Note, mask: str, mask_type: str) -> Job:
 
 
 @given(hosts, st.lists(st.sampled_from(HOSTS), unique=True, min_size=1), st.sampled_from(["", "pc-1", "pc-01|gpu"]))
-def test_a_job_that_moved_may_use_its_pool_and_nothing_else_and_then_is_current(
+def test_a_moved_job_may_use_its_pool_and_nothing_else_and_is_then_current(
     members: list[str], renders: list[str], exclude: str
 ) -> None:
     before = job(Note("fx", "0", exclude, "find", fingerprint("old", "regex")), "old", "regex")
     there = world(members, renders)
     verdict = plan(before, there, NOW)
     if verdict.params is None:
-        # Nothing is left for it, so it keeps what it has.
+        # No host is left for it, so it keeps its fence.
         assert verdict.fence == "kept"
         return
     after = msgspec.structs.replace(before, **verdict.params)
     assert is_done(after, verdict.params)
     starts = tuple(part for part in exclude.split("|") if part)
-    # How a host is spelled that the farm does not have is not the subject here.
+    # The spelling of hosts that are not on the farm is tested elsewhere.
     wanted = {host for host in members if host in renders and not (starts and host.startswith(starts))}
     every = sorted({*renders, "registers-later"})
     assert set(allowed(after, every)) == wanted
@@ -66,15 +66,13 @@ def test_a_job_that_moved_may_use_its_pool_and_nothing_else_and_then_is_current(
 
 
 @given(hosts, st.sampled_from(["", "find", "regex"]), st.text(max_size=10))
-def test_a_mask_that_is_not_the_one_that_was_set_is_never_changed(
-    members: list[str], mask_type: str, mask: str
-) -> None:
+def test_a_mask_that_somebody_changed_is_never_touched(members: list[str], mask_type: str, mask: str) -> None:
     changed = job(Note("fx", "0", "", "either", "no such mask"), mask, mask_type)
     assert plan(changed, world(members, HOSTS), NOW).params is None
 
 
 @given(hosts)
-def test_a_pool_that_is_gone_or_a_farm_never_seen_changes_nothing(members: list[str]) -> None:
+def test_a_missing_pool_or_a_farm_never_seen_changes_nothing(members: list[str]) -> None:
     ours = job(Note("gone", "0", "", "either", fingerprint("old", "regex")), "old", "regex")
     assert plan(ours, world(members, HOSTS), NOW).fence == "kept"
     unseen = Snapshot.of(Contents({"gone": Pool("gone", tuple(members))}), None, None, by_hand=False)

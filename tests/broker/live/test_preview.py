@@ -1,4 +1,4 @@
-"""What a change would do to the jobs on the farm, asked of a whole broker."""
+"""What a change would do to the jobs on the farm, as told by a whole broker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_preview_says_which_job_would_have_no_machine_online(boss: Client, ser
         ({"add_hosts": ["pc-01"]}, "No job on the farm gains or loses a host."),
     ],
 )
-def test_a_preview_says_what_keeps_its_fence(
+def test_a_preview_says_which_jobs_keep_their_fence(
     boss: Client, server: WorkingAfServer, change: dict[str, object], said: str
 ) -> None:
     send_job(boss, server, offline=True)
@@ -63,7 +63,7 @@ def test_a_preview_of_an_undo_and_of_a_move(boss: Client, server: WorkingAfServe
     assert moved["sentences"] == ["1 job gains pc-05.", "1 job loses pc-01, pc-03, pc-04."]
 
 
-def test_a_preview_of_a_move_that_is_taken_back(boss: Client, server: WorkingAfServer) -> None:
+def test_a_preview_of_taking_back_a_move(boss: Client, server: WorkingAfServer) -> None:
     number, unnamed = send_job(boss, server, offline=True), server.send("old", hosts_mask_exclude="pc-02", offline=True)
     wait_until(lambda: [other.id for other in boss.jobs().others] == [unnamed])
     entry = boss.move_jobs([number, unnamed], "night").change

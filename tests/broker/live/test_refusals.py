@@ -1,4 +1,4 @@
-"""A change that afserver takes and does not make is tried a few times, and then not again for a while."""
+"""A change that afserver accepts but does not make is tried a few times, and then not again for a while."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def moves(mask: str) -> dict[str, Any]:
     return {"hosts_mask_exclude": mask, "custom_data": object()}
 
 
-def test_the_same_change_is_tried_three_times_and_then_said_to_be_refused(shot: Job) -> None:
+def test_the_same_change_is_tried_three_times_and_then_reported_as_refused(shot: Job) -> None:
     refusals, verdict = Refusals(), Verdict("behind", params=moves("pc-02"))
     for _ in range(3):
         assert refusals.overlaid(shot, verdict) is verdict
         refusals.refused(shot, moves("pc-02"))
     assert refusals.overlaid(shot, verdict).fence == "refused"
-    # Another change may be one that afserver makes.
+    # afserver may make a different change.
     assert refusals.may_try(shot, moves("pc-03"))
 
 

@@ -1,4 +1,4 @@
-"""Where tasks run, and which of them run outside of their job's fence."""
+"""Where tasks run, and which of them run outside their job's fence."""
 
 from __future__ import annotations
 

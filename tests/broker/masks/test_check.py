@@ -1,4 +1,4 @@
-"""Somebody else's mask is read as afserver would read it, and what surprises people is said."""
+"""A foreign mask is read as afserver would read it, with warnings about surprising effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_it_excludes_what_afserver_would_exclude(oracle: Oracle, pattern: str, d
     assert checked.excluded == verdict.excluded
 
 
-def test_a_good_mask_raises_no_warning() -> None:
+def test_a_correct_mask_raises_no_warning() -> None:
     assert check("pc-02|pc-04|pc-05", "find", FARM).warnings == ()
     assert check("pc-02|pc-04|pc-05", "regex", FARM).warnings == ()
 
@@ -62,10 +62,10 @@ def on_a_farm_of(pattern: str, dialect: Dialect, *versions: str) -> str:
     return " ".join(check(pattern, dialect, FARM, engines_of(renders)).warnings)
 
 
-def test_what_is_said_of_mask_types_is_about_the_farm_that_is_there() -> None:
+def test_warnings_about_mask_types_depend_on_the_farms_versions() -> None:
     said = on_a_farm_of("pc-1", "regex", "3.4.1")
     assert "Without it this farm reads the mask, unless the job's user is set to regex, as find, and then it" in said
-    # One that reads every mask as regex cannot misread it as find.
+    # A farm that reads every mask as regex cannot misread it as find.
     assert on_a_farm_of("pc-1", "regex", "3.3.1") == ""
     assert "Without it the mask may be read as find" in on_a_farm_of("pc-1", "regex", "3.3.1", "3.4.1")
     assert on_a_farm_of("pc-02", "find", "3.4.1") == ""
@@ -108,19 +108,19 @@ def test_nine_thousand_names_are_known_not_to_compile() -> None:
     "pattern",
     [r"(pc)-\1", "[[=a=]]", "(" * 200 + ")" * 200, "(?=x|y" * 149 + ")" * 149, "a{20000}", "(?:a{1000}){100}"],
 )
-def test_what_is_not_known_is_said_to_be_not_known(pattern: str) -> None:
+def test_an_unknown_effect_is_reported_as_unknown(pattern: str) -> None:
     checked = check(pattern, "regex", FARM)
     assert (checked.compiles, checked.excluded) == (None, None)
     assert "cannot tell" in checked.warnings[0]
 
 
-def test_an_expression_that_takes_for_ever_does_not_take_us_for_ever() -> None:
+def test_an_expression_that_takes_forever_does_not_take_us_forever() -> None:
     farm = ["a" * 60 + str(n) for n in range(200)]
     assert "minutes" in warned("(a+)+b", "regex", farm)
     assert check("((a|b|ab)*(a|ba)*)*x", "regex", ["ab" * 120] * 2000).excluded in (frozenset(), None)
 
 
-def test_a_mask_ends_where_afserver_takes_it_to_end() -> None:
+def test_a_mask_ends_where_it_ends_for_afserver() -> None:
     checked = check("pc-01\0|pc-02", "find", FARM)
     assert checked.excluded == {"pc-01"}
     assert "it reads only 'pc-01'" in checked.warnings[0]
@@ -136,16 +136,16 @@ def test_other_traps_are_noticed() -> None:
     assert "command line" in warned("pc-01|" * 10_000, "find")
 
 
-def test_what_looks_like_a_regex_is_told_by_its_characters() -> None:
+def test_a_regex_is_recognised_by_its_characters() -> None:
     for character in r"\^$*+?()[]{}":
         assert "looks like a regex" in warned(f"pc{character}01", "find")
     assert "looks like a regex" in warned("pc-01.", "find")
-    # Names may hold a dot, and what else is there separates them.
+    # Names may contain a dot, and the other characters separate names.
     for plain in ("pc-01.studio.lan", "pc-01|pc-02", "pc-01, pc-02", "pc_01"):
         assert "looks like a regex" not in warned(plain, "find")
 
 
-def test_what_find_would_miss_is_named() -> None:
+def test_hosts_that_find_would_miss_are_named() -> None:
     assert "Without it the mask may be read as find, and then it does not exclude 'pc-02', 'pc-03'." in warned(
         "pc-0[23]", "regex"
     )
@@ -153,18 +153,18 @@ def test_what_find_would_miss_is_named() -> None:
     assert "it excludes 'pc-10' too and does not exclude 'pc-02', 'pc-03'." in both
 
 
-def test_a_mask_of_which_nothing_is_left_is_said_to_be_empty_and_nothing_more() -> None:
+def test_a_mask_without_any_parts_is_only_reported_as_empty() -> None:
     for dialect in ("find", "regex"):
         assert len(check(" ;", dialect, FARM).warnings) == 1
     assert len(check("pc-0[", "regex", FARM).warnings) == 1
     assert len(check(r"(pc)-\1", "regex", FARM).warnings) == 1
 
 
-def test_on_a_farm_without_hosts_nothing_is_said_of_hosts() -> None:
+def test_on_a_farm_without_hosts_no_warning_is_about_hosts() -> None:
     assert check("pc-01", "find", []).warnings == ()
 
 
-def test_only_what_lower_case_would_cure_is_blamed_on_it() -> None:
+def test_case_is_blamed_only_if_lower_case_would_help() -> None:
     farm = [*FARM, "LT-07"]
     assert "case" not in warned("LT-07|pc-02", "find", farm)
     assert "case" not in warned("WS-99|pc-02", "find", farm)
@@ -174,5 +174,5 @@ def test_only_what_lower_case_would_cure_is_blamed_on_it() -> None:
     assert "case" not in warned(r"pc\D\D01", "regex", farm)
     assert "'PC-01' would" in warned("PC-01, pc-02", "find", farm)
     assert "'PC-01,x'" not in warned("PC-01,x|pc-02", "regex", farm)
-    # In lower case, lt-07 would be excluded if it were spelled so.
+    # In lower case, the mask would exclude lt-07, if the host were spelled that way.
     assert "'Lt-07' would exclude hosts only in lower case" in warned("Lt-07|pc-02", "find", farm)

@@ -68,12 +68,12 @@ def test_every_expression_is_read_as_std_regex_reads_it(oracle: Oracle, pattern:
         return
     assert verdict.compiled, f"{pattern!r}: {verdict.error}"
     if not verdict.states:
-        return  # nothing but separators, which afserver takes for empty
+        return  # nothing but separators: an empty mask to afserver
     assert matched == verdict.excluded
     assert states(parse(pattern)) >= verdict.states
 
 
-# Every byte of one byte, and what the expressions below are about.
+# Every one-byte character, and the texts that the expressions below are about.
 ODD_NAMES = [
     *map(chr, range(1, 0x80)),
     *(
@@ -106,7 +106,7 @@ ODD_NAMES = [
         *(f"[[:{name}:]]" for name in _NAMED_CLASSES),
         *(rf"[^\{letter}]" for letter in "dDsSwW"),
         *("[[:ALPHA:]]", "[[:foo:]]", "[[::]]", "[[:alpha:", "[[:alpha:]", "[:alpha:]", "[[:", "[^[:alpha:][:digit:]]"),
-        # Bytes are signed: those of characters of several bytes come before the others.
+        # Bytes are signed: those of multi-byte characters come before the others.
         *(
             r"[\x80-\xff]+",
             r"[\x80-\x7f]+",
@@ -234,12 +234,12 @@ def test_each_part_of_the_language_is_read_as_std_regex_reads_it(oracle: Oracle,
         ("(a)" * 50 + "(" * 101 + ")" * 101, "more than 100 nested groups"),
     ],
 )
-def test_what_is_not_worked_out_is_said(pattern: str, reason: str) -> None:
+def test_an_expression_that_is_not_worked_out_says_why(pattern: str, reason: str) -> None:
     with pytest.raises(NotJudged, match=reason):
         parse(pattern)
 
 
-def test_what_is_just_within_is_worked_out() -> None:
+def test_an_expression_just_within_the_limits_is_worked_out() -> None:
     assert matching("a{0,10000}", ["aaa", "b"]) == {"aaa"}
     # Groups side by side are not nested.
     assert matching("(" * 100 + "a" + ")" * 100 + "(b)" * 101, ["a" + "b" * 101]) == {"a" + "b" * 101}

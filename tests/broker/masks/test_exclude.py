@@ -1,4 +1,4 @@
-"""A mask excludes exactly the hosts outside the pool, in every dialect it claims, or is not given at all.
+"""A mask excludes exactly the hosts outside the pool, in every dialect it is declared for, or is not given at all.
 
 The judge is `tests/oracle`: a program on the std::regex that afserver is built with.
 """
@@ -36,8 +36,8 @@ STYLES: tuple[Style, ...] = ("list", "compact", "complement")
 FUTURE = ["new", "pc-06", "pc-010", "pc-1", "p", "", "PC-01", "pc-01 ", "über-1"]
 
 
-# Names as farms have them, and the ones that make trouble: prefixes of one another, mixed case, separators of `find`,
-# characters that mean something in a regex, several bytes for a character, hexadecimal noise.
+# Names as farms have them, and the difficult ones: prefixes of one another, mixed case, separators of `find`,
+# characters that mean something in a regex, multi-byte characters, hexadecimal noise.
 host_names = st.one_of(
     st.from_regex(r"(pc|gpu|PC|a)-?[0-9]{1,3}", fullmatch=True),
     st.from_regex(r"(ws|render)-[01][0-9][0-9](\.lan|-gpu)?", fullmatch=True),
@@ -65,7 +65,7 @@ def refusal(pool: Sequence[str], known: Sequence[str], accept: Sequence[Dialect]
 
 
 def find_can(pool: Sequence[str], outside: Sequence[str]) -> bool:
-    """Whether any `find` mask at all is right, by trying every prefix of every name."""
+    """Whether any `find` mask is correct, found by trying every prefix of every name."""
     return all(
         any(
             UNFIT_FOR_FIND.isdisjoint(name[:end]) and not any(host.startswith(name[:end]) for host in pool)
@@ -75,7 +75,7 @@ def find_can(pool: Sequence[str], outside: Sequence[str]) -> bool:
     )
 
 
-# What goes wrong with the simple algorithm: the rows of the measured table, now right, and the oracle agrees with it.
+# Where the simple algorithm fails: the rows of the measured table, now correct according to the oracle.
 
 
 def test_the_seed_of_all_this(oracle: Oracle) -> None:
@@ -203,7 +203,7 @@ def test_find_holds_every_character_that_afserver_can_store_and_no_other() -> No
             assert "would be cut into pieces" in refusal(["a"], ["a", name], ["find"])
 
 
-def test_the_asked_style_reaches_a_pool_s_fence() -> None:
+def test_the_requested_style_reaches_a_pool_s_fence() -> None:
     fences = Fences(Contents({"fx": Pool("fx", hosts=("PC-01.lan", "pc-03"))}, Pool("")), frozenset(FIVE))
     assert fences.mask(("fx", "list", BOTH)).text == "pc-02|pc-04|pc-05"
     assert fences.mask(("fx", "compact", BOTH)).text == "pc-0[245]"
@@ -243,7 +243,7 @@ def test_a_pool_without_hosts_is_refused() -> None:
         assert refused.value.code == Code.EMPTY_POOL
 
 
-def test_a_list_that_is_not_short_gives_way() -> None:
+def test_a_list_that_is_not_short_gives_way_to_another_style() -> None:
     known = [f"render-{n:04d}" for n in range(SHORT // 12 + 2)]
     assert exclude_mask(known[:2], known, accept=["find"]).style == "list"
     mask = exclude_mask(known[:1], known, accept=["find"])
@@ -251,7 +251,7 @@ def test_a_list_that_is_not_short_gives_way() -> None:
     assert "slow the farm down" in mask.why
 
 
-def test_where_nothing_is_short_the_least_long_is_given() -> None:
+def test_the_shortest_draft_is_given_if_none_is_short() -> None:
     noise = random.Random(1)
     known = [f"{noise.getrandbits(64):016x}" for _ in range(4000)]
     for accept in (["find"], ["regex"]):
@@ -291,12 +291,12 @@ def test_a_mask_too_long_for_a_command_line_is_refused() -> None:
         for style in STYLES:
             message = refusal(known[::2], known, accept, style)
             assert "more than the caller can pass on" in message or "more than afserver accepts" in message
-            # Who can set a regex is not told to.
+            # A caller that can set a regex is not told to do so.
             assert ("Accept regex as well" in message) == ("regex" not in accept)
             assert ("A pool with fewer hosts" in message) == ("regex" in accept)
 
 
-def test_a_mask_as_long_as_afserver_takes_it_keeps_every_host_out(oracle: Oracle) -> None:
+def test_a_mask_as_long_as_afserver_accepts_excludes_every_host(oracle: Oracle) -> None:
     noise = random.Random(1)
     known = [f"{noise.getrandbits(32):08x}" for _ in range(20_000)]
     pool = known[:8000]
@@ -308,7 +308,7 @@ def test_a_mask_as_long_as_afserver_takes_it_keeps_every_host_out(oracle: Oracle
     assert oracle.excludes(mask.text, "regex", judged) == set(known[-300:])
 
 
-def test_a_long_mask_that_takes_too_many_states_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_mask_that_needs_too_many_states_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = random.Random(1)
     known = [f"{noise.getrandbits(32):08x}" for _ in range(20_000)]
     monkeypatch.setattr(ecmascript, "STATE_LIMIT", 50_000)
@@ -316,7 +316,7 @@ def test_a_long_mask_that_takes_too_many_states_is_none(monkeypatch: pytest.Monk
         exclude_mask(known[:8000], known, accept=["regex"], style="complement", max_bytes=MASK_BYTES)
 
 
-def test_an_answer_says_for_which_lengths_it_is_right() -> None:
+def test_an_answer_says_for_which_lengths_it_is_correct() -> None:
     noise = random.Random(1)
     known = [f"{noise.getrandbits(48):012x}" for _ in range(6000)]
     for pool, accept in ((known[:5500], BOTH), (known[:2000], BOTH), (known[:3000], ("find",)), (known[:3], BOTH)):
@@ -339,7 +339,7 @@ def _told(made: MadeWithin) -> tuple[str, ...]:
 # The proof
 
 
-def test_a_wrong_mask_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_mask_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks.prefix_tree, "expression", lambda names: "pc-0[1245]")
     with pytest.raises(MaskProofError) as disproved:
         exclude_mask(["pc-01", "pc-03"], FIVE, accept=["regex"], style="compact")
@@ -348,7 +348,7 @@ def test_a_wrong_mask_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["pc-0[24", "pc-0.*", "pc-0[24]|(pc-05", "", "|", "(?=pc-0[245]).*|pc-01"])
-def test_nor_does_one_that_std_regex_would_not_compile_or_would_read_differently(
+def test_a_mask_that_std_regex_would_not_compile_or_would_misread_is_not_returned(
     monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     monkeypatch.setattr(masks.prefix_tree, "expression", lambda names: wrong)
@@ -366,7 +366,7 @@ def test_a_find_mask_is_proven_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_mask_for_both_dialects_is_proven_in_both(
     monkeypatch: pytest.MonkeyPatch, escape: Callable[[str], str], dialect: str
 ) -> None:
-    # What escapes nothing takes `a.1` for a text that both read alike; what writes A for a, for one that find does.
+    # Without escaping, `a.1` would pass as a text that both read alike; with A for a, as one that find reads correctly.
     known = ["a.1", "ab1", "b"]
     monkeypatch.setattr(masks.prefix_tree, "escape", escape)
     monkeypatch.setattr(masks, "hosts_found", lambda mask, hosts: set() if dialect == "find" else {"a.1"})
@@ -392,7 +392,7 @@ def test_a_failed_proof_says_what_is_needed_and_no_more(monkeypatch: pytest.Monk
     accept=st.sampled_from([("find",), ("find", "regex")]),
 )
 @against_the_oracle
-def test_a_mask_for_an_old_engine_is_right_as_regex_whatever_is_accepted(
+def test_a_mask_for_an_old_engine_is_correct_as_regex_whatever_is_accepted(
     oracle: Oracle, known: list[str], random: random.Random, style: Style, accept: tuple[Dialect, ...]
 ) -> None:
     pool = set(random.sample(known, random.randint(1, len(known))))
@@ -421,14 +421,14 @@ def test_the_proof_sees_in_a_damaged_mask_what_afserver_would_see(
     except ecmascript.NotCompiled:
         assert not verdict.compiled
     except ecmascript.NotJudged as error:
-        # x\+1 that lost its + refers back; such a mask is never ours, and does not pass.
+        # x\+1 without its + is a back-reference; we never make such a mask, and it does not pass.
         assert "back-reference" in str(error)
 
 
 def judged(
     oracle: Oracle, known: Sequence[str], pool: set[str], accept: Sequence[Dialect], style: Style
 ) -> Mask | None:
-    """Makes the mask and has it judged; None where it is refused for a reason that holds."""
+    """Makes the mask and has it judged; None if it is rightly refused."""
     outside = sorted(set(known) - pool)
     try:
         mask = exclude_mask(pool, known, accept=accept, style=style)
@@ -442,7 +442,7 @@ def judged(
     assert oracle.excludes(mask.text, mask.type, known) == set(outside)
     assert (mask.pool_hosts, mask.excluded_hosts) == (len(pool), len(outside))
     if mask.type != "find" and mask.text:
-        # Ours are counted exactly: nothing in them is repeated with {}.
+        # Our masks are counted exactly: nothing in them is repeated with {}.
         states = oracle.ask(mask.text, "regex", []).states
         assert ecmascript.states(ecmascript.parse(mask.text)) == states
         # This is why no mask of LENGTH_LIMIT can reach the limit of states.
@@ -480,7 +480,7 @@ def test_every_mask_of_a_farm_of_series_excludes_exactly_what_is_outside(
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("hosts", "size"), [(8_000, 200), (20_000, 500), (100_000, 500)])
 @pytest.mark.parametrize("run", [1, 10, 50])
-def test_a_mask_of_a_large_farm_is_right_and_short(
+def test_a_mask_of_a_large_farm_is_correct_and_short(
     oracle: Oracle, hosts: int, size: int, run: int, style: Style
 ) -> None:
     # How long it takes is measured by `make bench`.
@@ -489,12 +489,12 @@ def test_a_mask_of_a_large_farm_is_right_and_short(
     mask = judged(oracle, known, pool, BOTH, style)
     assert mask is not None
     naive = "|".join(name for name in known if name not in pool)
-    # What is listed host by host grows with the pool; a prefix tree of hosts strewn at random cannot do much better.
+    # A list grows with the pool; for randomly chosen hosts a prefix tree cannot do much better.
     assert len(mask.text) <= len(naive) / (20 if hosts == 8_000 else 50)
 
 
 @pytest.mark.heavy
-def test_a_find_mask_of_a_large_farm_is_right(oracle: Oracle) -> None:
+def test_a_find_mask_of_a_large_farm_is_correct(oracle: Oracle) -> None:
     known = [f"{name}-{n:04}" for name in ("gpu", "pc", "ws", "render") for n in range(5000)]
     mask = judged(oracle, known, pool_of(known, 500, 50), ["find"], "list")
     assert mask is not None

@@ -62,15 +62,15 @@ def test_the_pools_part_still_covers_hosts_that_register_later() -> None:
     assert let_through(mask, [*FARM, "new-1", "pc-011"]) == {"pc-01"}
 
 
-def test_a_mask_that_looks_like_a_regex_on_a_job_without_a_type_keeps_out_what_it_was_meant_to() -> None:
+def test_a_mask_that_looks_like_a_regex_on_a_job_without_a_type_excludes_what_it_was_meant_to() -> None:
     assert let_through(join({"pc-01", "pc-02", "pc-03"}, "pc-0[23]")) == {"pc-01"}
 
 
-def test_a_prefix_on_a_job_without_a_type_keeps_out_all_that_begin_with_it() -> None:
+def test_a_prefix_on_a_job_without_a_type_excludes_all_hosts_that_begin_with_it() -> None:
     assert let_through(join({"pc-01", "pc-1", "pc-10"}, "pc-1")) == {"pc-01"}
 
 
-def test_what_is_no_regex_is_read_as_find_on_a_job_without_a_type() -> None:
+def test_an_invalid_regex_is_read_as_find_on_a_job_without_a_type() -> None:
     farm = ["pc(1", "pc(2", "pc-3"]
     assert let_through(join({"pc(1", "pc-3"}, "pc(1", known=farm), farm) == {"pc-3"}
 
@@ -98,7 +98,7 @@ def test_a_regex_cannot_be_joined_where_only_find_can_be_set() -> None:
 
 
 @pytest.mark.parametrize(("reading", "accept"), [("regex", ["regex"]), ("find", ["find"]), ("either", BOTH)])
-def test_two_masks_that_are_too_long_together_are_refused(reading: Reading, accept: Sequence[Dialect]) -> None:
+def test_two_masks_that_are_together_too_long_are_refused(reading: Reading, accept: Sequence[Dialect]) -> None:
     farm = [f"é{n * 7919 % 99991:05d}" for n in range(4000)]
     own = "é" * 12_000  # 24,000 bytes, so that either mask alone is short enough
     refusal = refused(set(farm[:500]), own, reading, known=farm, accept=accept, style="compact")
@@ -107,7 +107,7 @@ def test_two_masks_that_are_too_long_together_are_refused(reading: Reading, acce
     assert len(refusal.message) < 1000
 
 
-def test_two_masks_that_take_too_many_states_together_are_refused() -> None:
+def test_two_masks_that_together_need_too_many_states_are_refused() -> None:
     farm = [f"{n * 2654435761 % 2**32:08x}" for n in range(4000)]
     own = "z|" * 24_000 + "z"  # 96,000 states
     refusal = refused(set(farm[:2000]), own, "regex", known=farm, style="complement", max_bytes=65_536)
@@ -128,20 +128,20 @@ def test_a_mask_that_afserver_would_not_read_to_its_end_is_refused() -> None:
         assert (refusal.code, "NUL" in refusal.message) == (Code.BAD_REQUEST, True)
 
 
-def test_names_of_two_lines_are_kept_out_with_their_beginnings() -> None:
+def test_names_of_two_lines_are_excluded_by_their_beginnings() -> None:
     farm = ["a\nb", "a\r", "c", "d"]
     assert let_through(join({"a\nb", "a\r", "c"}, "a", "find", known=farm, accept=["regex"]), farm) == {"c"}
 
 
 @pytest.mark.parametrize("own", ["pc-0[2-9].*", "(?!x).*7", "render-a-00012"])
-def test_a_large_farm_does_not_take_for_ever(own: str) -> None:
+def test_a_large_farm_does_not_take_forever(own: str) -> None:
     farm = [f"{name}-{n:05}" for name in ("pc", "gpu", "render-a", "ws") for n in range(25_000)]
     inside = set(farm[::200])
     mask = join(inside, own, "regex", known=farm)
     assert mask.pool_hosts == sum(re.fullmatch(own, host) is None for host in inside)
 
 
-def test_find_is_kept_where_both_can_be_said_in_it() -> None:
+def test_find_is_kept_if_it_can_express_both() -> None:
     mask = join({"pc-01", "pc-02", "pc-03"}, "pc-02, pc-05", "find", accept=("find",), style="compact")
     assert mask.type == "find"
     assert let_through(mask) == {"pc-01", "pc-03"}
@@ -154,7 +154,7 @@ def test_a_host_of_the_pool_that_nobody_knows_yet_is_let_through() -> None:
 
 
 @pytest.mark.parametrize(("own", "mask_type"), [("pc-02", "find"), ("pc-0[2]", "regex")])
-def test_plain_names_on_a_job_without_a_type_can_be_said_as_find(own: str, mask_type: Dialect) -> None:
+def test_plain_names_on_a_job_without_a_type_can_be_expressed_as_find(own: str, mask_type: Dialect) -> None:
     assert join({"pc-01", "pc-02"}, own, accept=("find", "regex"), style="list").type == mask_type
     if mask_type == "regex":
         assert "find only" in refused({"pc-01", "pc-02"}, own, accept=("find",), style="list").message
@@ -162,7 +162,7 @@ def test_plain_names_on_a_job_without_a_type_can_be_said_as_find(own: str, mask_
 
 @pytest.mark.parametrize("wrong", ["pc-03", "pc-0", "", ".*"])
 @pytest.mark.parametrize("dialect", ["find", "regex"])
-def test_a_joint_mask_that_is_wrong_does_not_leave(wrong: str, dialect: Dialect) -> None:
+def test_a_wrong_joint_mask_is_not_returned(wrong: str, dialect: Dialect) -> None:
     made = masks.exclude_mask({"pc-01", "pc-02"}, FARM, accept=[dialect], style="compact")
     with pytest.raises(masks.MaskProofError, match=f"joint {dialect} mask .* wrong about"):
         joined(
@@ -176,7 +176,7 @@ def test_a_joint_mask_that_is_wrong_does_not_leave(wrong: str, dialect: Dialect)
 
 
 NAMES = st.lists(st.text("ab1.-|(", min_size=1, max_size=5), min_size=1, max_size=12, unique=True)
-# What Python's own expressions, the judge here, and ECMAScript's read alike.
+# Expressions that Python's `re`, the judge here, and ECMAScript read alike.
 OWN = st.lists(st.sampled_from(["a", "b", "1", "-", "|", "[ab]", "(a|1)", "b?", ".*"]), min_size=1, max_size=6)
 
 

@@ -9,8 +9,8 @@ import pytest
 from afpools_broker.masks.matching import matching
 
 
-def test_what_begins_with_one_of_some_names_is_not_tried_host_by_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A job's own `find` mask reads so as regex: joined with a pool's mask, it is read for each job anew.
+def test_an_expression_of_prefixes_is_not_tried_host_by_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A job's own `find` mask looks like this as regex: joined with a pool's mask, it is read for each job.
     monkeypatch.setattr("afpools_broker.masks.matching._Matcher._STEPS", 0)
     hosts = ["pc-01", "pc-02", "gpu-1", "ws-1", "w s"]
     assert matching(r"(?:ws|gpu\-)[a-z0-9-]*|(?!(?:pc-01|gpu-1|ws-1)$).*", hosts) == {"pc-02", "gpu-1", "ws-1", "w s"}

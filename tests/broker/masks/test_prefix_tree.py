@@ -1,4 +1,4 @@
-"""Many names as a short text, by what their beginnings have in common."""
+"""Many names as one short text, by their common beginnings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_compact_find_takes_a_prefix_for_a_whole_series() -> None:
     assert (mask.text, mask.type) == ("g|w", "find")
 
 
-def test_a_chain_of_names_that_begin_with_one_another_is_no_trouble(oracle: Oracle) -> None:
+def test_a_chain_of_names_that_are_prefixes_of_one_another_works(oracle: Oracle) -> None:
     known = ["a" * n for n in range(1, 400)]
     for style in STYLES:
         mask = exclude_mask(known[::3], known, accept=["regex"], style=style)
@@ -57,7 +57,7 @@ def test_a_chain_of_names_that_begin_with_one_another_is_no_trouble(oracle: Orac
 @given(
     known=st.lists(st.text(alphabet="ab1", min_size=1, max_size=4), min_size=2, max_size=8, unique=True), data=st.data()
 )
-def test_no_smaller_set_of_prefixes_would_do(known: list[str], data: st.DataObject) -> None:
+def test_no_smaller_set_of_prefixes_works(known: list[str], data: st.DataObject) -> None:
     pool = data.draw(st.sets(st.sampled_from(known), min_size=1))
     outside = set(known) - pool
     if not outside or not find_can(sorted(pool), sorted(outside)):

@@ -1,4 +1,4 @@
-"""What a broker says of itself: above all, that it does not call itself healthy while no change can be made."""
+"""What a broker reports about itself: above all, it is not healthy while no change can be made."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_broker_whose_changes_are_written_is_healthy(tmp_path: Path, monkeypat
         assert (report.store.reachable, report.store.writable, report.problems) == (True, True, [])
 
 
-def test_pools_that_look_alike_are_a_problem_where_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pools_that_look_alike_are_reported_as_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with broker(tmp_path, monkeypatch) as place:
         with closing(sqlite3.connect(tmp_path / "pools.sqlite", isolation_level=None)) as other:
             other.executemany(
@@ -63,7 +63,7 @@ def test_pools_that_look_alike_are_a_problem_where_they_exist(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(("flag_after", "problems"), [(60.0, ["The list of renders is 90 seconds old."]), (600.0, [])])
-def test_the_list_of_renders_is_old_when_the_studio_says_so(
+def test_the_list_of_renders_is_old_from_the_configured_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag_after: float, problems: list[str]
 ) -> None:
     monkeypatch.setattr(health.Health, "farm_age", lambda self: 90.0)
@@ -77,7 +77,7 @@ def test_a_locked_file_is_a_problem_while_it_is_locked(tmp_path: Path, monkeypat
             other.execute("BEGIN IMMEDIATE")
             report = wait_for(place, lambda report: "another process holds its lock" in " ".join(report.problems))
             assert (report.status, report.store.reachable, report.store.writable) == ("degraded", True, False)
-            # Who asks for health in the meantime takes nobody's turn.
+            # A request for health meanwhile takes nobody's turn.
             assert place.broker.store.load().pools == {}
         wait_for(place, lambda report: report.status == "healthy")
 
@@ -104,7 +104,7 @@ def test_a_replica_set_without_a_majority_and_a_hung_primary_are_problems(
             wait_for(place, lambda report: report.status == "healthy")
 
 
-def test_whoever_asks_in_a_loop_causes_no_write_each_time(tmp_path: Path) -> None:
+def test_asking_in_a_loop_does_not_cause_a_write_each_time(tmp_path: Path) -> None:
     with studio(tmp_path) as place:
         wait_for(place, lambda report: report.store.writable)
         assert probes(tmp_path) == 1
@@ -148,12 +148,12 @@ print(store.load().pools["fx"].hosts)
 
 
 def test_a_disk_that_is_really_full_is_noticed_without_a_change(tmp_path: Path) -> None:
-    # A disk of its own takes a namespace of its own, which not every machine lets a test have.
+    # A separate disk needs a separate namespace, which not every machine allows a test.
     alone = ["unshare", "--map-root-user", "--mount"]
     try:
         subprocess.run([*alone, "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"There is no mounting here: {error}.")
+        pytest.skip(f"Mounting is not possible here: {error}.")
     script = f'mount -t tmpfs -o size=400k tmpfs "$1" && exec "{sys.executable}" -c "$2" "$1"'
     done = subprocess.run(
         [*alone, "sh", "-ec", script, "sh", tmp_path, ON_A_SMALL_DISK], check=True, capture_output=True, text=True
@@ -164,7 +164,7 @@ def test_a_disk_that_is_really_full_is_noticed_without_a_change(tmp_path: Path) 
     assert said[2] == "('a', 'b')"
 
 
-def test_a_probe_is_no_change(tmp_path: Path) -> None:
+def test_a_probe_does_not_count_as_a_change(tmp_path: Path) -> None:
     with closing(SqliteStore(tmp_path / "pools.sqlite", timeout=PATIENT)) as store:
         entry = store.apply(create("fx", "a"))
         contents = store.load()

@@ -1,4 +1,4 @@
-"""Nobody who writes waits for whoever reads."""
+"""Writers never wait for the reader."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def line(number: int) -> bytes:
 
 
 class Reader:
-    """Reads a pipe to its end, on a thread of its own."""
+    """Reads a pipe to its end, on its own thread."""
 
     def __init__(self, descriptor: int) -> None:
         self.data = b""
@@ -64,7 +64,7 @@ class Reader:
 # --- a place to write to --------------------------------------------------------------------------------------------
 
 
-def test_lines_that_nobody_reads_are_counted_and_the_count_stands_where_they_would(pipe):
+def test_unread_lines_are_counted_and_the_count_appears_in_their_place(pipe):
     reading, writing = pipe
     outlet = Outlet(writing, capacity=10 * SMALL)
     for number in range(5000):
@@ -92,7 +92,7 @@ def test_a_reader_that_is_slow_gets_every_line_or_its_count_in_order(pipe):
 
 
 def accounted(data: bytes) -> int:
-    """How many lines there are, dropped ones included, each at its place."""
+    """How many lines there are, including dropped ones, each in its place."""
     expected = 0
     for one in data.splitlines(keepends=True):
         if dropped := re.search(rb"(\d+) log lines? w\w+ dropped", one):
@@ -103,7 +103,7 @@ def accounted(data: bytes) -> int:
     return expected
 
 
-def test_a_burst_is_kept_until_its_reader_comes(pipe):
+def test_a_burst_is_kept_until_it_is_read(pipe):
     reading, writing = pipe
     outlet = Outlet(writing)
     for number in range(20_000):
@@ -114,7 +114,7 @@ def test_a_burst_is_kept_until_its_reader_comes(pipe):
     assert reader.lines == list(map(line, range(20_000)))
 
 
-def test_what_waits_is_bounded_in_bytes_however_short_or_long_the_lines_are(pipe):
+def test_waiting_lines_are_limited_in_bytes_whatever_their_length(pipe):
     outlet = Outlet(pipe[1])
     for text in (b"\n", b"." * 100_000 + b"\n"):
         for _ in range(2 * CAPACITY // (len(text) + 64)):
@@ -139,7 +139,7 @@ def test_several_threads_lose_nothing(pipe):
     assert sorted(reader.lines) == sorted(map(line, range(4000)))
 
 
-def test_a_pipe_that_was_made_not_to_wait_loses_nothing(pipe):
+def test_a_non_blocking_pipe_loses_nothing(pipe):
     reading, writing = pipe
     os.set_blocking(writing, False)
     outlet = Outlet(writing)
@@ -152,10 +152,10 @@ def test_a_pipe_that_was_made_not_to_wait_loses_nothing(pipe):
 
 
 @pytest.mark.parametrize("place", ["full pipe", "closed pipe", "full disk"])
-def test_the_end_does_not_wait_for_a_reader_for_long(pipe, place):
+def test_the_end_does_not_wait_long_for_a_reader(pipe, place):
     reading, writing = pipe
     if place == "closed pipe":
-        # In its place, or the next file would get the number, and the fixture close that.
+        # In its place, or the next file would get the number and the fixture would close that file.
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, reading)
         os.close(null)
@@ -226,7 +226,7 @@ print("the end", flush=True)
 """
 
 
-def test_whatever_is_written_in_whatever_way_nobody_waits_and_the_process_ends(script):
+def test_no_way_of_writing_waits_and_the_process_ends(script):
     running = script(EVERY_WAY + "raise SystemExit(7)")
     assert running.process.stdout is not None
     assert running.process.stdout.readline() == b"the end\n"
@@ -250,7 +250,7 @@ def test_with_a_reader_everything_is_there_in_order(script):
     assert "whole documents" not in shown
 
 
-def test_what_native_code_prints_does_not_wait_either(script):
+def test_native_code_does_not_wait_when_it_prints(script):
     # As libzmq does before it aborts.
     running = script(
         "import ctypes\nfor _ in range(200): ctypes.CDLL(None).dprintf(2, b'%s', b'Assertion failed' * 100)\nos.abort()"
@@ -258,7 +258,7 @@ def test_what_native_code_prints_does_not_wait_either(script):
     assert running.process.wait(30) == -signal.SIGABRT
 
 
-def test_a_record_says_how_things_were_when_it_was_logged(script):
+def test_a_record_shows_the_state_when_it_was_logged(script):
     text = "known = ['a']\nlog = logging.getLogger('afpools')\nlog.info('known: %s', known)\nknown.append('b')"
     running = script(text)
     running.process.wait(30)
@@ -285,7 +285,7 @@ sys.stdin.read()
 
 
 @pytest.mark.heavy
-def test_lines_that_a_full_disk_does_not_take_are_kept_until_it_does(script, tmp_path: Path):
+def test_lines_that_do_not_fit_on_a_full_disk_are_kept_until_they_do(script, tmp_path: Path):
     # A limit on the size of a file fails as a full disk does, half a line included, and can be taken away.
     file = tmp_path / "log"
     running = script(
@@ -311,7 +311,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)])
-def test_where_an_output_is_closed_no_other_file_gets_its_number(tmp_path: Path, closed: tuple[int, ...]):
+def test_no_other_file_gets_the_number_of_a_closed_output(tmp_path: Path, closed: tuple[int, ...]):
     redirect = " ".join(f"{number}>&-" for number in closed)
     program = f"""
 from afpools_broker.monitoring import logs

@@ -11,7 +11,7 @@ from afpools_broker.monitoring.peer_log import PeerLog
 from afpools_broker.monitoring.statistics import Statistics
 
 
-def test_a_peer_that_tries_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_keeps_retrying_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     statistics = Statistics()
     refusals = Refusals(statistics, PeerLog(clock=lambda: now[0]))
@@ -32,7 +32,7 @@ def test_a_peer_that_tries_again_and_again_fills_no_log(caplog: pytest.LogCaptur
     assert statistics.refused_connections == 103
 
 
-def test_many_addresses_together_fill_no_log_either(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_addresses_together_do_not_fill_the_log_either(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     peer_log = PeerLog(clock=lambda: now[0])
     for number in range(5000):
@@ -43,7 +43,7 @@ def test_many_addresses_together_fill_no_log_either(caplog: pytest.LogCaptureFix
     assert "4900 log lines about other peers were left out" in caplog.records[100].getMessage()
 
 
-def test_what_is_not_logged_anyway_uses_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_below_the_log_level_do_not_count(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="afpools.connections")
     peer_log = PeerLog(clock=lambda: 0.0)
     for number in range(1000):

@@ -16,7 +16,7 @@ def test_errors_are_counted_by_operation_and_code_and_those_without_an_operation
     assert statistics.errors_now() == {"mask": {"unknown_pool": 2}, "unreadable": {"bad_request": 1}}
 
 
-def test_what_many_threads_count_at_once_is_all_counted() -> None:
+def test_counts_from_many_threads_are_all_counted() -> None:
     statistics = Statistics()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What every operation has in common: above all, one that waited too long is not carried out."""
+"""What every operation has in common: above all, a write that has waited too long is not carried out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afpools_broker.protocol import Code
 from afpools_broker.service import Later
 
 
-def test_a_write_that_stood_in_the_queue_too_long_is_not_made(desk: Desk, monkeypatch) -> None:
+def test_a_write_that_waited_in_the_queue_too_long_is_not_made(desk: Desk, monkeypatch) -> None:
     answer = desk.service.answer(
         Sender(MANAGER, "127.0.0.1:40000"), b'{"v":1,"op":"pools.create","params":{"pool":"late","request_id":"1"}}'
     )

@@ -1,11 +1,11 @@
-"""What history says of changes, and of those that were taken back."""
+"""What history says about changes, and about those that were taken back."""
 
 from __future__ import annotations
 
 from tests.desk import Desk
 
 
-def test_history_tells_who_did_what(desk: Desk) -> None:
+def test_history_shows_who_did_what(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     desk.ok("pools.add_hosts", pool="fx", hosts=["pc-01"])  # as asked for already
     desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.desk import Desk
 
 
-def test_registered_hosts_count_as_known(desk: Desk) -> None:
+def test_registered_hosts_are_known_hosts(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
     desk.ok("hosts.register", hosts=["NEW-[1-2]"])
     assert desk.ok("mask", pool="fx")["mask"] == "new-1|new-2|pc-02|pc-04|pc-05"

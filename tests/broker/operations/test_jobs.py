@@ -52,7 +52,7 @@ def test_health_says_how_the_fences_stand(boss: Client, server: WorkingAfServer)
 # --- orders -----------------------------------------------------------------------------------------------------
 
 
-def test_a_repeated_move_is_one_line_of_history(boss: Client, server: WorkingAfServer) -> None:
+def test_a_repeated_move_is_one_history_entry(boss: Client, server: WorkingAfServer) -> None:
     number = send_job(boss, server, offline=True)
     first = boss.move_jobs([number], "night", request_id="once")
     second = boss.move_jobs([number], "night", request_id="once")

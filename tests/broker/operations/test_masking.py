@@ -58,7 +58,7 @@ def test_without_afserver_the_registered_hosts_are_the_farm(make: Callable[..., 
     assert desk.ok("mask", pool="fx")["mask"] == "LT-09|pc-02|pc-04|pc-05"
 
 
-def test_where_nothing_shows_whether_names_are_cut_both_forms_are_kept_out(make: Callable[..., Desk]) -> None:
+def test_both_forms_are_excluded_if_nothing_shows_whether_names_are_cut(make: Callable[..., Desk]) -> None:
     desk = make(by_hand=True)
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     desk.ok("pools.create", pool="night", hosts=["PC-05.studio.lan"])
@@ -69,14 +69,14 @@ def test_where_nothing_shows_whether_names_are_cut_both_forms_are_kept_out(make:
         "pc-05",
         "pc-05.studio.lan",
     ]
-    # A form that may not be any machine's is not shown as one.
+    # A form that may not belong to any machine is not listed as a host.
     assert [host["name"] for host in desk.ok("hosts.list")["hosts"]] == ["pc-01", "pc-05.studio.lan"]
-    # Registered names show it.
+    # Registered names show whether names are cut.
     desk.ok("hosts.register", hosts=["pc-05"])
     assert desk.ok("mask", pool="fx", accept=["regex"])["mask"] == "pc-05"
 
 
-def test_a_mask_at_hand_comes_from_the_snapshot_that_has_it(desk: Desk, monkeypatch) -> None:
+def test_a_mask_made_earlier_comes_from_the_snapshot_that_has_it(desk: Desk, monkeypatch) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     given = desk.ok("mask", pool="fx")
     before = desk.keeper.current
@@ -119,7 +119,7 @@ def test_a_farm_with_an_old_engine_is_given_no_find_mask_whatever_is_accepted(de
     desk.see(*names)
     find = desk.ok("mask", pool="fx", accept=["find"], style="compact")
     assert (find["mask"], find["mask_type"]) == ("node.1|pc-2|w", "find")
-    # One that is off may come back.
+    # An offline render may come back.
     old = Render("pc-2", ("offline",), engine="3.3.1")
     desk.see_renders(*(old if name == "pc-2" else Render(name, ("online",), engine="3.4.1") for name in names))
     for style in ("list", "compact", "complement"):
@@ -136,7 +136,7 @@ def test_a_farm_with_an_old_engine_is_given_no_find_mask_whatever_is_accepted(de
     assert (error["code"], "3.3.1" in error["message"]) == (Code.MASK_NOT_EXPRESSIBLE, True)
 
 
-def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) -> None:
+def test_a_mask_that_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
     desk.see(*FARM, engine="3.3.1")
     for style in ("list", "compact"):
@@ -147,7 +147,7 @@ def test_what_both_types_read_alike_is_given_to_a_farm_of_any_age(desk: Desk) ->
     assert desk.ok("mask", pool="fx", accept=["find"], exclude="pc-01")["mask_type"] == "find"
 
 
-def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Desk) -> None:
+def test_a_mask_that_admits_later_hosts_is_refused_if_that_matters(desk: Desk) -> None:
     names = [f"n{n * 7919 % 1_000_003:06d}x{n * 104729 % 99_991:05d}" for n in range(6000)]
     desk.ok("pools.create", pool="most", hosts=names[:5500], new_hosts=True)
     desk.ok("pools.create", pool="few", hosts=names[:3], new_hosts=True)
@@ -166,7 +166,7 @@ def test_a_mask_that_lets_later_hosts_in_is_refused_where_that_matters(desk: Des
     assert (joint["covers_future_hosts"], joint["pool_hosts"]) == (True, 2)
 
 
-def test_a_pool_too_large_for_a_command_line_is_right_for_a_job_that_is_sent_as_json(desk: Desk) -> None:
+def test_a_pool_too_large_for_a_command_line_works_for_a_job_sent_as_json(desk: Desk) -> None:
     names = [f"{n * 2654435761 % 2**32:08x}" for n in range(8000)]
     desk.see(*names)
     desk.ok("pools.create", pool="large", hosts=names[:6000])
@@ -184,7 +184,7 @@ def test_a_pool_too_large_for_a_command_line_is_right_for_a_job_that_is_sent_as_
     assert (both["pool_hosts"], both["covers_future_hosts"]) == (5990, True)
 
 
-def test_a_thousand_lengths_are_a_few_masks(desk: Desk) -> None:
+def test_a_thousand_lengths_need_only_a_few_masks(desk: Desk) -> None:
     names = [f"{n * 2654435761 % 2**32:08x}" for n in range(1000)]
     desk.see(*names)
     desk.ok("pools.create", pool="fx", hosts=names[:500])
@@ -194,7 +194,7 @@ def test_a_thousand_lengths_are_a_few_masks(desk: Desk) -> None:
     assert len(fences._fences["fx"].masks["complement", ("regex", "find")]) <= 4
 
 
-def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
+def test_a_dotted_name_does_not_mean_another_render(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["ws.two"], new_hosts=True)
     desk.ok("pools.create", pool="ip", hosts=["10.1.2.3"], new_hosts=True)
     desk.see("ws", "ws.one", "10", "10.1.2.3")
@@ -203,7 +203,7 @@ def test_a_dotted_name_is_no_other_render(desk: Desk) -> None:
     assert hosts_matched(mask["mask"], ["10", "10.1.2.3", "ws"]) == {"10", "ws"}
     desk.ok("pools.create", pool="pc", hosts=["PC-01.studio.lan"], new_hosts=True)
     assert desk.ok("mask", pool="pc")["known_hosts"] == 6
-    # Told so, it is the render without its domain; and where the farm's names say it themselves.
+    # If configured so, it is the render without its domain; likewise if the farm's own names show it.
     desk.keeper.set_names("cut")
     assert desk.ok("mask", pool="fx")["known_hosts"] == 5
     desk.keeper.set_names("auto")

@@ -1,4 +1,4 @@
-"""The operation that makes pools of Afanasy's own."""
+"""The operation that imports Afanasy's own pools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_afanasys_own_pools_are_previewed_then_imported_then_up_to_date(anna: Cl
     renders = answer["renders"]
     for render, pool in zip(renders, ["/local/farm", "/local/farm", "/local", *["/"] * len(renders)], strict=False):
         render["pool"] = pool
-    # As a whole: the broker asks meanwhile.
+    # Replaced as a whole, because the broker polls meanwhile.
     farm.renders = answer
     deadline = time.monotonic() + 30
     while len(preview := anna.import_native(dry_run=True)) < 3:

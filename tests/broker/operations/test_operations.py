@@ -1,4 +1,4 @@
-"""The table of operations: what every one of them says of itself, and what brokers of other versions recognise."""
+"""The table of operations: what each of them says about itself, and what brokers of other versions recognise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/wire.md says of the operations what their table says."""
+"""docs/wire.md agrees with the table of operations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from afpools_broker.operations.page import operations, replaced
 PAGE = Path(__file__).parents[3] / "docs/wire.md"
 
 
-def test_the_page_says_of_the_operations_what_their_table_says() -> None:
+def test_the_page_agrees_with_the_table_of_operations() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == replaced(page), "Make it anew: python -m afpools_broker.operations.page docs/wire.md"
+    assert page == replaced(page), "Make it again: python -m afpools_broker.operations.page docs/wire.md"
 
 
 def test_it_has_every_operation_with_every_parameter_and_every_field_of_a_result() -> None:
@@ -22,5 +22,5 @@ def test_it_has_every_operation_with_every_parameter_and_every_field_of_a_result
         assert f"#### `{operation.op}`" in text
         for field in (*fields_of(operation), *fields_of(operation.result)):
             assert f"| `{field.name}` | " in text
-    # Whatever stands there is explained.
+    # Everything listed there is explained.
     assert " |  |" not in text

@@ -40,7 +40,7 @@ def test_a_write_on_an_old_revision_is_a_conflict(desk: Desk) -> None:
     ("entered", "removed"),
     [("pc-01", True), ("PC-01", True), ("pc-01.studio.lan", True), ("pc-01.other.lan", False), ("pc-1", False)],
 )
-def test_a_host_is_taken_out_however_it_was_entered(desk: Desk, entered: str, removed: bool) -> None:
+def test_a_host_can_be_taken_out_however_it_was_entered(desk: Desk, entered: str, removed: bool) -> None:
     desk.ok("pools.create", pool="fx", hosts=["PC-01.Studio.lan"])
     if removed:
         assert desk.ok("pools.remove_hosts", pool="fx", hosts=[entered])["hosts"] == 0
@@ -48,7 +48,7 @@ def test_a_host_is_taken_out_however_it_was_entered(desk: Desk, entered: str, re
         assert desk.code("pools.remove_hosts", pool="fx", hosts=[entered]) == "bad_request"
 
 
-def test_a_name_that_looks_like_another_pools_is_refused_naming_that(desk: Desk) -> None:
+def test_a_name_that_looks_like_another_pools_is_refused_and_that_pool_named(desk: Desk) -> None:
     desk.ok("pools.create", pool="caf\u00e9")
     assert desk.ask("pools.create", pool="CAFE\u0301")["error"] == {
         "code": Code.POOL_EXISTS,

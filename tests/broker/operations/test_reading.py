@@ -1,4 +1,4 @@
-"""The operations that tell what there is."""
+"""The operations that only read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.desk import READER, Desk
 from afpools_broker.operations import OPERATIONS
 
 
-def test_the_list_of_pools_is_cheap_when_nothing_changed(desk: Desk) -> None:
+def test_the_list_of_pools_is_cheap_if_nothing_has_changed(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx")
     first = desk.ok("pools.list")
     again = desk.ok("pools.list", if_revision=first["revision"])
@@ -19,7 +19,7 @@ def test_the_list_of_pools_is_cheap_when_nothing_changed(desk: Desk) -> None:
     assert changed["revision"] != first["revision"]
 
 
-def test_hello_tells_a_peer_what_it_may_do(desk: Desk) -> None:
+def test_hello_says_what_a_peer_may_do(desk: Desk) -> None:
     manager, reader = desk.ask("hello")["result"], desk.ask("hello", READER)["result"]
     assert (manager["name"], manager["role"]) == ("anna", "manager")
     assert set(manager["operations"]) == set(OPERATIONS)

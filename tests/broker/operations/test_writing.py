@@ -1,6 +1,6 @@
-"""How a change is made, and what a refused one says of itself.
+"""How a change is made, and what a refusal says.
 
-`made` is false where nothing was changed, and absent where nobody knows.
+`made` is false if nothing was changed, and absent if that is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def test_a_write_sent_twice_is_applied_once_and_answered_alike(desk: Desk) -> No
     assert desk.code("pools.delete", pool="fx", request_id="same") == Code.BAD_REQUEST
 
 
-def test_without_afserver_a_host_that_leaves_its_pool_is_kept_out(make: Callable[..., Desk]) -> None:
+def test_without_afserver_a_host_that_leaves_its_pool_is_still_excluded(make: Callable[..., Desk]) -> None:
     desk = make(by_hand=True)
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     desk.ok("pools.create", pool="night", hosts=["pc-01", "pc-02"])
@@ -37,22 +37,22 @@ def test_without_afserver_a_host_that_leaves_its_pool_is_kept_out(make: Callable
     assert desk.ok("mask", pool="fx")["mask"] == "pc-02|pc-03"
 
 
-def test_without_afserver_a_host_that_another_broker_has_just_added_is_kept_out(make: Callable[..., Desk]) -> None:
+def test_without_afserver_a_host_that_another_broker_has_just_added_is_excluded(make: Callable[..., Desk]) -> None:
     desk = make(by_hand=True)
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     desk.ok("pools.create", pool="night", hosts=["pc-02"])
     desk.ok("pools.create", pool="day", hosts=["pc-03"])
-    desk.keeper.stop(wait=5)  # it does not hear of what others write any more
+    desk.keeper.stop(wait=5)  # it no longer hears what others write
     for pool in ("night", "day"):
         added = PoolsAddHosts(request_id=pool, pool=pool, hosts=[f"{pool.upper()}-01.lan"])
         desk.store.apply(added.change("bob"))
     desk.ok("pools.remove_hosts", pool="night", hosts=["night-01"])
-    # Of the pool that is changed here, everything is read; of the others, what was heard.
+    # The pool that is changed here is read afresh; the others are as last heard.
     assert desk.ok("mask", pool="fx")["mask"] == "night-01|pc-02|pc-03"
     desk.store.apply(PoolsAddHosts(request_id="2", pool="day", hosts=["day-02"]).change("bob"))
     desk.ok("pools.delete", pool="day", request_id="gone")
     assert desk.ok("mask", pool="fx")["mask"] == "day-01|day-02|night-01|pc-02|pc-03"
-    # Sent again, it does not take back what was done since.
+    # If it is sent again, it does not take back what was done since.
     desk.ok("hosts.forget", hosts=["day-02"])
     desk.ok("pools.delete", pool="day", request_id="gone")
     assert desk.ok("mask", pool="fx")["mask"] == "day-01|night-01|pc-02|pc-03"
@@ -83,10 +83,10 @@ def test_a_store_that_does_not_answer_in_time_may_have_made_the_change(desk: Des
     assert error["message"].startswith("Whether the change was made is not known")
 
 
-def test_a_change_whose_second_step_failed_is_said_to_be_made(make: Callable[..., Desk], monkeypatch) -> None:
+def test_a_change_whose_second_step_failed_is_reported_as_made(make: Callable[..., Desk], monkeypatch) -> None:
     desk = make(by_hand=True)
     desk.ok("pools.create", pool="night", hosts=["pc-02"])
-    desk.keeper.stop(wait=5)  # it does not hear of what others write any more
+    desk.keeper.stop(wait=5)  # it no longer hears what others write
     desk.store.apply(PoolsAddHosts(request_id="1", pool="night", hosts=["pc-09"]).change("bob"))
     apply = desk.store.apply
 
@@ -105,7 +105,7 @@ def test_a_change_whose_second_step_failed_is_said_to_be_made(make: Callable[...
     assert {host["name"] for host in desk.ok("hosts.list")["hosts"]} == {"pc-02", "pc-09"}
 
 
-def test_an_import_that_ends_in_the_middle_says_what_is_imported(desk: Desk, monkeypatch) -> None:
+def test_an_import_that_stops_in_the_middle_says_what_was_imported(desk: Desk, monkeypatch) -> None:
     renders = tuple(Render(f"pc-{n}", ("online",), native_pool=f"/local/{n}") for n in range(3))
     desk.keeper.see_farm(Farm(renders, NOW, known_since=time.monotonic() + 3600))
     apply = desk.store.apply
@@ -126,7 +126,7 @@ def test_an_import_that_ends_in_the_middle_says_what_is_imported(desk: Desk, mon
     assert len(desk.ok("history.list")["entries"]) == 3
 
 
-def test_a_store_that_went_away_refuses_writes_and_answers_reads(desk: Desk, monkeypatch) -> None:
+def test_with_an_unreachable_store_writes_are_refused_and_reads_answered(desk: Desk, monkeypatch) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
 
     for method in ("apply", "load", "history", "ping"):

@@ -1,4 +1,4 @@
-"""Who asks for pools is told how many of their machines are there, and nothing where that is not known."""
+"""A request for pools is told how many of their machines are available, or nothing if that is unknown."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_list_says_how_many_hosts_are_renders_and_online(desk: Desk) -> None
     assert counts(desk)["fx"] == (5, 5)
 
 
-def test_a_list_at_hand_is_old_when_a_render_of_a_pool_comes_or_goes(desk: Desk) -> None:
+def test_a_kept_list_is_outdated_when_a_render_of_a_pool_comes_or_goes(desk: Desk) -> None:
     revision = desk.ok("pools.list")["revision"]
     states(desk, *FARM)
     assert desk.ok("pools.list", if_revision=revision)["unchanged"] is True
@@ -75,7 +75,7 @@ def test_a_farm_that_is_all_offline_says_nothing_about_a_pool(desk: Desk) -> Non
     assert counts(desk)["fx"] == (3, 0)
 
 
-def test_an_old_list_of_renders_counts_nothing(desk: Desk) -> None:
+def test_an_old_list_of_renders_is_not_used_for_counts(desk: Desk) -> None:
     counted = desk.ok("pools.list")["revision"]
     desk.now[0] = NOW + dt.timedelta(minutes=2)
     assert counts(desk)["fx"] == (None, None)
@@ -96,7 +96,7 @@ def test_nothing_is_counted_without_a_list_of_renders(tmp_path: Path) -> None:
         assert counts(desk) == {"fx": (None, None)}
 
 
-def test_counting_is_done_by_a_worker_once_and_by_the_farms_thread_from_then_on(desk: Desk) -> None:
+def test_the_first_count_is_done_by_a_worker_and_later_ones_by_the_farms_thread(desk: Desk) -> None:
     asker = Sender(MANAGER, "127.0.0.1:40000")
     first = desk.service.answer(asker, LIST)
     assert isinstance(first, Later)
@@ -107,15 +107,13 @@ def test_counting_is_done_by_a_worker_once_and_by_the_farms_thread_from_then_on(
     assert counts(desk)["fx"] == (3, 1)
 
 
-def test_a_long_list_is_put_together_by_a_worker_for_whoever_asks_first(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_list_is_assembled_by_a_worker_on_first_use(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("afpools_broker.picture.tally._FEW", 2)
     asker = Sender(MANAGER, "127.0.0.1:40000")
     first = desk.ok("pools.list")
     assert isinstance(desk.service.answer(asker, LIST), bytes)
     desk.ok("pools.add_hosts", pool="empty", hosts=["pc-05"])
-    # Whoever has the list of before, or of now, is not kept waiting by those who want all of it.
+    # A client with the previous or the present list does not wait for those that want all of it.
     assert isinstance(desk.service.answer(asker, LIST), Later)
     changed = desk.ok("pools.list", if_revision=first["revision"])
     assert [pool["name"] for pool in changed["pools"]] == ["empty", "fx", "night"]

@@ -1,4 +1,4 @@
-"""What is kept of one picture in the next is what would be made of it again."""
+"""What is carried over from one picture to the next equals what would be made afresh."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def outcome(fences: Fences, key: MaskKey) -> Mask | Code:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(_steps, min_size=1, max_size=6))
-def test_fences_that_follow_others_are_those_that_are_made_anew(steps: list[dict[str, object]]) -> None:
+def test_updated_fences_equal_fences_made_from_scratch(steps: list[dict[str, object]]) -> None:
     pools: dict[str, Pool] = {}
     registered = Pool("")
     farm: frozenset[str] = frozenset()
@@ -65,7 +65,7 @@ def test_fences_that_follow_others_are_those_that_are_made_anew(steps: list[dict
     for step in steps:
         wanted, hosts = step["pools"], step["registered"]
         if isinstance(wanted, dict):
-            # The same object where nothing changed, as `Picture` has it.
+            # The same object if nothing has changed, as in `Picture`.
             pools = {
                 name: pools[name] if name in pools and pools[name].hosts == its else Pool(name, its)
                 for name, its in wanted.items()
@@ -78,7 +78,7 @@ def test_fences_that_follow_others_are_those_that_are_made_anew(steps: list[dict
         assert isinstance(engines, Engines)
         contents = Contents(pools, registered)
         anew = Fences(contents, farm, engines, names)  # type: ignore[arg-type]
-        # Now and then, of one that another was made of already.
+        # Sometimes based on one from which another has already been made.
         of = before if step["fork"] else last
         now = Fences(contents, farm, engines, names, of)  # type: ignore[arg-type]
         assert now.members == anew.members
@@ -100,7 +100,7 @@ def fences(pools: dict[str, Pool], farm: frozenset[str], last: Fences | None = N
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The styles of the masks that were drawn."""
+    """The styles of the masks that were made."""
     drawn: list[str] = []
     draw = module.exclude_mask_within
 
@@ -125,7 +125,7 @@ def test_a_pools_masks_survive_the_change_of_another(made: list[str]) -> None:
     assert now.members["fx"] is first.members["fx"]
 
 
-def test_a_host_that_is_known_for_the_first_time_is_in_every_list_and_no_complement_is_drawn_anew(
+def test_a_new_host_is_in_every_list_and_no_complement_is_made_again(
     made: list[str],
 ) -> None:
     first = fences({"fx": FX, "gx": GX}, FARM)
@@ -148,10 +148,10 @@ _odd = st.sampled_from(["pc-1", "PC-1", "Pc-1", "pc-2", "PC-2", "pc-1.a.lan", "p
     pools=st.lists(st.frozensets(_odd, max_size=3), min_size=1, max_size=3),
     farms=st.lists(st.tuples(st.frozensets(_odd, max_size=5), st.integers(9, 12)), min_size=2, max_size=5),
 )
-def test_renders_that_come_and_go_change_a_large_pool_as_if_it_were_made_anew(
+def test_a_large_pool_updated_for_renders_that_come_and_go_equals_one_made_from_scratch(
     pools: list[frozenset[str]], farms: list[tuple[frozenset[str], int]]
 ) -> None:
-    """Most hosts of a large pool are renders, so that what comes and goes is all that is looked at."""
+    """Most hosts of a large pool are renders, so that only what comes and goes is looked at."""
     contents = Contents(
         {f"pool-{number}": Pool(f"pool-{number}", (*_steady, *sorted(odd))) for number, odd in enumerate(pools)}
     )
@@ -175,7 +175,7 @@ def test_renders_that_come_and_go_change_a_large_pool_as_if_it_were_made_anew(
         max_size=6,
     )
 )
-def test_hosts_that_join_and_leave_change_a_large_pool_as_if_it_were_made_anew(
+def test_a_large_pool_updated_for_hosts_that_join_and_leave_equals_one_made_from_scratch(
     moments: list[tuple[list[str], int, frozenset[str] | None]],
 ) -> None:
     other = Pool("other", ("pc-1.b.lan", "n-1"))
@@ -192,14 +192,14 @@ def test_hosts_that_join_and_leave_change_a_large_pool_as_if_it_were_made_anew(
         assert outcome(fences, COMPLEMENT) == outcome(anew, COMPLEMENT)
 
 
-def test_a_host_that_joins_a_large_pool_is_all_that_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_joining_host_of_a_large_pool_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
     first = fences({"fx": Pool("fx", _steady)}, frozenset(_steady) | {"pc-1"})
     monkeypatch.setattr(module.Fence, "of", None)
     now = fences({"fx": Pool("fx", (*_steady[:4], *_steady[5:], "pc-1"))}, first.farm, first)
     assert list(now.members["fx"]) == [*_steady[:4], *_steady[5:], "pc-1"]
 
 
-def test_a_render_that_leaves_costs_what_it_is_mentioned_in_not_what_it_is_mentioned_with(
+def test_the_cost_of_a_leaving_render_depends_only_on_what_mentions_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     contents = Contents({f"pool-{number}": Pool(f"pool-{number}", _steady) for number in range(3)})
@@ -210,7 +210,7 @@ def test_a_render_that_leaves_costs_what_it_is_mentioned_in_not_what_it_is_menti
     assert left.members["pool-1"] is came.members["pool-1"] is fences.members["pool-1"]
 
 
-def test_a_render_that_joins_changes_the_members_of_those_that_mention_it_alone() -> None:
+def test_a_joining_render_changes_the_members_only_of_pools_that_mention_it() -> None:
     pools = {"fx": Pool("fx", ("PC-1", "pc-2", "pc-3", "pc-4", "NEW-1")), "gx": GX}
     first = fences(pools, FARM)
     now = fences(pools, FARM | {"New-1"}, first)
@@ -222,7 +222,7 @@ def test_a_render_that_joins_changes_the_members_of_those_that_mention_it_alone(
 
 
 def test_a_pools_hosts_take_less_memory_than_a_set_of_them() -> None:
-    """Measured: a broker of 5,000,000 memberships has 30 bytes for each, and had 62."""
+    """Measured: a broker of 5,000,000 memberships uses 30 bytes for each, down from 62."""
     hosts = [f"render-{number:05d}" for number in range(10_000)]
     contents = Contents({"fx": Pool("fx", tuple(hosts))})
     members = Fences(contents, frozenset(hosts)).members["fx"]

@@ -1,4 +1,4 @@
-"""The order in which what was read comes to be shown."""
+"""The order in which readings are shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Shelf:
 
 
 class Meanwhile(threading.Event):
-    """Does something between any two pieces, where others have their turn."""
+    """Does something between any two pieces, when others get their turn."""
 
     def __init__(self, do: Callable[[int], None]) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Meanwhile(threading.Event):
 
 
 def follow(shelf: Shelf, stop: threading.Event | None = None) -> tuple[Following, list[Contents]]:
-    """What follows a shelf, and everything it has shown so far."""
+    """A follower of a shelf, and everything it has shown so far."""
     shown: list[Contents] = []
     following = Following(cast(PoolStore, shelf), shown.append)
     following.read_all(stop or threading.Event())
@@ -82,7 +82,7 @@ def test_one_change_reads_one_pool() -> None:
     assert shown[-1].pools["pool-1"] is untouched
 
 
-def test_a_first_reading_goes_on_where_the_store_went_away(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_first_reading_continues_where_the_store_became_unreachable(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf(away={3})
     for number in range(4):
         shelf.put(b"%d" % number, f"pool-{number}")
@@ -104,7 +104,7 @@ def test_a_first_reading_goes_on_where_the_store_went_away(caplog: pytest.LogCap
     assert following.progress == ""
 
 
-def test_a_reading_of_what_is_known_already_does_not_wait_for_the_store() -> None:
+def test_a_later_full_reading_does_not_wait_for_the_store() -> None:
     shelf = Shelf()
     for number in range(4):
         shelf.put(b"%d" % number, f"pool-{number}")
@@ -115,7 +115,7 @@ def test_a_reading_of_what_is_known_already_does_not_wait_for_the_store() -> Non
     assert len(shown) == 1
 
 
-def test_what_was_read_since_the_change_is_not_read_again() -> None:
+def test_a_pool_read_since_the_change_is_not_read_again() -> None:
     shelf = Shelf()
     shelf.put(b"1", "fx", change="1")
     following, shown = follow(shelf)
@@ -123,7 +123,7 @@ def test_what_was_read_since_the_change_is_not_read_again() -> None:
     following.read(["fx"])
     following.read_changed({b"1": "2"})
     assert len(shelf.reads) == 1
-    # An event that names no change of ours, or another one, is somebody's word against what was read.
+    # An event that names no change of ours, or a different one, means that the pool must be read.
     following.read_changed({b"1": ""})
     following.read_changed({b"1": "3"})
     assert len(shelf.reads) == 3
@@ -142,7 +142,7 @@ def test_a_renamed_and_a_deleted_pool_are_found_by_the_names_they_had() -> None:
     assert set(shown[-1].pools) == {"effects"}
 
 
-def test_what_was_read_and_not_shown_is_shown_next() -> None:
+def test_a_reading_that_was_not_shown_is_shown_next() -> None:
     shelf = Shelf()
     shelf.put(b"1", "fx", change="1")
     shelf.put(b"2", "gx")
@@ -165,7 +165,7 @@ def test_what_was_read_and_not_shown_is_shown_next() -> None:
     assert shown[-1].problems
 
 
-def test_pools_that_swapped_a_name_while_they_were_read_are_looked_at_together() -> None:
+def test_pools_that_swapped_a_name_while_they_were_read_are_read_together_again() -> None:
     shelf = Shelf()
     shelf.put(b"1", "fx")
     shelf.put(b"2", "gx")
@@ -183,8 +183,8 @@ def test_pools_that_swapped_a_name_while_they_were_read_are_looked_at_together()
 @settings(deadline=None)
 @given(data=st.data())
 def test_an_older_picture_never_replaces_a_newer_one(data: st.DataObject) -> None:
-    """Each pool counts its changes in a host; what is shown of it never counts backwards, nor less than an author was
-    told, however often everything is read meanwhile."""
+    """Each pool counts its changes in a host. What is shown never counts backwards, nor less than an author was told,
+    however often everything is read meanwhile."""
     shelf = Shelf()
     counts = dict.fromkeys(range(4), 0)
     for number in counts:
@@ -226,7 +226,7 @@ def test_an_older_picture_never_replaces_a_newer_one(data: st.DataObject) -> Non
     }
 
 
-def test_who_reads_one_pool_gets_a_turn_while_everything_is_read() -> None:
+def test_reading_one_pool_gets_a_turn_while_everything_is_read() -> None:
     shelf = Shelf()
     for number in range(50):
         shelf.put(b"%d" % number, f"pool-{number}")

@@ -33,7 +33,7 @@ def desk(make: Callable[..., Desk]) -> Desk:
 
 
 def walk(desk: Desk, limit: int) -> list[dict[str, Any]]:
-    """All pages, one after the other."""
+    """All pages in order."""
     hosts: list[dict[str, Any]] = []
     params: dict[str, Any] = {"limit": limit}
     while True:
@@ -47,7 +47,7 @@ def walk(desk: Desk, limit: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100_000])
-def test_the_pages_together_are_the_whole_list(desk: Desk, limit: int) -> None:
+def test_the_pages_together_make_the_whole_list(desk: Desk, limit: int) -> None:
     whole = desk.ok("hosts.list")
     assert whole["next"] is None
     assert walk(desk, limit) == whole["hosts"]
@@ -67,13 +67,13 @@ def test_how_it_is_divided_makes_no_difference(desk: Desk, limit: int, block: in
         assert walk(desk, limit) == desk.ok("hosts.list")["hosts"]
 
 
-def test_a_page_begins_behind_a_name_that_need_not_be_there(desk: Desk) -> None:
+def test_a_page_begins_after_a_name_that_need_not_exist(desk: Desk) -> None:
     page = desk.ok("hosts.list", after="pc-01a", limit=2)
     assert [host["name"] for host in page["hosts"]] == ["pc-02", "pc-03"]
     assert desk.ok("hosts.list", after="zz", limit=2)["hosts"] == []
 
 
-def test_the_revision_tells_of_pools_and_names_and_not_of_states(desk: Desk) -> None:
+def test_the_revision_depends_on_pools_and_names_but_not_on_states(desk: Desk) -> None:
     def revision() -> Any:
         return desk.ok("hosts.list", limit=1)["revision"]
 
@@ -88,7 +88,7 @@ def test_the_revision_tells_of_pools_and_names_and_not_of_states(desk: Desk) -> 
     assert len({first, second, third, revision()}) == 4
 
 
-def test_a_list_that_is_too_large_is_refused_whole_and_given_in_pages(
+def test_a_list_that_is_too_large_is_refused_as_a_whole_and_given_in_pages(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_list, "_MOST_AT_ONCE", 200)
@@ -98,7 +98,7 @@ def test_a_list_that_is_too_large_is_refused_whole_and_given_in_pages(
     assert len(walk(desk, 3)) == 7
 
 
-def test_what_no_page_can_be_is_said(desk: Desk) -> None:
+def test_invalid_page_parameters_are_explained(desk: Desk) -> None:
     for params, said in (
         ({"limit": 0}, "a number from 1 to 100,000"),
         ({"after": "pc-01"}, "only together with limit"),

@@ -1,4 +1,4 @@
-"""A pool's mask joined with the one that a job has, as the job's user's masks are read."""
+"""A pool's mask joined with a job's own, which is read as its user's masks are."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def test_an_own_mask_of_a_user_whose_type_is_regex_means_exactly_what_it_says(de
     some = desk.ok("mask", pool="fx", exclude="pc-0[34]", user="rex")
     assert hosts_matched(some["mask"], PREFIXED) == {"pc-02", "pc-03", "pc-04"}
     assert "could not compile" in desk.ask("mask", pool="fx", exclude="pc-0[", user="rex")["error"]["message"]
-    # Everybody else's begins with it, and a type that the job says counts before its user's.
+    # For all other users it is a beginning, and a type set by the job takes precedence over its user's.
     assert desk.ok("mask", pool="fx", exclude="pc-1", user="anna")["pool_hosts"] == 3
     assert desk.ok("mask", pool="fx", exclude="pc-1", user="rex", exclude_type="find")["pool_hosts"] == 3
     assert desk.ok("mask", pool="fx", user="anna")["untyped_as"] == "find"
 
 
-def test_a_mask_for_a_regex_user_is_no_find_which_would_change_the_jobs_other_masks(desk: Desk) -> None:
+def test_a_regex_user_is_not_given_find_which_would_change_the_jobs_other_masks(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-10"], new_hosts=True)
     desk.see("pc-10", "node.1", regex_users=frozenset({"rex"}))
     for style in ("list", "compact"):

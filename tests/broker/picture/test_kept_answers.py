@@ -1,4 +1,4 @@
-"""A question that is asked again is answered from kept bytes, and nobody can tell but by the time it takes."""
+"""A repeated request is answered from kept bytes, and differs only in the time it takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LAST = b'{"v": 1, "op": "mask", "params": {"pool": "fx"}, "id": "%s"}'
 
 
 @pytest.mark.parametrize("form", [_FIRST, _LAST, b'{"v": 1, "id": "%s", "op": "pools.list"}'])
-def test_a_question_asked_again_is_not_read_again_and_answered_alike_but_for_its_id(
+def test_a_repeated_request_is_not_parsed_again_and_gets_the_same_answer_except_its_id(
     desk: Desk, form: bytes, monkeypatch
 ) -> None:
     monkeypatch.setattr(type(desk.keeper), "age", property(lambda _: 0.0))
@@ -37,7 +37,7 @@ def test_a_question_asked_again_is_not_read_again_and_answered_alike_but_for_its
     assert desk.raw(form % b"Z9", READER) == {**first, "id": "Z9"}
 
 
-def test_each_repeated_question_is_counted(desk: Desk) -> None:
+def test_each_repeated_request_is_counted(desk: Desk) -> None:
     before = desk.statistics.requests["mask"]
     for _ in range(5):
         desk.answer(_FIRST % b"1")
@@ -50,14 +50,14 @@ def test_each_repeated_refusal_is_counted(desk: Desk) -> None:
     assert desk.statistics.errors["mask"] == {"unknown_pool": 3}
 
 
-def test_a_change_is_seen_by_the_next_question(desk: Desk) -> None:
+def test_a_change_is_visible_to_the_next_request(desk: Desk) -> None:
     for hosts in ("pc-02|pc-04|pc-05", "pc-04|pc-05"):
         for _ in range(3):
             assert desk.raw(_FIRST % b"1")["result"]["mask"] == hosts
         desk.ok("pools.add_hosts", pool="fx", hosts=["pc-02"])
 
 
-def test_an_age_grows_while_the_question_stays_the_same(desk: Desk) -> None:
+def test_an_age_grows_while_the_request_stays_the_same(desk: Desk) -> None:
     for seconds in (0.0, 0.1, 0.2, 61.0):
         desk.now[0] = NOW + dt.timedelta(seconds=seconds)
         for _ in range(3):
@@ -69,7 +69,7 @@ def test_an_age_grows_while_the_question_stays_the_same(desk: Desk) -> None:
 
 @given(st.text(max_size=70), st.sampled_from(["first", "last"]), st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
-def test_whatever_the_id_is_it_comes_back(desk: Desk, request_id: str, place: str, compact: bool) -> None:
+def test_any_id_comes_back(desk: Desk, request_id: str, place: str, compact: bool) -> None:
     request: dict[str, object] = {"v": 1, "op": "pools.get", "params": {"pool": "fx"}}
     request = {"v": 1, "id": request_id, **request} if place == "first" else {**request, "id": request_id}
     data = json.dumps(request, separators=(",", ":") if compact else None).encode()
@@ -95,14 +95,14 @@ def test_whatever_the_id_is_it_comes_back(desk: Desk, request_id: str, place: st
         b"",
     ],
 )
-def test_where_the_id_is_not_plain_to_see_the_request_is_read(data: bytes) -> None:
+def test_a_request_whose_id_is_not_plain_is_parsed(data: bytes) -> None:
     assert part(data) is None
 
 
 _POOL = b'{"v":1,"id":"%b","op":"pools.get","params":{"pool":"%d"}}'
 
 
-def test_what_is_kept_is_bounded_and_of_one_moment() -> None:
+def test_kept_answers_are_limited_and_belong_to_one_moment() -> None:
     kept: KeptAnswers[int] = KeptAnswers()
     for number in range(10_000):
         kept.keep(_POOL % (b"a", number), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 10_000)
@@ -115,14 +115,14 @@ def test_what_is_kept_is_bounded_and_of_one_moment() -> None:
     assert kept.find(_POOL % (b"a", 9999), 2) is None
 
 
-def test_what_is_large_or_refused_is_not_kept() -> None:
+def test_large_answers_and_refusals_are_not_kept() -> None:
     kept: KeptAnswers[int] = KeptAnswers()
     kept.keep(_POOL % (b"a", 1), 1, "mask", b'{"v":1,"id":"a","ok":true,"result":' + b"x" * 100_000)
     kept.keep(_POOL % (b"a", 2), 1, "mask", b'{"v":1,"id":"a","ok":false,"error":{}}')
     assert kept.find(_POOL % (b"a", 1), 1) is kept.find(_POOL % (b"a", 2), 1) is None
 
 
-def test_what_stands_before_an_id_at_the_end_does_not_answer_what_stands_behind_one_at_the_beginning() -> None:
+def test_an_id_at_the_end_is_not_confused_with_one_at_the_beginning() -> None:
     kept: KeptAnswers[int] = KeptAnswers()
     kept.keep(b'{"v": 1, "op": "pools.list", "id": "a"}', 1, "pools.list", b'{"v":1,"id":"a","ok":true,"result":1}')
     assert kept.find(b'{"v": 1, "op": "pools.list", "id": "b"}', 1) is not None

@@ -9,7 +9,7 @@ from tests.desk import FARM, NOW, Desk
 from afpools_broker.protocol import Code
 
 
-def test_an_old_list_of_renders_is_flagged_then_refused_where_it_matters(desk: Desk) -> None:
+def test_an_old_list_of_renders_is_flagged_and_later_refused_if_it_matters(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-01"])
     for minutes, stale in ((0.5, False), (2, True), (59, True)):
         desk.now[0] = NOW + dt.timedelta(minutes=minutes)

@@ -1,4 +1,4 @@
-"""Counting what changed comes to the same as counting everything."""
+"""Counting what changed gives the same as counting everything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ hosts = st.frozensets(st.sampled_from(HOSTS))
     moments=st.lists(st.tuples(hosts, hosts), min_size=2, max_size=4),
     asked=st.lists(st.integers(0, 2)),
 )
-def test_a_tally_taken_over_from_the_last_is_one_counted_anew(
+def test_an_updated_tally_equals_one_counted_from_scratch(
     members: dict[str, frozenset[str]], moments: list[tuple[frozenset[str], frozenset[str]]], asked: list[int]
 ) -> None:
     pools = {name: Pool(name, tuple(hosts)) for name, hosts in members.items()}
@@ -48,7 +48,7 @@ def test_a_tally_taken_over_from_the_last_is_one_counted_anew(
     online=hosts,
     asked=st.booleans(),
 )
-def test_hosts_that_join_and_leave_are_counted_as_if_all_were_counted_anew(
+def test_a_count_updated_for_hosts_that_join_and_leave_equals_one_from_scratch(
     moments: list[tuple[frozenset[str], bool]],
     renders: frozenset[str],
     online: frozenset[str],
@@ -65,7 +65,7 @@ def test_hosts_that_join_and_leave_are_counted_as_if_all_were_counted_anew(
         assert tally.of("fx") == anew.of("fx")
 
 
-def test_the_list_says_nothing_of_what_is_not_known() -> None:
+def test_the_list_has_no_counts_that_are_unknown() -> None:
     pools = {"fx": Pool("fx", ("pc-1",))}
     renders = frozenset({"pc-1", "pc-2"})
     all_off, one_on = (

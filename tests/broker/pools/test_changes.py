@@ -1,4 +1,4 @@
-"""Which hosts of a pool a name means that is to leave it, and how two pools differ."""
+"""Which hosts a name means that are to leave a pool, and how two pools differ."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _names = st.lists(
 
 
 def means(name: str, host: str, present: tuple[str, ...]) -> bool:
-    """Whether a name means a host of a pool: the same in another case, else the same with a domain on one side only."""
+    """Whether a name means a host of a pool: the same name in another case, or the same name with a domain on one side
+    only."""
     if name.casefold() in map(str.casefold, present):
         return name.casefold() == host.casefold()
     return name.casefold() == as_afrender_would(host) or as_afrender_would(name) == host.casefold()
 
 
 @given(_names, _names)
-def test_hosts_leave_that_are_meant_and_none_where_a_name_means_nothing(
+def test_the_hosts_that_are_meant_leave_and_none_do_if_a_name_means_nothing(
     present: tuple[str, ...], named: tuple[str, ...]
 ) -> None:
     pool = Pool("fx", present)

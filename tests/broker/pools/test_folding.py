@@ -22,7 +22,7 @@ def test_ranges_of_several_numbers_are_found_whichever_differs() -> None:
     assert fold(["1-0", "1-1", "2-0", "3-0", "3-1", "10-0"]) == "[1,3]-[0-1],[2,10]-0"
 
 
-def test_numbers_with_and_without_zeros_in_front_are_kept_apart() -> None:
+def test_numbers_with_and_without_leading_zeros_are_kept_apart() -> None:
     names = ["pc-1", "pc-01", "pc-2", "pc-9", "pc-09", "pc-10", "pc-099", "pc-100"]
     assert fold(names) == "pc-[1-2,9,01,09-10,099-100]"
     assert fold(["pc-3", "pc-04", "pc-9", "pc-010"]) == "pc-[3,9,04,010]"
@@ -32,8 +32,8 @@ def test_a_name_may_have_more_digits_than_clustershell_reads() -> None:
     assert fold(["pc-" + "9" * 200, "pc-1" + "0" * 200]) == f"pc-[{'9' * 200}-1{'0' * 200}]"
 
 
-def test_folding_names_that_share_no_range_does_not_take_their_square() -> None:
-    """By comparing each with each other, this took an hour."""
+def test_folding_names_that_share_no_range_is_not_quadratic() -> None:
+    """Comparing each with every other, this took an hour."""
     names = [f"n{number * 7919 % 1_000_003:06}x{number * 104_729 % 99_991:05}" for number in range(20_000)]
     assert set(_expanded(fold(names))) == set(names)
     many_numbers = ["-".join(str(number % 7 + column) for column in range(60)) for number in range(2_000)]
@@ -53,7 +53,7 @@ def test_folding_loses_nothing(names: set[str]) -> None:
 
 
 @given(st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=3))
-def test_names_that_have_all_combinations_of_some_numbers_are_folded_into_one(numbers: list[set[int]]) -> None:
+def test_names_with_all_combinations_of_numbers_are_folded_into_one(numbers: list[set[int]]) -> None:
     names = ["x" + "-".join(map(str, chosen)) for chosen in product(*numbers)]
     folded = fold(names)
     assert sorted(_expanded(folded)) == sorted(names)

@@ -24,12 +24,12 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
         "\u3164fx night",
     ],
 )
-def test_what_people_take_for_the_same_name(other: str) -> None:
+def test_names_that_people_confuse_look_alike(other: str) -> None:
     assert lookalike(other, ["day", "fx night"]) == "fx night"
 
 
 @pytest.mark.parametrize("other", ["fxnight", "fx-night", "fx nights", "ffx night"])
-def test_what_people_tell_apart(other: str) -> None:
+def test_names_that_people_tell_apart_do_not_look_alike(other: str) -> None:
     assert lookalike(other, ["fx night"]) == ""
 
 
@@ -44,7 +44,7 @@ def test_a_name_looks_like_all_its_forms(name: str) -> None:
 
 
 @given(TEXTS)
-def test_what_is_not_seen_is_spelled_out(name: str) -> None:
+def test_invisible_characters_are_spelled_out(name: str) -> None:
     assert not unseen(spelled_out(name))
 
 

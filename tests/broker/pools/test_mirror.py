@@ -1,4 +1,4 @@
-"""What a pool that follows one of Afanasy's own has in it."""
+"""The hosts of a pool that follows one of Afanasy's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def farm(**where: str) -> Farm:
         ("/local/farm/gpu", "/local/farm", True),
         ("/local/farm", "/local", True),
         ("/local", "/local/farm", False),
-        # afserver compares texts, and would let a job for /local on it (measured on 3.4.1).
+        # afserver compares texts, and would allow a job for /local on it (measured on 3.4.1).
         ("/localhost", "/local", False),
         ("/anything", "/", True),
         ("/", "/", True),
@@ -36,7 +36,7 @@ def test_a_pool_of_afanasy_is_its_whole_branch(native: str, path: str, within: b
     assert is_within(native, path) is within
 
 
-def test_whoever_joins_comes_last_and_whoever_is_elsewhere_goes() -> None:
+def test_a_render_that_joins_comes_last_and_one_that_is_elsewhere_leaves() -> None:
     where = {"c": "/local/farm/gpu", "b": "/local/farm", "a": "/local"}
     assert mirrored(FARM, where, Existence.UNKNOWN) == Mirrored(("b", "c"))
 
@@ -46,11 +46,11 @@ def test_a_host_that_is_not_listed_stays_until_it_counts_as_deleted() -> None:
     assert mirrored(FARM, {"b": "/local/farm"}, Existence.UNKNOWN, {"a"}) == Mirrored(("b",))
 
 
-def test_a_render_of_which_no_pool_is_told_stays() -> None:
+def test_a_render_with_unknown_pool_stays() -> None:
     assert mirrored(FARM, {"a": "", "b": "/local/farm"}, Existence.UNKNOWN) == Mirrored(("a", "b"))
 
 
-def test_a_pool_without_renders_is_empty_only_if_afserver_says_that_it_is_there() -> None:
+def test_a_pool_without_renders_is_empty_only_if_afserver_says_that_it_exists() -> None:
     elsewhere = {"a": "/", "b": "/local"}
     assert mirrored(FARM, elsewhere, Existence.THERE) == Mirrored(())
     assert mirrored(FARM, elsewhere, Existence.GONE) == Mirrored(
@@ -86,6 +86,6 @@ def test_the_renders_of_a_branch() -> None:
         ("/nothing", "There are: /, /local, /local/farm, /local/farm/gpu."),
     ],
 )
-def test_a_mistyped_path_gives_what_may_be_meant(path: str, said: str) -> None:
+def test_a_mistyped_path_suggests_what_may_be_meant(path: str, said: str) -> None:
     text = why_not_there(farm(a="/local/farm", b="/local/farm/gpu"), path)
     assert text == f"No render of the farm is in a pool {path!r} of Afanasy. {said}"

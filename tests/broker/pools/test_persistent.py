@@ -1,4 +1,4 @@
-"""A map that shares what did not change says what a dictionary would, and knows in what it differs from others."""
+"""A map that shares unchanged parts behaves like a dictionary, and knows how it differs from others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _changes = st.dictionaries(st.sampled_from("abcdef"), st.none() | st.builds(obje
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), _changes), max_size=10))
-def test_a_map_is_what_a_dictionary_would_be_and_differs_in_the_keys_that_do(
+def test_a_map_equals_a_dictionary_and_knows_which_keys_differ(
     steps: list[tuple[int, dict[str, object | None]]],
 ) -> None:
     made: list[tuple[PersistentMap[object], dict[str, object]]] = [(PersistentMap(), {})]
     for of, changes in steps:
-        # Also of one of which another was made already.
+        # Also based on one from which another has already been made.
         map_, values = made[-1 - of % len(made)]
         merged = {**values, **changes}
         made.append((map_.evolve(changes), {key: value for key, value in merged.items() if value is not None}))
@@ -28,7 +28,7 @@ def test_a_map_is_what_a_dictionary_would_be_and_differs_in_the_keys_that_do(
             assert really == set(map_.differing(others))
 
 
-def test_what_differs_from_a_recent_predecessor_is_known_without_looking() -> None:
+def test_differences_from_a_recent_predecessor_are_known_without_comparing() -> None:
     first = PersistentMap({str(number): number for number in range(100)})
     second = first.evolve({"1": 0})
     third = second.evolve({"2": None, "new": 1})

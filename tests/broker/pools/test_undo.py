@@ -79,7 +79,7 @@ def test_an_undo_can_be_undone_and_the_same_change_not_twice(anna: Client) -> No
     assert hosts(anna, "fx") == {"pc-01"}
 
 
-def test_what_stands_in_the_way_is_said_before_and_at_the_undo(anna: Client) -> None:
+def test_an_obstacle_is_named_before_and_at_the_undo(anna: Client) -> None:
     created = anna.create_pool("fx", ["pc-01"])
     anna.add_hosts("fx", ["pc-02"])
     (why_not,) = [entry.why_not for entry in anna.history() if entry.id == created.change]
@@ -94,7 +94,7 @@ def test_what_stands_in_the_way_is_said_before_and_at_the_undo(anna: Client) -> 
     assert hosts(anna, "fx") == {"pc-07"}
 
 
-def test_a_new_pool_of_an_old_name_is_another_pool(anna: Client) -> None:
+def test_a_new_pool_with_an_old_name_is_a_different_pool(anna: Client) -> None:
     anna.create_pool("fx", ["pc-01"])
     added = anna.add_hosts("fx", ["pc-02"])
     anna.delete_pool("fx")
@@ -115,12 +115,12 @@ def test_registered_hosts_can_be_taken_back_as_well(anna: Client) -> None:
     assert "new-1" not in {host.name for host in anna.list_hosts().hosts}
 
 
-def test_an_entry_that_is_not_there_is_named(anna: Client) -> None:
+def test_a_missing_entry_is_named(anna: Client) -> None:
     with pytest.raises(afpools.BadRequest, match="'nothing'"):
         anna.undo("nothing")
 
 
-def test_a_hosts_leaving_by_an_undo_stays_known_without_afserver(tmp_path: Path) -> None:
+def test_a_host_removed_by_an_undo_stays_known_without_afserver(tmp_path: Path) -> None:
     with studio(tmp_path) as place, manager(place) as client:
         client.create_pool("fx", ["pc-01"])
         added = client.add_hosts("fx", ["pc-02"])
@@ -128,7 +128,7 @@ def test_a_hosts_leaving_by_an_undo_stays_known_without_afserver(tmp_path: Path)
         assert client.exclude_mask("fx", style="list").mask == "pc-02"
 
 
-def test_a_pool_that_has_followed_for_a_while_goes_when_that_is_undone_and_not_once_people_changed_it() -> None:
+def test_undoing_following_removes_the_pool_unless_people_have_changed_it() -> None:
     studio = play([{"op": "pools.follow", "pool": "a", "path": "/local"}])
     for hosts in (["h1"], ["h1", "h2"]):
         studio.apply(MIRROR, "a", hosts=hosts)
@@ -145,12 +145,12 @@ def test_a_pool_that_has_followed_for_a_while_goes_when_that_is_undone_and_not_o
     assert "is not as it was created" in studio.undoing.why_not(studio.entries[0])
 
 
-def test_undoing_the_end_of_following_takes_it_up_again() -> None:
+def test_undoing_the_end_of_following_resumes_it() -> None:
     studio = play([{"op": "pools.follow", "pool": "a", "path": "/local"}])
     studio.apply(MIRROR, "a", hosts=["h1"])
     studio.apply("pools.unfollow", "a")
     ended = studio.entries[-1]
-    studio.undo(studio.entries[1])  # of hosts that nobody else changes any more
+    studio.undo(studio.entries[1])  # of hosts that nobody else changes now
     assert studio.pools["a"] == Pool("a")
     studio.undo(ended)
     assert studio.pools["a"] == Pool("a", follows="/local")
@@ -242,7 +242,7 @@ def play(changes: list[dict[str, object]]) -> Pools:
 
 @settings(deadline=None)
 @given(st.lists(CHANGES, min_size=1, max_size=12))
-def test_undoing_the_last_change_brings_back_what_was_and_undoing_that_what_is(
+def test_undoing_the_last_change_restores_the_previous_state_and_undoing_that_the_present_one(
     changes: list[dict[str, object]],
 ) -> None:
     studio = play(changes)
@@ -277,7 +277,7 @@ def same(one: dict[str, Pool], other: dict[str, Pool]) -> bool:
 
 @settings(deadline=None)
 @given(st.lists(CHANGES, min_size=2, max_size=12), st.data())
-def test_what_is_said_to_be_undoable_is_and_touches_one_pool_only(
+def test_a_change_shown_as_undoable_can_be_undone_and_touches_only_one_pool(
     changes: list[dict[str, object]], data: st.DataObject
 ) -> None:
     studio = play(changes)

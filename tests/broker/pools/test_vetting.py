@@ -66,10 +66,10 @@ def test_a_name_that_no_render_has_is_refused_with_what_may_have_been_meant(
     assert desk.ok("pools.get", pool="fx")["pool"]["hosts"] == []
 
 
-def test_a_machine_that_is_yet_to_come_is_announced_with_the_change_or_before_it(desk: Desk) -> None:
+def test_a_machine_that_is_not_set_up_yet_is_announced_with_the_change_or_before(desk: Desk) -> None:
     made = desk.ok("pools.create", pool="fx", hosts=["new-01"], new_hosts=True)
     assert (made["added"], made["unchecked"]) == (["new-01"], "")
-    # In the pool already, it is not new to it.
+    # A host that is already in the pool is not new to it.
     assert desk.ok("pools.add_hosts", pool="fx", hosts=["new-01", "gpu-01"])["added"] == ["gpu-01"]
     assert desk.code("pools.add_hosts", pool="fx", hosts=["new-02"]) == Code.UNKNOWN_HOST
     desk.ok("hosts.register", hosts=["NEW-02.studio.lan"])
@@ -80,12 +80,12 @@ def test_how_a_name_is_written_does_not_matter(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["GPU-01", "gpu-02.studio.lan", "WORKSTATION"])
 
 
-def test_a_request_is_answered_alike_though_the_farm_has_changed(desk: Desk) -> None:
+def test_a_repeated_request_gets_the_same_answer_although_the_farm_has_changed(desk: Desk) -> None:
     params = {"pool": "fx", "hosts": ["gpu-01", "gpu-02"], "request_id": "same"}
     first = desk.ok("pools.create", **params)
     desk.see("gpu-01")
     assert desk.ok("pools.create", **params) == first
-    # One that was refused was not made, so the same id may be used to say that the machine is not set up yet.
+    # A refused change was not made, so its id may be used again to say that the machine is not set up yet.
     again = {"pool": "fx", "hosts": ["gpu-03"], "request_id": "other"}
     assert desk.code("pools.add_hosts", **again) == Code.UNKNOWN_HOST
     made = desk.ok("pools.add_hosts", **again, new_hosts=True)
@@ -93,7 +93,7 @@ def test_a_request_is_answered_alike_though_the_farm_has_changed(desk: Desk) -> 
     assert desk.ok("pools.add_hosts", **again) == made
 
 
-def test_an_undo_brings_back_what_is_no_render_any_more(desk: Desk) -> None:
+def test_an_undo_brings_back_a_host_that_is_no_longer_a_render(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["gpu-01"])
     gone = desk.ok("pools.delete", pool="fx")
     desk.see("gpu-02")
@@ -110,7 +110,7 @@ def test_an_undo_brings_back_what_is_no_render_any_more(desk: Desk) -> None:
         ),
     ],
 )
-def test_where_nothing_can_be_checked_the_answer_says_so(
+def test_the_answer_says_if_nothing_could_be_checked(
     make: Callable[..., Desk], settings: dict[str, Any], sentence: str
 ) -> None:
     desk = make(**settings)
@@ -138,7 +138,7 @@ def test_where_nothing_can_be_checked_the_answer_says_so(
     ],
 )
 @pytest.mark.parametrize("present", [True, False])
-def test_a_question_is_refused_as_the_change_would_be_and_changes_nothing(
+def test_a_check_is_refused_as_the_change_would_be_and_changes_nothing(
     desk: Desk, hosts: list[str], leaving: list[str], code: Code | None, present: bool
 ) -> None:
     if present:
@@ -161,7 +161,7 @@ def test_a_question_is_refused_as_the_change_would_be_and_changes_nothing(
         assert made.get("error", {}).get("message") == asked.get("error", {}).get("message")
 
 
-def test_a_question_about_a_new_pool_looks_at_its_name(desk: Desk) -> None:
+def test_a_check_for_a_new_pool_includes_its_name(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx")
     for name, code in (("FX", Code.POOL_EXISTS), ("\u3164", Code.BAD_REQUEST)):
         assert desk.ask("pools.check", pool=name)["error"] == desk.ask("pools.create", pool=name)["error"]
@@ -199,7 +199,7 @@ def test_a_machine_is_in_a_pool_under_one_name(make: Callable[..., Desk], by_han
     )
 
 
-def test_a_domain_makes_another_machine_only_where_the_farm_says_so(desk: Desk) -> None:
+def test_a_domain_means_another_machine_only_if_the_farm_says_so(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["gpu-01"])
     assert "as gpu-01:" in refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01.studio.lan"])[1]
     # Renders here keep their domains: these are two.
@@ -211,15 +211,15 @@ def test_two_renders_that_differ_in_case_are_two(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx", hosts=["pc-a", "PC-A"])
 
 
-def test_what_another_broker_added_meanwhile_counts(desk: Desk) -> None:
+def test_a_host_that_another_broker_added_meanwhile_counts(desk: Desk) -> None:
     desk.ok("pools.create", pool="fx")
     desk.store.apply(PoolsAddHosts(request_id="1", pool="fx", hosts=["GPU-01"]).change("bob"))
     assert "as GPU-01:" in refused(desk, "pools.add_hosts", pool="fx", hosts=["gpu-01"])[1]
 
 
-def test_what_a_farm_that_cuts_names_takes_for_one_machine() -> None:
+def test_names_that_are_one_machine_on_a_farm_that_cuts_names() -> None:
     spelling = Spelling(["ws", "pc-01"], ["ws"])
-    assert spelling.of("ws.two") == "ws"  # a machine of that name calls itself ws here, whoever else is called so
+    assert spelling.of("ws.two") == "ws"  # a machine with that name calls itself ws here, even if another has that name
     assert spelling.besides(["ws.two"]).of("ws.two") == "ws"
     both = spelling.besides(["ws.one", "ws.two"])
     assert (both.of("ws.one"), both.of("ws.two")) == ("ws.one", "ws.two")
@@ -227,7 +227,7 @@ def test_what_a_farm_that_cuts_names_takes_for_one_machine() -> None:
 
 
 @pytest.mark.parametrize("name", ["pc-{:06}", "PC-{:06}.studio.lan", "pc-{}x", "other-{}"])
-def test_a_hundred_thousand_names_are_looked_at_without_a_wait(name: str) -> None:
+def test_a_hundred_thousand_names_are_checked_quickly(name: str) -> None:
     farm = frozenset(f"pc-{number:06}" for number in range(100_000))
     vet = vetting(Spelling(farm), farm)
     names = [name.format(number) for number in range(100_000)]
@@ -236,7 +236,7 @@ def test_a_hundred_thousand_names_are_looked_at_without_a_wait(name: str) -> Non
         vet("fx", (), names)
     except RequestRefused as refusal:
         assert len(refusal.message) < 1500
-    # A second is far more than it takes. It guards against what grows with the square.
+    # It takes far less than a second. The limit guards against quadratic growth.
     assert time.process_time() - began < 10
 
 

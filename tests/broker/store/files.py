@@ -24,7 +24,7 @@ def opened(path: Path, timeout: float = PATIENT) -> Iterator[SqliteStore]:
 
 @contextmanager
 def process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that runs `code` with `path` as its argument, once it has said that it is ready."""
+    """Starts another process that runs `code` with `path` as its argument, and waits until it is ready."""
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         try:
@@ -55,5 +55,5 @@ for number in itertools.count():
 
 
 def hosts(keeper: SnapshotKeeper) -> tuple[str, ...]:
-    """Those of the pool fx, as the broker shows it."""
+    """The hosts of the pool fx, as the broker shows them."""
     return keeper.current.contents.pools.get("fx", Pool("fx")).hosts

@@ -21,7 +21,7 @@ def old(name: str, *hosts: str) -> dict[str, Any]:
 
 
 def refill(database: Documents, collection: str) -> None:
-    """`mongoimport --drop`: everything is there again but the indexes."""
+    """`mongoimport --drop`: everything is back except the indexes."""
     kept = list(database[collection].find())
     database.drop_collection(collection)
     database.create_collection(collection)
@@ -37,11 +37,11 @@ def outcome(store: MongoStore, asked: Change) -> Entry | Code:
 
 
 class Died(Exception):
-    """The broker ended here."""
+    """The broker died here."""
 
 
 def dies_before(store: MongoStore, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes `store` end where it would call `step`."""
+    """Makes `store` die where it would call `step`."""
 
     def die(*_: object) -> None:
         raise Died

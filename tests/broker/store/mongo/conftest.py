@@ -1,4 +1,4 @@
-"""A database of its own on the single server, as brokers and as somebody by hand see it."""
+"""A separate database on the single server, as brokers and people who edit it see it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Documents = Database[dict[str, Any]]
 
 @pytest.fixture
 def uri(mongod: str) -> str:
-    """A database of its own on the single server."""
+    """A separate database on the single server."""
     return with_database(mongod, f"test_{secrets.token_hex(6)}")
 
 
 @pytest.fixture
 def database(uri: str) -> Iterator[Documents]:
-    """The same, as somebody sees it who edits it by hand."""
+    """The same database, for edits by hand."""
     with pymongo.MongoClient[dict[str, Any]](uri, tz_aware=True) as client:
         yield client.get_default_database()
 

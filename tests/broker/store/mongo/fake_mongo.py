@@ -1,4 +1,4 @@
-"""mongomock in the place of a MongoDB server, for `MongoStore` without a mongod.
+"""mongomock in place of a MongoDB server, for `MongoStore` without a mongod.
 
 What it cannot show, and what the contract is therefore also tested on a real mongod for: change streams, timeouts,
 failover, write and read concerns, limits of size, and races (one lock makes every call atomic here).
@@ -26,7 +26,7 @@ _lock = threading.RLock()
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes every `MongoStore` that is opened from now on use one and the same pretended server."""
+    """Makes every `MongoStore` that is opened from now on use the same pretend server."""
     server = mongomock.store.ServerStore()
     monkeypatch.setattr(connection, "MongoClient", lambda uri, **_options: _Client(server))
 
@@ -124,5 +124,5 @@ def _raw(document: Mapping[str, Any]) -> RawBSONDocument:
 
 
 def _plain(value: Any) -> Any:
-    """`value` without undecoded parts, as a server would have it."""
+    """`value` without undecoded parts, as on a server."""
     return bson.decode(bson.encode(value))

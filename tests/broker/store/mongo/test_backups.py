@@ -1,4 +1,4 @@
-"""What is exported and restored is the same database again, with what only MongoDB has."""
+"""An exported and restored database is the same again, including what only MongoDB has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.heavy
 
 
 def everything(database: Documents) -> dict[str, list[dict[str, Any]]]:
-    """Pools by name, since documents that are nothing but a pool are written anew; and history."""
+    """Pools by name, since documents that are only pools are written anew; and history."""
     pools = database.pools.find({}, {"_id": False, "change": False})
     return {"pools": sorted(pools, key=lambda each: str(each["name"])), "history": list(database.history.find())}
 

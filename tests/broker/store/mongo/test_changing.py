@@ -1,4 +1,4 @@
-"""A change is made once, whoever else writes, replaces collections, or dies meanwhile."""
+"""A change is made exactly once, whoever writes, replaces collections, or dies meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.mongo import MongoStore, changing
 
 
-def test_two_pools_of_one_name_are_both_absent_and_stop_all_writing(store: MongoStore, database: Documents) -> None:
+def test_two_pools_with_one_name_are_both_absent_and_block_all_writes(store: MongoStore, database: Documents) -> None:
     database.pools.insert_many([old("fx", "pc-01"), old("fx", "pc-02"), old("gpu", "pc-03")])
     contents = store.load()
     assert set(contents.pools) == {"gpu"}
@@ -44,7 +44,7 @@ def test_an_index_of_another_kind_is_named(store: MongoStore, database: Document
 # --- collections that are replaced while brokers run ----------------------------------------------------------------
 
 
-def test_after_a_refill_a_name_still_belongs_to_one_pool(
+def test_after_a_reimport_a_name_still_belongs_to_one_pool(
     store: MongoStore, other: MongoStore, database: Documents
 ) -> None:
     for opened in (store, other):
@@ -58,7 +58,7 @@ def test_after_a_refill_a_name_still_belongs_to_one_pool(
     assert outcomes.count(Code.POOL_EXISTS) == 11
 
 
-def test_after_a_refill_a_request_is_still_applied_once(
+def test_after_a_reimport_a_request_is_still_applied_once(
     store: MongoStore, other: MongoStore, database: Documents
 ) -> None:
     for opened in (store, other):
@@ -87,7 +87,7 @@ def _replace_pools(database: Documents) -> None:
     "happens", [_drop_index_and_create_the_same, _replace_pools, lambda database: refill(database, "history")]
 )
 @pytest.mark.parametrize("step", ["settle", "_record"])
-def test_nothing_is_acknowledged_that_was_made_without_the_indexes_or_replaced_since(
+def test_a_change_without_indexes_or_in_a_replaced_collection_is_not_acknowledged(
     store: MongoStore,
     database: Documents,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ def test_nothing_is_acknowledged_that_was_made_without_the_indexes_or_replaced_s
         store.apply(create("fx", "a"))
 
 
-def test_a_request_that_history_has_twice_is_named(store: MongoStore, database: Documents) -> None:
+def test_a_request_that_is_in_history_twice_is_named(store: MongoStore, database: Documents) -> None:
     entry = store.apply(create("fx"))
     database.history.drop_index("key_1")
     twice = database.history.find_one({"_id": entry.id})
@@ -150,21 +150,21 @@ def test_a_hand_edit_at_the_worst_moment_is_not_overwritten(
 
 
 @pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.op)
-def test_a_change_without_its_line_in_history_gets_it(
+def test_a_change_without_its_history_entry_gets_one(
     store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch, asked: Any
 ) -> None:
     store.apply(create("fx", "a"))
     dies_before(store, "_record", monkeypatch)
     with pytest.raises(Died):
         store.apply(asked)
-    # Sent again to another broker, it was made already.
+    # Sent again to another broker, it has already been made.
     entry = other.apply(asked)
     assert other.history()[0] == entry
     assert len(other.history()) == 2
     assert other.apply(asked) == entry
 
 
-def test_the_next_change_saves_the_last_ones_line(
+def test_the_next_change_saves_the_previous_history_entry(
     store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.apply(create("fx"))
@@ -179,7 +179,7 @@ def test_the_next_change_saves_the_last_ones_line(
 @pytest.mark.parametrize(
     "ask", [lambda pool: delete(pool.name), lambda pool: undo("its creation", pool, None)], ids=["delete", "undo"]
 )
-def test_half_a_deletion_is_finished_by_whoever_meets_it(
+def test_an_unfinished_deletion_is_finished_by_the_next_reader(
     store: MongoStore,
     other: MongoStore,
     database: Documents,
@@ -327,7 +327,7 @@ def test_a_pool_too_large_for_mongodb_is_refused(store: MongoStore) -> None:
         store.apply(create("all", *many))
     assert caught.value.code == Code.TOO_LARGE
     assert "200,000 hosts" in caught.value.message
-    # The largest that is taken can still be changed, shrunk and deleted.
+    # The largest accepted pool can still be changed, shrunk and deleted.
     store.apply(create("all", *many[:80_000]))
     store.apply(add("all", "one-more"))
     store.apply(remove("all", *many[:75_000]))

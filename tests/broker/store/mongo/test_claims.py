@@ -25,31 +25,31 @@ def found() -> list[Conflict]:
 
 
 def becomes(found: list[Conflict], **decided: Any) -> dict[str, tuple[str, tuple[str, ...]] | None]:
-    """What each document becomes by a decision: a name and hosts, or None if it is deleted."""
+    """What each document becomes through a decision: a name and hosts, or None if it is deleted."""
     return {
         step.claim.id: step.becomes and (step.becomes.name, step.becomes.hosts)
         for step in plan(found, Decisions(**decided))
     }
 
 
-def test_names_that_one_document_has_are_no_conflict(found: list[Conflict]) -> None:
+def test_names_of_single_documents_are_not_in_conflict(found: list[Conflict]) -> None:
     assert [(conflict.name, [claim.id for claim in conflict.claims]) for conflict in found] == [
         ("", ["3"]),
         ("fx", ["1", "2"]),
     ]
 
 
-def test_what_is_decided_is_done_to_the_documents_that_are_meant(found: list[Conflict]) -> None:
+def test_decisions_apply_to_the_documents_they_name(found: list[Conflict]) -> None:
     assert becomes(found, keep=["1"]) == {"2": None}
     assert becomes(found, merge=["fx"]) == {"1": ("fx", ("pc-01", "pc-02")), "2": None}
     assert becomes(found, rename={"2": "new", "3": "lost"}) == {
         "2": ("new", ("pc-02", "pc-01")),
-        "3": ("lost", ()),  # whose hosts nobody could read, and which keeps what its document has
+        "3": ("lost", ()),  # its hosts are unreadable, and it keeps its document's
     }
     assert becomes(found, delete=["3"]) == {"3": None}
 
 
-def test_hosts_are_put_together_before_any_document_is_deleted(found: list[Conflict]) -> None:
+def test_hosts_are_merged_before_any_document_is_deleted(found: list[Conflict]) -> None:
     assert [step.becomes is None for step in plan(found, Decisions(merge=["fx"]))] == [False, True]
 
 
@@ -66,13 +66,13 @@ def test_hosts_are_put_together_before_any_document_is_deleted(found: list[Confl
         ({"merge": ["fx"], "delete": ["1", "2"]}, "Nothing is left to merge"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_value(
+def test_an_impossible_decision_is_refused_with_its_value(
     found: list[Conflict], decided: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         plan(found, Decisions(**decided))
 
 
-def test_what_is_left_to_decide_is_told(found: list[Conflict]) -> None:
+def test_the_remaining_decisions_are_listed(found: list[Conflict]) -> None:
     assert undecided(found, plan(found, Decisions(rename={"3": "lost"}))) == [found[1]]
     assert undecided(found, plan(found, Decisions(keep=["2"], delete=["3"]))) == []

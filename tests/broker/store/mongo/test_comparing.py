@@ -1,4 +1,4 @@
-"""What differs from what was read, as MongoDB tells it: in one go, in pieces, and across a change of the primary."""
+"""What differs from what was read, as computed by MongoDB: at once, in pieces, and across a change of the primary."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_a_server_too_slow_for_everything_is_asked_in_pieces_that_name_their_doc
     assert asked[:2] == [6, 6]
     assert max(asked[2:]) <= 2
     key = key_of(database["pools"].find_one({"name": "pool-4"})["_id"])  # type: ignore[index]
-    # Nothing is told until it is known, and whoever waits for a sign of life gets his turn between the pieces.
+    # Nothing is reported until it is known, and signs are not delayed beyond one piece.
     assert [turn for turn in turns if turn] == [{key: ""}]
     assert turns[0] == {}
 
 
-def test_a_primary_that_changes_in_the_first_reading_costs_nothing_twice(replica_set: ReplicaSet) -> None:
+def test_a_primary_that_changes_during_the_first_reading_repeats_no_work(replica_set: ReplicaSet) -> None:
     uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
     with pymongo.MongoClient[dict[str, Any]](uri) as client:
         pools = client.get_default_database()["pools"].with_options(write_concern=WriteConcern("majority"))
@@ -96,7 +96,7 @@ def test_a_primary_that_changes_in_the_first_reading_costs_nothing_twice(replica
             assert next(signs) == Sign(True, mock.ANY)
             pieces = list(store.scan())
             assert pieces[-1].done == 6
-            # The stream ends with the primary that it was opened at.
+            # The stream ends with the primary that it was opened on.
             with suppress(PyMongoError):
                 client.admin.command("replSetStepDown", 10, force=True)
             pools.update_one({"name": "pool-3"}, {"$set": {"clients": []}})
@@ -104,7 +104,7 @@ def test_a_primary_that_changes_in_the_first_reading_costs_nothing_twice(replica
         assert changed is not None
         with contextlib.closing(store.watch(threading.Event())) as signs:
             assert next(signs) == Sign(True, mock.ANY, {key_of(changed["_id"]): ""})
-        # Told of and not read yet: it is told of again.
+        # Reported but not read yet: it is reported again.
         with contextlib.closing(store.watch(threading.Event())) as signs:
             assert next(signs) == Sign(True, mock.ANY, {key_of(changed["_id"]): ""})
         store.read([key_of(changed["_id"])])

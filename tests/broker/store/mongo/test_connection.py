@@ -1,4 +1,4 @@
-"""The connection to a MongoDB server: what is named, in time, where it does not answer."""
+"""The connection to a MongoDB server: the right party is named in time if it does not answer."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_the_database_is_named_afpools_unless_the_address_names_another(mongod: 
     ids=["load", "apply", "history", "ping", "watch", "load_farm", "save_farm"],
 )
 @pytest.mark.parametrize("options", ["", "?replicaSet=rs0"], ids=["single", "replica set"])
-def test_a_server_that_is_not_there_is_named_in_time(call: Any, options: str) -> None:
-    # Port 1 is nobody's on any machine a test runs on.
+def test_a_missing_server_is_named_in_time(call: Any, options: str) -> None:
+    # Nobody listens on port 1 on any machine that runs tests.
     store = open_store(f"mongodb://ann:secret@127.0.0.1:1/afpools{options}", timeout=0.5)
     start = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
@@ -71,7 +71,7 @@ def test_a_store_finds_its_server_again(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path: Path) -> None:
+def test_a_wrong_password_reads_differently_from_an_unreachable_server(tmp_path: Path) -> None:
     need_mongod()
     with single_server(tmp_path, "--auth") as server:
         with pymongo.MongoClient[dict[str, Any]](server.uri) as client:
@@ -113,7 +113,7 @@ def test_a_wrong_password_reads_differently_from_a_server_that_is_away(tmp_path:
         ("sqlite:///:memory:", "names no file"),
     ],
 )
-def test_what_is_no_address_is_refused_without_its_password(uri: str, part: str) -> None:
+def test_an_invalid_address_is_refused_without_its_password(uri: str, part: str) -> None:
     with pytest.raises(ValueError) as caught:
         open_store(uri)
     assert part in str(caught.value)

@@ -22,7 +22,7 @@ from afpools_broker.store.mongo.documents import read_row
 
 
 @pytest.mark.parametrize("name", [["pc-01"], {"a": 1}, None, 7])
-def test_what_is_not_a_host_s_name_stays_when_hosts_join_and_leave_together(name: object) -> None:
+def test_foreign_clients_stay_when_hosts_join_and_leave_together(name: object) -> None:
     odd = {"hostname": name}
     document = RawBSONDocument(bson.encode({"name": "fx", "clients": [{"hostname": "pc-01"}, odd]}))
     update = documents.update(document, Pool("fx", ("pc-01",)), Pool("fx", ("pc-02",)), ENTRY)
@@ -52,14 +52,14 @@ def test_the_earlier_project_can_read_what_is_written(store: MongoStore, databas
             assert {key: client[key] for key in ("engine", "ip", "port")} == {"engine": "", "ip": "", "port": ""}
 
 
-def test_a_damaged_list_of_hosts_is_not_written_over(store: MongoStore, database: Documents) -> None:
+def test_a_damaged_list_of_hosts_is_not_overwritten(store: MongoStore, database: Documents) -> None:
     database.pools.insert_one({"name": "fx", "clients": "pc-01 pc-02"})
     with pytest.raises(StoreUnavailable, match="Fix the document"):
         store.apply(add("fx", "pc-03"))
     assert database.pools.find_one()["clients"] == "pc-01 pc-02"
 
 
-def test_fields_of_others_are_kept(store: MongoStore, database: Documents) -> None:
+def test_foreign_fields_are_kept(store: MongoStore, database: Documents) -> None:
     theirs = {
         **old("fx", "pc-01", "pc-02"),
         "notes": {"floor": 2, "when": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)},
@@ -86,7 +86,7 @@ def test_fields_of_others_are_kept(store: MongoStore, database: Documents) -> No
     }
 
 
-def test_a_date_that_python_cannot_hold_is_no_obstacle_to_a_change(store: MongoStore, database: Documents) -> None:
+def test_a_date_that_python_cannot_hold_does_not_prevent_a_change(store: MongoStore, database: Documents) -> None:
     far = bson.datetime_ms.DatetimeMS(2**62)
     database.pools.insert_one({**old("fx", "pc-01"), "when": far})
     store.apply(add("fx", "pc-02"))
@@ -95,7 +95,7 @@ def test_a_date_that_python_cannot_hold_is_no_obstacle_to_a_change(store: MongoS
     assert database.pools.find_one({"when": far}, {"name": 1}) is not None
 
 
-def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: Documents) -> None:
+def test_unreadable_parts_are_left_out_and_reported(store: MongoStore, database: Documents) -> None:
     database.pools.insert_many(
         [
             old("good", "pc-01"),
@@ -146,7 +146,7 @@ def test_what_cannot_be_read_is_left_out_and_said(store: MongoStore, database: D
         assert part in contents.problems[number]
     assert "registered by hand" in contents.problems[9]
     assert len(contents.problems) == 10
-    # What is left out is not lost: hosts are changed around it.
+    # What is left out is not lost: hosts are changed around it in the document.
     store.apply(add("mixed", "c"))
     mixed = database.pools.find_one({"name": "mixed"})
     assert mixed is not None
@@ -179,12 +179,12 @@ _clients = st.lists(st.fixed_dictionaries({"hostname": st.sampled_from(["pc-01",
 )
 @example(documents=[{"clients": [{"$ref": "pools", "$id": 1, "hostname": "pc-01"}], "deleted": False}])
 @example(documents=[{"clients": [{"hostname": "pc-01"}, [{"hostname": "pc-02"}]], "deleted": False}])
-def test_what_is_read_of_a_part_of_a_document_is_what_the_whole_says(
+def test_reading_part_of_a_document_gives_the_same_as_the_whole(
     store: MongoStore, database: Documents, documents: list[dict[str, Any]]
 ) -> None:
     database.pools.delete_many({})
     for number, document in enumerate(documents):
-        # As bytes: the driver would not write some of what others do.
+        # As bytes, because the driver would not write some of what others write.
         whole = RawBSONDocument(bson.encode({"_id": number, "name": f"pool-{number}", **document}))
         database.pools.insert_one(whole)  # type: ignore[arg-type]
     raw = database.pools.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument))
@@ -193,7 +193,7 @@ def test_what_is_read_of_a_part_of_a_document_is_what_the_whole_says(
     assert rows == expected
 
 
-def test_a_document_that_is_not_even_text_takes_no_other_with_it(store: MongoStore, database: Documents) -> None:
+def test_a_document_that_is_not_even_text_does_not_affect_others(store: MongoStore, database: Documents) -> None:
     database.pools.insert_one(old("good", "pc-01"))
     broken = bson.encode({"_id": 1, "name": "bad", "clients": [{"hostname": "XXXX"}]}).replace(b"XXXX", b"pc-\xff")
     database.pools.with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument)).insert_one(

@@ -1,4 +1,4 @@
-"""Which documents differ is told by fingerprints, in one go or in pieces."""
+"""Fingerprints show which documents differ, at once or in pieces."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _EDITS = st.lists(st.tuples(st.sampled_from(["put", "swap", "drop", "read"]), st
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.lists(_EDITS, max_size=3), piece=st.integers(1, 4), in_one_go=st.booleans())
-def test_what_is_told_is_what_differs_from_what_was_read(
+def test_exactly_the_differences_from_what_was_read_are_reported(
     uri: str, database: Documents, turns: list[list[tuple[str, int]]], piece: int, in_one_go: bool
 ) -> None:
-    """In one go or in pieces; also where a pool was read meanwhile, and then was put back as it had been."""
+    """At once or in pieces; also if a pool was read meanwhile and then restored."""
     pools = database["pools"]
     pools.delete_many({})
     pools.insert_many([{"_id": number, "name": f"{number}", "clients": [{"hostname": "a"}]} for number in range(5)])

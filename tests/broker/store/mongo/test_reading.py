@@ -1,4 +1,4 @@
-"""What is read of pools and history, whoever wrote it and whatever is half done."""
+"""Reading pools and history, whoever wrote them and whatever is half done."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_hand_edit_is_loaded_and_has_its_own_revision(store: MongoStore, datab
 
 
 @pytest.mark.parametrize("asked", CHANGES, ids=lambda asked: asked.op)
-def test_history_finds_what_a_dead_broker_did_not_write_there(
+def test_history_includes_entries_that_a_dead_broker_did_not_copy(
     store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch, asked: Any
 ) -> None:
     store.apply(create("fx", "a"))
@@ -56,7 +56,7 @@ def test_history_finds_what_a_dead_broker_did_not_write_there(
 
 
 @pytest.mark.heavy
-def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_reading_continues_where_the_server_hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been read is not read again, whether the server only hung or was started again."""
     monkeypatch.setattr(comparing, "FIRST_PIECE", 1)
     monkeypatch.setattr(comparing, "_LARGEST_PIECE", 1)
@@ -84,7 +84,7 @@ def test_a_first_reading_goes_on_where_the_server_hung(tmp_path: Path, monkeypat
         monkeypatch.setattr(store, "_read_pools", one)
         keeper.start(wait=0)
         assert went[0].wait(PATIENT)
-        # What it was asked as the signal came, it may still have answered.
+        # It may still have answered the request in progress when the signal came.
         wait_until(lambda: re.match("[23] of 6 pools have been read so far. MongoDB at", keeper.progress) is not None)
         with pytest.raises(RequestRefused, match=r"does not know the pools yet: [23] of 6 pools"):
             _ = keeper.current

@@ -1,4 +1,4 @@
-"""A decision about documents is carried out one document at a time, and only on what was shown."""
+"""A decision about documents is carried out one document at a time, and only on documents as they were shown."""
 
 from __future__ import annotations
 
@@ -31,18 +31,14 @@ def test_a_step_is_recorded_and_then_pools_can_be_changed(store: MongoStore, ste
     assert store.apply(create("new")).pool == "new"
 
 
-def test_a_document_that_was_changed_meanwhile_is_left_as_it_is(
-    store: MongoStore, database: Documents, steps: list[Step]
-) -> None:
+def test_a_document_changed_meanwhile_is_left_alone(store: MongoStore, database: Documents, steps: list[Step]) -> None:
     database.pools.update_one({"_id": 2}, {"$set": {"description": "mine"}})
     with pytest.raises(StoreUnavailable, match="Somebody else has changed the document 2"):
         store.resolve(steps[0], who="admin")
     assert {document["name"] for document in database.pools.find()} == {"fx"}
 
 
-def test_a_name_that_another_pool_has_by_then_is_not_given_twice(
-    store: MongoStore, database: Documents, steps: list[Step]
-) -> None:
+def test_a_name_taken_meanwhile_is_not_given_twice(store: MongoStore, database: Documents, steps: list[Step]) -> None:
     database.pools.insert_one(old("gpu"))
     with pytest.raises(StoreUnavailable, match="Another pool is called 'gpu'"):
         store.resolve(steps[0], who="admin")

@@ -22,7 +22,7 @@ from afpools_broker.store.mongo import MongoStore, watching
 from afpools_broker.store.mongo.connection import TooSlow
 
 
-def test_watching_says_that_the_primary_is_gone_and_goes_on_with_the_next(replica_set: ReplicaSet) -> None:
+def test_watching_reports_that_the_primary_is_gone_and_continues_with_the_next(replica_set: ReplicaSet) -> None:
     uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
     store = MongoStore(uri, timeout=1.5)
     stop = threading.Event()
@@ -89,7 +89,7 @@ def _make_a_view(database: Documents) -> None:
 @pytest.mark.parametrize(
     "replace", [_drop_and_fill, _rename_over, _out, _out_of_another_collection, _rename_away, _make_a_view]
 )
-def test_a_collection_that_was_replaced_is_noticed_however_it_was_done(
+def test_a_replaced_collection_is_noticed_however_it_was_replaced(
     replica_set: ReplicaSet, replace: Callable[[Documents], None]
 ) -> None:
     uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
@@ -98,18 +98,18 @@ def test_a_collection_that_was_replaced_is_noticed_however_it_was_done(
     with following(store) as keeper, pymongo.MongoClient[dict[str, Any]](uri) as client:
         assert keeper.current.contents.pools["fx"].hosts == ("pc-01",)
         replace(client.get_default_database())
-        # Well before the next digest, which would notice as well.
+        # Well before the next digest, which would also notice.
         wait_until(lambda: not _hosts(keeper, "fx"), watching._DIGEST_SECONDS / 2)
     store.close()
 
 
-def test_a_change_that_no_event_tells_of_is_noticed(replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_without_an_event_is_noticed(replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_DIGEST_SECONDS", 0.5)
     uri = with_database(replica_set.uri, f"test_{secrets.token_hex(6)}")
     store = MongoStore(uri, timeout=PATIENT)
     with pymongo.MongoClient[dict[str, Any]](uri) as client:
         database = client.get_default_database()
-        # The pools are a view of another collection, and nobody has told the broker which.
+        # The pools are a view of another collection, and the broker does not know which.
         database["elsewhere"].insert_one(old("fx", "pc-01"))
         database.create_collection("pools", viewOn="elsewhere", pipeline=[])
         with following(store) as keeper:
@@ -119,7 +119,7 @@ def test_a_change_that_no_event_tells_of_is_noticed(replica_set: ReplicaSet, mon
     store.close()
 
 
-def test_where_no_digest_can_be_made_in_time_everything_is_read_again(
+def test_everything_is_read_again_if_no_digest_can_be_made_in_time(
     replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MongoStore(with_database(replica_set.uri, f"test_{secrets.token_hex(6)}"), timeout=PATIENT)
@@ -137,7 +137,7 @@ def test_where_no_digest_can_be_made_in_time_everything_is_read_again(
 
 
 @pytest.mark.parametrize("kind", ["mongod", "replica_set"])
-def test_a_quiet_store_is_not_loaded_again(kind: str, request: pytest.FixtureRequest) -> None:
+def test_an_unchanged_store_is_not_loaded_again(kind: str, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue(kind)
     name = f"test_{secrets.token_hex(6)}"
     store = MongoStore(with_database(getattr(server, "uri", server), name), timeout=PATIENT, poll_seconds=0.1)
@@ -160,7 +160,7 @@ def test_a_primary_without_a_majority_confirms_nothing(replica_set: ReplicaSet) 
             member.pause()
         cut_off = time.monotonic()
         try:
-            # It steps down after a while; until then it is a primary that answers, but nobody knows what others did.
+            # It steps down after a while; until then it is a primary that answers, but what others did is unknown.
             wait_until(lambda: bool(keeper.trouble))
             assert keeper._confirmed <= cut_off
             assert _hosts(keeper, "fx") == ("pc-01",)
@@ -177,5 +177,5 @@ def _hosts(keeper: SnapshotKeeper, pool: str) -> tuple[str, ...]:
     return found.hosts if found else ()
 
 
-# How much longer than promised something may take on a machine that is busy with other tests.
+# The factor by which something may take longer than promised on a machine that is busy with other tests.
 SLACK = 15
