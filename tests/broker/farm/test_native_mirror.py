@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from afpools_broker.persistent import PersistentMap
-from afpools_broker.snapshot import Snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.broker.live.conftest import put_job
@@ -25,9 +23,11 @@ import afpools
 from afpools import Client
 from afpools_broker.farm.farm import Farm, FarmError, Render
 from afpools_broker.farm.native_mirror import GONE_SECONDS, NativeMirror
+from afpools_broker.picture.snapshot import Snapshot
 from afpools_broker.pools.changes import Change
 from afpools_broker.pools.history import Entry
 from afpools_broker.pools.mirror import is_within
+from afpools_broker.pools.persistent import PersistentMap
 from afpools_broker.pools.pool import Contents, Pool
 from afpools_broker.store.settling import settle
 
