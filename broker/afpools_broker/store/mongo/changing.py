@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import bson
@@ -241,7 +242,12 @@ class MongoChanging(MongoReading):
         if document is None:
             self._pools.delete_one({"change.id": entry.id})
         else:
-            self._pools.replace_one({"_id": {"$eq": document["_id"]}, "change.id": entry.id}, document)
+            back: list[Mapping[str, Any]] = [{"$replaceWith": {"$literal": document}}]
+            if isinstance(document.get("change", {}), Mapping):
+                # Somebody may have read the pool meanwhile, and have marked the document before: put back byte for
+                # byte, it would look as if nothing had happened. The next change takes this away.
+                back.append({"$set": {"change.taken_back": entry.id}})
+            self._pools.update_one({"_id": {"$eq": document["_id"]}, "change.id": entry.id}, back)
         self._history.delete_one({"_id": entry.id})
 
     def _check_collections(self) -> dict[str, object]:

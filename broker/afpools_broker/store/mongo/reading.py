@@ -45,6 +45,10 @@ Noted = dict[Key, Marks | None]
 """`MARKS` by key; None if there is no document."""
 
 
+_UNMARKED: Marks = (0, 0, 0)
+"""Of a document that was read and had no marks. No comparison finds it, so each tells of that document."""
+
+
 class MongoReading(MongoComparing):
     """Reads pools, history, and the last known list of renders."""
 
@@ -128,8 +132,7 @@ class MongoReading(MongoComparing):
             noted: receives their fingerprints; None if they are not compared.
         """
         with self._asking():
-            if noted is not None:
-                self._mark(query, noted)
+            marked = noted is not None and self._mark(query, noted)
             rows, others = self._read_short(query)
             if others is not None:
                 # The last change's lists of hosts are not needed here, and can be as long as the pool.
@@ -139,11 +142,19 @@ class MongoReading(MongoComparing):
                 # This cleanup is optional; the next reader tries again.
                 with suppress(PyMongoError, StoreUnavailable):
                     self._finish_deletion(id_of(key))
+        if noted is not None and marked:
+            # What has come since the marks were taken may go again: the next comparison looks at it in any case.
+            for key in rows:
+                noted.setdefault(key, _UNMARKED)
         return rows
 
-    def _mark(self, query: Mapping[str, Any], noted: Noted) -> None:
+    def _mark(self, query: Mapping[str, Any], noted: Noted) -> bool:
         """Notes the fingerprints of the pools that match a query and are about to be read. A separate query, since both
-        in one take the server half as long again."""
+        in one take the server half as long again.
+
+        Returns:
+            Whether the server knows fingerprints.
+        """
         try:
             for document in self._majority(self._pools).aggregate(
                 [{"$match": query}, {"$project": {"marks": MARKS}}], batchSize=ONE_GO
@@ -155,6 +166,8 @@ class MongoReading(MongoComparing):
         except OperationFailure as error:
             if error.code not in UNKNOWN_EXPRESSION:
                 raise
+            return False
+        return True
 
     def _read_short(self, query: Mapping[str, Any]) -> tuple[dict[Key, Row | None], Mapping[str, Any] | None]:
         """The rows of those pools that can be read from a part of their documents, and a query for the others."""
