@@ -82,48 +82,17 @@ def apply_pool(
     if not pool:
         return None
     applied: List[_Applied] = getattr(job, _NOTE, [])
-    was = _own(job.data, applied)
-    # If only regex may be set, all of the job's masks must be regex.
-    own_type = (was.get("hosts_mask_type") or "") if "find" in accept else "regex"
-    own_exclude = was.get("hosts_mask_exclude") or ""
-    user = str(was.get("user_name") or "")
     try:
-        if own_type not in ("", "find", "regex"):
-            raise AfpoolsError(f"Its hosts_mask_type is {own_type!r}, and only 'find' and 'regex' are known.")
-        # A regex cannot be written as find; find can be written as a regex.
-        mask = client.exclude_mask(
-            pool,
-            accept=("regex",) if own_type == "regex" else accept,
-            exclude=own_exclude if re.sub(_SEPARATORS, "", own_exclude) else "",
-            exclude_type=own_type or "either",
-            user=user,
-            future_hosts=future_hosts,
-            max_bytes=max_bytes,
-        )
-        reading = own_type or mask.untyped_as
-        mask_type = (reading or "find") if mask.mask_type == "any" else mask.mask_type
-        settings = {"hosts_mask_exclude": mask.mask}
-        # If both types read the pool's mask alike, and the type of the job's other masks is not known, the type stays
-        # unset.
-        if mask_type != "either":
-            settings["hosts_mask_type"] = mask_type
-        note = Note(
-            mask.pool,
-            mask.revision,
-            own_exclude,
-            own_type or ("regex" if mask.untyped_as == "regex" else "either"),
-            fingerprint(mask.mask, settings.get("hosts_mask_type", "")),
-        )
-        custom_data = with_note(was.get("custom_data"), note)
-        if custom_data is None:
+        own = _OwnMasks(_own(job.data, applied), accept)
+        mask = own.ask(client, pool, accept, future_hosts, max_bytes)
+        settings = own.with_pool(mask)
+        if "custom_data" not in settings:
             mask = mask._replace(unfollowed=_UNFOLLOWED)
-        else:
-            settings["custom_data"] = custom_data
         changes: List[Tuple[_Data, _Data]] = [(job.data, settings)]
-        if mask_type == "regex" and reading != "regex":
-            rewrite = _Rewrite(own_type, mask.untyped_as, user)
-            if was.get("hosts_mask"):
-                settings["hosts_mask"] = rewrite.mask("hosts mask", was["hosts_mask"])
+        if settings.get("hosts_mask_type") == "regex" and own.reading(mask) != "regex":
+            rewrite = _Rewrite(own.type, mask.untyped_as, own.user)
+            if own.data.get("hosts_mask"):
+                settings["hosts_mask"] = rewrite.mask("hosts mask", own.data["hosts_mask"])
             changes += [(block.data, rewrite.block(_own(block.data, applied))) for block in job.blocks]
     except AfpoolsError as error:
         raise PoolNotApplied(pool, error) from error
@@ -133,6 +102,64 @@ def apply_pool(
     for data, after in changes:
         data.update(after)
     return mask
+
+
+class _OwnMasks:
+    """What a job says itself about its exclude mask.
+
+    Args:
+        data: the job's, without a pool.
+        accept: the mask types that may be set on it.
+
+    Raises:
+        AfpoolsError: it has a mask type that nobody knows.
+    """
+
+    def __init__(self, data: _Data, accept: Sequence[str]) -> None:
+        self.data = data
+        # If only regex may be set, all of the job's masks must be regex.
+        self.type = (data.get("hosts_mask_type") or "") if "find" in accept else "regex"
+        self.user = str(data.get("user_name") or "")
+        self._exclude = data.get("hosts_mask_exclude") or ""
+        if self.type not in ("", "find", "regex"):
+            raise AfpoolsError(f"Its hosts_mask_type is {self.type!r}, and only 'find' and 'regex' are known.")
+
+    def ask(self, client: Client, pool: str, accept: Sequence[str], future_hosts: str, max_bytes: int) -> Mask:
+        """The pool's mask, joined with the job's own."""
+        return client.exclude_mask(
+            pool,
+            # A regex cannot be written as find; find can be written as a regex.
+            accept=("regex",) if self.type == "regex" else accept,
+            exclude=self._exclude if re.sub(_SEPARATORS, "", self._exclude) else "",
+            exclude_type=self.type or "either",
+            user=self.user,
+            future_hosts=future_hosts,
+            max_bytes=max_bytes,
+        )
+
+    def reading(self, mask: Mask) -> str:
+        """How the farm reads the job's masks: `regex`, `find`, `either` if not known; empty for an old broker."""
+        return self.type or mask.untyped_as
+
+    def with_pool(self, mask: Mask) -> _Data:
+        """What is to be set: the mask, its type, and the note in `custom_data` if there is room for one."""
+        settings = {"hosts_mask_exclude": mask.mask}
+        mask_type = (self.reading(mask) or "find") if mask.mask_type == "any" else mask.mask_type
+        # If both types read the pool's mask alike, and the type of the job's other masks is not known, the type stays
+        # unset.
+        if mask_type != "either":
+            settings["hosts_mask_type"] = mask_type
+        note = Note(
+            mask.pool,
+            mask.revision,
+            self._exclude,
+            self.type or ("regex" if mask.untyped_as == "regex" else "either"),
+            fingerprint(mask.mask, settings.get("hosts_mask_type", "")),
+        )
+        custom_data = with_note(self.data.get("custom_data"), note)
+        if custom_data is not None:
+            settings["custom_data"] = custom_data
+        return settings
 
 
 def log_warning(text: str) -> None:

@@ -445,12 +445,7 @@ class _CurveConnection(Connection):
             raise TransportError("this program's pyzmq was built without CURVE")
         self._zmq = zmq
         self._read_event: Callable[[Any], Any] = recv_monitor_message
-        try:
-            public, secret = zmq.auth.load_certificate(profile.curve_file)
-        except (OSError, ValueError) as error:
-            raise ProfileError(f"{profile.curve_file} cannot be read: {error}") from None
-        if secret is None:
-            raise ProfileError(f"{profile.curve_file} holds no secret key.")
+        public, secret = self._own_keys(profile)
         # Looked up here, because libzmq would do it without a time limit, and closing the socket would wait for it.
         family, _, _, _, address = _resolve(endpoint, until)[0]
         host = f"[{address[0]}]" if family == socket.AF_INET6 else str(address[0])
@@ -481,20 +476,31 @@ class _CurveConnection(Connection):
             raise ProfileError(
                 f"The keys in {profile.curve_file} and the server_key of {endpoint.url} cannot be used: {error}."
             ) from None
-        doing = f"connecting to {host}{_SWALLOWED}"
         try:
-            # libzmq would queue a request at once, and nobody could tell later whether it had been sent.
-            event = 0
-            while event != zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                if event == zmq.EVENT_CONNECTED:
-                    # If the broker's ZAP answers 300 (try again later), libzmq says nothing, and we wait.
-                    doing = "shaking hands in CURVE (is the broker full or stopping? Over CURVE it does not say so)"
-                if not event:
-                    self._events.poll(int(_left(until, doing) * 1000) + 1)
-                event = self._check_event()
+            self._await_handshake(host, until)
         except BaseException:
             self.close()
             raise
+
+    def _own_keys(self, profile: Profile) -> Tuple[bytes, bytes]:
+        try:
+            public, secret = self._zmq.auth.load_certificate(profile.curve_file)
+        except (OSError, ValueError) as error:
+            raise ProfileError(f"{profile.curve_file} cannot be read: {error}") from None
+        if secret is None:
+            raise ProfileError(f"{profile.curve_file} holds no secret key.")
+        return public, secret
+
+    def _await_handshake(self, host: str, until: float) -> None:
+        """libzmq would queue a request at once, and nobody could tell later whether it had been sent."""
+        zmq, doing, event = self._zmq, f"connecting to {host}{_SWALLOWED}", 0
+        while event != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            if event == zmq.EVENT_CONNECTED:
+                # If the broker's ZAP answers 300 (try again later), libzmq says nothing, and we wait.
+                doing = "shaking hands in CURVE (is the broker full or stopping? Over CURVE it does not say so)"
+            if not event:
+                self._events.poll(int(_left(until, doing) * 1000) + 1)
+            event = self._check_event()
 
     def _send_request(self, request: bytes, until: float) -> None:
         while self._events.poll(0):

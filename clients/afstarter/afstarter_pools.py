@@ -182,15 +182,25 @@ def job_tab(window: Any) -> Any:
     return tabs.widget(titles.index("Job"))
 
 
-def make_chooser(window: Any, pools: PoolMenu) -> Any:
-    """The line of widgets in the Job tab.
+def make_chooser(window: Any, pools: PoolMenu) -> Chooser:
+    """Adds the line of widgets to the Job tab.
 
     Raises:
         Unexpected: there is no such tab, or the window lacks what we rely on.
     """
-    from Qt import QtCore, QtGui, QtWidgets
-
     tab = job_tab(window)
+    try:
+        chooser = Chooser(window, pools)
+        tab.layout().addWidget(chooser.widget)
+    except Exception as error:
+        raise Unexpected(f"the chooser cannot be made in it ({error!r})") from error
+    window.fields[_FIELD] = chooser.field
+    return chooser
+
+
+def _choices(parent: Any, pools: PoolMenu) -> Any:
+    """A combo box that looks for a newer list whenever somebody opens it."""
+    from Qt import QtWidgets
 
     class Choices(QtWidgets.QComboBox):
         def showPopup(self) -> None:  # noqa: N802 - Qt's own name
@@ -198,95 +208,108 @@ def make_chooser(window: Any, pools: PoolMenu) -> Any:
             pools.current()
             QtWidgets.QComboBox.showPopup(self)
 
-    class Chooser(QtWidgets.QWidget):
-        def __init__(self) -> None:
-            QtWidgets.QWidget.__init__(self)
-            self.shown: Optional[Menu] = None
-            # Whether the list was new enough to say which machines are online, and did not have the chosen pool.
-            self.shows_counts = self.shows_missing = False
-            # AfStarter saves and loads the texts of its fields. If the saved pool is not in the list, a combo box would
-            # fall back to its first entry, no pool.
-            self.field = QtWidgets.QLineEdit(self)
-            self.field.hide()
-            self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum)
-            self.choices = Choices(self)
-            self.choices.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
-            self.choices.setAccessibleName("Render Pool")
-            self.status = QtWidgets.QLabel(self)
-            self.status.setWordWrap(True)
-            self.status.setTextFormat(QtCore.Qt.TextFormat.PlainText)
-            refresh = QtWidgets.QPushButton("Refresh Pools", self)
-            line = QtWidgets.QHBoxLayout()
-            line.addWidget(QtWidgets.QLabel("Render Pool:", self))
-            line.addWidget(self.choices)
-            line.addWidget(refresh)
-            both = QtWidgets.QVBoxLayout(self)
-            both.setContentsMargins(0, 0, 0, 0)
-            both.addLayout(line)
-            both.addWidget(self.status)
-            refresh.clicked.connect(self.refresh)
-            self.choices.activated.connect(self.chosen)
-            self.field.textChanged.connect(self.show_again)
-            self.timer = QtCore.QTimer(self)
-            self.timer.timeout.connect(self.look)
-            self.timer.start(_LOOK)
-            self.show_menu(pools.current())
+    return Choices(parent)
 
-        def pool(self) -> str:
-            return str(self.field.text())
 
-        def is_missing(self, pool: str) -> bool:
-            return pools.latest().is_missing(pool)
+class Chooser:
+    """The line of widgets: a label, the pools, a button, and below them what there is to say.
 
-        def warning(self) -> str:
-            """What to ask before a job is sent. A missing pool is refused without a question."""
-            return "" if self.is_missing(self.pool()) else pools.latest().warning(self.pool())
+    Args:
+        window: AfStarter's. It keeps the chooser.
+        pools: what to choose from.
+    """
 
-        def refresh(self) -> None:
-            pools.refresh()
-            self.look()
+    def __init__(self, window: Any, pools: PoolMenu) -> None:
+        from Qt import QtCore, QtWidgets
 
-        def look(self) -> None:
-            # An entry that somebody is about to choose must not move.
-            menu = pools.latest()
-            same = menu is self.shown and menu.counts_hold() == self.shows_counts
-            if same or self.choices.view().isVisible():
-                return
-            missing = self.shows_missing
-            self.show_menu(menu)
-            # Only if needed: the field of the command may be showing the outcome of the last job.
-            if missing != self.shows_missing:
-                window.evaluate()
+        self._window, self._pools = window, pools
+        self.shown: Optional[Menu] = None
+        # Whether the list was new enough to say which machines are online, and did not have the chosen pool.
+        self.shows_counts = self.shows_missing = False
+        self.widget = QtWidgets.QWidget()
+        # AfStarter saves and loads the texts of its fields. If the saved pool is not in the list, a combo box would
+        # fall back to its first entry, no pool.
+        self.field = QtWidgets.QLineEdit(self.widget)
+        self.field.hide()
+        self.choices = _choices(self.widget, pools)
+        self.status = QtWidgets.QLabel(self.widget)
+        self._refresh = QtWidgets.QPushButton("Refresh Pools", self.widget)
+        self._lay_out()
+        self._refresh.clicked.connect(self.refresh)
+        self.choices.activated.connect(self.chosen)
+        self.field.textChanged.connect(self.show_again)
+        self.timer = QtCore.QTimer(self.widget)
+        self.timer.timeout.connect(self.look)
+        self.timer.start(_LOOK)
+        self.show_menu(pools.current())
 
-        def chosen(self, number: int) -> None:
-            self.field.setText(self.choices.itemData(number))
-            window.evaluate()
+    def _lay_out(self) -> None:
+        from Qt import QtCore, QtWidgets
 
-        def show_again(self) -> None:
-            self.show_menu(pools.latest())
+        policy = QtWidgets.QSizePolicy.Policy
+        self.widget.setSizePolicy(policy.Preferred, policy.Maximum)
+        self.choices.setSizePolicy(policy.Expanding, policy.Fixed)
+        self.choices.setAccessibleName("Render Pool")
+        self.status.setWordWrap(True)
+        self.status.setTextFormat(QtCore.Qt.TextFormat.PlainText)
+        line = QtWidgets.QHBoxLayout()
+        line.addWidget(QtWidgets.QLabel("Render Pool:", self.widget))
+        line.addWidget(self.choices)
+        line.addWidget(self._refresh)
+        both = QtWidgets.QVBoxLayout(self.widget)
+        both.setContentsMargins(0, 0, 0, 0)
+        both.addLayout(line)
+        both.addWidget(self.status)
 
-        def show_menu(self, menu: Menu) -> None:
-            self.shown, self.shows_counts = menu, menu.counts_hold()
-            self.shows_missing = menu.is_missing(self.pool())
-            self.choices.clear()
-            for name, label in menu.choices(self.pool()):
-                self.choices.addItem(label, name)
-            if self.shows_missing:
-                last = self.choices.count() - 1
-                self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
-            names = [self.choices.itemData(number) for number in range(self.choices.count())]
-            self.choices.setCurrentIndex(names.index(self.pool()))
-            status = "\n".join(filter(None, (menu.warning(self.pool()), menu.status())))
-            self.status.setText(status)
-            self.status.setVisible(bool(status))
+    def pool(self) -> str:
+        return str(self.field.text())
 
-    try:
-        chooser = Chooser()
-        tab.layout().addWidget(chooser)
-    except Exception as error:
-        raise Unexpected(f"the chooser cannot be made in it ({error!r})") from error
-    window.fields[_FIELD] = chooser.field
-    return chooser
+    def is_missing(self, pool: str) -> bool:
+        return self._pools.latest().is_missing(pool)
+
+    def warning(self) -> str:
+        """What to ask before a job is sent. A missing pool is refused without a question."""
+        return "" if self.is_missing(self.pool()) else self._pools.latest().warning(self.pool())
+
+    def refresh(self) -> None:
+        self._pools.refresh()
+        self.look()
+
+    def look(self) -> None:
+        # An entry that somebody is about to choose must not move.
+        menu = self._pools.latest()
+        same = menu is self.shown and menu.counts_hold() == self.shows_counts
+        if same or self.choices.view().isVisible():
+            return
+        missing = self.shows_missing
+        self.show_menu(menu)
+        # Only if needed: the field of the command may be showing the outcome of the last job.
+        if missing != self.shows_missing:
+            self._window.evaluate()
+
+    def chosen(self, number: int) -> None:
+        self.field.setText(self.choices.itemData(number))
+        self._window.evaluate()
+
+    def show_again(self) -> None:
+        self.show_menu(self._pools.latest())
+
+    def show_menu(self, menu: Menu) -> None:
+        from Qt import QtCore, QtGui
+
+        self.shown, self.shows_counts = menu, menu.counts_hold()
+        self.shows_missing = menu.is_missing(self.pool())
+        self.choices.clear()
+        for name, label in menu.choices(self.pool()):
+            self.choices.addItem(label, name)
+        if self.shows_missing:
+            last = self.choices.count() - 1
+            self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
+        names = [self.choices.itemData(number) for number in range(self.choices.count())]
+        self.choices.setCurrentIndex(names.index(self.pool()))
+        status = "\n".join(filter(None, (menu.warning(self.pool()), menu.status())))
+        self.status.setText(status)
+        self.status.setVisible(bool(status))
 
 
 if __name__ == "__main__":
