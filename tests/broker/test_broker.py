@@ -35,7 +35,7 @@ def test_an_address_of_another_machine_is_named(tmp_path: Path, section: str) ->
         with pytest.raises(ListenError, match=rf"192.0.2.1 port 0: .*\[{section}\] address"):
             broker.start()
         still_answers(place)
-    # Nothing of it is left: the port that could be opened is free again.
+    # Nothing is left behind: the port that could be opened is free again.
     for listener in broker._listeners:
         if listener.port:
             socket.create_server((listener.address, listener.port)).close()
@@ -63,7 +63,7 @@ def test_stopping_finishes_a_write_under_way(tmp_path: Path) -> None:
         answers: list[dict[str, Any]] = []
 
         def write() -> None:
-            other = place.profile("otto", Role.MANAGER)  # one client may not have all of the writers
+            other = place.profile("otto", Role.MANAGER)  # one client may not occupy all writers
             with place.tls_socket(manager) as connection, place.curve_request(other) as sock:
                 sock.send(request("pools.create", pool="last but one", request_id="0"))
                 answers.append(TlsPeer(connection).ask("pools.create", pool="last", request_id="1"))
@@ -96,7 +96,7 @@ def test_stopping_does_not_wait_for_a_write_that_hangs(tmp_path: Path) -> None:
         assert begun.acquire(timeout=30)
         stopping = threading.Thread(target=place.broker.stop)
         stopping.start()
-        stopping.join(30)  # two seconds, as promised, and what a busy machine adds
+        stopping.join(30)  # two seconds as promised, plus what a busy machine adds
         assert not stopping.is_alive()
         release.set()
 

@@ -62,7 +62,7 @@ def test_without_afserver_the_studio_says_so_explicitly(tmp_path: Path) -> None:
         ("[tls", "cannot be read as TOML"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, line: str, sentence: str) -> None:
+def test_every_error_is_named(tmp_path: Path, line: str, sentence: str) -> None:
     assert sentence in refusal(tmp_path, GOOD + line)
 
 
@@ -76,7 +76,7 @@ def test_folder_is_not_a_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("server", ["", ":51000", "a b", "host:0", "host:99999", "[::1", "host:port"])
-def test_a_server_that_is_none_is_refused(server: str) -> None:
+def test_an_invalid_server_is_refused(server: str) -> None:
     with pytest.raises(ValueError, match="HOST or HOST:PORT"):
         parse_server(server)
 
@@ -114,6 +114,6 @@ def test_other_variables_of_ours_are_left_alone(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD, AFPOOLS_PROFILE="/x", AFPOOLS_CERTS="y", AFPOOLS_AFSERVER="z") == read(tmp_path, GOOD)
 
 
-def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
+def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="afpools init"):
         load(tmp_path / "broker.toml", {})

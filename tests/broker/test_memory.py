@@ -1,4 +1,4 @@
-"""What is kept for long is not looked through again and again."""
+"""Long-lived objects are not scanned by every garbage collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def thawed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("thawed")
-def test_a_picture_is_set_aside_once_it_is_there(tmp_path: Path) -> None:
+def test_a_picture_is_excluded_from_garbage_collection_once_made(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "pools.db", timeout=60)
     assert gc.get_freeze_count() == 0
     with following(store) as keeper:

@@ -1,4 +1,4 @@
-"""What travels on the wire: the limits of its types, and sentences for what is outside of them."""
+"""The wire format: the limits of its types, and sentences for values outside them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_a_colour_is_six_digits_or_none(colour: str, valid: bool) -> None:
             msgspec.convert(colour, Colour)
 
 
-def test_texts_and_lists_have_an_end() -> None:
+def test_texts_and_lists_are_limited() -> None:
     assert msgspec.convert("x" * 1000, Description)
     for value, kind in (("x" * 1001, Description), ([], HostPatterns), (["x" * 1025], HostPatterns)):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(value, kind)
 
 
-def test_an_envelope_has_nothing_but_what_it_is_for() -> None:
+def test_an_envelope_has_only_known_fields() -> None:
     request = msgspec.json.decode(b'{"v": 1, "op": "hello"}', type=Request)
     assert (request.v, request.id, bytes(request.params)) == (VERSION, "", b"{}")
     for data in (b'{"v": 1}', b'{"v": "1", "op": "hello"}', b'{"v": 1, "op": "hello", "x": 1}', b"[]"):

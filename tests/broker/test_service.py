@@ -29,7 +29,7 @@ def test_each_refusal_has_its_code(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("op", [op.op for op in OPERATIONS.values() if op.role is Role.MANAGER])
-def test_a_reader_may_not_do_what_takes_a_manager(desk: Desk, op: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reader_may_not_do_what_needs_a_manager(desk: Desk, op: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         answer = desk.ask(op, READER, pool="fx")
     assert answer["error"]["code"] == Code.FORBIDDEN
@@ -117,17 +117,17 @@ json_values = st.recursive(
         ),
     )
 )
-def test_nothing_that_is_sent_takes_the_service_down(desk: Desk, data: bytes) -> None:
+def test_no_request_takes_the_service_down(desk: Desk, data: bytes) -> None:
     answer = desk.raw(data)
     assert answer["v"] == 1
     if not answer["ok"]:
         assert answer["error"]["code"] in set(Code)
-        # `health` has no part behind it here; nothing else may ever be a defect.
+        # `health` has no part behind it here; nothing else may ever be a bug.
         assert answer["error"]["code"] != Code.INTERNAL or b"health" in data
         assert "Traceback" not in answer["error"]["message"]
 
 
-def test_a_defect_is_logged_whole_and_told_without_a_trace(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_logged_in_full_and_reported_without_a_traceback(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     answer = desk.ask("health")
     assert answer["error"]["code"] == Code.INTERNAL
     assert "NotImplementedError" not in json.dumps(answer)

@@ -14,7 +14,7 @@ CHROMIUM = Path(os.environ.get("AFPOOLS_CHROMIUM", "/usr/bin/chromium"))
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 
 _ARGUMENTS = (
-    "--no-sandbox",  # as root there is none
+    "--no-sandbox",  # there is no sandbox for root
     "--headless",
     "--disable-gpu",
     "--disable-background-networking",
@@ -25,7 +25,7 @@ _ARGUMENTS = (
 
 
 def need_chromium() -> None:
-    """Skips a test if there is no chromium; fails it where there has to be one."""
+    """Skips a test if there is no chromium; fails it if there must be one."""
     if not CHROMIUM.exists():
         why = f"There is no {CHROMIUM}. On Debian: apt install chromium; or name another in AFPOOLS_CHROMIUM."
         if os.environ.get("CI") == "true":
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """What went wrong in a page, and what it loaded.
+    """Records what went wrong in a page, and what it loaded.
 
     Args:
         page: to be watched, before it loads anything.
@@ -61,12 +61,12 @@ class Watched:
         page.on("dialog", lambda dialog: self.problems.append(f"A dialog: {dialog.message}"))
 
     def _said(self, message: ConsoleMessage) -> None:
-        # A refusal is a failed request, and shown to people by the page itself.
+        # A refusal is a failed request, which the page itself shows to people.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self.problems.append(message.text)
 
 
 def picture(page: Page, name: str) -> None:
-    """Takes a screenshot to be looked at by people."""
+    """Takes a screenshot for people to look at."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")

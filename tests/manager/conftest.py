@@ -1,4 +1,4 @@
-"""A running Pool Manager in front of a real broker, and a client that speaks HTTP to it without a browser's manners."""
+"""A running Pool Manager in front of a real broker, and a client that speaks plain HTTP to it, without a browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from afpools_tools.manager.serving import Serving, listen
 
 
 def token_in(address: str) -> str:
-    """What an address of the Pool Manager's has after its #."""
+    """The part after the # in an address of the Pool Manager."""
     return urlsplit(address).fragment.removeprefix("token=")
 
 
@@ -43,11 +43,11 @@ class Answer(NamedTuple):
 
 
 class Manager:
-    """A running Pool Manager, and the secret once it has let us in.
+    """A running Pool Manager, and the secret after it has admitted us.
 
     Args:
-        new_address: makes one more of the addresses that it prints.
-        stop: tells it to end, and does not wait.
+        new_address: makes another address like those that it prints.
+        stop: tells it to end, without waiting.
     """
 
     def __init__(self, new_address: Callable[..., str], stop: Callable[[], None] = lambda: None) -> None:
@@ -72,18 +72,18 @@ class Manager:
         return answer
 
     def exchange(self, token: str, **headers: str) -> Answer:
-        """As our page does with what is after the # of the address."""
+        """Uses the part after the # of the address as our page does."""
         return self.ask("/api/session", "POST", {"token": token}, Origin=self.origin, **headers)
 
     def log_in(self) -> None:
-        """As a browser does with the address."""
+        """Opens the address as a browser does."""
         opened = self.exchange(self.token)
         assert opened.status == 200, opened
         self.secret = opened.json["secret"]
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The header that lets us in."""
+        """The header that grants access."""
         return {"Authorization": f"Bearer {self.secret}"}
 
     def read(self, path: str, **headers: str) -> Answer:
@@ -93,7 +93,7 @@ class Manager:
         return self.ask(f"/api/{path}", "POST", params, Origin=self.origin, **self.authorization)
 
     def import_file(self, **file: Any) -> Answer:
-        """As the page does: looks at what would change, and makes that."""
+        """Does as the page does: previews the change, then makes it."""
         shown = self.write("import/plan", **file).json["shown"]
         return self.write("import/apply", **file, shown=shown)
 
@@ -120,7 +120,7 @@ class Manager:
 
 @contextmanager
 def running(profile: Path, port: int | None = 0) -> Iterator[Manager]:
-    """A Pool Manager with a profile, in a thread of this process. `port`: as `--port`, None for without."""
+    """A Pool Manager with a profile, in a thread of this process. `port`: as `--port`, None for no such option."""
     with listen(port) as listening:
         answering = threading.Event()
         serving = Serving(Profile.load(str(profile)), listening, answering.set)
@@ -155,7 +155,7 @@ def start(place: Studio) -> Iterator[Callable[..., Manager]]:
 
 @pytest.fixture
 def manager(start: Callable[..., Manager]) -> Manager:
-    """A Pool Manager that has let us in, with a manager profile."""
+    """A Pool Manager with a manager profile, which has admitted us."""
     made = start()
     made.log_in()
     return made
@@ -163,7 +163,7 @@ def manager(start: Callable[..., Manager]) -> Manager:
 
 @pytest.fixture
 def elsewhere(place: Studio) -> Iterator[Client]:
-    """Somebody else who edits pools, with another program."""
+    """Another person, who edits pools with another program."""
     with Client(Profile.load(str(place.profile("carl", Role.MANAGER))), timeout=10) as client:
         yield client
 
@@ -178,7 +178,7 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 class Gate:
-    """Lets calls of the client wait until they are released."""
+    """Makes calls of the client wait until they are released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
         self.reached, self.released = threading.Event(), threading.Event()
@@ -193,7 +193,7 @@ class Gate:
 
 
 class Lost:
-    """Lets the answer to a client's first call get lost: what was asked for is done, and nobody knows.
+    """Loses the answer to a client's first call: the change is made, but nobody knows.
 
     Attributes:
         request_ids: of each call.

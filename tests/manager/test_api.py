@@ -1,4 +1,4 @@
-"""What the pages ask for."""
+"""The requests of the pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afpools import Client
 from .conftest import Gate, Lost, Manager
 
 
-def test_a_pool_that_changed_meanwhile_is_not_deleted(manager: Manager, elsewhere: Client) -> None:
+def test_a_pool_changed_meanwhile_is_not_deleted(manager: Manager, elsewhere: Client) -> None:
     revision = elsewhere.create_pool("fx", ["pc-01"]).revision
     elsewhere.add_hosts("fx", ["pc-02"])
     refused = manager.write("pools/delete", pool="fx", if_revision=revision)
@@ -33,7 +33,7 @@ def test_a_pool_that_changed_meanwhile_is_not_deleted(manager: Manager, elsewher
         ("scan/start", {"network": "10.0.0.0/8"}),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_a_sentence(manager: Manager, path: str, params: dict[str, Any]) -> None:
+def test_an_impossible_request_is_refused_with_a_sentence(manager: Manager, path: str, params: dict[str, Any]) -> None:
     refused = manager.write(path, **params)
     assert refused.status in (400, 409)
     assert len(refused.json["error"]["message"]) > 10
@@ -77,7 +77,7 @@ def test_a_mask_too_long_for_an_address_is_judged(manager: Manager) -> None:
     assert manager.read("pattern?pattern=pc&dialect=find").status == 405
 
 
-def test_what_could_be_undone_is_said_with_what_could_not(manager: Manager, elsewhere: Client) -> None:
+def test_an_undo_reports_what_was_undone_and_what_was_not(manager: Manager, elsewhere: Client) -> None:
     first = elsewhere.create_pool("fx", ["pc-01"]).change
     second = elsewhere.add_hosts("fx", ["pc-02"]).change
     elsewhere.update_pool("fx", description="Fire")
@@ -98,7 +98,7 @@ def test_undoing_of_unknown_outcome_is_repeated_under_its_name(
     assert elsewhere.list_pools().pools == ()
 
 
-def test_what_is_wrong_in_a_file_is_said_with_its_place(manager: Manager) -> None:
+def test_an_error_in_a_file_is_reported_with_its_place(manager: Manager) -> None:
     text = '{"pools": [{"name": "fx", "hosts": ["two words"]}]}'
     refused = manager.write("import/plan", name="pools.json", text=text)
     assert "'two words' is neither" in refused.json["error"]["message"]
@@ -111,7 +111,7 @@ def test_only_what_was_shown_is_imported(manager: Manager, elsewhere: Client) ->
     file = {"name": "f", "text": "pool,host\nfx,pc-01", "replace": True}
     plan = manager.write("import/plan", **file).json
     assert plan["steps"] == []
-    # Somebody else adds a host, which the import would take away without anybody having seen it.
+    # Somebody else adds a host, which the import would remove without anybody having seen it.
     elsewhere.add_hosts("fx", ["pc-02"])
     refused = manager.write("import/apply", **file, shown=plan["shown"])
     assert (refused.status, refused.code) == (400, "bad_request")
@@ -121,7 +121,7 @@ def test_only_what_was_shown_is_imported(manager: Manager, elsewhere: Client) ->
     assert elsewhere.get_pool("fx").hosts == ("pc-01",)
 
 
-def test_an_import_says_where_its_names_could_not_be_checked(manager: Manager) -> None:
+def test_an_import_says_if_its_names_could_not_be_checked(manager: Manager) -> None:
     shown = manager.write("import/plan", name="f", text="pool,host\nfx,pc-01").json
     assert shown["unchecked"].startswith("The names could not be checked: this broker has no afserver")
     made = manager.import_file(name="f", text="pool,host\nfx,pc-01").json
@@ -152,7 +152,7 @@ def test_an_import_ends_after_the_step_under_way(
     assert [pool.name for pool in elsewhere.list_pools().pools] == ["p0"]
 
 
-# A JSON string can spell half of a character, and no UTF-8 can hold one.
+# A JSON string can contain half of a character, which UTF-8 cannot.
 @pytest.mark.parametrize(
     "text",
     [
@@ -162,7 +162,7 @@ def test_an_import_ends_after_the_step_under_way(
         '{"pools": [{"name": "fx", "\\ud800": 1}]}',
     ],
 )
-def test_half_a_character_in_a_file_is_said(manager: Manager, text: str) -> None:
+def test_half_a_character_in_a_file_is_reported(manager: Manager, text: str) -> None:
     refused = manager.write("import/plan", name="pools.json", text=text)
     assert (refused.status, refused.code) == (400, "bad_request")
     assert "pools.json: " in refused.json["error"]["message"]

@@ -1,4 +1,4 @@
-"""What travels between page and program, well formed or not."""
+"""Requests between page and program, well formed or not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_body_that_is_not_json_is_refused(manager: Manager, body: bytes) -> No
 
 
 @pytest.mark.parametrize("path", WRITES)
-def test_half_a_character_that_was_typed_is_said(manager: Manager, path: str) -> None:
+def test_half_a_typed_character_is_reported(manager: Manager, path: str) -> None:
     refused = manager.ask(
         f"/api/{path}", "POST", b'{"pool": "\\ud800"}', Origin=manager.origin, **manager.authorization
     )
@@ -29,11 +29,11 @@ def test_half_a_character_that_was_typed_is_said(manager: Manager, path: str) ->
 
 
 @pytest.mark.parametrize("path", ["pool?pool=%ED%A0%80", "pool?pool=%FF", "%ED%A0%80", "history?before=%ED%A0%80"])
-def test_half_a_character_in_an_address_is_no_accident(manager: Manager, path: str) -> None:
+def test_half_a_character_in_an_address_is_handled(manager: Manager, path: str) -> None:
     assert manager.read(path).status < 500
 
 
-def test_a_change_whose_outcome_is_unknown_is_not_said_to_have_failed(
+def test_a_change_whose_outcome_is_unknown_is_not_reported_as_failed(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*_: Any, **__: Any) -> Any:

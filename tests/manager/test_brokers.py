@@ -28,7 +28,7 @@ def test_every_endpoint_is_asked(manager: Manager) -> None:
     assert answer["profile"]["role"] == "manager"
 
 
-def test_an_endpoint_that_is_down_is_said(place: Studio) -> None:
+def test_an_endpoint_that_is_down_is_reported(place: Studio) -> None:
     profile = place.profile("anna", Role.MANAGER)
     with running(profile) as manager:
         manager.log_in()

@@ -1,4 +1,4 @@
-"""What the pages make of the broker's answers about jobs."""
+"""How the broker's answers about jobs are prepared for the pages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client(office: Studio) -> Iterator[Client]:
 
 
 def put(client: Client, server: WorkingAfServer, pool: str) -> int:
-    """A job of a pool that the broker has seen; it runs, and does not end."""
+    """A job of a pool that the broker has seen; it keeps running."""
     mask = client.exclude_mask(pool)
     number = put_job(server, mask.mask, pool, mask.revision, tasks=2, rounds=1_000_000)
     wait_until(lambda: bool(client.jobs(ids=[number]).jobs) and client.jobs(ids=[number]).jobs[0].hosts != ())
@@ -95,7 +95,7 @@ def test_a_change_of_several_pools_is_the_sum_of_theirs(client: Client, server: 
     assert both["back"]["hosts"] == ["pc-01", "pc-02"]
 
 
-def test_a_page_is_told_of_jobs_that_were_not_moved_and_why() -> None:
+def test_a_page_is_told_which_jobs_were_not_moved_and_why() -> None:
     left = OrderedJob(4, None, "", "", "", "", done=False, why="Job 4 is no longer on the farm.", tasks=0)
     moved = OrderedJob(3, 17, "shot", "anna", "fx", "night", done=True, why="", tasks=0)
     assert outcome(JobsResult("entry", "night", (moved, left), 1)) == {

@@ -50,13 +50,13 @@ def test_a_later_message_has_what_changed() -> None:
     }
 
 
-def test_what_did_not_change_is_not_sent() -> None:
+def test_unchanged_parts_are_not_sent() -> None:
     view = View(pools={"fx": FX}, hosts={"pc-01": PC})
     assert difference(view, View(pools=view.pools, hosts=view.hosts)) == {"whole": False}
 
 
 class Page:
-    """What a page would show, made from the messages."""
+    """The state of a page, built from the messages."""
 
     def __init__(self, messages: Any) -> None:
         self._messages = messages
@@ -88,7 +88,7 @@ def test_changes_made_elsewhere_arrive_by_themselves(manager: Manager, elsewhere
         page.wait_for(lambda page: not page.rows["pools"])
 
 
-def test_when_the_broker_goes_away_the_last_state_stays_and_comes_back(
+def test_if_the_broker_goes_down_the_last_state_stays_until_it_is_back(
     manager: Manager, elsewhere: Client, place: Studio
 ) -> None:
     elsewhere.create_pool("fx", ["pc-01"])
@@ -104,7 +104,7 @@ def test_when_the_broker_goes_away_the_last_state_stays_and_comes_back(
         assert "fx" in page.rows["pools"]
 
 
-def test_a_defect_is_said_rather_than_an_old_state_shown(
+def test_a_bug_is_reported_rather_than_an_old_state_shown(
     place: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = Client(Profile.load(str(place.profile("anna"))))

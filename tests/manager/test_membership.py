@@ -1,4 +1,4 @@
-"""Hosts into pools and out of them, several changes at a time."""
+"""Putting hosts into pools and taking them out, several changes at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afpools import BrokerUnreachable, Client
 from .conftest import Answer, Lost, Manager
 
 
-def test_every_pool_is_a_change_of_its_own(manager: Manager, elsewhere: Client) -> None:
+def test_every_pool_is_a_separate_change(manager: Manager, elsewhere: Client) -> None:
     elsewhere.create_pool("fx", ["pc-01"])
     answer = manager.write("hosts/assign", hosts=["pc-02"], typed="pc-[03-04], gpu-1", add=["fx", "gone"]).json
     assert [sorted(done["added"]) for done in answer["done"]] == [["gpu-1", "pc-02", "pc-03", "pc-04"]]
@@ -49,7 +49,7 @@ def test_a_replacement_that_was_lost_is_finished_by_the_same_request(
     assert (undone["failed"], set(elsewhere.get_pool("fx").hosts)) == ("", {"old", "pc-01"})
 
 
-def test_a_host_that_is_not_known_is_not_replaced(manager: Manager, elsewhere: Client) -> None:
+def test_an_unknown_host_is_not_replaced(manager: Manager, elsewhere: Client) -> None:
     elsewhere.create_pool("fx", ["old-1"])
     assert manager.write("hosts/replace", host="old-2", by="new").json["failed"].startswith("No host old-2 is known.")
     assert manager.write("hosts/replace", host="old-1", by="a b").status == 400
@@ -64,7 +64,7 @@ def test_a_host_that_is_not_known_is_not_replaced(manager: Manager, elsewhere: C
     ],
     ids=["import", "assign"],
 )
-def test_when_the_broker_leaves_in_the_middle_what_was_done_is_said(
+def test_if_the_broker_stops_in_the_middle_what_was_done_is_reported(
     manager: Manager, elsewhere: Client, monkeypatch: pytest.MonkeyPatch, change: Callable[[Manager], Answer], done: str
 ) -> None:
     for pool in ("fx", "night"):

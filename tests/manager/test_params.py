@@ -1,4 +1,4 @@
-"""What the pages send."""
+"""The parameters that the pages send."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from afpools_tools.manager.params import BadParameter, CreatePool, typed_hosts
 
 
-def test_a_key_that_nobody_knows_is_an_error() -> None:
+def test_an_unknown_key_is_an_error() -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown"):
         msgspec.json.decode(b'{"pool": "fx", "unknown": true}', type=CreatePool)
 
 
-def test_parts_of_a_change_have_names_of_their_own() -> None:
+def test_parts_of_a_change_have_their_own_names() -> None:
     assert CreatePool(pool="fx", request_id="1f").part(2) == "1f-2"
     assert CreatePool(pool="fx").part(2) is None
 

@@ -37,7 +37,7 @@ def test_two_scans_at_a_time_are_refused(job: ScanJob) -> None:
         job.close()
 
 
-def test_what_a_scan_has_found_is_kept_when_the_manager_ends(job: ScanJob) -> None:
+def test_results_of_a_scan_are_kept_when_the_pool_manager_ends(job: ScanJob) -> None:
     job.start("127.0.0.0/20")
     until(lambda: job.state(())["progress"]["found"])
     began = time.monotonic()
@@ -46,7 +46,7 @@ def test_what_a_scan_has_found_is_kept_when_the_manager_ends(job: ScanJob) -> No
     assert last_result().findings
 
 
-def test_a_result_that_cannot_be_written_is_shown_all_the_same(job: ScanJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_cannot_be_saved_is_still_shown(job: ScanJob, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_result: object) -> None:
         raise ScanError("The result was not kept.")
 
@@ -58,7 +58,7 @@ def test_a_result_that_cannot_be_written_is_shown_all_the_same(job: ScanJob, mon
     assert "could not be written" in state["warning"]
 
 
-def test_a_result_that_cannot_be_read_is_told_from_none(job: ScanJob) -> None:
+def test_an_unreadable_result_is_distinguished_from_none(job: ScanJob) -> None:
     assert job.state(())["result"] is None
     assert "result_error" not in job.state(())
     file = last_result_file()

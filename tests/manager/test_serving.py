@@ -24,7 +24,7 @@ def address_in(text: str) -> str:
     return next(word for word in text.split() if word.startswith("http://"))
 
 
-# Python runs this before a program: a broker that takes a change and never answers.
+# Python runs this before a program: a broker that accepts a change and never answers.
 HANGS = """
 import sys, threading
 from afpools import Client
@@ -38,7 +38,7 @@ Client.create_pool = hang
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_under_way_does_not_hold_up_the_end(place: Studio, tmp_path: Path, number: signal.Signals) -> None:
+def test_requests_under_way_do_not_delay_the_end(place: Studio, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "sitecustomize.py").write_text(HANGS)
     with running(
         *("manager", "--profile", place.profile("anna", Role.MANAGER), "--port", "0", "--no-browser"),
@@ -58,14 +58,14 @@ def test_what_is_under_way_does_not_hold_up_the_end(place: Studio, tmp_path: Pat
         assert started.err == "It hangs.\n"
 
 
-def test_each_manager_has_an_address_that_nobody_can_foresee() -> None:
+def test_each_pool_manager_has_an_unpredictable_address() -> None:
     with serving.listen(None) as first, serving.listen(None) as second:
         hosts = [listening.getsockname()[0] for listening in (first, second)]
         assert all(host.startswith("127.") for host in hosts)
         assert len({*hosts, "127.0.0.1"}) == 3
 
 
-def test_where_its_port_is_taken_everywhere_it_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_its_port_is_taken_everywhere_it_uses_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("0.0.0.0", 0))
         other.listen()
@@ -74,7 +74,7 @@ def test_where_its_port_is_taken_everywhere_it_takes_another(monkeypatch: pytest
             assert listening.getsockname()[1] != serving.DEFAULT_PORT
 
 
-def test_where_there_is_127_0_0_1_only_it_takes_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_there_is_only_127_0_0_1_it_uses_that(monkeypatch: pytest.MonkeyPatch) -> None:
     listen_at = serving._listen_at
 
     def as_on_macos(host: str, port: int) -> socket.socket:
@@ -87,14 +87,14 @@ def test_where_there_is_127_0_0_1_only_it_takes_that(monkeypatch: pytest.MonkeyP
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
-def test_two_managers_do_not_get_one_port() -> None:
+def test_two_pool_managers_do_not_get_the_same_port() -> None:
     with serving.listen(0) as first:
         port = first.getsockname()[1]
         with pytest.raises(serving.CannotListen, match=f"Port {port}"), serving.listen(port):
             pass
 
 
-def test_the_token_is_not_in_what_the_browser_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_not_in_the_browsers_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     serving.open_browser(lambda used: "http://127.0.0.1:5580/#token=secret", tmp_path / "open.html")

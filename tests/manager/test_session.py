@@ -23,7 +23,7 @@ def test_a_token_opens_one_session_once(start: Callable[..., Manager]) -> None:
     assert manager.exchange(manager.token).code == "used_token"
 
 
-def test_a_token_that_comes_a_second_time_ends_what_it_opened(
+def test_a_token_used_a_second_time_ends_the_session_it_opened(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "_SIGN_OF_LIFE", 1000)
@@ -31,16 +31,16 @@ def test_a_token_that_comes_a_second_time_ends_what_it_opened(
     other.log_in()
     with manager.stream() as messages:
         assert next(messages)["whole"]
-        # Whoever else had the address asks now; or we do, and he came first.
+        # Now another holder of the address asks; or we do, and the other was first.
         assert manager.exchange(manager.token).status == 403
         assert manager.read("usage").code == "no_session"
-        # The stream ends, and does not wait for news.
+        # The stream ends without waiting for news.
         for _ in messages:
             pass
     assert other.read("usage").status == 200
 
 
-def test_whatever_was_used_is_followed_by_an_address_that_was_not() -> None:
+def test_a_used_address_is_followed_by_a_fresh_one() -> None:
     printed: list[str] = []
     session = Session("127.0.0.1", 5580)
 
@@ -75,7 +75,7 @@ def test_a_wrong_token_opens_nothing(start: Callable[..., Manager], token: str) 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"token": 1}', b"{}", b'{"token": "\\ud800"}', b"\xff"])
-def test_what_is_no_token_is_refused_with_a_sentence(start: Callable[..., Manager], body: bytes) -> None:
+def test_an_invalid_token_is_refused_with_a_sentence(start: Callable[..., Manager], body: bytes) -> None:
     manager = start()
     assert manager.ask("/api/session", "POST", body, Origin=manager.origin).code == "bad_request"
 
@@ -124,7 +124,7 @@ def test_the_page_without_a_session_holds_nothing(manager: Manager) -> None:
     assert b"anna" not in shell.body
 
 
-def test_another_manager_s_secret_and_token_are_not_ours(start: Callable[..., Manager]) -> None:
+def test_another_pool_managers_secret_and_token_are_rejected(start: Callable[..., Manager]) -> None:
     one, other = start(), start()
     one.log_in()
     assert other.ask("/api/usage", **one.authorization).status == 401
@@ -132,7 +132,7 @@ def test_another_manager_s_secret_and_token_are_not_ours(start: Callable[..., Ma
     other.log_in()
 
 
-# Browsers may take localhost for [::1], where somebody else can listen at our port.
+# Browsers may take localhost for [::1], where somebody else can listen on our port.
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "localhost:{port}", "[::1]:{port}", ""]
 )
@@ -187,7 +187,7 @@ def test_only_the_pages_files_are_served(manager: Manager, path: str) -> None:
     assert manager.ask(path, **manager.authorization).status == 404
 
 
-def test_a_reader_changes_nothing(start: Callable[..., Manager]) -> None:
+def test_a_reader_cannot_change_anything(start: Callable[..., Manager]) -> None:
     manager = start("bert", Role.READER)
     manager.log_in()
     refused = manager.write("pools/create", **POOL)

@@ -1,4 +1,4 @@
-"""How busy pools are, and were."""
+"""How busy pools are and have been."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def host(name: str, *states: str, pools: tuple[str, ...] = ("fx",)) -> HostSumma
     return HostSummary(name, states, pools=pools)
 
 
-def test_busy_and_free_are_of_those_online() -> None:
+def test_busy_and_free_count_online_hosts_only() -> None:
     hosts = [
         host("a", "online"),
         host("b", "online", "busy"),
@@ -31,14 +31,14 @@ def test_a_host_counts_in_each_of_its_pools() -> None:
     assert count(hosts) == {"fx": Counts(1, 0, 1), "night": Counts(2, 1, 1)}
 
 
-def test_samples_are_a_while_apart() -> None:
+def test_samples_are_some_time_apart() -> None:
     usage = Usage()
     for second in range(int(SECONDS_BETWEEN * 2) + 1):
         usage.note(float(second), {"fx": Counts(second, 0, 0)})
     assert usage.series().pools["fx"].online == [0, int(SECONDS_BETWEEN), int(SECONDS_BETWEEN * 2)]
 
 
-def test_a_pool_that_was_not_there_has_no_counts() -> None:
+def test_a_pool_that_did_not_exist_has_no_counts() -> None:
     usage = Usage()
     usage.note(0, {"old": Counts(1, 1, 0)})
     usage.note(100, {"old": Counts(1, 0, 1), "new": Counts(5, 2, 3)})
@@ -50,7 +50,7 @@ def test_a_pool_that_was_not_there_has_no_counts() -> None:
     assert usage.series("old").pools["old"].busy == [1, 0, None]
 
 
-def test_nothing_noted_is_nothing_to_show() -> None:
+def test_without_samples_there_is_nothing_to_show() -> None:
     assert Usage().series().when == []
     assert Usage().series("fx").pools["fx"].online == []
 

@@ -1,4 +1,4 @@
-"""Threads for what blocks."""
+"""Threads for blocking work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from afpools_tools.manager.workers import in_thread
 
 
-def test_what_work_returns_or_raises_comes_back() -> None:
+def test_results_and_errors_of_work_come_back() -> None:
     assert asyncio.run(in_thread(lambda: threading.current_thread() is threading.main_thread())) is False
 
     def broken() -> None:
@@ -20,7 +20,7 @@ def test_what_work_returns_or_raises_comes_back() -> None:
         asyncio.run(in_thread(broken))
 
 
-def test_work_that_nobody_waits_for_does_not_hold_up_the_end() -> None:
+def test_abandoned_work_does_not_delay_the_end() -> None:
     release = threading.Event()
 
     async def give_up() -> None:

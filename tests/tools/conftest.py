@@ -1,4 +1,4 @@
-"""A broker, and the program people ask it with."""
+"""A broker, and the program that people use to ask it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def afpools(
     for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(variable, raising=False)
 
-    # Whatever Blenders this machine has are not the test's.
+    # The test must not see Blenders on this machine.
     monkeypatch.setattr(blenders, "_ROOT", tmp_path)
     monkeypatch.setattr(blenders, "_on_path", lambda environment: [])
 
@@ -81,8 +81,8 @@ def reader(place: Studio, afpools: Callable[..., Result]) -> Callable[..., Resul
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The broker.toml of a broker that was set up, with ports that the system chooses, and the profiles `manager` and
-    `reader`."""
+    """The broker.toml of a broker that has been set up, with ports that the system chooses, and the profiles `manager`
+    and `reader`."""
     make_state(tmp_path / "etc", curve_port=1024, tls_port=1025)
     file = tmp_path / "etc" / "broker.toml"
     file.write_text(file.read_text().replace("port = 1024", "port = 0").replace("port = 1025", "port = 0"))

@@ -1,4 +1,4 @@
-"""The program as a whole: what it lists without loading it, and what its commands load."""
+"""The program as a whole: what it lists without loading, and what its commands load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.studio import Studio
 from afpools_broker.protocol import Role
 from afpools_tools import cli
 
-# Each takes longer to import than a reading command should take in all, or a good part of that.
+# Importing any of these takes longer than a whole reading command should, or a large part of that.
 _DEAR = {
     "afpools_broker",
     "asyncio",
@@ -62,9 +62,7 @@ def test_a_command_is_listed_with_the_first_paragraph_of_its_own_help(name: str)
         "nonsense",
     ],
 )
-def test_what_takes_long_to_import_is_not_imported_where_it_is_not_needed(
-    place: Studio, manager: Any, tmp_path: Path, command: str
-) -> None:
+def test_slow_imports_are_avoided_unless_needed(place: Studio, manager: Any, tmp_path: Path, command: str) -> None:
     manager("host", "register", "pc-01", "pc-02")
     manager("pool", "create", "fx", "pc-01")
     profile = str(place.profile("anna", Role.MANAGER))
@@ -78,6 +76,6 @@ def test_what_takes_long_to_import_is_not_imported_where_it_is_not_needed(
         check=False,
     )
     assert done.returncode == (2 if command == "nonsense" else 0), done.stderr
-    # Names are folded in a part of the broker that imports nothing else.
+    # Names are folded in a module of the broker that imports nothing else.
     folds = {"afpools_broker"} if command in ("pool show fx", "pool history") else set()
     assert set(done.stderr.splitlines()[-1].split()) <= folds

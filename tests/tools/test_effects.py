@@ -1,4 +1,4 @@
-"""What a mask does to hosts, beside what it should do."""
+"""What a mask does to hosts, compared with what it should do."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from afpools_tools.effects import effects, judge
 KNOWN = frozenset({"pc-01", "pc-02", "pc-03"})
 
 
-def test_what_is_let_through_and_kept_out_is_told_for_either_type() -> None:
+def test_allowed_and_excluded_hosts_are_listed_for_either_type() -> None:
     regex, find = effects("pc-0[23]", KNOWN, frozenset({"pc-01"}))
     assert (regex.dialect, regex.wrong) == ("regex", frozenset())
-    # To `find` these are brackets, which no name has.
+    # `find` takes these as literal brackets, which no name has.
     assert (find.dialect, find.strays, find.lost) == ("find", {"pc-02", "pc-03"}, frozenset())
 
 
-def test_a_pool_s_own_host_that_is_kept_out_is_lost() -> None:
+def test_an_excluded_host_of_the_pool_counts_as_lost() -> None:
     regex, _ = effects("pc-.*", KNOWN, frozenset({"pc-01"}))
     assert (regex.lost, regex.strays) == ({"pc-01"}, frozenset())
     assert regex.for_programs()["wrong"] == ["pc-01"]

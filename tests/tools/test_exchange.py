@@ -27,17 +27,17 @@ pools = st.lists(
 
 
 @given(pools)
-def test_what_is_written_as_json_is_read_again(written: list[Pool]) -> None:
+def test_json_is_read_back_as_written(written: list[Pool]) -> None:
     assert read_pools(as_json(written), "pools.json") == written
 
 
 @given(pools)
-def test_what_is_written_as_csv_is_read_again(written: list[Pool]) -> None:
+def test_csv_is_read_back_as_written(written: list[Pool]) -> None:
     assert read_pools(as_csv(written), "pools.csv") == written
 
 
 @given(pools.filter(bool))
-def test_what_is_written_for_mongodb_is_read_again(written: list[Pool]) -> None:
+def test_mongodb_documents_are_read_back_as_written(written: list[Pool]) -> None:
     assert read_pools(as_documents(written), "pools.jsonl") == written
 
 
@@ -138,7 +138,7 @@ def test_whole_characters_of_two_halves_are_read() -> None:
     assert pool.name == "🔥"
 
 
-# Fifty ranges of 100,000 are what a person saw; each of them is small enough for one change.
+# Fifty ranges of 100,000, as happened to a user; each is small enough for one change.
 MANY = "pc-[1-100000]"
 FIFTY = [f"p{number}" for number in range(50)]
 
@@ -173,7 +173,7 @@ def test_names_that_are_written_one_by_one_are_not_counted() -> None:
     assert len(pool.hosts) == 120_000
 
 
-def test_a_broker_that_cannot_check_names_beforehand_is_said_to_be_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_cannot_check_names_beforehand_is_reported_as_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **_options: object) -> str:
         raise UnknownOp("unknown_op", "There is no operation 'pools.check' here.")
 

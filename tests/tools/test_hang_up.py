@@ -1,4 +1,4 @@
-"""SIGHUP: `afpools serve` reads its files again, programs at a terminal end with it."""
+"""SIGHUP: `afpools serve` reads its files again; programs at a terminal end."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def broker(config: Path, tmp_path: Path) -> Iterator[Running]:
 
 @pytest.fixture
 def hang_up(broker: Running) -> Callable[..., str]:
-    """Sends SIGHUP, and returns what the broker said to it, up to and with a text."""
+    """Sends SIGHUP, and returns what the broker logs about it, up to and including a text."""
 
     def hang_up(expected: str = "SIGHUP: changed: ") -> str:
         before = len(broker.err)
         broker.process.send_signal(signal.SIGHUP)
         wait_until(lambda: expected in broker.err[before:], broker)
-        # To the end of that line
+        # To the end of that line.
         wait_until(lambda: broker.err[before:].partition(expected)[2].endswith("\n"), broker)
         return broker.err[before:]
 
@@ -54,7 +54,7 @@ def wait_until(condition: Callable[[], object], broker: Running) -> None:
 
 
 def edit(config: Path, section: str, text: str) -> None:
-    """Puts a line right below the head of a section."""
+    """Puts a line right below a section's header."""
     config.write_text(config.read_text().replace(f"[{section}]\n", f"[{section}]\n{text}\n", 1))
 
 
@@ -84,7 +84,7 @@ def test_it_keeps_serving_and_open_connections_stay(config, broker, hang_up):
     assert broker.stop() == 0
 
 
-def test_what_can_change_at_run_time_does_and_the_log_says_from_what_to_what(config, broker, hang_up):
+def test_settings_that_can_change_at_run_time_do_and_the_log_shows_both_values(config, broker, hang_up):
     edit(config, "farm", "refuse_after = 120.0\nflag_after = 30.0")
     edit(config, "broker", 'log_level = "error"')
     said = hang_up()
@@ -95,7 +95,7 @@ def test_what_can_change_at_run_time_does_and_the_log_says_from_what_to_what(con
     assert "changed: nothing\n" in hang_up()
 
 
-def test_limits_count_from_then_on_and_open_connections_stay(config, broker, hang_up):
+def test_new_limits_apply_from_then_on_and_open_connections_stay(config, broker, hang_up):
     with client(config, broker) as first, client(config, broker) as second:
         first.hello()
         edit(config, "limits", "connections_per_client = 1")
@@ -108,7 +108,7 @@ def test_limits_count_from_then_on_and_open_connections_stay(config, broker, han
         second.hello()
 
 
-def test_what_needs_a_restart_is_named_each_time_and_without_its_value(config, broker, hang_up):
+def test_settings_that_need_a_restart_are_named_each_time_without_their_values(config, broker, hang_up):
     edit(config, "limits", "")
     config.write_text(config.read_text().replace("sqlite:///pools.sqlite", "mongodb://anna:pa55word@db/afpools"))
     edit(config, "curve", "enabled = false")
@@ -121,7 +121,7 @@ def test_what_needs_a_restart_is_named_each_time_and_without_its_value(config, b
         curve.hello()
 
 
-def test_with_a_wrong_file_everything_stays_and_one_line_says_what_is_wrong(config, broker, hang_up):
+def test_with_an_invalid_file_everything_stays_and_one_line_says_why(config, broker, hang_up):
     whole = config.read_text()
     for damage, said in (
         (lambda: config.write_text("rubbish"), "cannot be read as TOML"),
@@ -149,7 +149,7 @@ def test_keys_and_certificates_are_read_again_even_where_a_file_does_not_look_ch
         wait_until(lambda: time.time() - key.stat().st_mtime > 3.5, broker)
         hang_up()
         times = key.stat().st_atime_ns, key.stat().st_mtime_ns
-        # As many characters as before, in the same file, at the same time: a backup put back, say.
+        # The same length, the same file, the same time: a restored backup, for example.
         with key.open("r+") as file:
             text = file.read()
             file.seek(0)
@@ -169,7 +169,7 @@ def test_new_curve_keys_of_the_broker_need_a_restart_and_are_named(config, broke
 def test_signals_before_it_is_ready_twice_in_a_row_and_while_it_stops_do_no_harm(config, tmp_path):
     with running("serve", "-c", config, env=environment(tmp_path), folder=tmp_path) as broker:
         status = Path(f"/proc/{broker.process.pid}/status")
-        # From the moment that it holds the signal back, which is long before it has loaded its own code.
+        # From the moment when it blocks the signal, which is long before it has loaded its own code.
         wait_until(lambda: int(status.read_text().split("SigBlk:")[1].split()[0], 16) & 1, broker)
         while " serves; store: " not in broker.err:
             assert broker.process.poll() is None
@@ -187,7 +187,7 @@ def test_signals_before_it_is_ready_twice_in_a_row_and_while_it_stops_do_no_harm
     assert "ERROR" not in broker.err
 
 
-def test_a_store_that_hangs_holds_up_neither_reading_again_nor_the_end(config, broker, hang_up):
+def test_a_store_that_hangs_delays_neither_the_reload_nor_the_end(config, broker, hang_up):
     with client(config, broker, timeout=5) as writer, client(config, broker, "reader") as reader:
         writer.create_pool("fx", ["pc-01"])
         with contextlib.closing(sqlite3.connect(config.parent / "pools.sqlite")) as other:
@@ -207,10 +207,10 @@ def write_in_vain(client: Client) -> None:
         client.create_pool("night", ["pc-02"])
 
 
-def test_a_file_that_cannot_be_read_to_its_end_holds_up_no_answer_and_not_the_end(config, broker):
+def test_a_file_that_hangs_delays_neither_answers_nor_the_end(config, broker):
     with client(config, broker) as connected:
         config.unlink()
-        os.mkfifo(config)  # as a network share that does not answer
+        os.mkfifo(config)  # like a network share that does not answer
         for number in range(3):
             broker.process.send_signal(signal.SIGHUP)
             connected.create_pool(f"pool {number}", ["pc-01"])
@@ -245,14 +245,14 @@ def test_a_closed_terminal_ends_what_was_started_there(config, tmp_path, program
         finally:
             process.kill()
     if program == "up":
-        # It has let go of the folder.
+        # It has released the folder.
         with running("up", *arguments["up"], env=env, folder=tmp_path) as again:
             again.wait_for("Ctrl-C stops it.")
     assert not list(tmp_path.glob("afpools-manager-*"))
 
 
 @pytest.mark.parametrize("program", ["up", "manager"])
-def test_under_nohup_it_outlives_its_terminal(config, tmp_path, program):
+def test_with_nohup_it_outlives_its_terminal(config, tmp_path, program):
     arguments = {
         "up": ("--state", tmp_path / "state", "--curve-port", 0, "--tls-port", 0),
         "manager": ("--profile", config.parent / "certs" / "profiles" / "reader", "--no-browser", "--port", 0),

@@ -35,7 +35,7 @@ def check(tmp_path: Path) -> Check:
 
     def check(*arguments: object, **variables: str) -> tuple[int, str, dict[str, float]]:
         done = subprocess.run(
-            # Without site-packages and PYTHONPATH: what is not in the standard library cannot be imported.
+            # Without site-packages and PYTHONPATH: only the standard library can be imported.
             [sys.executable, "-E", "-S", SCRIPT, *map(str, arguments)],
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables},
             cwd=tmp_path,
@@ -60,7 +60,7 @@ def place(tmp_path: Path):
 
 
 def over_tls(profile: Path, *more: str) -> str:
-    """The address of a profile's first endpoint; others take the place of the rest, those over CURVE stay."""
+    """The address of a profile's first endpoint; others replace the rest, except those over CURVE."""
     file = profile / "profile.json"
     document = json.loads(file.read_text())
     first = next(endpoint for endpoint in document["endpoints"] if endpoint["url"].startswith("tls:"))
@@ -91,7 +91,7 @@ def test_the_profile_is_found_where_a_plug_in_finds_it(place: Studio, check: Che
     assert check(AFPOOLS_PROFILE=str(place.profile("bert")))[0] == 0
 
 
-def test_every_endpoint_is_tried_and_one_that_does_not_work_is_a_warning(place: Studio, check: Check) -> None:
+def test_every_endpoint_is_tried_and_a_broken_one_is_a_warning(place: Studio, check: Check) -> None:
     profile, dead = place.profile("bert"), unused()
     works = over_tls(profile, dead)
     status, text, numbers = check("--profile", profile)
@@ -101,7 +101,7 @@ def test_every_endpoint_is_tried_and_one_that_does_not_work_is_a_warning(place: 
     assert dead not in numbers
 
 
-def test_what_a_broker_says_of_itself_is_a_warning(tmp_path: Path, check: Check) -> None:
+def test_a_brokers_own_problems_are_a_warning(tmp_path: Path, check: Check) -> None:
     with afserver() as server:
         address = "{}:{}".format(*server.address)
     with studio(tmp_path / "studio", farm={"server": address, "timeout": 0.5}) as place:
@@ -134,7 +134,7 @@ def test_without_live_pools_there_are_no_numbers_of_fences(place: Studio, check:
     assert not [name for name in check("--profile", place.profile("bert"))[2] if "fences" in name or "live" in name]
 
 
-def test_where_nobody_answers_it_is_critical(place: Studio, check: Check) -> None:
+def test_if_nobody_answers_it_is_critical(place: Studio, check: Check) -> None:
     profile = place.profile("bert")
     place.broker.stop()
     status, text, numbers = check("--profile", profile, "--timeout", 2)
@@ -142,7 +142,7 @@ def test_where_nobody_answers_it_is_critical(place: Studio, check: Check) -> Non
     assert text.startswith("AFPOOLS CRITICAL - No broker answered.")
 
 
-def test_who_cannot_ask_says_unknown(place: Studio, check: Check, tmp_path: Path) -> None:
+def test_a_check_that_cannot_ask_reports_unknown(place: Studio, check: Check, tmp_path: Path) -> None:
     profile = place.profile("bert")
     only_curve = profile / "profile.json"
     document = json.loads(only_curve.read_text())

@@ -1,4 +1,4 @@
-"""Hosts by name: as people type them, and as pools have them. What is done to them is in test_host.py."""
+"""Hosts by name: as people type them, and as pools have them. Operations on them are tested in test_host.py."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def test_commas_and_spaces_separate_hosts_but_not_within_a_range() -> None:
     assert split_hosts([" , "]) == []
 
 
-def test_ranges_are_expanded_and_what_is_none_is_an_error_of_this_library() -> None:
+def test_ranges_are_expanded_and_an_invalid_one_is_an_error_of_this_library() -> None:
     assert expand_hosts(["pc-[1-2]", "desk"]) == ["pc-1", "pc-2", "desk"]
     with pytest.raises(HostError, match="neither a host name nor a range"):
         expand_hosts(["pc-["])
 
 
-def test_a_host_is_found_whatever_its_case_where_that_leaves_no_doubt() -> None:
+def test_a_host_is_found_whatever_its_case_if_that_is_unambiguous() -> None:
     known = [HostSummary(name) for name in ("PC-01", "pc-02", "Pc-02")]
     assert find_host(known, "pc-01").name == "PC-01"
     assert find_host(known, "pc-02").name == "pc-02"

@@ -1,4 +1,4 @@
-"""What a new broker needs, made by the library."""
+"""The library makes everything that a new broker needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afpools_tools.credentials.authority import Authority
 from afpools_tools.setup import Answers, make_state, render
 
 
-def test_every_setting_stands_in_the_file_the_defaults_commented_out(tmp_path):
+def test_every_setting_is_in_the_file_with_the_defaults_commented_out(tmp_path):
     file = tmp_path / "broker.toml"
     file.write_text(render(Answers()))
     defaults = load(file, {})
@@ -61,7 +61,7 @@ def test_a_hand_edited_broker_toml_is_never_rewritten(state):
     assert file.read_text() == edited
 
 
-def test_options_of_the_first_time_are_kept(state):
+def test_options_of_the_first_run_are_kept(state):
     make_state(state, farm="afserver:51001", tls_port=1025)
     settings = load(state / "broker.toml", {})
     assert (settings.farm_address, settings.tls.port, settings.tls.address) == (("afserver", 51001), 1025, "127.0.0.1")
@@ -77,7 +77,7 @@ def test_a_profile_that_was_deleted_is_made_again_and_the_old_one_revoked(state)
     assert len(authority.crl.read()[authority.signer.id].revoked) == 1
 
 
-def test_what_is_there_is_left_alone(state):
+def test_existing_files_are_left_alone(state):
     make_state(state)
     before = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
     make_state(state)

@@ -48,7 +48,7 @@ class Broker:
         return Client(self._profile._replace(endpoints=(endpoint,)), timeout=10)
 
     def cause_log_lines(self) -> None:
-        """One for each of the two ways in, at least."""
+        """One for each transport, at least."""
         for scheme in ("tls", "curve"):
             with self.client(scheme) as client:
                 for _ in range(20):
@@ -69,7 +69,7 @@ def profile(config: Path) -> Path:
 
 
 def wait_for_ports(process: psutil.Process, count: int) -> set[int]:
-    """The ports that a process listens at, once there are that many. Its output cannot be asked."""
+    """The ports that a process listens on, once there are that many. Its output cannot be read."""
     until = time.monotonic() + 60
     while True:
         assert time.monotonic() < until
@@ -85,7 +85,7 @@ def wait_for_ports(process: psutil.Process, count: int) -> set[int]:
 def running_with_output(
     output: int, home: Path, *arguments: str, before: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`afpools` with all its output at one place; `before` is a command that starts it, at the same place."""
+    """`afpools` with all its output going to one place; `before` is a command that starts it, with the same output."""
     with subprocess.Popen(
         [*before, str(AFPOOLS), *arguments],
         env=environment(home),
@@ -102,7 +102,7 @@ def running_with_output(
 
 
 def fill(descriptor: int) -> None:
-    """Writes until no more can be written, without changing the descriptor for those who share it."""
+    """Writes until nothing more fits, without changing the descriptor for other processes that share it."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     while poll.poll(100):
@@ -110,7 +110,7 @@ def fill(descriptor: int) -> None:
 
 
 @pytest.mark.parametrize("place", ["full pipe", "closed pipe", "full disk", "stopped terminal"])
-def test_it_answers_and_ends_whatever_becomes_of_its_log(config, profile, tmp_path, place):
+def test_it_answers_and_ends_whatever_happens_to_its_log(config, profile, tmp_path, place):
     with ExitStack() as ends:
 
         def closing(*descriptors: int) -> tuple[int, ...]:
@@ -160,7 +160,7 @@ def test_a_terminal_that_stops_background_jobs_for_writing_does_not_stop_it(conf
     try:
         shell = ("setsid", "--ctty", "--wait", "sh", "-c", 'set -m; stty tostop; "$@" & wait', "sh")
         with running_with_output(slave, tmp_path, "serve", "-c", str(config), before=shell) as process:
-            # What setsid and the shell start is a copy of themselves at first.
+            # What setsid and the shell start is at first a copy of themselves.
             started = psutil.Process(process.pid)
             wait_until(lambda: [one for one in started.children(recursive=True) if is_python(one)])
             (found,) = [one for one in started.children(recursive=True) if is_python(one)]
@@ -176,7 +176,7 @@ def test_a_terminal_that_stops_background_jobs_for_writing_does_not_stop_it(conf
 
 
 @pytest.mark.parametrize("command", ["up", "manager"])
-def test_programs_that_greet_somebody_serve_and_end_though_nobody_reads_it(profile, tmp_path, command):
+def test_programs_that_print_a_greeting_serve_and_end_although_nobody_reads_it(profile, tmp_path, command):
     arguments = {
         "up": ("--state", str(tmp_path / "state"), "--curve-port", "0", "--tls-port", "0"),
         "manager": ("--profile", str(profile), "--no-browser", "--port", "0"),
@@ -187,7 +187,7 @@ def test_programs_that_greet_somebody_serve_and_end_though_nobody_reads_it(profi
         fill(output)
         with running_with_output(output, tmp_path, command, *arguments[command]) as process:
             ports = wait_for_ports(psutil.Process(process.pid), 2 if command == "up" else 1)
-            if command == "manager":  # it listens before it answers
+            if command == "manager":  # it listens before it can answer
                 with pytest.raises(HTTPError):
                     urlopen(f"http://127.0.0.1:{ports.pop()}/nothing", timeout=30)
             process.terminate()

@@ -1,4 +1,4 @@
-"""A farm whose afserver has never answered: what is shown of hosts says so, and nothing is called right."""
+"""A farm whose afserver has never answered: lists of hosts say so, and no mask is called correct."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def asked(place: Studio, afpools: Callable[..., Result], monkeypatch: pytest.Mon
     return afpools
 
 
-def test_a_mask_that_only_pools_could_be_tried_on_is_not_called_right(asked: Callable[..., Result]) -> None:
+def test_a_mask_that_could_only_be_tried_on_pools_is_not_called_correct(asked: Callable[..., Result]) -> None:
     shown = asked("mask", "ten", "--check", "pc-01", "--type", "find")
     assert shown.status == 1
     assert NEVER in " ".join(shown.out.split())
@@ -43,13 +43,13 @@ def test_a_mask_that_only_pools_could_be_tried_on_is_not_called_right(asked: Cal
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_list_of_hosts_says_that_they_are_not_the_farms(asked: Callable[..., Result], options: list[str]) -> None:
+def test_a_list_of_hosts_says_that_they_are_not_from_the_farm(asked: Callable[..., Result], options: list[str]) -> None:
     shown = asked("host", "list", *options)
     assert "pc-10" in shown.out
     assert NEVER in " ".join(shown.err.split())
 
 
-def test_where_hosts_are_registered_by_hand_there_is_no_farm_to_be_seen(
+def test_with_hosts_registered_by_hand_there_is_no_farm_to_see(
     tmp_path: Path, afpools: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with studio(tmp_path) as place:

@@ -14,7 +14,7 @@ def test_one_is_not_plural_and_thousands_have_their_comma() -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.4, "0 s"), (119, "119 s"), (120, "2 minutes"), (7200, "2 hours"), (200_000, "2 days")]
 )
-def test_a_time_span_is_said_in_the_largest_unit_that_it_has_two_of(seconds: float, said: str) -> None:
+def test_a_time_span_uses_the_largest_unit_of_which_it_has_two(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 

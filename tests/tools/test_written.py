@@ -1,4 +1,4 @@
-"""A file is written as a whole or not at all, and what is said names it and what to do."""
+"""A file is written as a whole or not at all, and errors name it and say what to do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_file_for_all_users_is_that_whatever_the_umask_is(tmp_path: Path) -> N
     assert stat.S_IMODE((tmp_path / "tool").stat().st_mode) == PROGRAM
 
 
-def test_what_was_there_stays_until_the_end_and_after_an_error(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_end_and_after_an_error(tmp_path: Path) -> None:
     file = tmp_path / "pools.json"
     file.write_text("before")
 
@@ -52,7 +52,7 @@ def test_what_was_there_stays_until_the_end_and_after_an_error(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_disk_that_is_full_is_said_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     file = tmp_path / "pools.json"
     file.write_text("before")
 

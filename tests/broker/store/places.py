@@ -1,4 +1,4 @@
-"""Places where a store can be, and short ways to say what is done to it."""
+"""Places where a store can be, and shorthand for operations on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from afpools_broker.pools.mirror import mirror_change
 from afpools_broker.pools.pool import Pool
 from afpools_broker.store import PoolStore, open_store
 
-# Long enough for a busy machine: how soon a store gives up is tested where that is the subject.
+# Long enough for a busy machine: other tests check how soon a store gives up.
 PATIENT = 20.0
 
 
@@ -27,7 +27,7 @@ class Place:
     Args:
         kind: what is there.
         uri: its address.
-        seconds_to_see: how soon a change by somebody else is promised to be seen.
+        seconds_to_see: how soon a change by others must be visible.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Place:
     _opened: ExitStack = field(default_factory=ExitStack)
 
     def open(self, *, timeout: float = PATIENT) -> PoolStore:
-        """A store object of its own, as another broker would have; closed with the place."""
+        """A separate store object, as another broker would have; closed with the place."""
         store = open_store(self.uri, timeout=timeout, poll_seconds=1.0)
         self._opened.callback(store.close)
         return store
@@ -48,7 +48,7 @@ class Place:
 
 @contextmanager
 def opened(place: Place) -> Iterator[Place]:
-    """`place`, and everything that was opened there closed at the end."""
+    """Yields `place`, and closes everything that was opened there at the end."""
     try:
         yield place
     finally:
@@ -75,11 +75,11 @@ def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def change(op: str, pool: str = "", *hosts: str, by: str = "anna", request: str | None = None, **more: Any) -> Change:
-    """A change with a request id of its own, unless it is given one; `more` are parameters of the operation."""
+    """A change with a new request id, unless one is given; `more` are parameters of the operation."""
     params = {"pool": pool, "hosts": list(hosts), **more, "request_id": request or secrets.token_hex(8)}
     operation = OPERATIONS[op]
     wanted = {name: params[name] for name in operation.__struct_fields__ if name in params}
-    # A store is told here what no client may say: names are not checked again when they are set.
+    # Names are not checked when they are set here, so a store can be given what no client may send.
     asked = operation(**{name: "x" if name in ("pool", "new_name") else wanted[name] for name in wanted})
     for name in wanted:
         setattr(asked, name, wanted[name])

@@ -1,4 +1,4 @@
-"""A backup says what it holds, and is not believed where a byte of it is missing or another."""
+"""A backup says what it contains, and is rejected if a byte of it is missing or changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lines(file: io.BytesIO) -> list[bytes]:
     return gzip.decompress(file.getvalue()).splitlines(keepends=True)
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_written_records_are_read_back() -> None:
     file = backup(*RECORDS)
     summary = archive.check(file, "pools.backup")
     assert summary.header.store == "sqlite"
@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back() -> None:
     assert list(archive.records(file, "pools.backup")) == RECORDS
 
 
-def test_names_that_two_pools_have_are_told() -> None:
+def test_names_that_two_pools_share_are_reported() -> None:
     pool = PoolRecord.of(Pool("fx"))
     assert archive.check(backup(pool, pool), "pools.backup").twice == ("fx",)
 
@@ -52,7 +52,7 @@ def test_people_can_read_it_without_this_program() -> None:
     assert (pool["is"], pool["name"], pool["hosts"]) == ("pool", "fx", ["pc-01", "pc-02"])
 
 
-def test_a_line_that_is_missing_or_changed_is_noticed() -> None:
+def test_a_missing_or_changed_line_is_noticed() -> None:
     whole = lines(backup(*RECORDS))
     changed = [*whole[:1], whole[1].replace(b"pc-01", b"pc-09"), *whole[2:]]
     for damaged in (whole[:-1], whole[:1] + whole[2:], changed):
@@ -67,7 +67,7 @@ def test_another_file_is_not_a_backup(packed: bytes | None) -> None:
         archive.check(io.BytesIO(data), "pools.backup")
 
 
-def test_a_backup_of_a_newer_version_is_left_to_that() -> None:
+def test_a_backup_of_a_newer_version_is_refused() -> None:
     first, *rest = lines(backup(*RECORDS))
     newer = first.replace(b'"version":1', b'"version":2')
     with pytest.raises(ArchiveError, match="newer version"):

@@ -1,4 +1,4 @@
-"""What every store promises, on every kind of store there is."""
+"""The contract of every store, on every kind of store."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def store(place: Place) -> PoolStore:
 
 
 on_all = pytest.mark.parametrize("kind", KINDS)
-# Races and time are nothing that mongomock could show.
+# mongomock cannot show races and timing.
 on_real = pytest.mark.parametrize("kind", REAL)
 
 
@@ -96,7 +96,7 @@ def refusal(store: PoolStore, asked: Change) -> Code:
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What each call returned or raised, all of them begun at the same moment."""
+    """What each call returned or raised, all started at the same moment."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
@@ -161,7 +161,7 @@ def test_a_pool_may_change_the_case_of_its_own_name(store: PoolStore) -> None:
 
 
 @on_all
-def test_names_and_hosts_may_hold_what_queries_are_made_of(store: PoolStore) -> None:
+def test_names_and_hosts_may_contain_query_syntax(store: PoolStore) -> None:
     odd = "$where.'; DROP \"ö 日本\\"
     store.apply(create(odd, "$set", "a.b", "'"))
     store.apply(add(odd, '"'))
@@ -188,7 +188,7 @@ def test_hosts_are_removed_whatever_their_case(store: PoolStore) -> None:
 
 
 @on_all
-def test_a_host_that_is_not_in_is_not_taken_out_and_neither_are_those_beside_it(store: PoolStore) -> None:
+def test_removing_a_host_that_is_not_in_the_pool_removes_none(store: PoolStore) -> None:
     store.apply(create("fx", "pc-01", "pc-02"))
     with pytest.raises(RequestRefused, match="pc-99 is not in the pool 'fx'"):
         store.apply(remove("fx", "pc-01", "pc-99"))
@@ -196,7 +196,7 @@ def test_a_host_that_is_not_in_is_not_taken_out_and_neither_are_those_beside_it(
 
 
 @on_all
-def test_a_removal_that_is_sent_again_is_answered_as_before(store: PoolStore) -> None:
+def test_a_repeated_removal_gets_the_same_answer(store: PoolStore) -> None:
     store.apply(create("fx", "pc-01"))
     asked = remove("fx", "pc-01")
     assert store.apply(asked) == store.apply(asked)
@@ -249,7 +249,7 @@ def test_what_a_pool_follows_is_kept_through_every_change_until_it_ends(store: P
 
 
 @on_all
-def test_what_was_read_of_afserver_for_another_revision_of_a_pool_is_not_written(store: PoolStore) -> None:
+def test_hosts_read_from_afserver_for_another_revision_of_a_pool_are_not_written(store: PoolStore) -> None:
     store.apply(change("pools.follow", "farm", path="/local/farm"))
     empty = store.load().pools["farm"]
     store.apply(mirroring(empty, "a"))
@@ -259,7 +259,7 @@ def test_what_was_read_of_afserver_for_another_revision_of_a_pool_is_not_written
 
 
 @on_all
-def test_registered_hosts_are_no_pool(store: PoolStore) -> None:
+def test_registered_hosts_are_not_a_pool(store: PoolStore) -> None:
     store.apply(register("a", "b"))
     store.apply(change("hosts.forget", "", "A"))
     contents = store.load()
@@ -269,7 +269,7 @@ def test_registered_hosts_are_no_pool(store: PoolStore) -> None:
 
 
 @on_all
-def test_what_is_not_there_cannot_be_changed(store: PoolStore) -> None:
+def test_a_missing_pool_cannot_be_changed(store: PoolStore) -> None:
     for asked in (add("fx", "a"), remove("fx", "a"), rename("fx", "gx"), delete("fx"), change("pools.update", "fx")):
         assert refusal(store, asked) == Code.UNKNOWN_POOL
     assert store.history() == []
@@ -285,7 +285,7 @@ def test_a_change_of_an_older_revision_conflicts(store: PoolStore) -> None:
 
 
 @on_all
-def test_everything_is_there_after_a_restart(place: Place) -> None:
+def test_everything_is_still_there_after_a_restart(place: Place) -> None:
     first = place.open()
     first.apply(create("fx", "a"))
     first.apply(register("b"))
@@ -329,14 +329,14 @@ def test_ping_says_how_long_it_took(store: PoolStore) -> None:
     ],
     ids=lambda asked: f"{asked.op}-{asked.asked}",
 )
-def test_the_same_request_is_applied_once_and_answered_alike(place: Place, asked: Change) -> None:
+def test_the_same_request_is_applied_once_and_gets_the_same_answer(place: Place, asked: Change) -> None:
     store = place.open()
     store.apply(create("fx", "a", "b"))
     entry = store.apply(asked)
     contents = store.load()
     assert store.apply(asked) == entry
     assert place.open().apply(asked) == entry
-    # Also when the pool has moved on since, so that the same thing would be another change now.
+    # Even if the pool has changed since, so that the same request would be a different change now.
     for later in (create("fx", "q"), add("fx", "later"), remove("fx", "x"), change("hosts.forget", "", "x")):
         try:
             store.apply(later)
@@ -366,7 +366,7 @@ def test_two_people_may_use_the_same_request_id(store: PoolStore) -> None:
 
 
 @on_all
-def test_a_request_that_found_everything_done_stays_without_effect(store: PoolStore) -> None:
+def test_a_request_that_had_nothing_to_do_stays_without_effect(store: PoolStore) -> None:
     store.apply(create("fx", "a"))
     asked = add("fx", "a")
     assert not store.apply(asked).changed
@@ -438,7 +438,7 @@ _changes = st.one_of(
 
 
 def model(pools: dict[str, Pool], asked: Change) -> Code | None:
-    """What any store has to do; the registered hosts are the pool without a name."""
+    """A model of what any store has to do; the registered hosts are the pool without a name."""
     try:
         after = asked.apply(pools.get(asked.pool))
     except RequestRefused as refused:
@@ -452,7 +452,7 @@ def model(pools: dict[str, Pool], asked: Change) -> Code | None:
 
 
 def replayed(oldest_first: list[Entry]) -> dict[str, Pool]:
-    """The pools as history tells of them; checks on the way that each change begins where the last one ended."""
+    """The pools according to history; also checks that each change begins where the last one ended."""
     pools = {"": Pool("")}
     for entry in oldest_first:
         old_name, new_name = entry.diff.name or (entry.pool, entry.pool)
@@ -504,7 +504,7 @@ FX = Pool("fx", ("a",))
 
 
 class Refused:
-    """What cannot be done any more."""
+    """The conflict of an outdated plan."""
 
     def becomes(self, present: Pool | None) -> Pool | None:
         raise RequestRefused(Code.CONFLICT, "It was undone already.")
@@ -537,7 +537,7 @@ def test_an_undo_meets_the_pool_that_it_was_planned_for_or_does_nothing(store: P
 
 
 @on_all
-def test_what_adds_and_removes_hosts_in_one_change_loses_neither(store: PoolStore) -> None:
+def test_a_change_that_adds_and_removes_hosts_does_both(store: PoolStore) -> None:
     created = store.apply(create("fx", "a", "b", "c"))
     before = Pool("fx", ("a", "b", "c"))
     store.apply(undo(created.id, before, Pool("fx", ("a", "c", "d"))))
@@ -545,7 +545,7 @@ def test_what_adds_and_removes_hosts_in_one_change_loses_neither(store: PoolStor
 
 
 @on_all
-def test_an_undo_sent_twice_is_recognised_although_its_plan_fits_no_more(place: Place) -> None:
+def test_an_undo_sent_twice_is_recognised_although_its_plan_no_longer_fits(place: Place) -> None:
     store, other = place.open(), place.open()
     created = store.apply(create("fx", "a"))
     asked = undo(created.id, FX, None)
@@ -574,7 +574,7 @@ def test_the_trail_has_what_history_has_but_no_hosts(store: PoolStore) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(changes=st.lists(_changes, min_size=1, max_size=12), picks=st.lists(st.integers(0, 99), max_size=4))
-def test_what_is_undone_after_any_changes_is_what_was_planned(
+def test_an_undo_after_any_changes_does_what_was_planned(
     make_place: MakePlace, changes: list[Change], picks: list[int]
 ) -> None:
     with opened(make_place()) as place:
@@ -608,7 +608,7 @@ def test_what_is_undone_after_any_changes_is_what_was_planned(
 
 
 @on_real
-def test_of_many_who_create_the_same_pool_one_wins(place: Place) -> None:
+def test_of_many_that_create_the_same_pool_one_wins(place: Place) -> None:
     stores = [place.open(), place.open()]
     results = at_once(
         *(lambda n=n: stores[n % 2].apply(create("fx", f"host-{n}")) for n in range(8))  # type: ignore[misc]
@@ -621,7 +621,7 @@ def test_of_many_who_create_the_same_pool_one_wins(place: Place) -> None:
 
 
 @on_real
-def test_of_many_who_make_pools_that_look_alike_no_two_are_told_that_they_have_one(place: Place) -> None:
+def test_of_many_that_make_pools_that_look_alike_at_most_one_succeeds(place: Place) -> None:
     stores = [place.open(), place.open()]
     stores[0].apply(create("old-0", "pc-01"))
     stores[0].apply(create("old-1", "pc-02"))
@@ -643,7 +643,7 @@ def test_of_many_who_make_pools_that_look_alike_no_two_are_told_that_they_have_o
 
 
 @on_real
-def test_of_many_who_rename_to_the_same_name_one_wins(place: Place) -> None:
+def test_of_many_that_rename_to_the_same_name_one_wins(place: Place) -> None:
     stores = [place.open(), place.open()]
     for number in range(6):
         stores[0].apply(create(f"pool-{number}"))
@@ -656,7 +656,7 @@ def test_of_many_who_rename_to_the_same_name_one_wins(place: Place) -> None:
 
 @on_real
 @pytest.mark.parametrize(("before", "after"), [(FX, None), (None, FX), (FX, Pool("fx"))], ids=["gone", "back", "less"])
-def test_of_many_who_undo_the_same_change_one_does(place: Place, before: Pool | None, after: Pool | None) -> None:
+def test_of_many_that_undo_the_same_change_one_succeeds(place: Place, before: Pool | None, after: Pool | None) -> None:
     stores = [place.open(), place.open()]
     changed = stores[0].apply(create("fx", "a"))
     if before is None:
@@ -747,7 +747,7 @@ def test_a_list_of_renders_may_have_16_megabytes(store: PoolStore) -> None:
 
 
 class Watcher:
-    """Follows a store from a thread of its own."""
+    """Follows a store on its own thread."""
 
     def __init__(self, store: PoolStore) -> None:
         self.stop = threading.Event()
@@ -784,7 +784,7 @@ class Watcher:
         assert not self._thread.is_alive()
 
 
-# How much longer than promised something may take on a machine that is busy with other tests.
+# The factor by which something may take longer than promised on a machine that is busy with other tests.
 SLACK = 15
 
 
@@ -807,7 +807,7 @@ def test_a_change_by_another_broker_is_seen_in_time(place: Place) -> None:
     with Watcher(mine) as watcher:
         watcher.until(lambda: watcher.changes > 0, SLACK)
         for asked in (add("fx", "a"), register("b"), delete("fx")):
-            # Until what came before has been told of completely.
+            # Until everything earlier has been reported.
             quiet = watcher.signs
             watcher.until(lambda quiet=quiet: watcher.signs >= quiet + 3, 4 * SLACK)  # type: ignore[misc]
             seen = watcher.changes
@@ -816,7 +816,7 @@ def test_a_change_by_another_broker_is_seen_in_time(place: Place) -> None:
 
 
 @on_real
-def test_what_nobody_reads_pools_for_tells_of_no_change(place: Place) -> None:
+def test_data_that_does_not_affect_pools_is_not_reported_as_a_change(place: Place) -> None:
     mine, theirs = place.open(), place.open()
     theirs.apply(create("fx", "a"))
     with Watcher(mine) as watcher:
@@ -830,7 +830,7 @@ def test_what_nobody_reads_pools_for_tells_of_no_change(place: Place) -> None:
 
 
 @on_real
-def test_a_quiet_store_gives_signs_of_life(store: PoolStore) -> None:
+def test_an_unchanged_store_gives_signs_of_life(store: PoolStore) -> None:
     store.load()
     with Watcher(store) as watcher:
         watcher.until(lambda: watcher.signs >= 4, 4 * SLACK)
@@ -865,7 +865,7 @@ def _by_hand(place: Place, name: str, host: str) -> None:
         return
     with pymongo.MongoClient[dict[str, Any]](place.uri) as client:
         pools = client.get_default_database()["pools"]
-        # The last one keeps length and change as they were: nothing but the whole document tells.
+        # The last edit keeps length and change: only the whole document shows it.
         pools.update_one({"name": name}, {"$set": {"clients": [{"hostname": host}]}})
         pools.update_one({"name": name}, {"$set": {"clients.0.hostname": host.swapcase()}})
         pools.insert_one({"name": f"{host}{name}", "clients": [{"hostname": "y"}]})
@@ -885,7 +885,7 @@ def _by_hand(place: Place, name: str, host: str) -> None:
         max_size=3,
     )
 )
-def test_what_is_followed_is_what_everything_read_anew_would_be(
+def test_following_gives_the_same_as_reading_everything_again(
     make_place: MakePlace, rounds: list[tuple[list[tuple[bool, Change]], str, str]]
 ) -> None:
     with opened(make_place()) as place:

@@ -31,13 +31,13 @@ def store(place: Place) -> PoolStore:
     return place.open()
 
 
-def test_who_comes_first_has_it_and_renews_it(store: PoolStore) -> None:
+def test_the_first_broker_has_it_and_renews_it(store: PoolStore) -> None:
     assert store.take_lease("a") == Lease("a", 1, 1)
     assert store.take_lease("b") == Lease("a", 1, 1)
     assert store.take_lease("a") == Lease("a", 1, 2)
 
 
-def test_a_lease_that_nobody_renews_goes_to_who_has_seen_that_and_its_token_grows(store: PoolStore) -> None:
+def test_a_lease_that_nobody_renews_goes_to_the_broker_that_saw_that_and_its_token_grows(store: PoolStore) -> None:
     seen = store.take_lease("a").beat
     assert store.take_lease("b", seen) == Lease("b", 2, 2)
     assert store.take_lease("a") == Lease("b", 2, 2)
@@ -62,13 +62,13 @@ def test_a_lease_that_is_given_up_is_free_at_once(store: PoolStore) -> None:
     assert store.take_lease("b") == Lease("b", 2, 3)
 
 
-def test_a_name_may_hold_what_queries_are_made_of(store: PoolStore) -> None:
+def test_a_name_may_contain_query_syntax(store: PoolStore) -> None:
     assert store.take_lease("$holder") == Lease("$holder", 1, 1)
     assert store.take_lease("$holder") == Lease("$holder", 1, 2)
 
 
 @pytest.mark.parametrize("turn", range(3))
-def test_of_many_that_ask_at_once_one_has_it(place: Place, turn: int) -> None:
+def test_of_many_that_ask_at_once_one_gets_it(place: Place, turn: int) -> None:
     stores = [place.open() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         leases = list(threads.map(lambda n: stores[n].take_lease(f"{turn} {n}"), range(4)))

@@ -1,4 +1,4 @@
-"""What is put together from pieces is what everything at once would give."""
+"""Contents assembled from pieces equal those read at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _news = st.lists(
 
 
 @given(st.lists(st.tuples(_news, st.booleans()), max_size=12))
-def test_reading_what_changed_leads_where_reading_everything_does(
+def test_reading_what_changed_gives_the_same_as_reading_everything(
     steps: list[tuple[dict[Key, Row | None], bool]],
 ) -> None:
     picture = Picture()
@@ -46,13 +46,13 @@ def test_reading_what_changed_leads_where_reading_everything_does(
         assert sorted(now.problems) == sorted(whole.contents.problems)
         assert picture.claimants == whole.claimants
         assert {key: picture.row(key) for key in there} == there
-        # What is as it was stays the same object, for what was derived of it stays right.
+        # Unchanged parts stay the same object, because what was derived from them stays valid.
         assert now is last or now != last
         for name, pool in last.pools.items():
             assert now.pools.get(name) != pool or now.pools[name] is pool
 
 
-def test_two_that_claim_one_name_are_both_absent_until_one_lets_go_of_it() -> None:
+def test_two_pools_that_claim_one_name_are_both_absent_until_one_gives_it_up() -> None:
     one, other = Row(Pool("fx", ("a",))), Row(Pool("fx", ("b",)))
     picture = Picture({b"1": one, b"2": other})
     assert picture.contents.pools == {}
@@ -64,7 +64,7 @@ def test_two_that_claim_one_name_are_both_absent_until_one_lets_go_of_it() -> No
     assert not picture.claimants
 
 
-def test_pieces_together_are_everything() -> None:
+def test_the_pieces_together_are_everything() -> None:
     pieces = [
         Piece({b"1": Row(Pool("fx"))}, 1, 2),
         Piece({b"2": Row(Pool("gx")), REGISTERED: Row(Pool("", ("a",)))}, 2, 2),
@@ -74,7 +74,7 @@ def test_pieces_together_are_everything() -> None:
     assert contents.registered.hosts == ("a",)
 
 
-def test_a_pool_that_is_under_another_key_now_is_the_same_pool() -> None:
+def test_a_pool_under_a_new_key_is_the_same_pool() -> None:
     picture = Picture({b"1": Row(Pool("fx", ("a",)))})
     last = picture.contents
     picture.take({b"1": None, b"2": Row(Pool("fx", ("a",)))})

@@ -1,4 +1,4 @@
-"""What becomes of a pool by one change is decided in one place, whatever store it is in."""
+"""What a change does to a pool is decided in one place, for every store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afpools_broker.store.settling import names, settle, to_milliseconds
 FX = Pool("fx", ("pc-01",))
 
 
-def test_a_change_is_settled_with_its_line_of_history() -> None:
+def test_a_change_is_settled_with_its_history_entry() -> None:
     settled = settle(add("fx", "pc-02"), FX)
     assert (settled.before, settled.after) == (FX, Pool("fx", ("pc-01", "pc-02")))
     assert settled.after is not None
@@ -35,7 +35,7 @@ def test_only_a_new_name_may_be_another_pools() -> None:
     assert not settle(delete("fx"), FX).takes_name
 
 
-def test_an_entry_sorts_after_those_that_are_known() -> None:
+def test_an_entry_sorts_after_the_known_ones() -> None:
     last = settle(create("fx"), None).entry.id
     far = f"{int(last[:14], 16) + 10**9:014x}{last[14:]}"
     assert settle(add("fx", "pc-02"), FX, follows=far).entry.id > far
@@ -46,6 +46,6 @@ def test_history_finds_a_renamed_pool_under_both_names() -> None:
     assert names(settle(delete("fx"), FX).entry) == ("fx",)
 
 
-def test_a_moment_loses_what_a_database_does_not_keep() -> None:
+def test_a_time_loses_the_precision_that_a_database_does_not_keep() -> None:
     when = dt.datetime(2026, 12, 1, 4, 0, 0, 123_987, tzinfo=dt.UTC)
     assert to_milliseconds(when).microsecond == 123_000

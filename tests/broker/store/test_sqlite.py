@@ -1,4 +1,4 @@
-"""What only an SQLite file has: permissions, locks, versions, damage, disks that are full."""
+"""What only an SQLite file has: permissions, locks, versions, damage, full disks."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_process_killed_while_it_writes_leaves_a_good_file(path: Path) -> None:
+def test_a_process_killed_while_it_writes_leaves_an_intact_file(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx"))
     with process(WRITE_ON_AND_ON, path) as writer:
@@ -153,7 +153,7 @@ def test_a_process_killed_while_it_writes_leaves_a_good_file(path: Path) -> None
     db.close()
 
 
-def test_a_pool_that_is_known_is_not_read_again_and_not_believed_where_the_file_says_otherwise(path: Path) -> None:
+def test_a_known_pool_is_read_again_only_if_the_file_says_otherwise(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx", "pc-1", "pc-2"))
         fx = store.load().pools["fx"]
@@ -164,7 +164,7 @@ def test_a_pool_that_is_known_is_not_read_again_and_not_believed_where_the_file_
         store.apply(add("fx", "pc-4"))
         now = store.load().pools["fx"]
         assert (now.hosts, now.description) == (("pc-1", "pc-2", "pc-3", "pc-4"), "")
-        # What was written is what is read back, with its fingerprint, until somebody else writes.
+        # What was written is read back, with its fingerprint, until somebody else writes.
         assert store.read(["fx"])["fx"].pool is store.read(["fx"])["fx"].pool
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("""UPDATE pools SET hosts = '["pc-9"]' WHERE name = 'fx'""")
@@ -173,7 +173,7 @@ def test_a_pool_that_is_known_is_not_read_again_and_not_believed_where_the_file_
         assert row.hosts == ("pc-9",)
 
 
-def test_a_row_that_cannot_be_read_takes_no_other_with_it(path: Path) -> None:
+def test_an_unreadable_row_does_not_affect_others(path: Path) -> None:
     with opened(path) as store:
         for name in ("fx", "gx"):
             store.apply(create(name, "a"))

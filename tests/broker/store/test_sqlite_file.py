@@ -20,7 +20,7 @@ from afpools_broker.store.sqlite import SqliteStore
 
 
 @pytest.mark.parametrize("call", ["load", "ping", "watch"])
-def test_a_file_that_is_no_database_is_named(path: Path, call: str) -> None:
+def test_a_file_that_is_not_a_database_is_named(path: Path, call: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("These are not the pools you are looking for. " * 100)
     with opened(path) as store, pytest.raises(StoreUnavailable, match="is not an SQLite database") as caught:
@@ -28,20 +28,20 @@ def test_a_file_that_is_no_database_is_named(path: Path, call: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_folder_in_the_files_place_is_named(path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_named(path: Path) -> None:
     path.mkdir(parents=True)
     with opened(path) as store, pytest.raises(StoreUnavailable, match="Is a directory"):
         store.load()
 
 
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
-    # Root may write everywhere, so somebody else has to try.
+    # Root may write everywhere, so another user has to try.
     with opened(tmp_path / "pools.db") as store:
         store.apply(create("fx"))
     for file in tmp_path.iterdir():
         file.chmod(0o444)
     tmp_path.chmod(0o555)
-    # Other folders on the way are the owner's only; from inside they do not matter.
+    # The parent folders are accessible to the owner only; from inside they do not matter.
     said = _as_nobody(tmp_path, lambda: SqliteStore(Path("pools.db"), timeout=1).load())
     assert "Check that its folder exists and that this user may write there" in said
     said = _as_nobody(tmp_path, lambda: SqliteStore(Path("new.db"), timeout=1).load())
@@ -50,7 +50,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
 
 
 def _as_nobody(folder: Path, call: object) -> str:
-    """What the error says that `call` meets in `folder` as a user who is not root."""
+    """The message of the error that `call` raises in `folder` as a user other than root."""
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
@@ -78,7 +78,7 @@ def test_a_file_locked_by_another_process_is_named_in_time(path: Path) -> None:
             with pytest.raises(StoreUnavailable, match="another process holds its lock"):
                 store.apply(add("fx", "b"))
             assert 0.4 < time.monotonic() - start < 30
-            # Who only reads is not kept waiting.
+            # Reads do not wait.
             assert store.load().pools["fx"].hosts == ("a",)
         store.apply(add("fx", "c"))
         assert store.load().pools["fx"].hosts == ("a", "c")
@@ -98,7 +98,7 @@ def test_a_full_disk_is_named_and_loses_nothing(path: Path) -> None:
         assert store.load().pools["fx"].hosts == ("a", "b")
 
 
-def test_a_file_that_was_deleted_is_not_written_into_the_void(path: Path) -> None:
+def test_nothing_is_written_to_a_deleted_file(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx"))
         path.rename(path.with_suffix(".away"))
@@ -110,7 +110,7 @@ def test_a_file_that_was_deleted_is_not_written_into_the_void(path: Path) -> Non
         store.apply(add("fx", "a"))
 
 
-def test_a_replaced_file_is_noticed_and_its_old_picture_grows_old(path: Path) -> None:
+def test_a_replaced_file_is_noticed_and_the_old_picture_ages(path: Path) -> None:
     with opened(path) as store:
         store.apply(create("fx", "a"))
         with opened(path.with_name("other.db")) as other:
@@ -128,7 +128,7 @@ def test_a_replaced_file_is_noticed_and_its_old_picture_grows_old(path: Path) ->
 
 
 @pytest.mark.parametrize("size", [3, 3_000], ids=["smaller", "larger"])
-def test_a_file_that_is_copied_over_the_open_one_is_noticed_and_what_is_in_it_is_shown(path: Path, size: int) -> None:
+def test_a_file_copied_over_the_open_one_is_noticed_and_its_contents_shown(path: Path, size: int) -> None:
     with opened(path) as store:
         store.apply(create("fx", *(f"host-{number}" for number in range(1_000))))
         with opened(path.with_name("other.db")) as other:
@@ -157,19 +157,19 @@ def test_a_deleted_side_file_is_noticed_and_no_change_is_lost(path: Path, suffix
             assert other.load().pools["fx"].hosts == ("a", "b")
 
 
-def test_the_main_file_alone_has_every_change_that_was_acknowledged(path: Path, tmp_path: Path) -> None:
+def test_the_main_file_alone_has_every_acknowledged_change(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with opened(path) as store, following(store) as keeper:
         for number in range(5):
             keeper.apply(create(f"pool-{number}", "a"))
-            # As a file server's backup takes it: one file, while the broker has it open.
+            # As a file server's backup copies it: one file, while the broker has it open.
             subprocess.run(["cp", path, copy], check=True)
             with opened(copy) as copied:
                 assert len(copied.load().pools) == number + 1
                 assert len(copied.history()) == number + 1
 
 
-def test_a_change_that_could_not_be_written_into_the_main_file_yet_is_soon(
+def test_a_change_that_is_not_in_the_main_file_yet_is_written_there_soon(
     path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = tmp_path / "copy.db"
@@ -185,7 +185,7 @@ def test_a_change_that_could_not_be_written_into_the_main_file_yet_is_soon(
         subprocess.run(["cp", path, copy], check=True)
         with opened(copy) as copied:
             assert copied.load().pools["fx"].hosts == ("a", "b")
-        # Whichever broker it was that wrote it there, the other one does not take it for somebody's meddling.
+        # Whichever broker wrote it there, the other does not mistake it for foreign interference.
         now = time.monotonic()
         wait_until(lambda: min(keeper._confirmed, others._confirmed) > now)
         assert not caplog.records
@@ -214,7 +214,7 @@ print("ready", flush=True)
 
 
 def test_another_process_that_comes_and_goes_leaves_the_open_files_alone(path: Path) -> None:
-    # It would take itself for the last one, and delete them, if this process had given up its locks on the way.
+    # If this process had given up its locks, the other would think it is the last one and delete the files.
     with opened(path) as store, following(store) as keeper:
         keeper.apply(create("fx", "ours"))
         store.probe()
@@ -227,7 +227,7 @@ def test_another_process_that_comes_and_goes_leaves_the_open_files_alone(path: P
 
 
 class Interleaved(SqliteStore):
-    """A store that lets somebody else act just before it looks at the files or asks SQLite for news."""
+    """A store that lets another process act just before it looks at the files or asks SQLite for news."""
 
     def __init__(self, path: Path, before_look: Callable[[int], None]) -> None:
         super().__init__(path, timeout=PATIENT)
@@ -255,11 +255,9 @@ class Interleaved(SqliteStore):
         return super()._side_files()
 
 
-# As SQLite does it: the pages first, and only when all are written, the log is emptied, which others see as news.
+# As in SQLite: first the pages are written, and only then the log is emptied, which others see as news.
 @pytest.mark.parametrize("how", ["PASSIVE", "TRUNCATE"])
-def test_whenever_another_program_commits_and_writes_the_log_into_the_file_it_is_told_from_a_foreign_write(
-    path: Path, how: str
-) -> None:
+def test_a_commit_and_checkpoint_by_another_program_is_never_mistaken_for_a_foreign_write(path: Path, how: str) -> None:
     with opened(path) as first:
         first.apply(create("fx"))
 

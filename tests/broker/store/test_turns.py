@@ -1,4 +1,4 @@
-"""One of ours at a time writes a file or empties its log."""
+"""Only one of our threads or processes at a time writes a file or empties its log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.broker.store.places import add, create
 from afpools_broker.store import StoreUnavailable
 
 
-def test_nobody_of_ours_empties_the_log_or_probes_while_another_one_writes(path: Path) -> None:
+def test_none_of_ours_empties_the_log_or_probes_while_another_writes(path: Path) -> None:
     with opened(path) as writer, opened(path, timeout=0.2) as other:
         writer.apply(create("fx"))
         statements: list[str] = []

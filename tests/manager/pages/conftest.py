@@ -1,4 +1,4 @@
-"""A browser in front of a running Pool Manager, whose broker has a farm of thirty and three pools."""
+"""A browser in front of a running Pool Manager, whose broker has a farm of thirty renders and three pools."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def blank_page(browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Open]:
-    """Makes pages for a Pool Manager, each in a browser profile of its own. After the test: nothing went wrong in any
-    page, and nothing came from elsewhere."""
+    """Makes pages for a Pool Manager, each in its own browser profile. After the test it checks that nothing went wrong
+    in any page, and that nothing was loaded from elsewhere."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     contexts, watched = [], []
 
@@ -108,7 +108,7 @@ def open_page(blank_page: Open) -> Open:
 
 @pytest.fixture
 def manager(start: Callable[..., Manager]) -> Manager:
-    """Not logged in: the browser does that."""
+    """A Pool Manager that is not logged in: the browser does that."""
     return start()
 
 
@@ -134,15 +134,15 @@ def cells(page: Page, grid: str, name: str) -> list[str]:
     return [text.strip() for text in row(page, grid, name).get_by_role("gridcell").all_inner_texts()]
 
 
-# Stays in the browser when the page that has registered it is gone, and answers whatever is asked of its origin.
+# Stays in the browser after the page that registered it is gone, and answers all requests to its origin.
 
 
 class Held:
-    """Holds the Pool Manager's answers back, so that a page can be seen before they come.
+    """Holds back the Pool Manager's answers, so that a page can be seen before they arrive.
 
     Args:
-        page: whose.
-        pattern: of the addresses.
+        page: the page.
+        pattern: the pattern of the addresses.
     """
 
     def __init__(self, page: Page, pattern: str) -> None:
@@ -152,23 +152,23 @@ class Held:
         page.route(pattern, lambda route: self._answer(route))
 
     def wait(self) -> None:
-        """Until the page has asked."""
+        """Waits until the page has sent a request."""
         end = time.monotonic() + 20
         while not self._waiting:
             assert time.monotonic() < end, f"{self._pattern} was not asked for."
             self._page.wait_for_timeout(50)
 
     def release(self) -> None:
-        """Lets what was asked for be answered, and what will be."""
+        """Lets present and future requests be answered."""
         self._go_on(lambda route: route.continue_())
 
     def fail(self) -> None:
-        """Refuses what was asked for, and what will be."""
+        """Refuses present and future requests."""
         error = {"error": {"code": "internal", "message": "Something broke."}}
         self._go_on(lambda route: route.fulfill(status=500, json=error))
 
     def hold(self) -> None:
-        """Holds back what will be asked for from now on."""
+        """Holds back future requests."""
         self._waiting.clear()
         self._answer = self._waiting.append
 

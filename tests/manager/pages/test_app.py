@@ -103,7 +103,7 @@ def test_a_large_farm_is_shown_in_part(
         expect(page.get_by_role("heading", level=2, name=re.compile("^Pools 20[0-9]"))).to_be_visible()
         picture(page, f"large-pools-{width}-{scheme}")
         assert page.get_by_role("row").count() < 150
-        # The pool that is chosen moves to another place, and does not take the list along.
+        # The chosen pool moves to another place, and the list does not scroll with it.
         page.get_by_role("button", name="Hosts", exact=True).click()
         page.get_by_role("grid", name="Pools", exact=True).focus()
         page.keyboard.press("Home")

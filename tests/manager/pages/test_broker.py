@@ -1,4 +1,4 @@
-"""The Pool Manager in a browser: the broker, and what every page says of it."""
+"""The Pool Manager in a browser: the broker, and what every page says about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import Open, go, row
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mark.timeout(180)]
 
 
-def test_the_broker_page_says_how_things_are(page: Page) -> None:
+def test_the_broker_page_shows_the_state_of_things(page: Page) -> None:
     go(page, "Broker")
     cards = page.get_by_role("article")
     expect(cards.filter(has_text="tls://")).to_contain_text("Healthy")
@@ -31,7 +31,7 @@ def test_the_broker_page_says_how_things_are(page: Page) -> None:
     picture(page, "broker")
 
 
-def test_what_the_broker_has_to_say_of_itself_is_seen_from_every_page(page: Page, server: AfServer) -> None:
+def test_the_brokers_problems_are_visible_on_every_page(page: Page, server: AfServer) -> None:
     link = page.get_by_role("navigation", name="Pages").get_by_role("link", name=re.compile("^Broker"))
     expect(link).to_have_text("Broker")
     server.mood = "cut"
@@ -42,7 +42,7 @@ def test_what_the_broker_has_to_say_of_itself_is_seen_from_every_page(page: Page
     expect(link).to_have_text("Broker", timeout=60_000)
 
 
-def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path, open_page: Open) -> None:
+def test_if_the_broker_is_unreachable_the_page_says_so_and_recovers(tmp_path: Path, open_page: Open) -> None:
     with studio(tmp_path) as first:
         profile = first.profile("anna", Role.MANAGER)
         ports = {"tls": {"port": first.tls_port}, "curve": {"port": first.curve_port}}
@@ -63,7 +63,7 @@ def test_when_the_broker_is_away_the_page_says_so_and_comes_back(tmp_path: Path,
         started.__exit__(None, None, None)
 
 
-def test_before_a_broker_has_answered_nothing_is_said_of_pools(tmp_path: Path, open_page: Open) -> None:
+def test_before_a_broker_has_answered_nothing_is_said_about_pools(tmp_path: Path, open_page: Open) -> None:
     with studio(tmp_path / "away") as gone:
         profile = gone.profile("anna", Role.MANAGER)
     with running(profile) as manager:

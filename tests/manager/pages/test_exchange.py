@@ -52,7 +52,7 @@ def test_pools_are_exported_and_imported_again(page: Page, elsewhere: Client, tm
     assert "pc-20" not in elsewhere.get_pool("gpu").hosts
 
 
-def test_an_import_shows_beforehand_which_names_the_farm_does_not_have(
+def test_an_import_shows_beforehand_which_names_are_not_on_the_farm(
     page: Page, elsewhere: Client, tmp_path: Path
 ) -> None:
     file = tmp_path / "pools.csv"
@@ -77,12 +77,12 @@ def test_an_import_shows_beforehand_which_names_the_farm_does_not_have(
     expect(refusal.get_by_role("listitem")).to_have_count(2)
     card.get_by_role("button", name="Make 2 changes").click()
     expect(page.get_by_text("Imported a part of pools.csv: 2 changes")).to_be_visible()
-    # What was left out is shown again, once.
+    # The omitted parts are shown again, once.
     expect(refusal.get_by_role("listitem")).to_have_count(2)
     assert elsewhere.get_pool("comp").hosts == ("pc-1",)
 
 
-def test_a_file_that_holds_no_pools_is_refused(page: Page, tmp_path: Path) -> None:
+def test_a_file_without_pools_is_refused(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("buy more renders")
     go(page, "Import, export")
@@ -115,7 +115,7 @@ def test_an_import_is_cancelled(page: Page, elsewhere: Client, tmp_path: Path, m
         card.get_by_role("button", name="Cancel").click()
     gate.released.set()
     expect(card.get_by_role("alert")).to_contain_text("1 of 9 changes made before this: The import was cancelled.")
-    # What is missing can be imported at once.
+    # The missing parts can be imported at once.
     expect(card.get_by_role("listitem")).to_have_count(8)
     picture(page, "import-cancelled")
     assert [pool.name for pool in elsewhere.list_pools().pools] == ["fx", "gpu", "new-0", "night"]

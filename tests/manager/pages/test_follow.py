@@ -31,14 +31,14 @@ def server() -> Iterator[WorkingAfServer]:  # type: ignore[override]
 
 @pytest.fixture
 def place(tmp_path: Path, server: WorkingAfServer) -> Iterator[Studio]:
-    """A studio whose renders are in pools of Afanasy."""
+    """A studio whose renders are in Afanasy's own pools."""
     with live_office(tmp_path, server) as made:
         with live_manager(made, "dora", 5) as client:
             client.create_pool("night", ["pc-03", "pc-04"], "Workstations after 20:00", "#d9902f")
         yield made
 
 
-def test_a_pool_of_afanasy_is_followed_shown_as_that_and_let_go(
+def test_a_pool_of_afanasys_is_followed_marked_as_such_and_unfollowed(
     page: Page, elsewhere: Client, server: WorkingAfServer
 ) -> None:
     go(page, "Import, export")
@@ -97,7 +97,7 @@ def test_an_import_of_afanasy_s_pools_says_what_jobs_gain_before_it_is_made(
     said = card.get_by_role("group", name="Jobs on the farm")
     expect(said).to_contain_text("1 job gains pc-02.")
     picture(page, "import-native-jobs")
-    # What is left out of it does nothing.
+    # Pools that are left out of it have no effect.
     card.get_by_role("checkbox", name="/local/farm").uncheck()
     expect(said).to_have_count(0)
     card.get_by_role("checkbox", name="/local/farm").check()

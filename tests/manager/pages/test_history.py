@@ -16,7 +16,7 @@ from .conftest import Held, go, row
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("chromium"), pytest.mark.timeout(180)]
 
 
-def test_history_says_who_changed_what(page: Page, elsewhere: Client) -> None:
+def test_history_lists_who_changed_what(page: Page, elsewhere: Client) -> None:
     go(page, "History")
     elsewhere.add_hosts("fx", ["pc-[18-20]"])
     first = page.get_by_role("row").nth(1)
@@ -59,7 +59,7 @@ def test_history_undoes_what_can_be_undone_and_says_why_the_rest_cannot(page: Pa
     lines = page.get_by_role("row")
     removed = lines.filter(has_text="removed hosts from").first
     expect(removed).to_contain_text("pc-[05-06]")
-    # The name is taken by now.
+    # The name has been taken in the meantime.
     expect(lines.filter(has_text="renamed").first.get_by_role("button")).to_have_count(0)
     expect(lines.filter(has_text="renamed").first.get_by_role("cell").last).not_to_be_empty()
     picture(page, "history")
@@ -69,7 +69,7 @@ def test_history_undoes_what_can_be_undone_and_says_why_the_rest_cannot(page: Pa
     expect(lines.nth(1)).to_contain_text("pc-[05-06]")
 
 
-def test_another_pool_s_history_is_not_shown_for_this_one_s(page: Page, elsewhere: Client) -> None:
+def test_another_pools_history_is_not_shown_as_this_ones(page: Page, elsewhere: Client) -> None:
     elsewhere.update_pool("fx", description="Only of fx")
     go(page, "History")
     expect(page.get_by_text("Only of fx")).to_be_visible()

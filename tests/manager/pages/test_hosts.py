@@ -87,7 +87,7 @@ def test_hosts_are_dragged_onto_a_pool(page: Page, elsewhere: Client) -> None:
     assert {"gpu-7", "gpu-8"} < set(elsewhere.get_pool("night").hosts)
 
 
-def test_only_what_is_being_dragged_is_dropped(page: Page, elsewhere: Client) -> None:
+def test_only_dragged_hosts_are_dropped(page: Page, elsewhere: Client) -> None:
     go(page, "Hosts")
     row(page, "Hosts", "gpu-7").drag_to(page.get_by_role("heading", level=2, name=re.compile("^Hosts")))
     target = page.get_by_role("complementary", name="Pools").get_by_role("listitem").filter(has_text="night")
@@ -99,7 +99,7 @@ def test_only_what_is_being_dragged_is_dropped(page: Page, elsewhere: Client) ->
     assert "gpu-7" not in elsewhere.get_pool("night").hosts
 
 
-def test_hosts_that_are_selected_and_not_shown_are_said(page: Page) -> None:
+def test_selected_hosts_that_are_not_shown_are_counted(page: Page) -> None:
     go(page, "Hosts")
     row(page, "Hosts", "gpu-1").click()
     row(page, "Hosts", "pc-02").click(modifiers=["Shift"])
@@ -150,7 +150,7 @@ def test_a_host_is_taken_out_however_the_pool_spells_it(page: Page, elsewhere: C
     until(lambda: "PC-11.studio.lan" not in elsewhere.get_pool("gpu").hosts)
 
 
-def test_a_name_that_is_no_render_is_refused_with_what_may_have_been_meant(page: Page, elsewhere: Client) -> None:
+def test_a_name_that_is_not_a_render_is_refused_with_a_suggestion(page: Page, elsewhere: Client) -> None:
     page.get_by_role("button", name="New pool").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("day")

@@ -208,7 +208,7 @@ def test_jobs_are_filtered_by_pool_user_and_text(page: Page, send: Send) -> None
     expect(page.get_by_text("No job fits the filter.").first).to_be_visible()
 
 
-def test_deleting_renaming_and_undoing_say_what_jobs_do(page: Page, send: Send, elsewhere: Client) -> None:
+def test_deleting_renaming_and_undoing_say_what_happens_to_jobs(page: Page, send: Send, elsewhere: Client) -> None:
     send("shot_010", offline=True)
     elsewhere.add_hosts("fx", ["pc-04"])
     row(page, "Pools", "fx").click()
@@ -246,7 +246,7 @@ def test_a_change_does_not_wait_for_what_it_would_do(page: Page, send: Send, els
     assert set(elsewhere.get_pool("fx").hosts) == {"gpu-7"}
 
 
-def test_no_jobs_an_old_list_and_an_old_broker_each_say_what_to_do(
+def test_an_empty_list_an_old_list_and_an_old_broker_each_say_what_to_do(
     start: Callable[..., Manager],
     open_page: Open,
     server: WorkingAfServer,
@@ -323,7 +323,7 @@ def test_an_import_says_what_jobs_of_each_pool_gain_and_lose(page: Page, send: S
     expect(page.get_by_text("Sent back 1 task")).to_be_visible()
 
 
-def test_a_reader_sees_jobs_and_moves_none(start: Callable[..., Manager], open_page: Open, send: Send) -> None:
+def test_a_reader_sees_jobs_but_cannot_move_any(start: Callable[..., Manager], open_page: Open, send: Send) -> None:
     number = send("shot_010", offline=True)
     page = open_page(start("bert", Role.READER))
     go(page, "Jobs")

@@ -1,4 +1,4 @@
-"""The Pool Manager in a browser: what is there before the first answer, and where none comes."""
+"""The Pool Manager in a browser: what is shown before the first answer, and if none comes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]
             yield manager
 
 
-# What a page asks for, what it says until it is there, and when nothing is there.
+# What a page requests, what it says until that arrives, and what it says if there is nothing.
 STATES = [
     ("history", "history*", "Loading the history…", "Nothing has changed yet."),
     ("map/usage", "usage*", "Loading the use of every pool…", "There are no pools yet."),
@@ -55,7 +55,7 @@ def test_loading_failed_and_empty_do_not_look_alike(
     page.goto(f"{empty_manager.new_address()}/{name}")
     held.wait()
     expect(said.get_by_text(loading).first).to_be_visible()
-    # Nor is there a count of what has not arrived yet.
+    # Nor is there a count of anything that has not arrived yet.
     assert not re.search(r"\b0\b|no pools|nothing has", said.inner_text(), re.IGNORECASE)
     if asked == "live":
         expect(page.get_by_text("Connecting…")).to_be_visible()
@@ -76,7 +76,7 @@ def test_loading_failed_and_empty_do_not_look_alike(
     expect(said.get_by_text(empty)).to_have_count(0)
 
 
-def test_what_is_asked_with_a_click_says_so_until_it_is_there(page: Page, tmp_path: Path) -> None:
+def test_a_requested_view_says_that_it_is_loading_until_it_arrives(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\nnew,pc-01")
 

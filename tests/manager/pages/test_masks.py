@@ -31,6 +31,6 @@ def test_masks_are_shown_copied_and_tested(page: Page, elsewhere: Client) -> Non
     box.get_by_label("meant for fx").uncheck()
     expect(box).to_contain_text("It needs hosts_mask_type regex")
     expect(box).to_contain_text("pc-[01-09]")
-    # 117 kB, more than an address takes.
+    # 117 kB, more than an address can hold.
     box.get_by_label("Exclude mask").fill("|".join(f"host-{number:07}" for number in range(9_000)))
     expect(box).to_contain_text("afserver cannot compile this")

@@ -22,7 +22,7 @@ def test_a_pool_that_can_run_nothing_says_so_and_its_hosts_can_be_replaced_and_f
     elsewhere.create_pool("render", ["pc-[01-04]", "old-1"], new_hosts=True)
     elsewhere.create_pool("retired", ["old-[1-3]"], new_hosts=True)
     expect(row(page, "Pools", "retired")).to_contain_text("no machine on the farm")
-    # pc-01 … pc-04 are 10 to 13 of the farm, and every fifth is offline.
+    # pc-01 … pc-04 are numbers 10 to 13 on the farm, and every fifth is offline.
     expect(row(page, "Pools", "render")).to_contain_text("4 of 4 online")
     expect(row(page, "Pools", "night")).to_contain_text("12 of 16 online")
     row(page, "Pools", "retired").click()
@@ -88,7 +88,7 @@ def test_a_pool_is_made_changed_and_deleted(page: Page, elsewhere: Client) -> No
     assert [pool.name for pool in elsewhere.list_pools().pools] == ["fx", "gpu", "night"]
 
 
-def test_what_the_broker_refuses_is_said_in_the_dialog(page: Page) -> None:
+def test_a_refusal_by_the_broker_is_shown_in_the_dialog(page: Page) -> None:
     page.get_by_role("button", name="New pool").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("fx")
@@ -111,7 +111,7 @@ def test_a_dialog_whose_change_may_have_been_made_makes_it_once(
     dialog.get_by_label("Name").fill("comp")
     dialog.get_by_role("button", name="Create pool").click()
     expect(dialog.get_by_role("alert")).to_contain_text("It is not known whether the change was made.")
-    # It was, and no "the name is taken" follows.
+    # It was made, and there is no "the name is taken" afterwards.
     dialog.get_by_role("button", name="Create pool").click()
     expect(dialog).to_have_count(0)
     expect(page.get_by_text("Created comp with 0 hosts")).to_be_visible()
@@ -136,7 +136,7 @@ def test_a_click_whose_change_may_have_been_made_can_be_repeated(
     assert [entry.op for entry in elsewhere.history("night")] == ["pools.add_hosts", "pools.create"]
 
 
-def test_a_refusal_of_the_second_attempt_says_nothing_of_the_first(page: Page) -> None:
+def test_a_refusal_of_the_second_attempt_says_nothing_about_the_first(page: Page) -> None:
     unknown = "It is not known whether the change was made."
     answers = iter([("outcome_unknown", 503, unknown), ("conflict", 409, "Moved on.")])
 
@@ -153,7 +153,7 @@ def test_a_refusal_of_the_second_attempt_says_nothing_of_the_first(page: Page) -
     expect(toast.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_where_the_manager_goes_in_the_middle_of_a_change_its_outcome_is_unknown(page: Page) -> None:
+def test_if_the_pool_manager_stops_during_a_change_its_outcome_is_unknown(page: Page) -> None:
     go(page, "Hosts")
     row(page, "Hosts", "gpu-3").click()
     page.route("**/api/hosts/assign", lambda route: route.abort())
@@ -165,7 +165,7 @@ def test_where_the_manager_goes_in_the_middle_of_a_change_its_outcome_is_unknown
     expect(page.get_by_text("Added gpu-3 to night")).to_be_visible()
 
 
-def test_what_somebody_else_changed_meanwhile_stays(page: Page, elsewhere: Client) -> None:
+def test_changes_that_somebody_else_made_meanwhile_stay(page: Page, elsewhere: Client) -> None:
     row(page, "Pools", "fx").click()
     page.get_by_role("button", name="Edit").click()
     dialog = page.get_by_role("dialog")
@@ -179,11 +179,13 @@ def test_what_somebody_else_changed_meanwhile_stays(page: Page, elsewhere: Clien
 
 
 def meanwhile(page: Page) -> Any:
-    """What the dialog says that others have changed."""
+    """What others have changed, according to the dialog."""
     return page.get_by_role("dialog").get_by_role("alert")
 
 
-def test_what_somebody_else_has_just_changed_is_deleted_after_a_second_look(page: Page, elsewhere: Client) -> None:
+def test_a_pool_that_somebody_else_has_just_changed_is_deleted_only_on_confirmation(
+    page: Page, elsewhere: Client
+) -> None:
     row(page, "Pools", "fx").click()
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog")
@@ -214,7 +216,7 @@ def test_a_change_that_the_page_has_not_seen_yet_is_a_conflict_once(page: Page, 
     path = "**/api/pools/delete" if button == "Delete" else "**/api/pools/rename"
 
     def change(route: Route) -> None:
-        elsewhere.add_hosts("fx", ["pc-20"])  # the second time it is there already
+        elsewhere.add_hosts("fx", ["pc-20"])  # the second time it is already there
         route.continue_()
 
     page.route(path, change)
@@ -225,7 +227,7 @@ def test_a_change_that_the_page_has_not_seen_yet_is_a_conflict_once(page: Page, 
         expect(meanwhile(page)).to_contain_text("Added 1 host: pc-20")
         dialog.get_by_role("button", name="Continue with fx as it is now").click()
     else:
-        # A host more is nothing to a new name.
+        # Another host does not conflict with a new name.
         expect(row(page, "Pools", "fx").get_by_role("gridcell").nth(1)).to_have_text("11")
     submit.click()
     expect(dialog).to_have_count(0)
@@ -241,7 +243,7 @@ def test_a_field_that_two_people_change_is_decided_by_the_second(page: Page, els
     dialog.get_by_label("Description").fill("Mine")
     elsewhere.update_pool("fx", description="Theirs", colour="#8a63d2")
     expect(meanwhile(page)).to_contain_text("Changed the description from Simulation and effects to Theirs")
-    # What was not touched here follows.
+    # Fields that were not touched here are updated.
     expect(meanwhile(page)).not_to_contain_text("colour")
     expect(dialog.get_by_role("radio", name="#8a63d2")).to_be_checked()
     expect(dialog.get_by_role("button", name="Save")).to_be_disabled()
@@ -255,7 +257,7 @@ def test_a_field_that_two_people_change_is_decided_by_the_second(page: Page, els
 
 
 @pytest.mark.parametrize("button", ["Delete", "Edit"])
-def test_a_pool_that_goes_while_a_dialog_is_open_is_said(page: Page, elsewhere: Client, button: str) -> None:
+def test_a_pool_that_is_deleted_while_a_dialog_is_open_is_reported(page: Page, elsewhere: Client, button: str) -> None:
     row(page, "Pools", "fx").click()
     page.get_by_role("button", name=button).click()
     dialog = page.get_by_role("dialog")
@@ -289,7 +291,7 @@ def test_an_address_typed_by_hand_shows_a_page(page: Page, manager: Manager) -> 
     expect(page.get_by_text("There is no pool 100%.")).to_be_visible()
 
 
-def test_counts_are_those_of_the_farm(page: Page) -> None:
+def test_counts_come_from_the_farm(page: Page) -> None:
     # gpu-5 and gpu-10 are offline, gpu-2, 4, 6, 8 busy.
     assert cells(page, "Pools", "gpu")[:5] == ["gpu", "10", "8 of 10 online", "4", "4"]
 

@@ -36,12 +36,12 @@ def test_two_tabs_of_a_browser_show_the_same(page: Page, manager: Manager) -> No
 
 
 @pytest.mark.parametrize("how", [{"modifiers": ["ControlOrMeta"]}, {"button": "middle"}])
-def test_a_page_that_is_opened_in_a_tab_of_its_own_is_let_in(page: Page, how: dict[str, Any]) -> None:
+def test_a_page_opened_in_a_separate_tab_is_admitted(page: Page, how: dict[str, Any]) -> None:
     with page.context.expect_page() as opened:
         page.get_by_role("navigation", name="Pages").get_by_role("link", name="Hosts").click(**how)
     expect(row(opened.value, "Hosts", "gpu-1")).to_be_visible()
     expect(row(page, "Pools", "fx")).to_be_visible()
-    # For good: a reload finds it, too, and so does going back.
+    # Permanently: a reload also finds it, and so does going back.
     opened.value.reload()
     expect(row(opened.value, "Hosts", "gpu-1")).to_be_visible()
 
@@ -54,7 +54,7 @@ def test_the_token_leaves_the_address_at_once(manager: Manager, browser: Browser
         page.goto(f"{manager.origin}/static/icon.svg")
         page.goto(f"{manager.address}/hosts/gpu")
         expect(row(page, "Hosts", "gpu-1")).to_be_visible()
-        # Before anything is asked for, the exchange of the token among it.
+        # Before any request, even before the exchange of the token.
         assert set(seen) == {f"{manager.origin}/#/hosts/gpu"}
         page.go_back()
         page.go_forward()
@@ -65,7 +65,7 @@ def test_the_token_leaves_the_address_at_once(manager: Manager, browser: Browser
         )
 
 
-def test_the_browser_is_opened_by_way_of_a_file(
+def test_the_browser_is_opened_through_a_file(
     manager: Manager, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -100,7 +100,7 @@ def test_a_tab_without_a_session_says_what_to_do(manager: Manager, page: Page) -
     expect(row(page, "Pools", "fx")).to_be_visible()
 
 
-def test_an_address_that_does_not_fit_says_what_to_do(manager: Manager, page: Page) -> None:
+def test_a_wrong_address_says_what_to_do(manager: Manager, page: Page) -> None:
     other = page.context.new_page()
     for address in ("#token=", "#token=wrong", "#token=wrong/hosts"):
         other.goto(f"{manager.origin}/{address}")
@@ -108,7 +108,7 @@ def test_an_address_that_does_not_fit_says_what_to_do(manager: Manager, page: Pa
         assert "token" not in other.url
 
 
-def test_an_address_that_somebody_else_has_used_ends_his_session_and_says_so(
+def test_an_address_that_somebody_else_has_used_ends_that_session_and_says_so(
     manager: Manager, page: Page, browser: Browser, elsewhere: Client
 ) -> None:
     address = manager.new_address()
@@ -123,7 +123,7 @@ def test_an_address_that_somebody_else_has_used_ends_his_session_and_says_so(
         picture(late, "used-address-dark")
     assert thief.read("usage").status == 401
     assert thief.write("pools/delete", pool="fx").status == 401
-    # And the other tab is not his.
+    # And the other tab does not belong to that session.
     elsewhere.create_pool("after", ["pc-01"])
     expect(row(page, "Pools", "after")).to_be_visible()
 
@@ -138,7 +138,7 @@ def test_a_tab_whose_address_is_used_again_is_told(manager: Manager, open_page: 
     closed(page, "This tab has no session")
 
 
-def test_where_the_manager_has_ended_its_address_says_so(
+def test_the_address_of_a_stopped_pool_manager_says_so(
     manager: Manager, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with browser.new_context() as context:
@@ -148,7 +148,7 @@ def test_where_the_manager_has_ended_its_address_says_so(
         closed(page, "The Pool Manager does not answer")
 
 
-def test_a_manager_that_was_started_anew_is_told_from_one_that_is_gone(
+def test_a_restarted_pool_manager_is_distinguished_from_a_stopped_one(
     place: Studio, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = place.profile("anna", Role.MANAGER)
@@ -166,7 +166,7 @@ def test_a_manager_that_was_started_anew_is_told_from_one_that_is_gone(
 
 @contextmanager
 def hostile_site(manager: Manager, host: str, got: list[str]) -> Iterator[str]:
-    """The address of another account's web server, which writes down everything that it is sent."""
+    """The address of another account's web server, which records everything that it receives."""
     body = Path(__file__).with_name("hostile.html").read_text().replace("ORIGIN", manager.origin).encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -193,13 +193,13 @@ def hostile_site(manager: Manager, host: str, got: list[str]) -> Iterator[str]:
             thread.join()
 
 
-# Ports do not count for cookies, nor for what is the same site: behind another port is another account's web server.
+# Cookies and the same-site rule ignore ports, but another port may be another account's web server.
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_another_account_s_web_server_gets_nothing(page: Page, manager: Manager, elsewhere: Client, host: str) -> None:
     secret = page.evaluate("sessionStorage.getItem('secret')")
     sent: list[str] = []
     with hostile_site(manager, host, sent) as address:
-        # In a tab of its own, and in one that has a session.
+        # In a separate tab, and in one that has a session.
         other = page.context.new_page()
         with page.context.expect_page() as opened:
             page.get_by_role("button", name="Open another tab").click()
@@ -243,7 +243,7 @@ workers.register("/worker.js").then(() => workers.ready).then(() => { window.rea
 </script>"""
 
 
-def test_who_had_the_usual_address_before_gets_no_token(
+def test_a_previous_owner_of_the_usual_address_gets_no_token(
     browser: Browser, place: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -270,12 +270,12 @@ def test_who_had_the_usual_address_before_gets_no_token(
             assert manager.port == port
             page.goto(manager.address)
             expect(row(page, "Pools", "fx")).to_be_visible()
-            # And all that takes a page that the browser trusts works here, too.
+            # And everything that needs a trusted page works here, too.
             page.get_by_role("button", name="New pool").click()
             page.get_by_role("dialog").get_by_label("Name").fill("comp")
             page.get_by_role("dialog").get_by_role("button", name="Create pool").click()
             expect(row(page, "Pools", "comp")).to_be_visible()
             assert page.evaluate("isSecureContext")
-        # What the fixed address would have given away.
+        # What the fixed address would have revealed.
         page.goto(f"http://127.0.0.1:{port}/#token=secret")
         expect(page.get_by_role("heading", name="Stolen")).to_be_visible()

@@ -99,7 +99,7 @@ def fill(store: PoolStore) -> None:
 
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
-def test_everything_comes_back_in_whatever_kind_of_database(
+def test_everything_comes_back_in_either_kind_of_database(
     afpools: Callable[..., Result], make: Callable[[str], Studio], tmp_path: Path, source: str, target: str
 ) -> None:
     here, there = make(source), make(target)
@@ -108,12 +108,12 @@ def test_everything_comes_back_in_whatever_kind_of_database(
     done = afpools("backup", file, "-c", here.config)
     assert (done.status, done.out) == (0, f"Wrote 3 pools, 2 registered hosts and 10 changes to {file}.\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    # Into a database with nothing in it without asking.
+    # Into an empty database, without asking.
     done = afpools("restore", file, "-c", there.config)
     assert done.status == 0, done.err
     assert done.out.endswith("Restored 3 pools, 2 registered hosts and 10 changes.\n")
     assert there.everything == here.everything
-    # A request of before is still known, and life goes on.
+    # An earlier request is still recognised, and new changes work.
     again = create("fx", "pc-01", "pc-02", description="Effects ö 日本", colour="#ff8800", request="first")
     assert there.store.apply(again) == here.store.apply(again)
     assert not there.store.apply(add("gpu", "gpu-01", request="found done")).changed
@@ -150,7 +150,7 @@ def test_a_backup_is_of_one_moment_while_pools_are_changed(
 
 
 @pytest.mark.parametrize("asked", [add("fx", "b"), delete("fx")], ids=lambda asked: asked.op)
-def test_a_change_that_history_does_not_have_yet_is_in_the_backup(
+def test_a_change_that_is_not_in_history_yet_is_in_the_backup(
     make: Callable[[str], Studio], monkeypatch: pytest.MonkeyPatch, asked: Any
 ) -> None:
     here, there = make("replica_set"), make("sqlite")
@@ -232,7 +232,7 @@ def newer(backup: Path) -> bytes:
     ],
     ids=["newer", "empty", "text", "json", "blank", "cut", "no end", "line lost", "changed", "more after the end"],
 )
-def test_a_file_that_cannot_be_restored_from_is_refused_before_anything_is_changed(
+def test_an_unusable_file_is_refused_before_anything_is_changed(
     afpools: Callable[..., Result],
     make: Callable[[str], Studio],
     backup: Path,
@@ -256,14 +256,14 @@ def test_no_byte_of_a_backup_can_be_changed_unnoticed(backup: Path) -> None:
         spoilt = bytearray(good)
         spoilt[position] ^= 0x10
         with suppress(archive.ArchiveError):
-            # Bytes of gzip's envelope that say nothing of the contents may be anything.
+            # Bytes of the gzip header that do not affect the contents may have any value.
             assert archive.check(io.BytesIO(spoilt), "backup") == whole
     for end in range(len(good) - 8):
         with pytest.raises(archive.ArchiveError):
             archive.check(io.BytesIO(good[:end]), "backup")
 
 
-def test_a_file_that_is_no_backup_is_not_overwritten_by_one(
+def test_a_file_that_is_not_a_backup_is_not_overwritten(
     afpools: Callable[..., Result], make: Callable[[str], Studio], backup: Path, tmp_path: Path
 ) -> None:
     here = make("sqlite")
@@ -273,7 +273,7 @@ def test_a_file_that_is_no_backup_is_not_overwritten_by_one(
     assert refused.status == 1
     assert "is not a backup" in refused.err
     assert here.config.read_text() == text
-    # An older backup is.
+    # An older backup is overwritten.
     assert afpools("backup", backup, "-c", here.config).status == 0
     with backup.open("rb") as file:
         assert archive.check(file, "backup").counts == {"pool": 1, "entry": 1}
@@ -285,7 +285,7 @@ def test_a_file_that_is_no_backup_is_not_overwritten_by_one(
 
 
 class Died(Exception):
-    """The command ended here."""
+    """The command died here."""
 
 
 def dies_after(records: list[archive.Record], count: int) -> Iterator[archive.Record]:
@@ -294,7 +294,7 @@ def dies_after(records: list[archive.Record], count: int) -> Iterator[archive.Re
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_restore_that_fails_before_everything_is_there_changes_nothing(
+def test_a_restore_that_fails_before_everything_is_staged_changes_nothing(
     make: Callable[[str], Studio], kind: str
 ) -> None:
     source, there = make("sqlite"), make(kind)
@@ -311,7 +311,7 @@ def test_a_restore_that_fails_before_everything_is_there_changes_nothing(
 
 
 @pytest.mark.parametrize("renamed", [0, 1, 2, 3])
-def test_a_database_restored_in_part_is_recognised_until_it_is_restored_whole(
+def test_a_partly_restored_database_is_recognised_until_it_is_fully_restored(
     make: Callable[[str], Studio], monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     source, there = make("sqlite"), make("mongod")
@@ -334,9 +334,9 @@ def test_a_database_restored_in_part_is_recognised_until_it_is_restored_whole(
         for call in (there.store.load, lambda: there.store.apply(add("mine", "b")), lambda: list(there.store.export())):
             with pytest.raises(RestoreUnfinished, match="afpools restore"):
                 call()
-        # What it showed before is what it shows, not something in between.
+        # It still shows the old state, not something in between.
         assert set(keeper.current.contents.pools) == {"mine"}
-        # Even where the next attempt fails as well.
+        # Even if the next attempt fails as well.
         with pytest.raises(Died):
             there.store.restore(dies_after([], 0), writes_end=0)
         with pytest.raises(RestoreUnfinished):
@@ -346,7 +346,7 @@ def test_a_database_restored_in_part_is_recognised_until_it_is_restored_whole(
         wait_until(lambda: keeper.current.contents == there.store.load() and not keeper.trouble)
 
 
-def test_a_change_that_a_restore_comes_upon_is_not_acknowledged(
+def test_a_change_in_progress_during_a_restore_is_not_acknowledged(
     make: Callable[[str], Studio], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, there = make("sqlite"), make("mongod")
@@ -369,7 +369,7 @@ def test_a_change_that_a_restore_comes_upon_is_not_acknowledged(
 # --- what only MongoDB can hold -------------------------------------------------------------------------------------
 
 
-def test_documents_come_back_with_the_fields_of_others_and_those_that_nobody_can_read(
+def test_documents_come_back_with_foreign_fields_and_unreadable_ones_come_back_too(
     afpools: Callable[..., Result], make: Callable[[str], Studio], tmp_path: Path
 ) -> None:
     here, there, small = make("mongod"), make("mongod"), make("sqlite")
@@ -393,7 +393,7 @@ def test_documents_come_back_with_the_fields_of_others_and_those_that_nobody_can
     assert small.store.load() == Contents({"fx": Pool("fx", ("a",)), "old": Pool("old", ("b",))})
 
 
-def test_two_pools_of_one_name_are_backed_up_and_come_back_for_repair(
+def test_two_pools_with_one_name_are_backed_up_and_come_back_for_repair(
     afpools: Callable[..., Result], make: Callable[[str], Studio], tmp_path: Path
 ) -> None:
     here, there, small = make("mongod"), make("replica_set"), make("sqlite")
@@ -410,7 +410,7 @@ def test_two_pools_of_one_name_are_backed_up_and_come_back_for_repair(
     assert small.store.load() == Contents()
 
 
-def test_a_request_twice_in_history_stays_out_of_an_sqlite_file(make: Callable[[str], Studio]) -> None:
+def test_a_request_that_is_twice_in_history_stays_out_of_an_sqlite_file(make: Callable[[str], Studio]) -> None:
     source, small = make("sqlite"), make("sqlite")
     fill(source.store)
     records = list(source.store.export())

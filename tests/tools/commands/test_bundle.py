@@ -37,7 +37,7 @@ def test_without_a_name_it_is_called_after_its_version(
     assert [path.name for path in tmp_path.glob("*.zip")] == [f"afanasy_pools-{manifest['version']}.zip"], done.err
 
 
-def test_what_cannot_be_written_is_said_in_one_line(afpools: Afpools, tmp_path: Path) -> None:
+def test_a_failed_write_is_reported_in_one_line(afpools: Afpools, tmp_path: Path) -> None:
     done = afpools("bundle", "blender", "-o", tmp_path / "nowhere" / "add-on.zip")
     assert done.status == 1
     assert "nowhere/add-on.zip cannot be written: No such file or directory." in done.err

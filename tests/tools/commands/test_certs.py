@@ -71,7 +71,7 @@ def test_the_list_for_people_has_every_credential(run):
     assert "revoked" in output
 
 
-def test_check_fails_with_sentences_and_fix_puts_right(run, tmp_path):
+def test_check_fails_with_sentences_and_fix_repairs(run, tmp_path):
     run("ca")
     run("broker")
     path = tmp_path / "certs" / "brokers" / "broker.pem"

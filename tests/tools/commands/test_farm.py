@@ -25,7 +25,9 @@ def place(tmp_path: Path, server: AfServer) -> Iterator[Studio]:
         yield made
 
 
-def test_post_commands_are_kept_on_a_pool_and_let_go_again(server: AfServer, manager: Callable[..., Result]) -> None:
+def test_post_commands_are_restricted_to_a_pool_and_released_again(
+    server: AfServer, manager: Callable[..., Result]
+) -> None:
     manager("pool", "create", "post", "pc-01", "--new")
     unset = manager("farm", "system-pool")
     assert unset.out.startswith("No system pool has been set: post commands run on any render")
@@ -49,11 +51,11 @@ def test_a_mask_that_a_person_has_set_is_an_exit_status(server: AfServer, manage
     assert (lost.status, "Whether post commands are fenced is not known" in lost.err) == (1, True)
 
 
-def test_a_pool_and_none_are_not_both(manager: Callable[..., Result]) -> None:
+def test_a_pool_and_none_exclude_each_other(manager: Callable[..., Result]) -> None:
     assert manager("farm", "system-pool", "post", "--none").status == 2
 
 
-def test_a_pool_that_is_not_there_is_refused_with_the_likely_one(manager: Callable[..., Result]) -> None:
+def test_a_missing_pool_is_refused_with_a_suggestion(manager: Callable[..., Result]) -> None:
     manager("pool", "create", "post", "pc-01", "--new")
     refused = manager("farm", "system-pool", "pst")
     assert (refused.status, "Did you mean 'post'?" in refused.err) == (1, True)

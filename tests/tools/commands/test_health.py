@@ -31,14 +31,14 @@ def test_a_healthy_broker_has_exit_status_0(reader):
     assert "Problems" not in said
 
 
-def test_for_monitoring_there_is_json(reader):
+def test_monitoring_gets_json(reader):
     health = reader("health", "--json")
     report = json.loads(health.out)
     assert (health.status, report["status"], report["problems"]) == (0, "healthy", [])
     assert {"version", "uptime", "store", "farm", "credentials", "requests", "errors"} <= report.keys()
 
 
-def test_a_broker_whose_afserver_is_away_is_degraded_with_exit_status_1(afpools, tmp_path):
+def test_a_broker_whose_afserver_is_unreachable_is_degraded_with_exit_status_1(afpools, tmp_path):
     with afserver() as server:
         address = "{}:{}".format(*server.address)
     with studio(tmp_path, farm={"server": address, "timeout": 0.5}) as place:
@@ -71,7 +71,7 @@ def test_a_broker_that_is_down_has_exit_status_2(place, reader):
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_who_has_no_profile_cannot_be_told_more_than_down(afpools, tmp_path, options):
+def test_without_a_profile_only_down_can_be_reported(afpools, tmp_path, options):
     assert afpools("health", "--profile", tmp_path / "nix", *options).status == 2
 
 
@@ -91,13 +91,13 @@ def test_a_revoked_profile_counts_as_down(place, reader):
         ({"unknown_pool": 2}, "unknown_pool 2"),
     ],
 )
-def test_errors_are_shown_however_the_broker_s_version_counts_them(reader, monkeypatch, errors, shown):
+def test_errors_are_shown_whatever_the_brokers_version(reader, monkeypatch, errors, shown):
     report = Client.health
     monkeypatch.setattr(Client, "health", lambda client: {**report(client), "errors": errors})
     assert facts(reader("health").out)["Errors"] == shown
 
 
-def test_errors_that_people_made_do_not_make_the_broker_ill(reader):
+def test_users_errors_do_not_make_the_broker_degraded(reader):
     reader("mask", "nix")
     health = reader("health")
     assert health.status == 0
@@ -108,7 +108,7 @@ def test_errors_that_people_made_do_not_make_the_broker_ill(reader):
 
 
 def endpoints(profile: Path, **ports: int) -> None:
-    """Leads the endpoints of these kinds elsewhere."""
+    """Points the endpoints of these kinds elsewhere."""
     file = profile / "profile.json"
     document = json.loads(file.read_text())
     for endpoint in document["endpoints"]:
@@ -128,7 +128,7 @@ def closed_port() -> int:
     return port
 
 
-def test_every_endpoint_is_tried_and_said_to_work(place, reader):
+def test_every_endpoint_is_tried_and_reported_as_working(place, reader):
     health = reader("health")
     assert f"tls://127.0.0.1:{place.tls_port} works: " in health.out
     assert f"curve://127.0.0.1:{place.curve_port} works: " in health.out
@@ -152,7 +152,7 @@ def test_an_address_that_the_certificate_lacks_is_a_problem_though_curve_works(a
 
 
 @pytest.mark.parametrize(("broken", "locked_out"), [("tls", True), ("curve", False)])
-def test_one_endpoint_that_does_not_work_makes_it_degraded(place, afpools, closed_port, broken, locked_out):
+def test_one_broken_endpoint_makes_it_degraded(place, afpools, closed_port, broken, locked_out):
     profile = place.profile("bert")
     endpoints(profile, **{broken: closed_port})
     health = afpools("health", "--profile", profile)
@@ -165,7 +165,7 @@ def test_one_endpoint_that_does_not_work_makes_it_degraded(place, afpools, close
     assert dict(states(report.out))[broken] == "down"
 
 
-def test_curve_without_pyzmq_is_said_and_is_no_failure(place, reader, monkeypatch):
+def test_curve_without_pyzmq_is_reported_but_is_not_a_failure(place, reader, monkeypatch):
     monkeypatch.setattr("afpools.transport._installed", lambda package: False)
     health = reader("health")
     assert health.status == 0
@@ -173,7 +173,7 @@ def test_curve_without_pyzmq_is_said_and_is_no_failure(place, reader, monkeypatc
     assert dict(states(reader("health", "--json").out)) == {"tls": "healthy", "curve": "skipped"}
 
 
-def test_where_only_curve_is_left_and_pyzmq_is_not_there_it_is_down(reader, place, monkeypatch, closed_port):
+def test_with_only_curve_left_and_without_pyzmq_it_is_down(reader, place, monkeypatch, closed_port):
     monkeypatch.setattr("afpools.transport._installed", lambda package: False)
     profile = place.profile("bert")
     endpoints(profile, tls=closed_port)
@@ -181,7 +181,7 @@ def test_where_only_curve_is_left_and_pyzmq_is_not_there_it_is_down(reader, plac
     assert reader("health").status == 2
 
 
-def test_endpoints_that_swallow_everything_cost_one_timeout_together(place, afpools):
+def test_silent_endpoints_cost_one_timeout_altogether(place, afpools):
     profile = place.profile("bert")
     with socket.create_server(("127.0.0.1", 0)) as swallowing:
         port = swallowing.getsockname()[1]

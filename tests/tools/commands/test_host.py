@@ -1,4 +1,4 @@
-"""`afpools host` and `pool list` on a farm with afserver: members that no render answers for, and what to do."""
+"""`afpools host` and `pool list` on a farm with afserver: members that are not renders, and what to do about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def hosts(place: Studio, pool: str) -> list[str]:
         return sorted(client.get_pool(pool).hosts)
 
 
-def test_pools_are_listed_with_what_of_them_is_on_the_farm(manager: Command) -> None:
+def test_pools_are_listed_with_how_many_hosts_are_on_the_farm(manager: Command) -> None:
     assert lines(manager("pool", "list").out) == [
         "Pool Hosts On the farm Description",
         "cg 2 1 of 1 online",
@@ -62,7 +62,7 @@ def test_a_mask_of_a_pool_that_can_run_nothing_comes_with_a_warning(manager: Com
     assert "No host of the pool 'night' is a machine of this farm" in made.err
 
 
-def test_members_that_no_render_answers_for_are_named_with_what_to_do(manager: Command) -> None:
+def test_members_that_are_not_renders_are_named_with_what_to_do(manager: Command) -> None:
     manager("host", "register", "gone-2")
     shown = manager("host", "list")
     assert "gone-1 not on the farm cg, fx, night" in lines(shown.out)
@@ -109,7 +109,7 @@ def test_a_host_is_replaced_in_all_its_pools(manager: Command, place: Studio) ->
 
 
 @pytest.mark.parametrize("failing", ["add_hosts", "remove_hosts"])
-def test_what_failed_half_way_is_finished_by_the_same_command(
+def test_a_half_failed_replacement_is_finished_by_the_same_command(
     manager: Command, place: Studio, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     original = getattr(Client, failing)
@@ -150,7 +150,7 @@ def test_a_replacement_that_makes_no_sense_changes_nothing(
     assert hosts(place, "night") == ["gone-1", "gone-2"]
 
 
-def test_a_machine_that_is_yet_to_come_can_take_a_place(manager: Command, place: Studio) -> None:
+def test_a_machine_that_is_not_set_up_yet_can_be_the_replacement(manager: Command, place: Studio) -> None:
     assert manager("host", "replace", "gone-2", "pc-10", "--new").out == "night: added pc-10, took out gone-2.\n"
     assert hosts(place, "night") == ["gone-1", "pc-10"]
 
@@ -184,7 +184,7 @@ def test_a_name_that_is_part_of_another_in_the_pool_stays(farm: AfServer, place:
         assert client.get_pool("desks").hosts == ("ws",)
 
 
-def test_without_afserver_nobody_is_said_to_be_missing(tmp_path: Path, afpools: Command) -> None:
+def test_without_afserver_no_host_is_reported_missing(tmp_path: Path, afpools: Command) -> None:
     with studio(tmp_path / "by hand") as place:
         profile = place.profile("anna", Role.MANAGER)
         afpools("pool", "create", "fx", "pc-01", "--profile", profile)

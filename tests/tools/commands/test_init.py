@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def init(afpools, folder):
-    """`init` with flags alone. Its ports are not tried, for they may be in use on this machine."""
+    """`init` with flags alone. Its ports are not tried, because they may be in use on this machine."""
 
     def init(*arguments, checks=False):
         return afpools("init", folder, *HERE, *(() if checks else ("--no-checks",)), *arguments)
@@ -58,7 +58,7 @@ def refused(result) -> str:
 # --- with flags -----------------------------------------------------------------------------------------------------
 
 
-def test_flags_make_all_that_a_broker_needs(init, folder, free_ports):
+def test_flags_make_everything_a_broker_needs(init, folder, free_ports):
     curve, tls = free_ports
     done = init("--curve-port", curve, "--tls-port", tls, "--connections", 50, checks=True)
     assert (done.status, done.err) == (0, "")
@@ -83,7 +83,7 @@ def test_running_jobs_follow_their_pools_unless_somebody_says_otherwise(init, fo
     assert load(folder / "broker.toml", {}).live.enabled is enabled
 
 
-def test_a_broker_toml_that_is_there_stays(init, folder):
+def test_an_existing_broker_toml_is_kept(init, folder):
     init()
     before = (folder / "broker.toml").read_text()
     assert "exists already" in refused(init("--name", "other"))
@@ -130,13 +130,13 @@ def test_a_port_may_be_the_other_one_s_default(init, folder):
     assert init("--curve-port", 5571, "--tls-port", 5570).status == 0
 
 
-def test_a_port_in_use_is_found_out(init, free_ports, taken_port):
+def test_a_port_in_use_is_detected(init, free_ports, taken_port):
     err = refused(init("--tls-port", taken_port, "--curve-port", free_ports[0], checks=True))
     assert "in use" in err
     assert "--no-checks" in err
 
 
-def test_a_database_that_is_away_is_found_out(init, free_ports):
+def test_an_unreachable_database_is_detected(init, free_ports):
     ports = ("--curve-port", free_ports[0], "--tls-port", free_ports[1])
     assert "does not answer" in refused(init(*ports, "--store", "mongodb://127.0.0.1:1/afpools", checks=True))
     assert init(*ports, "--store", "mongodb://127.0.0.1:1/afpools").status == 0
@@ -172,7 +172,7 @@ def authority(folder: Path) -> Authority:
     return Authority.create(folder / "certs", passphrase="correct horse")
 
 
-def test_an_authority_that_is_there_signs_for_the_new_broker(init, folder, authority, monkeypatch):
+def test_an_existing_authority_signs_for_the_new_broker(init, folder, authority, monkeypatch):
     monkeypatch.setenv("AFPOOLS_CA_PASSPHRASE", "correct horse")
     assert init("--name", "second").status == 0
     assert (folder / "certs" / "brokers" / "second.pem").exists()
@@ -237,7 +237,7 @@ def test_questions_are_asked_again_until_the_answers_are_right(tmp_path, folder,
 
 
 @pytest.mark.heavy
-def test_a_password_that_was_typed_is_in_a_file_for_its_owner_only(tmp_path, folder, free_ports):
+def test_a_typed_password_goes_into_a_file_for_its_owner_only(tmp_path, folder, free_ports):
     flags = ("--name", "one", "--address", "127.0.0.1", "--reachable-as", "127.0.0.1", "--farm", "")
     ports = ("--curve-port", free_ports[0], "--tls-port", free_ports[1])
     with terminal("init", folder, *flags, *ports, env=environment(tmp_path, AFPOOLS_CA_PASSPHRASE="x")) as asked:
@@ -262,7 +262,7 @@ def test_ctrl_c_leaves_no_broker_toml(tmp_path, folder):
     assert not (folder / "broker.toml").exists()
 
 
-def test_a_name_that_cannot_be_one_is_refused_before_anything_is_made(init, folder):
+def test_an_invalid_name_is_refused_before_anything_is_made(init, folder):
     assert "--reachable-as: 'a..b' is neither a host's name nor an IP address" in refused(
         init("--reachable-as", "a..b")
     )
@@ -272,12 +272,12 @@ def test_a_name_that_cannot_be_one_is_refused_before_anything_is_made(init, fold
 def test_profiles_of_a_broker_for_others_do_not_lead_to_localhost(afpools, folder, monkeypatch):
     done = afpools("init", folder, "--yes", "--no-checks", "--address", "0.0.0.0")
     first = json.loads((folder / "certs" / "profiles" / "manager" / "profile.json").read_text())["endpoints"][0]["url"]
-    # Where the machine has no other address than loopback ones, it says so.
+    # If the machine has only loopback addresses, it says so.
     assert ("localhost" in first) == ("Profiles will lead to localhost" in done.err)
     assert ("localhost" in first) == (own_names()[0] == "localhost")
 
 
-def test_a_profile_that_only_its_own_machine_can_use_is_said_to_be_one(afpools, folder):
+def test_a_profile_that_only_this_machine_can_use_is_announced_as_such(afpools, folder):
     done = afpools("init", folder, "--yes", "--no-checks", "--address", "0.0.0.0", "--reachable-as", "localhost")
     assert "Profiles will lead to localhost, which is this machine for itself and no other." in done.err
     made = afpools("certs", "profile", "anna", "--role", "reader", "--dir", folder / "certs")

@@ -15,7 +15,7 @@ Afpools = Callable[..., Result]
 
 @pytest.fixture
 def cgru(tmp_path: Path) -> Path:
-    """The least that is recognised as CGRU, with its own Blender add-on."""
+    """The minimum that is recognised as CGRU, with its own Blender add-on."""
     folder = tmp_path / "cgru"
     for file in ("afanasy/python/af.py", "plugins/blender/addons/cgru_tools/__init__.py"):
         (folder / file).parent.mkdir(parents=True)
@@ -23,7 +23,7 @@ def cgru(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_add_on_goes_into_every_blender_and_is_taken_away_again(afpools: Afpools, home: Path) -> None:
+def test_the_add_on_goes_into_every_blender_and_is_removed_again(afpools: Afpools, home: Path) -> None:
     (home / BLENDER_34).mkdir(parents=True)
     (home / BLENDER_34 / "other.py").write_text("# somebody else's")
     before = everything(home)
@@ -32,7 +32,7 @@ def test_the_add_on_goes_into_every_blender_and_is_taken_away_again(afpools: Afp
     for place in (BLENDER_45, BLENDER_34):
         assert (home / place / "afanasy_pools/__init__.py").is_file()
         assert (home / place / "afanasy_pools/afpools/client.py").is_file()
-        # What Python makes of it when it is used.
+        # What Python creates when it is used.
         cache = home / place / "afanasy_pools/afpools/__pycache__"
         cache.mkdir()
         (cache / "client.cpython-311.pyc").write_bytes(b"")
@@ -42,7 +42,7 @@ def test_the_add_on_goes_into_every_blender_and_is_taken_away_again(afpools: Afp
     assert not (home / BLENDER_34 / "afanasy_pools").exists()
 
 
-def test_what_will_be_written_is_shown_and_asked_for(afpools: Afpools, home: Path) -> None:
+def test_planned_writes_are_shown_and_need_confirmation(afpools: Afpools, home: Path) -> None:
     done = afpools("install", "blender", given="n\n")
     assert done.status == 1
     assert f"{home / BLENDER_45}/afanasy_pools: " in done.out
@@ -50,7 +50,7 @@ def test_what_will_be_written_is_shown_and_asked_for(afpools: Afpools, home: Pat
     assert everything(home) == {}
 
 
-def test_without_a_blender_the_way_round_is_said(afpools: Afpools, tmp_path: Path) -> None:
+def test_without_a_blender_an_alternative_is_named(afpools: Afpools, tmp_path: Path) -> None:
     refused = afpools("install", "blender", "--yes")
     assert refused.status == 1
     assert "--into" in refused.err
@@ -59,7 +59,7 @@ def test_without_a_blender_the_way_round_is_said(afpools: Afpools, tmp_path: Pat
     assert (tmp_path / "addons/afanasy_pools/__init__.py").is_file()
 
 
-def test_nothing_installed_is_no_error_in_a_list_and_one_when_taken_away(afpools: Afpools, home: Path) -> None:
+def test_nothing_installed_is_an_error_for_uninstall_but_not_for_a_list(afpools: Afpools, home: Path) -> None:
     listed = afpools("install", "--list")
     assert (listed.status, "Nothing is installed" in listed.out) == (0, True)
     refused = afpools("uninstall", "blender", "--yes")
@@ -67,7 +67,7 @@ def test_nothing_installed_is_no_error_in_a_list_and_one_when_taken_away(afpools
 
 
 def test_a_blender_that_has_made_no_folder_gets_one(afpools: Afpools, tmp_path: Path) -> None:
-    """Blender 3.4 makes none when it starts."""
+    """Blender 3.4 does not make one when it starts."""
     program = tmp_path / "opt/blender-3.4.1-linux-x64/blender"
     (program.parent / "3.4").mkdir(parents=True)
     program.touch()
@@ -101,7 +101,7 @@ def test_a_folder_that_is_not_cgru_is_refused(afpools: Afpools, tmp_path: Path) 
     assert (refused.status, "is not CGRU" in refused.err) == (1, True)
 
 
-def test_what_a_list_lacks_for_several_plug_ins_is_said_once(afpools: Afpools) -> None:
+def test_a_note_that_concerns_several_plug_ins_is_listed_once(afpools: Afpools) -> None:
     listed = afpools("install", "--list")
     assert listed.err.count("Where is CGRU?") == 1
     assert "afstarter, natron, fusion, keeper: " in listed.err

@@ -1,4 +1,4 @@
-"""`afpools jobs`, and what other commands say of jobs that are on the farm."""
+"""`afpools jobs`, and what other commands say about jobs on the farm."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_farm_without_jobs(manager: Command, client: Client) -> None:
     assert manager("jobs", "--pool", "fx").out == "There are no jobs of the pool fx on the farm.\n"
 
 
-def test_jobs_say_their_pool_and_what_they_may_use_and_others_what_they_exclude(
+def test_jobs_show_their_pool_and_hosts_and_others_what_they_exclude(
     manager: Command, client: Client, server: WorkingAfServer, job: int
 ) -> None:
     other = server.send("old", hosts_mask_exclude="pc-02", offline=True)
@@ -91,7 +91,7 @@ def test_a_change_says_before_and_after_what_it_does_to_jobs(manager: Command, c
     assert client.get_pool("fx").hosts == ("pc-01", "pc-03")
 
 
-def test_a_job_that_was_changed_by_hand_is_not_said_to_follow(
+def test_a_job_that_was_changed_by_hand_is_not_reported_as_following(
     manager: Command, client: Client, server: WorkingAfServer, job: int
 ) -> None:
     server.by_hand(job, hosts_mask_exclude="pc-02")
@@ -122,7 +122,7 @@ def test_a_job_is_moved_and_moved_back(manager: Command, client: Client, job: in
     assert manager("pool", "undo", entry.id).out == "Undone: 1 job moved back.\n"
 
 
-def test_what_cannot_be_moved_makes_the_command_fail_and_the_rest_is_moved(
+def test_a_job_that_cannot_be_moved_fails_the_command_and_the_rest_is_moved(
     manager: Command, client: Client, job: int
 ) -> None:
     moved = manager("jobs", "move", job, 812, "--to", "night")
@@ -132,12 +132,12 @@ def test_what_cannot_be_moved_makes_the_command_fail_and_the_rest_is_moved(
     assert "To undo the move: afpools pool undo" in moved.err
 
 
-def test_tasks_are_sent_back_only_for_jobs_that_are_named(manager: Command, client: Client, job: int) -> None:
+def test_tasks_are_sent_back_only_for_named_jobs(manager: Command, client: Client, job: int) -> None:
     assert "name jobs, or give --pool POOL" in manager("jobs", "requeue").err
     assert manager("jobs", "requeue", job).out == f"Job {job} 'shot' of anna: no task runs outside its fence\n"
 
 
-def test_without_an_afserver_there_is_a_sentence_and_nothing_hangs(afpools: Command, tmp_path: Path) -> None:
+def test_without_afserver_there_is_a_sentence_and_nothing_hangs(afpools: Command, tmp_path: Path) -> None:
     with studio(tmp_path / "alone") as alone:
         profile = alone.profile("anna", Role.MANAGER)
         shown = afpools("jobs", "--profile", profile)
@@ -150,7 +150,7 @@ def test_without_an_afserver_there_is_a_sentence_and_nothing_hangs(afpools: Comm
     assert added.out == "Added pc-02 to fx, which has 2 hosts now.\n"
 
 
-def test_where_live_pools_are_off_it_says_so(afpools: Command, server: WorkingAfServer, tmp_path: Path) -> None:
+def test_it_says_if_live_pools_are_off(afpools: Command, server: WorkingAfServer, tmp_path: Path) -> None:
     farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
     with studio(tmp_path / "off", farm=farm, live={"enabled": False}) as off:
         profile = off.profile("bert")

@@ -37,17 +37,17 @@ def test_it_prints_its_address_and_stops_at_once(place: Studio, tmp_path: Path, 
         origin = {"Origin": f"http://{parts.netloc}"}
         connection.request("POST", "/api/session", json.dumps({"token": token_in(address)}), origin)
         secret = json.load(connection.getresponse())["secret"]
-        # The address is used up, and the terminal has another.
+        # The address has been used, and the terminal shows another.
         started.wait_for("Open the next one")
         until(lambda: started.out.count("#token=") == 2)
-        # A page is listening: it must not hold up the end.
+        # A page is listening: it must not delay the end.
         connection.request("GET", "/api/live", headers={"Authorization": f"Bearer {secret}"})
         assert json.loads(connection.getresponse().readline())["whole"]
         assert started.stop(number) == 0
         connection.close()
 
 
-def test_a_port_that_is_taken_is_said(place: Studio, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(place: Studio, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -79,6 +79,6 @@ def test_it_listens_on_one_address_only(place: Studio, tmp_path: Path) -> None:
     ) as started:
         started.wait_for("Ctrl-C")
         port = urlsplit(address_in(started.out)).port or 0
-        # A program that listens everywhere is reached by this address, too.
+        # A program that listens everywhere can be reached at this address, too.
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), timeout=10)

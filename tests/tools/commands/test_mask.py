@@ -31,7 +31,7 @@ def farm(manager):
 # --- --explain ------------------------------------------------------------------------------------------------------
 
 
-def test_a_mask_that_is_right_in_both_types_is_said_to_be(manager):
+def test_a_mask_that_is_correct_in_both_types_is_reported_as_such(manager):
     manager("host", "register", FIVE)
     manager("pool", "create", "fx", "pc-01", "pc-03")
     shown = manager("mask", "fx", "--explain")
@@ -69,7 +69,7 @@ def test_a_complement_as_find_lets_everything_run(farm):
     assert shown[-1] == "find: WRONG on 5 of 7 hosts. Set hosts_mask_type to regex."
 
 
-def test_a_mask_that_only_find_reads_rightly_says_so(manager):
+def test_a_mask_that_only_find_reads_correctly_says_so(manager):
     manager("host", "register", "gpu-[001-100]", "pc-[001-100]")
     manager("pool", "create", "pc", "pc-[001-100]")
     shown = lines(manager("mask", "pc", "--explain", "--style", "compact", "--type", "find").out)
@@ -144,7 +144,7 @@ def test_the_traps_are_seen(farm, pool, pattern, kind, status, said):
     assert said in shown.out
 
 
-def test_without_a_pool_it_is_said_what_a_mask_does(farm):
+def test_without_a_pool_the_effect_of_a_mask_is_shown(farm):
     shown = farm("mask", "--check", "pc-02|pc-04", "--type", "find")
     assert (shown.status, shown.err) == (0, "")
     assert lines(shown.out) == [
@@ -203,7 +203,7 @@ def test_a_pool_to_compare_with_must_be_there(farm):
         ((), "POOL"),
     ],
 )
-def test_what_makes_no_sense_has_exit_status_2(manager, arguments, said):
+def test_a_senseless_command_line_has_exit_status_2(manager, arguments, said):
     refused = manager("mask", *arguments)
     assert (refused.status, refused.out) == (2, "")
     assert said in refused.err
@@ -219,7 +219,7 @@ def test_patterns_are_printed_as_they_are(farm, pattern):
     )
 
 
-def test_a_pattern_does_not_steer_the_terminal(farm):
+def test_a_pattern_does_not_control_the_terminal(farm):
     assert "pc-01 ·[2J" in farm("mask", "--check", "pc-01\n\x1b[2J", "--type", "find").out
 
 

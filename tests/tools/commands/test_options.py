@@ -1,4 +1,4 @@
-"""What several commands take, and say, alike."""
+"""Options and messages that several commands share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_interrupted_change_says_so_too() -> None:
         raise KeyboardInterrupt
 
 
-def test_who_names_no_host_is_told() -> None:
+def test_a_command_without_hosts_is_refused() -> None:
     assert named_hosts(["a,b"]) == ["a", "b"]
     with pytest.raises(typer.BadParameter, match="no host is named"):
         named_hosts([","])

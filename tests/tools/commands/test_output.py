@@ -1,4 +1,4 @@
-"""Tables for programs: one line a row, in the columns that people see."""
+"""Tables for programs: one line per row, in the columns that people see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from afpools_tools.commands.output import print_table, printable, table
 
 _CELLS = st.text(max_size=12).map(printable)
-# What is put to the right is a number; rich takes spaces from its end.
+# Right-aligned cells are numbers; rich strips trailing spaces.
 _NUMBERS = _CELLS.map(str.strip)
 
 

@@ -26,7 +26,7 @@ from afpools_tools.commands.parameters import plain
         (("certs", "profile", "bob", "--role", "admin"), "'--role': 'admin' is not one of 'reader', 'manager'."),
     ],
 )
-def test_a_value_that_cannot_be_is_named_with_those_that_can(afpools, arguments, said) -> None:
+def test_an_invalid_value_is_named_with_the_valid_ones(afpools, arguments, said) -> None:
     refused = afpools(*arguments)
     assert refused.status == 2
     assert said in " ".join(refused.err.replace("│", " ").split())
@@ -62,7 +62,7 @@ def _outcome(parameter: Any, value: Any) -> tuple[type, object]:
     try:
         read = parameter.get_runtime_param().coerce(value, param=parameter, ctx=None)
     except typer.BadParameter as error:
-        # Of a number, it is said what it was and which would do.
+        # For a number, the message says what it was and which values are valid.
         said = error.message.replace("Value error, ", "")
         return typer.BadParameter, None if parameter.name in ("count", "timeout") else said
     return type(read), repr(read)

@@ -60,7 +60,7 @@ def test_a_pool_is_shown_with_its_hosts_as_ranges(manager):
     assert len(json.loads(manager("pool", "show", "fx", "--json").out)["hosts"]) == 14
 
 
-def test_an_empty_pool_is_said_to_have_no_mask_from_the_start(manager):
+def test_an_empty_pool_is_reported_to_have_no_mask_from_the_start(manager):
     assert "jobs for it are refused" in manager("pool", "create", "fx").out
     assert "none: jobs for this pool are refused" in manager("pool", "show", "fx").out
     refused = manager("mask", "fx")
@@ -79,7 +79,7 @@ def test_hosts_are_added_and_removed_once(manager):
     )
 
 
-def test_taking_out_what_is_not_in_is_a_mistake_and_takes_out_nothing(manager):
+def test_taking_out_a_host_that_is_not_in_is_an_error_and_takes_out_nothing(manager):
     manager("pool", "create", "fx", FIVE)
     refused = manager("pool", "remove", "fx", "pc-01", "pc-1")
     assert refused.status == 1
@@ -87,7 +87,7 @@ def test_taking_out_what_is_not_in_is_a_mistake_and_takes_out_nothing(manager):
     assert "pc-[01-05]" in manager("pool", "show", "fx").out
 
 
-def test_a_removal_that_is_repeated_under_its_id_is_answered_as_before(manager):
+def test_a_removal_repeated_under_its_id_gets_the_same_answer(manager):
     manager("pool", "create", "fx", FIVE)
     first = manager("pool", "remove", "fx", "pc-01", "--request-id", "r")
     assert manager("pool", "remove", "fx", "pc-01", "--request-id", "r") == first
@@ -110,7 +110,7 @@ def test_a_mistyped_pool_is_answered_with_the_one_that_was_meant(manager):
     assert "look at the list of pools" in manager("pool", "show", "lighting").err
 
 
-def test_a_pattern_takes_what_fits_now(manager):
+def test_a_pattern_takes_the_hosts_that_match_now(manager):
     manager("host", "register", FIVE, "gpu-[1-2]")
     assert manager("pool", "create", "fx", "--match", "GPU-*").out == "Created fx with 2 hosts.\n"
     assert manager("pool", "add", "fx", "gpu-9", "--match", "pc-0[12]", "--match", "*-05").out.startswith(
@@ -135,7 +135,7 @@ def test_a_pool_is_renamed_updated_and_deleted(manager):
     assert manager("pool", "delete", "fx two", "--yes").out == "Deleted fx two.\n"
 
 
-def test_history_says_who_changed_what(manager):
+def test_history_lists_who_changed_what(manager):
     manager("host", "register", "pc-09", FIVE)
     manager("pool", "create", "fx", FIVE, "--description", "Simulation")
     manager("pool", "update", "fx", "--description", "Fire")
@@ -157,7 +157,7 @@ def test_history_says_who_changed_what(manager):
 
 
 def last_change(manager) -> str:
-    """What the first line of the history has under Undo."""
+    """The Undo column of the first line of the history."""
     return manager("pool", "history", "-n", 1).out.splitlines()[1].split()[-1]
 
 
@@ -182,7 +182,7 @@ def test_a_change_is_taken_back_and_the_undo_too(manager):
     assert "pc-09" not in manager("host", "list").out
 
 
-def test_what_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
+def test_a_change_that_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
     manager("pool", "create", "fx", FIVE)
     change = last_change(manager)
     manager("pool", "add", "fx", "pc-06")
@@ -197,7 +197,7 @@ def test_what_cannot_be_undone_says_why_in_the_history_and_when_tried(manager):
     assert "There is no change 'nonsense' in the history" in unknown.err
 
 
-def test_a_whole_id_will_do_and_an_end_that_several_have_does_not(manager, monkeypatch):
+def test_a_whole_id_works_and_an_ambiguous_end_does_not(manager, monkeypatch):
     manager("pool", "create", "fx")
     manager("pool", "create", "night")
     entries = json.loads(manager("pool", "history", "--json").out)
@@ -209,7 +209,7 @@ def test_a_whole_id_will_do_and_an_end_that_several_have_does_not(manager, monke
     assert "a12345678, b12345678" in refused.err
 
 
-def test_history_says_how_to_undo_only_where_something_can_be(manager):
+def test_history_says_how_to_undo_only_if_something_can_be_undone(manager):
     manager("pool", "create", "fx")
     assert "afpools pool undo" in manager("pool", "history").err
     assert manager("pool", "history", "nix").err == ""
@@ -218,7 +218,7 @@ def test_history_says_how_to_undo_only_where_something_can_be(manager):
 # --- hosts and masks ------------------------------------------------------------------------------------------------
 
 
-def test_hosts_say_what_they_are_and_are_sorted_as_people_count(manager):
+def test_hosts_show_what_they_are_and_are_sorted_as_people_count(manager):
     manager("host", "register", "pc-10", "pc-2")
     manager("pool", "create", "fx", "pc-1")
     manager("pool", "create", "night", "pc-1", "pc-2")
@@ -305,7 +305,7 @@ def test_a_mistyped_command_is_guessed_at(afpools):
         ("pool", "import", "--native"),
     ],
 )
-def test_a_reader_is_told_who_may(reader, arguments):
+def test_a_reader_is_told_which_role_is_needed(reader, arguments):
     refused = reader(*arguments)
     assert refused.status == 1
     assert "manager" in refused.err
@@ -331,7 +331,7 @@ def test_without_a_profile_the_places_are_named(afpools, tmp_path):
 # --- export and import ----------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_is_no_render_is_refused_with_what_to_do(farm):
+def test_a_name_that_is_not_a_render_is_refused_with_advice(farm):
     refused = farm("pool", "create", "fx", "gpu-[01-02]")
     assert (refused.status, refused.out) == (1, "")
     assert " ".join(refused.err.split()) == (
@@ -365,7 +365,7 @@ def test_names_are_printed_as_they_are(manager, name):
     assert manager("pool", "delete", name, "-y").out == f"Deleted {name}.\n"
 
 
-def test_a_description_does_not_steer_the_terminal(manager):
+def test_a_description_does_not_control_the_terminal(manager):
     manager("pool", "create", "fx", "--description", "one\ntwo\x1b[2J")
     out = manager("pool", "list").out
     assert "\x1b" not in out
@@ -443,7 +443,7 @@ def test_a_change_whose_outcome_is_unknown_is_finished_by_repeating_it(manager, 
 
     with monkeypatch.context() as lost:
         lost.setattr(place.broker.store, "apply", lose)
-        lost.setattr("afpools.calls._FIRST_PAUSE", 1e9)  # nobody is asked twice, so that nothing waits
+        lost.setattr("afpools.calls._FIRST_PAUSE", 1e9)  # no broker is asked twice, so that nothing waits
         failed = manager(*command)
     assert failed.status == 1
     assert failed.err.startswith("afpools: It is not known whether the change was made.")
@@ -455,7 +455,7 @@ def test_a_change_whose_outcome_is_unknown_is_finished_by_repeating_it(manager, 
     assert len(json.loads(manager("pool", "history", "--json").out)) == before + 1
 
 
-def test_a_change_that_is_interrupted_is_not_said_to_be_undone(manager, monkeypatch):
+def test_an_interrupted_change_is_not_reported_as_undone(manager, monkeypatch):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -23,7 +23,7 @@ def pools(manager) -> None:
     manager("pool", "create", "night", "gpu-[1-3]")
 
 
-def test_what_was_exported_is_imported(manager, pools, tmp_path):
+def test_an_export_can_be_imported(manager, pools, tmp_path):
     file = tmp_path / "pools.json"
     assert manager("pool", "export", file).out == f"Wrote 2 pools to {file}.\n"
     assert json.loads(manager("pool", "export").out) == json.loads(file.read_text())
@@ -64,7 +64,7 @@ def test_a_dry_run_says_what_the_import_would_refuse(farm, tmp_path):
     assert made.err == tried.err.replace("cannot", "could not")
 
 
-def test_a_dry_run_takes_what_the_import_would_take_out_before(farm, tmp_path):
+def test_a_dry_run_accounts_for_hosts_that_the_import_removes_first(farm, tmp_path):
     farm("pool", "create", "fx", "gpu-1", "gpu-2")
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\nfx,GPU-1\n")
@@ -73,7 +73,7 @@ def test_a_dry_run_takes_what_the_import_would_take_out_before(farm, tmp_path):
     assert farm("pool", "import", file, "--replace").out == f"{told} made.\n"
 
 
-def test_a_dry_run_with_machines_that_are_yet_to_come(farm, tmp_path):
+def test_a_dry_run_with_machines_that_are_not_set_up_yet(farm, tmp_path):
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\ncomp,new-1\n")
     assert farm("pool", "import", file, "--dry-run").status == 1
@@ -162,7 +162,7 @@ def test_afanasy_s_own_pools_are_shown_and_imported_when_somebody_says_yes(farm)
     assert farm("pool", "import", "--native").out == "Nothing to do: 2 pools as in Afanasy.\n"
 
 
-def test_an_import_says_of_each_pool_which_names_are_no_renders(farm, tmp_path):
+def test_an_import_says_for_each_pool_which_names_are_not_renders(farm, tmp_path):
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\nfx,gpu-[01-02]\nday,gpu-1\nnight,gpu-9\n")
     refused = farm("pool", "import", str(file))
@@ -177,7 +177,7 @@ def test_an_import_says_of_each_pool_which_names_are_no_renders(farm, tmp_path):
     assert farm("pool", "import", str(file)).out == "Nothing to do: 3 pools as in the file.\n"
 
 
-def test_an_import_that_replaces_may_spell_a_machine_otherwise(farm, tmp_path):
+def test_a_replacing_import_may_spell_a_machine_differently(farm, tmp_path):
     farm("pool", "create", "fx", "GPU-1", "gpu-2.studio.lan", "gpu-3")
     file = tmp_path / "pools.csv"
     file.write_text("pool,host\nfx,gpu-1\nfx,gpu-2\nfx,pc-01\n")
@@ -188,7 +188,7 @@ def test_an_import_that_replaces_may_spell_a_machine_otherwise(farm, tmp_path):
     assert json.loads(farm("pool", "show", "fx", "--json").out)["hosts"] == ["pc-01", "gpu-1", "gpu-2"]
 
 
-def test_only_what_ours_lack_is_added_and_nothing_taken_out(farm):
+def test_only_missing_hosts_are_added_and_none_taken_out(farm):
     farm("pool", "create", "local/gpu", "gpu-2", "mine", "--new")
     done = farm("pool", "import", "--native", "--yes", "--only", "/local/gpu")
     assert done.out == "/local/gpu → local/gpu: + gpu-[1,3]\n1 change made.\n"

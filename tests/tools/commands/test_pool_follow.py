@@ -70,11 +70,11 @@ def test_a_pool_follows_until_it_is_told_not_to(manager: Command, client: Client
     assert [text for text in history if "anna follow /local/farm as farm: + pc-[01-02]" in text]
 
 
-def test_without_another_name_it_is_called_as_an_import_calls_it(manager: Command, client: Client) -> None:
+def test_without_a_name_it_is_called_as_in_an_import(manager: Command, client: Client) -> None:
     assert manager("pool", "follow", "/local/").out.startswith("local follows /local/ and has 2 hosts")
 
 
-def test_what_is_mistyped_or_taken_is_said(manager: Command, client: Client) -> None:
+def test_mistyped_and_taken_names_are_reported(manager: Command, client: Client) -> None:
     assert "Did you mean /local/farm?" in manager("pool", "follow", "/local/fram").err
     manager("pool", "create", "farm", "pc-04")
     taken = " ".join(manager("pool", "follow", "/local/farm", "--as", "farm").err.split())

@@ -1,4 +1,4 @@
-"""`afpools pool repair`: a database in which two pools have one name, and the one command that resolves it."""
+"""`afpools pool repair`: a database in which two pools have the same name, and the command that resolves it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def uri(mongod: str) -> str:
 
 @pytest.fixture
 def store(uri: str) -> Iterator[MongoStore]:
-    """A broker's, that runs all the while."""
+    """The database of a broker that runs throughout."""
     opened = MongoStore(uri, timeout=PATIENT)
     yield opened
     opened.close()
@@ -52,7 +52,7 @@ def repair(afpools: Callable[..., Result], uri: str, tmp_path: Path) -> Repair:
 
 @pytest.fixture
 def twins(store: MongoStore, database: Documents) -> tuple[str, str]:
-    """Two documents named fx: the ids of the one that anna made, and of the one that somebody wrote beside it."""
+    """Two documents named fx: the ids of the one that anna made, and of the one that somebody added by hand."""
     store.apply(create("fx", "pc-01", "pc-02", description="Effects"))
     store.apply(create("gpu", "gpu-01"))
     made = database.pools.find_one({"name": "fx"})
@@ -66,7 +66,7 @@ def twins(store: MongoStore, database: Documents) -> tuple[str, str]:
     return str(made["_id"]), str(other.inserted_id)
 
 
-def test_what_the_documents_say_is_shown_and_nothing_is_changed(repair, twins, database) -> None:
+def test_the_documents_are_shown_and_nothing_is_changed(repair, twins, database) -> None:
     before = list(database.pools.find())
     shown = repair()
     assert shown.status == 1
@@ -118,13 +118,13 @@ def test_a_decision_is_carried_out_and_recorded(repair, twins, store, database, 
     store.apply(add("gpu", "gpu-02"))
     history = store.history()
     assert {entry.op for entry in history[1:-2]} == {"pools.repair"}
-    # Which document the earlier changes were about is not known, so none of them is undone in the wrong one.
+    # It is not known which document the earlier changes were about, so none of them can be undone in the wrong one.
     undoing = Undoing(store.trail(since=history[-1].id, limit=100), store.load())
     assert "outside this history" in undoing.why_not(history[-1])
     assert repair().out == "Nothing to repair: every pool has a name of its own.\n"
 
 
-def test_fields_of_others_stay(repair, twins, database) -> None:
+def test_foreign_fields_stay(repair, twins, database) -> None:
     assert repair("--rename", f"{twins[1]}=fx2", "--yes").status == 0
     kept = database.pools.find_one({"name": "fx2"})
     assert kept is not None
@@ -143,7 +143,7 @@ def test_fields_of_others_stay(repair, twins, database) -> None:
     ],
     ids=str,
 )
-def test_a_decision_that_cannot_be_meant_changes_nothing(repair, twins, database, decision, said) -> None:
+def test_an_impossible_decision_changes_nothing(repair, twins, database, decision, said) -> None:
     before = list(database.pools.find())
     refused = repair(*(part.replace("ID", twins[0]) for part in decision))
     assert refused.status == 1
@@ -151,7 +151,7 @@ def test_a_decision_that_cannot_be_meant_changes_nothing(repair, twins, database
     assert list(database.pools.find()) == before
 
 
-def test_a_document_without_a_name_gets_one_or_goes(repair, store, database) -> None:
+def test_a_document_without_a_name_gets_one_or_is_deleted(repair, store, database) -> None:
     database.pools.insert_many([{"_id": "a", "clients": [{"hostname": "pc-01"}]}, {"_id": "b", "name": None}])
     assert repair().status == 1
     assert repair("--rename", "a=night", "--delete", "b", "--yes").status == 0
@@ -171,7 +171,7 @@ def test_a_request_that_is_in_history_twice_stays_there_and_the_oldest_answers_f
     store.apply(delete("fx"))
 
 
-def test_what_another_one_changed_meanwhile_is_not_repaired_away(repair, twins, store, database, monkeypatch) -> None:
+def test_changes_made_meanwhile_are_not_lost_in_a_repair(repair, twins, store, database, monkeypatch) -> None:
     resolve = MongoStore.resolve
 
     def meanwhile(self: MongoStore, step: Any, **options: Any) -> Any:

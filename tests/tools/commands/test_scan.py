@@ -38,7 +38,7 @@ def rows(text):
     return [re.split(r"\s{2,}", line.rstrip()) for line in text.splitlines()[1:]]
 
 
-def test_what_was_found_is_shown_with_what_the_farm_says_of_it(manager):
+def test_found_machines_are_shown_with_what_the_farm_says_about_them(manager):
     manager("pool", "create", "fx", "PC-02")
     manager("host", "register", "pc-03")
     shown = manager(*SIX)
@@ -73,7 +73,7 @@ def test_only_new_machines_for_programs(manager):
     }
 
 
-def test_without_a_broker_it_scans_and_says_what_is_not_known(afpools):
+def test_without_a_broker_it_scans_and_says_what_is_unknown(afpools):
     shown = afpools(*SIX)
     assert shown.status == 0
     assert "The farm could not be asked about the machines." in shown.err
@@ -83,14 +83,14 @@ def test_without_a_broker_it_scans_and_says_what_is_not_known(afpools):
 
 
 @pytest.mark.parametrize("option", ["--new", "--register"])
-def test_what_only_the_broker_can_know_or_do_is_refused_before_the_scan(afpools, option):
+def test_options_that_need_the_broker_are_refused_before_the_scan(afpools, option):
     without = afpools(*SIX, option)
     assert without.status == 1
     assert "Scanning" not in without.err
     assert afpools(*SIX, option, "--no-broker").status == 2
 
 
-def test_new_machines_are_registered_once_it_was_confirmed(manager):
+def test_new_machines_are_registered_after_confirmation(manager):
     refused = manager(*SIX, "--register", given="n\n")
     assert refused.status == 1
     assert "pc-02" not in manager("host", "list").out
@@ -100,7 +100,7 @@ def test_new_machines_are_registered_once_it_was_confirmed(manager):
     assert "Nothing to do" in manager(*SIX, "--register", "--yes").out
 
 
-def test_chosen_machines_are_added_to_a_pool_known_ones_too(manager):
+def test_chosen_machines_are_added_to_a_pool_even_known_ones(manager):
     manager("pool", "create", "fx")
     manager("host", "register", "pc-02")
     assert "Added pc-[02-03] to fx." in manager(*SIX, "--add-to", "fx", "--only", "pc-[02-03]", "--yes").out
@@ -111,7 +111,7 @@ def test_chosen_machines_are_added_to_a_pool_known_ones_too(manager):
     assert "pc-04" not in manager("host", "list").out, "nothing was registered on the way"
 
 
-def test_a_reader_may_look_and_not_add(reader):
+def test_a_reader_may_look_but_not_add(reader):
     assert reader(*SIX).status == 0
     refused = reader(*SIX, "--register", "--yes")
     assert refused.status == 1
@@ -129,7 +129,7 @@ def test_the_last_result_is_shown_with_what_the_farm_says_now(manager):
     assert manager("scan", "127.0.0.0/29", "--last").status == 2
 
 
-def test_a_result_that_cannot_be_kept_is_shown_all_the_same(afpools, tmp_path):
+def test_a_result_that_cannot_be_kept_is_still_shown(afpools, tmp_path):
     (tmp_path / ".local").write_text("in the way")
     shown = afpools(*SIX, "--no-broker")
     assert shown.status == 0
@@ -148,7 +148,7 @@ def test_a_network_that_is_not_scanned_is_one_line(afpools, network):
 def test_ctrl_c_at_a_terminal_shows_what_was_found_so_far(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        # One connection a second: it would take 254 seconds.
+        # At one connection per second, it would take 254 seconds.
         command = ("scan", "127.0.0.0/24", "--no-broker", "--port", port, "--rate", "1")
         with terminal(*command, env=environment(tmp_path), columns=120) as shown:
             shown.wait_for("1 found")
@@ -161,7 +161,7 @@ def test_ctrl_c_at_a_terminal_shows_what_was_found_so_far(tmp_path):
     assert kept.findings
 
 
-def test_a_range_that_cannot_be_read_is_refused_before_anything_is_scanned(manager):
+def test_an_invalid_range_is_refused_before_anything_is_scanned(manager):
     refused = manager(*SIX, "--only", "pc-[")
     assert (refused.status, refused.out) == (1, "")
     assert refused.err.startswith("afpools: 'pc-[' is neither a host name nor a range of hosts.")

@@ -42,7 +42,7 @@ def test_a_signal_stops_it_with_exit_status_0(config, tmp_path, number):
         assert broker.err.splitlines()[-1].endswith("Broker 'broker' stopped")
 
 
-def test_what_was_acknowledged_is_there_after_a_restart(config, tmp_path):
+def test_acknowledged_changes_survive_a_restart(config, tmp_path):
     for expected in (0, 1):
         with running("serve", "-c", config, env=environment(tmp_path), folder=tmp_path) as broker:
             with client(config, broker) as connected:
@@ -76,7 +76,7 @@ def test_variables_override_the_file(config, tmp_path):
         (lambda file: (file.parent / "certs" / "brokers" / "broker.pem").unlink(), "broker.pem"),
     ],
 )
-def test_what_is_wrong_is_one_line(config, tmp_path, damage, said):
+def test_every_error_is_one_line(config, tmp_path, damage, said):
     damage(config)
     done = run("serve", "-c", config, env=environment(tmp_path))
     assert done.status == 1
@@ -152,7 +152,7 @@ def test_files_with_secrets_are_for_their_owner_only(config, tmp_path):
     assert {mode(path) for path in (config.parent, *config.parent.rglob("*")) if path.is_dir()} == {0o700}
 
 
-def test_a_signal_while_it_waits_for_a_store_that_is_away_is_not_kept_waiting(monkeypatch, tmp_path):
+def test_a_signal_during_the_wait_for_an_unreachable_store_takes_effect_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr(broker, "_FIRST_SNAPSHOT_SECONDS", float("inf"))
     authority = Authority.create(tmp_path / "certs")
     authority.issue_broker("broker", ["127.0.0.1"])

@@ -57,14 +57,14 @@ def test_the_printed_commands_work_in_a_second_terminal(tmp_path, state):
         with subprocess.Popen(["sh", "-c", script], env=env, stdout=subprocess.PIPE, text=True) as manager:
             assert manager.stdout is not None
             try:
-                # Which of this machine's own addresses it takes is not foreseeable.
+                # It is not predictable which of this machine's addresses it uses.
                 assert any("http://127." in line for line in manager.stdout)
             finally:
                 manager.terminate()
 
 
 @heavy
-def test_a_program_that_is_not_in_the_path_is_named_as_it_was_typed(tmp_path, state):
+def test_a_program_outside_the_path_is_named_as_it_was_typed(tmp_path, state):
     env = environment(tmp_path, PATH="/usr/bin:/bin")
     with terminal("up", "--state", state, *ANY_PORTS, env=env) as first:
         assert f"{shlex.quote(str(AFPOOLS))} mask fx" in first.wait_for("Ctrl-C stops it.")
@@ -173,7 +173,7 @@ def test_a_database_that_cannot_be_read_fails_the_selftest(selftest, state):
 
 
 @heavy
-def test_a_farm_that_is_none_is_refused_and_nothing_is_written(selftest, state):
+def test_an_invalid_farm_is_refused_and_nothing_is_written(selftest, state):
     done = selftest("--farm", "a b")
     assert done.status == 1
     assert "'a b' is not a server" in done.err
@@ -181,7 +181,7 @@ def test_a_farm_that_is_none_is_refused_and_nothing_is_written(selftest, state):
 
 
 @heavy
-def test_a_file_in_the_folder_s_place_is_a_usage_error(selftest, state):
+def test_a_file_in_place_of_the_folder_is_a_usage_error(selftest, state):
     state.write_text("")
     assert selftest().status == 2
 
@@ -190,7 +190,7 @@ def test_a_file_in_the_folder_s_place_is_a_usage_error(selftest, state):
 
 
 @heavy
-def test_options_that_are_given_later_count_for_that_run(tmp_path, state):
+def test_options_given_later_apply_to_that_run(tmp_path, state):
     make_state(state)
     before = (state / "broker.toml").read_text()
     arguments = ("--farm", "127.0.0.1:1", *ANY_PORTS)

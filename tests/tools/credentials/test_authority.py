@@ -1,4 +1,4 @@
-"""The certificate authority: what it writes, what it refuses to replace, and what it takes back."""
+"""The certificate authority: what it writes, what it refuses to replace, and what it revokes."""
 
 import datetime as dt
 import json
@@ -17,7 +17,7 @@ from .conftest import certificate, contents, revoked, sentences
 # --- what is written ------------------------------------------------------------------------------------------------
 
 
-def test_a_profile_is_all_that_a_workstation_needs(authority):
+def test_a_profile_is_everything_a_workstation_needs(authority):
     profile = authority.issue_profile("anna", Role.READER)
     assert {path.name for path in profile.iterdir()} == {"profile.json", "ca.pem", "client.pem", "client.key_secret"}
     server_key = zmq.auth.load_certificate(authority.broker_paths("broker")[1])[0].decode()
@@ -89,7 +89,7 @@ def test_a_renewed_client_keeps_its_keys_and_has_more_time(authority):
     assert sentences(authority) == []
 
 
-def test_a_client_whose_profile_was_carried_away_can_be_renewed(authority):
+def test_a_client_whose_profile_was_moved_away_can_be_renewed(authority):
     profile = authority.issue_profile("anna", Role.READER)
     old = certificate(profile / "client.pem")
     shutil.rmtree(profile)
@@ -127,7 +127,7 @@ def test_renewing_does_not_sign_a_role_that_was_edited(authority):
         authority.renew("anna")
 
 
-def test_nobody_unknown_is_renewed(authority):
+def test_an_unknown_name_is_not_renewed(authority):
     with pytest.raises(AuthorityError, match="no broker or client 'eve'"):
         authority.renew("eve")
 
@@ -135,7 +135,7 @@ def test_nobody_unknown_is_renewed(authority):
 # --- revoking -------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_can_be_given_again_after_it_was_revoked(authority):
+def test_a_name_can_be_used_again_after_it_was_revoked(authority):
     authority.issue_profile("anna", Role.READER)
     authority.revoke("anna")
     authority.issue_profile("anna", Role.READER)

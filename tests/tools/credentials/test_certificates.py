@@ -1,4 +1,4 @@
-"""What stands in a certificate, and who accepts it."""
+"""What a certificate contains, and who accepts it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_openssl_accepts_all_of_it_strictly(authority):
     assert "revoked" in verify("sslclient", stolen).stderr
 
 
-def test_a_client_does_not_take_a_client_for_a_broker(authority):
+def test_a_client_does_not_accept_a_client_as_a_broker(authority):
     profile = authority.issue_profile("anna", Role.READER)
     impostor = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     impostor.load_cert_chain(profile / "client.pem")
@@ -64,6 +64,6 @@ def test_a_client_does_not_take_a_client_for_a_broker(authority):
 
 
 @pytest.mark.parametrize("address", ["http://broker", "broker:5571", "a b", "*.studio", "", "ä.example"])
-def test_an_address_that_is_none_is_refused(authority, address):
+def test_an_invalid_address_is_refused(authority, address):
     with pytest.raises(AuthorityError, match="neither a host's name nor an IP address"):
         authority.issue_broker("second", [address])

@@ -1,4 +1,4 @@
-"""Where a profile finds the brokers."""
+"""Which brokers a profile leads to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_profile_without_endpoints_leads_to_all_brokers_at_their_ports(authori
     ]
 
 
-def test_brokers_at_one_address_are_told_apart_by_their_ports(authority):
+def test_brokers_at_one_address_are_distinguished_by_their_ports(authority):
     authority.issue_broker("second", ["render-broker"], curve_port=6570)
     authority.issue_profile("anna", Role.READER, ["curve://render-broker:6570"])
     with pytest.raises(AuthorityError, match="may be any of the brokers broker, second"):
@@ -55,6 +55,6 @@ def test_brokers_at_one_address_are_told_apart_by_their_ports(authority):
         "tls://render-broker:1/x",
     ],
 )
-def test_an_endpoint_that_is_none_is_refused(authority, url):
+def test_an_invalid_endpoint_is_refused(authority, url):
     with pytest.raises(AuthorityError, match="is not an endpoint"):
         authority.issue_profile("anna", Role.READER, [url])

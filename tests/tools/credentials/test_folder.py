@@ -9,7 +9,7 @@ from afpools_tools.credentials.files import AuthorityError
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "-x", "a/b", "../a", "anna smith", "ä", "a:b", "a" * 65, "anna\n"])
-def test_a_name_that_is_no_file_name_is_refused(authority, name):
+def test_a_name_that_is_not_a_file_name_is_refused(authority, name):
     for act in (lambda: authority.issue_profile(name, Role.READER), lambda: authority.issue_broker(name)):
         with pytest.raises(AuthorityError, match="is not a valid name"):
             act()

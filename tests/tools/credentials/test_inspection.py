@@ -23,7 +23,7 @@ def test_a_folder_as_made_has_no_problems(authority):
     assert sentences(authority) == []
 
 
-def test_open_permissions_are_found_and_put_right(authority):
+def test_open_permissions_are_found_and_fixed(authority):
     profile = authority.issue_profile("anna", Role.READER)
     (profile / "client.pem").chmod(0o644)
     (authority.folder / "clients").chmod(0o777)
@@ -60,7 +60,7 @@ def test_files_that_do_not_belong_together_are_found(authority):
     assert "it is not the key in" in found
 
 
-def test_what_has_expired_is_found(authority):
+def test_expired_credentials_are_found(authority):
     authority.issue_profile("anna", Role.READER)
     later = Authority.open(authority.folder, clock=lambda: utcnow() + dt.timedelta(days=398))
     found = "\n".join(sentences(later))

@@ -1,4 +1,4 @@
-"""What there is, and how long it is good for."""
+"""The list of credentials, and how long each is valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from afpools_tools.credentials.authority import Authority
 from afpools_tools.credentials.listing import credentials
 
 
-def test_the_list_of_credentials_tells_state_and_role(authority):
+def test_the_list_of_credentials_shows_state_and_role(authority):
     authority.issue_profile("anna", Role.READER)
     authority.issue_profile("tom", Role.MANAGER, lifetime=dt.timedelta(days=1))
     authority.issue_profile("eve", Role.READER)

@@ -1,4 +1,4 @@
-"""Taking credentials back."""
+"""Revoking credentials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_revoking_twice_changes_nothing(authority):
 
 
 @pytest.mark.parametrize("trouble", ["no key", "damaged list"])
-def test_where_certificates_cannot_be_revoked_the_curve_key_is_out_and_the_error_says_so(authority, trouble):
+def test_if_certificates_cannot_be_revoked_the_curve_key_is_removed_and_the_error_says_so(authority, trouble):
     authority.issue_profile("anna", Role.READER)
     ca_key, crl = authority.folder / "ca" / "ca-key.pem", authority.folder / "ca" / "crl.pem"
     if trouble == "no key":
@@ -73,14 +73,14 @@ def test_a_brokers_copy_of_the_folder_does_not_pretend_to_have_revoked(authority
     assert not (tmp_path / "copy" / "clients" / "anna.key").exists()
 
 
-def test_nobody_unknown_and_no_broker_is_revoked(authority):
+def test_neither_an_unknown_name_nor_a_broker_is_revoked(authority):
     with pytest.raises(AuthorityError, match="no client 'eve'"):
         authority.revoke("eve")
     with pytest.raises(AuthorityError, match="'broker' is a broker"):
         authority.revoke("broker")
 
 
-def test_each_list_of_the_revoked_has_a_larger_number(authority):
+def test_each_revocation_list_has_a_larger_number(authority):
     def number():
         return authority.crl.read()[authority.signer.id].number
 
@@ -92,7 +92,7 @@ def test_each_list_of_the_revoked_has_a_larger_number(authority):
     assert numbers == sorted(set(numbers))
 
 
-def test_a_lost_list_of_the_revoked_can_be_made_again(authority):
+def test_a_lost_revocation_list_can_be_made_again(authority):
     authority.issue_profile("anna", Role.READER)
     authority.issue_profile("tom", Role.READER)
     authority.renew("tom")

@@ -1,4 +1,4 @@
-"""One authority takes over from another while a broker serves, and nobody is kept out meanwhile."""
+"""One authority takes over from another while a broker serves, and nobody is locked out meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client(place: Studio, folder: Path) -> Client:
 
 
 def connects(place: Studio, folder: Path) -> bool:
-    """Whether a profile lets its owner in, over a connection of its own."""
+    """Whether a profile admits its owner, over a separate connection."""
     with client(place, folder) as opened:
         return answered(opened)
 
@@ -73,7 +73,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     folder = place.folder / "certs"
 
     def workstation(name: str) -> Path:
-        """What somebody carried away from profiles/."""
+        """A profile that somebody moved away from profiles/."""
         shutil.copytree(folder / "profiles" / name, tmp_path / "workstations" / name, dirs_exist_ok=True)
         return tmp_path / "workstations" / name
 
@@ -83,7 +83,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert connects(place, anna)
     old = place.authority.signer.name
 
-    # Two authorities: whoever has a profile of the first keeps working, who gets one now may connect, too.
+    # Two authorities: owners of a profile of the first keep working, and new owners may connect, too.
     assert f"{old} is still trusted" in certs("new-ca")
     certs("profile", "nina", "--role", "reader")
     certs("profile", "nora", "--role", "reader")
@@ -93,7 +93,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     new = Authority.open(folder).signer.name
     assert new != old
 
-    # Each is revoked by the authority that let it in, open connections included.
+    # Each is revoked by the authority that issued it, open connections included.
     with client(place, otto) as of_old, client(place, nora) as of_new:
         assert answered(of_old)
         assert answered(of_new)
@@ -110,7 +110,7 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert state["anna", old] == state["nina", new] == state["broker", old] == "valid"
     assert "Authority" in certs("list").splitlines()[0]
 
-    # As long as somebody knows the first only, the broker shows a certificate of it.
+    # As long as somebody knows only the first, the broker shows a certificate from it.
     assert "The previous authority has signed it" in certs("renew", "broker")
     assert any("profiles/anna/ca.pem: it does not hold the same authorities" in one for one in sentences(folder))
     refused = afpools("certs", "retire-ca")
@@ -122,11 +122,11 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     assert connects(place, anna)
     assert connects(place, before)
     assert "The new authority has signed it" in certs("renew", "broker")
-    wait_until(lambda: not connects(place, before))  # it does not know the broker any more
+    wait_until(lambda: not connects(place, before))  # it no longer knows the broker
     assert connects(place, anna)
     assert connects(place, nina)
 
-    # One authority again. The profile that was carried away before connects nobody, whatever its owner believes.
+    # One authority again. The profile that was moved away earlier no longer works, whatever its owner believes.
     with client_that_believes_anything(place, before) as connection:
         certs("retire-ca")
         wait_until(lambda: not connection.recv(1))
@@ -162,7 +162,7 @@ def authority(tmp_path: Path) -> Authority:
     return made
 
 
-def test_the_first_one_s_key_is_kept_for_revoking_and_for_its_owner_only(authority):
+def test_the_first_authoritys_key_is_kept_for_revoking_and_for_its_owner_only(authority):
     key = authority.ca_key_path.read_bytes()
     succession.new_authority(authority)
     kept = authority.former_key_path(authority.signer)
@@ -175,7 +175,7 @@ def test_the_first_one_s_key_is_kept_for_revoking_and_for_its_owner_only(authori
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_each_key_may_have_its_passphrase_or_none(tmp_path):
+def test_each_key_may_have_its_own_passphrase_or_none(tmp_path):
     first = Authority.create(tmp_path / "certs", passphrase="correct horse")
     first.issue_broker("broker", ["localhost"])
     first.issue_profile("anna", Role.READER)
@@ -189,7 +189,7 @@ def test_each_key_may_have_its_passphrase_or_none(tmp_path):
     assert [len(lists[issuer.id].revoked) for issuer in second.issuers] == [1, 1]
 
 
-def test_where_the_first_one_s_key_is_lost_the_second_can_still_take_over(authority):
+def test_if_the_first_authoritys_key_is_lost_the_second_can_still_take_over(authority):
     authority.ca_key_path.unlink()
     second = succession.new_authority(authority)
     assert second.signer != authority.signer
@@ -201,7 +201,7 @@ def test_where_the_first_one_s_key_is_lost_the_second_can_still_take_over(author
     assert Authority.open(authority.folder).issuers == (second.signer,)
 
 
-def test_there_are_never_three(authority):
+def test_there_are_never_three_authorities(authority):
     second = succession.new_authority(authority)
     before = contents(authority.folder)
     with pytest.raises(AuthorityError, match="holds 2 authorities already"):
@@ -209,12 +209,12 @@ def test_there_are_never_three(authority):
     assert contents(authority.folder) == before
 
 
-def test_one_alone_is_not_retired(authority):
+def test_a_single_authority_is_not_retired(authority):
     with pytest.raises(AuthorityError, match="none can be retired"):
         succession.retire(authority, force=True)
 
 
-def test_without_the_key_of_the_one_that_is_to_stay_nothing_is_retired(authority):
+def test_without_the_key_of_the_remaining_authority_nothing_is_retired(authority):
     second = succession.new_authority(authority)
     second.ca_key_path.rename(authority.folder / "elsewhere")
     before = contents(authority.folder)
@@ -224,7 +224,7 @@ def test_without_the_key_of_the_one_that_is_to_stay_nothing_is_retired(authority
 
 
 @pytest.mark.parametrize("step", range(4))
-def test_interrupted_half_way_there_is_an_authority_that_signs_and_nobody_is_put_out(authority, monkeypatch, step):
+def test_after_an_interruption_an_authority_still_signs_and_nobody_is_locked_out(authority, monkeypatch, step):
     writes = []
 
     def write(path: Path, data: bytes, *, secret: bool = False) -> None:
@@ -257,7 +257,7 @@ def test_interrupted_half_way_there_is_an_authority_that_signs_and_nobody_is_put
 
 @pytest.fixture
 def joined(authority: Authority, tmp_path: Path) -> Authority:
-    """A folder with the second authority's files written behind the first one's, as one does by hand."""
+    """A folder with the second authority's files appended to the first one's, as people do by hand."""
     other = Authority.create(tmp_path / "other", name="Studio")
     for name in ("ca.pem", "crl.pem"):
         with (authority.folder / "ca" / name).open("ab") as file:
@@ -268,7 +268,7 @@ def joined(authority: Authority, tmp_path: Path) -> Authority:
 def test_check_looks_at_every_entry_of_both_files(joined, authority):
     profile = "profiles/anna/ca.pem: it does not hold the same authorities as ca/ca.pem"
     assert [profile in sentence for sentence in sentences(joined.folder)] == [True]
-    authority.crl.put(authority.signer, {}, authority.ca_key())  # knows one authority only, and drops what is not of it
+    authority.crl.put(authority.signer, {}, authority.ca_key())  # knows only one authority, and drops everything else
     (_, second) = joined.issuers
     found = sentences(joined.folder)
     assert any(f"crl.pem: it has no list of the authority {second.name}" in sentence for sentence in found)
@@ -277,7 +277,7 @@ def test_check_looks_at_every_entry_of_both_files(joined, authority):
         Authority.open(joined.folder)
 
 
-def test_check_finds_what_one_of_two_has_not_revoked(joined, tmp_path):
+def test_check_finds_what_one_of_two_authorities_has_not_revoked(joined, tmp_path):
     joined.issue_profile("late", Role.READER)
     shutil.rmtree(joined.profile_path("late"))
     for path in joined.client_paths("late"):
@@ -287,7 +287,7 @@ def test_check_finds_what_one_of_two_has_not_revoked(joined, tmp_path):
     assert not any("late" in sentence for sentence in sentences(joined.folder))
 
 
-def test_check_finds_a_list_of_nobody_and_fix_takes_it_out(authority, tmp_path):
+def test_check_finds_an_orphaned_list_and_fix_removes_it(authority, tmp_path):
     other = Authority.create(tmp_path / "other", name="Studio")
     own = authority.crl.read()
     with (authority.folder / "ca" / "crl.pem").open("ab") as file:
@@ -300,7 +300,7 @@ def test_check_finds_a_list_of_nobody_and_fix_takes_it_out(authority, tmp_path):
     assert authority.crl.read() == own
 
 
-def test_one_that_has_expired_is_found(authority):
+def test_an_expired_authority_is_found(authority):
     later = Authority.open(authority.folder, clock=lambda: authority.now() + dt.timedelta(days=3600))
     second = succession.new_authority(later)
     after = Authority.open(second.folder, clock=lambda: authority.now() + dt.timedelta(days=3700))
@@ -310,7 +310,7 @@ def test_one_that_has_expired_is_found(authority):
     assert Authority.open(second.folder).issuers == (second.signer,)
 
 
-def test_whichever_stands_first_the_one_whose_key_is_there_signs(joined):
+def test_the_authority_whose_key_is_present_signs_whatever_the_order(joined):
     (first, second) = joined.issuers
     (joined.folder / "ca" / "ca.pem").write_bytes(
         b"".join(

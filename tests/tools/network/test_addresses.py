@@ -23,7 +23,7 @@ addresses = st.integers(0x0A000000, 0xDFFFFFFF).map(IPv4Address)  # 10.0.0.0 to 
 
 @settings(deadline=None)
 @given(addresses, st.integers(20, 32))
-def test_a_network_is_meant_by_any_address_in_it_and_none_outside_is_tried(address, prefix):
+def test_any_address_names_its_network_and_none_outside_is_tried(address, prefix):
     target = parse_target(f"{address}/{prefix}")
     assert address in target.network
     assert target.network.prefixlen == prefix
@@ -68,7 +68,7 @@ def test_one_address_is_a_network_of_one():
         ("10.0.0.0/33", "not an IPv4 network"),
     ],
 )
-def test_what_holds_no_machines_is_refused(text, why):
+def test_a_network_without_machines_is_refused(text, why):
     with pytest.raises(ScanError, match=why):
         parse_target(text)
 
@@ -85,7 +85,7 @@ def test_the_own_network_is_the_one_with_the_default_route():
 
 @settings(deadline=None)
 @given(addresses, st.integers(1, 19))
-def test_of_a_wide_own_network_only_the_24_around_the_own_address_is_left(address, prefix):
+def test_a_wide_own_network_is_reduced_to_the_24_around_the_own_address(address, prefix):
     assume(not address.is_loopback and not address.is_link_local)
     target = own_target(machine(f"{address}/{prefix}"))
     assert address in target.network
@@ -93,7 +93,7 @@ def test_of_a_wide_own_network_only_the_24_around_the_own_address_is_left(addres
     assert target.narrowed_from == IPv4Interface(f"{address}/{prefix}").network
 
 
-def test_without_a_default_route_the_only_network_is_taken():
+def test_without_a_default_route_the_only_network_is_used():
     assert own_target(machine("127.0.0.1/8", "169.254.7.7/16", "10.1.0.9/20")).network == IPv4Network("10.1.0.0/20")
 
 
@@ -104,7 +104,7 @@ def test_without_a_default_route_the_only_network_is_taken():
         (["10.1.2.3/24", "10.1.3.3/24"], r"10\.1\.2\.0/24, 10\.1\.3\.0/24"),
     ],
 )
-def test_where_it_cannot_be_known_which_network_is_meant_nothing_is_scanned(interfaces, why):
+def test_if_the_network_is_ambiguous_nothing_is_scanned(interfaces, why):
     with pytest.raises(ScanError, match=why):
         own_target(machine(*interfaces))
 
@@ -127,7 +127,9 @@ HOSTS_FILE = {"vm": ["127.0.1.1"], "vm.studio.lan": ["10.1.2.3"], "odd": ["127.0
         (["localhost.localdomain"], ["127.0.0.1"], ["localhost", "127.0.0.1"]),
     ],
 )
-def test_what_means_every_machine_itself_is_never_said_before_what_leads_here(names, addresses, sorted_for_others):
+def test_addresses_that_reach_this_machine_come_before_those_that_mean_any_machine_itself(
+    names, addresses, sorted_for_others
+):
     assert sorted_names(names, addresses, lambda name: HOSTS_FILE.get(name, [])) == sorted_for_others
 
 
@@ -142,5 +144,5 @@ def test_what_means_every_machine_itself_is_never_said_before_what_leads_here(na
         ("localhosted", False),
     ],
 )
-def test_what_means_the_machine_itself_is_known(host, loopback):
+def test_addresses_that_mean_the_machine_itself_are_recognised(host, loopback):
     assert is_loopback(host) == loopback

@@ -1,4 +1,4 @@
-"""The scan as a library: real sockets on loopback, and a network that was made up where machines must be silent."""
+"""The scan as a library: real sockets on loopback, and a simulated network where machines must be silent."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_machines_that_accept_and_that_refuse_are_found_on_real_sockets():
     assert (result.tried, result.addresses, result.complete, result.trouble) == (6, 6, True, "")
 
 
-def test_a_machine_that_answers_at_one_port_only_is_found_by_it():
+def test_a_machine_that_answers_on_one_port_only_is_found_by_it():
     wire = Wire(accept=[("10.0.0.3", 445)], refuse=[("10.0.0.4", 22)], names={"10.0.0.3": "PC-03.studio.lan"})
     result = asyncio.run(wire.scanner("10.0.0.0/28").run())
     assert result.findings == (
@@ -84,7 +84,7 @@ def test_a_machine_that_answers_at_one_port_only_is_found_by_it():
     )
 
 
-def test_no_address_outside_is_tried_and_a_silent_one_once_at_each_port():
+def test_no_address_outside_is_tried_and_a_silent_one_once_per_port():
     wire = Wire()
     result = asyncio.run(wire.scanner("10.0.0.0/28").run())
     assert sorted(wire.tried) == sorted((f"10.0.0.{n}", port) for n in range(1, 15) for port in (22, 445))
@@ -94,7 +94,7 @@ def test_no_address_outside_is_tried_and_a_silent_one_once_at_each_port():
 
 def test_a_machine_that_has_answered_is_left_alone():
     wire = Wire(accept=[("10.0.0.1", 22)])
-    # Slow enough that the answer is there long before the next port's turn.
+    # Slow enough that the answer arrives long before the next port's turn.
     asyncio.run(wire.scanner("10.0.0.1", QUICK._replace(rate=5)).run())
     assert wire.tried == [("10.0.0.1", 22)]
 
@@ -138,7 +138,7 @@ def test_a_cancelled_scan_stops_connecting_and_has_what_was_found():
     assert len(wire.tried) < 200
 
 
-def test_trouble_of_our_own_is_told_from_silence():
+def test_our_own_errors_are_distinguished_from_silence():
     async def no_route(_address, _port):
         raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
@@ -168,7 +168,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_sent(setting
         Scanner(parse_target("10.0.0.0/24"), HERE, settings)
 
 
-def test_how_long_it_takes_is_known_before():
+def test_its_duration_is_known_in_advance():
     assert Settings(ports=(22, 445), rate=100, wait=1).seconds(254) == pytest.approx(254 * 2 / 100 + 1)
     assert Settings(ports=(22,), rate=10_000, wait=1).seconds(500) == pytest.approx(500 / 50 + 1)
 
@@ -195,7 +195,7 @@ def test_connections_begin_no_faster_than_the_rate_allows(monkeypatch):
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_server_that_hangs_costs_names_and_not_the_scan(monkeypatch):
+def test_a_name_server_that_hangs_costs_names_but_not_the_scan(monkeypatch):
     release = threading.Event()
     asked = []
 
@@ -242,13 +242,13 @@ async def _ask(resolve, address):
         ("", ""),
     ],
 )
-def test_only_what_a_host_can_be_called_is_a_name(resolved, name):
+def test_only_valid_host_names_count_as_names(resolved, name):
     assert farm_name(resolved) == name
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_whatever_a_name_service_says_a_name_is_one_host_and_no_range(resolved):
+def test_a_name_from_a_name_service_is_always_one_host_and_never_a_range(resolved):
     from afpools_broker.pools.hosts import expand
 
     name = farm_name(resolved)
@@ -263,13 +263,13 @@ def marked(found, *hosts):
     return machine
 
 
-def test_a_machine_is_the_host_of_its_name_however_that_is_spelled():
+def test_a_machine_is_the_host_with_its_name_however_that_is_spelled():
     render = HostSummary("lt-pc-01", ("online",), pools=("fx", "night"))
     machine = marked(finding(resolved="LT-PC-01.studio.lan"), render)
     assert (machine.host, machine.name, machine.is_render, machine.pools) == (render, "lt-pc-01", True, ("fx", "night"))
 
 
-def test_a_render_that_was_given_another_name_is_known_by_its_address():
+def test_a_render_with_another_name_is_recognised_by_its_address():
     render = HostSummary("Blade7", ("online", "busy"), address="10.0.0.1")
     machine = marked(finding(resolved="pc-07.studio.lan"), render)
     assert (machine.host, machine.name) == (render, "Blade7")
@@ -281,13 +281,13 @@ def test_an_offline_renders_address_may_be_another_machines_now():
     assert marked(finding(resolved=""), render).host == render
 
 
-def test_a_host_that_was_only_registered_is_known_and_no_render():
+def test_a_host_that_was_only_registered_is_known_but_not_a_render():
     machine = marked(finding(resolved="pc-07"), HostSummary("pc-07", registered=True))
     assert machine.host is not None
     assert not machine.is_render
 
 
-def test_a_machine_nobody_knows_is_new():
+def test_an_unknown_machine_is_new():
     machine = marked(finding(resolved="pc-08.studio.lan"), HostSummary("pc-07", ("online",), address="10.0.0.7"))
     assert (machine.host, machine.name, machine.pools) == (None, "pc-08", ())
 
@@ -304,7 +304,7 @@ def test_a_result_is_kept_for_its_owner_only_and_read_back_as_it_was(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_where_nothing_was_scanned_that_is_what_it_says(tmp_path):
+def test_without_a_scan_it_says_that_nothing_was_scanned(tmp_path):
     with pytest.raises(ScanError, match="Nothing has been scanned yet"):
         last_result(tmp_path / "last.json")
 

@@ -1,4 +1,4 @@
-"""The Blenders of a machine, as their installations and folders lie."""
+"""The Blenders of a machine, found by their installations and folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def found(
     home: Path, environment: Mapping[str, str] | None = None, platform: str = "linux", says: str = ""
 ) -> dict[str, list[str]]:
-    """Each Blender's name, and where it looks for add-ons, relative to the home."""
+    """Each Blender's name, and the folder where it looks for add-ons, relative to the home."""
     version = tuple(map(int, says.split("."))) if says else None
     made = find_blenders(home, environment or {}, platform, lambda _: version)  # type: ignore[arg-type, return-value]
     return {it.name: [os.path.relpath(place, home) for place in it.places(environment or {})] for it in made}
@@ -59,13 +59,13 @@ def test_blenders_folders_are_where_its_manual_says(platform: str, base: str, tm
     ]
 
 
-def test_one_that_was_never_started_is_found_by_its_program(tmp_path: Path) -> None:
+def test_a_blender_that_was_never_started_is_found_by_its_program(tmp_path: Path) -> None:
     program(tmp_path / "opt/blender-4.5.1-linux-x64/blender", "4.5")
     program(tmp_path / "blender-3.6/blender", "3.6")
     assert list(found(tmp_path)) == ["Blender 4.5", "Blender 3.6"]
 
 
-def test_one_without_a_folder_for_its_version_is_asked(tmp_path: Path) -> None:
+def test_a_blender_without_a_folder_for_its_version_is_asked(tmp_path: Path) -> None:
     """Debian's: /usr/bin/blender, and /usr/share/blender without a version."""
     program(tmp_path / "usr/bin/blender")
     path = {"PATH": f"/nowhere{os.pathsep}{tmp_path / 'usr/bin'}"}
@@ -96,7 +96,7 @@ def test_flatpak_and_snap(tmp_path: Path) -> None:
     }
 
 
-def test_microsofts_store_has_folders_of_its_own(tmp_path: Path) -> None:
+def test_microsofts_store_has_its_own_folders(tmp_path: Path) -> None:
     package = "AppData/Local/Packages/BlenderFoundation.Blender_ppwjx1n5r4v9t"
     (tmp_path / package / "LocalCache/Roaming/Blender Foundation/Blender/4.2").mkdir(parents=True)
     (tmp_path / "AppData/Roaming/Blender Foundation/Blender/4.2").mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_microsofts_store_has_folders_of_its_own(tmp_path: Path) -> None:
     }
 
 
-def test_a_portable_one_keeps_everything_beside_itself(tmp_path: Path) -> None:
+def test_a_portable_blender_keeps_everything_beside_itself(tmp_path: Path) -> None:
     program(tmp_path / "blender-4.5/blender", "4.5")
     (tmp_path / "blender-4.5/portable").mkdir()
     program(tmp_path / "blender-3.6/blender", "3.6")
@@ -138,7 +138,7 @@ def test_blenders_own_variables_move_its_folders(tmp_path: Path) -> None:
     }
 
 
-def test_one_that_is_found_twice_is_named_once(tmp_path: Path) -> None:
+def test_a_blender_that_is_found_twice_is_named_once(tmp_path: Path) -> None:
     (tmp_path / ".config/blender/4.5").mkdir(parents=True)
     program(tmp_path / "opt/blender-4.5/blender", "4.5")
     program(tmp_path / "opt/blender-copy/blender", "4.5")
@@ -155,7 +155,9 @@ def test_one_that_is_found_twice_is_named_once(tmp_path: Path) -> None:
         ("printf '\\xff\\xfe'", None),
     ],
 )
-def test_what_a_program_says_of_its_version(script: str, version: tuple[int, int] | None, tmp_path: Path) -> None:
+def test_a_programs_own_words_about_its_version_are_read(
+    script: str, version: tuple[int, int] | None, tmp_path: Path
+) -> None:
     executable = program(tmp_path / "blender")
     executable.write_text(f"#!/bin/sh\n{script}\n")
     assert ask_version(executable) == version

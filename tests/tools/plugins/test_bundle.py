@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[3]
 def test_the_same_sources_make_the_same_bytes(afpools: Afpools, tmp_path: Path) -> None:
     first, second = tmp_path / "1.zip", tmp_path / "2.zip"
     afpools("bundle", "blender", "-o", first)
-    time.sleep(2)  # a zip counts in steps of two seconds
+    time.sleep(2)  # a zip stores times in steps of two seconds
     afpools("bundle", "blender", "-o", second)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_old_and_new_blenders_read_the_same_of_it() -> None:
+def test_old_and_new_blenders_read_the_same_metadata() -> None:
     """Blender before 4.2 evaluates `bl_info` from the source, without running it."""
     folder = plugin_sources("blender")
     manifest = tomllib.loads((folder / "blender_manifest.toml").read_text())
@@ -86,7 +86,7 @@ def test_an_index_that_is_not_understood_is_left_alone(
     assert (tmp_path / "index.json").read_text() == content
 
 
-def test_a_place_for_a_repository_that_cannot_be_used_is_said_in_one_line(afpools: Afpools, tmp_path: Path) -> None:
+def test_an_unusable_place_for_a_repository_is_reported_in_one_line(afpools: Afpools, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "file" in afpools("bundle", "blender", "--index", tmp_path / "file").err
     refused = afpools("bundle", "blender", "--index", tmp_path / "file" / "below")

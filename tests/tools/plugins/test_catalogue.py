@@ -40,7 +40,7 @@ def test_blenders_that_cgru_starts_look_into_cgru(tmp_path: Path) -> None:
     assert catalogue.looks_in(made, {}, tmp_path) == expected
     within = {"CGRU_LOCATION": str(tmp_path), "BLENDER_USER_SCRIPTS": str(studio.parent)}
     assert catalogue.looks_in(made, within) == expected
-    # CGRU leaves the variable alone where somebody has set it.
+    # CGRU leaves the variable alone if somebody has set it.
     own = {"CGRU_LOCATION": str(tmp_path), "BLENDER_USER_SCRIPTS": str(tmp_path / "own")}
     assert {tuple(seen) for name, seen in catalogue.looks_in(made, own) if "3.4" in name} == {
         (tmp_path / "own/addons",)

@@ -1,4 +1,4 @@
-"""Plug-ins put where they belong and taken away again, and what stays."""
+"""Installing plug-ins and removing them again, and what stays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_second_run_writes_nothing_and_an_update_removes_what_is_gone(afpools:
     assert ("outdated" in listed, listed.count("current")) == (False, 2)
 
 
-def test_what_somebody_has_changed_is_neither_overwritten_nor_removed(afpools: Afpools, home: Path) -> None:
+def test_a_file_that_somebody_has_changed_is_neither_overwritten_nor_removed(afpools: Afpools, home: Path) -> None:
     afpools("install", "blender", "--yes")
     file = home / BLENDER_45 / "afanasy_pools/ui.py"
     file.write_text("# mine")
@@ -59,9 +59,9 @@ def test_a_file_of_somebody_elses_is_not_overwritten(afpools: Afpools, home: Pat
     assert everything(home) == {f"{BLENDER_45}/afanasy_pools/__init__.py": b"# theirs"}
 
 
-def test_what_cannot_be_written_to_the_end_leaves_nothing_behind(afpools: Afpools, home: Path) -> None:
+def test_an_incomplete_write_leaves_nothing_behind(afpools: Afpools, home: Path) -> None:
     (home / BLENDER_45 / "afanasy_pools").mkdir(parents=True)
-    # A file where a folder is to be.
+    # A file in place of a folder.
     (home / BLENDER_45 / "afanasy_pools/afpools").write_text("in the way")
     before = everything(home)
     refused = afpools("install", "blender", "--yes")
@@ -69,9 +69,7 @@ def test_what_cannot_be_written_to_the_end_leaves_nothing_behind(afpools: Afpool
     assert {name for name in everything(home) if "4.5" in name} == set(before)
 
 
-def test_an_update_that_was_broken_off_can_be_done_again(
-    afpools: Afpools, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_update_can_be_repeated(afpools: Afpools, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = home / BLENDER_45
     afpools("install", "blender", "--yes", "--into", place)
     plugin = catalogue.Plugin("blender", "afanasy_pools", "afanasy_pools/afpools", "")
@@ -98,7 +96,7 @@ def test_an_update_that_was_broken_off_can_be_done_again(
     assert everything(place) == {}
 
 
-def test_the_sources_are_not_taken_for_an_installation(afpools: Afpools, home: Path) -> None:
+def test_the_sources_are_not_mistaken_for_an_installation(afpools: Afpools, home: Path) -> None:
     (home / BLENDER_45).mkdir(parents=True)
     (home / BLENDER_45 / "afanasy_pools").symlink_to(plugin_sources("blender"))
     refused = afpools("install", "blender", "--yes")
@@ -132,9 +130,7 @@ def test_a_damaged_receipt_is_named_and_nothing_is_removed(afpools: Afpools, hom
 
 
 @pytest.mark.parametrize("plugin", ["afstarter", "natron", "fusion", "keeper"])
-def test_what_goes_into_cgru_leaves_no_trace_when_it_is_taken_away(
-    afpools: Afpools, tmp_path: Path, plugin: str
-) -> None:
+def test_an_installation_into_cgru_leaves_no_trace_when_removed(afpools: Afpools, tmp_path: Path, plugin: str) -> None:
     cgru = tmp_path / "cgru"
     for file in ("afanasy/python/af.py", "start/AFANASY/50.afstarter.sh", "plugins/fusion/Comp/Afanasy.py"):
         (cgru / file).parent.mkdir(parents=True, exist_ok=True)
@@ -147,9 +143,7 @@ def test_what_goes_into_cgru_leaves_no_trace_when_it_is_taken_away(
     assert everything(cgru) == before
 
 
-def test_nothing_that_natron_would_take_for_a_plug_in_of_its_own_lies_in_its_folder(
-    afpools: Afpools, tmp_path: Path
-) -> None:
+def test_natrons_folder_contains_nothing_that_natron_would_load_by_itself(afpools: Afpools, tmp_path: Path) -> None:
     (tmp_path / "afanasy/python").mkdir(parents=True)
     (tmp_path / "afanasy/python/af.py").touch()
     assert afpools("install", "natron", "--yes", "--cgru", tmp_path).status == 0

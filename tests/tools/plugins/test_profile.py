@@ -16,7 +16,7 @@ from ..conftest import everything
 Afpools = Callable[..., Result]
 
 
-def test_a_profile_is_put_where_the_plug_in_looks_and_for_its_owner_alone(afpools: Afpools, home: Path) -> None:
+def test_a_profile_is_put_where_the_plug_in_looks_and_for_its_owner_only(afpools: Afpools, home: Path) -> None:
     authority = Authority.create(home / "certs")
     authority.issue_broker("broker", ["127.0.0.1"])
     profile = authority.issue_profile("anna", Role.READER, ["tls://127.0.0.1:5571"])

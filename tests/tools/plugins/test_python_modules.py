@@ -17,7 +17,7 @@ Afpools = Callable[..., Result]
 @pytest.mark.heavy
 def test_modules_go_into_another_python_from_a_folder_without_a_network(afpools: Afpools, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    # Without pip, as embedded Pythons come.
+    # Without pip, as in embedded Pythons.
     assert installation_venv(other) == 0
     python = other / "bin/python"
     refused = afpools("install", "python", "--python", python, "pyzmq", "--wheels", tmp_path)
@@ -67,12 +67,12 @@ def write_wheel(path: Path, distribution: str, module: str) -> None:
         archive.writestr(f"{info}/RECORD", "")
 
 
-def test_only_the_two_modules_can_be_asked_for(afpools: Afpools) -> None:
+def test_only_the_two_modules_can_be_requested(afpools: Afpools) -> None:
     refused = afpools("install", "python", "--python", sys.executable, "requests")
     assert (refused.status, "'requests' is not one of pymongo, pyzmq" in refused.err) == (1, True)
 
 
-def test_what_is_no_python_is_named(afpools: Afpools, tmp_path: Path) -> None:
+def test_a_program_that_is_not_python_is_named(afpools: Afpools, tmp_path: Path) -> None:
     (tmp_path / "python").write_text("no program")
     refused = afpools("install", "python", "--python", tmp_path / "python")
     assert (refused.status, "cannot be run" in refused.err) == (1, True)
