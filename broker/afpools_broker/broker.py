@@ -184,6 +184,18 @@ class Broker:
         self._serves = True
         log.info("Broker %r %s serves; store: %s", self.config.broker.name, __version__, self.store.kind)
 
+    def is_alive(self, wait: float) -> bool:
+        """Whether all that answers clients still does, as far as that is the broker's own doing: a database that does
+        not answer is not a reason to start again. Takes at most `wait` seconds."""
+        deadline = time.monotonic() + wait
+        return all(listener.comes_round(max(0.0, deadline - time.monotonic())) for listener in self._listeners)
+
+    def status(self) -> str:
+        """How the broker is, in a line for people."""
+        report = self._health.report()
+        connections = sum(report.connections.values())
+        return f"{report.status}; {report.pools} pools, {connections} connections. {' '.join(report.problems)}".strip()
+
     def call_off(self) -> None:
         """Makes a start in progress stop waiting, because the broker is to stop. Safe in a signal handler."""
         self._called_off = True

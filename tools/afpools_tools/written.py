@@ -27,6 +27,8 @@ class NotWritten(ToolError):
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -> Iterator[BinaryIO]:
     """A new file, empty and open for writing and reading, that takes its place when the block ends without an error.
+    It belongs to whoever the one before belonged to, as far as this process may say so: where root renews a key of the
+    broker's, the broker must still be able to read it.
 
     Args:
         path: its place. The folder must be there.
@@ -40,6 +42,7 @@ def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -
     try:
         descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "w+b") as file:
+            _give_to_owner_of(path, descriptor)
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -51,6 +54,14 @@ def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
+
+
+def _give_to_owner_of(path: Path, descriptor: int) -> None:
+    # Windows has other rights, which a file gets from its folder.
+    if hasattr(os, "fchown"):
+        with contextlib.suppress(OSError):
+            before = path.lstat()
+            os.fchown(descriptor, before.st_uid, before.st_gid)
 
 
 def write(path: Path, data: bytes | str, mode: int = PUBLIC) -> None:

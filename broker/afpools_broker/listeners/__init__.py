@@ -151,6 +151,11 @@ class Listener(ABC):
         """Starts answering."""
 
     @abstractmethod
+    def comes_round(self, wait: float) -> bool:
+        """Whether the thread that answers still comes by, within `wait` seconds: it hangs if not. Called by one thread
+        at a time, between `start` and `stop`."""
+
+    @abstractmethod
     def stop(self, *, wait: float) -> None:
         """Accepts nobody new, and ends once every answer in progress has been sent, or after `wait` seconds. A listener
         that was not started, or not even bound, releases what it has."""

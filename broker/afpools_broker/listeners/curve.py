@@ -122,6 +122,7 @@ class CurveListener(Listener):
         self._held: list[list[bytes]] = []
         self._echoes = 0
         self._freed = 0
+        self._came_round = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-curve", daemon=True)
 
     def bind(self) -> None:
@@ -171,6 +172,11 @@ class CurveListener(Listener):
     def start(self) -> None:
         self._thread.start()
 
+    def comes_round(self, wait: float) -> bool:
+        self._came_round.clear()
+        self._wake()
+        return self._came_round.wait(wait)
+
     def stop(self, *, wait: float) -> None:
         self._stopping = True
         if self._thread.is_alive():
@@ -201,6 +207,8 @@ class CurveListener(Listener):
                 if self._wake_out.fileno() in ready:
                     self._wake_out.recv(4096)
                     self._send_done()
+                    if not self._came_round.is_set():
+                        self._came_round.set()
                 if not told_all or monitor in ready:
                     told_all = self._read_events()
                 if zap in ready:

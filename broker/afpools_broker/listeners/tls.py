@@ -71,6 +71,12 @@ class TlsListener(Listener):
     def start(self) -> None:
         self._thread.start()
 
+    def comes_round(self, wait: float) -> bool:
+        came = threading.Event()
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(came.set)
+        return came.wait(wait)
+
     def stop(self, *, wait: float) -> None:
         if self._thread.is_alive():
             self._patience = wait

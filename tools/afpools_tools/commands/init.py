@@ -15,12 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from afpools_broker.config import ConfigError
+from afpools_broker.config import ConfigError, load
 from afpools_broker.credentials.keys import check_name
 from afpools_broker.farm.farm import FarmError
 from afpools_broker.listeners import ListenError
 from afpools_broker.store import StoreUnavailable
 
+from .. import systemd
 from ..credentials.authority import Authority
 from ..credentials.certificates import check_address
 from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError, make_folder, write
@@ -88,12 +89,26 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: flags and defaults decide.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace broker.toml. Keys are never replaced.")] = False,
     no_checks: Annotated[bool, typer.Option("--no-checks", help="Do not test ports, database and farm.")] = False,
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--systemd", help="Install and start it as a service as well; for a broker.toml that is there, too."
+        ),
+    ] = False,
 ) -> None:
     """Set up a broker: ask, test, make the certificates, write broker.toml."""
+    if service:
+        systemd.need_root()
+        if (folder / "broker.toml").exists() and not force:
+            _install_service(folder.absolute(), asking=not yes)
+            return
     _check_flags(folder, manager, names or (), yes=yes, force=force)
     make_folder(folder)
     folder = folder.absolute()
     talk = _Interview(folder, asking=not yes, checking=not no_checks)
+    if service:
+        make_folder(systemd.STATE)
+        talk.answers = talk.answers.but(store=f"sqlite:///{systemd.STATE / 'pools.sqlite'}")
     if not yes:
         say("Enter keeps the value in brackets.")
     passphrase = _passphrase(folder / "certs", asking=not yes)
@@ -118,7 +133,30 @@ def init(
     profile = make_credentials(talk.answers, folder / "certs", profiles={manager: "manager"}, passphrase=passphrase)
     write_config(talk.answers, folder)
     _compare_credentials(talk.answers, folder / "certs")
-    _say_how_to_go_on(folder, profile)
+    if service:
+        _install_service(folder, asking=not yes)
+    _say_how_to_go_on(folder, profile, started=service)
+
+
+def _install_service(folder: Path, *, asking: bool) -> None:
+    """Has systemd run the broker of a folder.
+
+    Raises:
+        SystemdError, ConfigError: it cannot.
+    """
+    file = folder / "broker.toml"
+    service = systemd.Service(file, load(file, {}), Path(sys.argv[0]).resolve())
+    service.refuse_homes()
+    say(f"The service {service.name} will run {service.executable} as the user {systemd.USER}: {service.path}")
+    if asking:
+        typer.confirm("Install and start it?", abort=True)
+    left = systemd.install(service, systemd.run_command)
+    if left:
+        say("systemd is not running here. When it is:", "yellow")
+        for command in left:
+            say(f"  {command}")
+    else:
+        say(f"It runs, and starts with the machine. Its log:  journalctl -u {service.name}", "green")
 
 
 def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool, force: bool) -> None:
@@ -143,10 +181,11 @@ def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool,
         raise CommandError("There is no terminal to ask questions in. Use --yes to take flags and defaults.")
 
 
-def _say_how_to_go_on(folder: Path, profile: Path) -> None:
+def _say_how_to_go_on(folder: Path, profile: Path, *, started: bool) -> None:
     file, certs = folder / "broker.toml", folder / "certs"
     say(f"Wrote {file} and the credentials in {certs}.")
-    say(f"Start the broker:   afpools serve -c {shlex.quote(str(file))}")
+    if not started:
+        say(f"Start the broker:   afpools serve -c {shlex.quote(str(file))}")
     if profile.exists():
         say(f"Ask it something:   AFPOOLS_PROFILE={shlex.quote(str(profile))} afpools health")
     say(f"For a workstation:  afpools certs profile NAME --role reader --dir {shlex.quote(str(certs))}")

@@ -18,6 +18,8 @@ import typer
 from afpools_broker.config import LEVELS, ConfigError, load
 from afpools_broker.monitoring.logs import flush_log, open_log, set_level
 
+from ..supervisor import Supervisor
+
 if TYPE_CHECKING:
     from afpools_broker.broker import Broker
 
@@ -43,10 +45,26 @@ def serve(
     settings = load(config)
     open_log(settings.broker.log_level)
     broker = Broker(settings)
-    run(broker, hang_up=_Reloader(broker, config).ask)
+    supervisor = Supervisor()
+
+    def ready() -> None:
+        supervisor.ready()
+        supervisor.watch(broker.is_alive, broker.status)
+
+    run(broker, ready=ready, hang_up=_Reloader(broker, config, supervisor).ask, stopping=supervisor.stopping)
 
 
-def run(broker: Broker, *, ready: Callable[[], None] = lambda: None, hang_up: Callable[[], None] | None = None) -> None:
+def _nothing() -> None:
+    pass
+
+
+def run(
+    broker: Broker,
+    *,
+    ready: Callable[[], None] = _nothing,
+    hang_up: Callable[[], None] | None = None,
+    stopping: Callable[[], None] = _nothing,
+) -> None:
     """Serves until a signal says otherwise, and ends within two seconds of it.
 
     Args:
@@ -54,6 +72,7 @@ def run(broker: Broker, *, ready: Callable[[], None] = lambda: None, hang_up: Ca
         ready: called once it answers.
         hang_up: called at SIGHUP, and returns at once; without it SIGHUP, too, stops the broker, unless whoever started
             it wanted the signal ignored.
+        stopping: called when it begins to stop.
     """
     # Not an event: setting one is not safe in a handler that may interrupt the very thread that waits for it.
     asked: SimpleQueue[int] = SimpleQueue()
@@ -77,6 +96,7 @@ def run(broker: Broker, *, ready: Callable[[], None] = lambda: None, hang_up: Ca
         while asked.get() == signal.SIGHUP and hang_up:
             hang_up()
         began = time.monotonic()
+        stopping()
         log.info("Stopping")
     # While Python shuts down, these would end it as if it had failed.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -91,11 +111,13 @@ class _Reloader:
     Args:
         broker: runs.
         file: its broker.toml.
+        supervisor: is told.
     """
 
-    def __init__(self, broker: Broker, file: Path) -> None:
+    def __init__(self, broker: Broker, file: Path, supervisor: Supervisor) -> None:
         self._broker = broker
         self._file = file
+        self._supervisor = supervisor
         self._asked = threading.Event()
         threading.Thread(target=self._run, name="afpools-reload", daemon=True).start()
 
@@ -106,11 +128,14 @@ class _Reloader:
     def _run(self) -> None:
         while self._asked.wait():
             self._asked.clear()
+            self._supervisor.reloading()
             try:
                 self._reload()
             except Exception:
                 # A defect here is not a reason not to hear the next one.
                 log.exception("SIGHUP: reading the configuration again failed")
+            finally:
+                self._supervisor.ready()
 
     def _reload(self) -> None:
         level = self._broker.config.broker.log_level
