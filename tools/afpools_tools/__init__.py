@@ -7,6 +7,7 @@ network/      machines in a network
 plugins/      plug-ins into host applications
 manager/      the Pool Manager
 setup.py      what a new broker needs
+systemd/      a broker as a service
 exchange.py   pools in files
 hosts.py      hosts by name, and others in their place
 effects.py    what a mask does to a farm

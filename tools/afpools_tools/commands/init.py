@@ -21,7 +21,6 @@ from afpools_broker.farm.farm import FarmError
 from afpools_broker.listeners import ListenError
 from afpools_broker.store import StoreUnavailable
 
-from .. import systemd
 from ..credentials.authority import Authority
 from ..credentials.certificates import check_address
 from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError, make_folder, write
@@ -38,6 +37,7 @@ from ..setup import (
     user_of,
     write_config,
 )
+from ..systemd import unit as systemd
 from .options import CommandError
 from .output import say, warn
 

@@ -18,7 +18,7 @@ import typer
 from afpools_broker.config import LEVELS, ConfigError, load
 from afpools_broker.monitoring.logs import flush_log, open_log, set_level
 
-from ..supervisor import Supervisor
+from ..systemd.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from afpools_broker.broker import Broker
