@@ -125,7 +125,7 @@ def test_a_listener_that_hangs_is_noticed(place: Studio) -> None:
 
 @pytest.mark.heavy
 def test_a_broker_tells_systemd_from_its_start_to_its_end(config: Path, systemd: Systemd, tmp_path: Path) -> None:
-    env = environment(tmp_path, NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="300000")
+    env = environment(tmp_path, NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="3000000")
     with running("serve", "-c", config, env=env, folder=tmp_path) as broker:
         assert systemd.hear() == {"READY": "1"}
         assert systemd.hear_of("WATCHDOG") == {"WATCHDOG": "1"}

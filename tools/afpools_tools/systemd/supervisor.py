@@ -15,6 +15,9 @@ from collections.abc import Callable, MutableMapping
 
 _STATUS_SECONDS = 60.0
 
+# A queue of datagrams is short, and systemd may be busy.
+_TELL_SECONDS = 0.5
+
 
 class Supervisor:
     """Tells systemd that the process is ready, reads its configuration again, stops, and is alive.
@@ -83,5 +86,5 @@ class Supervisor:
             return
         # Whatever has become of the socket, the broker serves; and systemd acts by itself where it hears nothing.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-            connection.setblocking(False)
+            connection.settimeout(_TELL_SECONDS)
             connection.sendto("\n".join(lines).encode(), self._address)
