@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,15 +76,12 @@ def run(
             it wanted the signal ignored.
         stopping: called when it begins to stop.
     """
-    # Not an event: setting one is not safe in a handler that may interrupt the very thread that waits for it.
-    asked: SimpleQueue[int] = SimpleQueue()
 
     def note(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
             # A second Ctrl-C means it.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             broker.call_off()
-        asked.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, note)
@@ -90,10 +89,10 @@ def run(
         signal.signal(signal.SIGHUP, note)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with broker:
-        if asked.empty():
+    with _signals() as asked, broker:
+        if not select.select([asked], [], [], 0)[0]:
             ready()
-        while asked.get() == signal.SIGHUP and hang_up:
+        while os.read(asked, 1)[0] == signal.SIGHUP and hang_up:
             hang_up()
         began = time.monotonic()
         stopping()
@@ -102,6 +101,25 @@ def run(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     flush_log(max(0.1, _STOP_SECONDS - (time.monotonic() - began)))
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A pipe out of which the numbers of signals come, as far as they have a handler.
+
+    Not a queue that handlers fill: Python runs them between two steps of the main thread. A signal that comes while
+    that thread waits for its turn, just before it begins to wait for a queue, would have no handler run until the next
+    one comes. The system writes into the pipe at once.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 class _Reloader:
