@@ -137,7 +137,8 @@ class Broker:
     def _open_live(self, address: tuple[str, int]) -> FenceKeeper:
         def settings() -> Settings:
             now = self.config
-            return Settings(now.live.running == "requeue", now.farm.refuse_after, now.farm.timeout)
+            farm = now.farm
+            return Settings(now.live.running == "requeue", farm.refuse_after, farm.timeout, farm.flag_after)
 
         return FenceKeeper(
             lambda request: ask(address, request, timeout=self.config.farm.timeout),

@@ -215,6 +215,7 @@ class LiveHealth(Result):
     jobs: Annotated[int, Meta(description="how many unfinished jobs name a pool")]
     age: Annotated[float | None, Meta(description="seconds since afserver last confirmed them")]
     behind: Annotated[float, Meta(description="how long the fence that has waited longest has had to move, in seconds")]
+    spilled: Annotated[int, Meta(description="how many of them may use their second pool")]
     moved: Annotated[int, Meta(description="how many fences were moved since the broker started")]
     refused: Annotated[int, Meta(description="how many could not be moved")]
     afserver_ms: Annotated[

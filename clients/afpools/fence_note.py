@@ -21,6 +21,31 @@ KEY = "afpools"
 """The note's key in `custom_data`, beside whatever else is there."""
 
 
+MIN_SPILL_SECONDS = 60
+"""afserver starts tasks once a second, and takes half a minute to come back with thousands of jobs after a restart."""
+
+MAX_SPILL_SECONDS = 30 * 24 * 3600
+
+
+class SpillNote(Record):
+    """A second pool, for a job that has no running task for `after` seconds in a row.
+
+    An empty `pool` says that the job never gets one, whatever its pool says. `revision` is the second pool's, as it was
+    when it was noted. `since` is when the broker let the job use the second pool too (ISO 8601); empty if it has not.
+    `of_pool`: the job's pool says so, not the job itself.
+    """
+
+    pool: str
+    revision: str = ""
+    after: int = 0
+    since: str = ""
+    of_pool: bool = False
+
+
+NO_SPILL = SpillNote("")
+"""What a job says that stays in its pool."""
+
+
 class Note(Record):
     """The note of one job.
 
@@ -28,7 +53,8 @@ class Note(Record):
     job's own exclude mask, without the pool's, and `exclude_type` says how it is read: `regex`, `find`, or `either` for
     a job without a type. `fingerprint` is that of the mask that was set (see the function `fingerprint`); it is empty
     in a note from a version that did not make one. The broker adds `moved`, when it last changed the mask (ISO 8601),
-    and `by`, the change that made this necessary; both are empty on a job that is still as it was sent.
+    and `by`, the change that made this necessary; both are empty on a job that is still as it was sent. `spill` is
+    None on a job that leaves it to its pool whether it gets a second one.
     """
 
     pool: str
@@ -38,6 +64,7 @@ class Note(Record):
     fingerprint: str = ""
     moved: str = ""
     by: str = ""
+    spill: Optional[SpillNote] = None
 
 
 def fingerprint(mask: str, mask_type: str) -> str:
@@ -72,12 +99,28 @@ def parse_note(custom_data: Any) -> Optional[Note]:
     ours = data.get(KEY) if data else None
     if not isinstance(ours, dict) or not ours.get("pool"):
         return None
-    known = {key: ours[key] for key in Note._fields if key in ours}
+    known = {key: ours[key] for key in Note._fields if key in ours and key != "spill"}
     if not all(isinstance(value, str) and _is_text(value) for value in known.values()):
         return None
     if known.setdefault("exclude_type", "either") not in ("regex", "find", "either"):
         return None
-    return Note(**{"revision": "", **known})
+    # What cannot be read is not a second pool, nor leave to take the pool's.
+    spill = (parse_spill(ours["spill"]) or NO_SPILL) if "spill" in ours else None
+    return Note(**{"revision": "", **known, "spill": spill})
+
+
+def parse_spill(value: Any) -> Optional[SpillNote]:
+    """What a note says of a second pool; None if that cannot be read."""
+    if not isinstance(value, dict):
+        return None
+    pool, after, of_pool = value.get("pool"), value.get("after", 0), value.get("of_pool", False)
+    revision, since = value.get("revision", ""), value.get("since", "")
+    texts = (pool, revision, since)
+    if not all(isinstance(text, str) and _is_text(text) for text in texts) or not isinstance(of_pool, bool):
+        return None
+    if pool and (type(after) is not int or not MIN_SPILL_SECONDS <= after <= MAX_SPILL_SECONDS):
+        return None
+    return SpillNote(str(pool), revision, after, since, of_pool) if pool else NO_SPILL
 
 
 def with_note(custom_data: Any, note: Note) -> Optional[str]:
@@ -89,8 +132,10 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
     data = _object(custom_data)
     if data is None:
         return None
-    kept = {"moved": note.moved, "by": note.by}
-    said = {key: value for key, value in note._asdict().items() if value or key not in kept}
+    left_out = ("moved", "by", "spill")
+    said = {key: value for key, value in note._asdict().items() if value or key not in left_out}
+    if note.spill is not None:
+        said["spill"] = {key: value for key, value in note.spill._asdict().items() if value or key == "pool"}
     return json.dumps({**data, KEY: said})
 
 

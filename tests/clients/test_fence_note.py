@@ -8,14 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools.fence_note import Note, fingerprint, is_of, parse_note, with_note
+from afpools.fence_note import (
+    MAX_SPILL_SECONDS,
+    MIN_SPILL_SECONDS,
+    NO_SPILL,
+    Note,
+    SpillNote,
+    fingerprint,
+    is_of,
+    parse_note,
+    with_note,
+)
 
 NOTE = Note("fx", "r1", "pc-1", "find", fingerprint("(?!pc-01$).*", "regex"))
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-notes = st.builds(
-    Note, texts.filter(bool), texts, texts, st.sampled_from(["regex", "find", "either"]), texts, texts, texts
+spills = st.just(NO_SPILL) | st.builds(
+    SpillNote, texts.filter(bool), texts, st.integers(MIN_SPILL_SECONDS, MAX_SPILL_SECONDS), texts, st.booleans()
 )
+dialects = st.sampled_from(["regex", "find", "either"])
+notes = st.builds(Note, texts.filter(bool), texts, texts, dialects, texts, texts, texts, spill=st.none() | spills)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)
 )
@@ -46,6 +58,12 @@ def test_what_says_nothing_has(nothing: object) -> None:
 )
 def test_a_note_that_says_something_else_is_none(ours: object) -> None:
     assert parse_note(json.dumps({"afpools": ours})) is None
+
+
+@given(json_values)
+def test_a_second_pool_that_cannot_be_read_is_none_and_the_rest_of_the_note_counts(odd: object) -> None:
+    note = parse_note(json.dumps({"afpools": {"pool": "fx", "revision": "r1", "spill": odd}}))
+    assert note == Note("fx", "r1", spill=NO_SPILL)
 
 
 def test_a_note_of_an_earlier_version_names_the_pool_and_fits_no_mask() -> None:

@@ -9,12 +9,16 @@ lease.py        which of several brokers runs it
 jobs.py         the jobs on the farm
 intent.py       what a job wants
 names.py        what a pool is called now
+spill.py        the second pool of a job that waits too long
+waiting.py      how long jobs have waited
 plan.py         which mask a job should have
 apply.py        sets masks at afserver, and reads them back
+causes.py       why fences move
 refusals.py     changes that afserver did not make, and when to try them again
 overwritten.py  a person's edit that our change overwrote, found and restored
 tasks.py        where tasks run, and which run outside their fence
 orders.py       what a manager orders for individual jobs
+view.py         how the fences stand, as of the last look
 listing.py      what people see of jobs
 preview.py      what a change would do to jobs
 """

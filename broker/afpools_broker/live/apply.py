@@ -53,10 +53,12 @@ class Move:
     Args:
         job: the job as it was when the change was planned.
         params: the action's parameters.
+        only_idle: whether it is made only if no task of the job runs.
     """
 
     job: Job
     params: dict[str, Any]
+    only_idle: bool = False
 
     @property
     def key(self) -> bytes:
@@ -198,7 +200,7 @@ class Mover:
             outcome.read[move.job.id] = job
             if job is None:
                 outcome.gone.append(move.job.id)
-            elif job.fence != move.job.fence:
+            elif job.fence != move.job.fence or (move.only_idle and job.running_tasks_num):
                 outcome.outdated.append(move.job.id)
             else:
                 ready.append(move)

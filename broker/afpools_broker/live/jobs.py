@@ -279,6 +279,10 @@ class JobsReader:
         self._no_monitor_until = float("-inf")
         self._changed: dict[int, None] = {}
 
+    def is_read(self, number: int) -> bool:
+        """Whether afserver has told of no change of this job since it was read."""
+        return number not in self._changed
+
     def take_touched(self) -> set[int]:
         """The numbers of the jobs that were added, changed or removed since the last call, as far as they have been
         read."""

@@ -13,19 +13,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..config import Running
 from ..farm.farm import FarmError
 from ..picture.snapshot import Snapshot, SnapshotKeeper
-from ..pools.history import Entry, Step
+from ..pools.history import Step
 from ..pools.pool import Contents
 from ..pools.undo import REACH
 from ..protocol import LiveHealth, RequestRefused
 from ..store import PoolStore, StoreUnavailable
 from .apply import USER, Move, Mover, Outcome
+from .causes import described
 from .intent import changed_by
 from .jobs import Ask, Job, JobsReader, read_jobs, read_log
 from .lease import LeaseKeeper, NotOurs
@@ -34,6 +35,8 @@ from .overwritten import Overwritten
 from .plan import Verdict, World, plan
 from .refusals import Refusals
 from .tasks import Task, outside, restarts, running_tasks
+from .view import View
+from .waiting import JobsWaiting
 
 log = logging.getLogger("afpools.live")
 
@@ -68,52 +71,13 @@ class Settings(NamedTuple):
         requeue: whether tasks that run outside a fence that has moved are sent back.
         refuse_after: age in seconds from which the list of renders is too old for a mask that depends on it.
         timeout: seconds that afserver may take for one answer.
+        flag_after: age in seconds from which the list of renders is too old to count how long jobs wait.
     """
 
     requeue: bool = False
     refuse_after: float = 3600.0
     timeout: float = 3.0
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The state as of the last round.
-
-    Args:
-        jobs: by number.
-        verdicts: what to do about each.
-        world: the pools and farm that they were compared with; None before the first round.
-        due: when each fence that has to move became due, by serial, in seconds of `time.monotonic`.
-        problem: a sentence if the list cannot be relied on; otherwise empty.
-        moved: fences that were moved since the broker started.
-        refused: how many of these afserver did not make.
-        struck: sentences about jobs that got another job's mask.
-        seconds: how long afserver worked on the last batch.
-    """
-
-    jobs: Mapping[int, Job] = field(default_factory=dict)
-    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
-    world: World | None = None
-    due: Mapping[int, float] = field(default_factory=dict)
-    problem: str = "The broker has not looked at afserver's jobs yet."
-    moved: int = 0
-    refused: int = 0
-    struck: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    @property
-    def behind(self) -> float:
-        """How long the fence that has waited longest has waited, in seconds."""
-        return time.monotonic() - min(self.due.values()) if self.due else 0.0
-
-    @property
-    def kept(self) -> int:
-        """How many unfinished jobs name a pool."""
-        return sum(
-            verdict.fence != "none" and not self.jobs[number].is_finished
-            for number, verdict in self.verdicts.items()
-            if number in self.jobs
-        )
+    flag_after: float = 60.0
 
 
 class FenceKeeper:
@@ -128,6 +92,7 @@ class FenceKeeper:
         settings: called anew each time.
         lease: decides whether this broker acts; by default a lease in `store`.
         clock: the time, with its zone.
+        monotonic: seconds since some moment, for how long jobs wait.
     """
 
     def __init__(
@@ -141,6 +106,7 @@ class FenceKeeper:
         settings: Callable[[], Settings],
         lease: LeaseKeeper | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask, self._keeper, self._store = ask, keeper, store
         self._settings, self._clock = settings, clock
@@ -171,6 +137,8 @@ class FenceKeeper:
         self._tasks_due = 0.0
         self._tasks_lock = threading.Lock()
         self._events_due = 0.0
+        self._waiting = JobsWaiting(monotonic)
+        self._counted: float | None = None
         self._said = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="afpools-fences", daemon=True)
@@ -231,6 +199,9 @@ class FenceKeeper:
         self._pause_struck()
         is_news = bool(self._unplanned or self._reader.touched)
         self._plan()
+        if self._count_waiting(snapshot):
+            is_news = True
+            self._plan()
         is_news |= self._ask_who()
         if is_news or self.view.problem:
             self._say("")
@@ -292,7 +263,7 @@ class FenceKeeper:
         pools = snapshot.contents.pools
         before = last.snapshot.contents.pools if last else pools
         changed = [name for name, pool in pools.items() if before.get(name) is not pool]
-        for name in {*changed[:_CAUSES_AT_ONCE], *(verdict.pool for verdict in self._verdicts.values())}:
+        for name in {*changed[:_CAUSES_AT_ONCE], *self._pools_in_use()}:
             pool = pools.get(name)
             if pool is None or (name, pool.revision) in causes:
                 continue
@@ -306,6 +277,48 @@ class FenceKeeper:
             elif name not in changed:
                 # Not asked again in each round. The history of a change just made may come a moment later.
                 causes[name, pool.revision] = ""
+
+    def _pools_in_use(self) -> set[str]:
+        """The pools that fences of jobs depend on."""
+        verdicts = self._verdicts.values()
+        return {verdict.pool for verdict in verdicts} | {
+            verdict.spill.pool for verdict in verdicts if verdict.spill is not None and verdict.spill.is_open
+        }
+
+    # --- who waits ---
+
+    def _count_waiting(self, snapshot: Snapshot) -> bool:
+        """Counts how long jobs have waited for their second pools; whether some are to be planned again because they
+        have waited long enough."""
+        seen = self._reader.seen
+        # Not by the world's farm: that one is kept for as long as names and versions are the same.
+        if seen == self._counted or not self._knows_all(snapshot):
+            return False
+        self._counted = seen
+        self._waiting.look(self._reader.jobs, self._verdicts)
+        self.view = replace(self.view, waited=self._waiting.seconds_by_serial())
+        over = {
+            number
+            for number, verdict in self._verdicts.items()
+            if verdict.may_open and number in self._reader.jobs and self._has_waited(self._reader.jobs[number])
+        }
+        self._unplanned |= over
+        return bool(over)
+
+    def _has_waited(self, job: Job) -> bool:
+        """Whether a job has waited so long that its second pool is to be added to its fence. Only the broker that holds
+        the lease says so: the others may have counted for longer."""
+        verdict = self._verdicts.get(job.id)
+        if verdict is None or not self.lease.is_ours or not self._reader.is_read(job.id):
+            return False
+        return self._waiting.has_waited(job, verdict)
+
+    def _knows_all(self, snapshot: Snapshot) -> bool:
+        """Whether pools and farm are confirmed. While no render of the farm is online, as after a restart of afserver,
+        nobody waits for one."""
+        if self._keeper.trouble or self._keeper.age > _FRESH_SECONDS or snapshot.farm is None:
+            return False
+        return bool(snapshot.farm.online) and snapshot.farm.age(self._clock()) <= self._settings().flag_after
 
     # --- what is to be done ---
 
@@ -336,7 +349,7 @@ class FenceKeeper:
 
     def _plan_one(self, job: Job, world: World, now: dt.datetime) -> Verdict:
         try:
-            return plan(job, world, now)
+            return plan(job, world, now, waited=self._has_waited(job))
         except Exception:
             # Whatever somebody wrote into one job, the fences of the others must move.
             log.exception("The fence of job %d could not be worked out", job.id)
@@ -390,7 +403,7 @@ class FenceKeeper:
             if verdict.params is None or job is None or job.serial in self._struck or number in self._unplanned:
                 continue
             if self._refusals.may_try(job, verdict.params):
-                moves.append(Move(job, verdict.params))
+                moves.append(Move(job, verdict.params, only_idle=verdict.opens))
         return sorted(moves, key=lambda move: (move.job.is_finished, not move.job.running_tasks_num))
 
     def _act(self) -> bool:
@@ -429,6 +442,10 @@ class FenceKeeper:
             return
         read = {number: job for number, job in outcome.read.items() if job is not None}
         self._reader.take(outcome.read, read)
+        for job in outcome.done:
+            verdict = self._verdicts.get(job.id)
+            if verdict is not None and verdict.opens:
+                log.info("Job %d %r spills: %s.", job.id, job.name, verdict.note.by if verdict.note else "")
         for job, params in outcome.refused:
             self._refusals.refused(job, params)
         self._hit.extend(outcome.struck)
@@ -547,6 +564,7 @@ class FenceKeeper:
             keeper=self.lease.keeper,
             keeping=self.lease.is_ours,
             jobs=view.kept,
+            spilled=view.spilled,
             age=None if age is None else round(age, 1),
             behind=round(view.behind, 1),
             moved=view.moved,
@@ -558,20 +576,3 @@ class FenceKeeper:
 
 def _regex_users(snapshot: Snapshot) -> frozenset[str] | None:
     return snapshot.farm.regex_users if snapshot.farm else None
-
-
-def described(entry: Entry) -> str:
-    """A change in a few words, as the cause of a move."""
-    diff = entry.diff
-    words = []
-    if diff.added:
-        words.append(f"{_some(diff.added)} joined {entry.pool!r}")
-    if diff.removed:
-        words.append(f"{_some(diff.removed)} left {entry.pool!r}")
-    if diff.name and all(diff.name):
-        words.append(f"{diff.name[0]!r} was renamed {diff.name[1]!r}")
-    return f"{', '.join(words) or f'{entry.pool!r} changed'} ({entry.who})"
-
-
-def _some(hosts: tuple[str, ...]) -> str:
-    return ", ".join(hosts[:3]) + (f" and {len(hosts) - 3:,} more" if len(hosts) > 3 else "")

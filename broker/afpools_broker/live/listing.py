@@ -13,9 +13,10 @@ from ..picture.snapshot import Snapshot
 from ..protocol import Result
 from .intent import intent_of
 from .jobs import SYSTEM_JOB, Job
-from .keeper import View
 from .plan import Fence, allowed, keeps_out
+from .spill import Spill, as_time
 from .tasks import Task
+from .view import View
 
 _EXCLUDE_SHOWN = 200
 
@@ -30,12 +31,15 @@ class HostTasks(Result):
     outside: Annotated[bool, Meta(description="the job's fence excludes the host: these tasks started before it moved")]
 
 
-class Spill(Result):
+class ListedSpill(Result):
     """A second pool, for a job that waits too long."""
 
     pool: Annotated[str, Meta(description="the second pool")]
-    after: Annotated[int, Meta(description="seconds without a running task until the job may use that pool too")]
+    after: Annotated[int, Meta(description="seconds in a row without a running task until the job may use it too")]
     since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
+    waited: Annotated[float, Meta(description="seconds that it has waited in a row so far; 0 if it does not wait")]
+    own: Annotated[bool, Meta(description="the job says so itself, not its pool")]
+    why: Annotated[str, Meta(description="a sentence, if the second pool cannot be used now; else empty")]
 
 
 class _ListedJob(Result, kw_only=True):
@@ -71,7 +75,7 @@ class JobSummary(_ListedJob, kw_only=True):
     why: Annotated[str, Meta(description="a sentence; empty for `current`")]
     moved: Annotated[str | None, Meta(description="when its fence was moved last, ISO 8601; null if never")]
     by: Annotated[str, Meta(description="the change that made this necessary; empty if it never moved")]
-    spill: Annotated[Spill | None, Meta(description="its second pool; null if it has none")] = None
+    spill: Annotated[ListedSpill | None, Meta(description="its second pool; null if it has none")] = None
 
 
 class OtherJob(_ListedJob, kw_only=True):
@@ -144,7 +148,7 @@ class Listing:
 
         Args:
             named: those that name a pool, or those that do not.
-            pool: only those of this pool.
+            pool: only those of this pool, and those of others that may use it as their second one.
             user: only this user's.
             ids: only these.
             done: finished ones too.
@@ -155,7 +159,7 @@ class Listing:
             for job in self._all
             if (verdict := verdicts.get(job.id)) is not None
             and (verdict.fence != "none") is named
-            and (pool is None or verdict.pool == pool)
+            and (pool is None or verdict.is_of(pool))
             and (user is None or job.user_name == user)
             and (ids is None or job.id in ids)
             and (done or not job.is_finished)
@@ -186,6 +190,19 @@ class Listing:
             why=verdict.why,
             moved=(note.moved or None) if note else None,
             by=note.by if note else "",
+            spill=self._spill(job, verdict.spill),
+        )
+
+    def _spill(self, job: Job, spill: Spill | None) -> ListedSpill | None:
+        if spill is None:
+            return None
+        return ListedSpill(
+            pool=spill.pool,
+            after=spill.after,
+            since=as_time(spill.since) if spill.is_open else None,
+            waited=0.0 if spill.is_open else round(self._view.waited.get(job.serial, 0.0), 1),
+            own=spill.own,
+            why=spill.why,
         )
 
     def other(self, job: Job) -> OtherJob:

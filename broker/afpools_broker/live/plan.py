@@ -7,20 +7,23 @@ keeps the one it has, and a sentence says why: a fence is never opened for lack 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Literal
 
-from afpools.fence_note import Note, fingerprint, with_note
+from afpools.fence_note import Note, SpillNote, fingerprint, with_note
 
 from ..farm.engines import untyped_as
 from ..masks.exclude import Mask, hosts_found, hosts_matched
 from ..picture.job_mask import job_mask
 from ..picture.snapshot import Snapshot
-from ..protocol import MASK_BYTES, Code, Dialect, MaskParams, RequestRefused
+from ..pools.pool import Pool
+from ..protocol import MASK_BYTES, Code, Dialect, MaskParams, Reading, RequestRefused
 from .intent import Intent, intent_of
 from .jobs import Job
 from .names import PoolNames
+from .spill import Spill, in_words, noted, spill_of, stays, stays_in
 
 Fence = Literal["current", "behind", "kept", "changed", "unmarked", "none", "refused"]
 
@@ -40,6 +43,8 @@ class Verdict:
         why: a sentence for people; empty for `current`.
         params: the parameters of the action that moves it; None if nothing is to be done.
         note: our note on the job after that.
+        spill: its second pool; None if it has none.
+        opens: whether its second pool is added to its fence.
     """
 
     fence: Fence
@@ -47,6 +52,17 @@ class Verdict:
     why: str = ""
     params: dict[str, Any] | None = None
     note: Note | None = None
+    spill: Spill | None = None
+    opens: bool = False
+
+    @property
+    def may_open(self) -> bool:
+        """Whether its second pool might be added, if the job waits long enough."""
+        return self.fence == "current" and self.spill is not None and not (self.spill.since or self.spill.why)
+
+    def is_of(self, pool: str) -> bool:
+        """Whether the job's fence depends on a pool: its own, or the second one if it may use that."""
+        return pool == self.pool or (self.spill is not None and self.spill.is_open and self.spill.pool == pool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +90,7 @@ class World:
     def _made(self) -> dict[tuple[object, ...], Mask | str]:
         return {}
 
-    def mask(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...]) -> Mask | str:
+    def mask(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...], second: str = "") -> Mask | str:
         """The mask that a job should have, or why there is none. It is made once for all jobs that want the same.
 
         Args:
@@ -82,17 +98,16 @@ class World:
             note: has the job's own exclude mask.
             user: the job's user.
             accept: the types that may be set on it.
+            second: the name of another pool that it may use too; empty for none.
         """
         untyped = untyped_as(self.snapshot.farm, self.snapshot.fences.engines, user)
-        key = (pool, note.exclude, note.exclude_type, untyped, accept)
+        key = (pool, second, note.exclude, note.exclude_type, untyped, accept)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = self._make(pool, note, user, accept)
+            made = self._made[key] = self._make(pool, second, note, untyped, accept)
         return made
 
-    def _make(self, pool: str, note: Note, user: str, accept: tuple[Dialect, ...]) -> Mask | str:
-        snapshot = self.snapshot
-        untyped = untyped_as(snapshot.farm, snapshot.fences.engines, user)
+    def _make(self, pool: str, second: str, note: Note, untyped: Reading, accept: tuple[Dialect, ...]) -> Mask | str:
         params = MaskParams(
             pool=pool,
             style="complement",
@@ -103,7 +118,7 @@ class World:
             max_bytes=MASK_BYTES,
         )
         try:
-            mask = job_mask(snapshot.fences, params, untyped)
+            mask = job_mask(self.snapshot.fences, params, untyped, second)
         except RequestRefused as refusal:
             return _why_none(pool, refusal)
         if not mask.covers_future_hosts and self.farm_is_too_old:
@@ -122,18 +137,19 @@ def _why_none(pool: str, refusal: RequestRefused) -> str:
     return refusal.message
 
 
-def plan(job: Job, world: World, now: dt.datetime) -> Verdict:
+def plan(job: Job, world: World, now: dt.datetime, *, waited: bool = False) -> Verdict:
     """Decides what to do about a job.
 
     Args:
         job: as it is.
         world: pools and farm.
         now: the time to note on a job that moves, with its zone.
+        waited: whether it has waited so long for its pool that it may use its second pool too.
     """
     intent = intent_of(job)
     if intent.kind == "ours":
         assert intent.note is not None
-        return plan_for(job, intent.note, world, now)
+        return plan_for(job, intent.note, world, now, waited=waited)
     note = intent.note
     if note is None:
         return Verdict("none", why="It names no pool.")
@@ -144,7 +160,7 @@ def plan(job: Job, world: World, now: dt.datetime) -> Verdict:
     return Verdict("changed", pool, "A person changed its mask.")
 
 
-def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = "") -> Verdict:
+def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = "", waited: bool = False) -> Verdict:
     """Decides what to do about a job that wants what a note says, whatever mask it has.
 
     Args:
@@ -153,6 +169,7 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
         world: pools and farm.
         now: the time to note on a job that moves, with its zone.
         by: the cause of the move, for people; by default the last change of its pool.
+        waited: as for `plan`.
     """
     pool = world.names.now(note.pool, note.revision)
     if not pool:
@@ -160,26 +177,96 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
         return _kept(note.pool, f"{gone}." if pool == "" else f"{gone} or renamed: which pool is meant is not known.")
     if world.snapshot.farm is None:
         return _kept(pool, "The broker has never seen the farm's list of renders.")
-    fences = world.snapshot.fences
+    fences, pools = world.snapshot.fences, world.snapshot.contents.pools
     accept = _types(job, typeless=fences.engines.all_old)
     mask = world.mask(pool, note, job.user_name, accept)
     if isinstance(mask, str):
         return _kept(pool, mask)
+    moment = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    spill = spill_of(note, pool, world.names, pools)
+    if spill is not None:
+        spill, mask = _spilled(
+            job, spill, mask, moment if waited else "", partial(_both, job, note, pool, world, accept)
+        )
     if not mask.covers_future_hosts and keeps_out(job, _LATER_HOST):
-        return _kept(pool, f"Its new mask would not exclude hosts that register later. {mask.why}".rstrip())
+        return _kept(pool, f"Its new mask would not exclude hosts that register later. {mask.why}".rstrip(), spill)
     mask_type = job.hosts_mask_type if mask.type == "any" or not job.hosts_mask_type else mask.type
     is_right = (job.hosts_mask_exclude, job.hosts_mask_type) == (mask.text, mask_type)
-    if is_right and note.pool == pool and _says(job, note):
-        return Verdict("current", pool, note=note)
-    revision = world.snapshot.contents.pools[pool].revision
-    cause = by or _cause(world, note, pool, revision, is_right)
-    after = note._replace(pool=pool, revision=revision, fingerprint=fingerprint(mask.text, mask_type))
-    after = after._replace(moved=f"{now:%Y-%m-%dT%H:%M:%SZ}", by=cause)
+    said = noted(note.spill, spill, since=spill.since if spill else "")
+    if is_right and note.pool == pool and _means(said) == _means(note.spill) and _says(job, note):
+        return Verdict("current", pool, note=note, spill=spill)
+    revision = pools[pool].revision
+    cause = by or _cause_of_spill(job, note, spill, pools[pool], world) or _cause(world, note, pool, revision, is_right)
+    after = note._replace(pool=pool, revision=revision, fingerprint=fingerprint(mask.text, mask_type), spill=said)
+    after = after._replace(moved=moment, by=cause)
     custom_data = with_note(job.custom_data, after)
     if custom_data is None:
         return _kept(pool, "Its custom data is not a JSON object, so the mask that was set cannot be noted there.")
     params = params_for(job, mask.text, mask_type, custom_data)
-    return Verdict("behind", pool, "Its fence has to move, and will within seconds.", params, after)
+    opens = spill is not None and spill.is_open and not (note.spill and note.spill.since)
+    return Verdict("behind", pool, "Its fence has to move, and will within seconds.", params, after, spill, opens)
+
+
+def _spilled(
+    job: Job, spill: Spill, mask: Mask, moment: str, both: Callable[[Spill], Mask | str]
+) -> tuple[Spill, Mask]:
+    """How it stands with a job's second pool after this, and the mask that the job has then.
+
+    Args:
+        job: as it is.
+        spill: its second pool, as it stands now.
+        mask: of its own pool alone.
+        moment: now, if the job has waited long enough; else empty.
+        both: makes the mask of both pools, or says why there is none.
+    """
+    if job.is_finished:
+        # Whoever starts it again starts it in its own pool.
+        return replace(spill, since=""), mask
+    if not spill.since and not moment:
+        return spill, mask
+    if not spill.since and not mask.covers_future_hosts:
+        # It could not come back.
+        return replace(spill, why=stays_in("Its mask does not exclude hosts that register later.")), mask
+    made = both(spill)
+    if isinstance(made, Mask):
+        return replace(spill, since=spill.since or moment), made
+    return replace(spill, why=spill.why or stays_in(made)), mask
+
+
+def _both(job: Job, note: Note, pool: str, world: World, accept: tuple[Dialect, ...], spill: Spill) -> Mask | str:
+    """The mask of a job that may use its second pool too, or why it may not."""
+    if spill.why:
+        return spill.why
+    if not world.snapshot.fences.members[spill.pool]:
+        return f"The second pool {spill.pool!r} is empty."
+    mask = world.mask(pool, note, job.user_name, accept, spill.pool)
+    if isinstance(mask, Mask) and not mask.covers_future_hosts:
+        return f"A mask of both pools would not exclude hosts that register later. {mask.why}".rstrip()
+    return mask
+
+
+def _means(said: SpillNote | None) -> SpillNote | None:
+    """What of a note has to be written again if it differs."""
+    return said and said._replace(revision="", after=0)
+
+
+def _cause_of_spill(job: Job, note: Note, spill: Spill | None, pool: Pool, world: World) -> str:
+    """What about its second pool makes a job move, for people; empty if that is not why."""
+    before = note.spill
+    was_open = before is not None and bool(before.since)
+    if spill is not None and spill.is_open:
+        if not was_open:
+            return f"no task ran for {in_words(spill.after)}, so it may use {spill.pool!r} too"
+        if before is not None and before.revision != spill.revision and note.revision == pool.revision:
+            return world.causes.get((spill.pool, spill.revision), "") or f"{spill.pool!r} changed"
+        return ""
+    if not was_open or before is None:
+        return ""
+    if job.is_finished:
+        return "its work is done"
+    if spill is not None and spill.why:
+        return f"{spill.pool!r} cannot be used any more"
+    return f"{pool.name!r} no longer spills to {before.pool!r}"
 
 
 def _says(job: Job, note: Note) -> bool:
@@ -193,8 +280,8 @@ def _types(job: Job, *, typeless: bool) -> tuple[Dialect, ...]:
     return (job.hosts_mask_type,) if job.has_other_masks else ("regex", "find")
 
 
-def _kept(pool: str, why: str) -> Verdict:
-    return Verdict("kept", pool, f"{why} The job keeps the fence that it has.")
+def _kept(pool: str, why: str, spill: Spill | None = None) -> Verdict:
+    return Verdict("kept", pool, f"{why} The job keeps the fence that it has.", spill=spill)
 
 
 def _cause(world: World, note: Note, pool: str, revision: str, is_right: bool) -> str:
@@ -265,9 +352,10 @@ def _matched(mask: str, mask_type: str, hosts: list[str]) -> set[str]:
 
 
 def with_pool(job: Job, pool: str, world: World) -> Note:
-    """What a job should want after a move to another pool: that pool, and its own exclude mask as before."""
+    """What a job should want after a move to another pool: that pool, and its own exclude mask as before. If it names a
+    second pool itself, it keeps that, and has to wait for it again."""
     note = intent_of(job).note
     revision = world.snapshot.contents.pools[pool].revision
     if note is not None:
-        return note._replace(pool=pool, revision=revision)
+        return note._replace(pool=pool, revision=revision, spill=stays(note.spill))
     return Note(pool, revision, job.hosts_mask_exclude, job.hosts_mask_type or "regex")

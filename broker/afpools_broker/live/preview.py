@@ -14,6 +14,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from afpools.fence_note import Note
+
 from ..picture.fences import Fences
 from ..picture.snapshot import Snapshot
 from ..pools.history import MovedJob
@@ -21,10 +23,10 @@ from ..pools.pool import Contents, Pool
 from ..protocol import Result
 from .intent import intent_of
 from .jobs import Job
-from .keeper import View
 from .listing import Hosts, Listing
 from .names import PoolNames
 from .plan import Verdict, World, plan_for, with_pool
+from .view import View
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -127,16 +129,20 @@ class Outlook:
         return sorted(set(self.before) - set(self.after))
 
 
-def world_with(snapshot: Snapshot, pool: Pool | None) -> World:
+def world_with(snapshot: Snapshot, pool: Pool | None, others: Iterable[str] = ()) -> World:
     """Pools and farm as they would be with one pool changed.
 
     Args:
         snapshot: as they are.
         pool: the pool afterwards; None for a deletion.
+        others: names of the pools that count besides.
     """
     # The other pools matter only for their known hosts, and those are known here.
     known = Pool("", tuple(snapshot.fences.known))
-    contents = Contents({pool.name: pool} if pool else {}, known)
+    pools = {name: snapshot.contents.pools[name] for name in others if name in snapshot.contents.pools}
+    if pool:
+        pools[pool.name] = pool
+    contents = Contents(pools, known)
     fences = Fences(contents, snapshot.fences.farm, snapshot.fences.engines, snapshot.fences.names)
     return World(Snapshot(contents, snapshot.farm, fences), PoolNames((), contents.pools))
 
@@ -160,14 +166,32 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
         if verdict.fence in ("changed", "unmarked") or note is None:
             found.append(_unmoved(job, verdict, hosts))
             continue
-        called = pool.name if pool else name
-        outlook = _outlook(job, name, plan_for(job, note._replace(pool=called), world, _NOW), listing, hosts)
-        if outlook.fence == "kept" and (pool is None or not pool.hosts):
+        note = _called(note, verdict, name, pool.name if pool else name)
+        outlook = _outlook(job, verdict.pool, plan_for(job, note, world, _NOW), listing, hosts)
+        if outlook.fence == "kept" and verdict.pool == name and (pool is None or not pool.hosts):
             # Nothing of this has happened yet.
             what = "be deleted" if pool is None else "be empty"
             outlook = replace(outlook, why=f"The pool {name!r} would {what}. The job keeps the fence that it has.")
         found.append(outlook)
     return found
+
+
+def others_of(view: View, listing: Listing, name: str) -> set[str]:
+    """The names of the other pools that fences of a pool's jobs depend on."""
+    found = set()
+    for job in listing.wanted(named=True, pool=name, user=None, ids=None, done=False):
+        verdict = view.verdicts[job.id]
+        found |= {verdict.pool, verdict.spill.pool if verdict.spill else name}
+    return found - {name}
+
+
+def _called(note: Note, verdict: Verdict, name: str, called: str) -> Note:
+    """A note with the names that its pools would have; `called` is what the pool of this name would be."""
+    said = note.spill
+    if said is not None and verdict.spill is not None and said.pool:
+        second = called if verdict.spill.pool == name else verdict.spill.pool
+        said = said._replace(pool=second)
+    return note._replace(pool=called if verdict.pool == name else verdict.pool, spill=said)
 
 
 def outlooks_of_move(

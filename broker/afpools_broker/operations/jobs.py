@@ -13,12 +13,13 @@ from msgspec import Meta, Struct
 
 from ..farm.farm import FarmError
 from ..live.jobs import Job
-from ..live.keeper import FenceKeeper, View
+from ..live.keeper import FenceKeeper
 from ..live.listing import Hosts, JobSummary, Listing, OtherJob
 from ..live.orders import Order, OrderedJob, Orders
 from ..live.plan import World
-from ..live.preview import PreviewResult, outlooks, outlooks_back, outlooks_of_move, result_of, world_with
+from ..live.preview import PreviewResult, others_of, outlooks, outlooks_back, outlooks_of_move, result_of, world_with
 from ..live.tasks import Task
+from ..live.view import View
 from ..pools.changes import MOVE_JOBS, without
 from ..pools.history import Diff, Entry, MovedJob, next_entry_id
 from ..pools.hosts import expand
@@ -132,9 +133,10 @@ class JobsList(Operation):
     op = "jobs.list"
     result = JobsListResult
 
-    pool: Annotated[PoolName | None, Meta(extra={"means": "only jobs of this pool; then none that name no pool"})] = (
-        None
-    )
+    pool: Annotated[
+        PoolName | None,
+        Meta(extra={"means": "only jobs of this pool or spilled to it; then none that name no pool"}),
+    ] = None
     user: Annotated[UserName | None, Meta(description="a user's name", extra={"means": "only this user's jobs"})] = None
     ids: Annotated[
         Annotated[list[JobId], Meta(max_length=MOST_JOBS)] | None,
@@ -219,7 +221,7 @@ class PoolsPreview(Operation):
             found = outlooks_back(view, listing, hosts, entry.diff.jobs, World.of(snapshot))
         else:
             name, after = self._change(call)
-            world = world_with(snapshot, after)
+            world = world_with(snapshot, after, others_of(view, listing, name))
             found = outlooks(view, listing, hosts, name, world, after)
         return result_of(found, hosts, limit=self.limit, running=picture.live.running, age=picture.age)
 
@@ -448,7 +450,7 @@ class JobsRequeue(_Order, kw_only=True):
         view = live_of(call.parts).view
         order = Order([], {}) if self.jobs is None else _order(self.jobs)
         if self.pool is not None:
-            ids = [number for number, verdict in view.verdicts.items() if verdict.pool == self.pool]
+            ids = [number for number, verdict in view.verdicts.items() if verdict.is_of(self.pool)]
             named = {each.id for each in self.jobs or ()}
             order = Order([number for number in ids if self.jobs is None or number in named], order.serials)
         fences = call.moment.snapshot.fences

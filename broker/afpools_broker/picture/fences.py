@@ -9,7 +9,7 @@ without their domains) is counted name by name, so that only the names that chan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -232,6 +232,7 @@ class Fences:
         self._contents = contents
         self._pools = persistent(contents.pools)
         self._tally: tuple[Farm, Tally] | None = None
+        self._of_several: dict[tuple[tuple[str, ...], Style, tuple[Dialect, ...], int], MadeWithin] = {}
         if last is not None and last._tables.owner is not last:
             # Others have already been made from it and have taken over its counts.
             last = None
@@ -362,12 +363,17 @@ class Fences:
         """Every known host: renders, hosts registered by hand, members of pools. Sorted, each once."""
         return self.known_hosts.names
 
-    def nameable(self, pool: str) -> list[str]:
-        """The hosts that a pool's mask is made for: every known host and, if nothing shows whether this farm's renders
-        cut their names, the other names that hosts of other pools may have. Sorted, each once."""
+    def inside(self, pools: Sequence[str]) -> Set[str]:
+        """The hosts of one pool, or of several together, as the farm spells them."""
+        first = self.members[pools[0]]
+        return first if len(pools) == 1 else frozenset(first).union(*(self.members[name] for name in pools[1:]))
+
+    def nameable(self, *pools: str) -> list[str]:
+        """The hosts that a mask of these pools is made for: every known host and, if nothing shows whether this farm's
+        renders cut their names, the other names that hosts of other pools may have. Sorted, each once."""
         if not self._also:
             return self.known
-        return sorted({*self.known, *(self._also - self.spelling.also(self.members[pool]))})
+        return sorted({*self.known, *(self._also - self.spelling.also(self.inside(pools)))})
 
     @property
     def listing(self) -> Listing:
@@ -462,6 +468,31 @@ class Fences:
                 if other.known is self.known_hosts and self._holds(other) and other.within.least != within.least
             ),
         )
+        return _given(within)
+
+    def mask_of_all(
+        self, pools: tuple[str, ...], style: Style, accept: tuple[Dialect, ...], max_bytes: int = LENGTH_LIMIT
+    ) -> Mask:
+        """The mask that keeps a job on the hosts of several pools. Made once for as long as pools and farm stay as they
+        are.
+
+        Raises:
+            RequestRefused: as `mask`; `empty_pool` if all of them are empty.
+        """
+        for name in pools:
+            if name not in self.members:
+                raise unknown_pool(name, self.members)
+        key = (pools, style, accept, max_bytes)
+        within = self._of_several.get(key)
+        if within is None:
+            within = self._of_several[key] = exclude_mask_within(
+                self.inside(pools),
+                self.nameable(*pools),
+                accept=accept,
+                style=style,
+                no_find=self.engines.no_find,
+                max_bytes=max_bytes,
+            )
         return _given(within)
 
     def _still_right(self, kept: Iterable[_Made], fence: Fence, max_bytes: int) -> MadeWithin | None:

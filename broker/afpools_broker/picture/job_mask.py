@@ -23,7 +23,7 @@ def accepted(params: MaskParams, untyped: Reading) -> tuple[Dialect, ...]:
     return ("regex",) if becomes_regex else tuple(params.accept)
 
 
-def job_mask(fences: Fences, params: MaskParams, untyped: Reading) -> Mask:
+def job_mask(fences: Fences, params: MaskParams, untyped: Reading, second: str = "") -> Mask:
     """The requested mask, proven. A mask that is joined with the job's own is not cached, because jobs differ in
     theirs.
 
@@ -31,24 +31,32 @@ def job_mask(fences: Fences, params: MaskParams, untyped: Reading) -> Mask:
         fences: the pools as the farm spells them.
         params: the request.
         untyped: as for `accepted`.
+        second: another pool whose hosts the job may use too; empty for none.
 
     Raises:
         RequestRefused: what `Fences.mask` and `joined` raise, and `mask_not_expressible` for a mask that would not
             exclude hosts that register later, if it must.
     """
     accept = accepted(params, untyped)
+    pools = (params.pool, second) if second else (params.pool,)
+
+    def mask_in(accept: tuple[Dialect, ...]) -> Mask:
+        if second:
+            return fences.mask_of_all(pools, params.style, accept, params.max_bytes)
+        return fences.mask((params.pool, params.style, accept), params.max_bytes)
+
     # Most jobs have no mask of their own, and this is what a broker does most of the time.
     if not params.exclude or not find_parts(params.exclude):
-        mask = fences.mask((params.pool, params.style, accept), params.max_bytes)
+        mask = mask_in(accept)
     else:
         mask = joined(
-            lambda accept: fences.mask((params.pool, params.style, accept), params.max_bytes),
+            mask_in,
             params.exclude,
             # If the masks of such a job are read as find, both readings count anyway: a regex would exclude nothing
             # then, which nobody wants.
             "regex" if untyped == "regex" and params.exclude_type == "either" else params.exclude_type,
-            inside=fences.members[params.pool],
-            known=fences.nameable(params.pool),
+            inside=fences.inside(pools),
+            known=fences.nameable(*pools),
             accept=accept,
             no_find=fences.engines.no_find,
             max_bytes=min(params.max_bytes, protocol.MASK_BYTES),

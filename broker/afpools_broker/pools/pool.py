@@ -43,6 +43,8 @@ class Pool:
         colour: `#rrggbb`, or empty.
         follows: the path of Afanasy's own pool that brokers mirror in it, `/local/farm`; empty for a pool whose hosts
             people choose.
+        spill_to: the name of a second pool, for its jobs that wait too long; empty for none.
+        spill_after: seconds without a running task after which a job may use that pool too.
     """
 
     name: str
@@ -50,12 +52,16 @@ class Pool:
     description: str = ""
     colour: str = ""
     follows: str = ""
+    spill_to: str = ""
+    spill_after: int = 0
 
     @cached_property
     def revision(self) -> str:
         """Fingerprint of the contents; the order of hosts does not count."""
         # What a pool does not have leaves no trace in it: brokers that do not know of it yet compute the same.
-        more = [("follows", self.follows)] if self.follows else []
+        more: list[tuple[object, ...]] = [("follows", self.follows)] if self.follows else []
+        if self.spill_to:
+            more.append(("spill", self.spill_to, self.spill_after))
         return fingerprint(self.name, sorted(self.hosts), self.description, self.colour, *more)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.broker.store.places import change, create, following
 from tests.working_afserver import WorkingAfServer, working_afserver
 
-from afpools.fence_note import Note, fingerprint, parse_note, with_note
+from afpools.fence_note import Note, SpillNote, fingerprint, parse_note, with_note
 from afpools_broker.farm.farm import FarmWatch, ask
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.live.lease import LeaseKeeper
@@ -33,10 +33,11 @@ def put_job(
     *,
     exclude: str = "",
     custom_data: str = "",
+    spill: SpillNote | None = None,
     **more: Any,
 ) -> int:
     """A job with a mask and a note, as our clients send it."""
-    note = Note(pool, revision, exclude, "either", fingerprint(mask, "regex"))
+    note = Note(pool, revision, exclude, "either", fingerprint(mask, "regex"), spill=spill)
     data = with_note(custom_data, note)
     return server.send(name, hosts_mask_exclude=mask, hosts_mask_type="regex", custom_data=data, **more)
 
@@ -53,6 +54,8 @@ class Studio:
     def __init__(self, server: WorkingAfServer, store: PoolStore, stack: ExitStack) -> None:
         self.server, self.store = server, store
         self.settings = Settings(timeout=20.0)
+        self.now = 0.0
+        """By which jobs wait; see `wait`."""
         self.keeper = stack.enter_context(following(store))
         self.farm = FarmWatch(server.address, interval=60, timeout=20, store=store, changed=self.keeper.see_farm)
         self.farm.poll()
@@ -68,7 +71,20 @@ class Studio:
             name=name,
             settings=lambda: self.settings,
             lease=LeaseKeeper(self.store, name, seconds=3600, margin=1),
+            monotonic=lambda: self.now,
         )
+
+    def wait(self, seconds: float, *keepers: FenceKeeper) -> None:
+        """Time passes, and the keepers look every five seconds."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + 5.0)
+            for keeper in keepers or (self.fences,):
+                self.look(keeper)
+
+    def to(self, pool: str, after: int = 1800) -> SpillNote:
+        """What a job's note says that names a second pool."""
+        return SpillNote(pool, self.keeper.current.pool(pool).revision, after)
 
     def apply(self, op: str, pool: str = "", *hosts: str, **more: Any) -> Entry:
         return self.keeper.apply(change(op, pool, *hosts, **more))
@@ -76,7 +92,7 @@ class Studio:
     def pool(self, name: str, *hosts: str) -> None:
         self.keeper.apply(create(name, *hosts))
 
-    def send(self, pool: str, name: str = "shot", *, exclude: str = "", custom_data: str = "", **more: Any) -> int:
+    def send(self, pool: str, name: str = "shot", *, exclude: str = "", **more: Any) -> int:
         """A job with the mask that our clients would set."""
         snapshot = self.keeper.current
         params = MaskParams(
@@ -84,7 +100,7 @@ class Studio:
         )
         mask = job_mask(snapshot.fences, params, "find")
         revision = snapshot.pool(pool).revision
-        return put_job(self.server, mask.text, pool, revision, name, exclude=exclude, custom_data=custom_data, **more)
+        return put_job(self.server, mask.text, pool, revision, name, exclude=exclude, **more)
 
     def look(self, keeper: FenceKeeper | None = None) -> FenceKeeper:
         """Looks until nothing more can be done now."""

@@ -31,10 +31,10 @@ def test_a_job_whose_fence_cannot_be_worked_out_does_not_keep_others_from_follow
     bad, good = studio.send("fx", "bad", offline=True), studio.send("fx", offline=True)
     real = keeper.plan
 
-    def plan(job: Any, *arguments: Any) -> Any:
+    def plan(job: Any, *arguments: Any, **more: Any) -> Any:
         if job.name == "bad":
             raise RecursionError
-        return real(job, *arguments)
+        return real(job, *arguments, **more)
 
     monkeypatch.setattr(keeper, "plan", plan)
     studio.apply("pools.add_hosts", "fx", "pc-04")
