@@ -68,7 +68,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .job_results import HostTasks, Job, JobList, JobsResult, OrderedJob
+    from .job_results import HostTasks, Job, JobList, JobSpill, JobsResult, OrderedJob
 
 __version__ = "0.1.0"
 
@@ -91,6 +91,7 @@ __all__ = [
     "InternalError",
     "Job",
     "JobList",
+    "JobSpill",
     "JobsResult",
     "Mask",
     "MaskNotExpressible",
@@ -116,7 +117,7 @@ __all__ = [
     "find_profile",
 ]
 
-_OF_JOBS = frozenset({"HostTasks", "Job", "JobList", "JobsResult", "OrderedJob"})
+_OF_JOBS = frozenset({"HostTasks", "Job", "JobList", "JobSpill", "JobsResult", "OrderedJob"})
 
 
 def __getattr__(name: str) -> Any:

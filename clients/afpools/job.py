@@ -16,7 +16,7 @@ import sys
 
 from .client import Client
 from .errors import AfpoolsError, PoolNotApplied
-from .fence_note import Note, fingerprint, with_note
+from .fence_note import MAX_SPILL_SECONDS, MIN_SPILL_SECONDS, NO_SPILL, Note, SpillNote, fingerprint, with_note
 from .results import Mask
 
 TYPE_CHECKING = False
@@ -37,6 +37,9 @@ _SPECIAL_IN_REGEX = r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)"
 MAX_MASK_BYTES = 64 * 1024
 """How long a mask may be that is sent with an `af.Job`, in bytes: afserver accepts it, and still reads it quickly."""
 
+SPILL_SECONDS = 30 * 60
+"""How long a job waits for its pool before it may use a second one too, if nobody says otherwise."""
+
 _UNFOLLOWED = (
     "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "
     "keeps its current hosts."
@@ -53,6 +56,8 @@ def apply_pool(
     accept: Sequence[str] = ("regex", "find"),
     future_hosts: str = "required",
     max_bytes: int = MAX_MASK_BYTES,
+    spill_to: Optional[str] = None,
+    spill_after: int = SPILL_SECONDS,
 ) -> Optional[Mask]:
     """Keeps a job on a pool's hosts: sets its exclude mask and the mask's type, and notes in `custom_data` which pool
     the job wants, so that a broker can move the fence when the pool changes.
@@ -72,6 +77,9 @@ def apply_pool(
         future_hosts: `required`: the job is not sent if its mask would not exclude hosts that register later. `wanted`:
             it is sent anyway.
         max_bytes: how long the mask may be. Give less if something other than `job.send()` passes it on.
+        spill_to: a second pool, which the job may use too if it waits too long. None: as its pool says. Empty: none,
+            whatever its pool says.
+        spill_after: after how many seconds in a row without a running task; 60 at least.
 
     Returns:
         The mask that was put on the job, None for no pool. Show its `warning`, if it has one, to whoever sends the job.
@@ -85,7 +93,7 @@ def apply_pool(
     try:
         own = _OwnMasks(_own(job.data, applied), accept)
         mask = own.ask(client, pool, accept, future_hosts, max_bytes)
-        settings = own.with_pool(mask)
+        settings = own.with_pool(mask, _spill(spill_to, spill_after, mask.pool, client))
         if "custom_data" not in settings:
             mask = mask._replace(unfollowed=_UNFOLLOWED)
         changes: List[Tuple[_Data, _Data]] = [(job.data, settings)]
@@ -141,7 +149,7 @@ class _OwnMasks:
         """How the farm reads the job's masks: `regex`, `find`, `either` if not known; empty for an old broker."""
         return self.type or mask.untyped_as
 
-    def with_pool(self, mask: Mask) -> _Data:
+    def with_pool(self, mask: Mask, spill: Optional[SpillNote]) -> _Data:
         """What is to be set: the mask, its type, and the note in `custom_data` if there is room for one."""
         settings = {"hosts_mask_exclude": mask.mask}
         mask_type = (self.reading(mask) or "find") if mask.mask_type == "any" else mask.mask_type
@@ -155,11 +163,30 @@ class _OwnMasks:
             self._exclude,
             self.type or ("regex" if mask.untyped_as == "regex" else "either"),
             fingerprint(mask.mask, settings.get("hosts_mask_type", "")),
+            spill=spill,
         )
         custom_data = with_note(self.data.get("custom_data"), note)
         if custom_data is not None:
             settings["custom_data"] = custom_data
         return settings
+
+
+def _spill(to: Optional[str], after: int, pool: str, client: Client) -> Optional[SpillNote]:
+    """What the job's note says of a second pool; arguments as for `apply_pool`.
+
+    Raises:
+        AfpoolsError: there is no such pool, or it is the job's own, or `after` is out of range.
+    """
+    if not to:
+        return None if to is None else NO_SPILL
+    if to == pool:
+        raise AfpoolsError(f"Its second pool is {to!r} as well. Choose another one, or none.")
+    if not MIN_SPILL_SECONDS <= after <= MAX_SPILL_SECONDS:
+        raise AfpoolsError(
+            f"{after!r} is not a valid number of seconds to wait for the second pool {to!r} (use {MIN_SPILL_SECONDS:,} "
+            f"to {MAX_SPILL_SECONDS:,})."
+        )
+    return SpillNote(to, client.get_pool(to).revision, after)
 
 
 def log_warning(text: str) -> None:

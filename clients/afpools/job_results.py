@@ -18,6 +18,22 @@ class HostTasks(Record):
     outside: bool
 
 
+class JobSpill(Record):
+    """The second pool of a job that waits too long.
+
+    `after` is how many seconds in a row it must be without a running task until it may use that `pool` too, `waited`
+    how many it has been so far, and `since` when its fence was widened (ISO 8601; empty if it is not). `own`: the job
+    says so itself, not its pool. `why` is a sentence if the second pool cannot be used now, otherwise empty.
+    """
+
+    pool: str
+    after: int
+    since: str
+    waited: float
+    own: bool
+    why: str
+
+
 class Job(Record):
     """A job on the farm.
 
@@ -28,8 +44,8 @@ class Job(Record):
     If the job names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last one),
     `changed` (by a person; it is left alone), `unmarked` (sent by an earlier plug-in; it is left alone) or `refused`
     (by afserver), and `why` is a sentence; `moved` is when the fence last moved (ISO 8601; empty if never), `by` the
-    change that made it move. If not: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
-    characters.
+    change that made it move; `spill` is its second pool, None if it has none. If not: `pool` and `fence` are empty, and
+    `exclude` is its exclude mask, cut at 200 characters.
     """
 
     id: int
@@ -51,6 +67,7 @@ class Job(Record):
     moved: str = ""
     by: str = ""
     exclude: str = ""
+    spill: Optional[JobSpill] = None
 
 
 class JobList(Record):
@@ -106,6 +123,18 @@ def _read_host_tasks(value: Any) -> HostTasks:
     return HostTasks(f.text("name"), f.count("tasks"), f.flag("outside"))
 
 
+def _read_spill(value: Any) -> JobSpill:
+    f = Fields(value, "a second pool")
+    return JobSpill(
+        f.text("pool"),
+        f.count("after"),
+        f.optional_text("since") or "",
+        f.seconds("waited", 0.0),
+        f.flag("own", False),
+        f.text("why", ""),
+    )
+
+
 def _read_job(value: Any) -> Job:
     f = Fields(value, "a job")
     return Job(
@@ -128,6 +157,7 @@ def _read_job(value: Any) -> Job:
         f.optional_text("moved") or "",
         f.text("by", ""),
         f.text("exclude", ""),
+        f.optional("spill", _read_spill),
     )
 
 

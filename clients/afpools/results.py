@@ -294,6 +294,9 @@ class Fields:
             return value
         raise self._wrong(key, value)
 
+    def optional(self, key: str, read: Callable[[Any], _T]) -> Optional[_T]:
+        return None if self._value.get(key) is None else read(self._value[key])
+
     def each(self, key: str, read: Callable[[Any], _T]) -> List[_T]:
         value = self._value.get(key, _REQUIRED)
         if isinstance(value, list):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import afpools
-from afpools import BrokerUnreachable, Mask, PoolNotApplied, UnknownPool
-from afpools.fence_note import Note, fingerprint, parse_note
+from afpools import BrokerUnreachable, Mask, Pool, PoolNotApplied, UnknownPool
+from afpools.fence_note import NO_SPILL, Note, SpillNote, fingerprint, parse_note
 from afpools.job import apply_on_send, apply_pool
 
 REGEX = Mask("fx", "r1", "(?!pc-0[13]$).*", "regex", "complement", 2, 3, 5, True, 0.0)
@@ -24,6 +25,11 @@ class Broker:
     def __init__(self, answer: Mask | Exception) -> None:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
+
+    def get_pool(self, name: str) -> Pool:
+        if name != "night":
+            raise UnknownPool(f"There is no pool {name!r}.")
+        return Pool(name, (), "r7")
 
     def exclude_mask(self, pool: str, **params: Any) -> Mask:
         self.asked.append({"pool": pool, **params})
@@ -62,6 +68,39 @@ def test_mask_type_and_pool_are_set_and_nothing_else() -> None:
         "custom_data": '{"afpools": {"pool": "fx", "revision": "r1", "exclude": "", "exclude_type": "either", '
         '"fingerprint": "c93db6a8a08b"}}',
     }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({}, None),
+        ({"spill_to": ""}, NO_SPILL),
+        ({"spill_to": "night"}, SpillNote("night", "r7", 1800)),
+        ({"spill_to": "night", "spill_after": 60}, SpillNote("night", "r7", 60)),
+    ],
+)
+def test_a_second_pool_stands_in_the_jobs_note(wanted: dict[str, Any], said: SpillNote | None) -> None:
+    job = Job()
+    put(job, **wanted)
+    note = parse_note(job.data["custom_data"])
+    assert note is not None
+    assert note.spill == said
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ({"spill_to": "nigth"}, "There is no pool 'nigth'."),
+        ({"spill_to": "fx"}, "Its second pool is 'fx' as well. Choose another one, or none."),
+        ({"spill_to": "night", "spill_after": 5}, "5 is not a valid number of seconds to wait"),
+    ],
+)
+def test_a_job_whose_second_pool_cannot_be_noted_is_not_sent(wanted: dict[str, Any], why: str) -> None:
+    job = Job()
+    before = dict(job.data)
+    with pytest.raises(PoolNotApplied, match=re.escape(why)):
+        put(job, **wanted)
+    assert job.data == before
 
 
 def test_no_pool_leaves_the_job_untouched_and_asks_nobody() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from afpools.job_results import HostTasks, read_jobs, read_ordered
+from afpools.job_results import HostTasks, JobSpill, read_jobs, read_ordered
 from afpools.results import BadAnswer
 
 JOB: dict[str, Any] = {
@@ -45,6 +45,15 @@ def test_a_job_has_what_its_broker_says_and_is_silent_about_the_rest() -> None:
     assert (job.id, job.online, job.renders, job.hosts) == (12, 2, None, (HostTasks("pc-01", 2, True),))
     assert (job.pool, job.fence, job.why, job.moved, job.by) == ("fx", "current", "", "", "")
     assert (answer.keeper, answer.keeping, answer.requeue) == ("broker-1", True, True)
+
+
+def test_a_job_says_how_it_stands_with_its_second_pool() -> None:
+    spill = {"pool": "night", "after": 1800, "since": None, "waited": 720, "own": True, "why": ""}
+    (job,) = read_jobs({**LIST, "jobs": [{**JOB, "spill": spill}]}).jobs
+    assert job.spill == JobSpill("night", 1800, "", 720, True, "")
+    assert read_jobs(LIST).jobs[0].spill is None
+    with pytest.raises(BadAnswer):
+        read_jobs({**LIST, "jobs": [{**JOB, "spill": "night"}]})
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class ListedSpill(Result):
     pool: Annotated[str, Meta(description="the second pool")]
     after: Annotated[int, Meta(description="seconds in a row without a running task until the job may use it too")]
     since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
-    waited: Annotated[float, Meta(description="seconds that it has waited in a row so far; 0 if it does not wait")]
+    waited: Annotated[int, Meta(description="seconds that it has waited so far, in steps of 10; 0 if it does not wait")]
     own: Annotated[bool, Meta(description="the job says so itself, not its pool")]
     why: Annotated[str, Meta(description="a sentence, if the second pool cannot be used now; else empty")]
 
@@ -200,7 +200,7 @@ class Listing:
             pool=spill.pool,
             after=spill.after,
             since=as_time(spill.since) if spill.is_open else None,
-            waited=0.0 if spill.is_open else round(self._view.waited.get(job.serial, 0.0), 1),
+            waited=0 if spill.is_open else int(self._view.waited.get(job.serial, 0.0)) // 10 * 10,
             own=spill.own,
             why=spill.why,
         )

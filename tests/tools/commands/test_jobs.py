@@ -15,6 +15,7 @@ from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools import Client, Profile
+from afpools.fence_note import SpillNote
 from afpools_broker.protocol import Role
 
 Command = Callable[..., Result]
@@ -76,6 +77,28 @@ def test_jobs_show_their_pool_and_hosts_and_others_what_they_exclude(
     answer = json.loads(manager("jobs", "--json").out)
     assert [each["pool"] for each in answer["jobs"]] == ["fx"]
     assert [each["id"] for each in answer["others"]] == [other]
+
+
+def test_a_job_says_its_second_pool_and_since_when_it_may_use_it(
+    manager: Command, client: Client, server: WorkingAfServer
+) -> None:
+    mask = client.exclude_mask("fx")
+    night = SpillNote("night", client.get_pool("night").revision, 1800)
+    gone = SpillNote("gone", "r1", 1800)
+    for name, spill in (("waits", night), ("lost", gone)):
+        put_job(server, mask.mask, "fx", mask.revision, name, spill=spill, offline=True)
+    spilled = night._replace(since="2026-12-01T04:00:00Z")
+    put_job(server, mask.mask, "fx", mask.revision, "spilled", spill=spilled, offline=True)
+    wait_until(lambda: sum(bool(each.moved) for each in client.jobs().jobs) == 1)
+    wait_until(lambda: all(each.fence == "current" for each in client.jobs().jobs))
+    shown = {line.split()[1]: line for line in lines(manager("jobs", "--pool", "fx").out)}
+    assert "also on night after 30 minutes without a running task" in shown["waits"]
+    assert "The second pool 'gone' does not exist any more. The job stays in its own pool" in shown["lost"]
+    assert "also on night since 2026-12-01" in shown["spilled"]
+    assert [job.name for job in client.jobs("night").jobs] == ["spilled"]
+    told = json.loads(manager("jobs", "--json").out)["jobs"]
+    assert [job["spill"]["own"] for job in told] == [True] * 3
+    assert ["1 spilled" in line for line in lines(manager("health").out) if "Live pools" in line] == [True]
 
 
 def test_a_change_says_before_and_after_what_it_does_to_jobs(manager: Command, client: Client, job: int) -> None:

@@ -114,6 +114,8 @@ def _live(live: dict[str, Any]) -> str:
         return "no broker is known to keep the fences"
     keeper = "this broker keeps" if live["keeping"] else f"{live['keeper']} keeps"
     parts = [f"{keeper} the fences of {plural(live['jobs'], 'job')}"]
+    if live.get("spilled"):
+        parts.append(f"{live['spilled']:,} spilled")
     if live["behind"] >= 1:
         parts.append(f"{duration(live['behind'])} behind")
     parts.append("never seen" if live["age"] is None else f"as of {duration(live['age'])} ago")

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from afpools import BrokerUnreachable, Job, JobList, JobsResult, OrderedJob
+from afpools import BrokerUnreachable, Job, JobList, JobSpill, JobsResult, OrderedJob
 
 from ..words import duration, plural
 from .options import (
@@ -83,7 +83,8 @@ def show(
 
 
 def _for_programs(job: Job) -> dict[str, object]:
-    return {**job._asdict(), "hosts": [host._asdict() for host in job.hosts]}
+    spill = job.spill._asdict() if job.spill else None
+    return {**job._asdict(), "hosts": [host._asdict() for host in job.hosts], "spill": spill}
 
 
 def _watch(look: Callable[[], JobList], pool: str | None, user: str | None) -> None:
@@ -128,6 +129,8 @@ def _following(jobs: Iterable[Job]) -> Table:
             fence.append(f": {printable(job.why).rstrip('.')}")
         if job.outside:
             fence.append(f"; {plural(job.outside, 'task')} outside: {_hosts(job, outside=True)}", "yellow")
+        if job.spill:
+            fence.append(f"; {_spills(job.spill)}", "yellow" if job.spill.why else "")
         rows.add_row(
             str(job.id), *map(printable, (job.name, job.user, job.pool)), _tasks(job), _may_use(job), fence, _moved(job)
         )
@@ -164,12 +167,26 @@ def _moved(job: Job) -> str:
     """When its fence was moved last, in the reader's own time, and by which change."""
     if not job.moved:
         return ""
+    return f"{_local(job.moved)} {printable(job.by)}".rstrip()
+
+
+def _local(when: str) -> str:
     try:
-        when = f"{dt.datetime.fromisoformat(job.moved).astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"{dt.datetime.fromisoformat(when).astimezone():%Y-%m-%d %H:%M:%S}"
     except ValueError:
         # It stands in the job, where anybody may write.
-        when = printable(job.moved)
-    return f"{when} {printable(job.by)}".rstrip()
+        return printable(when)
+
+
+def _spills(spill: JobSpill) -> str:
+    """How it stands with the job's second pool: `also on night since 2026-12-01 14:02:00`."""
+    pool = printable(spill.pool)
+    if spill.why:
+        return printable(spill.why).rstrip(".")
+    if spill.since:
+        return f"also on {pool} since {_local(spill.since)}"
+    waits = f", {duration(spill.waited)} so far" if spill.waited else ""
+    return f"also on {pool} after {duration(spill.after)} without a running task{waits}"
 
 
 def _doubts(found: JobList) -> list[str]:

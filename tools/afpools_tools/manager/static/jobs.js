@@ -1,7 +1,7 @@
 // Jobs on the farm, in words.
 
 import { computed } from "./html.js";
-import { number, plural, time } from "./format.js";
+import { duration, number, plural, time } from "./format.js";
 import { jobs, jobsStatus, loaded, nothing, status } from "./store.js";
 
 /** How a job's fence stands. */
@@ -29,8 +29,23 @@ function grouped(pairs) {
   return found;
 }
 
-/** Jobs of each pool. */
-export const jobsOf = computed(() => grouped(jobs.value.filter((job) => job.pool).map((job) => [job.pool, job])));
+/** Whether a job may use its second pool now. */
+export const isSpilled = (job) => Boolean(job.spill?.since);
+
+/** The pools whose hosts a job may use: its own, and the second one once it spilled. */
+export const poolsOf = (job) => (isSpilled(job) ? [job.pool, job.spill.pool] : [job.pool]);
+
+/** How it stands with a job's second pool, in words; empty if it has none. */
+export function spillWords({ spill }) {
+  if (!spill) return "";
+  if (spill.why) return spill.why;
+  if (spill.since) return `Also on ${spill.pool} since ${time(spill.since)}`;
+  const waits = spill.waited ? `, ${duration(spill.waited)} so far` : "";
+  return `Also on ${spill.pool} after ${duration(spill.after)} without a running task${waits}`;
+}
+
+/** Jobs of each pool, and those that spilled to it. */
+export const jobsOf = computed(() => grouped(jobs.value.filter((job) => job.pool).flatMap((job) => poolsOf(job).map((pool) => [pool, job]))));
 
 const onHost = computed(() => grouped(jobs.value.flatMap((job) => job.hosts.map(({ name, tasks }) =>
   [name, `${job.name} (${job.user})${tasks > 1 ? `, ${plural(tasks, "task")}` : ""}`]))));

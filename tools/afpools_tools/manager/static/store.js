@@ -98,13 +98,15 @@ function stateOf(states) {
 
 const jobKey = (id, serial) => `${id}.${serial}`;
 
-function jobOf([id, serial, name, user, state, ready, running, tasksDone, tasks, online, renders, itsHosts, pool, outside, fence, why, moved, by, exclude]) {
+function jobOf([id, serial, name, user, state, ready, running, tasksDone, tasks, online, renders, itsHosts, pool, outside, fence, why, moved, by, exclude, spill]) {
   return {
     key: jobKey(id, serial), id, serial, name, user, state, ready, running, done: tasksDone, tasks, online, renders,
     hosts: itsHosts.map(([host, count, isOutside]) => ({ name: host, tasks: count, outside: isOutside })),
-    pool, outside, fence, why, moved, by, exclude,
+    pool, outside, fence, why, moved, by, exclude, spill: spill && spillOf(spill),
   };
 }
+
+const spillOf = ([pool, after, since, waited, own, why]) => ({ pool, after, since, waited, own, why });
 
 const byNumber = (a, b) => a.id - b.id || a.serial - b.serial;
 

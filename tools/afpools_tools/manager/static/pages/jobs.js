@@ -3,7 +3,9 @@
 import { html, useMemo, useState } from "../html.js";
 import { write } from "../api.js";
 import { date, number, plural, time } from "../format.js";
-import { FENCES, areJobsKnown, hostsOf, isLeftAlone, jobWords, jobsOf, jobsWarnings, tasksOf, whyNoJobs } from "../jobs.js";
+import {
+  FENCES, areJobsKnown, hostsOf, isLeftAlone, isSpilled, jobWords, jobsOf, jobsWarnings, poolsOf, spillWords, tasksOf, whyNoJobs,
+} from "../jobs.js";
 import { useSelection } from "../selection.js";
 import { counted, jobByKey, jobs, may, nothing, poolByName, pools } from "../store.js";
 import { Targets, endDrag, startDrag } from "../targets.js";
@@ -16,7 +18,7 @@ const keyOf = (job) => job.key;
 function matcher(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (job) => {
-    const shown = [jobWords(job), job.user, job.pool, job.state, ...job.hosts.map(({ name }) => name)].join(" ").toLowerCase();
+    const shown = [jobWords(job), job.user, ...poolsOf(job), job.state, ...job.hosts.map(({ name }) => name)].join(" ").toLowerCase();
     return words.every((word) => shown.includes(word));
   };
 }
@@ -27,7 +29,7 @@ export function JobsPage({ argument }) {
   const [moving, setMoving] = useState(null);
   const shown = useMemo(() => {
     const fits = matcher(text);
-    return jobs.value.filter((job) => (!argument || job.pool === argument) && (!user || job.user === user) && fits(job));
+    return jobs.value.filter((job) => (!argument || poolsOf(job).includes(argument)) && (!user || job.user === user) && fits(job));
   }, [jobs.value, text, user, argument]);
   const ours = useMemo(() => shown.filter((job) => job.pool), [shown]);
   const others = useMemo(() => shown.filter((job) => !job.pool), [shown]);
@@ -109,11 +111,19 @@ function fenceParts({ fence, why, outside }) {
   return outside ? [`${plural(outside, "task")} outside`, `${FENCES.current}. ${plural(outside, "task")} started before the fence moved.`, ""] : [FENCES.current];
 }
 
+/** Its pool, and the second one once it spilled; if it waits for that, an arrow and how long. */
+function poolParts(job) {
+  const { pool, spill } = job;
+  const words = spillWords(job);
+  const more = isSpilled(job) ? html` + ${spill.pool}` : spill ? html` <span class="muted">→ ${spill.pool}</span>` : "";
+  return [html`<${Swatch} colour=${poolByName.value.get(pool)?.colour} /> ${pool}${more}`, words ? `${pool}. ${words}` : pool, spill?.why ? "stuck" : ""];
+}
+
 const movedParts = ({ moved, by }) => (moved ? [`${time(moved)} ${by}`, `${date(moved)}, ${time(moved)}: ${by}`] : ["never"]);
 
 const ourParts = (job) => [
   nameParts(job),
-  [html`<${Swatch} colour=${poolByName.value.get(job.pool)?.colour} /> ${job.pool}`, job.pool, ""],
+  poolParts(job),
   [job.user], taskParts(job), hostParts(job), fenceParts(job), movedParts(job),
 ];
 
@@ -146,9 +156,12 @@ function Actions({ chosen, move, clear }) {
   </footer>`;
 }
 
-/** Of one job alone: why its fence is as it is. */
+/** Of one job alone: why its fence is as it is, and how it stands with its second pool. */
 function Why({ chosen }) {
-  return chosen.length === 1 && chosen[0].why ? html`<span class="cut stuck" title=${chosen[0].why}>${chosen[0].why}</span>` : null;
+  if (chosen.length !== 1) return null;
+  const [job] = chosen;
+  const words = [job.why, spillWords(job)].filter(Boolean).join(" ");
+  return words ? html`<span class="cut ${job.why || job.spill?.why ? "stuck" : "muted"}" title=${words}>${words}</span>` : null;
 }
 
 /** The pools as targets: by dropping on them, or by their arrow. */
