@@ -28,7 +28,7 @@ class Broker:
 
     def get_pool(self, name: str) -> Pool:
         if name != "night":
-            raise UnknownPool(f"There is no pool {name!r}.")
+            raise UnknownPool("unknown_pool", f"There is no pool {name!r}.")
         return Pool(name, (), "r7")
 
     def exclude_mask(self, pool: str, **params: Any) -> Mask:
