@@ -4,6 +4,7 @@ database.
 snapshot.py      the picture, and the thread that replaces it with a newer one
 following.py     reads what has changed in the store, for the next picture
 fences.py        each pool as the farm spells it, and its masks
+members.py       the hosts of a pool, as a set in little memory
 job_mask.py      a pool's mask, joined with a job's own mask
 tally.py         how many hosts of each pool are renders, and online
 host_list.py     the list of all known hosts

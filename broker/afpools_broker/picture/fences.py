@@ -20,8 +20,9 @@ from ..farm.farm import Farm
 from ..masks.exclude import LENGTH_LIMIT, MadeWithin, Mask, exclude_mask_within, proven_besides
 from ..pools.hosts import Spelling
 from ..pools.persistent import PersistentMap, persistent
-from ..pools.pool import Contents, Moves, Pool, as_afrender_would, came_and_gone, has_domain, unknown_pool
+from ..pools.pool import Contents, Moves, Pool, as_afrender_would, came_and_gone, has_domain, unique, unknown_pool
 from ..protocol import Dialect, RequestRefused, Style
+from .members import members_of
 from .tally import Listing, Tally, listing
 
 MaskKey = tuple[str, Style, tuple[Dialect, ...]]
@@ -72,8 +73,7 @@ class Fence:
 
     Args:
         pool: the pool.
-        members: its hosts, as the farm spells them: the keys of a dictionary, at 19 to 41 bytes each. In a set they
-            would take 26 to 107.
+        members: its hosts, as the farm spells them.
         with_domain: those of its hosts, as they were entered, that have a domain.
         folds: the case-folded names of renders that would change the spelling of one of the hosts, with those hosts;
             None if there are too many to keep.
@@ -91,13 +91,15 @@ class Fence:
     @classmethod
     def of(cls, pool: Pool, spelled: _Spelled, farm: frozenset[str]) -> Fence:
         """The fence of a pool."""
-        members = dict.fromkeys(map(spelled.__getitem__, pool.hosts))
+        names = unique(map(spelled.__getitem__, pool.hosts))
+        as_entered = names == pool.hosts
         return cls(
             pool,
-            members.keys(),
+            # The very tuple, where it is the same.
+            members_of(pool.hosts if as_entered else names),
             tuple(_with_domain(pool.hosts)),
             _folds([host for host in pool.hosts if host not in farm], len(pool.hosts)),
-            tuple(members) == pool.hosts,
+            as_entered,
         )
 
     def with_hosts(self, pool: Pool, moves: Moves, spelled: _Spelled, farm: frozenset[str]) -> Fence | None:
@@ -119,7 +121,7 @@ class Fence:
         strangers += [host for host in came if host not in farm]
         return Fence(
             pool,
-            dict.fromkeys(pool.hosts).keys(),
+            members_of(pool.hosts),
             (*(host for host in self.with_domain if host not in left), *_with_domain(came)),
             _folds(dict.fromkeys(strangers), len(pool.hosts)),
             True,
@@ -138,7 +140,7 @@ class Fence:
             return self.like(Fence.of(self.pool, spelled, farm))
         # Here the members are the hosts as entered. Of those on the farm, only these can be spelled differently.
         known = self.folds
-        looked_at = {name for name in names if name in self.members}
+        looked_at = set(self.members & names)
         looked_at.update(host for fold in folds if fold in known for host in known[fold])
         if any(spelled[host] != host for host in looked_at):
             return self.like(Fence.of(self.pool, spelled, farm))
@@ -163,7 +165,10 @@ def _with_domain(hosts: Iterable[str]) -> list[str]:
     return [host for host in hosts if "." in host and has_domain(host)]
 
 
-def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]] | None:
+_NO_FOLDS: Mapping[str, tuple[str, ...]] = {}
+
+
+def _folds(strangers: Collection[str], hosts: int) -> Mapping[str, tuple[str, ...]] | None:
     """`Fence.folds` of a pool with this many hosts that the farm does not have."""
     if len(strangers) * 4 > hosts:
         return None
@@ -171,7 +176,8 @@ def _folds(strangers: Collection[str], hosts: int) -> dict[str, tuple[str, ...]]
     for name in strangers:
         for fold in {name.casefold(), as_afrender_would(name).casefold()}:
             folds[fold] = (*folds.get(fold, ()), name)
-    return folds
+    # Of thousands of pools, most have none.
+    return folds or _NO_FOLDS
 
 
 class _Spelled(dict[str, str]):

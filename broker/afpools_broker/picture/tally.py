@@ -256,7 +256,7 @@ class Tally:
 
 def _corrected(count: int | None, members: Set[str], changed: frozenset[str], now: frozenset[str]) -> int | None:
     """How many of the members are there now, updated by those that came or went; None if the count was unknown."""
-    return None if count is None else count + sum(1 if name in now else -1 for name in changed if name in members)
+    return None if count is None else count + sum(1 if name in now else -1 for name in members & changed)
 
 
 def _moved(count: int | None, moves: Moves, there: frozenset[str]) -> int | None:
