@@ -202,7 +202,8 @@ class HistoryEntry(Record):
     """One change: who did what, when (ISO 8601), from which revision to which.
 
     `diff` has `name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and `jobs` (those
-    that were moved), each only if something changed; `hosts` says how many there were after it. `undoes` is the id of
+    that were moved), each only if something changed, and `follows` as [before, after] for a pool that followed one of
+    Afanasy's before or after; `hosts` says how many there were after it. `undoes` is the id of
     the change that this one undid, else empty; `undoable` says whether this one can be undone now, `why_not` why it
     cannot. `verb` is what was done, as it stands before the pool's name (`added hosts to`); empty from older brokers.
     """

@@ -19,6 +19,7 @@ from afpools import (
     AfpoolsError,
     BadRequest,
     Client,
+    Conflict,
     Pool,
     PoolExists,
     UnknownHost,
@@ -481,4 +482,5 @@ def preview(steps: Iterable[Step]) -> Preview:
 
 def refuses_pool(error: AfpoolsError) -> bool:
     """Whether an error is about one pool of a file and its hosts; the others can be imported anyway."""
-    return isinstance(error, (UnknownHost, BadRequest, PoolExists))
+    # The conflict is of a pool that follows one of Afanasy's: an import names no revision.
+    return isinstance(error, (UnknownHost, BadRequest, PoolExists, Conflict))

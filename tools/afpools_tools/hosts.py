@@ -37,11 +37,14 @@ class Step(NamedTuple):
         pool: its name.
         added: whether the new host was not in it.
         changes: ids of the lines in the history.
+        follows: the one of Afanasy's own pools that it follows, and whose hosts nobody changes here; then nothing was
+            done. Else empty.
     """
 
     pool: str
     added: bool
     changes: tuple[str, ...]
+    follows: str = ""
 
 
 def split_hosts(arguments: Iterable[str]) -> list[str]:
@@ -128,7 +131,7 @@ def replace_host(
     request: Callable[[str, str], str | None] = lambda _pool, _what: None,
     remove: Callable[[str, str | None], Made] | None = None,
 ) -> Iterator[Step]:
-    """Takes a host out of all its pools, one after the other, and puts another in.
+    """Takes a host out of all its pools, one after the other, and puts another in; not of those that follow Afanasy's.
 
     Args:
         client: with a manager profile.
@@ -142,7 +145,11 @@ def replace_host(
     Raises:
         AfpoolsError: a change was refused, or its outcome is not known. Those before it stay.
     """
+    follows = {pool.name: pool.follows for pool in client.list_pools().pools}
     for pool in host.pools:
+        if path := follows.get(pool, ""):
+            yield Step(pool, False, (), path)
+            continue
         changes = []
         if by is not None:
             added = client.add_hosts(pool, [by], new_hosts=new_hosts, request_id=request(pool, "add"))

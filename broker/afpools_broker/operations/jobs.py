@@ -20,7 +20,7 @@ from ..live.plan import World
 from ..live.preview import PreviewResult, others_of, outlooks, outlooks_back, outlooks_of_move, result_of, world_with
 from ..live.tasks import Task
 from ..live.view import View
-from ..pools.changes import MOVE_JOBS, without
+from ..pools.changes import MOVE_JOBS, refuse_followed, without
 from ..pools.history import Diff, Entry, MovedJob, next_entry_id
 from ..pools.hosts import expand
 from ..pools.pool import Pool, fingerprint, unique
@@ -237,9 +237,12 @@ class PoolsPreview(Operation):
         if self.new_name is not None:
             return self.pool, replace(present, name=self.new_name)
         farm = snapshot.fences.farm
+        after = present
         if self.remove_hosts:
-            present = without(present, expand(self.remove_hosts, farm, leaving=True))
-        return self.pool, replace(present, hosts=unique((*present.hosts, *expand(self.add_hosts, farm))))
+            after = without(present, expand(self.remove_hosts, farm, leaving=True))
+        after = replace(after, hosts=unique((*after.hosts, *expand(self.add_hosts, farm))))
+        refuse_followed(present, after)
+        return self.pool, after
 
     @staticmethod
     def _entry(call: Call, entry_id: str) -> Entry:

@@ -61,6 +61,9 @@ def test_a_pool_follows_until_it_is_told_not_to(manager: Command, client: Client
     wait_until(lambda: "pc-03" in hosts(manager, "farm"))
     refused = manager("pool", "add", "farm", "pc-04")
     assert (refused.status, "run `afpools pool unfollow farm`" in " ".join(refused.err.split())) == (1, True)
+    for what in ("add", "pc-04"), ("remove", "pc-01"):
+        refused = manager("pool", what[0], "farm", what[1], "--dry-run")
+        assert (refused.status, "run `afpools pool unfollow farm`" in " ".join(refused.err.split())) == (1, True)
     done = manager("pool", "unfollow", "farm")
     assert done.out == "farm no longer follows Afanasy's pool, and keeps its 3 hosts.\n"
     assert manager("pool", "unfollow", "farm").out == "Nothing to do: farm follows no pool of Afanasy.\n"
@@ -79,6 +82,27 @@ def test_mistyped_and_taken_names_are_reported(manager: Command, client: Client)
     manager("pool", "create", "farm", "pc-04")
     taken = " ".join(manager("pool", "follow", "/local/farm", "--as", "farm").err.split())
     assert "Choose another name with --as, or first rename that pool: afpools pool rename farm NEW_NAME." in taken
+
+
+def test_a_host_that_is_replaced_stays_in_a_pool_that_follows(manager: Command, client: Client) -> None:
+    manager("pool", "follow", "/local/farm", "--as", "farm")
+    manager("pool", "create", "fx", "pc-01")
+    done = manager("host", "replace", "pc-01", "pc-03")
+    assert (done.status, done.out) == (0, "fx: added pc-03, took out pc-01.\n")
+    said = "farm follows Afanasy's pool /local/farm, so pc-01 stays in it as long as it is in that."
+    assert " ".join(done.err.split()) == said
+
+
+def test_a_file_that_has_other_hosts_for_a_pool_that_follows_is_imported_but_for_that(
+    manager: Command, client: Client, tmp_path: Path
+) -> None:
+    manager("pool", "follow", "/local/farm", "--as", "farm")
+    file = tmp_path / "pools.csv"
+    file.write_text("pool,host\nfarm,pc-01\nfarm,pc-04\nfx,pc-03\n")
+    done = manager("pool", "import", file)
+    assert (done.status, done.out) == (1, "fx: create with 1 host\n1 change made.\n")
+    assert "The pool 'farm' follows Afanasy's pool '/local/farm'" in " ".join(done.err.split())
+    assert hosts(manager, "farm") == ["pc-01", "pc-02"]
 
 
 def test_an_import_says_what_it_does_to_jobs_before_it_is_made(

@@ -109,7 +109,14 @@ def replace(
         if not host.pools:
             raise CommandError(f"{host.name} is in no pool.{done}")
         for step in _each(replace_host(client, host, by, {host.name for host in hosts}, new_hosts=new), host):
-            say(f"{step.pool}: " + (f"added {by}" if step.added else f"{by} is in it") + f", took out {host.name}.")
+            if step.follows:
+                _say_left(step, host)
+            else:
+                say(f"{step.pool}: " + (f"added {by}" if step.added else f"{by} is in it") + f", took out {host.name}.")
+
+
+def _say_left(step: Step, host: HostSummary) -> None:
+    remark(f"{step.pool} follows Afanasy's pool {step.follows}, so {host.name} stays in it as long as it is in that.")
 
 
 def _each(steps: Iterator[Step], host: HostSummary) -> Iterator[Step]:
@@ -181,7 +188,10 @@ def _forget_members(names: list[str], profile: Path | None, timeout: float) -> N
                 raise CommandError(f"{host.name} is in no pool, and is not registered.")
         for host in found:
             for step in _each(replace_host(client, host, None, {host.name for host in known}), host):
-                say(f"{step.pool}: took out {host.name}.")
+                if step.follows:
+                    _say_left(step, host)
+                else:
+                    say(f"{step.pool}: took out {host.name}.")
         # Looked up again: without afserver, a host that leaves its pool is registered, to stay known.
         gone = {host.name for host in found}
         left = [host.name for host in client.list_hosts().hosts if host.registered and host.name in gone]
