@@ -25,14 +25,14 @@ def framed(body: bytes) -> bytes:
 
 
 def renders_answer(names: list[str]) -> dict[str, Any]:
-    """What a real afserver says of renders, with other names."""
+    """A real afserver's answer about renders, with other names."""
     pattern = recording("renders_get")["answer"]["renders"][1]
     return {"renders": [{**pattern, "name": name, "id": number} for number, name in enumerate(names, 1)]}
 
 
 class AfServer:
-    """Says `renders` and `users` when it is asked for them, takes every job, or misbehaves as `mood` says. Monitors are
-    told which renders came, went or changed, however `renders` was changed.
+    """Answers with `renders` and `users`, accepts every job, or misbehaves according to `mood`. Monitors get events
+    about renders that were added, removed or changed, however `renders` was changed.
 
     Moods: `well`, `silent` (accepts, never answers), `cut` (hangs up in the middle), `rubbish`, `dribble` (a byte every
     50 ms), `endless` (announces more than it may).
@@ -47,13 +47,13 @@ class AfServer:
         self.renders: dict[str, Any] = recording("renders_get")["answer"] if renders is None else renders
         self.users: dict[str, Any] = recording("users_get")["answer"]
         self.system_job: dict[str, Any] = recording("system_job_get")["answer"]["jobs"][0]
-        self.stubborn = False  # processes actions, and does nothing
+        self.stubborn = False  # acknowledges actions, and does nothing
         self.mood = "well"
         self.body: bytes | None = None  # instead of an answer
         self.body_of_renders: bytes | None = None  # instead of the answer about renders
-        self.monitors: dict[int, dict[str, Any]] | None = {}  # by number; None: it knows no monitors
+        self.monitors: dict[int, dict[str, Any]] | None = {}  # by number; None: it does not support monitors
         self.requests: list[dict[str, Any]] = []
-        self._told: dict[int, dict[int, str]] = {}  # what each monitor knows of each render
+        self._told: dict[int, dict[int, str]] = {}  # what each monitor knows about each render
         self._leave = threading.Event()
         outer = self
 
@@ -72,7 +72,7 @@ class AfServer:
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
-        """What was sent to be run, in its order."""
+        """The commands that were sent to be run, in order."""
         return [request["job"] for request in self.requests if "job" in request]
 
     def stop(self) -> None:
@@ -126,7 +126,7 @@ class AfServer:
         match request.get("action"):
             case {"type": "jobs", "ids": [1], "params": params}:
                 if not self.stubborn:
-                    # As 3.4.1 does it: keys that are empty are left out, and a hidden job is hidden no more.
+                    # As 3.4.1 does: empty keys are left out, and a hidden job is no longer hidden.
                     changed = {**self.system_job, "hidden": False, **params}
                     self.system_job = {key: value for key, value in changed.items() if value not in ("", False)}
                 return recording("job_set_mask")["answer"]

@@ -1,4 +1,4 @@
-"""`make bench`: what a healthy reader notices while one reader does its worst, beside the same without.
+"""`make bench`: what a healthy reader notices while another does its worst, compared with the same reader alone.
 
 Strategy: for each attack a broker of its own, as `afpools serve` runs it with the limits it comes with; a reader that
 asks over kept connections and over new ones; and the attacker, at another address and at the lowest priority. It stands
@@ -44,7 +44,7 @@ _HOSTS = 6000
 
 @dataclass
 class Phase:
-    """What the reader saw in one stretch of time: seconds of each request, and how many failed."""
+    """What the reader saw in one period: seconds of each request, and how many failed."""
 
     kept: list[float] = field(default_factory=list)
     new: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Phase:
 
 
 def _read(pipe: Connection, folder: str, tls: int, curve: int) -> None:
-    """The healthy reader: says what it saw whenever it is asked."""
+    """The healthy reader: reports what it saw on request."""
     profile = Profile.load(folder)
     ports = {"tls": tls, "curve": curve}
     endpoints = {
@@ -144,7 +144,7 @@ def _attacker(name: str, spec: Path) -> Iterator[None]:
 
 
 def _resident(process: psutil.Process) -> float:
-    """Megabytes; 0 where it is gone."""
+    """Megabytes; 0 if the process is gone."""
     with contextlib.suppress(psutil.Error):
         return float(process.memory_info().rss) / 1e6
     return 0.0
@@ -224,7 +224,7 @@ _COLUMNS = (
 
 
 def main() -> None:
-    """Measures all attacks, or those that are named; `--markdown` for docs/security.md."""
+    """Measures all attacks, or the named ones; `--markdown` for docs/security.md."""
     arguments = [name for name in sys.argv[1:] if name != "--markdown"]
     console = Console(highlight=False, width=200)
     rows = table(*_COLUMNS, right=_COLUMNS[1:-1])

@@ -97,7 +97,7 @@ def _our_broker_over_tls(ready: Connection, stop: Event, folder: str) -> None:
 
 
 def _our_broker(ready: Connection, stop: Event, folder: str) -> None:
-    """What is measured: the whole broker, roles, validation, statistics and all."""
+    """What is measured: the whole broker, with roles, validation and statistics."""
     with Broker(load(Path(folder, "broker.toml"), _ENVIRONMENT)) as broker:
         ready.send((broker.port("CURVE"), broker.credentials.curve_public_key))
         stop.wait()
@@ -130,7 +130,7 @@ def _server(target: Callable[..., None], argument: object) -> Iterator[Ready]:
 
 
 def _load(where: Ready, keys: tuple[bytes, bytes], request: bytes, seconds: float = _SECONDS) -> tuple[float, int]:
-    """Requests a second from one process with several sockets, and the size of an answer."""
+    """Requests per second from one process with several sockets, and the size of an answer."""
     port, server_key = where
     context = zmq.Context()
     sockets = []
@@ -141,7 +141,7 @@ def _load(where: Ready, keys: tuple[bytes, bytes], request: bytes, seconds: floa
         dealer.connect(f"tcp://127.0.0.1:{port}")
         sockets.append(dealer)
     size = 0
-    for dealer in sockets:  # handshakes and caches do not count
+    for dealer in sockets:  # excludes handshakes and caches
         dealer.send_multipart([b"", request])
         size = len(dealer.recv_multipart()[1])
     poller = zmq.Poller()
@@ -164,7 +164,7 @@ def _load(where: Ready, keys: tuple[bytes, bytes], request: bytes, seconds: floa
 
 
 def requests_over_curve(folder: Path, console: Console) -> None:
-    """Requests a second over CURVE, beside a ROUTER loop that answers a constant."""
+    """Requests per second over CURVE, compared with a ROUTER loop that answers a constant."""
     profile = folder / "certs" / "profiles" / "reader"
     public, secret = zmq.auth.load_certificate(profile / "client.key_secret")
     assert secret is not None
@@ -195,8 +195,8 @@ def requests_over_curve(folder: Path, console: Console) -> None:
 def _load_over_tls(
     port: int, profile: Path, request: bytes, connections: int, seconds: float = _SECONDS
 ) -> tuple[float, int]:
-    """Requests a second from one thread with several connections, each with one request in progress, and the size of an
-    answer."""
+    """Requests per second from one thread with several connections, each with one request in progress, and the size of
+    an answer."""
     context = ssl.create_default_context(cafile=str(profile / "ca.pem"))
     context.load_cert_chain(profile / "client.pem")
     asked = b"\x01\x00" + bytes((0, len(request))) + request
@@ -235,7 +235,7 @@ def _load_over_tls(
 
 
 def many_requests_over_tls(folder: Path, console: Console) -> None:
-    """Requests a second over TLS, beside a responder that answers a constant."""
+    """Requests per second over TLS, compared with a responder that answers a constant."""
     profile = folder / "certs" / "profiles" / "reader"
     columns = "bare responder", "broker", "ratio"
     rows = table("TLS, requests a second", "connections", *columns, right=columns)
@@ -258,7 +258,7 @@ def many_requests_over_tls(folder: Path, console: Console) -> None:
 
 
 def requests_over_tls(folder: Path, console: Console) -> None:
-    """Requests a second and their latency over TLS, as a plug-in asks: one after the other."""
+    """Requests per second and their latency over TLS, as a plug-in asks: one at a time."""
     with Broker(load(folder / "broker.toml", _ENVIRONMENT)) as broker:
         profile = Profile.load(str(folder / "certs" / "profiles" / "reader"))
         endpoint = profile.endpoints[0]._replace(url=f"tls://127.0.0.1:{broker.port('TLS')}")

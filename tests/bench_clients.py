@@ -57,7 +57,7 @@ pools = list(pymongo.MongoClient({uri!r}).afpools.pools.find())
 assert len(pools) == 20"""
 
 
-# Seconds of CPU that each may take.
+# The most seconds of CPU time for each.
 _COMMANDS = {
     ("pool", "list"): 0.2,
     ("mask", "pool-1"): 0.2,
@@ -79,7 +79,7 @@ def _seconds(program: str) -> float:
 
 
 def _cpu_seconds(*command: str, profile: Path) -> float:
-    """Of a whole process: what other programs do meanwhile counts for less than on the clock."""
+    """CPU time of a whole process, which other programs affect less than elapsed time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = {**_ENVIRONMENT, "AFPOOLS_PROFILE": str(profile)}
     subprocess.run([str(AFPOOLS), *command], check=True, capture_output=True, timeout=60, env=env)
@@ -119,7 +119,7 @@ def main() -> None:
                 _PYMONGO.format(uri=tls),
                 _PYMONGO.format(uri=mongod.uri),
             )
-            for program in programs:  # what is on disk is then in memory, for all alike
+            for program in programs:  # so that files are in memory for all alike
                 _seconds(program)
             times = [[_seconds(program) for program in programs] for _ in range(_ROUNDS)]
             cpu = {

@@ -45,19 +45,19 @@ from afpools_tools.credentials.authority import Authority
 
 _HOSTS = 10_000
 _ROUNDS = 4
-_CHANGES = 12  # a round, and side
+_CHANGES = 12  # per round and side
 _MOST_READ = 50  # pools
 _AFTER_EACH = 10  # masks asked for after each change
 _READS_SECONDS = 2.5
 _READ_PAUSE = 0.001
 _WRITE_PAUSE = 0.1
-_SETTLE = 1.2  # seconds after which whoever follows the store has seen the last change
+_SETTLE = 1.2  # seconds after which every follower of the store has seen the last change
 _MOST_GROWTH = 1.5
 
 
 @dataclass(frozen=True)
 class Size:
-    """A row: so many pools of so many hosts each."""
+    """A row: a number of pools with a number of hosts each."""
 
     pools: int
     members: int
@@ -84,7 +84,7 @@ LARGE = (Size(1_000, 500), Size(10_000, 50), Size(500, 10_000))
 
 
 class Numbers(msgspec.Struct, kw_only=True):
-    """What was measured of one broker: medians, seconds unless another unit is said.
+    """What was measured of one broker: medians, in seconds unless another unit is given.
 
     Args:
         wait: that an author waits for his answer.
@@ -120,7 +120,7 @@ class Row(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """Everything that was measured, as it is kept."""
+    """Everything that was measured, as it is saved."""
 
     hosts: int
     processors: int
@@ -145,11 +145,11 @@ def _records(size: Size) -> Iterator[PoolRecord]:
         yield PoolRecord(name=pool_name(number), hosts=tuple(members), description="", colour="")
 
 
-# The broker, a process of its own
+# The broker, a separate process
 
 
 def _serve(pipe: Connection, folder: str, uri: str, farm: str) -> None:
-    """Runs a broker, and does what is asked through the pipe: the name of a method of `_Inside` and its arguments."""
+    """Runs a broker, and carries out requests from the pipe: the name of a method of `_Inside` and its arguments."""
     sections: dict[str, dict[str, Any]] = {"store": {"uri": uri}, "farm": {"server": farm}}
     sys.setswitchinterval(_SWITCH_SECONDS)
     broker = Broker(settings(Path(folder), sections))
@@ -167,7 +167,7 @@ def _serve(pipe: Connection, folder: str, uri: str, farm: str) -> None:
 
 
 class _Inside:
-    """What only the broker's own process can tell."""
+    """What can be measured only inside the broker's process."""
 
     def __init__(self, broker: Broker, start: float) -> None:
         self._broker = broker
@@ -200,7 +200,7 @@ class _Inside:
 
 @dataclass
 class Place:
-    """A broker with its store, and a manager who is connected to it."""
+    """A broker with its store, and a connected manager."""
 
     size: Size
     ask: Callable[..., Any]
@@ -309,7 +309,7 @@ def _changes(place: Place, idle: float) -> None:
 
 
 def _idle(place: Place) -> float:
-    """Processors that the broker keeps busy while nobody asks for anything."""
+    """Processors that the broker uses while there are no requests."""
     began, before = time.monotonic(), place.ask("cpu")
     time.sleep(_SETTLE)
     return float(place.ask("cpu") - before) / (time.monotonic() - began)
@@ -320,7 +320,7 @@ def _write_now_and_then(profile: str, size: Size, pipe: Connection) -> None:
     pipe.send(None)
     while not pipe.poll(_WRITE_PAUSE):
         _change(place.author, *place.next_pool(), look=False)
-    if place.changes % 2:  # whoever comes next begins with a host that leaves
+    if place.changes % 2:  # so that the next one begins with a host that leaves
         _change(place.author, *place.next_pool())
     pipe.send(place.changes)
 
@@ -342,7 +342,7 @@ def _writer(place: Place) -> Iterator[None]:
 
 
 def _reads(place: Place) -> list[float]:
-    """How long masks take that one reader asks for over TLS, one after the other, of the pools that do not change."""
+    """How long masks of unchanged pools take that one reader requests over TLS, one at a time."""
     chance = random.Random(1)
     pools = [pool_name(number) for number in range(place.size.read)]
     took: list[float] = []
@@ -394,7 +394,7 @@ _MOST_WAIT = {"SQLite": 0.05, "one mongod": 0.1, "replica set": 0.1}
 
 
 class Stores:
-    """The kinds of store, and what runs for them; each use of one is another database.
+    """The kinds of store, and the servers for them; each use gets a separate database.
 
     Args:
         folder: for their files.
@@ -479,7 +479,7 @@ def changes_table(report: Report, console: Console) -> None:
 
 
 def reads_table(report: Report, console: Console) -> None:
-    """What readers notice of changes, and what pools take."""
+    """What readers notice of changes, and how much memory pools take."""
     heads = (
         "unchanged pool's mask, ms (< 0.1)",
         "changed pool's, ms",
@@ -505,7 +505,7 @@ def reads_table(report: Report, console: Console) -> None:
 
 
 def main() -> None:
-    """Measures, prints, and keeps what was measured where that is asked for."""
+    """Measures, prints, and saves the measurements if requested."""
     parser = argparse.ArgumentParser(description="What one change costs, by how much there is.")
     parser.add_argument("--large", action="store_true", help="the rows of 500,000 memberships and more, too")
     parser.add_argument("--row", action="append", metavar="POOLS/MEMBERSHIPS", help="this row; may be repeated")

@@ -33,7 +33,7 @@ from afpools_broker.protocol import MASK_BYTES, MaskParams
 from afpools_broker.store import open_store
 
 _TIMEOUT = 60.0
-# So many jobs are looked at while their fences move.
+# How many jobs are observed while their fences move.
 _SAMPLE = 100
 _USER = "afpools-bench"
 
@@ -41,13 +41,13 @@ Address = tuple[str, int]
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The smallest value that so large a share of them does not exceed."""
+    """The smallest value that this fraction of them does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 @contextmanager
 def farm(renders: list[str]) -> Iterator[Address]:
-    """A real afserver where there is one, else the stand-in."""
+    """A real afserver if there is one, otherwise the stand-in."""
     if where := os.environ.get("AFPOOLS_AFSERVER"):
         yield parse_server(where)
         return
@@ -79,7 +79,7 @@ class Bench:
         return {job.id: job.hosts_mask_exclude for job in jobs if job.user_name == _USER}
 
     def mask(self, pool: str, exclude: str) -> str:
-        """What a job of this pool has at sending."""
+        """What a job of this pool has when it is sent."""
         params = MaskParams(pool=pool, style="complement", exclude=exclude, max_bytes=MASK_BYTES)
         return job_mask(self.keeper.current.fences, params, "find").text
 
@@ -109,7 +109,7 @@ class Bench:
 
 
 class Probe:
-    """Somebody who asks for the renders all the time."""
+    """A client that constantly asks for the renders."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -126,7 +126,7 @@ class Probe:
         self._thread.join()
 
     def _run(self) -> None:
-        # At fixed times, or an answer that takes long would hide those that would have waited with it.
+        # At fixed times, or a slow answer would hide the requests that would have waited with it.
         due = time.monotonic()
         with ThreadPoolExecutor(100) as threads:
             while not self._stop.is_set():
@@ -142,7 +142,7 @@ class Probe:
 def measure(bench: Bench, change_pool: Callable[[], object], count: int) -> list[float]:
     """Seconds from a pool's change until the masks of some of its jobs had changed, as it was seen on the server.
 
-    To read all jobs again and again would keep the server busier than what is measured.
+    Reading all jobs repeatedly would load the server more than what is measured.
     """
     masks = bench.jobs()
     assert len(masks) >= count

@@ -79,19 +79,19 @@ def _serve(pipe: Connection, folder: str, uri: str, farm: str) -> None:
 
 
 class _Many(Protocol):
-    """The connections of one way in."""
+    """The connections over one transport."""
 
     def send(self, number: int, request: bytes) -> None:
-        """Sends a request on one of the busy ones."""
+        """Sends a request on one of the busy connections."""
 
     def answered(self, seconds: float) -> list[int]:
-        """The busy ones that have an answer, which is read; waits for the first for so long."""
+        """The busy connections with an answer, which is read; waits at most this long for the first."""
 
     refused: int
-    """Answers that were none: nearly always that a mask is being made and too many wait for theirs."""
+    """Refusals: nearly always because a mask is being made and too many requests wait for theirs."""
 
     def look_after(self) -> None:
-        """Does for idle ones what has to be done."""
+        """Serves the idle connections."""
 
 
 class _OverTls:
@@ -158,7 +158,7 @@ class _OverCurve:
             self._numbers[dealer] = number
             if number < _BUSY:
                 self._poller.register(dealer, zmq.POLLIN)
-            # One that has asked for nothing is closed after half a minute.
+            # A connection without requests is closed after half a minute.
             self.send(number, b'{"v":1,"id":"0","op":"hello"}')
         for dealer in self._open:
             dealer.recv_multipart()
@@ -237,7 +237,7 @@ def _process(target: Callable[..., None], *arguments: object) -> Iterator[Connec
 
 @contextmanager
 def _writer(profile: Path) -> Iterator[list[float]]:
-    """Adds a host to one pool after the other and takes it out again; yields how late each answer was, in seconds."""
+    """Adds a host to each pool in turn and takes it out again; yields how late each answer was, in seconds."""
     took: list[float] = []
     stopping = threading.Event()
 
@@ -289,12 +289,12 @@ class _Place:
                 client.exclude_mask(f"pool-{number}")
 
     def memory(self) -> float:
-        """Megabytes that the broker has."""
+        """Megabytes of memory that the broker uses."""
         self._broker.send(1)
         return float(self._broker.recv())
 
     def connect(self, stack: ExitStack, count: int) -> list[Connection]:
-        """Opens connections over each way in."""
+        """Opens connections over each transport."""
         kinds: list[tuple[Callable[..., _Many], int]] = [(_OverTls, self._tls), (_OverCurve, self._curve)]
         pipes = [
             stack.enter_context(_process(_connect, kind, self._reader, port, count, self._key)) for kind, port in kinds

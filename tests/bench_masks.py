@@ -1,4 +1,4 @@
-"""`make bench`, the part about masks: how long they take, how long they are, what std::regex makes of them.
+"""`make bench`, the part about masks: how long they take, how long they are, how std::regex handles them.
 
 Strategy: each number stands under the target it must meet, and is red where it does not; a machine that does something
 else as well may be the reason. What a mask says is not judged here, but in `tests/broker/masks/test_exclude.py`.
@@ -87,7 +87,7 @@ def hexadecimal(hosts: int) -> list[str]:
 
 
 def pool_of(known: Sequence[str], hosts: int, run: int) -> set[str]:
-    """So many hosts in runs of neighbours, as racks and rooms make them."""
+    """This many hosts in runs of consecutive numbers, as in racks and rooms."""
     chance, pool = random.Random(2), set[str]()
     while len(pool) < hosts:
         at = chance.randrange(len(known) - run)
@@ -262,7 +262,7 @@ with Broker(load(Path(sys.argv[1], "broker.toml"), ports)) as broker:
 
 @contextmanager
 def _broker(folder: Path) -> Iterator[tuple[int, int]]:
-    """Its process id and its TLS port."""
+    """A broker's process id and TLS port."""
     command = [sys.executable, "-c", _BROKER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -278,7 +278,7 @@ def _broker(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    """What a process has in memory now and what it had at most, in millions of bytes."""
+    """The present and the peak memory of a process, in millions of bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     now, peak = (re.search(rf"{key}:\s+(\d+) kB", status) for key in ("VmRSS", "VmHWM"))
     assert now is not None
@@ -287,7 +287,7 @@ def _memory(pid: int) -> tuple[float, float]:
 
 
 def following_the_farm(hosts: int, folder: Path, console: Console) -> None:
-    """What it costs the broker to know which renders there are, and what they do."""
+    """The broker's cost of following the renders and their states."""
     rows = table(f"Asking afserver about {hosts:,} renders", "target", "CPU", right=("target", "CPU"))
     known = json.loads(_renders_body(studio(hosts), " ONL"))
     store = open_store(f"sqlite:///{folder}/farm.sqlite", timeout=5)
@@ -325,7 +325,7 @@ def following_the_farm(hosts: int, folder: Path, console: Console) -> None:
 
 
 def _renders_body(known: list[str], state: str) -> bytes:
-    """afserver's answer for these renders, all in one state, each at an address of its own."""
+    """afserver's answer for these renders, all in one state, each with its own address."""
     answer = renders_answer(known)
     for number, render in enumerate(answer["renders"]):
         render["state"] = state
@@ -334,12 +334,12 @@ def _renders_body(known: list[str], state: str) -> bytes:
 
 
 def whole_broker(hosts: int, folder: Path, console: Console) -> None:
-    """A broker that learns of so many renders from afserver and gives masks of them."""
+    """A broker that gets this many renders from afserver and makes masks of them."""
     known = studio(hosts)
     rows = table(f"A broker of {hosts:,} hosts", "target", "value", right=("target", "value"))
     with afserver() as server:
         bodies = [_renders_body(known, state) for state in (" ONL", " ONL RUN")]
-        # The whole list each time, and only where it was asked for: a broker asks about jobs and users as well.
+        # The whole list each time, and only if it was requested: a broker asks about jobs and users as well.
         server.monitors, server.body_of_renders = None, bodies[0]
         size = len(framed(bodies[0])) / 1e6
         make_state(folder, farm=f"127.0.0.1:{server.address[1]}", curve_port=0, tls_port=0)

@@ -1,4 +1,4 @@
-"""`afpools` as people and programs start it: in this process, as a process of its own, and at a terminal."""
+"""`afpools` as people and programs start it: in this process, as a separate process, and at a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Result(NamedTuple):
 
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
-    """An environment in which nothing is found that the test did not put there."""
+    """An environment that contains only what the test put there."""
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith("AFPOOLS_") and key != "CGRU_LOCATION"
     }
@@ -77,7 +77,7 @@ class Terminal:
         os.close(slave)
 
     def wait_for(self, text: str, seconds: float = 60.0) -> str:
-        """What was shown since the last time, up to and with a text."""
+        """What was shown since the last call, up to and including a text."""
         until = time.monotonic() + seconds
         while text not in self.shown[self._read :]:
             if not self._receive(until):
@@ -88,7 +88,7 @@ class Terminal:
     def answer(self, question: str, text: str) -> str:
         """Types an answer to a question, and returns what was shown before it."""
         shown = self.wait_for(question)
-        # The very end of it: a hidden question is shown before the terminal stops to echo, all but its last blank.
+        # Its very end: a hidden prompt, all but its last space, is shown before the terminal stops echoing.
         until = time.monotonic() + 15.0
         while not self.shown.endswith(": "):
             if not self._receive(until):
@@ -115,7 +115,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # Linux's way to say that the other side is closed
+        except OSError:  # on Linux this means that the other side is closed
             return False
         self.shown += data.decode().replace("\r\n", "\n")
         return bool(data)

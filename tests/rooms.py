@@ -22,7 +22,7 @@ def modules(package: str) -> dict[str, Path]:
 
 
 def imports(name: str, path: Path) -> Iterator[str]:
-    """All that a module imports, wherever in it, with its whole name: `rich.table`, `afpools_tools.commands.output`."""
+    """Everything that a module imports, anywhere in it, by full name: `rich.table`, `afpools_tools.commands.output`."""
     here = name.split(".")
     folder = here if path.name == "__init__.py" else here[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

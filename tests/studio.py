@@ -46,7 +46,7 @@ class Studio:
         return path
 
     def curve_request(self, profile: Path, timeout: float = 30.0, kind: int = zmq.REQ) -> zmq.SyncSocket:
-        """A stock pyzmq socket, REQ if nothing else is said, connected with the keys of a profile."""
+        """A stock pyzmq socket, REQ by default, connected with the keys of a profile."""
         request = zmq.Context.instance().socket(kind)
         request.linger = 0
         request.rcvtimeo = request.sndtimeo = int(timeout * 1000)
@@ -67,7 +67,7 @@ class Studio:
 
 
 def point(profile: Path, *, tls: int, curve: int) -> None:
-    """Makes a profile's endpoints lead to these ports."""
+    """Points a profile's endpoints to these ports."""
     file = profile / "profile.json"
     document = json.loads(file.read_text())
     for endpoint in document["endpoints"]:
@@ -83,7 +83,7 @@ def settings(folder: Path, sections: dict[str, dict[str, Any]]) -> Config:
         "tls": {"port": 0},
         "store": {"uri": "sqlite:///pools.sqlite"},
         "farm": {"server": ""},
-        # How fast a test asks and connects is the machine's affair. These limits have tests of their own.
+        # How fast a test asks and connects depends on the machine. These limits have their own tests.
         "limits": {
             "requests_per_second": 1_000_000,
             "requests_per_second_per_credential": 1_000_000,

@@ -33,7 +33,7 @@ def client(place: Studio, name: str, role: Role = Role.READER, timeout: float = 
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Waits until something is so."""
+    """Waits until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not so after {seconds} seconds"
@@ -42,7 +42,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 @contextmanager
 def stunnel(place: Studio, profile: Path) -> Iterator[int]:
-    """Debian's stunnel in client mode, as docs/wire.md has it: a local port behind which is the broker's TLS port."""
+    """Debian's stunnel in client mode, as in docs/wire.md: a local port behind which is the broker's TLS port."""
     binary = shutil.which("stunnel")
     if binary is None:
         if os.environ.get("CI") == "true":
@@ -164,7 +164,7 @@ def test_a_primary_that_dies_costs_no_acknowledged_change(tmp_path: Path, replic
                 try:
                     manager.add_hosts("fx", [f"pc-{number}"], request_id=request_id)
                 except (StoreUnavailable, BrokerUnreachable, OutcomeUnknown):
-                    # Reads go on meanwhile, from memory.
+                    # Reads continue meanwhile, from memory.
                     assert manager.list_pools().pools[0].name == "fx"
                     time.sleep(0.2)
                     continue
@@ -177,7 +177,7 @@ def test_a_primary_that_dies_costs_no_acknowledged_change(tmp_path: Path, replic
 
 
 @pytest.mark.heavy
-def test_a_database_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+def test_a_database_that_becomes_unreachable_and_comes_back(tmp_path: Path) -> None:
     with single_server_here(tmp_path / "mongod") as server:
         uri = with_database(server.uri, "afpools")
         with (
@@ -219,7 +219,7 @@ def test_a_broker_that_starts_without_its_database_says_so_and_finds_it_later(tm
 
 @contextmanager
 def single_server_here(folder: Path) -> Iterator[Server]:
-    """A mongod of a test's own, to be killed."""
+    """A separate mongod for a test to kill."""
     need_mongod()
     folder.mkdir()
     with single_server(folder) as server:
@@ -227,7 +227,7 @@ def single_server_here(folder: Path) -> Iterator[Server]:
 
 
 @pytest.mark.heavy
-def test_a_client_goes_to_the_other_broker_when_one_is_gone(tmp_path: Path, replica_set: ReplicaSet) -> None:
+def test_a_client_uses_the_other_broker_if_one_is_down(tmp_path: Path, replica_set: ReplicaSet) -> None:
     with two_brokers(tmp_path, replica_set.uri) as (first, second):
         profile = Profile.load(str(first.profile("anna", Role.MANAGER)))
         tls = profile.endpoints[0]
@@ -289,7 +289,7 @@ def test_afserver_killed_and_restarted_under_load_gives_no_wrong_mask(tmp_path: 
             for turn in range(6):
                 server.stop()
                 time.sleep(0.2)
-                # With its list from the start: the broker may ask before another line of this is run.
+                # With its list from the start: the broker may ask before the next line runs.
                 server = AfServer(renders_answer(farms[bool(turn % 2)]), port)
                 wait_for(lambda: not manager.health()["farm"]["error"])
                 so_far = count[0]

@@ -1,4 +1,4 @@
-"""What docs/programmers.md tells people to write does what it says."""
+"""The code in docs/programmers.md does what the page says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def farm(tmp_path: Path) -> Iterator[tuple[AfServer, Studio]]:
 
 def run(farm: tuple[AfServer, Studio], program: str) -> subprocess.CompletedProcess[str]:
     server, place = farm
-    # The real module where there is one.
+    # The real module if there is one.
     cgru = Path(os.environ.get("CGRU_LOCATION") or ROOT / "tests/clients/afstarter/cgru")
     path = ROOT / "clients", cgru / "lib/python", cgru / "afanasy/python"
     env = {
@@ -93,7 +93,7 @@ def test_only_the_mask(farm: tuple[AfServer, Studio]) -> None:
     assert (done.returncode, done.stdout) == (0, "fx 2\n(?!pc-0[13]$).* regex\n"), done.stderr
 
 
-def test_hosts_are_added_that_are_there_and_that_are_yet_to_come(farm: tuple[AfServer, Studio]) -> None:
+def test_existing_hosts_and_hosts_not_set_up_yet_are_added(farm: tuple[AfServer, Studio]) -> None:
     with Client(Profile.load(str(farm[1].profile("anna", Role.MANAGER))), timeout=30) as client:
         until = time.monotonic() + 60
         while client.list_hosts().farm_unseen:

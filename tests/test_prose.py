@@ -1,6 +1,7 @@
 """Wordings that we have had to correct before stay out of code, messages, pages and documentation.
 
-A pattern here is easy to find and nearly always wrong. Where one is right after all, rewrite the sentence: it is short.
+A pattern here is easy to find and nearly always wrong. If one is right after all, rewrite the sentence anyway: it is
+short.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ LEFT_OUT = ("/data/", "/vendor/", "/__pycache__/", "/cgru/", "tests/test_prose.p
 
 
 def texts() -> Iterator[Path]:
-    """Every file that people read, tests of the tools that break things on purpose left out."""
+    """Every file that people read, except tests of the tools that break things on purpose."""
     yield from (path for path in ROOT.iterdir() if path.suffix == ".md" or path.name == "Makefile")
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -81,7 +82,7 @@ def findings(text: str) -> list[str]:
     return found
 
 
-def test_no_wording_that_was_corrected_before_comes_back() -> None:
+def test_no_corrected_wording_comes_back() -> None:
     found = {path.relative_to(ROOT).as_posix(): findings(path.read_text(errors="replace")) for path in texts()}
     assert len(found) > 200
     assert {path: hits for path, hits in found.items() if hits} == {}

@@ -99,7 +99,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-def test_events_tell_what_renders_do(manager: Client) -> None:
+def test_events_report_what_renders_do(manager: Client) -> None:
     server = parse_server(os.environ["AFPOOLS_AFSERVER"])
     monitor = Monitor.register(lambda request: ask(server, request, timeout=5))
     assert monitor is not None, "this afserver answers monitors otherwise than 3.4.1"
@@ -132,6 +132,6 @@ def test_a_job_runs_in_its_pool_and_nowhere_else(
 
 
 def test_the_trap_is_real() -> None:
-    """A mask with a regex in it, read as `find`, fences nothing: what this project is there to prevent."""
+    """A mask with a regex in it, read as `find`, fences nothing: this project exists to prevent that."""
     hosts = online()
     assert run_job(f"(?!{hosts[0]}$).*", "find") - {hosts[0]}

@@ -28,7 +28,7 @@ PATH = "/afpools"
 
 
 class Farm:
-    """The real farm with a pool of its own for this, and a broker's parts that follow it."""
+    """The real farm with a separate pool for this test, and the parts of a broker that follow it."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.address = parse_server(os.environ["AFPOOLS_AFSERVER"])
@@ -67,7 +67,7 @@ class Farm:
         return {each["name"]: each for each in self.ask({"get": {"type": "pools"}})["pools"]}
 
     def move(self, render: str, path: str) -> None:
-        """A busy render is not moved: tried until it is done."""
+        """afserver does not move a busy render, so this retries until it has."""
 
         def is_moved() -> bool:
             told = self.renders[render]
@@ -78,7 +78,7 @@ class Farm:
         wait_until(is_moved)
 
     def delete_pools(self) -> None:
-        """Its own, once they have no renders any more, which afserver counts once a second."""
+        """Deletes the test's own pools, once afserver, which counts once a second, sees no renders in them."""
         for path in (f"{PATH}/gpu", PATH):
             if path in self.pools:
                 wait_until(lambda path=path: not self.pools[path]["renders_total"])  # type: ignore[misc]
@@ -113,12 +113,12 @@ def test_a_pool_follows_a_real_farms_own_and_keeps_its_hosts_when_that_is_gone(f
     farm.move("pc-01", "/")
     wait_until(lambda: farm.hosts() == {"pc-03"})
     farm.move("pc-03", "/")
-    # Afanasy's pool is there, and has no renders.
+    # Afanasy's pool exists, and has no renders.
     wait_until(lambda: farm.hosts() == set())
     assert farm.mirror.problems(is_stale=False) == []
     farm.move("pc-05", PATH)
     wait_until(lambda: farm.hosts() == {"pc-05"})
-    # No look comes between: when the broker looks again, that pool is gone.
+    # There is no look in between: when the broker looks again, that pool is gone.
     farm.mirror.stop(wait=20)
     farm.move("pc-05", "/")
     farm.delete_pools()

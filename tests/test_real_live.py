@@ -99,13 +99,13 @@ def test_a_host_that_joins_takes_tasks_and_one_that_left_finishes_its_own_and_ge
     wait_until(lambda: farm.hosts() == {"pc-01", "pc-03"})
     farm.change("pools.remove_hosts", "pc-01")
     wait_until(lambda: farm.hosts() == {"pc-03"})
-    # Another three seconds' task has come and gone on the other host meanwhile.
+    # Meanwhile another task of three seconds has come and gone on the other host.
     farm.change("pools.add_hosts", "pc-04")
     wait_until(lambda: farm.hosts() == {"pc-03", "pc-04"})
     assert farm.fences.view.moved == 3
 
 
-def test_tasks_outside_are_sent_back_where_that_is_wanted(farm: Farm) -> None:
+def test_tasks_outside_are_sent_back_if_configured(farm: Farm) -> None:
     farm.requeue = True
     wait_until(lambda: farm.hosts() == {"pc-01"})
     farm.change("pools.add_hosts", "pc-03")
@@ -113,14 +113,14 @@ def test_tasks_outside_are_sent_back_where_that_is_wanted(farm: Farm) -> None:
     wait_until(lambda: farm.hosts() == {"pc-03"})
 
 
-def test_what_a_person_changed_is_left_alone_and_says_who(farm: Farm) -> None:
+def test_a_mask_changed_by_a_person_is_left_alone_and_the_person_is_named(farm: Farm) -> None:
     farm.act({"params": {"hosts_mask_exclude": "pc-05"}})
     farm.change("pools.add_hosts", "pc-03")
     wait_until(lambda: farm.fences.view.verdicts[farm.job].why.startswith("Changed by anna@ws-04, "))
     assert farm.ask({"get": {"type": "jobs", "ids": [farm.job]}})["jobs"][0]["hosts_mask_exclude"] == "pc-05"
 
 
-def test_what_a_person_sets_in_the_same_second_as_we_do_is_given_back(farm: Farm) -> None:
+def test_a_mask_that_a_person_sets_in_the_same_second_as_we_do_is_restored(farm: Farm) -> None:
     mover = farm.fences._mover
     may_act, edits = mover._may_act, [{"hosts_mask_exclude": "pc-05"}]
 

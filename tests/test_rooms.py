@@ -1,4 +1,4 @@
-"""The rooms of broker, client library and tools: what imports what, what each holds, and where its tests are."""
+"""The packages of broker, client library and tools: what imports what, what each contains, and where its tests are."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PROGRAM = "afpools_tools.cli"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_room_says_what_it_holds(package: str) -> None:
-    """Whoever opens a folder reads in its docstring what each module is for. A command's module has its name."""
+def test_a_package_says_what_it_contains(package: str) -> None:
+    """A package's docstring says what each of its modules is for. A command's module has its name."""
     silent = []
     for name, path in modules(package).items():
         if path.name != "__init__.py" or name == COMMANDS:
@@ -80,7 +80,7 @@ def test_the_client_library_needs_nothing_but_the_standard_library() -> None:
         for imported in imports(name, path)
         if imported.partition(".")[0] not in {"afpools", *sys.stdlib_module_names}
     }
-    # For a profile that has CURVE alone, and only then.
+    # Only for a profile that has CURVE alone.
     assert wrong == {("afpools.transport", "zmq")}
 
 
@@ -116,7 +116,7 @@ def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
     )
 
 
-# What there is nothing to test in but that which uses it.
+# Modules in which there is nothing to test except through their users.
 WITHOUT_TESTS = {
     "afpools_tools.errors",  # a class without a body
     "afpools_broker.credentials.peers",  # values
@@ -134,7 +134,7 @@ def place_of_tests(name: str) -> Path:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_whoever_opens_a_module_finds_its_tests_by_name(package: str) -> None:
+def test_every_modules_tests_can_be_found_by_its_name(package: str) -> None:
     names = [
         name for name, path in modules(package).items() if path.name != "__init__.py" and name not in WITHOUT_TESTS
     ]

@@ -1,4 +1,4 @@
-"""docs/security.md says of nothing that it holds without a test; and what no other test shows."""
+"""docs/security.md claims nothing without a test; and tests for claims that no other test covers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_test_that_is_named_exists(file: str, name: str) -> None:
     assert name in _tests_of(file)
 
 
-def test_no_operation_takes_anything_out_of_history(tmp_path: Path) -> None:
+def test_no_operation_removes_anything_from_history(tmp_path: Path) -> None:
     assert {name for name in OPERATIONS if name.startswith("history.")} == {"history.list", "history.undo"}
     with open_desk(tmp_path / "pools.sqlite") as desk:
         desk.ok("pools.create", pool="fx", hosts=["pc-01"])
@@ -65,7 +65,7 @@ def place(tmp_path: Path) -> Iterator[Studio]:
         yield made
 
 
-def test_a_profile_that_calls_itself_a_manager_s_is_none(place: Studio) -> None:
+def test_a_profile_that_claims_to_be_a_managers_is_not_one(place: Studio) -> None:
     folder = place.profile("artist")
     file = folder / "profile.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "name": "anna", "role": "manager"}))
@@ -78,7 +78,7 @@ def test_a_profile_that_calls_itself_a_manager_s_is_none(place: Studio) -> None:
             client.create_pool("fx")
 
 
-def test_whoever_connects_sees_the_broker_s_certificate_and_no_more(place: Studio) -> None:
+def test_a_stranger_sees_the_brokers_certificate_and_nothing_more(place: Studio) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", place.tls_port), timeout=30) as plain:

@@ -1,4 +1,4 @@
-"""What the working stand-in for afserver does, held against a real one where there is one (`AFPOOLS_AFSERVER`).
+"""What the working stand-in for afserver does, compared with a real one if there is one (`AFPOOLS_AFSERVER`).
 
 The real one needs renders pc-01 to pc-05 that are online and free, and that nobody minds being used.
 """
@@ -28,7 +28,7 @@ HOSTS = ("pc-01", "pc-02", "pc-03", "pc-04", "pc-05")
 
 
 class Farm:
-    """One afserver, as its clients see it; what is sent to it is deleted in the end."""
+    """One afserver, as its clients see it; what is sent to it is deleted at the end."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
@@ -91,7 +91,7 @@ def farm(request: pytest.FixtureRequest) -> Iterator[Farm]:
 DONE = ("log", "Action processed.")
 
 
-def test_what_is_set_is_shown(farm: Farm) -> None:
+def test_set_values_are_shown(farm: Farm) -> None:
     number = farm.send()
     params = {"hosts_mask_exclude": "(?!pc-0[12]$).*", "hosts_mask_type": "regex", "custom_data": '{"ü": "\\\\d"}'}
     assert farm.act(number, params=params) == DONE
@@ -99,7 +99,7 @@ def test_what_is_set_is_shown(farm: Farm) -> None:
     assert {key: told[key] for key in params} == params
 
 
-def test_an_unknown_type_is_processed_and_not_made(farm: Farm) -> None:
+def test_an_unknown_type_is_processed_but_not_applied(farm: Farm) -> None:
     number = farm.send(hosts_mask_type="find")
     assert farm.act(number, params={"hosts_mask_type": "glob"}) == DONE
     assert farm.job(number)["hosts_mask_type"] == "find"
@@ -111,13 +111,13 @@ def test_an_invalid_regex_is_processed_and_shown(farm: Farm) -> None:
     assert farm.job(number)["hosts_mask_exclude"] == "pc-(("
 
 
-def test_a_mask_of_separators_is_none(farm: Farm) -> None:
+def test_a_mask_of_separators_is_empty(farm: Farm) -> None:
     number = farm.send(hosts_mask_type="find", hosts_mask_exclude="pc-01")
     farm.act(number, params={"hosts_mask_exclude": "  "})
     assert "hosts_mask_exclude" not in farm.job(number)
 
 
-def test_any_params_show_a_hidden_job_again_unless_they_hide_it(farm: Farm) -> None:
+def test_any_params_unhide_a_hidden_job_unless_they_hide_it(farm: Farm) -> None:
     number = farm.send()
     farm.act(number, params={"hidden": True})
     farm.act(number, params={"hosts_mask_exclude": "pc-01", "hidden": True})
@@ -137,7 +137,7 @@ def test_with_one_id_gone_the_answer_is_an_error_and_the_others_are_changed(farm
     assert beyond == ("error", "Action node ID above container capacity: 99999999 >= 1000000.")
 
 
-def test_an_unknown_id_alone_is_an_error_and_among_others_left_out(farm: Farm) -> None:
+def test_a_single_unknown_id_is_an_error_and_among_others_it_is_left_out(farm: Farm) -> None:
     number = farm.send()
     assert farm.ask({"get": {"type": "jobs", "ids": [9999]}}) == {"info": {"kind": "error", "text": "Invalid ID"}}
     assert [job["id"] for job in farm.ask({"get": {"type": "jobs", "ids": [number, 9999]}})["jobs"]] == [number]
@@ -191,7 +191,7 @@ def test_the_log_has_values_as_they_were_given_in_afservers_order(farm: Farm) ->
     ]
 
 
-def test_what_arrives_in_one_second_is_carried_out_in_turn(farm: Farm) -> None:
+def test_actions_that_arrive_in_one_second_are_carried_out_in_order(farm: Farm) -> None:
     number = farm.send()
     farm.act(number, params={"annotation": "the round has just been"})
     masks = [f"pc-0{n}" for n in range(1, 6)]
@@ -204,7 +204,7 @@ def test_what_arrives_in_one_second_is_carried_out_in_turn(farm: Farm) -> None:
     assert farm.job(number)["hosts_mask_exclude"] == "pc-05"
 
 
-def test_a_monitor_is_told_of_jobs_that_come_change_and_go(farm: Farm) -> None:
+def test_a_monitor_gets_events_of_jobs_that_are_added_changed_and_deleted(farm: Farm) -> None:
     monitor = Monitor.register(farm.raw, "jobs")
     assert monitor is not None
     number = farm.send()
@@ -224,7 +224,7 @@ def test_a_monitor_is_told_of_jobs_that_come_change_and_go(farm: Farm) -> None:
     wait_until(lambda: told("deleted"))
 
 
-def test_a_monitor_that_is_not_known_gets_no_events(farm: Farm) -> None:
+def test_an_unknown_monitor_gets_no_events(farm: Farm) -> None:
     answer = farm.ask({"get": {"type": "monitors", "ids": [777], "mode": "events"}})
     assert answer == {"monitor": {"id": 0}}
 

@@ -17,7 +17,7 @@ CLIENTS = ROOT / "clients"
 
 
 def lay_out(folder: Path) -> list[str]:
-    """Puts links to all plug-ins into a folder; returns what mypy is to look at."""
+    """Puts links to all plug-ins into a folder; returns what mypy has to check."""
     (folder / "blender").mkdir()
     for file in (CLIENTS / "blender").glob("*.py"):
         (folder / "blender" / file.name).symlink_to(file)

@@ -1,4 +1,4 @@
-"""A stand-in for afserver that works: it keeps jobs, carries out actions once a round, and gives tasks to renders.
+"""A working stand-in for afserver: it keeps jobs, carries out actions once a round, and gives tasks to renders.
 
 What it does was recorded from CGRU 3.4.1's own server (`data/afserver/live_*.json`, docs/afanasy.md), and
 test_working_afserver.py holds it against a real one where there is one. Everything that happens in a round happens
@@ -48,7 +48,7 @@ class Costs:
     per_byte: float = 0.0000012
 
     def of(self, ids: int, params: Json) -> float:
-        """Of one action."""
+        """Seconds for one action."""
         mask = params.get("hosts_mask_exclude", "")
         each = self.per_id + self.per_byte * len(mask) + self.per_type * ("hosts_mask_type" in params)
         return ids * each
@@ -97,8 +97,8 @@ class _Task:
 
 @dataclass
 class _Job:
-    shown: Json  # as `get jobs` says it, but for what is counted
-    compiled: tuple[str, str]  # the exclude mask that is obeyed, and its type
+    shown: Json  # as in the answer to `get jobs`, except for the counts
+    compiled: tuple[str, str]  # the exclude mask in effect, and its type
     tasks: list[list[_Task]]
     rounds: int  # how long a task takes
     log: list[str] = field(default_factory=list)
@@ -145,15 +145,19 @@ class WorkingAfServer:
         self.zombie_seconds, self.tasks_per_render = zombie_seconds, tasks_per_render
         self.lock = threading.RLock()
         self.jobs: dict[int, _Job] = {}
-        self.masks: list[tuple[float, int, str, str]] = []  # when, serial, mask, type: whatever was ever obeyed
+        self.masks: list[
+            tuple[float, int, str, str]
+        ] = []  # when, serial, mask, type: every mask that was ever in effect
         self.ran: list[tuple[str, str]] = []  # name of the job and host of each task that was ever started
         self.actions: list[Json] = []
         self.requests: list[Json] = []
-        self.stubborn = False  # processes params, and does nothing
-        self.before_actions: Any = None  # called in a round, once there are actions
-        self.silent = False  # accepts, and never answers
+        self.stubborn = False  # acknowledges params, and does nothing
+        self.before_actions: Any = None  # called in a round that has actions
+        self.silent = False  # accepts connections, and never answers
         self._monitors: dict[int, _Monitor] = {}
-        self._queue: deque[tuple[Json, Callable[[Json], object]]] = deque()  # actions, and who waits for an answer
+        self._queue: deque[tuple[Json, Callable[[Json], object]]] = (
+            deque()
+        )  # actions, and the callbacks that wait for an answer
         self._serial = self._round = 0
         self._worked_until = 0.0  # as time.monotonic counts
         self._busy: set[int] = set()  # numbers of jobs that may have running tasks
@@ -208,7 +212,7 @@ class WorkingAfServer:
         return self.act(number, user=user, params=params)
 
     def by_hand_now(self, number: int, user: str = "bob", **params: Any) -> None:
-        """The same right now, for `before_actions`: in the round that is about to begin."""
+        """The same at once, for `before_actions`: in the round that is about to begin."""
         self._act({"user_name": user, "host_name": "ws-04", "type": "jobs", "ids": [number], "params": params})
 
     def act(self, *ids: int, user: str = "anna", host: str = "ws-04", **what: Any) -> Json:
@@ -216,16 +220,16 @@ class WorkingAfServer:
         return self._later({"action": action})
 
     def job(self, number: int) -> Json:
-        """A job as `get jobs` says it."""
+        """A job as in the answer to `get jobs`."""
         with self.lock:
             return self._told(number)
 
     def fence(self, number: int) -> tuple[str, str]:
-        """The mask that is obeyed."""
+        """The mask in effect."""
         return self.jobs[number].compiled
 
     def hosts_of(self, name: str) -> set[str]:
-        """Where tasks of jobs of this name were ever started."""
+        """The hosts where tasks of jobs with this name were ever started."""
         return {host for job, host in self.ran if job == name}
 
     def set_render(self, name: str, state: str = " ONL") -> None:
@@ -357,7 +361,7 @@ class WorkingAfServer:
         ]
         counted = {"tasks_ready": states.count("RDY"), "running_tasks_num": running}
         told.update({key: value for key, value in counted.items() if value})
-        # Keys that are empty are left out, and a server of before 3.4.0 knows no mask type.
+        # Empty keys are left out, and a server before 3.4.0 does not know mask types.
         told = {key: value for key, value in told.items() if value not in ("", False, {})}
         if self.version < "3.4.0":
             told.pop("hosts_mask_type", None)
@@ -471,7 +475,7 @@ class WorkingAfServer:
             self._queue.popleft()[1](_error("stopped"))
 
     def _work(self, seconds: float) -> None:
-        """Takes so long, and what other things took in this round is part of it: a sleep is never as short as wanted,
+        """Takes this long. What other things took in this round is part of it: a sleep is never as short as requested,
         and hundreds of them would add up."""
         self._worked_until += seconds
         time.sleep(max(0.0, self._worked_until - time.monotonic()))
@@ -533,7 +537,8 @@ class WorkingAfServer:
         self._remember(job)
 
     def _log_params(self, job: _Job, action: Json) -> None:
-        """What the log says, in the order in which the real one reads the keys; values as they were given."""
+        """The text for the log, with the keys in the order in which the real server reads them, and the values as
+        given."""
         params = action["params"]
         said = ""
         for key in (*_KEYS, *(key for key in params if key not in _KEYS)):
@@ -608,7 +613,7 @@ def _now() -> str:
 
 
 def main() -> None:
-    """A server of its own, with the timing of a real one: says its port, and stops when its input ends."""
+    """A separate server with the timing of a real one: prints its port, and stops when its input ends."""
     server = WorkingAfServer(tuple(sys.argv[1:]), round_seconds=1.0, costs=Costs())
     print(server.address[1], flush=True)
     sys.stdin.read()

@@ -37,7 +37,7 @@ def unreachable(client: Client) -> str:
 
 @pytest.fixture
 def blackhole() -> Iterator[str]:
-    """An endpoint that takes connections and never says a word."""
+    """An endpoint that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"tls://127.0.0.1:{listening.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""Pools whose masks are longer than a command line can carry, and than afserver can read.
+"""Pools whose masks are longer than a command line can carry, and even than afserver can read.
 
 `af.Job` sends its mask in JSON, so the first kind must arrive, through each host application's own code. The names are
 drawn so that hardly two have a beginning in common: no mask of them is short.
@@ -40,8 +40,8 @@ def make_pools(client: Client) -> None:
 
 
 def make_masks(client: Client) -> None:
-    """Has the broker make the masks, which it keeps. Call it once all hosts are known: plug-ins wait two seconds for a
-    mask, which is not long enough for these on a machine that has much else to do."""
+    """Makes the broker make the masks, which it keeps. Call it after all hosts are known: plug-ins wait two seconds for
+    a mask, which is not long enough for these on a busy machine."""
     for pool in ("large", "too large"):
         deadline = time.monotonic() + 60
         while True:
@@ -56,7 +56,7 @@ def make_masks(client: Client) -> None:
 
 
 def assert_kept_on_large(job: dict[str, Any]) -> None:
-    """The job's mask is a long one, as af.Job carries it, and lets every member in and nobody else."""
+    """The job's mask is a long one, as af.Job carries it, and allows every member and no other host."""
     mask = job["hosts_mask_exclude"]
     assert COMMAND_LINE_BYTES < len(mask) <= MAX_MASK_BYTES
     assert job["hosts_mask_type"] == "regex"

@@ -1,6 +1,6 @@
-"""A broker that does what a test tells it to, behind real TLS, and the certificates it takes.
+"""A broker that does what a test tells it to, behind real TLS, and the certificates for it.
 
-The real broker has tests of its own; this one can be rude.
+The real broker has tests of its own; this one can misbehave.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Studio:
 
     def issue(self, name: str, *addresses: str, days: float = 1, names_key: bool = True) -> Path:
         """A certificate with its key. It expires `days` from now, and began two days before that or before now.
-        `names_key`: it says which key signed it, as RFC 5280 demands."""
+        `names_key`: whether it says which key signed it, as RFC 5280 requires."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), days=days)
         if names_key:
@@ -127,7 +127,7 @@ class Talk:
         self.flush()
 
     def answer(self, request: dict[str, Any], result: Any, **changes: Any) -> None:
-        """A right answer, but for the keys in `changes`."""
+        """A correct answer, except for the keys in `changes`."""
         self.send(
             self._envelope, json.dumps({"v": 1, "id": request["id"], "ok": True, "result": result, **changes}).encode()
         )
@@ -241,7 +241,7 @@ class ScriptedBroker:
                 self._threads[-1].start()
 
     def _serve(self, plain: socket.socket) -> None:
-        # A client that does not like us hangs up, whenever it likes.
+        # A client that rejects us may hang up at any time.
         with contextlib.suppress(OSError), self._context.wrap_socket(plain, server_side=True) as connection:
             self._open.add(connection)
             try:

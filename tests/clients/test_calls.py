@@ -25,7 +25,7 @@ def test_a_connection_that_the_broker_closed_is_replaced(studio: Studio, start: 
     with Client(studio.profile(broker.url)) as client:
         client.hello()
         broker.hang_up()
-        time.sleep(wait)  # with and without the end having arrived here
+        time.sleep(wait)  # whether or not the end has arrived here
         client.hello()
     assert broker.accepted == 2
 
@@ -41,7 +41,7 @@ def test_a_restarted_broker_is_found_again(studio: Studio, start: StartBroker) -
             client.hello()
 
 
-def test_a_connection_idle_for_long_is_not_trusted(
+def test_a_long_idle_connection_is_not_trusted(
     studio: Studio, start: StartBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = start()
@@ -66,14 +66,14 @@ def test_an_answer_that_nobody_asked_for_does_not_reach_the_next_call(studio: St
             except BrokerUnreachable as error:
                 texts.append(str(error))
     assert len(set(names)) == len(names)
-    # Whether the second answer is there by the end of the first call, between the two, or later, is the network's
-    # choice.
+    # It depends on the network whether the second answer arrives by the end of the first call, between the two, or
+    # later.
     assert texts
     for text in texts:
         assert re.search(r"two answers to one request|before it was asked|answered another request", text)
 
 
-def test_an_answer_before_it_was_asked_ends_the_connection_and_nothing_is_sent(
+def test_an_answer_before_the_request_ends_the_connection_and_nothing_is_sent(
     studio: Studio, start: StartBroker
 ) -> None:
     answered = threading.Event()
@@ -89,7 +89,7 @@ def test_an_answer_before_it_was_asked_ends_the_connection_and_nothing_is_sent(
         client.hello()
         answered.set()
         assert client._own.connection
-        # Not before it is here.
+        # Not before it has arrived.
         assert select.select([client._own.connection._socket], [], [], 30)[0]
         assert "it sent an answer before it was asked" in unreachable(client)
         assert len(broker.requests) == 1
@@ -108,14 +108,14 @@ def test_the_next_broker_is_asked_when_one_is_down(studio: Studio, start: StartB
 
 
 @pytest.mark.heavy
-def test_an_endpoint_that_swallows_everything_leaves_time_for_the_next(studio: Studio, start: StartBroker) -> None:
+def test_a_silent_endpoint_leaves_time_for_the_next(studio: Studio, start: StartBroker) -> None:
     broker = start()
     with socket.create_server(("127.0.0.1", 0)) as blackhole:
         url = f"tls://127.0.0.1:{blackhole.getsockname()[1]}"
         with Client(studio.profile(url, broker.url), timeout=3.0) as client:
             client.hello()
             broker.hang_up()
-            client.hello()  # the one that answered is asked first now
+            client.hello()  # the one that answered is now asked first
         blackhole.settimeout(0)
         blackhole.accept()[0].close()
         with pytest.raises(BlockingIOError):
@@ -149,7 +149,7 @@ def test_all_endpoints_together_cost_no_more_than_the_timeout(
 
 
 @pytest.mark.parametrize("code", ["store_unavailable", "farm_unavailable", "rate_limited", "internal"])
-def test_a_broker_in_trouble_sends_the_request_on_to_the_next(studio: Studio, start: StartBroker, code: str) -> None:
+def test_a_failing_brokers_request_goes_to_the_next_one(studio: Studio, start: StartBroker, code: str) -> None:
     troubled = start(lambda talk, request: talk.refuse(request, code))
     done = {"change": "1", "pool": "fx", "revision": "", "hosts": 0, "added": [], "removed": []}
     sound = start(result(done))
@@ -159,7 +159,7 @@ def test_a_broker_in_trouble_sends_the_request_on_to_the_next(studio: Studio, st
     assert ids[0] == ids[1]
 
 
-def test_a_refusal_tells_more_than_a_silence(studio: Studio, start: StartBroker, closed_port: int) -> None:
+def test_a_refusal_is_reported_rather_than_a_silence(studio: Studio, start: StartBroker, closed_port: int) -> None:
     troubled = start(lambda talk, request: talk.refuse(request, "store_unavailable", made=False))
     with pytest.raises(afpools.StoreUnavailable):
         Client(studio.profile(troubled.url, f"tls://127.0.0.1:{closed_port}")).delete_pool("fx")

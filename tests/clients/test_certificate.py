@@ -39,15 +39,15 @@ def written(folder: Path, until: dt.datetime) -> str:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(-284_000_000, 7_250_000_000), st.text(min_size=1, max_size=16))
-def test_it_is_read_as_cryptography_reads_it(seconds: int, name: str) -> None:
-    """From 1961 to 2199: both ways to write a time, and the century before."""
+def test_a_certificate_is_read_as_cryptography_reads_it(seconds: int, name: str) -> None:
+    """From 1961 to 2199: both encodings of a time, and the previous century."""
     made = certificate(dt.datetime.fromtimestamp(seconds, dt.UTC), name)
     assert _not_after(made.public_bytes(Encoding.DER)) == seconds == made.not_valid_after_utc.timestamp()
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 400), st.binary(max_size=3))
-def test_a_damaged_one_ends_in_no_date_or_some(tmp_path_factory, at: int, junk: bytes) -> None:
+def test_a_damaged_certificate_gives_a_date_or_none(tmp_path_factory, at: int, junk: bytes) -> None:
     der = certificate(dt.datetime(2030, 1, 1, tzinfo=dt.UTC)).public_bytes(Encoding.DER)
     file = tmp_path_factory.getbasetemp() / "damaged.pem"
     damaged = encodebytes(der[:at] + junk + der[at + 5 :])
@@ -57,7 +57,7 @@ def test_a_damaged_one_ends_in_no_date_or_some(tmp_path_factory, at: int, junk: 
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----"])
-def test_where_there_is_none_nothing_is_said(tmp_path: Path, content: bytes | None) -> None:
+def test_without_a_certificate_nothing_is_reported(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "client.pem"
     if content is not None:
         file.write_bytes(content)
@@ -65,7 +65,7 @@ def test_where_there_is_none_nothing_is_said(tmp_path: Path, content: bytes | No
     assert expired(str(file), time.time()) == expires_soon(str(file), time.time()) == ""
 
 
-def test_it_is_said_when_it_has_expired_and_a_month_before(tmp_path: Path) -> None:
+def test_expiry_is_reported_afterwards_and_a_month_before(tmp_path: Path) -> None:
     noon = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC).timestamp()
     path = written(tmp_path, dt.datetime.fromtimestamp(noon, dt.UTC))
     day = 86400.0

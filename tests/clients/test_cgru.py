@@ -20,7 +20,7 @@ DROPPED = (
 
 
 class Job:
-    """CGRU's, which takes some masks and drops others silently."""
+    """CGRU's job class, which accepts some masks and silently drops others."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def test_a_job_gets_the_masks_that_were_typed_and_no_others() -> None:
     assert job.data == {"hosts_mask": "pc", "hosts_mask_exclude": "pc-01"}
 
 
-def test_a_mask_that_the_job_does_not_take_is_an_error() -> None:
+def test_a_mask_that_the_job_does_not_accept_is_an_error() -> None:
     with pytest.raises(AfpoolsError) as refused:
         set_masks(Job(), "pc", "pc-0[1")
     assert str(refused.value) == DROPPED
@@ -76,7 +76,7 @@ def test_a_module_is_seen_whenever_it_has_been_run(seen: list[str]) -> None:
     assert seen == ["hooked_by_test 1"] * 3
 
 
-def test_other_modules_and_those_that_are_not_there_are_left_to_others(seen: list[str]) -> None:
+def test_other_and_missing_modules_are_left_to_other_importers(seen: list[str]) -> None:
     importlib.import_module("json.tool")
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("not_there_by_test")

@@ -28,7 +28,7 @@ def test_a_call_is_answered(studio: Studio, start: StartBroker) -> None:
     assert (request["v"], request["op"], request["params"]) == (1, "hello", {})
 
 
-def test_a_mask_arrives_whole(studio: Studio, start: StartBroker) -> None:
+def test_a_mask_arrives_completely(studio: Studio, start: StartBroker) -> None:
     broker = start(result(MASK))
     with Client(studio.profile(broker.url)) as client:
         assert client.exclude_mask("fx") == Mask(**MASK)
@@ -43,7 +43,7 @@ def test_an_unchanged_list_has_no_pools(studio: Studio, start: StartBroker) -> N
     assert broker.requests[0]["params"] == {"if_revision": "r"}
 
 
-def test_writes_carry_an_id_of_their_own(studio: Studio, start: StartBroker) -> None:
+def test_every_write_carries_its_own_id(studio: Studio, start: StartBroker) -> None:
     done = {"change": "1", "pool": "fx", "revision": "a", "hosts": 1, "added": ["pc-01"], "removed": []}
     broker = start(result(done))
     with Client(studio.profile(broker.url)) as client:
@@ -70,7 +70,7 @@ def test_writes_carry_an_id_of_their_own(studio: Studio, start: StartBroker) -> 
     ]
 
 
-def test_one_text_is_not_taken_for_many_hosts(studio: Studio, closed_port: int) -> None:
+def test_a_string_is_not_mistaken_for_a_list_of_hosts(studio: Studio, closed_port: int) -> None:
     client = Client(studio.profile(f"tls://127.0.0.1:{closed_port}"))
     with pytest.raises(TypeError, match=r"write \['pc-01'\]"):
         client.add_hosts("fx", "pc-01")
@@ -89,7 +89,7 @@ def page(*names: str, following: Any = None, revision: str = "r1") -> Any:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """Each request gets the next one."""
+    """Each request gets the next answer."""
     left = iter(scripts)
     return lambda talk, request: next(left)(talk, request)
 
@@ -117,7 +117,7 @@ def test_pages_between_which_a_pool_was_changed_are_read_again(studio: Studio, s
     assert ([host.name for host in hosts.hosts], hosts.revision) == (["a", "b", "c"], "r2")
 
 
-def test_pools_that_never_stand_still_do_not_keep_the_list_of_hosts_from_being_read(
+def test_constantly_changing_pools_do_not_keep_the_list_of_hosts_from_being_read(
     studio: Studio, start: StartBroker
 ) -> None:
     turns = [
@@ -129,7 +129,7 @@ def test_pools_that_never_stand_still_do_not_keep_the_list_of_hosts_from_being_r
     assert ([host.name for host in hosts.hosts], hosts.revision) == (["a", "b"], "")
 
 
-def test_a_list_of_hosts_without_an_end_is_not_read_for_ever(studio: Studio, start: StartBroker) -> None:
+def test_an_endless_list_of_hosts_is_not_read_forever(studio: Studio, start: StartBroker) -> None:
     broker = start(page("a", following="a"))
     with Client(studio.profile(broker.url)) as client, pytest.raises(BrokerUnreachable, match="come to an end"):
         client.list_hosts()
@@ -150,7 +150,7 @@ def test_a_connection_serves_many_calls(studio: Studio, start: StartBroker) -> N
     assert (len(broker.requests), broker.accepted) == (10, 1)
 
 
-def test_a_closed_client_connects_anew(studio: Studio, start: StartBroker) -> None:
+def test_a_closed_client_connects_again(studio: Studio, start: StartBroker) -> None:
     broker = start()
     client = Client(studio.profile(broker.url))
     client.hello()
@@ -180,7 +180,7 @@ def test_pings_that_came_meanwhile_are_answered(studio: Studio, start: StartBrok
 # --- refusals
 
 
-def test_a_refusal_of_a_request_that_was_not_read_counts(studio: Studio, start: StartBroker) -> None:
+def test_a_refusal_of_an_unread_request_counts(studio: Studio, start: StartBroker) -> None:
     broker = start(lambda talk, request: talk.refuse({"id": ""}, "too_large"))
     with Client(studio.profile(broker.url)) as client, pytest.raises(afpools.TooLarge):
         client.hello()
@@ -296,8 +296,8 @@ def test_every_public_name_can_be_imported() -> None:
         getattr(afpools, "Jobs")  # noqa: B009 - mypy knows that it is not there
 
 
-def test_a_python_whose_ssl_cannot_be_imported_is_said_to_be_one(studio: Studio, tmp_path: Path) -> None:
-    # As where another Python's modules come first.
+def test_a_python_without_a_working_ssl_is_reported_as_such(studio: Studio, tmp_path: Path) -> None:
+    # As if another Python's modules came first.
     (tmp_path / "_ssl.py").write_text("raise ImportError('undefined symbol: SSL_new')")
     profile = studio.profile("tls://127.0.0.1:1").folder
     script = (

@@ -75,7 +75,7 @@ def test_a_reader_may_not_write(real: Studio, scheme: str) -> None:
         client.create_pool("fx")
 
 
-def test_a_revoked_certificate_is_the_reason_that_is_given(real: Studio, tmp_path: Path) -> None:
+def test_a_revoked_certificate_is_given_as_the_reason(real: Studio, tmp_path: Path) -> None:
     shutil.copytree(real.profile("anna"), tmp_path / "workstation")
     copied = Profile.load(str(tmp_path / "workstation"))
     with Client(copied._replace(endpoints=copied.endpoints[:1]), timeout=10) as client:

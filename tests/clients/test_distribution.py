@@ -33,7 +33,7 @@ def _run(*command: object, **options: Any) -> str:
 
 
 def _version(python: Path) -> tuple[int, int] | None:
-    """What an interpreter says it is; None if it does not run or cannot make environments."""
+    """What an interpreter says about itself; None if it does not run or cannot make environments."""
     said = subprocess.run(
         [python, "-c", "import sys, ensurepip, venv; print(*sys.version_info[:2])"],
         capture_output=True,
@@ -78,7 +78,7 @@ def test_it_installs_and_works_in_the_oldest_and_the_newest_python(built: Path, 
         said = _run(inside, "-W", "error", "-c", script, cwd=tmp_path)
         assert said.split()[0] == afpools.__version__
         assert str(environment) in said
-        # It opens a connection as far as there is anybody to talk to.
+        # It tries to open a connection.
         refused = _run(inside, "-c", _ASK_NOBODY, cwd=tmp_path)
         assert "No profile was found" in refused, refused
 
@@ -97,7 +97,7 @@ except afpools.AfpoolsError as error:
 
 
 @pytest.mark.heavy
-def test_a_wheel_holds_the_library_and_its_licence_and_nothing_else(built: Path) -> None:
+def test_a_wheel_contains_the_library_and_its_licence_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
         names = set(files.namelist())
@@ -124,7 +124,7 @@ def test_a_source_distribution_builds_the_same_wheel(built: Path, tmp_path: Path
 
 
 @pytest.mark.heavy
-def test_what_pypi_would_refuse(built: Path) -> None:
+def test_pypi_would_accept_both(built: Path) -> None:
     said = _run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
     assert said.count("PASSED") == 2
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a call: one class for each code, of one family."""
+"""What can go wrong in a call: one class for each code, with one base."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_each_error_code_has_its_class(
     assert (raised.value.code, raised.value.message, str(raised.value)) == (code, "No, because.", "No, because.")
 
 
-def test_errors_are_of_one_family() -> None:
+def test_all_errors_have_one_base() -> None:
     assert issubclass(ProfileError, AfpoolsError)
     assert issubclass(BrokerUnreachable, AfpoolsError)
     assert issubclass(BrokerRefused, AfpoolsError)

@@ -42,13 +42,13 @@ def test_a_note_comes_back_as_it_was_and_so_does_everything_else(note: Note, oth
 
 
 @pytest.mark.parametrize("theirs", ["for anna", "[1]", "{", "7", "null", "[" * 100_000, 7, {"afpools": {}}])
-def test_what_is_not_a_json_object_has_no_room_for_a_note(theirs: object) -> None:
+def test_custom_data_that_is_not_a_json_object_has_no_room_for_a_note(theirs: object) -> None:
     assert with_note(theirs, NOTE) is None
     assert parse_note(theirs) is None
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", "{}"])
-def test_what_says_nothing_has(nothing: object) -> None:
+def test_empty_custom_data_has_room_for_a_note(nothing: object) -> None:
     assert parse_note(nothing) is None
     assert parse_note(with_note(nothing, NOTE)) == NOTE
 
@@ -56,7 +56,7 @@ def test_what_says_nothing_has(nothing: object) -> None:
 @pytest.mark.parametrize(
     "ours", [[], {}, {"pool": ""}, {"pool": 7}, {"pool": "fx", "exclude": None}, {"pool": "fx", "exclude_type": "glob"}]
 )
-def test_a_note_that_says_something_else_is_none(ours: object) -> None:
+def test_an_unknown_note_is_not_a_note(ours: object) -> None:
     assert parse_note(json.dumps({"afpools": ours})) is None
 
 
@@ -82,10 +82,12 @@ def test_a_note_of_an_earlier_version_names_the_pool_and_fits_no_mask() -> None:
         ("", "regex", False),
     ],
 )
-def test_a_mask_that_somebody_changed_is_told_from_the_one_that_was_set(mask: str, mask_type: str, same: bool) -> None:
+def test_a_mask_that_somebody_changed_is_distinguished_from_the_one_that_was_set(
+    mask: str, mask_type: str, same: bool
+) -> None:
     assert is_of(NOTE, mask, mask_type) is same
 
 
-def test_a_mask_that_was_set_without_a_type_is_the_same_whatever_the_farm_reads_it_as() -> None:
+def test_a_mask_set_without_a_type_is_recognised_however_the_farm_reads_it() -> None:
     note = NOTE._replace(fingerprint=fingerprint("pc-1", ""))
     assert [is_of(note, "pc-1", each) for each in ("", "find", "regex")] == [True] * 3

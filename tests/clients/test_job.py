@@ -1,4 +1,4 @@
-"""A pool on an `af.Job` at the moment it is sent."""
+"""A pool on an `af.Job` as it is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANY = FIND._replace(mask_type="any")
 
 
 class Broker:
-    """Stands where a client stands: answers with one mask, or refuses."""
+    """Stands in for a client: answers with one mask, or refuses."""
 
     def __init__(self, answer: Mask | Exception) -> None:
         self.answer = answer
@@ -39,7 +39,7 @@ class Broker:
 
 
 class Job:
-    """What `af.Job` is to us: `data`, `blocks`, `send`."""
+    """The parts of `af.Job` that we use: `data`, `blocks`, `send`."""
 
     def __init__(self, data: dict[str, Any] | None = None, *blocks: dict[str, Any]) -> None:
         self.data = {"name": "shot", "priority": 99, **(data or {})}
@@ -111,7 +111,7 @@ def test_no_pool_leaves_the_job_untouched_and_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize(("own", "given"), [(None, "find"), ("find", "find"), ("regex", "regex")])
-def test_the_type_is_always_set_and_stays_the_jobs_own_where_both_read_the_mask_alike(own: str, given: str) -> None:
+def test_the_type_is_always_set_and_stays_the_jobs_own_if_both_read_the_mask_alike(own: str, given: str) -> None:
     job = Job({"hosts_mask_type": own} if own else None)
     put(job, ANY)
     assert job.data["hosts_mask_type"] == given
@@ -137,11 +137,11 @@ def test_the_artists_own_exclude_mask_goes_to_the_broker_to_be_joined(data: Any,
     assert put(Job(data)).asked == [{"pool": "fx", "user": "", "future_hosts": "required", "max_bytes": 65536, **asked}]
 
 
-def test_a_job_may_be_let_onto_later_hosts_only_where_somebody_says_so() -> None:
+def test_a_job_may_run_on_later_hosts_only_if_somebody_says_so() -> None:
     assert put(Job(), future_hosts="wanted").asked[0]["future_hosts"] == "wanted"
 
 
-def test_a_mask_may_be_as_long_as_afserver_takes_it_unless_somebody_says_less() -> None:
+def test_a_mask_may_be_as_long_as_afserver_accepts_unless_somebody_sets_less() -> None:
     assert put(Job(), max_bytes=1000).asked[0]["max_bytes"] == 1000
 
 
@@ -159,19 +159,19 @@ def test_the_masks_of_a_regex_users_job_stay_as_they_are() -> None:
         assert [block.data for block in job.blocks] == [{"hosts_mask": "pc.*"}, {"hosts_mask_exclude": "pc-1"}]
 
 
-def test_where_nobody_knows_how_a_mask_is_read_a_regex_is_one_and_names_are_beginnings() -> None:
+def test_if_the_reading_is_unknown_a_regex_is_one_and_names_are_prefixes() -> None:
     job = Job({"hosts_mask": "pc-0[1-5]"}, {"hosts_mask": "pc-0, pc-1"})
     put(job, REGEX._replace(untyped_as="either"))
     assert (job.data["hosts_mask"], job.blocks[0].data["hosts_mask"]) == ("pc-0[1-5]", "(?:pc-0|pc-1).*")
 
 
-def test_where_nobody_knows_a_mask_that_both_types_read_alike_changes_no_other() -> None:
+def test_if_the_reading_is_unknown_a_mask_that_both_types_read_alike_changes_no_other() -> None:
     job = Job({"hosts_mask": "pc-0[1-5]"})
     put(job, ANY._replace(untyped_as="either"))
     assert (job.data["hosts_mask_exclude"], "hosts_mask_type" in job.data) == ("pc-02|pc-04", False)
 
 
-def test_a_refusal_names_the_farm_that_is_there() -> None:
+def test_a_refusal_fits_the_actual_farm() -> None:
     with pytest.raises(PoolNotApplied, match="this farm reads the masks of jobs of 'anna' as the beginnings of names"):
         put(Job({"hosts_mask": "pc-0[12]", "user_name": "anna"}), REGEX._replace(untyped_as="find"))
     with pytest.raises(PoolNotApplied, match="this broker is too old to say"):
@@ -179,7 +179,7 @@ def test_a_refusal_names_the_farm_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("own", [{}, {"hosts_mask_type": "find"}])
-def test_a_farm_that_knows_no_type_reads_everything_as_regex(own: dict[str, Any]) -> None:
+def test_a_farm_without_mask_types_reads_everything_as_regex(own: dict[str, Any]) -> None:
     job = Job({"hosts_mask_exclude": "pc-[45]", "hosts_mask": "pc-0[1-5]", **own}, {"hosts_mask": "pc.*"})
     asked = put(job, accept=("regex",)).asked[0]
     assert (asked["accept"], asked["exclude_type"]) == (("regex",), "regex")
@@ -203,7 +203,7 @@ def test_custom_data_keeps_what_others_put_there() -> None:
         ({"hosts_mask_exclude": "pc-[1]", "hosts_mask_type": "regex"}, "regex", "find"),
     ],
 )
-def test_the_job_says_what_its_own_exclude_mask_was_and_how_it_is_read(
+def test_the_job_records_its_own_exclude_mask_and_how_it_is_read(
     own: dict[str, str], reading: str, untyped: str
 ) -> None:
     job = Job(own)
@@ -238,13 +238,13 @@ def test_other_masks_mean_the_same_when_the_type_becomes_regex() -> None:
 
 
 @pytest.mark.parametrize("answer", [FIND, ANY])
-def test_other_masks_stay_as_they_are_when_the_type_stays_find(answer: Mask) -> None:
+def test_other_masks_stay_unchanged_when_the_type_stays_find(answer: Mask) -> None:
     job = Job({"hosts_mask": "pc-0|node.a"}, {"hosts_mask": "pc-0"})
     put(job, answer)
     assert (job.data["hosts_mask"], job.blocks[0].data) == ("pc-0|node.a", {"hosts_mask": "pc-0"})
 
 
-def test_other_masks_stay_as_they_are_when_the_job_was_regex_already() -> None:
+def test_other_masks_stay_unchanged_when_the_job_was_already_regex() -> None:
     job = Job({"hosts_mask": "pc-0.*", "hosts_mask_type": "regex"}, {"hosts_mask": "pc-0[12]"})
     put(job)
     assert (job.data["hosts_mask"], job.blocks[0].data) == ("pc-0.*", {"hosts_mask": "pc-0[12]"})
@@ -261,7 +261,7 @@ def test_other_masks_stay_as_they_are_when_the_job_was_regex_already() -> None:
         (Job({"hosts_mask_type": "glob"}), "hosts_mask_type is 'glob'"),
     ],
 )
-def test_what_cannot_be_kept_beside_a_pool_is_refused_in_words_that_name_it(job: Job, words: str) -> None:
+def test_a_mask_that_cannot_be_kept_beside_a_pool_is_refused_by_name(job: Job, words: str) -> None:
     before = json.dumps(job.data)
     with pytest.raises(PoolNotApplied, match="The job was not sent: it cannot be kept on the pool 'fx'") as caught:
         put(job)
@@ -270,7 +270,7 @@ def test_what_cannot_be_kept_beside_a_pool_is_refused_in_words_that_name_it(job:
 
 
 @pytest.mark.parametrize("error", [UnknownPool("unknown_pool", "No such pool."), BrokerUnreachable([("tls://b", "x")])])
-def test_a_job_whose_mask_cannot_be_had_is_as_it_was(error: Exception) -> None:
+def test_a_job_whose_mask_is_not_available_is_left_unchanged(error: Exception) -> None:
     job = Job({"hosts_mask_exclude": "pc-1"}, {"hosts_mask": "pc-0"})
     put(job)
     before = json.dumps([job.data, job.blocks[0].data])
@@ -294,7 +294,7 @@ def test_a_job_that_is_sent_twice_is_joined_with_its_own_mask_only() -> None:
     assert json.loads(job.data["custom_data"])["afpools"]["pool"] == "gpu"
 
 
-def test_a_mask_changed_between_two_sendings_counts() -> None:
+def test_a_mask_changed_between_two_submissions_counts() -> None:
     job = Job({"hosts_mask_exclude": "pc-5"})
     put(job)
     job.data["hosts_mask_exclude"] = "pc-6"
@@ -309,7 +309,7 @@ def af() -> Any:
     return SimpleNamespace(Job=OwnJob)
 
 
-def test_every_job_gets_the_pool_that_is_chosen_when_it_is_sent(af: Any) -> None:
+def test_every_job_gets_the_pool_chosen_when_it_is_sent(af: Any) -> None:
     chosen = ["", "fx"]
     broker = Broker(REGEX)
     apply_on_send(af, lambda: chosen.pop(0), lambda: broker)
@@ -336,7 +336,7 @@ def test_a_job_that_will_wait_is_sent_with_a_warning(
     assert bool(said) is warns
 
 
-def test_a_program_without_a_console_sends_it_all_the_same(af: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_without_a_console_still_sends_it(af: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
     apply_on_send(af, lambda: "fx", lambda: Broker(REGEX._replace(pool_renders=0)))
     assert af.Job().send() == (True, {"id": 1})
@@ -366,14 +366,14 @@ def test_a_job_that_cannot_be_kept_on_its_pool_is_not_sent(af: Any, chosen: Any,
     assert job.sent == []
 
 
-def test_taken_back_is_as_before(af: Any) -> None:
+def test_removing_the_wrapper_restores_the_original(af: Any) -> None:
     original = af.Job.send
     take_back = apply_on_send(af, lambda: "fx", no_client)
     take_back()
     assert af.Job.send is original
 
 
-def test_taken_back_beneath_somebody_elses_wrapper_lets_everything_pass(af: Any) -> None:
+def test_removed_beneath_another_wrapper_it_passes_everything_through(af: Any) -> None:
     take_back = apply_on_send(af, lambda: "fx", no_client)
     ours = af.Job.send
     af.Job.send = lambda self: ours(self)

@@ -1,4 +1,4 @@
-"""What the calls about jobs return, made from what a broker says."""
+"""What the calls about jobs return, made from a broker's answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LIST: dict[str, Any] = {
 }
 
 
-def test_a_job_has_what_its_broker_says_and_is_silent_about_the_rest() -> None:
+def test_a_job_has_what_its_broker_sends_and_nothing_else() -> None:
     answer = read_jobs({**LIST, "of_a_newer_broker": 1})
     (job,) = answer.jobs
     assert (job.id, job.online, job.renders, job.hosts) == (12, 2, None, (HostTasks("pc-01", 2, True),))
@@ -67,12 +67,12 @@ def test_a_job_says_how_it_stands_with_its_second_pool() -> None:
         {name: value for name, value in LIST.items() if name != "keeper"},
     ],
 )
-def test_what_is_not_a_list_of_jobs_is_not_taken_for_one(wrong: object) -> None:
+def test_an_invalid_list_of_jobs_is_refused(wrong: object) -> None:
     with pytest.raises(BadAnswer):
         read_jobs(wrong)
 
 
-def test_what_became_of_an_order_is_told_job_by_job() -> None:
+def test_the_outcome_of_an_order_is_listed_job_by_job() -> None:
     job = {"id": 12, "serial": 3, "name": "shot", "user": "anna", "before": "", "after": "fx", "done": True, "why": ""}
     result = read_ordered({"change": "c1", "pool": "fx", "jobs": [job], "moved": 1})
     assert (result.change, result.moved, result.jobs[0].after, result.jobs[0].tasks) == ("c1", 1, "fx", 0)

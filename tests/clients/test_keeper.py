@@ -56,7 +56,7 @@ def run(entry: Path, path: str, **variables: str) -> subprocess.CompletedProcess
 
 
 def program(folder: Path, name: str) -> Path:
-    """A program that says how it was called."""
+    """A program that reports how it was called."""
     folder.mkdir(exist_ok=True)
     file = folder / name
     file.write_text(f'#!/bin/bash\necho "{name}: $*"\n')
@@ -71,7 +71,7 @@ def test_submit_starts_the_launcher(keeper: Path) -> None:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Path:
-    """A folder with a program that runs what comes after -e, as terminals do, and says that it was asked."""
+    """A folder with a program that runs what comes after -e, as terminals do, and reports that it was called."""
     folder = tmp_path / "terminal"
     folder.mkdir()
     file = folder / "x-terminal-emulator"
@@ -93,8 +93,8 @@ def test_the_command_that_is_on_the_path_or_named_runs_in_a_terminal_in_which_it
 
 
 @pytest.mark.parametrize("entry", ["52.pools_manager.sh", "53.pools_health.sh"])
-def test_without_a_terminal_it_is_said_what_to_do(keeper: Path, tmp_path: Path, entry: str) -> None:
-    # What the entries themselves run, and nothing else.
+def test_without_a_terminal_it_says_what_to_do(keeper: Path, tmp_path: Path, entry: str) -> None:
+    # Only what the entries themselves run.
     for name in ("bash", "env", "dirname", "uname"):
         found = shutil.which(name)
         assert found
@@ -106,7 +106,7 @@ def test_without_a_terminal_it_is_said_what_to_do(keeper: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("entry", ["52.pools_manager.sh", "53.pools_health.sh"])
-def test_without_the_command_it_is_said_what_to_do(keeper: Path, entry: str) -> None:
+def test_without_the_command_it_says_what_to_do(keeper: Path, entry: str) -> None:
     done = run(keeper / entry, os.defpath)
     assert (done.returncode, "AFPOOLS_COMMAND" in done.stderr) == (1, True)
     done = run(keeper / entry, os.defpath, AFPOOLS_COMMAND="/not/there")

@@ -1,4 +1,4 @@
-"""Names of brokers are looked up, and nobody waits for a name server for longer than he said."""
+"""Names of brokers are looked up, and nobody waits for a name server longer than they asked to."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def test_an_unknown_name_is_named(studio: Studio) -> None:
     assert "the name 'no-such-host.invalid' cannot be looked up" in text
 
 
-def test_a_name_that_is_no_name_is_an_error_and_not_a_hang(studio: Studio) -> None:
+def test_an_invalid_name_is_an_error_rather_than_a_hang(studio: Studio) -> None:
     assert "cannot be looked up" in unreachable(Client(studio.profile(f"tls://{'x' * 100}.lan:5571"), timeout=10))

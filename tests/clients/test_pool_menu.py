@@ -40,7 +40,7 @@ def names(menu: Menu) -> list[str]:
     return [pool.name for pool in menu.pools]
 
 
-def test_the_list_comes_in_the_background(start: StartBroker, studio: Studio, cache: str) -> None:
+def test_the_list_is_loaded_in_the_background(start: StartBroker, studio: Studio, cache: str) -> None:
     profile = studio.profile(start(answer).url)
     came = threading.Event()
     menu = PoolMenu(profile.folder, came.set, cache)
@@ -53,7 +53,7 @@ def test_the_list_comes_in_the_background(start: StartBroker, studio: Studio, ca
     assert now.find("gone") is None
 
 
-def test_a_certificate_that_expires_before_long_is_said_under_the_list(
+def test_a_certificate_that_expires_soon_is_mentioned_under_the_list(
     start: StartBroker, studio: Studio, cache: str
 ) -> None:
     profile = studio.profile(start(answer).url, client=studio.issue("anna", days=10.5))
@@ -64,20 +64,20 @@ def test_a_certificate_that_expires_before_long_is_said_under_the_list(
     assert now.status().startswith("Your certificate expires in 10 days, on 20")
 
 
-def test_a_drawing_is_not_held_up_by_the_thread_it_starts(
+def test_drawing_is_not_delayed_by_the_thread_it_starts(
     studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = threading.Event()
 
     def load(_folder: str) -> None:
-        # Python for itself, as an import or a handshake has it, until it is taken away.
+        # Holds Python's lock, as an import or a handshake does, until it is taken away.
         began.set()
         until = time.monotonic() + 1
         while time.monotonic() < until:
             pass
         raise ProfileError("none")
 
-    # A turn that is never over.
+    # A turn that never ends.
     monkeypatch.setattr(Profile, "load", load)
     turn = sys.getswitchinterval()
     sys.setswitchinterval(60)
@@ -101,7 +101,7 @@ def test_nobody_waits_for_a_broker_that_never_answers(start: StartBroker, studio
     menu = PoolMenu(studio.profile(start(hang).url).folder, folder=cache, timeout=60)
     menu.refresh()
     assert asked.wait(30)
-    # The question is in progress and stays so: whatever waited for it would still be waiting.
+    # The request stays in progress: anything that waited for it would still be waiting.
     for _ in range(1000):
         assert menu.current().refreshing
         menu.refresh()
@@ -127,7 +127,7 @@ def test_a_broker_that_does_not_answer_leaves_the_last_good_list(
     assert failed.status(failed.fetched + 7300).startswith("Pools of 2 hours ago. No broker answered.")
 
 
-def test_a_list_that_is_old_is_asked_for_again_when_it_is_shown(
+def test_an_old_list_is_requested_again_when_it_is_shown(
     start: StartBroker, studio: Studio, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = start(answer)
@@ -152,7 +152,7 @@ def test_a_broker_that_fails_is_not_asked_at_every_drawing(tmp_path: Path, cache
     assert not any(menu.current().refreshing for _ in range(100))
 
 
-def test_what_is_remembered_is_the_users_alone(start: StartBroker, studio: Studio, cache: str) -> None:
+def test_the_remembered_list_is_readable_by_the_user_only(start: StartBroker, studio: Studio, cache: str) -> None:
     menu = PoolMenu(studio.profile(start(answer).url).folder, folder=cache)
     menu.refresh()
     menu.wait(30)
@@ -161,14 +161,14 @@ def test_what_is_remembered_is_the_users_alone(start: StartBroker, studio: Studi
     assert stat.S_IMODE(Path(cache).stat().st_mode) == 0o700
 
 
-def test_each_profile_has_a_list_of_its_own(start: StartBroker, studio: Studio, cache: str, tmp_path: Path) -> None:
+def test_each_profile_has_its_own_list(start: StartBroker, studio: Studio, cache: str, tmp_path: Path) -> None:
     menu = PoolMenu(studio.profile(start(answer).url).folder, folder=cache)
     menu.refresh()
     menu.wait(30)
     assert PoolMenu(str(tmp_path / "other"), folder=cache).current().pools == ()
 
 
-def test_a_profile_that_the_environment_names_has_a_list_of_its_own_too(
+def test_a_profile_named_by_the_environment_has_its_own_list_too(
     start: StartBroker, studio: Studio, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFPOOLS_PROFILE", studio.profile(start(answer).url).folder)
@@ -194,7 +194,7 @@ def test_a_profile_that_the_environment_names_has_a_list_of_its_own_too(
         "\xff",
     ],
 )
-def test_a_damaged_memory_is_no_memory(start: StartBroker, studio: Studio, cache: str, content: str) -> None:
+def test_a_damaged_remembered_list_is_ignored(start: StartBroker, studio: Studio, cache: str, content: str) -> None:
     folder = studio.profile(start(answer).url).folder
     first = PoolMenu(folder, folder=cache)
     first.refresh()
@@ -207,7 +207,7 @@ def test_a_damaged_memory_is_no_memory(start: StartBroker, studio: Studio, cache
     assert FX.items() <= json.loads(file.read_text())["pools"][0].items()
 
 
-def test_pools_of_another_profile_are_not_shown_though_their_file_has_the_same_name(
+def test_pools_of_another_profile_are_not_shown_although_their_file_has_the_same_name(
     start: StartBroker, studio: Studio, cache: str
 ) -> None:
     folder = studio.profile(start(answer).url).folder
@@ -221,8 +221,8 @@ def test_pools_of_another_profile_are_not_shown_though_their_file_has_the_same_n
     assert PoolMenu(folder, folder=cache).latest().pools == ()
 
 
-# What a plug-in does from a cold start: `tests.bench_clients` times it. Each takes a millisecond or several, and none
-# is needed. What this Python loads by itself, for the sake of an installed package, is not ours.
+# What a plug-in does from a cold start: `tests.bench_clients` times it. Each of these takes a millisecond or more to
+# import, and none is needed. Modules that this Python loads by itself for an installed package do not count.
 _DEAR = (
     "typing tempfile shutil random hashlib calendar datetime _strptime logging dataclasses importlib.util "
     "encodings.idna afpools.lookup zmq"
@@ -240,7 +240,7 @@ print(*sorted(set("{_DEAR}".split()) & (set(sys.modules) - before)))
 """
 
 
-def test_a_plug_ins_first_list_imports_nothing_that_takes_long_and_is_not_needed(
+def test_a_plug_ins_first_list_imports_nothing_slow_and_unneeded(
     start: StartBroker, studio: Studio, cache: str
 ) -> None:
     folder = studio.profile(start(answer).url).folder
@@ -249,9 +249,7 @@ def test_a_plug_ins_first_list_imports_nothing_that_takes_long_and_is_not_needed
     assert found.stdout.splitlines() == ["['fx', 'gpu']", ""]
 
 
-def test_a_folder_that_cannot_be_written_costs_nobody_the_list(
-    start: StartBroker, studio: Studio, tmp_path: Path
-) -> None:
+def test_an_unwritable_folder_does_not_prevent_the_list(start: StartBroker, studio: Studio, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     menu = PoolMenu(studio.profile(start(answer).url).folder, folder=str(blocked / "cache"))
@@ -280,13 +278,13 @@ def pool(name: str, hosts: int = 32, renders: int | None = None, online: int | N
         (pool("a, b"), "a, b, 32 hosts"),
     ],
 )
-def test_a_pool_is_shown_with_what_is_known_of_its_machines(shown: PoolSummary, words: str) -> None:
+def test_a_pool_is_shown_with_what_is_known_about_its_machines(shown: PoolSummary, words: str) -> None:
     assert pool_label(shown) == words
     assert Menu((shown,), time.time()).label(shown.name) == words
     assert words.rpartition(", ")[0] == shown.name
 
 
-def test_what_was_said_of_machines_is_not_said_for_long() -> None:
+def test_counts_of_machines_are_not_shown_for_long() -> None:
     fx = pool("fx", 32, 30, 24)
     for fetched, error, holds in (
         (0, "", True),
@@ -301,7 +299,7 @@ def test_what_was_said_of_machines_is_not_said_for_long() -> None:
     assert Menu((fx,), time.time()).label("fx", counts=False) == "fx, 32 hosts"
 
 
-def test_where_it_may_be_read_long_after_a_label_says_when_it_was_true() -> None:
+def test_a_label_that_may_be_read_much_later_says_when_it_was_true() -> None:
     now = time.time()
     then = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(now))
     fx = pool("fx", 32, 30, 24)
@@ -313,7 +311,7 @@ def test_where_it_may_be_read_long_after_a_label_says_when_it_was_true() -> None
     assert Menu((fx,), now).dated_label("") == ""
 
 
-def test_a_pool_that_the_list_lacks_is_missing_only_where_the_list_is_true() -> None:
+def test_a_pool_not_in_the_list_is_missing_only_if_the_list_is_current() -> None:
     now = time.time()
     for menu, words in (
         (Menu((), now), "fx, missing"),
@@ -339,7 +337,7 @@ def test_a_pool_that_the_list_lacks_is_missing_only_where_the_list_is_true() -> 
         (pool("vfx"), "fx is missing: choose another pool, or No pool."),
     ],
 )
-def test_a_pool_that_can_run_nothing_now_is_warned_of(shown: PoolSummary, words: str) -> None:
+def test_a_pool_that_can_run_nothing_now_gets_a_warning(shown: PoolSummary, words: str) -> None:
     said = Menu((shown,), time.time()).warning("fx")
     assert said.startswith(words)
     assert bool(said) is bool(words)
@@ -363,7 +361,7 @@ def test_the_machines_of_a_list_that_is_remembered_are_as_old_as_it_is(
     assert menu.latest().label("fx") == "fx, 12 hosts"
 
 
-def test_a_memory_of_before_has_no_machines(start: StartBroker, studio: Studio, cache: str) -> None:
+def test_a_remembered_list_of_an_older_version_has_no_machines(start: StartBroker, studio: Studio, cache: str) -> None:
     folder = studio.profile(start(answer).url).folder
     menu = PoolMenu(folder, folder=cache)
     menu.refresh()
@@ -377,7 +375,7 @@ def test_a_memory_of_before_has_no_machines(start: StartBroker, studio: Studio, 
     ("seconds", "words"),
     [(5, "a moment"), (60, "1 minute"), (3599, "59 minutes"), (86400, "1 day"), (1e6, "11 days")],
 )
-def test_age_is_said_in_words(seconds: float, words: str) -> None:
+def test_an_age_is_put_into_words(seconds: float, words: str) -> None:
     menu = Menu((), 1000.0, error="No broker answered.")
     assert menu.status(1000.0 + seconds) == f"Pools of {words} ago. No broker answered."
 

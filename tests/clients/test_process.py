@@ -1,4 +1,4 @@
-"""A process that is forked from one that uses the library: both work, each over connections of its own."""
+"""A process that is forked from one that uses the library: both work, each over its own connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows does not fork."),
 ]
 
-# What all programs below begin with. A child that hangs is ended by its alarm, and told from one that fails.
+# The beginning of all programs below. A child that hangs is ended by its alarm, and distinguished from one that fails.
 BEGIN = """
 import json, multiprocessing, os, signal, sys, threading, time
 from afpools import Client, Profile
@@ -57,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def run(place: Studio, scheme: str, program: str, **changes: Any) -> Any:
-    """What a program of these lines prints, as JSON."""
+    """Runs a program of these lines, and returns the JSON that it prints."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + program, str(place.profile("anna")), scheme],
         capture_output=True,
@@ -146,7 +146,7 @@ for thread in threads:
     thread.start()
 ends = []
 for _ in range(10):
-    # Held by one of the threads, nearly always.
+    # Nearly always held by one of the threads.
     while not client._own.lock.locked():
         pass
     ends.append(ended(in_child(lambda: client.get_pool("fx"))))
@@ -159,7 +159,7 @@ print(json.dumps([ends, wrong]))
     assert found == [[0] * 10, []]
 
 
-def test_a_fork_waits_for_what_it_must_not_cut_in_two_but_only_for_a_moment(place: Studio) -> None:
+def test_a_fork_waits_briefly_for_what_it_must_not_interrupt(place: Studio) -> None:
     found = run(
         place,
         "tls",
@@ -232,7 +232,7 @@ print(json.dumps([before, now, ended(pid)]))
     assert found[2] == 0
 
 
-def test_a_menu_that_was_asking_goes_on_in_the_child(place: Studio, tmp_path: Path) -> None:
+def test_a_menu_with_a_request_in_progress_works_in_the_child(place: Studio, tmp_path: Path) -> None:
     found = run(
         place,
         "tls",
@@ -250,7 +250,7 @@ assert menu.current().refreshing
 PoolMenu._ask = find
 
 def look():
-    # Nobody here is asking yet.
+    # No request is in progress here yet.
     assert not menu.latest().refreshing
     assert menu.current().refreshing
     assert [pool.name for pool in menu.wait(30).pools] == ["fx"]
@@ -264,7 +264,7 @@ print(json.dumps([end, [pool.name for pool in menu.wait(30).pools]]))
     assert found == [0, ["fx"]]
 
 
-def test_a_look_up_of_the_parent_is_not_waited_for_in_the_child(place: Studio) -> None:
+def test_the_child_does_not_wait_for_a_lookup_of_the_parent(place: Studio) -> None:
     found = run(
         place,
         "tls",

@@ -1,4 +1,4 @@
-"""A profile is found where it should be, and whatever is wrong with it is said with its place."""
+"""A profile is found where it should be, and every error names its place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(folder: Path, described: Any = None) -> Path:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home, and nothing set that says where a profile is."""
+    """An empty home, and no variable that says where a profile is."""
     for name in ("AFPOOLS_PROFILE", "CGRU_LOCATION", "XDG_CONFIG_HOME", "APPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -76,7 +76,7 @@ def test_an_endpoint_has_scheme_host_and_port(url: str, parts: tuple[str, str, i
     assert (endpoint.scheme, endpoint.host, endpoint.port) == parts
 
 
-# What a URL is, as one can read it.
+# A readable definition of a URL.
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:/?#@\[\]]+)):([0-9]{1,5})/?")
 _PIECES = [
     "tls",
@@ -161,7 +161,7 @@ def test_a_profile_with_curve_only_needs_no_certificates(tmp_path: Path) -> None
         ({"endpoints": [{"url": "tls://a:1"}], "role": None}, '"role" must be a text'),
     ],
 )
-def test_what_is_wrong_is_said_with_its_file(tmp_path: Path, described: Any, text: str) -> None:
+def test_every_error_names_its_file(tmp_path: Path, described: Any, text: str) -> None:
     folder = make(tmp_path / "p", described)
     with pytest.raises(ProfileError, match=text) as raised:
         Profile.load(str(folder))
@@ -191,13 +191,13 @@ def test_the_variable_comes_first(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert find_profile().name == "named"
 
 
-def test_the_users_home_may_stand_in_the_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_may_refer_to_the_users_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(home / "named")
     monkeypatch.setenv("AFPOOLS_PROFILE", "~/named")
     assert find_profile().folder == str(home / "named")
 
 
-def test_a_wrong_variable_is_an_error_though_other_places_have_a_profile(
+def test_a_wrong_variable_is_an_error_even_if_other_places_have_a_profile(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(home / ".config" / "afpools")
@@ -206,7 +206,7 @@ def test_a_wrong_variable_is_an_error_though_other_places_have_a_profile(
         find_profile()
 
 
-def test_an_empty_variable_counts_as_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(home / ".config" / "afpools")
     monkeypatch.setenv("AFPOOLS_PROFILE", "")
     assert find_profile().name == "afpools"
@@ -254,7 +254,7 @@ def test_a_broken_profile_is_not_skipped(home: Path, monkeypatch: pytest.MonkeyP
         find_profile()
 
 
-def test_a_profile_that_cannot_be_looked_at_is_not_skipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_that_cannot_be_read_is_not_skipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CGRU_LOCATION", str(home / "cgru"))
     make(home / "cgru" / "afpools")
     # A link to itself stands for a folder without permission, which would not stop root.
@@ -263,7 +263,7 @@ def test_a_profile_that_cannot_be_looked_at_is_not_skipped(home: Path, monkeypat
         find_profile()
 
 
-def test_the_error_lists_where_was_looked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_lists_the_places_searched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CGRU_LOCATION", str(home / "cgru"))
     with pytest.raises(ProfileError) as raised:
         find_profile()

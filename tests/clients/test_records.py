@@ -1,4 +1,4 @@
-"""Record beside typing.NamedTuple, which it stands in for: the same classes made of both, asked the same."""
+"""Record beside typing.NamedTuple, which it stands in for: the same classes made from both, with the same calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from afpools.records import Record
 
 
 class Pair:
-    """The two of them, which have the same name so that they can be compared by what they print."""
+    """The two of them, which have the same name so that their output can be compared."""
 
     class Ours(Record):
         name: str
@@ -40,11 +40,11 @@ CLASSES: tuple[Any, Any] = (Pair.Ours, Pair.Theirs)
 
 
 def outcome(work: Callable[[Any], Any], cls: Any) -> Any:
-    """What came of it, in a form that can be compared between the two."""
+    """The outcome, in a form that can be compared between the two."""
     try:
         value = work(cls)
     except (TypeError, AttributeError, ValueError) as error:
-        # A field that does not exist is a ValueError to _replace of the one, a TypeError to that of the other.
+        # A field that does not exist is a ValueError in _replace of one, and a TypeError in that of the other.
         return "refused", isinstance(error, AttributeError)
     return type(value) is cls, repr(value).replace(cls.__name__, "It")
 
@@ -53,7 +53,7 @@ def outcome(work: Callable[[Any], Any], cls: Any) -> Any:
     values=st.lists(st.one_of(st.text(max_size=3), st.integers()), max_size=5),
     named=st.dictionaries(st.sampled_from(["name", "hosts", "age", "colour"]), st.integers(), max_size=4),
 )
-def test_it_is_made_of_the_same_arguments(values: list[Any], named: dict[str, Any]) -> None:
+def test_it_takes_the_same_arguments(values: list[Any], named: dict[str, Any]) -> None:
     ours, theirs = (outcome(lambda cls: cls(*values, **named), cls) for cls in CLASSES)
     assert ours == theirs
 
@@ -62,7 +62,7 @@ def test_it_is_made_of_the_same_arguments(values: list[Any], named: dict[str, An
     values=st.lists(st.text(max_size=3), min_size=1, max_size=3),
     changed=st.dictionaries(st.sampled_from(["name", "hosts", "age", "colour"]), st.integers(), max_size=3),
 )
-def test_it_answers_the_same(values: list[Any], changed: dict[str, Any]) -> None:
+def test_it_behaves_the_same(values: list[Any], changed: dict[str, Any]) -> None:
     def write(cls: Any) -> None:
         cls(*values).name = "x"
 

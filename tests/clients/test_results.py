@@ -1,4 +1,4 @@
-"""What calls return: objects, made from what a broker says and checked meanwhile."""
+"""What calls return: objects, made from a broker's answers and checked."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def raw(data: bytes) -> Callable[[Talk, dict[str, Any]], None]:
         ),
     ],
 )
-def test_a_bad_answer_is_no_answer_and_the_next_broker_is_asked(
+def test_an_invalid_answer_does_not_count_and_the_next_broker_is_asked(
     studio: Studio, start: StartBroker, script: Callable[[Talk, dict[str, Any]], None], text: str
 ) -> None:
     bad, good = start(script), start()
@@ -105,7 +105,7 @@ def test_a_bad_answer_is_no_answer_and_the_next_broker_is_asked(
         ({"covers_future_hosts": 1}, "a mask with 1 as 'covers_future_hosts'"),
     ],
 )
-def test_a_mask_that_was_not_asked_for_is_no_mask(
+def test_a_mask_that_was_not_requested_is_refused(
     studio: Studio, start: StartBroker, changes: dict[str, Any], text: str
 ) -> None:
     broker = start(result({**MASK, **changes}))

@@ -1,4 +1,4 @@
-"""Connections over TLS and CURVE: whom they trust, what they say of one that fails, and how long it takes."""
+"""Connections over TLS and CURVE: whom they trust, what they say about one that fails, and how long it takes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_port_without_tls_is_recognised(studio: Studio) -> None:
         )
 
 
-def test_a_broker_that_speaks_no_tls_1_3_is_not_spoken_to(studio: Studio, start: StartBroker) -> None:
+def test_a_broker_without_tls_1_3_is_not_used(studio: Studio, start: StartBroker) -> None:
     broker = start(newest_tls=ssl.TLSVersion.TLSv1_2)
     assert "it does not speak TLS 1.3" in unreachable(Client(studio.profile(broker.url)))
     assert not broker.requests
@@ -85,7 +85,7 @@ def test_a_refused_client_certificate_is_named(
 
 
 def test_a_broker_that_hangs_up_after_the_handshake_gives_a_hint(studio: Studio, start: StartBroker) -> None:
-    # What the real one does with a revoked certificate: it knows after the handshake.
+    # As the real one does with a revoked certificate, which it detects after the handshake.
     class Hanging(ScriptedBroker):
         def _talk(self, connection: Any) -> None:
             connection.close()
@@ -101,7 +101,7 @@ def error_command(reason: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("in_handshake", [True, False])
-def test_a_broker_that_says_why_it_does_not_talk_to_us_is_quoted_and_the_next_is_asked(
+def test_a_brokers_reason_for_refusing_us_is_quoted_and_the_next_is_asked(
     studio: Studio, start: StartBroker, in_handshake: bool
 ) -> None:
     reason = "It has 40 connections of 'anna' already, which is its share. Close some."
@@ -147,14 +147,14 @@ def test_a_renewed_certificate_counts_at_the_next_connection(studio: Studio, sta
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "client.pem"])
-def test_a_file_that_is_no_certificate_is_named(studio: Studio, start: StartBroker, name: str) -> None:
+def test_a_file_that_is_not_a_certificate_is_named(studio: Studio, start: StartBroker, name: str) -> None:
     profile = studio.profile(start().url)
     Path(profile.folder, name).write_text("rubbish")
     with pytest.raises(ProfileError, match=f"{name} does not hold a certificate"):
         Client(profile).hello()
 
 
-def test_a_key_with_a_passphrase_is_an_error_and_no_question(studio: Studio, start: StartBroker) -> None:
+def test_a_key_with_a_passphrase_is_an_error_rather_than_a_prompt(studio: Studio, start: StartBroker) -> None:
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,
@@ -175,14 +175,14 @@ def test_a_key_with_a_passphrase_is_an_error_and_no_question(studio: Studio, sta
 
 
 @pytest.mark.heavy
-def test_an_address_that_swallows_everything_leaves_time_for_the_next_address(
+def test_a_silent_address_leaves_time_for_the_next_address(
     studio: Studio, start: StartBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = start()
     with socket.socket() as full, ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        # Linux drops what is more than one connection waiting to be accepted.
+        # Linux drops all but one connection waiting to be accepted.
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
@@ -201,7 +201,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next_address(
 
 @pytest.fixture
 def curve(tmp_path: Path) -> Iterator[tuple[Endpoint, Path]]:
-    """A libzmq ROUTER that says hello over CURVE, and the client's key file that it takes."""
+    """A libzmq ROUTER that says hello over CURVE, and the client's key file that it accepts."""
     keys = tmp_path / "listed"
     keys.mkdir()
     _, secret_file = zmq.auth.create_certificates(keys, "client")
@@ -250,7 +250,7 @@ def test_a_curve_key_that_is_not_listed_is_named(studio: Studio, curve: tuple[En
 
 @contextmanager
 def answering(status: bytes) -> Iterator[Endpoint]:
-    """A libzmq ROUTER whose ZAP handler says the same of every key."""
+    """A libzmq ROUTER whose ZAP handler says the same about every key."""
     with zmq.Context() as context, context.socket(zmq.REP) as zap, context.socket(zmq.ROUTER) as router:
         zap.linger = router.linger = 0
         zap.bind("inproc://zeromq.zap.01")
@@ -281,7 +281,7 @@ def answering(status: bytes) -> Iterator[Endpoint]:
         (b"500", "the broker could not check our CURVE key (answer 500); its log says why"),
     ],
 )
-def test_what_a_broker_says_of_a_curve_key_is_told_and_the_next_is_asked(
+def test_a_brokers_verdict_on_a_curve_key_is_reported_and_the_next_is_asked(
     studio: Studio, start: StartBroker, status: bytes, text: str
 ) -> None:
     with answering(status) as refusing:
@@ -294,7 +294,7 @@ def test_what_a_broker_says_of_a_curve_key_is_told_and_the_next_is_asked(
 
 
 @pytest.mark.heavy
-def test_a_full_broker_over_curve_is_not_said_to_refuse_our_key(studio: Studio, start: StartBroker) -> None:
+def test_a_full_broker_over_curve_is_not_reported_as_refusing_our_key(studio: Studio, start: StartBroker) -> None:
     with answering(b"300") as full:
         profile = studio.profile(full)
         zmq.auth.create_certificates(profile.folder, "client")
@@ -306,7 +306,7 @@ def test_a_full_broker_over_curve_is_not_said_to_refuse_our_key(studio: Studio, 
             client.hello()
 
 
-def test_the_number_for_a_full_broker_is_no_refusal_of_the_key() -> None:
+def test_the_status_of_a_full_broker_is_not_a_refusal_of_the_key() -> None:
     assert _refused_key(300) == "the broker is full or stopping (answer 300); try again shortly"
 
 
@@ -342,7 +342,7 @@ def test_without_pyzmq_or_another_endpoint_the_error_says_so(studio: Studio, mon
 
 
 @pytest.mark.parametrize(("broker", "named"), [("one", False), ("another", True)])
-def test_a_skipped_endpoint_is_named_where_its_broker_could_not_be_tried_otherwise(
+def test_a_skipped_endpoint_is_named_if_its_broker_could_not_be_tried_otherwise(
     studio: Studio, closed_port: int, broker: str, named: bool
 ) -> None:
     tls = Endpoint(f"tls://127.0.0.1:{closed_port}", None, "one")

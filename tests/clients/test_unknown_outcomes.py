@@ -30,12 +30,12 @@ REFUSALS = ["bad_request", "forbidden", "unknown_pool", "pool_exists", "conflict
 
 @pytest.fixture
 def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is asked twice, so that a test need not wait for a deadline."""
+    """No broker is asked twice, so that a test need not wait for a deadline."""
     monkeypatch.setattr("afpools.calls._FIRST_PAUSE", 1e9)
 
 
 def hang_up(talk: Talk, request: dict[str, Any]) -> None:
-    """Takes a request, and leaves its outcome open."""
+    """Accepts a request, and leaves its outcome open."""
     talk.close()
 
 
@@ -86,7 +86,7 @@ def test_a_refusal_by_the_next_broker_does_not_settle_what_the_first_did(
     ],
     ids=["hangs up", "rubbish", "no answer", "another's answer", "store_unavailable", "internal"],
 )
-def test_what_one_broker_leaves_open_is_open(
+def test_an_outcome_that_one_broker_leaves_open_is_open(
     studio: Studio, start: StartBroker, script: Any, change: Callable[[Client], Any]
 ) -> None:
     with Client(studio.profile(start(script).url)) as client, pytest.raises(OutcomeUnknown):
@@ -100,7 +100,7 @@ def test_a_result_that_cannot_be_read_leaves_the_outcome_open(studio: Studio, st
 
 
 @pytest.mark.parametrize("code", [*REFUSALS, "store_unavailable", "farm_unavailable", "internal"])
-def test_a_refusal_stands_where_no_attempt_is_open(
+def test_a_refusal_is_final_if_no_attempt_is_open(
     studio: Studio, start: StartBroker, closed_port: int, code: str
 ) -> None:
     sure = start(refuse("store_unavailable", made=False))
@@ -118,7 +118,7 @@ def test_a_change_that_was_never_sent_was_not_made(studio: Studio, closed_port: 
         create(client)
 
 
-def test_questions_know_no_unknown_outcome(studio: Studio, start: StartBroker) -> None:
+def test_reads_have_no_unknown_outcome(studio: Studio, start: StartBroker) -> None:
     first, second = start(hang_up), start(refuse("unknown_pool"))
     with Client(studio.profile(first.url, second.url)) as client, pytest.raises(afpools.UnknownPool):
         client.get_pool("fx")
@@ -145,7 +145,7 @@ def test_the_first_broker_is_asked_again_and_its_word_counts(studio: Studio, sta
 
 
 @pytest.mark.usefixtures("one_round")
-def test_a_request_lost_on_an_open_connection_is_open_too(studio: Studio, start: StartBroker) -> None:
+def test_the_outcome_of_a_request_lost_on_an_open_connection_is_open_too(studio: Studio, start: StartBroker) -> None:
     def script(talk: Talk, request: dict[str, Any]) -> None:
         if request["op"] == "hello":
             talk.answer(request, HELLO)
@@ -163,9 +163,7 @@ def test_a_request_lost_on_an_open_connection_is_open_too(studio: Studio, start:
 
 
 @pytest.mark.heavy
-def test_asking_again_and_again_ends_at_the_deadline_and_is_told_in_few_lines(
-    studio: Studio, start: StartBroker
-) -> None:
+def test_retries_end_at_the_deadline_and_are_reported_in_few_lines(studio: Studio, start: StartBroker) -> None:
     first, second = start(hang_up), start(lambda talk, request: talk.refuse(request, "conflict", request["id"]))
     with within(2.0), Client(studio.profile(first.url, second.url), timeout=2.0) as client:  # noqa: SIM117
         with pytest.raises(OutcomeUnknown) as raised:
@@ -175,7 +173,9 @@ def test_asking_again_and_again_ends_at_the_deadline_and_is_told_in_few_lines(
 
 
 @pytest.mark.usefixtures("one_round")
-def test_credentials_that_went_bad_meanwhile_do_not_hide_an_open_change(studio: Studio, start: StartBroker) -> None:
+def test_credentials_that_became_invalid_meanwhile_do_not_hide_an_open_change(
+    studio: Studio, start: StartBroker
+) -> None:
     profile = studio.profile(start(hang_up).url, Endpoint("curve://127.0.0.1:1", zmq.curve_keypair()[0].decode()))
     Path(profile.curve_file).write_text("no keys\n")
     with Client(profile) as client, pytest.raises(OutcomeUnknown, match=r"holds no secret key|cannot be read"):
@@ -184,7 +184,7 @@ def test_credentials_that_went_bad_meanwhile_do_not_hide_an_open_change(studio: 
 
 # --- two real brokers on one database
 
-# Stops itself once a change is in the store, and before its author hears of it.
+# Stops itself after a change is in the store, and before its author is told.
 STOPPING_BROKER = """
 import os, signal, sys, threading
 from pathlib import Path
@@ -197,7 +197,7 @@ apply = SqliteStore.apply
 def apply_and_stop(store, change):
     entry = apply(store, change)
     os.kill(os.getpid(), signal.SIGSTOP)
-    threading.Event().wait()  # this thread may run on for a moment
+    threading.Event().wait()  # this thread may keep running for a moment
     return entry
 
 SqliteStore.apply = apply_and_stop
@@ -209,7 +209,7 @@ with Broker(settings(Path(sys.argv[1]), {})) as broker:
 
 @contextmanager
 def stopping_broker(folder: Path) -> Iterator[tuple[int, int]]:
-    """A broker in a process of its own; gives its ports."""
+    """A broker in a separate process; yields its ports."""
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPING_BROKER, str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

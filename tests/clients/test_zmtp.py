@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # signature (10), version 3.1 (2), mechanism (20), as-server (1), filler (31)
 GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f" + b"\x03\x01" + b"NULL" + bytes(16) + b"\x00" + bytes(31)
 GREETING_3_0 = GREETING[:11] + b"\x00" + GREETING[12:]
-# As libzmq 4.3.5 sends it, caught with a plain socket.
+# As libzmq 4.3.5 sends it, recorded with a plain socket.
 READY_REQ = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x03REQ\x08Identity\x00\x00\x00\x00"
 READY_DEALER = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 HELLO = GREETING + READY_REQ
@@ -60,7 +60,7 @@ def test_a_client_does_not_claim_to_be_a_server() -> None:
     assert client.data_to_send() == GREETING + b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03REQ"
 
 
-def test_a_peer_that_waits_for_our_ready_has_it_once() -> None:
+def test_a_peer_that_waits_for_our_ready_gets_it_once() -> None:
     connection = server()
     connection.data_to_send()
     assert connection.receive_data(GREETING) == []
@@ -240,13 +240,13 @@ def test_nothing_is_sent_before_the_peer_is_ready() -> None:
 
 
 @pytest.mark.parametrize(("ttl", "context", "data"), [(0, b"", b"\0\0"), (6553.5, b"x" * 16, b"\xff\xff" + b"x" * 16)])
-def test_a_ping_goes_to_the_ends_of_its_range(ttl: float, context: bytes, data: bytes) -> None:
+def test_a_ping_may_use_its_whole_range(ttl: float, context: bytes, data: bytes) -> None:
     connection = ready_server()
     connection.send_ping(ttl, context)
     assert connection.data_to_send() == bytes([4, 5 + len(data)]) + b"\x04PING" + data
 
 
-def test_no_error_is_sent_to_a_peer_that_is_let_in() -> None:
+def test_no_error_is_sent_to_an_admitted_peer() -> None:
     connection = ready_server()
     with pytest.raises(LocalProtocolError, match="the handshake"):
         connection.send_error("too late")
@@ -341,11 +341,11 @@ def test_a_damaged_conversation_raises_nothing_but_the_peers_error(
         server().receive_data(bytes(damaged))
 
 
-def test_bytes_that_dribble_in_cost_no_more_than_their_number() -> None:
+def test_bytes_that_trickle_in_take_linear_time() -> None:
     def seconds(size: int) -> float:
         connection = ready_server(max_message=10**7)
         data = b"\x02" + size.to_bytes(8, "big") + bytes(size)
-        began = time.thread_time()  # what others do on this machine does not count
+        began = time.thread_time()  # not affected by other processes on this machine
         events = [event for at in range(0, len(data), 4) for event in connection.receive_data(data[at : at + 4])]
         assert len(events) == 1
         return time.thread_time() - began
@@ -373,7 +373,7 @@ def listening() -> Iterator[socket.socket]:
 
 
 def pump(connection: Connection, plain: socket.socket, until: Callable[[list[Event]], bool]) -> list[Event]:
-    """Moves bytes until the events are as a test wants them."""
+    """Moves bytes until the events are as a test expects."""
     plain.settimeout(10)
     seen: list[Event] = []
     while True:
@@ -460,7 +460,7 @@ def test_the_mechanism_that_libzmq_offers_is_named(
     req.connect(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
     connection = server()
     with listening.accept()[0] as plain:
-        # Only signature and version: at the sight of our mechanism libzmq would hang up before it has named its own.
+        # Only signature and version: if libzmq saw our mechanism, it would hang up before naming its own.
         plain.sendall(connection.data_to_send()[:12])
         greeting = b""
         while len(greeting) < 64:
@@ -469,7 +469,7 @@ def test_the_mechanism_that_libzmq_offers_is_named(
         connection.receive_data(greeting)
 
 
-def test_an_error_in_place_of_ready_tells_a_peer_why_it_is_not_let_in() -> None:
+def test_an_error_in_place_of_ready_tells_a_peer_why_it_is_rejected() -> None:
     server = zmtp.Connection(socket_type="ROUTER", as_server=True, accepts=frozenset({"REQ"}), max_message=100)
     server.send_error("revoked")
     assert server.data_to_send()[64:] == b"\x04\x0e\x05ERROR\x07revoked"

@@ -1,4 +1,4 @@
-"""Run inside AfStarter's process, in place of an artist: does what its arguments say, prints what is to be seen.
+"""Run inside AfStarter's process, in place of an artist: does what its arguments say, prints what can be seen.
 
 Arguments: the launcher; then steps, each a verb with what it needs after `=`.
 """
@@ -85,7 +85,7 @@ def act(step: str) -> None:
             until(lambda: process.state() == process.ProcessState.NotRunning, step)
             QtWidgets.QApplication.processEvents()
     elif verb == "answer":
-        # Standing where the artist stands before a question that waits for them.
+        # In place of the artist, in front of a dialog that waits for an answer.
         QtWidgets.QMessageBox.question = lambda _parent, _title, text, *_: (
             print("SEEN " + json.dumps(text)),
             getattr(QtWidgets.QMessageBox.StandardButton, value),

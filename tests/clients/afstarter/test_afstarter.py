@@ -1,4 +1,4 @@
-"""AfStarter with a pool chooser: its window in a process of its own, a real broker, a recording afserver."""
+"""AfStarter with a pool chooser: its window in a separate process, a real broker, a recording afserver."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Workstation:
         }
 
     def run(self, *steps: str) -> list[dict[str, Any]]:
-        """What the steps that look have seen."""
+        """What the observing steps have seen."""
         done = self.start(*steps)
         assert done.returncode == 0, done.stdout + done.stderr
         return [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("SEEN ")]
@@ -94,13 +94,13 @@ def workstation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Work
 
 @pytest.fixture
 def standing_in(tmp_path: Path) -> Iterator[Workstation]:
-    """One with a CGRU that may be changed."""
+    """A workstation with a CGRU that may be changed."""
     shutil.copytree(HERE / "cgru", tmp_path / "cgru")
     yield from make(tmp_path / "cgru", tmp_path)
 
 
 def make(cgru: Path, folder: Path) -> Iterator[Workstation]:
-    # AfStarter takes the type of a job from the scene's name.
+    # AfStarter derives the type of a job from the scene's name.
     scene = folder / "shot.nk"
     scene.touch()
     (folder / "home/.cgru").mkdir(parents=True)
@@ -139,7 +139,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(workstatio
     assert "bytes are more than afserver accepts" in refused["command"]
 
 
-def test_no_pool_is_the_stock_program(workstation: Workstation) -> None:
+def test_without_a_pool_it_is_the_stock_program(workstation: Workstation) -> None:
     (sent,) = workstation.run(f"scene={workstation.scene}", "asked", "exclude=pc-02", "start", "see")
     assert "successfully sent" in sent["command"]
     (job,) = workstation.farm.jobs
@@ -147,13 +147,13 @@ def test_no_pool_is_the_stock_program(workstation: Workstation) -> None:
     assert not {"hosts_mask_type", "custom_data"} & job.keys()
 
 
-def test_a_mask_that_the_artist_typed_holds_as_well(workstation: Workstation) -> None:
+def test_a_mask_that_the_artist_typed_also_applies(workstation: Workstation) -> None:
     workstation.run(f"scene={workstation.scene}", "exclude=pc-03", "asked", "choose=fx", "start")
     (job,) = workstation.farm.jobs
     assert (job["hosts_mask_exclude"], job["hosts_mask_type"]) == ("(?:pc-03).*|(?:(?!pc-0[13]$).*)", "regex")
 
 
-def test_a_pool_that_can_run_nothing_is_asked_about(workstation: Workstation) -> None:
+def test_a_pool_that_can_run_nothing_needs_confirmation(workstation: Workstation) -> None:
     with Client(Profile.load(str(workstation.profile)), timeout=30) as client:
         client.create_pool("night", ["old-1"], new_hosts=True)
     steps = (f"scene={workstation.scene}", "asked", "choose=night")
@@ -173,7 +173,7 @@ def test_a_pool_may_be_called_anything(workstation: Workstation) -> None:
     assert json.loads(job["custom_data"])["afpools"]["pool"] == 'a "b" $c'
 
 
-def test_the_chosen_pool_is_there_next_time_and_one_that_is_gone_is_missing(workstation: Workstation) -> None:
+def test_the_chosen_pool_is_remembered_and_a_deleted_one_is_missing(workstation: Workstation) -> None:
     scene = f"scene={workstation.scene}"
     workstation.run(scene, "asked", "choose=fx", "close")
     (again,) = workstation.run(scene, "asked", "see")
@@ -214,9 +214,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
         ("command = str(self.teCmd.toPlainText())", "command = self.command"),
     ],
 )
-def test_an_afstarter_of_another_make_runs_unchanged_and_that_is_said(
-    standing_in: Workstation, was: str, now: str
-) -> None:
+def test_an_unknown_afstarter_runs_unchanged_and_that_is_reported(standing_in: Workstation, was: str, now: str) -> None:
     script = standing_in.cgru / "utilities/afstarter/afstarter.py"
     changed = script.read_text().replace(was, now)
     if "Window" in now:
@@ -265,12 +263,12 @@ def test_a_mask_that_cgru_would_leave_out_is_refused(workstation: Workstation, m
     assert workstation.farm.jobs == []
 
 
-def test_a_newer_list_does_not_move_what_is_about_to_be_chosen(standing_in: Workstation) -> None:
+def test_a_newer_list_does_not_move_the_entry_about_to_be_chosen(standing_in: Workstation) -> None:
     (chosen,) = standing_in.run(f"scene={standing_in.scene}", "asked", "choose while a list comes=fx", "see")
     assert chosen["chosen"] == "fx, 2 of 2 online"
 
 
-def test_a_command_of_another_make_is_not_sent_with_a_pool(standing_in: Workstation) -> None:
+def test_an_unknown_command_is_not_sent_with_a_pool(standing_in: Workstation) -> None:
     script = standing_in.cgru / "utilities/afstarter/afstarter.py"
     script.write_text(script.read_text().replace('"afjob.py"', '"afnewjob.py"'))
     scene = f"scene={standing_in.scene}"
@@ -281,7 +279,7 @@ def test_a_command_of_another_make_is_not_sent_with_a_pool(standing_in: Workstat
 
 
 @pytest.mark.parametrize("unset", ["AF_ROOT", "AFPOOLS_POOL"])
-def test_the_program_that_sends_says_what_it_lacks(standing_in: Workstation, unset: str) -> None:
+def test_the_sending_program_says_what_it_lacks(standing_in: Workstation, unset: str) -> None:
     env = {**standing_in.env, "AFPOOLS_POOL": "fx"}
     del env[unset]
     command = [sys.executable, CLIENTS / "afstarter" / "afjob_pools.py", standing_in.scene, "1", "3"]
@@ -290,7 +288,7 @@ def test_the_program_that_sends_says_what_it_lacks(standing_in: Workstation, uns
     assert standing_in.farm.jobs == []
 
 
-def test_why_it_is_not_sent_is_written_as_afstarter_reads_it(standing_in: Workstation) -> None:
+def test_the_reason_for_not_sending_is_written_as_afstarter_reads_it(standing_in: Workstation) -> None:
     env = {**standing_in.env, "AFPOOLS_POOL": "Gödöllő", "PYTHONIOENCODING": "latin-1"}
     command = [sys.executable, CLIENTS / "afstarter" / "afjob_pools.py", standing_in.scene, "1", "3"]
     done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)

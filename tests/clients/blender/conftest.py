@@ -1,4 +1,4 @@
-"""Blender as a module, each version in a virtual environment of its own (`make blender`), and CGRU's add-on in it."""
+"""Blender as a module, each version in its own virtual environment (`make blender`), and CGRU's add-on in it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def farm() -> Iterator[AfServer]:
-    """An afserver that takes jobs."""
+    """An afserver that accepts jobs."""
     with afserver() as server:
         yield server
 
@@ -110,7 +110,7 @@ def open_studio(tmp_path: Path) -> Iterator[Studio]:
 
 @pytest.fixture(params=["stand-in", "stock"])
 def cgru(request: pytest.FixtureRequest) -> Path:
-    """The folder of CGRU's add-on: its own where CGRU is installed, and always one that is as strict."""
+    """The folder of CGRU's add-on: the real one if CGRU is installed, and always one that is as strict."""
     if request.param == "stand-in":
         return HERE / "cgru_tools_stand_in"
     location = os.environ.get("CGRU_LOCATION")
@@ -129,7 +129,7 @@ def start_blender(tmp_path: Path, python: Path, bundle: Path, farm: AfServer) ->
         ) -> Blender:
             home = tmp_path / "home"
             home.mkdir(exist_ok=True)
-            # Where CGRU's configuration looks last, and so for certain.
+            # The last place where CGRU's configuration looks, so it wins.
             variables = {"CGRU_AF_SERVERNAME": farm.address[0], "CGRU_AF_SERVERPORT": str(farm.address[1])}
             if classic_copy:
                 shutil.unpack_archive(bundle, home / "blender" / "scripts" / "addons")

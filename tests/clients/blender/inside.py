@@ -1,4 +1,4 @@
-"""Runs inside Blender: does what the test beside it asks for, one line of JSON each way."""
+"""Runs inside Blender: does what the test asks for, one line of JSON each way."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def use_profile(folder, of=EXTENSION):
 
 def enable(name):
     errors = []
-    # With the default set, as Blender's preferences do it: it is listed among those that are enabled.
+    # With the default set, as Blender's preferences do it: it is listed among the enabled ones.
     return addon_utils.enable(name, default_set=True, handle_error=lambda error: errors.append(str(error))) is not None
 
 
@@ -98,7 +98,7 @@ def new_file():
 
 
 def submit():
-    """The outcome, and what was reported as an error: from Python, Blender raises that."""
+    """The outcome, and the reported error, which Blender raises in Python."""
     try:
         return {"outcome": list(bpy.ops.cgru.submit()), "error": ""}
     except RuntimeError as error:
@@ -106,7 +106,7 @@ def submit():
 
 
 def send_by_hand():
-    """A job as another add-on would send it, with no operator of CGRU's in between."""
+    """A job as another add-on would send it, without CGRU's operator."""
     import af
 
     job = af.Job("by hand")
@@ -126,7 +126,7 @@ def break_af():
 
 
 def replace_send():
-    """Somebody who puts a `send` of their own in the place of the one that is there."""
+    """Somebody who replaces `send` with their own."""
     import af
 
     original = getattr(af.Job.send, "__wrapped__", af.Job.send)
@@ -134,7 +134,7 @@ def replace_send():
 
 
 def break_operator():
-    """A newer submitter, whose operator has nothing that could be wrapped."""
+    """A newer submitter, whose operator has nothing to wrap."""
     operator = bpy.types.CGRU_OT_submit
     part("cgru").attach()
     part("cgru")._operator.let_go()
@@ -164,7 +164,7 @@ def test_connection():
 
 
 class Layout:
-    """Takes what Blender's layouts take, and refuses what they refuse, as Blender itself describes them."""
+    """Accepts what Blender's layouts accept, and refuses the rest, according to Blender's own description."""
 
     _functions = bpy.types.UILayout.bl_rna.functions
 
@@ -176,7 +176,7 @@ class Layout:
 
     def _check(self, function, kwargs):
         parameters = self._functions[function].parameters
-        # `text_ctxt` and its like are all listed; what is not is a TypeError in Blender.
+        # `text_ctxt` and the like are all listed; anything else is a TypeError in Blender.
         for name, value in kwargs.items():
             assert name in parameters, f"{function}() has no {name}"
             if parameters[name].type == "ENUM":
@@ -227,7 +227,7 @@ class Layout:
 
 
 def draw(cls, of=EXTENSION):
-    """What a panel, a menu or the preferences show, when Blender has drawn everything for a second time."""
+    """What a panel, a menu or the preferences show, after Blender has drawn everything a second time."""
     own_panel_shown()
     if cls == "preferences":
         drawn, own = part("ui", of).AfpoolsPreferences, bpy.context.preferences.addons[of].preferences
@@ -254,7 +254,7 @@ sys.addaudithook(
 
 
 def draw_a_hundred_times(cls):
-    """Whether a thread was waiting for the broker all the time, and what this thread asked of the network."""
+    """Whether a thread was waiting for the broker all the time, and how this thread used the network."""
     draw(cls)
     _network.clear()
     for _ in range(100):
@@ -264,13 +264,13 @@ def draw_a_hundred_times(cls):
 
 
 def timer():
-    """Whether the timer is set, and what it does when its time has come."""
+    """Whether the timer is set, and what it does when it fires."""
     look = part("session")._look
     return {"set": bpy.app.timers.is_registered(look), "again": look()}
 
 
 def leftovers():
-    """What is in Blender that the add-on brings; empty when it is disabled."""
+    """What the add-on adds to Blender; empty if it is disabled."""
     found = [name for name in ("RENDER_PT_afpools", "AFPOOLS_MT_pools") if hasattr(bpy.types, name)]
     found += [name for name in ("choose", "refresh", "test_connection") if name in dir(bpy.ops.afpools)]
     found += ["scene"] if hasattr(bpy.types.Scene, "afpools_pool") else []
@@ -291,7 +291,7 @@ def leftovers():
 
 
 def main():
-    # Blender and CGRU print to standard output what they like; the answers have a pipe of their own.
+    # Blender and CGRU print anything to standard output, so the answers have a separate pipe.
     answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
     for line in sys.stdin:
         name, arguments = json.loads(line)

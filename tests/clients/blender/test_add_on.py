@@ -56,7 +56,7 @@ def test_a_submitted_job_is_kept_on_the_chosen_pool(
     assert is_of(note, job["hosts_mask_exclude"], job["hosts_mask_type"])
 
 
-def test_masks_that_the_artist_typed_count_beside_the_pool(
+def test_masks_that_the_artist_typed_apply_beside_the_pool(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -102,7 +102,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(
     assert (len(farm.jobs), copies(tmp_path)) == (1, saved)
 
 
-def test_a_job_without_a_pool_is_as_the_stock_submitter_makes_it(
+def test_a_job_without_a_pool_is_the_stock_submitters(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -132,7 +132,7 @@ def test_with_the_broker_off_a_pool_is_refused_before_anything_is_saved_and_no_p
     assert (len(farm.jobs), len(copies(tmp_path))) == (1, 1)
 
 
-def test_a_pool_that_is_gone_is_shown_as_missing_and_blocks_submission(
+def test_a_deleted_pool_is_shown_as_missing_and_blocks_submission(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -148,7 +148,7 @@ def test_a_pool_that_is_gone_is_shown_as_missing_and_blocks_submission(
     assert (farm.jobs, copies(tmp_path)) == ([], [])
 
 
-def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(
+def test_a_pool_that_can_run_nothing_gets_a_warning_and_the_job_is_sent(
     start_blender: Start, farm: AfServer, tmp_path: Path, cgru: Path
 ) -> None:
     farm.renders = renders_answer(["pc-01", "pc-02"])
@@ -184,7 +184,7 @@ def test_a_pool_that_an_old_list_lacks_is_not_called_missing(start_blender: Star
     assert any(line.startswith("Pools of a moment ago. No broker answered") for line in shown)
 
 
-def test_a_job_that_another_add_on_sends_gets_the_pool_too_or_is_not_sent(
+def test_a_job_from_another_add_on_also_gets_the_pool_or_is_not_sent(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -197,7 +197,7 @@ def test_a_job_that_another_add_on_sends_gets_the_pool_too_or_is_not_sent(
     assert len(farm.jobs) == 1
 
 
-def test_where_af_is_not_as_expected_a_pool_is_refused(
+def test_with_an_unexpected_af_a_pool_is_refused(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -208,7 +208,7 @@ def test_where_af_is_not_as_expected_a_pool_is_refused(
     assert (farm.jobs, copies(tmp_path)) == ([], [])
 
 
-def test_a_send_that_somebody_else_has_put_there_gets_the_pool_too(
+def test_a_send_replaced_by_somebody_else_also_gets_the_pool(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -219,7 +219,7 @@ def test_a_send_that_somebody_else_has_put_there_gets_the_pool_too(
     assert farm.jobs[0]["hosts_mask_type"] == "regex"
 
 
-def test_where_the_operator_is_not_as_expected_the_panel_says_so_and_the_job_is_still_kept_on_its_pool(
+def test_with_an_unexpected_operator_the_panel_says_so_and_the_job_is_still_kept_on_its_pool(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"))
@@ -299,7 +299,7 @@ def test_enabled_and_disabled_again_it_leaves_nothing_behind(
     assert "Traceback" not in blender.log.read_text()
 
 
-def test_switched_on_by_the_command_line_it_works_as_ever(
+def test_enabled_on_the_command_line_it_works_as_usual(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "home/.config").mkdir(parents=True)
@@ -336,7 +336,7 @@ def test_of_two_copies_one_works_and_the_other_takes_over_when_that_is_disabled(
 
 
 @pytest.mark.parametrize("file", ["afpools/pool_menu.py", "session.py"])
-def test_a_newer_version_installed_over_this_one_is_read_anew_the_library_too(
+def test_a_newer_version_installed_over_this_one_is_loaded_afresh_with_the_library(
     start_blender: Start, open_studio: Studio, file: str
 ) -> None:
     blender = start_blender(profile=open_studio.profile("anna"))
@@ -371,7 +371,7 @@ def test_the_chooser_lists_the_pools_with_their_hosts_and_no_pool_first(
     assert shown[:3] == ["Render Pool:", "[fx, 2 hosts]", "<afpools.refresh>"]
 
 
-def test_drawing_asks_nothing_of_the_network_while_the_broker_is_silent(
+def test_drawing_does_not_use_the_network_while_the_broker_is_silent(
     start_blender: Start, start: Callable[..., ScriptedBroker], studio: ScriptedStudio
 ) -> None:
     never: Script = lambda talk, request: None  # noqa: E731
@@ -380,7 +380,7 @@ def test_drawing_asks_nothing_of_the_network_while_the_broker_is_silent(
     assert blender.draw_a_hundred_times(cls="RENDER_PT_afpools") == {"waiting": True, "network": []}
 
 
-def test_the_timer_runs_only_while_an_answer_is_waited_for(
+def test_the_timer_runs_only_while_an_answer_is_pending(
     start_blender: Start, open_studio: Studio, start: Callable[..., ScriptedBroker], studio: ScriptedStudio
 ) -> None:
     blender = start_blender(profile=open_studio.profile("anna"))
@@ -403,7 +403,7 @@ def test_the_connection_test_says_who_we_are_or_what_is_wrong(start_blender: Sta
     assert blender.test_connection()["text"].startswith("The profile /nowhere/at/all is not a folder")
 
 
-def test_where_blender_may_not_use_the_network_it_is_not_used_and_a_pool_is_refused(
+def test_without_network_access_in_blender_the_network_is_not_used_and_a_pool_is_refused(
     start_blender: Start, open_studio: Studio, farm: AfServer, cgru: Path
 ) -> None:
     blender = start_blender(cgru, open_studio.profile("anna"), online=False)

@@ -38,7 +38,7 @@ class Extensions:
         return done.stdout
 
     def install(self, url: str) -> str:
-        """Asks the repository for what is new, installs our add-on from it, and says which version is there."""
+        """Asks the repository for updates, installs our add-on from it, and returns the installed version."""
         repository = ("--remote-url", url, "--local-dir", self._local)
         self("sync", *repository, "--remote-name", "studio", "--online-user-agent", "test")
         said = self(
@@ -96,5 +96,5 @@ def test_blender_installs_from_it_and_then_updates(
         release("9.9.9", tmp_path, monkeypatch)
         write_blender_repository(tmp_path / "web")
         assert (first, extensions.install(address)) == ("0.1.0", "9.9.9")
-    # A Blender that has read the earlier index still gets what that promised.
+    # A Blender that has read the earlier index still gets the version listed there.
     assert len(list(index.parent.glob("*.zip"))) == 2

@@ -1,4 +1,4 @@
-"""Stands where Fusion's module stands, for one script in a process of its own. Refuses what Fusion would refuse.
+"""Stands in for Fusion's module, for one script in a separate process. Refuses what Fusion would refuse.
 
 The answers to the dialogs come as JSON in $ANSWERS, one a dialog, null for Cancel; an answer `{"pick": "fx"}` for a
 drop-down is the place of the first option that begins so. What was shown goes to standard output.

@@ -1,4 +1,4 @@
-"""Fusion's script with the pool among its questions, in a process of its own, with a real broker."""
+"""Fusion's script with the pool among its questions, in a separate process, with a real broker."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Workstation:
     profile: Path
 
     def submit(self, *answers: dict[str, Any] | None) -> str:
-        """Runs the script, gives these answers to its dialogs, and returns what was to be seen."""
+        """Runs the script, gives these answers to its dialogs, and returns what could be seen."""
         python = HERE, self.cgru / "lib/python", self.cgru / "afanasy/python"
         env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("AFPOOLS_", "XDG_"))},
@@ -92,7 +92,7 @@ def forget_pool(fusion: Workstation) -> None:
 
 
 def warm(fusion: Workstation) -> None:
-    """Until the list is on disk: on a slow machine the first dialog may open before it has come."""
+    """Waits until the list is on disk: on a slow machine the first dialog may open before it arrives."""
     cache = fusion.home / ".cache" / "afpools"
     for _ in range(50):
         fusion.submit(None)
@@ -137,7 +137,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(fusion: Wo
     assert ("SAVED" in refused, len(fusion.farm.jobs)) == (False, 1)
 
 
-def test_no_pool_is_the_stock_script(fusion: Workstation) -> None:
+def test_without_a_pool_it_is_the_stock_script(fusion: Workstation) -> None:
     assert "Successfully Submitted." in fusion.submit({"render_pool": 0, **OK}, {})
     (job,) = fusion.farm.jobs
     assert not {"hosts_mask", "hosts_mask_exclude", "hosts_mask_type", "custom_data"} & job.keys()
@@ -148,7 +148,7 @@ def test_a_cancelled_dialog_does_nothing(fusion: Workstation) -> None:
     assert fusion.farm.jobs == []
 
 
-def test_the_pool_of_last_time_is_chosen_and_one_that_is_gone_is_missing_and_refused(fusion: Workstation) -> None:
+def test_the_last_pool_is_chosen_and_a_deleted_one_is_missing_and_refused(fusion: Workstation) -> None:
     warm(fusion)
     fusion.submit({"render_pool": {"pick": "fx"}, **OK}, {})
     assert '"render_pool": 1' in fusion.submit(None)
@@ -170,7 +170,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
 
 
 @pytest.mark.parametrize("answer", [7, -1, "fx"])
-def test_an_answer_that_is_none_of_the_pools_sends_nothing(fusion: Workstation, answer: Any) -> None:
+def test_an_answer_that_is_not_a_pool_sends_nothing(fusion: Workstation, answer: Any) -> None:
     shown = fusion.submit({"render_pool": answer, **OK}, {})
     assert "nothing was sent" in shown
     assert fusion.farm.jobs == []
@@ -180,7 +180,7 @@ def test_an_answer_that_is_none_of_the_pools_sends_nothing(fusion: Workstation, 
     ("was", "now"),
     [("\nUI()\n", "\nui = UI()\n"), ("def dispatch", "def submit"), ("class UI(", "class Window("), ("UI()", "UI((")],
 )
-def test_a_stock_script_of_another_make_is_named_and_nothing_is_sent(fusion: Workstation, was: str, now: str) -> None:
+def test_an_unknown_stock_script_is_named_and_nothing_is_sent(fusion: Workstation, was: str, now: str) -> None:
     script = fusion.plugin / "Comp" / "Afanasy.py"
     script.write_text(script.read_text().replace(was, now))
     shown = fusion.submit({})
@@ -189,13 +189,13 @@ def test_a_stock_script_of_another_make_is_named_and_nothing_is_sent(fusion: Wor
     assert fusion.farm.jobs == []
 
 
-def test_a_hosts_mask_that_is_none_sends_nothing_and_is_named(fusion: Workstation) -> None:
+def test_an_invalid_hosts_mask_sends_nothing_and_is_named(fusion: Workstation) -> None:
     shown = fusion.submit({"render_pool": 0, "hosts_mask": "pc-0["}, {})
     assert "CGRU cannot read the hosts mask 'pc-0['" in shown
     assert fusion.farm.jobs == []
 
 
-def test_a_stock_dialog_that_asks_for_no_hosts_mask_is_said_to_be_unknown(fusion: Workstation) -> None:
+def test_a_stock_dialog_without_a_hosts_mask_is_reported_as_unknown(fusion: Workstation) -> None:
     script = fusion.plugin / "Comp" / "Afanasy.py"
     script.write_text(script.read_text().replace('1: "hosts_mask"', '1: "hosts"'))
     shown = fusion.submit({}, {})

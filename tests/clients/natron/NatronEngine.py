@@ -1,4 +1,4 @@
-"""Stands where Natron's module stands. Takes the types that Natron's bindings take, and refuses the others as they do.
+"""Stands in for Natron's module. Accepts the types that Natron's bindings accept, and refuses the others as they do.
 
 Signatures: Natron 2.5's Engine/PyParameter.h and its Python reference.
 """
@@ -70,7 +70,7 @@ class PageParam(Param):
 
 
 class ChoiceParam(Param):
-    """The chosen entry is a number, any at all. What is shown stays until another number is set."""
+    """The chosen entry is any number. What is shown stays until another number is set."""
 
     def __init__(self, name):
         Param.__init__(self, name, 0)

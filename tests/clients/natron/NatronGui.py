@@ -1,4 +1,4 @@
-"""Stands where Natron's module for its window stands."""
+"""Stands in for Natron's module for its window."""
 
 import NatronEngine
 
@@ -31,7 +31,7 @@ class PyModalDialog(NatronEngine.UserParamHolder):
 
 
 class GuiApp:
-    """A project: its nodes, those that are selected, and what the artist answers to the next dialog."""
+    """A project: its nodes, the selected ones, and what the artist answers to the next dialog."""
 
     def __init__(self):
         self.nodes, self.selected, self.answer = [], [], lambda dialog: False

@@ -1,4 +1,4 @@
-"""Run in place of Natron and an artist: does what its arguments say, one after the other, prints what came of it.
+"""Run in place of Natron and an artist: does what its arguments say in order, and prints the results.
 
 Arguments: steps, each Python in which `app`, `node(n)`, `choose` and the modules are available; `see` prints.
 """
@@ -51,7 +51,7 @@ def labels(node):
 
 
 def machines(node):
-    """What the node says of its pool's machines."""
+    """What the node says about its pool's machines."""
     return node.getParam("afpools_machines").getValue()
 
 
@@ -85,7 +85,7 @@ def dialog(start):
 
 
 def listed():
-    """Until the broker was asked."""
+    """Waits until the broker has been asked."""
     import afanasy_pools
 
     afanasy_pools._pools().current()
@@ -94,7 +94,7 @@ def listed():
 
 
 def events():
-    """Lets Natron's timers run, those that they start among them."""
+    """Lets Natron's timers run, including those that they start."""
     from qtpy import QtCore
 
     while QtCore.waiting:

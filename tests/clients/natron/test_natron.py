@@ -1,4 +1,4 @@
-"""Natron's Afanasy node and dialog with a pool, in a process of its own, with a real broker."""
+"""Natron's Afanasy node and dialog with a pool, in a separate process, with a real broker."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Workstation:
         }
 
     def run(self, *steps: str, **variables: str) -> list[Any]:
-        """What the steps that look have seen."""
+        """What the observing steps have seen."""
         done = subprocess.run(
             [sys.executable, HERE / "at_the_window.py", *steps],
             env={**self.env, **variables},
@@ -116,7 +116,7 @@ def test_a_node_has_a_pool_and_its_job_is_kept_on_it(natron: Workstation) -> Non
 
 
 def undated(text: str) -> str:
-    """What stands at a node, which says when it was true."""
+    """The text beside a node, which says when it was true."""
     return re.sub(r"\(20\d\d-\d\d-\d\d \d\d:\d\d\)", "(then)", text)
 
 
@@ -132,7 +132,7 @@ def test_the_node_says_beside_its_pool_how_many_machines_are_online_and_when(nat
     assert (none, undated(chosen), without) == ("", "fx, 2 of 2 online (then)", "")
 
 
-def test_what_the_node_says_of_machines_follows_the_list(natron: Workstation) -> None:
+def test_the_nodes_counts_of_machines_follow_the_list(natron: Workstation) -> None:
     leave = 'afpools.Client(timeout=30).add_hosts("fx", ["pc-02"])'
     seen = natron.run(
         "import afpools",
@@ -155,7 +155,7 @@ def test_what_the_node_says_of_machines_follows_the_list(natron: Workstation) ->
     ]
 
 
-def test_a_node_just_made_says_so_once_the_broker_has_answered(natron: Workstation) -> None:
+def test_a_new_node_shows_its_counts_once_the_broker_has_answered(natron: Workstation) -> None:
     (seen,) = natron.run(
         "import afanasy_pools",
         'menu("Afanasy Node (pools)")',
@@ -167,7 +167,7 @@ def test_a_node_just_made_says_so_once_the_broker_has_answered(natron: Workstati
     assert undated(seen) == "fx, 2 of 2 online (then)"
 
 
-def test_a_node_of_an_older_version_learns_to_say_so(natron: Workstation) -> None:
+def test_a_node_of_an_older_version_gets_the_counts(natron: Workstation) -> None:
     before, after, page = natron.run(
         *START,
         'del one.params["afpools_machines"]',
@@ -181,12 +181,12 @@ def test_a_node_of_an_older_version_learns_to_say_so(natron: Workstation) -> Non
     assert page == ["afpools", "afpools_choice", "afpools_machines", "afpools_refresh"]
 
 
-def test_the_menu_makes_such_a_node(natron: Workstation) -> None:
+def test_the_menu_makes_a_node_with_a_pool(natron: Workstation) -> None:
     (shown,) = natron.run(*START[:2], 'menu("Afanasy Node (pools)")', "see(labels(app.nodes[-1]))")
     assert shown[0] == "No pool"
 
 
-def test_no_pool_is_the_stock_plug_in(natron: Workstation) -> None:
+def test_without_a_pool_it_is_the_stock_plug_in(natron: Workstation) -> None:
     natron.run(*START, SEND)
     natron.run(*START, 'choose(one, "fx")', 'choose(one, "No pool")', SEND)
     assert natron.fenced == [NOTHING, NOTHING]
@@ -197,7 +197,7 @@ def test_a_name_that_looks_like_a_count_is_a_name(natron: Workstation) -> None:
     assert natron.fenced[0]["pool"] == "gpu (new)"
 
 
-def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Workstation) -> None:
+def test_each_node_has_its_own_pool_and_the_dialogs_takes_precedence(natron: Workstation) -> None:
     both = (*START, 'choose(one, "fx")', "two = new_node()", "app.selected = [one, two]")
     natron.run(*both, "dialog(None)", 'menu("Render Selected (pools)...")')
     assert natron.fenced == [FX, NOTHING]
@@ -207,7 +207,7 @@ def test_each_node_has_its_own_pool_and_the_dialogs_goes_before_it(natron: Works
     assert natron.fenced[4:] == [NOTHING, NOTHING]
 
 
-def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Workstation) -> None:
+def test_a_pool_that_can_run_nothing_gets_a_warning_and_the_job_is_sent(natron: Workstation) -> None:
     with Client(Profile.load(str(natron.profile)), timeout=30) as client:
         client.create_pool("night", ["old-1"], new_hosts=True)
     shown, help_texts, machines, asked, said = natron.run(
@@ -222,7 +222,7 @@ def test_a_pool_that_can_run_nothing_is_warned_of_and_the_job_is_sent(natron: Wo
         "see(messages())",
     )
     warning = "No host of the pool 'night' is a machine of this farm: the job will wait until one joins it."
-    # What is saved with the project says nothing of machines that come and go.
+    # The saved project contains nothing about machines that come and go.
     assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host", "night, 1 host"]
     assert [undated(text) for text in help_texts] == [
         "",
@@ -245,7 +245,7 @@ def test_a_mask_that_no_command_line_could_carry_is_sent_with_the_job(natron: Wo
     assert ["bytes are more than afserver accepts" in message for message in said] == [True]
 
 
-def test_what_an_older_version_saved_with_a_project_is_still_a_pools_name(natron: Workstation) -> None:
+def test_a_value_saved_by_an_older_version_is_still_a_pools_name(natron: Workstation) -> None:
     (pools,) = natron.run(
         *START,
         'old = [(label, "") for label in ("No pool", "fx (2 hosts)", "gpu (new) (1 host)")]',
@@ -268,7 +268,7 @@ def test_the_stock_menu_which_reloads_its_module_sends_with_the_nodes_pool(natro
     assert natron.fenced == [FX, FX]
 
 
-def test_a_project_of_before_gets_the_parameters_and_keeps_its_pool(natron: Workstation) -> None:
+def test_an_older_project_gets_the_parameters_and_keeps_its_pool(natron: Workstation) -> None:
     shown = natron.run(
         *START[:2],
         "old = new_node()",
@@ -283,7 +283,7 @@ def test_a_project_of_before_gets_the_parameters_and_keeps_its_pool(natron: Work
     assert shown[1] == ["gone, missing", 3, "gone"]
 
 
-def test_a_pool_that_is_gone_is_shown_as_missing_and_nothing_is_sent(natron: Workstation) -> None:
+def test_a_deleted_pool_is_shown_as_missing_and_nothing_is_sent(natron: Workstation) -> None:
     gone = (
         "import afpools",
         'afpools.Client(timeout=30).delete_pool("fx")',
@@ -308,7 +308,7 @@ def test_without_a_broker_the_last_list_is_shown_and_a_job_with_a_pool_is_not_se
     assert natron.fenced == [NOTHING]
 
 
-def test_a_saved_project_is_sent_with_its_pools_by_the_stock_menu_of_a_natron_just_started(natron: Workstation) -> None:
+def test_the_stock_menu_of_a_fresh_natron_sends_a_saved_project_with_its_pools(natron: Workstation) -> None:
     natron.run(
         'app.selected = [stored("fx")]',
         "dialog(None)",
@@ -318,7 +318,7 @@ def test_a_saved_project_is_sent_with_its_pools_by_the_stock_menu_of_a_natron_ju
     assert natron.fenced == [FX, FX]
 
 
-def test_the_pool_survives_every_way_to_load_the_stock_module_again(natron: Workstation) -> None:
+def test_the_pool_survives_every_way_of_reloading_the_stock_module(natron: Workstation) -> None:
     steps = ("import importlib, afanasy", 'one = stored("fx")')
     again = "importlib.reload(afanasy)", 'del sys.modules["afanasy"]; import afanasy', "importlib.reload(afanasy_pools)"
     natron.run(*steps, *(step for way in again for step in (way, "afanasy.renderNodes(app, [one])")))
@@ -358,7 +358,7 @@ def test_an_upstream_node_on_another_pool_sends_nothing_and_both_are_named(natro
     assert natron.fenced == [FX]
 
 
-def test_an_answer_that_is_none_of_the_pools_sends_nothing(natron: Workstation) -> None:
+def test_an_answer_that_is_not_a_pool_sends_nothing(natron: Workstation) -> None:
     answer = 'app.answer = lambda shown: shown.getParam("afpools_choice").setValue(99) or True'
     steps = ('app.selected = [stored("fx")]', answer, 'menu("Render Selected (pools)...")', "see(messages())")
     (said,) = natron.run(*steps)
@@ -367,7 +367,7 @@ def test_an_answer_that_is_none_of_the_pools_sends_nothing(natron: Workstation) 
 
 
 def test_nothing_waits_for_a_broker_that_never_answers(natron: Workstation) -> None:
-    # If anything did, this would not come to an end.
+    # If anything did, this would never end.
     hanging = "import threading, afpools; afpools.Client.list_pools = lambda self: threading.Event().wait()"
     node = "one = new_node(); afanasy_pools.add_params(one)"
     (shown,) = natron.run(
@@ -381,13 +381,13 @@ def test_nothing_waits_for_a_broker_that_never_answers(natron: Workstation) -> N
     assert shown == ["No pool"]
 
 
-def test_a_list_that_comes_after_the_button_was_pressed_is_shown(natron: Workstation) -> None:
+def test_a_list_that_arrives_after_the_button_was_pressed_is_shown(natron: Workstation) -> None:
     node = "one = new_node(); afanasy_pools.add_params(one)"
     (shown,) = natron.run(node, 'change(one, "afpools_refresh")', "events()", "see(labels(one))")
     assert shown == ["No pool", "fx, 2 hosts", "gpu (new), 1 host"]
 
 
-def test_the_entry_that_is_shown_is_that_of_the_present_list(natron: Workstation) -> None:
+def test_the_shown_entry_belongs_to_the_present_list(natron: Workstation) -> None:
     grow = 'afpools.Client(timeout=30).add_hosts("fx", ["pc-02"])'
     shown = 'see(one.getParam("afpools_choice").shown)'
     seen = natron.run(
@@ -396,9 +396,7 @@ def test_the_entry_that_is_shown_is_that_of_the_present_list(natron: Workstation
     assert seen == ["fx, 2 hosts", "fx, 3 hosts"]
 
 
-def test_with_a_submitter_of_another_make_only_jobs_without_a_pool_are_sent(
-    natron: Workstation, tmp_path: Path
-) -> None:
+def test_with_an_unknown_submitter_only_jobs_without_a_pool_are_sent(natron: Workstation, tmp_path: Path) -> None:
     shutil.copytree(natron.stock, tmp_path / "stock")
     natron.stock = tmp_path / "stock"
     script = natron.stock / "afanasy.py"
@@ -422,7 +420,7 @@ def runs(python: str | None) -> bool:
 
 
 @pytest.mark.skipif(not runs(PYTHON_27), reason="there is no python2.7")
-def test_an_older_natron_says_that_it_is_too_old_and_stays_as_it_was(natron: Workstation) -> None:
+def test_an_older_natron_says_that_it_is_too_old_and_stays_unchanged(natron: Workstation) -> None:
     program = (
         "import sys, types\n"
         "engine = sys.modules['NatronEngine'] = types.ModuleType('NatronEngine')\n"

@@ -1,4 +1,4 @@
-"""Stands in for CGRU's Blender add-on where CGRU is not installed: the same names, and the same order of events.
+"""Stands in for CGRU's Blender add-on if CGRU is not installed: the same names, and the same order of events.
 
 Its operator packs, saves a temporary copy, and then sends, as the stock one does; `af`, in the folder beside, refuses
 what the real module refuses.

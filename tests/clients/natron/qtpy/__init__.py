@@ -1,1 +1,1 @@
-"""Stands where the Qt of Natron stands."""
+"""Stands in for Natron's Qt."""

@@ -1,5 +1,5 @@
-"""As much of CGRU's `af` as its Blender add-on uses, and as strict: masks must be regular expressions, a numeric block
-must be numeric, a job without blocks cannot be sent. The server's address is where the real one reads it."""
+"""The part of CGRU's `af` that its Blender add-on uses, and as strict: masks must be regular expressions, a numeric
+block must be numeric, a job without blocks cannot be sent. The server's address is where the real one reads it."""
 
 import json
 import os
