@@ -24,8 +24,13 @@ def lay_out(folder: Path) -> list[str]:
     (folder / "blender" / "afpools").symlink_to(CLIENTS / "afpools")
     for file in (*(CLIENTS / "afstarter").glob("*.py"), *(CLIENTS / "natron").glob("*.py")):
         (folder / file.name).symlink_to(file)
+    (folder / "sitecustomize.py").symlink_to(CLIENTS / "hook" / "sitecustomize.py")
+    (folder / "afpools_hook").mkdir()
+    (folder / "afpools_hook" / "__init__.py").symlink_to(CLIENTS / "hook" / "afpools_hook" / "__init__.py")
+    (folder / "afpools_hook" / "afpools").symlink_to(CLIENTS / "afpools")
     (folder / "afanasy_in_fusion.py").symlink_to(CLIENTS / "fusion" / "Comp" / "Afanasy (pools).py")
     modules = ["blender", "afjob_pools", "afstarter_pools", "afanasy_in_fusion", "afanasy_pools", "initGui"]
+    modules += ["sitecustomize", "afpools_hook"]
     return [argument for module in modules for argument in ("-p", module)]
 
 

@@ -15,11 +15,15 @@ class ProfileError(AfpoolsError):
     """There is no profile, or it is incomplete or unreadable."""
 
 
+class NoProfile(ProfileError):
+    """No place has a profile."""
+
+
 class PoolNotApplied(AfpoolsError):
     """A job was not sent, because it could not be kept on its pool.
 
     Args:
-        pool: the pool's name.
+        pool: the pool's name; empty if the job has none and needs one, or if that is unknown.
         cause: what prevented it.
 
     Attributes:
@@ -33,6 +37,8 @@ class PoolNotApplied(AfpoolsError):
         self.cause = cause
 
     def __str__(self) -> str:
+        if not self.pool:
+            return f"The job was not sent. {self.cause}"
         return f"The job was not sent: it cannot be kept on the pool {self.pool!r}. {self.cause}"
 
 

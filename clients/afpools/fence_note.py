@@ -139,6 +139,12 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
     return json.dumps({**data, KEY: said})
 
 
+def without_note(custom_data: Any) -> str:
+    """`custom_data` without the note, and everything else as it was; empty where there is nothing else."""
+    data = {key: value for key, value in (_object(custom_data) or {}).items() if key != KEY}
+    return json.dumps(data) if data else ""
+
+
 def _is_text(value: str) -> bool:
     """Whether a string can be sent: JSON can hold half of a surrogate pair, UTF-8 cannot."""
     try:

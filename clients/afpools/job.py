@@ -5,7 +5,7 @@ every job that this Python sends afterwards gets the pool that is chosen then. I
 not sent.
 
 Strategy: read the job, work out everything that will be written, and only then change the job; so a job that is not
-sent is unchanged.
+sent is unchanged. choice.py says which pool a job gets; this module asks it for every job.
 """
 
 from __future__ import annotations
@@ -14,14 +14,28 @@ import functools
 import re
 import sys
 
+from .choice import WITHOUT, decide, from_environment, standing
 from .client import Client
 from .errors import AfpoolsError, PoolNotApplied
-from .fence_note import MAX_SPILL_SECONDS, MIN_SPILL_SECONDS, NO_SPILL, Note, SpillNote, fingerprint, with_note
+from .fence_note import (
+    MAX_SPILL_SECONDS,
+    MIN_SPILL_SECONDS,
+    NO_SPILL,
+    Note,
+    SpillNote,
+    fingerprint,
+    is_of,
+    parse_note,
+    with_note,
+    without_note,
+)
 from .results import Mask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+    from .choice import Standing
 
     _Data = Dict[str, Any]
 
@@ -47,6 +61,10 @@ _UNFOLLOWED = (
 
 # The attribute of the job in which `apply_pool` keeps what it found and what it wrote. A job may be sent twice.
 _NOTE = "_afpools_applied"
+
+# What `apply_pool` was told for this job; and what has been decided for its next sending, `WITHOUT` for no pool. Only
+# built-in types: a plug-in with another version of this library may have set them.
+_OWN, _OWN_SPILL, _SETTLED = "_afpools_own", "_afpools_own_spill", "_afpools_settled"
 
 
 def apply_pool(
@@ -89,6 +107,24 @@ def apply_pool(
     """
     if not pool:
         return None
+    mask = _fence(job, pool, client, accept, future_hosts, max_bytes, spill_to, spill_after)
+    setattr(job, _OWN, pool)
+    setattr(job, _OWN_SPILL, (spill_to, spill_after))
+    setattr(job, _SETTLED, pool)
+    return mask
+
+
+def _fence(
+    job: Any,
+    pool: str,
+    client: Client,
+    accept: Sequence[str] = ("regex", "find"),
+    future_hosts: str = "required",
+    max_bytes: int = MAX_MASK_BYTES,
+    spill_to: Optional[str] = None,
+    spill_after: int = SPILL_SECONDS,
+) -> Mask:
+    """As `apply_pool`, for a job that may get another pool when it is sent again."""
     applied: List[_Applied] = getattr(job, _NOTE, [])
     try:
         own = _OwnMasks(_own(job.data, applied), accept)
@@ -128,7 +164,11 @@ class _OwnMasks:
         # If only regex may be set, all of the job's masks must be regex.
         self.type = (data.get("hosts_mask_type") or "") if "find" in accept else "regex"
         self.user = str(data.get("user_name") or "")
-        self._exclude = data.get("hosts_mask_exclude") or ""
+        self._exclude, self._exclude_type = data.get("hosts_mask_exclude") or "", self.type
+        # A job that was made from what afserver listed has its pool's mask, and its own mask is in its note.
+        note = parse_note(data.get("custom_data"))
+        if note and note.fingerprint and is_of(note, self._exclude, self.type):
+            self._exclude, self._exclude_type = note.exclude, note.exclude_type
         if self.type not in ("", "find", "regex"):
             raise AfpoolsError(f"Its hosts_mask_type is {self.type!r}, and only 'find' and 'regex' are known.")
 
@@ -139,7 +179,7 @@ class _OwnMasks:
             # A regex cannot be written as find; find can be written as a regex.
             accept=("regex",) if self.type == "regex" else accept,
             exclude=self._exclude if re.sub(_SEPARATORS, "", self._exclude) else "",
-            exclude_type=self.type or "either",
+            exclude_type=self._exclude_type or "either",
             user=self.user,
             future_hosts=future_hosts,
             max_bytes=max_bytes,
@@ -161,7 +201,7 @@ class _OwnMasks:
             mask.pool,
             mask.revision,
             self._exclude,
-            self.type or ("regex" if mask.untyped_as == "regex" else "either"),
+            self._exclude_type or ("regex" if mask.untyped_as == "regex" else "either"),
             fingerprint(mask.mask, settings.get("hosts_mask_type", "")),
             spill=spill,
         )
@@ -189,6 +229,78 @@ def _spill(to: Optional[str], after: int, pool: str, client: Client) -> Optional
     return SpillNote(to, client.get_pool(to).revision, after)
 
 
+def settle(
+    job: Any,
+    chosen: str,
+    client: Callable[[], Client],
+    otherwise: Callable[[], Standing] = standing,
+) -> Optional[Mask]:
+    """Decides which pool a job gets (see `choice`), and keeps it there. Whoever asks again before the job is sent, such
+    as the hook, leaves it as it is.
+
+    Args:
+        job: as for `apply_pool`.
+        chosen: what the program's chooser says: a pool, `WITHOUT`, or empty for nothing.
+        client: gives the client to ask; called for a job with a pool.
+        otherwise: what holds where nothing is chosen.
+
+    Returns:
+        As `apply_pool`.
+
+    Raises:
+        PoolNotApplied: it cannot be kept on its pool, may not be sent without one, or nobody knows whether it may. The
+            job was not changed; do not send it.
+    """
+    was = _own(job.data, getattr(job, _NOTE, []))
+    note = parse_note(was.get("custom_data"))
+    said = getattr(job, _OWN, "") or (note.pool if note else "") or chosen
+    # A maintenance job has a task for each machine that it names, and that task runs there only (Afanasy's
+    # BlockData::getReadyTaskNumber). A pool that nobody asked for would keep it from the others.
+    if was.get("maintenance") and not (said or from_environment()):
+        return None
+    try:
+        pool = decide(said, otherwise)
+    except AfpoolsError as error:
+        raise PoolNotApplied("", error) from error
+    if pool:
+        spill_to, spill_after = getattr(job, _OWN_SPILL, None) or _spill_in(note)
+        try:
+            asked = client()
+        except AfpoolsError as error:
+            raise PoolNotApplied(pool, error) from error
+        mask: Optional[Mask] = _fence(job, pool, asked, spill_to=spill_to, spill_after=spill_after)
+    else:
+        mask = None
+        _unfence(job)
+    setattr(job, _SETTLED, pool or WITHOUT)
+    return mask
+
+
+def _spill_in(note: Optional[Note]) -> Tuple[Optional[str], int]:
+    """What a job's own note says of a second pool, as `apply_pool` takes it."""
+    spill = note.spill if note else None
+    if spill is None or spill.of_pool:
+        return None, SPILL_SECONDS
+    return spill.pool, spill.after or SPILL_SECONDS
+
+
+def _unfence(job: Any) -> None:
+    """Takes back what an earlier sending has put on a job, and a note that asks for no pool."""
+    for data, before, after in getattr(job, _NOTE, []):
+        _put_back(data, before, after)
+    setattr(job, _NOTE, [])
+    note = parse_note(job.data.get("custom_data"))
+    if note and note.pool == WITHOUT:
+        job.data["custom_data"] = without_note(job.data["custom_data"])
+
+
+def _is_settled(job: Any) -> bool:
+    """Whether it has been decided for this sending, and nobody has changed the job since."""
+    applied: List[_Applied] = getattr(job, _NOTE, [])
+    intact = all(data.get(key) == value for data, _, after in applied for key, value in after.items())
+    return bool(getattr(job, _SETTLED, "")) and intact
+
+
 def log_warning(text: str) -> None:
     """Writes a warning to standard error."""
     if sys.stderr is not None:  # as in a program without a console on Windows
@@ -196,16 +308,21 @@ def log_warning(text: str) -> None:
 
 
 def apply_on_send(
-    af: Any, chosen: Callable[[], str], client: Callable[[], Client], warn: Callable[[str], None] = log_warning
+    af: Any,
+    chosen: Callable[[], str],
+    client: Callable[[], Client],
+    warn: Callable[[str], None] = log_warning,
+    otherwise: Callable[[], Standing] = standing,
 ) -> Callable[[], None]:
-    """From now on, every job that this Python sends gets the pool that is chosen at that moment.
+    """From now on, every job that this Python sends gets its pool at that moment (see `choice`).
 
     Args:
         af: CGRU's module `af`.
-        chosen: called for each job; returns a pool's name, or an empty string for no pool. If it raises an exception,
-            the job is not sent.
+        chosen: called for each job; returns what the program's chooser says: a pool, `choice.WITHOUT` for no pool, or
+            an empty string if nothing was chosen. If it raises an exception, the job is not sent.
         client: called for each job with a pool; returns the client to ask. A `ProfileError` counts as a refusal.
         warn: called with a sentence before a job is sent to a pool if none of the pool's machines could run it now.
+        otherwise: called if nothing was chosen; returns what applies then.
 
     Returns:
         A function that takes it back.
@@ -217,17 +334,17 @@ def apply_on_send(
 
     @functools.wraps(original)
     def send(job: Any, *args: Any, **kwargs: Any) -> Any:
-        if not taken_back:
-            pool = chosen()
-            if pool:
-                try:
-                    asked = client()
-                except AfpoolsError as error:
-                    raise PoolNotApplied(pool, error) from error
-                mask = apply_pool(job, pool, asked)
-                if mask is not None and mask.warning:
-                    warn(mask.warning)
-        return original(job, *args, **kwargs)
+        if taken_back:
+            return original(job, *args, **kwargs)
+        if not _is_settled(job):
+            mask = settle(job, getattr(job, _SETTLED, "") or chosen(), client, otherwise)
+            if mask is not None and mask.warning:
+                warn(mask.warning)
+        try:
+            return original(job, *args, **kwargs)
+        finally:
+            # A job may be sent twice, and its pool may have changed by then.
+            setattr(job, _SETTLED, "")
 
     taken_back: List[bool] = []
 

@@ -1,6 +1,6 @@
 """A client's profile: one folder that says where the brokers are and holds the credentials.
 
-    profile.json         name, role, endpoints in order of preference
+    profile.json         name, role, endpoints in order of preference; the studio's pool for jobs without a chosen one
     ca.pem               the studio's certificate authority
     client.pem           our certificate, and its key
     client.key_secret    our CURVE keys, in zmq.auth's file format; only for programs that have pyzmq
@@ -16,12 +16,14 @@ import json
 import os
 import sys
 
-from .errors import ProfileError
+from .errors import NoProfile, ProfileError
 from .records import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn, Optional, Tuple
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, TypeVar
+
+    _T = TypeVar("_T")
 
 _SMALL, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 
@@ -105,12 +107,16 @@ class Profile(Record):
         name: whom the credential was made for. Only for people to read: the broker uses the certificate.
         role: `reader` or `manager`; also only for people to read.
         endpoints: in order of preference.
+        pool: the studio's default, for jobs for which nobody chooses one; empty for none.
+        required: whether the studio lets nothing be sent without a pool.
     """
 
     folder: str
     name: str
     role: str
     endpoints: Tuple[Endpoint, ...]
+    pool: str = ""
+    required: bool = False
 
     @property
     def ca_file(self) -> str:
@@ -143,7 +149,8 @@ class Profile(Record):
         path = os.path.join(folder, "profile.json")
         described = _read_json(path)
         endpoints = _read_endpoints(path, described)
-        profile = cls(folder, _text(path, described, "name"), _text(path, described, "role"), endpoints)
+        name, role = _text(path, described, "name"), _text(path, described, "role")
+        profile = cls(folder, name, role, endpoints, *_read_default(path, described))
         if any(endpoint.scheme == "tls" for endpoint in endpoints):
             for needed in (profile.ca_file, profile.client_file):
                 _check_readable(needed)
@@ -155,13 +162,43 @@ def find_profile() -> Profile:
     user's configuration folder, `$CGRU_LOCATION/afpools`.
 
     Raises:
-        ProfileError: no place has one (the message lists the places), or the first one found cannot be used. A folder
-            that `$AFPOOLS_PROFILE` names must exist; an empty variable counts as unset.
+        NoProfile: no place has one; the message lists the places.
+        ProfileError: the first one found cannot be used. A folder that `$AFPOOLS_PROFILE` names must exist; an empty
+            variable counts as unset.
     """
+    return _found(Profile.load)
+
+
+def studio_default(folder: str = "") -> Tuple[str, bool]:
+    """The studio's pool for jobs for which nobody chooses one, and whether nothing may be sent without a pool. Reads
+    profile.json and nothing else, so that jobs without a pool do not depend on credentials.
+
+    Args:
+        folder: of the profile; empty: it is looked for as by `find_profile`.
+
+    Returns:
+        No pool, not required, where there is no profile at all.
+
+    Raises:
+        ProfileError: there is one, and its profile.json cannot be read, or it says neither clearly.
+    """
+
+    def read(folder: str) -> Tuple[str, bool]:
+        path = os.path.join(os.path.expanduser(folder), "profile.json")
+        return _read_default(path, _read_json(path))
+
+    try:
+        return read(folder) if folder else _found(read)
+    except NoProfile:
+        return "", False
+
+
+def _found(load: Callable[[str], _T]) -> _T:
+    """What `load` makes of the folder of the first place that has a profile."""
     named = os.environ.get("AFPOOLS_PROFILE")
     if named:
         try:
-            return Profile.load(named)
+            return load(named)
         except ProfileError as error:
             raise ProfileError(f"{error} ($AFPOOLS_PROFILE names this profile.)") from None
     looked = ["$AFPOOLS_PROFILE: not set"]
@@ -178,10 +215,10 @@ def find_profile() -> Profile:
         except OSError as error:
             raise ProfileError(f"{path} cannot be looked at: {error.strerror}. Check who may read it.") from None
         else:
-            return Profile.load(folder)
+            return load(folder)
     if not cgru:
         looked.append("$CGRU_LOCATION: not set")
-    raise ProfileError("No profile was found. Looked at:" + "".join(f"\n  {place}" for place in looked) + f"\n{_ASK}")
+    raise NoProfile("No profile was found. Looked at:" + "".join(f"\n  {place}" for place in looked) + f"\n{_ASK}")
 
 
 def user_folder() -> str:
@@ -242,6 +279,14 @@ def _read_endpoints(path: str, described: Dict[str, Any]) -> Tuple[Endpoint, ...
             wrong(f'"server_key" must be the broker\'s CURVE key, 40 characters of Z85, not {key!r}.')
         endpoints.append(endpoint)
     return tuple(endpoints)
+
+
+def _read_default(path: str, described: Dict[str, Any]) -> Tuple[str, bool]:
+    """`pool` and `required` of a profile.json."""
+    required = described.get("required", False)
+    if not isinstance(required, bool):
+        raise ProfileError(f'{path}: "required" must be true or false, not {required!r}.')
+    return _text(path, described, "pool"), required
 
 
 def _text(path: str, described: Dict[str, Any], key: str) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from afpools.choice import WITHOUT
+
 from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for, without
 from ..pools.hosts import expand
@@ -34,8 +36,10 @@ from .writing import PoolWrite, keep_system_pool, vetted, why_unchecked
 def check_new_name(name: str) -> None:
     """
     Raises:
-        ValueError: the name has characters that cannot be seen.
+        ValueError: the name has characters that cannot be seen, or it is what clients say for no pool.
     """
+    if name == WITHOUT:
+        raise ValueError(f"the name {name!r} means that a job has no pool: choose another name")
     # Two pools that look alike in a menu would send a job to the wrong machines. Existing names may be anything.
     if unseen(name):
         raise ValueError(f"the name {spelled_out(name)} has characters that cannot be seen: leave them out")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from afpools.profile import studio_default
 from afpools_tools.commands import certs
 from afpools_tools.credentials.authority import Authority
 
@@ -145,3 +146,16 @@ def test_it_runs_from_a_checkout_as_a_plain_script(tmp_path):
     )
     assert script("ca").returncode == 0
     assert (tmp_path / "certs" / "ca" / "ca.pem").exists()
+
+
+def test_a_profile_says_which_pool_holds_where_nobody_chooses_one_and_keeps_it_when_renewed(run, tmp_path):
+    run("ca")
+    run("broker")
+    assert run("profile", "kim", "--role", "reader", "--pool", "render", "--required")[0] == 0
+    assert run("profile", "anna", "--role", "reader")[0] == 0
+    profile = tmp_path / "certs" / "profiles" / "kim"
+    assert studio_default(str(profile)) == ("render", True)
+    assert run("renew", "kim")[0] == 0
+    assert studio_default(str(profile)) == ("render", True)
+    assert not {"pool", "required"} & json.loads((profile.with_name("anna") / "profile.json").read_text()).keys()
+    assert run("profile", "max", "--role", "reader", "--pool", "-")[0] == 2

@@ -104,4 +104,45 @@ def test_a_folder_that_is_not_cgru_is_refused(afpools: Afpools, tmp_path: Path) 
 def test_a_note_that_concerns_several_plug_ins_is_listed_once(afpools: Afpools) -> None:
     listed = afpools("install", "--list")
     assert listed.err.count("Where is CGRU?") == 1
-    assert "afstarter, natron, fusion, keeper: " in listed.err
+    assert "afstarter, natron, fusion, keeper, hook: " in listed.err
+
+
+@pytest.mark.parametrize("name", ["afstarter", "natron", "fusion", "keeper", "hook", "blender"])
+def test_cgru_may_stand_before_the_command(afpools: Afpools, cgru: Path, name: str) -> None:
+    before = everything(cgru)
+    done = afpools("install", "--cgru", cgru, name, "--yes")
+    assert done.status == 0, done.err
+    assert everything(cgru).keys() > before.keys()
+    assert afpools("uninstall", "--cgru", cgru, name, "--yes").status == 0
+    assert everything(cgru) == before
+
+
+def test_the_hook_goes_into_a_studios_cgru_and_nothing_is_left_to_do_the_second_time(
+    afpools: Afpools, cgru: Path
+) -> None:
+    before = everything(cgru)
+    assert afpools("install", "hook", "--cgru", cgru, "--yes").status == 0
+    for file in ("sitecustomize.py", "afpools_hook/__init__.py", "afpools_hook/afpools/job.py"):
+        assert (cgru / "plugins/afpools_hook" / file).is_file()
+    assert {"setup_afpools.sh", "setup_afpools.cmd"} <= {file.name for file in cgru.iterdir()}
+    again = afpools("install", "hook", "--cgru", cgru)
+    assert (again.status, ": 0 files to write" in again.out) == (0, True)
+    assert "hook" in afpools("install", "--list", "--cgru", cgru).out
+    assert afpools("uninstall", "hook", "--cgru", cgru, "--yes").status == 0
+    assert everything(cgru) == before
+
+
+def test_the_hook_goes_into_a_folder_of_ones_own_beside_a_sitecustomize_of_nobody_elses(
+    afpools: Afpools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    done = afpools("install", "hook", "--into", own, "--yes")
+    assert (done.status, "CGRU_CUSTOM_PYTHONPATH" in done.out) == (0, True)
+    assert (own / "sitecustomize.py").is_file()
+    assert not (own / "setup_afpools.sh").exists()
+    monkeypatch.setenv("CGRU_CUSTOM_PYTHONPATH", f"{tmp_path / 'gone'}:{own}")
+    assert f"hook      {own}" in afpools("install", "--list").out
+    (own / "sitecustomize.py").write_text("# somebody's")
+    refused = afpools("install", "hook", "--into", own, "--yes")
+    assert (refused.status, "is in the way" in refused.err) == (1, True)
+    assert afpools("install", "hook", "--into", own, "--cgru", own, "--yes").status == 1

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.text import Text
 
+from afpools.choice import WITHOUT
 from afpools_broker.credentials.files import CredentialError
 from afpools_broker.protocol import Role
 
@@ -208,11 +209,27 @@ def profile(
         bool, typer.Option("--force", help="Revoke what the client has, and make new keys in its place.")
     ] = False,
     passphrase_file: PassphraseFileOption = None,
+    pool: Annotated[
+        str, typer.Option(metavar="POOL", help="The studio's default, for jobs for which nobody chooses a pool.")
+    ] = "",
+    required: Annotated[
+        bool, typer.Option("--required", help="Jobs without a pool are not sent; artists cannot choose to have none.")
+    ] = False,
 ) -> None:
     """Make the folder that lets a workstation connect, and register its keys."""
+    if pool.strip() == WITHOUT:
+        raise typer.BadParameter(f"{WITHOUT!r} says that there is none: leave --pool out.", param_hint="--pool")
     authority = _open(folder, passphrase_file)
     replaced = any(path.exists() for path in authority.client_paths(name))
-    made = authority.issue_profile(name, role, endpoints or (), lifetime=dt.timedelta(days=days), force=force)
+    made = authority.issue_profile(
+        name,
+        role,
+        endpoints or (),
+        lifetime=dt.timedelta(days=days),
+        force=force,
+        pool=pool.strip(),
+        required=required,
+    )
     _wrote(*authority.client_paths(name), made)
     if replaced:
         warn(f"What {name!r} had is revoked, and kept in {folder / 'revoked'}: copy the new profile.")

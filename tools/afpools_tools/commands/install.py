@@ -15,7 +15,7 @@ from afpools_broker import __version__
 
 from ..plugins import install as plugin_files
 from ..plugins.blenders import find_blenders
-from ..plugins.catalogue import PLUGINS, Plugin, looks_in, places
+from ..plugins.catalogue import PLUGINS, Plugin, hook_alone, hook_places, looks_in, places
 from ..plugins.install import Plan
 from ..plugins.profile import copy_profile, files_to_copy
 from ..plugins.python_modules import MODULES, install_modules
@@ -65,8 +65,14 @@ def _install_group(
 
 
 @uninstall_app.callback()
-def _uninstall_group() -> None:
+def _uninstall_group(cgru: CgruOption = None) -> None:
     """Remove what `afpools install` has written."""
+
+
+def _of_group(context: typer.Context, cgru: Path | None) -> Path | None:
+    """`--cgru` of the command itself, or as it stands before the command."""
+    before = context.parent.params.get("cgru") if context.parent else None
+    return cgru or before
 
 
 def _list(cgru: Path | None) -> None:
@@ -86,6 +92,8 @@ def _list(cgru: Path | None) -> None:
                 rows.add_row(plugin.name, where, found.version, _CONDITIONS[found.condition])
         except PluginError as error:
             unknown.setdefault(str(error), []).append(plugin.name)
+    for found in plugin_files.find(hook_alone(), hook_places(os.environ)):
+        rows.add_row("hook", str(found.place), found.version, _CONDITIONS[found.condition])
     for why, plugins in unknown.items():
         warn(f"{', '.join(plugins)}: {why}")
     if rows.row_count:
@@ -195,19 +203,25 @@ def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
 
 @install_app.command("blender")
 def install_blender(
-    into: IntoOption = None, cgru: StudioOption = None, profile: ProfileOption = None, yes: YesOption = False
+    context: typer.Context,
+    into: IntoOption = None,
+    cgru: StudioOption = None,
+    profile: ProfileOption = None,
+    yes: YesOption = False,
 ) -> None:
     """The add-on, into every Blender of this user from 2.83 on; with --cgru, once for every Blender that this CGRU
     starts, whoever starts it."""
     plugin = PLUGINS["blender"]()
-    _install(plugin, _blender_places(plugin, into, cgru), profile, yes)
+    _install(plugin, _blender_places(plugin, into, _of_group(context, cgru)), profile, yes)
 
 
 @uninstall_app.command("blender")
-def uninstall_blender(into: IntoOption = None, cgru: StudioOption = None, yes: YesOption = False) -> None:
+def uninstall_blender(
+    context: typer.Context, into: IntoOption = None, cgru: StudioOption = None, yes: YesOption = False
+) -> None:
     """The add-on, from every Blender of this user, or from CGRU."""
     plugin = PLUGINS["blender"]()
-    _uninstall(plugin, _blender_places(plugin, into, cgru), yes)
+    _uninstall(plugin, _blender_places(plugin, into, _of_group(context, cgru)), yes)
 
 
 def _blender_places(plugin: Plugin, into: list[Path] | None, cgru: Path | None) -> list[Path]:
@@ -219,9 +233,11 @@ def _blender_places(plugin: Plugin, into: list[Path] | None, cgru: Path | None) 
 def _installs(name: str) -> Callable[..., None]:
     """The command that installs one of CGRU's plug-ins."""
 
-    def install(cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False) -> None:
+    def install(
+        context: typer.Context, cgru: CgruOption = None, profile: ProfileOption = None, yes: YesOption = False
+    ) -> None:
         plugin = PLUGINS[name]()
-        _install(plugin, places(plugin, os.environ, cgru=cgru), profile, yes)
+        _install(plugin, places(plugin, os.environ, cgru=_of_group(context, cgru)), profile, yes)
 
     return install
 
@@ -229,9 +245,9 @@ def _installs(name: str) -> Callable[..., None]:
 def _uninstalls(name: str) -> Callable[..., None]:
     """The command that takes one of CGRU's plug-ins away."""
 
-    def uninstall(cgru: CgruOption = None, yes: YesOption = False) -> None:
+    def uninstall(context: typer.Context, cgru: CgruOption = None, yes: YesOption = False) -> None:
         plugin = PLUGINS[name]()
-        _uninstall(plugin, places(plugin, os.environ, cgru=cgru), yes)
+        _uninstall(plugin, places(plugin, os.environ, cgru=_of_group(context, cgru)), yes)
 
     return uninstall
 
@@ -255,6 +271,43 @@ _INTO_CGRU = {
 for _name, (_into, _out_of) in _INTO_CGRU.items():
     install_app.command(_name, help=_into)(_installs(_name))
     uninstall_app.command(_name, help=_out_of)(_uninstalls(_name))
+
+
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--into", metavar="DIR", help="A folder of your own that is in CGRU_CUSTOM_PYTHONPATH, and not CGRU."),
+]
+
+
+@install_app.command("hook")
+def install_hook(
+    context: typer.Context,
+    into: FolderOption = None,
+    cgru: CgruOption = None,
+    profile: ProfileOption = None,
+    yes: YesOption = False,
+) -> None:
+    """A pool for every job that a program of CGRU sends, into CGRU: whoever starts it, whatever program it is."""
+    plugin, where = _hook(into, _of_group(context, cgru))
+    _install(plugin, where, profile, yes)
+
+
+@uninstall_app.command("hook")
+def uninstall_hook(
+    context: typer.Context, into: FolderOption = None, cgru: CgruOption = None, yes: YesOption = False
+) -> None:
+    """The hook, from CGRU, or from a folder of your own."""
+    plugin, where = _hook(into, _of_group(context, cgru))
+    _uninstall(plugin, where, yes)
+
+
+def _hook(into: Path | None, cgru: Path | None) -> tuple[Plugin, list[Path]]:
+    if into and cgru:
+        raise CommandError("Say --into or --cgru, not both.")
+    if into:
+        return hook_alone(), [into]
+    plugin = PLUGINS["hook"]()
+    return plugin, places(plugin, os.environ, cgru=cgru)
 
 
 @install_app.command("python")

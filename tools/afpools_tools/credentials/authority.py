@@ -52,6 +52,11 @@ from .folder import CredentialFolder
 from .revocation import RevocationFile
 
 
+def default(pool: str, *, required: bool) -> dict[str, object]:
+    """What profile.json says of jobs for which nobody chooses a pool."""
+    return ({"pool": pool} if pool else {}) | ({"required": True} if required else {})
+
+
 class Authority(CredentialFolder):
     """A studio's certificate authority, and the folder with everything it and those before it have issued.
 
@@ -227,6 +232,8 @@ class Authority(CredentialFolder):
         *,
         lifetime: dt.timedelta = LIFETIME,
         force: bool = False,
+        pool: str = "",
+        required: bool = False,
     ) -> Path:
         """Everything a workstation needs, and the registration of its keys.
 
@@ -237,6 +244,8 @@ class Authority(CredentialFolder):
                 brokers if none is given.
             lifetime: of certificate and CURVE key.
             force: revoke what the client has, and replace it.
+            pool: for jobs for which nobody chooses one; empty for none.
+            required: whether nothing may be sent without a pool.
 
         Returns:
             The folder profiles/NAME.
@@ -262,7 +271,7 @@ class Authority(CredentialFolder):
             certificate = self._issue(name, role, key.public_key(), lifetime)
             public, secret = zmq.curve_keypair()
             new = profile.with_name(f".{name}.{secrets.token_hex(4)}.new")
-            self._write_profile(new, name, role, entries)
+            self._write_profile(new, name, role, entries, default(pool, required=required))
             write(new / "client.pem", to_pem(certificate) + key_to_pem(key), secret=True)
             write(
                 new / "client.key_secret",
@@ -320,12 +329,13 @@ class Authority(CredentialFolder):
             if public_bytes(key.public_key()) != public_bytes(public_key):
                 raise AuthorityError(f"{profile / 'client.pem'} holds another key than {client_pem}. {MAKE_ANEW}")
             entries = resolve(self.urls(profile), self.brokers())
+            kept = self.default_pool(profile)
         with self.locked():
             certificate = self._issue(name, role, public_key, lifetime)
             self._register(name, role, certificate, listed.public_key.encode())
             if entries is None:
                 return client_pem
-            self._write_profile(profile, name, role, entries)
+            self._write_profile(profile, name, role, entries, kept)
             write(profile / "client.pem", to_pem(certificate) + key_to_pem(key), secret=True)
         return profile
 
@@ -512,9 +522,11 @@ class Authority(CredentialFolder):
         write(pem, to_pem(certificate))
         write(key, curve_file("Public CURVE key of a client", metadata, public))
 
-    def _write_profile(self, folder: Path, name: str, role: Role, entries: list[dict[str, str]]) -> None:
+    def _write_profile(
+        self, folder: Path, name: str, role: Role, entries: list[dict[str, str]], default: dict[str, object]
+    ) -> None:
         write(folder / "ca.pem", self.ca_pem())
-        described = {"name": name, "role": str(role), "endpoints": entries}
+        described = {"name": name, "role": str(role), "endpoints": entries, **default}
         write(folder / "profile.json", json.dumps(described, indent=2) + "\n")
 
     def ca_pem(self) -> bytes:

@@ -94,6 +94,11 @@ class CredentialFolder:
         except (ValueError, TypeError, KeyError):
             raise AuthorityError(f"{path}: it is not a profile. {MAKE_ANEW}") from None
 
+    def default_pool(self, profile: Path) -> dict[str, object]:
+        """What a profile says of jobs for which nobody chooses a pool."""
+        described = json.loads(read(profile / "profile.json"))
+        return {key: described[key] for key in ("pool", "required") if key in described}
+
     def brokers(self) -> list[BrokerEndpoints]:
         """Where the brokers are found whose credentials are here.
 

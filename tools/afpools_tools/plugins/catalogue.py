@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,16 @@ class Plugin:
         folder: where its own files go, relative to the place.
         library: where the client library goes, relative to the place; None for a plug-in that needs none.
         then: what people do next, a sentence.
+        outside: files of its own that go to the place itself, where the rest goes to the folder.
+        left_out: files of its own that are not installed.
     """
 
     name: str
     folder: str
     library: str | None
     then: str
+    outside: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def receipt(self) -> str:
@@ -42,7 +47,11 @@ class Plugin:
         Raises:
             PluginError: this installation of Afanasy Pools lacks the plug-in.
         """
-        files = _read(plugin_sources(self.name), self.folder)
+        source = plugin_sources(self.name)
+        files = _read(source, self.folder)
+        for name in (*self.outside, *self.left_out):
+            del files[str(PurePosixPath(self.folder, name))]
+        files |= {name: (source / name).read_bytes() for name in self.outside}
         if self.library is not None:
             files |= _read(library_sources(), self.library)
         return files
@@ -98,7 +107,32 @@ def _fusion() -> Plugin:
         "fusion",
         "plugins/fusion",
         "plugins/fusion/afpools",
-        "Restart Fusion through CGRU: the script is in its menu as Script, Afanasy (pools).",
+        "Restart Fusion through CGRU: on Windows the script is in its menu as Script, Afanasy (pools). On Linux and "
+        "macOS, CGRU does not tell Fusion where its scripts are: docs/fusion.md says what to do there.",
+    )
+
+
+_SET_UP = ("setup_afpools.cmd", "setup_afpools.sh")
+
+
+def _hook() -> Plugin:
+    return Plugin(
+        "hook",
+        "plugins/afpools_hook",
+        "plugins/afpools_hook/afpools_hook/afpools",
+        "Restart CGRU's programs: CGRU's setup.sh and setup.cmd put the hook into their PYTHONPATH.",
+        outside=_SET_UP,
+    )
+
+
+def hook_alone() -> Plugin:
+    """The hook without what has CGRU find it: for a folder that somebody has in CGRU_CUSTOM_PYTHONPATH."""
+    return Plugin(
+        "hook",
+        "",
+        "afpools_hook/afpools",
+        "Put this folder first in CGRU_CUSTOM_PYTHONPATH before CGRU's setup.sh runs, and restart CGRU's programs.",
+        left_out=_SET_UP,
     )
 
 
@@ -108,6 +142,7 @@ PLUGINS: dict[str, Callable[[], Plugin]] = {
     "natron": _natron,
     "fusion": _fusion,
     "keeper": _keeper,
+    "hook": _hook,
 }
 """Every plug-in by its name. Made when it is asked for: the one for Blender is described in a file."""
 
@@ -176,6 +211,12 @@ def looks_in(
         starts = [("", alone if environment.get("BLENDER_USER_SCRIPTS") == str(scripts) else environment)]
         starts.append((", started through CGRU,", within))
     return [(blender.name + how, blender.places(start)) for blender in blenders for how, start in starts]
+
+
+def hook_places(environment: Mapping[str, str]) -> list[Path]:
+    """The folders in which `hook_alone` may be: those of CGRU_CUSTOM_PYTHONPATH."""
+    folders = environment.get("CGRU_CUSTOM_PYTHONPATH", "").split(os.pathsep)
+    return [Path(folder) for folder in dict.fromkeys(folders) if folder]
 
 
 def cgru_place(asked: Path | None, environment: Mapping[str, str]) -> Path:
