@@ -1,8 +1,8 @@
-"""What the hook does once a program imports CGRU's module `af`: every job that is sent in it gets its pool.
+"""What the hook does when a program imports CGRU's module `af`: every job that it sends gets its pool.
 
-Strategy: as good as nothing is known about the program. A plug-in of ours that has a chooser comes first, since it
-wraps `af.Job.send` after we have, and what it has decided stays. Where the program itself keeps what was chosen, and
-our plug-in is not active, `CHOOSERS` reads that.
+Strategy: assume nothing about the program. A plug-in of ours that has a chooser wraps `af.Job.send` after the hook, so
+it decides first, and the hook leaves its decision alone. If our plug-in is not active, `CHOOSERS` read what the
+program's own file says.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import sys
 
 from .cgru import ImportHook
-from .choice import WITHOUT
 from .client import Client
-from .errors import PoolNotApplied
 from .job import apply_on_send, log_warning
 
 TYPE_CHECKING = False
@@ -20,48 +18,39 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict
 
 
-def _blender_scene() -> str:
-    """The pool that is saved with the scene, whether our add-on is active or not."""
-    import bpy
-
+def _blender_scene(bpy: Any) -> str:
+    """The pool that is saved with the current scene, whether our add-on is active or not."""
     scene = bpy.context.scene
     if hasattr(type(scene), "afpools_pool"):
         return str(scene.afpools_pool)
-    # Blender 5 keeps what add-ons have defined apart from what users have.
-    system = getattr(scene, "bl_system_properties_get", None)
-    kept = scene if system is None else system()
+    # Blender 5 keeps the properties of add-ons apart from those of users.
+    of_add_ons = getattr(scene, "bl_system_properties_get", None)
+    kept = of_add_ons() if of_add_ons is not None else scene
     return str((kept.get("afpools_pool") if kept is not None else None) or "")
 
 
-CHOOSERS: Dict[str, Callable[[], str]] = {"bpy": _blender_scene}
-"""What reads the choice that a program keeps, by the module that is there in this program only."""
+CHOOSERS: Dict[str, Callable[[Any], str]] = {"bpy": _blender_scene}
+"""For each program, by a module that only this program has: a function that gets the module and returns what the
+program says about the pool of the job that is being sent."""
 
 
 def chosen() -> str:
-    """What the program itself says of a pool for the job that it is about to send: a pool, `choice.WITHOUT`, or empty
-    for nothing."""
-    for module, read in CHOOSERS.items():
-        if module in sys.modules:
-            said = read()
-            if said:
-                return said
-    return ""
+    """What the program says: a pool, `choice.WITHOUT`, or an empty string if it says nothing."""
+    said = (read(sys.modules[module]) for module, read in CHOOSERS.items() if module in sys.modules)
+    return next(filter(None, said), "")
 
 
 def cover(af: Any) -> None:
-    """Has every job that is sent through CGRU's `af` get its pool."""
+    """From now on, every job that is sent through CGRU's `af` gets its pool."""
     job: Any = getattr(af, "Job", None)
     if callable(getattr(job, "send", None)):
         apply_on_send(af, chosen, Client)
     elif job is not None:
-        log_warning(f"{getattr(af, '__file__', 'af')} is not as CGRU's is: its jobs are sent without pools.")
+        log_warning(f"{getattr(af, '__file__', 'af')} has no Job.send as CGRU's has: jobs are sent without a pool.")
 
 
 def import_hook() -> ImportHook:
-    """What changes `af` each time Python has run it."""
+    """Covers `af` each time Python runs it. The finder is in `sys.meta_path` already."""
     hook = ImportHook("af", cover)
     hook.install()
     return hook
-
-
-__all__ = ["CHOOSERS", "WITHOUT", "PoolNotApplied", "chosen", "cover", "import_hook"]

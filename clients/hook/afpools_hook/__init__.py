@@ -30,9 +30,9 @@ def install():
     try:
         if sys.version_info < _LIBRARY:
             raise ImportError("Python {}.{} is too old for pools".format(*sys.version_info[:2]))
-        from .afpools import hook
+        from .afpools import errors, hook
 
-        kind = hook.PoolNotApplied
+        kind = errors.PoolNotApplied
         finder = hook.import_hook()
     except Exception as error:  # noqa: BLE001 - a program must start, and a job that needs a pool must not be sent
         finder = _Guard(str(error))
