@@ -339,8 +339,13 @@ class Fences:
                 after = before.after(moved, folds, self._spelled, self.farm)
             if after is None and pool is not None:
                 after = Fence.of(pool, self._spelled, self.farm)
-                if before and respelled is not None and name not in changed:
-                    after = before.like(after)
+                if before and name not in changed:
+                    if respelled is not None:
+                        after = before.like(after)
+                    elif before.members == after.members:
+                        # As when the farm is seen for the first time: a second copy of all members would leave as
+                        # much memory behind that nobody uses.
+                        after = replace(after, members=before.members)
             made[name] = after
             old = before.members if before else ()
             new = after.members if after else ()

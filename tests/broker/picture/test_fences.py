@@ -232,6 +232,15 @@ def test_a_pools_hosts_take_less_memory_than_a_set_of_them() -> None:
     assert not isinstance(members, (set, frozenset))
 
 
+def test_a_farm_that_is_seen_for_the_first_time_leaves_members_where_they_are() -> None:
+    hosts = tuple(f"pc-{number}" for number in range(100))
+    contents = Contents({"fx": Pool("fx", hosts), "gx": Pool("gx", (*hosts, "PC-7.lan"))})
+    first = Fences(contents, frozenset())
+    now = Fences(contents, frozenset(hosts), last=first)
+    assert now.members["fx"] is first.members["fx"]
+    assert set(now.members["gx"]) == set(hosts)
+
+
 def test_a_small_pools_members_are_the_tuple_of_its_hosts() -> None:
     """A table of its own would take 32 bytes for each of 50 hosts. Measured: 10,000 such pools took 80 in all."""
     hosts = tuple(f"pc-{number}" for number in range(50))
