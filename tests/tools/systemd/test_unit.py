@@ -206,6 +206,10 @@ def test_a_new_broker_keeps_its_pools_in_its_folder_for_that(init: Afpools, syst
     assert "systemctl enable --now afpools.service" in done.out
     unit = (system.root / "etc/systemd/system/afpools.service").read_text()
     assert "ReadWritePaths" not in lines(unit)
+    # The question whether it works was root's.
+    service = Service(tmp_path / "etc-afpools/broker.toml", settings, Path("/opt/afpools/bin/afpools"))
+    (tmp_path / "state/pools.sqlite").touch()
+    assert {tmp_path / "state", tmp_path / "state/pools.sqlite"} <= set(service.readable()[0])
 
 
 def test_a_broker_that_is_set_up_already_gets_its_service(init: Afpools, system: System, config: Path) -> None:

@@ -100,7 +100,8 @@ class Service:
         public = [certs / "ca" / "ca.pem", certs / "ca" / "crl.pem", certs / "brokers" / f"{name}.key"]
         public += sorted((certs / "clients").glob("*.pem")) + sorted((certs / "clients").glob("*.key"))
         database = self._sqlite_folder()
-        if database is not None and not database.is_relative_to(STATE):
+        if database is not None and database.is_dir():
+            # systemd gives the folder to the user, but not a database that was tried out before the user was there.
             own += [database, *sorted(database.glob("*.sqlite*"))]
         return own, [path for path in (*folders, *public) if path not in own]
 
