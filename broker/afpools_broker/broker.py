@@ -195,7 +195,9 @@ class Broker:
         """How the broker is, in a line for people."""
         report = self._health.report()
         connections = sum(report.connections.values())
-        return f"{report.status}; {report.pools} pools, {connections} connections. {' '.join(report.problems)}".strip()
+        pools = f"{report.pools:,} {'pool' if report.pools == 1 else 'pools'}"
+        also = f"{connections:,} {'connection' if connections == 1 else 'connections'}"
+        return f"{report.status}; {pools}, {also}. {' '.join(report.problems)}".strip()
 
     def call_off(self) -> None:
         """Makes a start in progress stop waiting, because the broker is to stop. Safe in a signal handler."""
