@@ -145,9 +145,8 @@ class WorkingAfServer:
         self.zombie_seconds, self.tasks_per_render = zombie_seconds, tasks_per_render
         self.lock = threading.RLock()
         self.jobs: dict[int, _Job] = {}
-        self.masks: list[
-            tuple[float, int, str, str]
-        ] = []  # when, serial, mask, type: every mask that was ever in effect
+        # When, serial, mask, type: every mask that was ever in effect.
+        self.masks: list[tuple[float, int, str, str]] = []
         self.ran: list[tuple[str, str]] = []  # name of the job and host of each task that was ever started
         self.actions: list[Json] = []
         self.requests: list[Json] = []
@@ -155,9 +154,8 @@ class WorkingAfServer:
         self.before_actions: Any = None  # called in a round that has actions
         self.silent = False  # accepts connections, and never answers
         self._monitors: dict[int, _Monitor] = {}
-        self._queue: deque[tuple[Json, Callable[[Json], object]]] = (
-            deque()
-        )  # actions, and the callbacks that wait for an answer
+        # Actions, and the callbacks that wait for an answer.
+        self._queue: deque[tuple[Json, Callable[[Json], object]]] = deque()
         self._serial = self._round = 0
         self._worked_until = 0.0  # as time.monotonic counts
         self._busy: set[int] = set()  # numbers of jobs that may have running tasks

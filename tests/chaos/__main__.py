@@ -1,4 +1,4 @@
-"""`make chaos`: faults and attacks for minutes, and a judgement of everything that clients were told meanwhile.
+"""`make chaos`: faults and attacks for minutes, and a verdict on everything that clients were told meanwhile.
 
     python -m tests.chaos --minutes 5 --seed 7 --faults kill-mongod,swap
 
@@ -43,7 +43,7 @@ def main() -> int:
         f"FAULTS={','.join(options.faults)} SCALE={options.size.scale:g}"
     )
     console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, 170)  # the table is wider than most terminals, and no good in pieces
+    console.width = max(console.width, 170)  # the table is wider than most terminals, and unreadable if wrapped
     console.print(again)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:

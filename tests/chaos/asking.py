@@ -1,4 +1,4 @@
-"""One client of a run: asks through the client library, and writes down what it was told.
+"""One client of a run: asks through the client library, and records what it was told.
 
 Strategy: what an outcome means is decided here and nowhere else. A write whose outcome nobody told is sent again with
 the same request id, as the library's documentation asks for. Once one attempt has an unknown outcome, no refusal of a
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class Spec(Struct, frozen=True):
-    """What a client process is told on its way.
+    """The parameters of a client process.
 
     Args:
         actor: its name in the history.
@@ -74,7 +74,7 @@ class Asker:
 
     @property
     def client(self) -> Client:
-        """To be asked inside `read` and `write` only."""
+        """The client; only for use inside `read` and `write`."""
         return self._client
 
     def read(self, op: str, ask: Callable[[], _T], shows: Callable[[_T], dict[str, Any]]) -> None:
@@ -107,7 +107,7 @@ class Asker:
         needs: tuple[Cell, ...] = (),
         there: tuple[Cell, ...] = (),
     ) -> Operation:
-        """Asks until somebody says what became of it, a few times at most.
+        """Asks until a broker reports the outcome, a few times at most.
 
         Args:
             op: the operation on the wire.
@@ -140,7 +140,7 @@ class Asker:
         return note(None, Outcome.UNKNOWN, attempts=_ATTEMPTS, code=code, message=message)
 
     def _note(self, op: str, start: float, end: float | None, outcome: Outcome, **more: object) -> Operation:
-        # The client does not say who answered; its next call would go there first.
+        # The client does not say which broker answered; its next call would go there first.
         answered = getattr(self._client, "_preferred", None)
         endpoint = answered.url if answered else ""
         operation = Operation(
@@ -162,12 +162,12 @@ def outcome_of(error: AfpoolsError) -> tuple[Outcome, str]:
     """What a failed call says about its request, and the code of the refusal."""
     if isinstance(error, OutcomeUnknown):
         return Outcome.UNKNOWN, ""
-    # Of a change, `BrokerUnreachable` says that it was sent to nobody.
+    # For a change, `BrokerUnreachable` means that it was sent to nobody.
     return Outcome.REFUSED, error.code if isinstance(error, BrokerRefused) else "unreachable"
 
 
 def _claims(code: str, needs: tuple[Cell, ...], there: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """What a refusal says of the store."""
+    """What a refusal says about the store."""
     match code:
         case "pool_exists":
             return tuple(Cell(cell.scope, cell.key, MEMBER) for cell in needs if cell.value == NOTHING)
@@ -182,7 +182,7 @@ def members(names: Iterable[str]) -> Listing:
 
 
 def lets_in(mask: Mask, hosts: Iterable[str]) -> Listing:
-    """Which of these hosts a job with this regex mask would run on, as a member each; the others as not there."""
+    """Which of these hosts a job with this regex mask would run on, as a member each; the others as absent."""
     # Literals, alternatives, classes, one lookahead: what std::regex and Python read alike.
     excluded = re.compile(mask.mask)
     return {host: NOTHING if mask.mask and excluded.fullmatch(host) else MEMBER for host in hosts}

@@ -1,4 +1,4 @@
-"""A broker's process: started, stopped, killed, watched, and started again when it ends by itself."""
+"""A broker's process: started, stopped, killed, watched, and restarted if it ends by itself."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class BrokerProcess:
         self._command = [*command, "-c", str(config)]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        # One thread does things to it while another one sees what became of it.
+        # One thread acts on it while another observes the result.
         self._lock = threading.RLock()
         self._retired = False
 
     def start(self) -> None:
-        """Starts it if it is not there, and waits until it serves. One that waits for its store serves, too.
+        """Starts it if it is not running, and waits until it serves. A broker that waits for its store also serves.
 
         Raises:
             RuntimeError: it does not start.
@@ -87,7 +87,7 @@ class BrokerProcess:
                 self._process = None
 
     def stop(self) -> None:
-        """Ends it for good, as an administrator would; kills it where that takes more than it may."""
+        """Ends it for good, as an administrator would; kills it if that takes too long."""
         self._retired = True
         with self._lock:
             if self._process is not None:
@@ -98,22 +98,22 @@ class BrokerProcess:
                 self.kill()
 
     def signal(self, number: int) -> None:
-        """Sends a signal, if it is there."""
+        """Sends a signal if the process is running."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
     @property
     def pid(self) -> int:
-        """Of the process; 0 while there is none."""
+        """The process id; 0 while there is none."""
         return self._process.pid if self.running and self._process else 0
 
     @property
     def running(self) -> bool:
-        """Whether the process is there, stopped or not."""
+        """Whether the process exists, stopped or not."""
         return self._process is not None and self._process.poll() is None
 
     def noticed_end(self) -> Exit | None:
-        """The end of a process that nobody asked to end, the first time this is asked after it."""
+        """The unrequested end of a process; reported once."""
         with self._lock:
             if self._retired or self._process is None or self._process.poll() is None:
                 return None
@@ -136,7 +136,7 @@ class BrokerProcess:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
     def limit_descriptors(self, spare: int | None) -> None:
-        """Lets the process have only so many more descriptors than it has open; None lifts that."""
+        """Limits the process to this many more descriptors than it has open; None lifts the limit."""
         if not self.pid:
             return
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)

@@ -1,13 +1,13 @@
-"""From a history to what was false in it. Pure: no clock, no network, no process.
+"""Finds what was false in a history. Pure: no clock, no network, no process.
 
 Strategy: every rule is a necessary condition of what README, wire.md and operating.md promise, so a finding is never
 noise; the rules together need not be complete. All of them come down to one question, which registers.py answers:
 could a register have held this value at some moment of a window?
 
-The window of a read. An answer that shows `age` a says: the store confirmed this a seconds ago; and changes made
-elsewhere are seen within two seconds. The answer was made between the request and its arrival, and `age` is rounded to
-a tenth. So the contents must have been true at some moment from `start - age - 0.05 - allowance` on, and up to `end`.
-Using the request's start, not the answer's arrival, gives the broker the benefit of the doubt for all the time that an
+The window of a read. An answer with the age `a` says that the store confirmed this `a` seconds ago, and changes made
+elsewhere are visible within two seconds. The answer was made between the request and its arrival, and `age` is rounded
+to a tenth. So the contents must have been true at some moment between `start - age - 0.05 - allowance` and `end`. Using
+the request's start rather than the answer's arrival gives the broker the benefit of the doubt for all the time that an
 answer spent in queues, in a stopped process, or on a slow network.
 
 The window of a refusal that claims something about the store (there is no such pool, the name is taken) is the request
@@ -28,7 +28,7 @@ from .history import MEMBER, NOTHING, Final, History, Line, Operation, Outcome
 from .registers import Register, Registers, build, end_of, is_sure, overlap, untouched
 
 ALLOWANCE = 2.0
-"""Seconds after which changes made elsewhere are seen (docs/operating.md, "The database")."""
+"""Seconds after which changes made elsewhere are visible (docs/operating.md, "The database")."""
 
 ROUNDING = 0.05
 """Ages are rounded to a tenth of a second on the wire."""
@@ -61,7 +61,7 @@ def check(history: History, *, allowance: float = ALLOWANCE) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a read said of one scope: all of it, or something of these keys."""
+    """What a read said about one scope: all of it, or only about these keys."""
 
     scope: str
     whole: bool
@@ -70,7 +70,7 @@ class _Said:
 
 @dataclass
 class _Reads:
-    """All reads that said the same of one scope: those whose windows begin last and end first are the strictest."""
+    """All reads that said the same about one scope: those whose windows begin last and end first are the strictest."""
 
     begin: float
     latest: Operation
@@ -168,7 +168,7 @@ def _reasons(
 def _made_twice(
     operations: tuple[Operation, ...], registers: Registers, replacements: list[Operation]
 ) -> Iterator[Finding]:
-    """Of several that were told "created", all but the first need somebody who took it away in between."""
+    """If several were told "created", the pool must have been deleted before each but the first."""
     made: dict[tuple[str, str], list[Operation]] = defaultdict(list)
     for operation in operations:
         for cell in operation.needs:

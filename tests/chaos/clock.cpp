@@ -1,9 +1,9 @@
-// Sets the wall clock of one process: loaded before everything else (LD_PRELOAD), it adds the seconds that stand in the
-// file $AFPOOLS_CLOCK (eight bytes, a signed number as this machine writes it) to whatever the system says the time is.
-// The file is shared memory, so that the clock can be stepped while the process runs.
+// Sets the wall clock of one process: loaded before everything else (LD_PRELOAD), it adds the seconds in the file
+// $AFPOOLS_CLOCK (eight bytes, a signed number in native byte order) to the system's time.
+// The file is shared memory, so the clock can be stepped while the process runs.
 //
-// Clocks that only go forward, and all sleeping and waiting, stay the system's: that is what a stepped clock means.
-// Debian's libfaketime was tried first, and makes Python's time.sleep fail with EINVAL in threads (0.9.10).
+// Monotonic clocks, and all sleeping and waiting, stay the system's: that is what a stepped clock means.
+// Debian's libfaketime was tried first, but it makes Python's time.sleep fail with EINVAL in threads (0.9.10).
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-"""Whether everybody was treated as promised: revoked and out, attacked and still served, repaired and served. Pure."""
+"""Whether everybody was treated as promised: rejected after revocation, served under attack and after repair. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .findings import Finding, Kind
 from .history import History, Outcome
 
 REVOKED_WITHIN = 5.0
-"""Seconds after which a revoked credential gets no answer any more (docs/operating.md, "Credentials")."""
+"""Seconds after which a revoked credential gets no more answers (docs/operating.md, "Credentials")."""
 
 SHUT_OUT_AFTER = 5.0
-"""Seconds without an answer: two calls with the client library's deadline of two seconds each, one after the other."""
+"""Seconds without an answer: two calls with the client library's deadline of two seconds each in sequence."""
 
 
 def check_conduct(history: History) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The farm of a run: an afserver that works, with jobs that are kept on their pools, and what every mask let in."""
+"""The farm of a run: a working afserver, with jobs that are kept on their pools, and what every mask allowed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from afpools.fence_note import Note, fingerprint, with_note
 from .history import Fence
 
 JOBS_PER_POOL = 4
-"""Two would be enough to see that one action is for several; the rest makes actions that are cut in two likelier."""
+"""Two jobs would be enough to see an action for several; more make it likelier that an action is cut in two."""
 
 LATER_HOST = "afpools-registers-later"
-"""A host that nobody ever put into a pool: no mask may let it in."""
+"""A host that nobody ever put into a pool: every mask must exclude it."""
 
 
 class Farm(WorkingAfServer):
@@ -31,7 +31,7 @@ class Farm(WorkingAfServer):
     def __init__(self, hosts: Sequence[str], pools: Sequence[str], anchor: str) -> None:
         super().__init__(tuple(hosts), round_seconds=0.2)
         self.renders: Json | None = None
-        """Said instead of what it has, where it is set."""
+        """Answered instead of the real data, if set."""
         self._pools, self._anchor = pools, anchor
         self._pool_of: dict[int, str] = {}
 
@@ -61,7 +61,7 @@ class Farm(WorkingAfServer):
         return next((str(each["host_name"]) for each in reversed(self.actions) if "params" in each), "")
 
     def fences(self, hosts: Iterable[str]) -> tuple[Fence, ...]:
-        """Every mask that a job ever had, in the order of time.
+        """Every mask that a job ever had, in order of time.
 
         Args:
             hosts: those that are looked at, whether they are let in.
@@ -81,7 +81,7 @@ class Farm(WorkingAfServer):
         return tuple(found)
 
     def wait_until_still(self, seconds: float, *, within: float) -> None:
-        """Waits until no mask has changed for so long; at most `within` seconds."""
+        """Waits until no mask has changed for this long; at most `within` seconds."""
         until = time.monotonic() + within
         while time.monotonic() < until:
             last: tuple[Any, ...] = self.masks[-1] if self.masks else (0.0,)

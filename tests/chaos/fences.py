@@ -1,7 +1,7 @@
-"""Whether jobs stayed in their pools: each mask is judged against the pool of then. Pure.
+"""Whether jobs stayed in their pools: each mask is compared with the pool at that time. Pure.
 
 The window of a mask. A broker moves a fence only while its store has confirmed the pools for less than five seconds,
-and afserver carries an action out within a round. So each host that a mask lets in must have been in the pool at some
+and afserver carries out an action within a round. So each host that a mask allows must have been in the pool at some
 moment of the time before it was set; a mask that stays while its pool changes is the change under way.
 """
 
@@ -14,12 +14,12 @@ from .history import MEMBER, Fence, History
 from .registers import Register, Registers, untouched
 
 FENCE_SECONDS = 8.0
-"""Before a mask was set, its pool may have been what it says: five seconds of the store's last word, two until a change
-made elsewhere is seen, and a round of afserver's."""
+"""How long before a mask was set its pool may have been as it says: five seconds since the store's last confirmation,
+two until a change made elsewhere is visible, and a round of afserver's."""
 
 
 def check_fences(history: History, registers: Registers) -> Iterator[Finding]:
-    """Jobs that were let out of their pools, and fences that are not current in the end.
+    """Jobs that were allowed outside their pools, and fences that are not current at the end.
 
     Args:
         history: what happened.

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is wrong. The text is what a table of results shows."""
+    """The kind of error. The text appears in the table of results."""
 
     LOST = "acknowledged and lost"
     TWICE = "applied twice"

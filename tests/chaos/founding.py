@@ -88,13 +88,13 @@ def _settings(name: str, uri: str, farm: int, tls: int, curve: int, scale: float
         f'[broker]\nname = "{name}"\n[store]\nuri = "{uri}"\n[farm]\nserver = "127.0.0.1:{farm}"\n'
         f"[tls]\nport = {tls}\n[curve]\nport = {curve}\n"
         f"[live]\nenabled = true\n"
-        # Soon enough that what waits for a heartbeat comes while a fault lasts.
+        # Short enough that heartbeats take effect while a fault lasts.
         f"[limits]\nconnections = {max(50, int(2000 * scale))}\nheartbeat_seconds = 1\n"
     )
 
 
 def _make_pools(place: World) -> None:
-    """The pools that stay; asked for as every writer asks, so that the history begins with them."""
+    """Makes the permanent pools, as a writer would, so that the history begins with them."""
     profile = place.profile("setup", Role.MANAGER, [(place.brokers[0], "tls")], direct=True)
     spec = Spec("setup", str(profile), "", 0, POOLS, 0)
     asker = Asker(spec, place.recorder)

@@ -1,4 +1,4 @@
-"""What the clients of a run were told, and what the store held in the end.
+"""What the clients of a run were told, and what the store held at the end.
 
 Strategy: the checker must not know pools, masks or transports, so that it can be tested on histories a few lines long.
 Whatever is asked of a broker is therefore written down in terms of registers. A register is a scope and a key, and
@@ -35,13 +35,13 @@ class Outcome(StrEnum):
 
     OK = "ok"
     REFUSED = "refused"
-    """A broker said no. For a write: that the change was not made."""
+    """A broker refused. For a write: the change was not made."""
     UNKNOWN = "unknown"
-    """Nobody said. A write may have been made, or may still be."""
+    """The outcome is unknown. A write may have been made, or may still be made."""
 
 
 class Cell(Struct, frozen=True):
-    """What one register holds, or is to hold."""
+    """What one register holds or should hold."""
 
     scope: str
     key: str
@@ -129,7 +129,7 @@ class Final(Struct, frozen=True):
 
 
 class Revocation(Struct, frozen=True):
-    """A credential that was revoked, and when that was done."""
+    """A credential that was revoked, and when."""
 
     who: str
     at: float
@@ -160,7 +160,7 @@ class Attack(Struct, frozen=True):
 
 
 class Fence(Struct, frozen=True):
-    """A mask that afserver obeyed from some moment on.
+    """A mask that took effect at some moment.
 
     Args:
         at: since when.
@@ -206,8 +206,8 @@ _decoder = msgspec.json.Decoder(Operation)
 class Recorder:
     """Appends operations to a file as they happen.
 
-    A write is recorded before it is sent as well, with an unknown outcome: if its process is killed, what it asked for
-    is known anyway.
+    A write is also recorded before it is sent, with an unknown outcome, so that its request is known even if its
+    process is killed.
 
     Args:
         file: opened for appending, unbuffered.
@@ -222,7 +222,7 @@ class Recorder:
 
 
 def read(files: Iterable[Path]) -> Iterator[Operation]:
-    """The operations in files that `Recorder` wrote, each with the last that was recorded of it."""
+    """The operations in files that `Recorder` wrote, each with its last record."""
     for file in files:
         started: dict[str, Operation] = {}
         for line in file.read_bytes().split(b"\n")[:-1]:

@@ -1,6 +1,6 @@
 """A broker whose keeper of fences lets jobs out, to show that the judge notices: `python -m tests.chaos.loose_keeper`.
 
-Each mask that it sets lets in one host more than the pool has. Everything else about it is the real broker.
+Each mask that it sets allows one host more than the pool has. Everything else about it is the real broker.
 """
 
 from __future__ import annotations

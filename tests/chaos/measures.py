@@ -25,7 +25,7 @@ _FALSE = (Kind.FALSE_NO, Kind.STALE, Kind.INVENTED, Kind.FALSE_REASON, Kind.UNAS
 
 @dataclass(frozen=True)
 class Sample:
-    """What the brokers took together at one moment: resident memory of the largest in MB, lines of all logs."""
+    """What the brokers used together at one moment: resident memory of the largest in MB, lines of all logs."""
 
     at: float
     memory: float
@@ -33,7 +33,7 @@ class Sample:
 
 
 class Watch:
-    """Looks at the brokers all the time, and starts one again that has ended by itself, as systemd would.
+    """Observes the brokers all the time, and restarts one that has ended by itself, as systemd would.
 
     Args:
         brokers: all of them.
@@ -65,7 +65,7 @@ class Watch:
             self.samples.append(Sample(time.monotonic(), memory, sum(broker.log_lines() for broker in self._brokers)))
 
     def now(self) -> float:
-        """The memory that was seen last, in MB."""
+        """The memory seen last, in MB."""
         return self.samples[-1].memory if self.samples else 0.0
 
 
@@ -132,7 +132,7 @@ def rows(
         row = made.setdefault(period.fault, Row(period.fault))
         row.times += 1
         _add_samples(row, period, samples)
-        # Whom one peer harms shows at its own broker; what a fault breaks, clients can get around.
+        # A peer harms the clients of its own broker; a fault can be avoided by using another broker.
         _add_reads(row, period, reads[period.attack])
         for finding in findings:
             if period.begun <= finding.at < period.until:
@@ -243,6 +243,6 @@ def _client(actor: str, asked: Sequence[Operation]) -> tuple[str, ...]:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table as it stands in a document."""
+    """The table as Markdown for a document."""
     lines = [HEADS, ("---",) * len(HEADS), *(tuple(cells(row)) for row in table)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -24,7 +24,7 @@ _CHUNK = 65536
 
 
 class Way(Flag):
-    """A direction, seen from whoever connects."""
+    """A direction, seen from the connecting side."""
 
     NEITHER = 0
     THERE = auto()
@@ -67,7 +67,7 @@ class _Link:
         for writer in self.writers:
             sock = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):
-                # A reset, not a farewell: what a machine sends that was switched off and on again.
+                # A reset rather than an orderly close: what a machine sends that was switched off and on again.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
@@ -91,11 +91,11 @@ class Proxy:
         self._changed = asyncio.Event()
 
     def obey(self, rule: Rule) -> None:
-        """From now on, `rule`, and no other."""
+        """Applies `rule` from now on, and no other."""
         self._network.call(self._obey(rule))
 
     def heal(self, *, reset: bool = False) -> None:
-        """From now on, no rule; with `reset`, the connections that one has stopped break."""
+        """Applies no rule from now on; with `reset`, stopped connections break."""
         stopped = set(self._stopped)
         self.obey(Rule())
         if reset:
@@ -159,13 +159,13 @@ class Proxy:
             await self._passes(link, way)
             writer.write(data)
             await writer.drain()
-        # Its end passes on, too; what is in progress the other way still arrives.
+        # The end is also forwarded; data in progress the other way still arrives.
         with contextlib.suppress(OSError):
             writer.write_eof()
 
 
 class Network:
-    """Proxies, and the thread that they run on."""
+    """Proxies, and the thread that runs them."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -178,7 +178,7 @@ class Network:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def proxy(self, target: int, port: int) -> Proxy:
-        """A new way to the port `target`, at `port`."""
+        """A new proxy for the port `target`, at `port`."""
         made = Proxy(self, target, port)
         self.call(made.listen())
         self.proxies.append(made)
@@ -195,9 +195,9 @@ class Network:
 
 
 async def _end_all_others() -> None:
-    """Cancels every other task of this loop, and waits until they end: what a partition holds back would wait for
-    ever."""
-    # A connection that was just being accepted becomes another task.
+    """Cancels every other task of this loop, and waits until they end; otherwise, what a partition holds back would
+    wait forever."""
+    # A connection that is just being accepted becomes another task.
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in others:
             task.cancel()
@@ -215,8 +215,8 @@ def network() -> Iterator[Network]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 below those that the system gives to whoever connects: a server that is restarted on its port
-    would find it taken, with thousands of connections about."""
+    """Ports of 127.0.0.1 below those that the system assigns to outgoing connections: with thousands of connections, a
+    server that is restarted on its port might find it taken."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(10_000, 32_000), 5_000):
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A reader's process: pools, hosts and masks, again and again, as plug-ins ask for them."""
+"""A reader's process: pools, hosts and masks, repeatedly, as plug-ins ask for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from afpools import HostList, Mask, Pool, PoolList
 
 from .asking import Asker, asker, lets_in, members
 
-# A mask is tried on so many hosts that were in its pool, those seen last: whoever was taken out is among them.
+# A mask is tried on this many hosts that were in its pool, those seen last: removed ones are among them.
 _TRIED = 32
 
 

@@ -1,4 +1,4 @@
-"""What a register can have held, by everything that was asked of it. Pure.
+"""What a register can have held, given all requests. Pure.
 
 Strategy: a write takes effect at one moment between its first request and its answer, or at any moment after its
 request where the answer never came. A value is impossible in a window when nobody had asked for it before the window
@@ -35,14 +35,14 @@ class Register:
         self.refused: list[Operation] = []
 
     def add(self, write: Write) -> None:
-        """Takes in one write, in any order."""
+        """Adds one write, in any order."""
         self._writes.append(write)
 
     def freeze(self) -> None:
-        """Prepares questions; nothing is added after it."""
+        """Prepares for queries; nothing may be added afterwards."""
         sure = sorted((w for w in self._writes if w.sure), key=lambda w: w.start)
         self._starts = [w.start for w in sure]
-        # For each position, the sure write from there on that was over first.
+        # For each position, the certain write from there on that ended first.
         self._first_over: list[Write] = []
         first: Write | None = None
         for write in reversed(sure):
@@ -56,7 +56,7 @@ class Register:
             self._of[write.value].append((write.start, over.end if over else math.inf))
 
     def _overwritten(self, write: Write) -> Write | None:
-        """The acknowledged write that first, for sure, took this one's place."""
+        """The acknowledged write that first certainly replaced this one."""
         position = bisect_right(self._starts, write.end)
         return self._first_over[position] if position < len(self._starts) else None
 
@@ -69,11 +69,11 @@ class Register:
         return any(start <= before for start, _ in self._of.get(value, ()))
 
     def gone_since(self, value: str) -> float:
-        """When `value` was gone for sure, the last time."""
+        """When `value` was last certainly gone."""
         return max((gone for _, gone in self._of.get(value, ())), default=-math.inf)
 
     def last_sure(self) -> Write:
-        """The acknowledged write that was over last."""
+        """The acknowledged write that ended last."""
         return max((w for w in self._writes if w.sure), key=lambda w: w.end)
 
     def refusal_of(self, value: str) -> Operation | None:
@@ -89,7 +89,7 @@ class Register:
 
 
 Registers = dict[str, dict[str, Register]]
-"""By scope and key."""
+"""The registers by scope and key."""
 
 
 def untouched() -> Register:
@@ -100,7 +100,7 @@ def untouched() -> Register:
 
 
 def build(operations: tuple[Operation, ...], replacements: list[Operation]) -> Registers:
-    """All registers, ready for questions.
+    """All registers, ready for queries.
 
     Args:
         operations: of a history.
@@ -123,7 +123,7 @@ def build(operations: tuple[Operation, ...], replacements: list[Operation]) -> R
 
 
 def is_sure(operation: Operation, scope: str, replacements: list[Operation]) -> bool:
-    """Whether an operation has set its registers of this scope for sure. A write that was in progress while an operator
+    """Whether an operation has certainly set its registers of this scope. A write in progress while an operator
     replaced the collection may have gone into the old one."""
     return operation.outcome is Outcome.OK and not any(
         scope in other.overwrites and other is not operation and overlap(operation, other) for other in replacements

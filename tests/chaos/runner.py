@@ -1,4 +1,4 @@
-"""One run: a world, its clients, the faults of a schedule one after the other, and a judgement in the end."""
+"""One run: a world, its clients, the faults of a schedule in sequence, and a verdict at the end."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from .world import POOLS, Size, World
 _SAY_SECONDS = 5.0
 _RECOVERED_WITHIN = 45.0
 _ENOUGH_WITHIN = 90.0
-# Longer than a lease that nobody renews: a keeper that died just now has to be replaced.
+# Longer than a lease that nobody renews: a keeper that has just died must be replaced.
 _STILL_SECONDS = 16.0
 _CURRENT_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is made of.
+    """The parameters of a run.
 
     Args:
         seed: of everything that chance decides.
@@ -65,7 +65,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run. `undone` are the faults that could not be carried out, and why."""
+    """The outcome of a run. `undone` are the faults that could not be carried out, and why."""
 
     history: History
     findings: list[Finding]
@@ -75,7 +75,7 @@ class Result:
 
 
 def run(folder: Path, options: Options, say: Callable[[str], None]) -> Result:
-    """Runs it. Ctrl-C ends the faults, and what was seen so far is judged; another one ends everything.
+    """Runs it. Ctrl-C ends the faults, and what was seen so far is judged; a second one ends everything.
 
     Args:
         folder: for everything; has to exist.
@@ -152,7 +152,7 @@ class _Faults:
         self._doing = "all is well"
 
     def carry_out(self, steps: Sequence[Step], known: dict[str, type[Fault]], *, until: float) -> None:
-        """All of them, one after the other."""
+        """All of them in sequence."""
         for step in steps:
             self._wait(self._start + step.at)
             self._one(step, known[step.fault](self._place, random.Random(step.seed)))
@@ -176,7 +176,7 @@ class _Faults:
                     self.attacks.append(Attack(fault.name, begun, ended))
                 fault.end()
         except (PyMongoError, NotCarriedOut) as error:
-            # The database may be too busy for its operator as well; a fault that was not there found nothing.
+            # The database may be too busy for its operator as well; a fault that did not happen found nothing.
             self.undone.append(f"{fault.name}: {error}")
 
     def _close_period(self) -> None:
@@ -204,12 +204,12 @@ def _wait_for_writes(place: World, count: int) -> None:
 
 
 def acknowledged(operations: Iterable[Operation]) -> int:
-    """How many writes their clients were told to be made."""
+    """How many writes were reported as made."""
     return sum(o.outcome is Outcome.OK and bool(o.request_id and o.who) for o in operations)
 
 
 def _wait_until_answered(place: World, since: float) -> None:
-    """Waits until everybody was answered again, or long enough: who was not, the checker says."""
+    """Waits until everybody has been answered again, or long enough; the checker reports clients that were not."""
     until = time.monotonic() + _RECOVERED_WITHIN
     waiting = {actor.spec.actor for actor in place.actors}
     while waiting and time.monotonic() < until:

@@ -24,7 +24,7 @@ from afpools_tools.cli import main
 
 
 class LyingStore:
-    """A store that does not keep its word.
+    """A store that breaks its contract.
 
     Args:
         store: the one that does.
@@ -40,7 +40,7 @@ class LyingStore:
         return getattr(self._store, name)
 
     def scan(self) -> Iterator[Piece]:
-        """What it held when it had the pools that stay."""
+        """What it held when it had the permanent pools."""
         rows = self._read_first() or self._everything()
         yield Piece(rows, len(rows), len(rows))
 
@@ -60,7 +60,7 @@ class LyingStore:
         return {key: row for piece in self._store.scan() for key, row in piece.rows.items()}
 
     def apply(self, change: Change) -> Entry:
-        """Applies one change, or says so."""
+        """Applies one change, or only says so."""
         asked = change.deed
         hosts = tuple(asked.hosts) if isinstance(asked, PoolsAddHosts | PoolsRemoveHosts) else ()
         lie = next(self._lies) if isinstance(asked, PoolsAddHosts) else "keep"

@@ -1,4 +1,4 @@
-"""Which fault when: from a seed, so that a run that found something can be repeated. Pure.
+"""Which fault happens when, derived from a seed, so that a run that found something can be repeated. Pure.
 
 Strategy: the faults are dealt like cards: each of them comes once before any comes twice, in an order that the seed
 decides. What a fault has to choose (which broker, which member) it draws from a number that is dealt with it.
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 HOLDS = (4.0, 8.0)
-"""Seconds that a fault lasts, at least and at most: the database elects a new primary within two, clients give up
-after two, and credentials may count for five after they were revoked."""
+"""Seconds that a fault lasts, the minimum and the maximum: the database elects a new primary within two, clients give
+up after two, and credentials may count for five after they were revoked."""
 
 PAUSE = (4.0, 6.0)
-"""Seconds between two faults: what one of them broke has to be seen to recover."""
+"""Seconds between two faults: recovery from each must be visible."""
 
 
 @dataclass(frozen=True)

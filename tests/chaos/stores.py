@@ -65,7 +65,7 @@ class MongoSet:
 
     @contextmanager
     def database(self) -> Iterator[Any]:
-        """The database as an operator has it: the primary, past the proxies, writes by a majority."""
+        """The database as an operator sees it: the primary, past the proxies, writes by a majority."""
         primary = self.replica_set.primary
         with (
             pymongo.MongoClient[dict[str, Any]](primary.uri, w="majority", journal=True) as client,
@@ -74,7 +74,7 @@ class MongoSet:
             yield client[DATABASE]
 
     def heal(self) -> None:
-        """Makes it whole, whatever was done to it."""
+        """Restores it, whatever was done to it."""
         for member in self.members:
             member.proxy.heal()
             if member.running:
@@ -121,7 +121,7 @@ def mongo_set(folder: Path, network: Network, prepare: Callable[[Path], None]) -
 
 
 class SqliteFile:
-    """One SQLite file in a folder of its own; arguments as for `mongo_set`."""
+    """One SQLite file in a separate folder; arguments as for `mongo_set`."""
 
     kind = "sqlite"
 

@@ -1,4 +1,4 @@
-"""The checker finds each kind of falsehood, and is quiet where everything said was true."""
+"""The checker finds each kind of falsehood, and is quiet if everything said was true."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ TAKE_OUT = write(3, 4, (HOST, NOTHING))
 # --- the store in the end ---
 
 
-def test_an_acknowledged_write_that_is_not_there_is_lost() -> None:
+def test_a_missing_acknowledged_write_is_lost() -> None:
     assert kinds(ADD, final=final((HOST, MEMBER))) == []
     assert kinds(ADD, final=final()) == [Kind.LOST]
     assert kinds(ADD, TAKE_OUT, final=final()) == []
@@ -97,7 +97,7 @@ def test_two_changes_at_the_same_time_may_have_been_made_in_either_order() -> No
         assert kinds(ADD, other, final=held) == []
 
 
-def test_not_made_is_false_where_the_store_has_it() -> None:
+def test_not_made_is_false_if_the_store_has_it() -> None:
     refused = write(1, 2, (HOST, MEMBER), outcome=Outcome.REFUSED, code="store_unavailable")
     assert kinds(refused, final=final()) == []
     assert kinds(refused, final=final((HOST, MEMBER))) == [Kind.FALSE_NO]
@@ -105,12 +105,12 @@ def test_not_made_is_false_where_the_store_has_it() -> None:
     assert kinds(refused, final=final(lines=(line,))) == [Kind.FALSE_NO]
 
 
-def test_not_made_is_false_where_a_reader_saw_it_even_if_it_went_again() -> None:
+def test_not_made_is_false_if_a_reader_saw_it_even_if_it_was_undone() -> None:
     refused = write(1, 2, (HOST, MEMBER), outcome=Outcome.REFUSED)
     assert kinds(refused, read(3, 4, hosts_fx={"pc-01": MEMBER}), TAKE_OUT, final=final()) == [Kind.FALSE_NO]
 
 
-def test_what_nobody_asked_for_is_found_in_the_store_and_in_its_history() -> None:
+def test_unrequested_values_are_found_in_the_store_and_in_its_history() -> None:
     assert kinds(ADD, final=final((HOST, MEMBER), (("hosts:fx", "pc-99"), MEMBER))) == [Kind.INVENTED]
     line = Line("0001", "mallory:r1", "pools.add_hosts", "fx", "a", "b")
     assert kinds(ADD, final=final((HOST, MEMBER), lines=(line,))) == [Kind.UNASKED]
@@ -128,7 +128,7 @@ def test_a_change_that_is_made_again_after_it_was_taken_back_shows() -> None:
     assert kinds(ADD, TAKE_OUT, final=final((HOST, MEMBER), lines=(again,))) == [Kind.LOST, Kind.UNASKED]
 
 
-def test_two_pools_of_one_name_are_found() -> None:
+def test_two_pools_with_one_name_are_found() -> None:
     made = write(1, 2, (POOL, MEMBER))
     assert kinds(made, final=final((POOL, MEMBER), doubled=("fx",))) == [Kind.TWICE]
 
@@ -139,12 +139,12 @@ def test_two_clients_cannot_both_have_made_the_same_pool() -> None:
     held = final((POOL, MEMBER))
     assert kinds(first, final=held) == []
     assert kinds(first, second, final=held) == [Kind.TWICE]
-    # Unless it was deleted in between, or can have been.
+    # Unless it was, or may have been, deleted in between.
     assert kinds(first, write(2, 3, (POOL, NOTHING), outcome=Outcome.UNKNOWN), second, final=held) == []
     assert kinds(first, write(7, 8, (POOL, NOTHING)), second, final=final()) == [Kind.TWICE]
 
 
-def test_an_acknowledged_line_has_to_be_in_the_history() -> None:
+def test_an_acknowledged_entry_must_be_in_the_history() -> None:
     told = write(1, 2, (HOST, MEMBER), change="0001")
     line = Line("0001", told.key, told.op, "fx", "a", "b")
     assert kinds(told, final=final((HOST, MEMBER), lines=(line,))) == []
@@ -169,7 +169,7 @@ def test_a_fresh_age_on_an_old_pool_is_found() -> None:
     assert kinds(ADD, TAKE_OUT, read(4.1 + ALLOWANCE, 7, hosts_fx={})) == []
 
 
-def test_an_old_pool_with_an_honest_age_is_right() -> None:
+def test_an_old_pool_with_an_honest_age_is_correct() -> None:
     assert kinds(ADD, TAKE_OUT, read(60, 61, age=55.0, hosts_fx={"pc-01": MEMBER})) == []
     assert kinds(ADD, TAKE_OUT, read(60, 61, age=50.0, hosts_fx={"pc-01": MEMBER})) == [Kind.STALE]
 
@@ -178,11 +178,11 @@ def test_a_change_may_take_its_documented_time_to_be_seen() -> None:
     assert kinds(ADD, TAKE_OUT, read(4 + ALLOWANCE, 7, hosts_fx={"pc-01": MEMBER})) == []
 
 
-def test_a_pool_that_lacks_what_was_put_into_it_long_ago_is_old_as_well() -> None:
+def test_a_pool_without_hosts_added_long_ago_is_old_as_well() -> None:
     assert kinds(ADD, read(9, 10, hosts_fx={})) == [Kind.STALE]
 
 
-def test_a_mask_tells_of_the_hosts_it_was_tried_on_and_of_no_others() -> None:
+def test_a_mask_says_something_only_about_the_hosts_it_was_tried_on() -> None:
     lets_in, keeps_out = ({"pc-01": value} for value in (MEMBER, NOTHING))
 
     def mask(tried: dict[str, str]) -> Operation:
@@ -194,7 +194,7 @@ def test_a_mask_tells_of_the_hosts_it_was_tried_on_and_of_no_others() -> None:
     assert kinds(ADD, TAKE_OUT, mask(lets_in)) == [Kind.STALE]
 
 
-def test_what_is_shown_before_it_was_asked_for_is_invented() -> None:
+def test_a_value_shown_before_it_was_requested_is_invented() -> None:
     assert kinds(read(0, 0.5, hosts_fx={"pc-01": MEMBER}), ADD) == [Kind.INVENTED]
 
 
@@ -210,7 +210,7 @@ def test_while_an_operator_replaces_everything_nothing_is_certain_and_afterwards
 # --- refusals, revocations, exits ---
 
 
-def test_a_reason_that_was_never_so_is_found() -> None:
+def test_a_reason_that_was_never_true_is_found() -> None:
     made = write(1, 2, (POOL, MEMBER))
     says_absent = write(5, 6, (HOST, MEMBER), outcome=Outcome.REFUSED, claims=(Cell(*POOL, NOTHING),))
     gone = write(5.5, 7, (POOL, NOTHING))
@@ -218,7 +218,7 @@ def test_a_reason_that_was_never_so_is_found() -> None:
     assert kinds(made, says_absent, gone) == []
 
 
-def test_who_was_revoked_gets_five_seconds_and_no_answer_after_them() -> None:
+def test_a_revoked_client_gets_five_seconds_and_no_answer_afterwards() -> None:
     revoked = (Revocation("blender", 10.0),)
     assert kinds(read(14, 14.5), revocations=revoked) == []
     assert kinds(read(15.5, 16), revocations=revoked) == [Kind.REVOKED]
@@ -236,7 +236,7 @@ def test_a_healthy_reader_that_an_attack_keeps_from_its_answers_is_shut_out() ->
     assert kinds(*answered[:2], **healthy) == [Kind.SHUT_OUT]
 
 
-def test_whoever_is_not_answered_after_all_was_repaired_is_found() -> None:
+def test_a_client_that_is_not_answered_after_all_repairs_is_found() -> None:
     assert kinds(read(3, 4), read(11, 12), healed=10.0) == []
     assert kinds(read(3, 4), healed=10.0) == [Kind.STUCK]
     revoked = (Revocation("blender", 3.0),)
@@ -251,7 +251,7 @@ MOMENTS = st.integers(0, 600).map(lambda tenths: tenths / 10)
 
 @dataclass
 class World:
-    """A store that is correct by construction: one dictionary, changed at one moment by each write."""
+    """A store that is correct by construction: one dictionary, changed atomically by each write."""
 
     states: list[tuple[float, dict[tuple[str, str], str]]] = field(default_factory=lambda: [(-1e9, {})])
 
@@ -265,7 +265,7 @@ VALUES = {"description:fx": ["", "old", "new"]}
 
 @st.composite
 def asked(draw: st.DrawFn) -> dict[str, Any]:
-    """One request, and what becomes of it: everything is drawn, nothing is decided yet."""
+    """One request and its fate: everything is drawn at random, nothing is decided yet."""
     register = draw(st.sampled_from(REGISTERS))
     return {
         "moment": draw(MOMENTS),
@@ -280,7 +280,7 @@ def asked(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def told(requests: list[dict[str, Any]]) -> tuple[list[Operation], World]:
-    """What truthful brokers on a correct store tell the clients who asked this."""
+    """What truthful brokers on a correct store tell the clients that sent this."""
     world = World()
     requests = sorted(requests, key=lambda request: request["moment"])
     writes = [_told_of_write(f"r{number}", request, world) for number, request in enumerate(requests)]
@@ -339,7 +339,7 @@ WRITES = st.lists(
 
 
 @given(WRITES, st.sampled_from(["", "old", "new"]))
-def test_it_speaks_up_exactly_where_no_order_of_the_writes_explains_what_is_left(
+def test_it_reports_exactly_what_no_order_of_the_writes_explains(
     drawn: list[tuple[float, float, str, Outcome]], left: str
 ) -> None:
     register = ("description:fx", "")
@@ -378,26 +378,26 @@ def fence(at: float, *lets_in: str, job: str = "job 7") -> Fence:
     return Fence(at, job, "fx", lets_in)
 
 
-def test_a_mask_that_lets_in_what_was_never_in_the_pool_is_found() -> None:
+def test_a_mask_that_allows_a_host_never_in_the_pool_is_found() -> None:
     assert kinds(ADD, fences=(fence(2.5, "pc-01"), fence(3, "pc-01", "pc-02"))) == [Kind.LET_OUT]
 
 
-def test_a_mask_that_lets_in_what_joins_only_later_is_found() -> None:
+def test_a_mask_that_allows_a_host_that_joins_only_later_is_found() -> None:
     assert kinds(ADD, fences=(fence(0.9, "pc-01"),)) == [Kind.LET_OUT]
 
 
-def test_a_mask_may_be_that_of_the_change_under_way_and_not_of_one_long_past() -> None:
+def test_a_mask_may_belong_to_the_change_under_way_but_not_to_one_long_past() -> None:
     soon, late = 4 + FENCE_SECONDS - 0.1, 4 + FENCE_SECONDS + 0.1
     assert kinds(ADD, TAKE_OUT, fences=(fence(soon, "pc-01"),)) == []
     assert kinds(ADD, TAKE_OUT, fences=(fence(late, "pc-01"),)) == [Kind.LET_OUT]
 
 
-def test_a_mask_that_stays_while_its_pool_changes_is_no_finding_until_the_end() -> None:
+def test_a_mask_that_stays_while_its_pool_changes_is_not_a_finding_until_the_end() -> None:
     assert kinds(ADD, TAKE_OUT, fences=(fence(2.5, "pc-01"),)) == []
     assert kinds(ADD, TAKE_OUT, fences=(fence(2.5, "pc-01"),), final=final()) == [Kind.BEHIND]
 
 
-def test_the_last_mask_of_each_job_has_to_be_what_its_pool_is_in_the_end() -> None:
+def test_the_last_mask_of_each_job_must_match_its_final_pool() -> None:
     held = final((HOST, MEMBER))
     assert kinds(ADD, fences=(fence(0.5), fence(2.5, "pc-01")), final=held) == []
     behind = (fence(2.5, "pc-01"), fence(2.5, job="job 8"))

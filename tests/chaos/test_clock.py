@@ -1,4 +1,4 @@
-"""A stepped clock is the wall clock, of one process, while it runs; and no other."""
+"""Stepping changes only the wall clock of one running process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_wall_clock_of_a_running_process_is_stepped_and_nothing_else(tmp_pat
             day, hour, steady = process.stdout.readline().split()
             after = dt.datetime.now(dt.UTC), time.monotonic()
             said = dt.datetime.fromisoformat(f"{day} {hour}") - dt.timedelta(seconds=step)
-            # What is coarser than a second is the step.
+            # A difference of more than a second is the step.
             assert before[0] - dt.timedelta(seconds=1) <= said <= after[0] + dt.timedelta(seconds=1)
             assert before[1] <= float(steady) <= after[1]
         process.stdin.close()

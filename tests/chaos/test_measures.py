@@ -1,4 +1,4 @@
-"""The table of a run says what the run measured, each fault in its own row."""
+"""The table of a run shows what the run measured, each fault in its own row."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SAMPLES = [
 ]
 
 
-def test_memory_and_lines_are_those_of_the_fault_and_of_what_came_before() -> None:
+def test_memory_and_lines_belong_to_the_fault_and_the_time_before() -> None:
     flood, kill = rows([KILL, FLOOD], [], SAMPLES, [])
     assert (kill.memory_before, kill.memory_peak, kill.memory_after, kill.lines) == (60, 61, 61, 30)
     assert (flood.memory_before, flood.memory_peak, flood.memory_after, flood.lines) == (61, 500, 80, 1020)
 
 
-def test_an_attack_is_measured_on_healthy_readers_and_a_fault_on_those_who_can_go_elsewhere() -> None:
+def test_an_attack_is_measured_on_healthy_readers_and_a_fault_on_clients_with_alternatives() -> None:
     reads = [
         *(answer("reader-tls-0", 9, 0.1), answer("reader-tls-0", 12, 0.2), answer("healthy-tls", 12, 9)),
         *(answer("healthy-tls", 19, 0.3), answer("healthy-tls", 22, 0.4), answer("reader-tls-0", 22, 9)),
@@ -50,7 +50,7 @@ def test_a_finding_counts_for_the_fault_in_whose_time_it_shows() -> None:
     assert list(cells(flood))[-1] == "died 1 times"
 
 
-def test_the_longest_gap_is_that_of_whoever_waited_longest() -> None:
+def test_the_longest_gap_is_that_of_the_client_that_waited_longest() -> None:
     reads = [
         *(answer("healthy-tls", moment) for moment in (11, 12, 13, 14)),
         *(answer("healthy-curve", moment) for moment in (11, 14)),
@@ -68,7 +68,7 @@ def test_each_client_has_its_own_row() -> None:
     assert clients(asked) == [("writer-0", "2", "1", "0", "1000.0 / 1000", "5.0")]
 
 
-def test_each_time_that_a_broker_takes_too_much_is_found_once() -> None:
+def test_each_time_that_a_broker_uses_too_much_memory_is_found_once() -> None:
     assert [finding.at for finding in too_much(SAMPLES, 65)] == [21]
     assert [finding.at for finding in too_much([*SAMPLES, Sample(31, 10, 0), Sample(32, 99, 0)], 65)] == [21, 32]
     assert list(too_much(SAMPLES, 500)) == []

@@ -1,4 +1,4 @@
-"""The network of a run passes everything on, and holds back exactly what it is told to."""
+"""The network of a run forwards everything, and holds back exactly what it is told to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .proxy import Network, Proxy, Rule, Way, free_ports, network
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """The port of a server that answers everything with itself."""
+    """The port of an echo server."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_serve, args=(server,), daemon=True).start()
         yield server.getsockname()[1]
@@ -82,7 +82,7 @@ def test_everything_passes_in_both_directions(way: Proxy) -> None:
 
 
 @pytest.mark.parametrize("stops", [Way.THERE, Way.BACK, Way.BOTH])
-def test_what_was_held_back_arrives_when_the_partition_ends(way: Proxy, stops: Way) -> None:
+def test_held_back_data_arrives_when_the_partition_ends(way: Proxy, stops: Way) -> None:
     with connect(way) as old:
         assert echoes(old, b"before")
         way.obey(Rule(stops=stops))
@@ -95,7 +95,7 @@ def test_what_was_held_back_arrives_when_the_partition_ends(way: Proxy, stops: W
                 assert connection.recv(100) == b"held"
 
 
-def test_a_partition_may_be_about_one_process_only(way: Proxy) -> None:
+def test_a_partition_may_affect_only_one_process(way: Proxy) -> None:
     with connect(way) as ours:
         assert echoes(ours, b"before")
         way.obey(Rule(stops=Way.BOTH, pids=frozenset({1})))
@@ -116,7 +116,7 @@ def test_connections_that_a_partition_stopped_can_be_reset_with_its_end(way: Pro
         assert echoes(connection, b"after")
 
 
-def test_a_port_that_refuses_breaks_what_is_open_and_lets_nothing_new_in(way: Proxy) -> None:
+def test_a_refusing_port_breaks_open_connections_and_accepts_no_new_ones(way: Proxy) -> None:
     with connect(way) as connection:
         assert echoes(connection, b"before")
         way.obey(Rule(refuses=True))

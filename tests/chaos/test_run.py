@@ -1,4 +1,4 @@
-"""Short runs with real processes: nothing is found where brokers keep their word, and every lie where one does not."""
+"""Short runs with real processes: nothing is found if brokers are truthful, and every lie if one is not."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ENOUGH = 80
 
 
 def told(result: Result) -> list[Finding]:
-    """What was found in a run in which enough happened."""
+    """The findings of a run in which enough happened."""
     assert result.undone == []
     assert acknowledged(result.history.operations) >= ENOUGH
-    # How long one has to wait says nothing on a machine that does other things as well.
+    # Waiting times mean nothing on a machine that does other work as well.
     return [finding for finding in result.findings if finding.kind is not Kind.SHUT_OUT]
 
 
-def test_brokers_and_members_of_a_replica_set_that_die_cost_nothing_that_was_promised(tmp_path: Path) -> None:
+def test_the_death_of_brokers_and_members_of_a_replica_set_breaks_no_promise(tmp_path: Path) -> None:
     need_mongod()
     options = Options(
         1, 12, "replica-set", ("kill-broker", "kill-mongod"), SMALL, allowance=PATIENT, pace=0.4, writes=ENOUGH
@@ -42,19 +42,19 @@ def test_brokers_and_members_of_a_replica_set_that_die_cost_nothing_that_was_pro
     assert told(run(tmp_path, options, print)) == []
 
 
-def test_a_broker_on_sqlite_that_is_killed_and_peers_that_leave_half_way_cost_nothing_either(tmp_path: Path) -> None:
+def test_a_killed_broker_on_sqlite_and_peers_that_leave_half_way_break_no_promise(tmp_path: Path) -> None:
     options = Options(1, 9, "sqlite", ("kill-broker", "leave"), SMALL, allowance=PATIENT, pace=0.25, writes=ENOUGH)
     assert told(run(tmp_path, options, print)) == []
 
 
-def test_a_store_that_lies_is_found_out(tmp_path: Path) -> None:
+def test_a_lying_store_is_detected(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.chaos.sabotage", "serve")
     options = Options(1, 5, "sqlite", (), SMALL, command=command, writes=2 * ENOUGH)
     found = {finding.kind for finding in told(run(tmp_path, options, print))}
     assert {Kind.LOST, Kind.UNASKED, Kind.FALSE_NO, Kind.STALE, Kind.BEHIND} <= found
 
 
-def test_a_keeper_that_lets_jobs_out_of_their_pools_is_found_out(tmp_path: Path) -> None:
+def test_a_keeper_that_lets_jobs_out_of_their_pools_is_detected(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.chaos.loose_keeper", "serve")
     options = Options(1, 5, "sqlite", (), SMALL, allowance=PATIENT, command=command, writes=ENOUGH)
     assert {finding.kind for finding in told(run(tmp_path, options, print))} == {Kind.LET_OUT, Kind.BEHIND}

@@ -1,4 +1,4 @@
-"""A schedule is its seed's, deals every fault in turn, and ends in time."""
+"""A schedule depends only on its seed, uses every fault in turn, and ends in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAULTS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0, 20))
 
 
 @given(SEEDS, st.floats(0, 2000), FAULTS)
-def test_one_fault_after_the_other_and_all_over_in_time(seed: int, seconds: float, faults: dict[str, float]) -> None:
+def test_faults_come_in_sequence_and_all_end_in_time(seed: int, seconds: float, faults: dict[str, float]) -> None:
     steps = plan(seed, seconds, faults)
     for step, following in itertools.pairwise(steps):
         assert step.at + step.seconds + PAUSE[0] - 0.05 <= following.at

@@ -30,20 +30,20 @@ from .proxy import Network, Proxy
 from .stores import MongoSet, SqliteFile
 
 POOLS = ("fx", "gpu", "night")
-"""The pools that are there from beginning to end."""
+"""The pools that exist from beginning to end."""
 
 ANCHOR = "anchor"
 """A host that is in every pool from beginning to end: an empty one would have no mask."""
 
 KEYS_SECONDS = 1.5
-"""After so long, brokers know a key that was made: they look once a second."""
+"""After this many seconds, brokers know a new key: they check once a second."""
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything.
+    """The sizes of everything.
 
     Args:
         writers: processes that change pools.
@@ -104,8 +104,8 @@ class World:
     # --- clients ---
 
     def profile(self, name: str, role: Role, endpoints: Sequence[tuple[BrokerProcess, str]], *, direct: bool) -> Path:
-        """A credential of its own, that leads to these brokers over these transports; a copy, as workstations have it,
-        which stays when the authority takes the original back.
+        """A separate credential that leads to these brokers over these transports; a copy, as on workstations, which
+        remains when the authority revokes the original.
 
         Args:
             name: in the credential.
@@ -130,7 +130,7 @@ class World:
         return folder
 
     def start_actor(self, kind: str, name: str, profile: Path, *, seed: int, reconnects: int = 0) -> None:
-        """Starts a process that asks.
+        """Starts a client process.
 
         Args:
             kind: `reader` or `writer`.
@@ -181,7 +181,7 @@ class World:
                 wanted.append(("reader", name, profile, seed + 100 + number, 0))
             name = f"healthy-{transport}"
             profile = self.profile(name, Role.READER, [(self.brokers[0], transport)], direct=True)
-            # New connections as well: a port that is full shows to nobody who is in already.
+            # New connections as well, because clients that are already connected do not notice a full port.
             wanted.append(("reader", name, profile, seed + 200, 10))
         time.sleep(KEYS_SECONDS)
         for kind, name, profile, number, reconnects in wanted:
@@ -199,19 +199,19 @@ class World:
                 actor.process.wait()
 
     def kill_actors(self) -> None:
-        """Ends them at once."""
+        """Kills them at once."""
         for actor in self.actors:
             actor.process.kill()
             actor.process.wait()
 
     def operations(self) -> Iterator[Operation]:
-        """What was recorded so far."""
+        """What has been recorded so far."""
         return read(sorted((self.folder / "history").glob("*.jsonl")))
 
     # --- the run as a whole ---
 
     def heal(self) -> None:
-        """Takes back every fault."""
+        """Ends every fault."""
         self.quiet.unlink(missing_ok=True)
         for proxy in self.network.proxies:
             proxy.heal()

@@ -1,4 +1,4 @@
-"""A writer's process: changes pools in every way there is, so that each change can be told from all others.
+"""A writer's process: changes pools in every possible way, so that each change can be distinguished from all others.
 
 Strategy: hosts and descriptions carry the writer's name and a number, and are never used again, so what is seen later
 can only come from that one request. Pools of a writer's own come and go; for some names all writers race, and only one
@@ -16,9 +16,9 @@ from afpools import WriteResult
 from .asking import Asker, asker
 from .history import MEMBER, NOTHING, Cell, Operation, Outcome
 
-# A pool never has more hosts of one writer, and has half as many as a rule.
+# The most hosts of one writer in a pool; usually there are half as many.
 _HOSTS = 12
-# Every so many seconds, there is a new name to race for.
+# Every this many seconds there is a new name to race for.
 _RACE_SECONDS = 2.0
 
 
@@ -79,7 +79,7 @@ class Writer:
             return self._asker.client.remove_hosts(pool, [host], request_id=request_id)
 
         taken = self._asker.write("pools.remove_hosts", ask, (_in(pool, host, NOTHING),), there=(_pool(pool, NOTHING),))
-        # Refused so, it was not in the pool: an undo whose outcome was unknown had taken it out.
+        # Such a refusal means that it was not in the pool: an undo whose outcome was unknown had taken it out.
         if taken.outcome is Outcome.OK or taken.code == "bad_request":
             del self._mine[pool][host]
 

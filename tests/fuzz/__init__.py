@@ -1,4 +1,4 @@
-"""Everything that reads what others wrote, given what nobody should have written.
+"""Fuzzing of everything that reads what others wrote.
 
 Strategy: a target is a function of bytes that raises where something is wrong, with a few good inputs to start from and
 a way to change them that knows what they are made of. `test_targets` gives each some hundred inputs through hypothesis;

@@ -1,4 +1,4 @@
-"""`make fuzz`: every target for its share of the time, and a table of what came of it.
+"""`make fuzz`: every target for its share of the time, and a table of the results.
 
 Strategy: a process for each target, so that one that dies or fills its memory costs nobody else. Where atheris is
 installed it chooses what to change by which branches an input reaches, and keeps what reached a new one in a corpus
@@ -31,13 +31,13 @@ CORPUS = Path(".fuzz")
 
 _MEMORY = 4 << 30
 _LONGEST = 1 << 16
-# Inputs that are tried to make a finding shorter.
+# How many inputs are tried to make a finding shorter.
 _SHORTENINGS = 300
 
 
 @dataclass
 class Account:
-    """What came of one target."""
+    """The result of one target."""
 
     name: str
     inputs: int = 0
@@ -47,7 +47,7 @@ class Account:
 
 
 class Trial:
-    """Counts inputs, and keeps what is found.
+    """Counts inputs, and keeps findings.
 
     Args:
         account: is filled in.
@@ -74,7 +74,7 @@ class Trial:
             self._keep(self._shortened(data, problem), problem)
 
     def _problem(self, data: bytes) -> str:
-        """What goes wrong and where, without the values, so that the same twice is one finding; empty if nothing."""
+        """The error and its place, without values, so that repeats count as one finding; empty if there is none."""
         try:
             self._check(data)
         except (KeyboardInterrupt, SystemExit):
@@ -158,7 +158,7 @@ def _guided(target: Any, trial: Trial, seed: int, finish: Callable[[], None]) ->
 
     def mutate(data: bytes, longest: int, number: int) -> bytes:
         random = Random(number)
-        # Its own changes know no JSON, and find what nobody thought of.
+        # libFuzzer's own mutations do not know JSON, and find what nobody thought of.
         if not random.randint(0, 3):
             return bytes(atheris.Mutate(data, longest))
         for _ in range(random.choice((1, 1, 2, 4))):
@@ -178,10 +178,10 @@ def _guided(target: Any, trial: Trial, seed: int, finish: Callable[[], None]) ->
 
 
 def run_all(names: Sequence[str], *, minutes: float, seed: int, jobs: int) -> int:
-    """All targets, some at a time; prints a table.
+    """Runs all targets, some at a time, and prints a table.
 
     Returns:
-        How much was found.
+        The number of findings.
     """
     share = minutes * 60 * jobs / len(names)
     guided = importlib.util.find_spec("atheris") is not None

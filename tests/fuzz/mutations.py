@@ -1,4 +1,4 @@
-"""Good input made into bad: bytes, texts, and the values of JSON, TOML and BSON.
+"""Turns valid input into invalid: bytes, texts, and the values of JSON, TOML and BSON.
 
 Each function takes the randomness it uses, so that hypothesis and libFuzzer, which have their own, can both drive it.
 """
@@ -29,7 +29,7 @@ TEXTS = (
     "\u2028",
     "\u202e",
     "\ufeff",
-    "\ud800",  # half a character, which JSON can say and UTF-8 cannot
+    "\ud800",  # half a character, which JSON can express and UTF-8 cannot
     "\udcff",
     "%s%n",
     "../../etc/passwd",
@@ -93,7 +93,7 @@ def changed(value: Value, random: Random, leaf: Callable[[Random], Value] | None
         leaf: makes a new leaf; those of JSON if None.
     """
     new = leaf or json_leaf
-    # Mostly down to a leaf: what is wrong further up is soon seen.
+    # Mostly down to a leaf: errors further up are soon found.
     if isinstance(value, dict) and value and random.randint(0, 15):
         key = random.choice(list(value))
         match random.randint(0, 15):
@@ -133,7 +133,7 @@ def json_leaf(random: Random) -> Value:
 
 
 def as_json(value: Value) -> bytes:
-    """JSON as Python writes it, with half characters and numbers that are none where they are in it."""
+    """JSON as Python writes it, including half characters and values such as NaN."""
     return json.dumps(value).encode()
 
 

@@ -1,4 +1,4 @@
-"""What a target is, and what holds for all of them: an input takes a bounded time and a bounded amount of memory."""
+"""What a target is, and the rule for all of them: an input takes a bounded time and a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import FrameType
 Check = Callable[[bytes], None]
 """Reads one input. Raises AssertionError for a wrong outcome; any other exception is as wrong."""
 
-# Of this process's own time, which does not depend on what else the machine does.
+# In this process's CPU time, which does not depend on other work on the machine.
 SECONDS = 3.0
 MEGABYTES = 300
 

@@ -1,4 +1,4 @@
-"""`make fuzz` keeps what it finds: once, short, and where `make test` tries it again."""
+"""`make fuzz` keeps its findings: once, shortened, and where `make test` tries them again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refuses_bangs(data: bytes) -> None:
         raise ValueError
 
 
-def test_a_finding_is_kept_once_and_made_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finding_is_kept_once_and_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "FINDINGS", tmp_path)
     account = runner.Account("target")
     trial = runner.Trial(account, refuses_bangs, time.monotonic() + 60)
@@ -41,8 +41,8 @@ def test_an_input_that_takes_too_long_or_too_much_is_a_finding() -> None:
 
     with pytest.raises(AssertionError, match="more than 3 seconds"):
         bounded(never_ends)(b"")
-    # What lasts until the end of the process is never more than it is now: a process of its own.
-    # It begins with the size of its parent at its start, so it has to take more than any process that runs tests.
+    # The limit applies until the process ends, so this needs a separate process. That begins with its parent's size, so
+    # the input must use more memory than any process that runs tests.
     program = "from tests.fuzz.target import bounded\nbounded(lambda data: bytes(data) * (3 << 30))(b'x')"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert re.search(r"AssertionError: It takes \d{3,4} MB of memory", ran.stderr)

@@ -1,4 +1,4 @@
-"""Whatever reads what others wrote is given hundreds of bad inputs, and again each that was once found bad for it."""
+"""Every reader of foreign data gets hundreds of invalid inputs, and every input that was once a finding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_bad_input_is_refused_and_nothing_else_happens(name: str, tmp_path: Path
         for seed in target.seeds():
             check(seed)
 
-        # The same inputs each time: a test that fails is somebody's change. `make fuzz` looks for new ones.
+        # The same inputs each time: so a failure comes from a change in the code. `make fuzz` looks for new ones.
         @settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
         @given(st.randoms(use_true_random=False))
         def try_one(random: Random) -> None:
@@ -39,7 +39,7 @@ def test_bad_input_is_refused_and_nothing_else_happens(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("file", sorted(FINDINGS.glob("*/*")), ids=lambda file: f"{file.parent.name}-{file.name}")
-def test_what_was_found_stays_fixed(file: Path, tmp_path: Path) -> None:
+def test_earlier_findings_stay_fixed(file: Path, tmp_path: Path) -> None:
     with TARGETS[file.parent.name].open(tmp_path) as check:
         bounded(check)(file.read_bytes())
 
@@ -47,5 +47,5 @@ def test_what_was_found_stays_fixed(file: Path, tmp_path: Path) -> None:
 def test_every_operation_is_tried_with_all_its_parameters() -> None:
     assert REQUESTS.keys() == OPERATIONS.keys()
     for name, params in REQUESTS.items():
-        # One is tried with a revision, which all writes share; with any but the true one they do nothing.
+        # One is tried with a revision, which all writes share; with any but the right one they do nothing.
         assert set(OPERATIONS[name].__struct_fields__) - {"if_revision"} <= params.keys()

@@ -36,7 +36,7 @@ class Verdict:
 
 
 class OracleDied(AssertionError):
-    """The program has ended while it was asked; so would afserver."""
+    """The program crashed on this mask, and so would afserver."""
 
 
 class Oracle:
@@ -56,17 +56,18 @@ class Oracle:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
-        # What it was asked when it died may still wait to be written.
+        # The request during which it died may still be unwritten.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.wait(10)
 
     def kill(self) -> None:
-        """Ends it at once, from any thread; whoever waits for its answer is told."""
+        """Kills it at once, from any thread; a waiting caller gets an error."""
         self._process.kill()
 
     def ask(self, mask: str, dialect: str, names: Iterable[str], *, rounds: int = 1) -> Verdict:
-        """What afserver makes of the mask, as `find` or as `regex`. With more rounds the measured time is truer."""
+        """What afserver makes of the mask, as `find` or as `regex`. More rounds make the measured time more
+        accurate."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         asked = list(names)
@@ -87,7 +88,7 @@ class Oracle:
         )
 
     def excludes(self, mask: str, mask_type: str, names: Sequence[str]) -> frozenset[str]:
-        """The names a mask excludes, in each dialect it claims to be right in; they must agree."""
+        """The names a mask excludes in each dialect it is declared for; they must agree."""
         verdicts = [self.ask(mask, dialect, names) for dialect in ("find", "regex") if mask_type in (dialect, "any")]
         assert all(verdict.compiled for verdict in verdicts), (mask, verdicts[-1].error)
         assert len({verdict.excluded for verdict in verdicts}) == 1, f"{mask!r} means two things"
@@ -98,7 +99,7 @@ def build(compiler: str, folder: Path) -> Path:
     """Compiles the program into a folder, unless somebody has done so already."""
     binary = folder / "oracle"
     if not binary.exists():
-        # Several workers may be at it at the same time: each writes a file of its own, the last rename wins.
+        # Several workers may do this at the same time: each writes its own file, and the last rename wins.
         made = folder / f"oracle-{os.getpid()}"
         subprocess.run([compiler, "-O2", "-std=c++14", "-o", made, SOURCE], check=True)
         made.rename(binary)

@@ -1,15 +1,15 @@
 // What afserver does with an exclude mask, on the same std::regex: the judge of every mask and of every estimate.
 //
-// A line of words is a question:   <type> <rounds> <pattern> <name> <name> …
+// A request is a line of words:   <type> <rounds> <pattern> <name> <name> …
 //   type     `find` or `regex`
-//   rounds   how many times all names are matched, for a measurement, of which the quickest round counts: what else the
-//            machine does only ever adds to the time; 1 where only the answer counts
+//   rounds   how many times all names are matched, for a measurement, of which the quickest round counts: other
+//            work on the machine can only add to the time; 1 if only the answer matters
 //   pattern, names   in hexadecimal after an `x`, so that they may hold any byte but NUL
-// A line is the answer:            <compiled> <states> <compile_ns> <match_ns> <verdicts> <error>
-//   compiled   1, or 0 where std::regex threw: afserver would run the job unfenced
+// The answer is a line:            <compiled> <states> <compile_ns> <match_ns> <verdicts> <error>
+//   compiled   1, or 0 if std::regex threw: afserver would run the job unfenced
 //   states     of the automaton, 0 for `find`
 //   match_ns   for one name, averaged over the names
-//   verdicts   `x` and for each name 1 where the job is kept off it, 0 where it may run there
+//   verdicts   `x` and for each name 1 if the job is kept off it, 0 if it may run there
 #include <algorithm>
 #include <chrono>
 #include <iostream>

@@ -1,4 +1,4 @@
-"""What is done to a run: one class a fault.
+"""What is done to a run: one class per fault.
 
 Strategy: a fault is begun, holds for a while, and is ended. For whatever `begin` does, it puts on `undo` what takes it
 back, so that a fault of which only a part happened is ended like any other. What it has to choose comes from the dice
@@ -16,7 +16,7 @@ from ..world import World
 
 
 class NotCarriedOut(Exception):
-    """A fault was not what it should have been, so nothing that was seen says anything. The message says why."""
+    """A fault did not happen as intended, so the observations prove nothing. The message says why."""
 
 
 class Fault(ABC):
@@ -28,7 +28,7 @@ class Fault(ABC):
     """
 
     name: ClassVar[str]
-    """As the command line and the table of results have it."""
+    """The name on the command line and in the table of results."""
 
     about: ClassVar[str]
     """What it does, for people."""
@@ -37,10 +37,10 @@ class Fault(ABC):
     """The kinds of store that it can be done to."""
 
     is_attack: ClassVar[bool] = False
-    """Whether it is a peer's doing: then nobody else may notice."""
+    """Whether a peer causes it: then nobody else may notice."""
 
     least: ClassVar[float] = 0.0
-    """Seconds that it has to hold, to show anything."""
+    """Seconds that it must last to show anything."""
 
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
@@ -49,19 +49,19 @@ class Fault(ABC):
 
     @classmethod
     def unavailable(cls) -> str:
-        """Why this machine cannot do it; empty where it can."""
+        """Why this machine cannot do it; empty if it can."""
         return ""
 
     @abstractmethod
     def begin(self) -> str:
-        """Does it.
+        """Starts the fault.
 
         Returns:
             To what or whom, for the line that a person watches; may be empty.
         """
 
     def end(self) -> None:
-        """Takes back what was done.
+        """Ends the fault.
 
         Raises:
             NotCarriedOut: it was not what it should have been.
@@ -70,7 +70,7 @@ class Fault(ABC):
 
 
 def every() -> dict[str, type[Fault]]:
-    """All faults there are, by name."""
+    """All faults by name."""
     from . import attacks, disks, networks, processes, replacements, signals
 
     modules = (processes, signals, networks, disks, replacements, attacks)

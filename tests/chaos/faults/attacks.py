@@ -20,7 +20,7 @@ _ANSWERED_WITHIN = 10.0
 
 
 class _Attack(Fault):
-    """One peer, with a reader's credential of its own."""
+    """One peer, with its own reader credential."""
 
     is_attack = True
     least = 12.0
@@ -61,7 +61,7 @@ def _about(peer: str) -> str:
 
 
 class Unread(_Attack):
-    """The farm is a large one meanwhile."""
+    """The farm is large meanwhile."""
 
     name = "unread"
     about = _about("unread")
@@ -77,7 +77,7 @@ class Unread(_Attack):
 
 
 class Revoked(_Attack):
-    """Two ordinary readers have the same credential: they write down what they are told."""
+    """Two ordinary readers have the same credential: they record what they are told."""
 
     name = "revoked"
     about = "a credential is revoked while its connections are open, and keeps asking over all of them"
@@ -107,7 +107,7 @@ class Revoked(_Attack):
         del self.world.actors[first:]
 
 
-# Hundreds of handshakes come first, or what nobody reads has to pile up.
+# There are hundreds of handshakes first, or unread data must pile up.
 _SLOW = ("idle", "half-message", "no-certificate")
 
 _OWN = {fault.name: fault for fault in (Unread, Revoked)}

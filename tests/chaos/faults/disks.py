@@ -1,4 +1,4 @@
-"""Disks without room. They are small file systems in memory, which only the processes of the run see."""
+"""Full disks: small file systems in memory, visible only to the processes of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from . import Fault
 
 _CLONE_NEWNS = 0x00020000
 
-# What a mongod takes at first (two journal files of 100 MB) and a run's changes, or an SQLite file of some minutes.
+# Room for a mongod's first files (two journal files of 100 MB) and a run's changes, or for an SQLite file of some
+# minutes.
 MEMBER_BYTES = 700_000_000
 FILE_BYTES = 64_000_000
 
@@ -28,8 +29,8 @@ _own_mounts = False
 
 
 def own_mounts() -> None:
-    """Gives this process and its children a view of mounts of their own, so that what they mount ends with them. Only
-    root may; for everybody else, nothing happens."""
+    """Gives this process and its children a separate mount namespace, so that what they mount ends with them. Only root
+    may do this; for all others, nothing happens."""
     global _own_mounts
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
@@ -39,8 +40,8 @@ def own_mounts() -> None:
 
 @contextmanager
 def small_disks() -> Iterator[Callable[[Path, int], None]]:
-    """What makes a folder a disk of its own, of so many bytes, until the block ends; nothing where this process may
-    not."""
+    """Makes a folder a separate disk of this many bytes until the block ends; does nothing if this process is not
+    allowed to."""
     made: list[Path] = []
 
     def make(folder: Path, size: int) -> None:
@@ -52,7 +53,7 @@ def small_disks() -> Iterator[Callable[[Path, int], None]]:
         yield make
     finally:
         for folder in made:
-            # Lazily: a process that was killed just now may not have let go of it.
+            # Lazily: a process that has just been killed may not have released it.
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
@@ -73,7 +74,7 @@ class FullDisk(Fault):
         was = "primary" if store.replica_set.primary is member else "secondary"
         self.undo.callback(_start_again, member)
         self._fill(member.folder)
-        # Journal files lie ready, and would do for minutes: a checkpoint needs room at once.
+        # Preallocated journal files would last for minutes, but a checkpoint needs room at once.
         with (
             contextlib.suppress(PyMongoError),
             pymongo.MongoClient[dict[str, Any]](member.uri) as client,

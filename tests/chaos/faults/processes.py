@@ -1,4 +1,4 @@
-"""Processes that die, or stop as a machine does that swaps or sleeps."""
+"""Processes that die, or stop like a machine that swaps or sleeps."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class BlinkKeeper(Fault):
 
 
 def _keeper(world: World) -> BrokerProcess:
-    """The broker that moved a fence last; the first one where none has yet."""
+    """The broker that moved a fence last; the first one if none has yet."""
     return next((broker for broker in world.brokers if broker.name == world.farm.keeper), world.brokers[0])
 
 
@@ -98,7 +98,7 @@ class ForgetfulFarm(Fault):
 
 
 class _OnMember(Fault):
-    """Something that happens to the primary in one half of all cases, and to any member in the other."""
+    """Something that happens to the primary in half of all cases, and to any member otherwise."""
 
     stores = _REPLICA_SET
 

@@ -18,21 +18,21 @@ from . import Fault
 
 _REPLICA_SET = frozenset({"replica-set"})
 
-# A call's deadline, and then some: what a writer had begun is over by then, as a rule.
+# A call's deadline and a margin: a writer's requests have normally ended by then.
 _LAST_CHANGE_SECONDS = 3.0
 
 Documents = list[dict[str, Any]]
 
 
 class _Replace(Fault):
-    """Replaces the collection `pools` by what it holds, with one host of each pool exchanged."""
+    """Replaces the collection `pools` with the same contents, but one host of each pool exchanged."""
 
     stores = _REPLICA_SET
     quiet: ClassVar[bool]
     """Whether nobody changes anything afterwards: any other change would make a broker read the collection again."""
 
     def put(self, database: Any, documents: Documents) -> None:
-        """Puts `documents` into the place of the collection."""
+        """Replaces the collection's contents with `documents`."""
         raise NotImplementedError
 
     def begin(self) -> str:

@@ -1,4 +1,4 @@
-"""What an administrator or the system does to a broker that runs: SIGHUP, other clocks, no descriptors left."""
+"""What an administrator or the system does to a running broker: SIGHUP, other clocks, no descriptors left."""
 
 from __future__ import annotations
 

@@ -27,12 +27,12 @@ from afpools import zmtp
 
 MIB = 1 << 20
 
-# They are at a workstation of their own: limits that count an address must not hit the healthy ones at 127.0.0.1.
+# They have an address of their own: limits per address must not affect the healthy clients at 127.0.0.1.
 _ADDRESS = "127.0.0.66"
 
 
 class PeerSpec(Struct, frozen=True):
-    """What a peer is told on its way.
+    """The parameters of a peer process.
 
     Args:
         profile: folder of its credential.
@@ -64,12 +64,12 @@ class Peer:
         self._keys = zmq.auth.load_certificate(Path(spec.profile, "client.key_secret"))
 
     def count(self, number: int) -> int:
-        """So many, scaled."""
+        """A number, scaled."""
         return max(2, int(number * self.spec.scale))
 
     @contextmanager
     def context(self) -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-        """A libzmq context with room for thousands of sockets, which leaves without a farewell."""
+        """A libzmq context with room for thousands of sockets, which closes without lingering."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         context.set(zmq.MAX_SOCKETS, 10_000)
         try:
@@ -84,13 +84,13 @@ class Peer:
         dealer.rcvhwm, dealer.sndhwm, dealer.linger = 1, 0, 0
         dealer.curve_publickey, dealer.curve_secretkey = self._keys
         dealer.curve_serverkey = self.spec.server_key.encode()
-        # Little room in the system's buffers, so that what is not read waits in the broker.
+        # Small system buffers, so that unread data waits in the broker.
         dealer.rcvbuf = 4096
         dealer.connect(f"tcp://{_ADDRESS}:0;127.0.0.1:{port or self.spec.curve}")
         return dealer
 
     def tls(self) -> ssl.SSLSocket:
-        """A TLS connection with our certificate, greeted as ZMTP wants it.
+        """A TLS connection with our certificate, with ZMTP's greeting.
 
         Raises:
             OSError: the broker does not let us in; the limits that it has for a client may be the reason.
@@ -120,7 +120,7 @@ def connect(port: int) -> socket.socket:
 
 
 def several(count: int, make: Callable[[], socket.socket]) -> list[socket.socket]:
-    """So many connections, or as many as the broker accepts."""
+    """This many connections, or as many as the broker accepts."""
     made: list[socket.socket] = []
     for _ in range(count):
         with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def several(count: int, make: Callable[[], socket.socket]) -> list[socket.socket
 
 
 def close_all(connections: list[socket.socket]) -> None:
-    """Leaves with all of them."""
+    """Closes all of them."""
     for connection in connections:
         connection.close()
 

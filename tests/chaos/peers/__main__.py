@@ -13,7 +13,7 @@ import msgspec
 from . import Peer, PeerSpec
 from .catalogue import PEERS
 
-# Should nobody kill us.
+# In case nobody kills us.
 _LONGEST_SECONDS = 600.0
 
 

@@ -1,4 +1,4 @@
-"""All peers there are, by name."""
+"""All peers by name."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def unread(peer: Peer) -> None:
     """40 CURVE connections that ask for `hosts.list` again and again, and read none of them."""
     with peer.context() as context:
         dealers = [peer.dealer(context) for _ in range(peer.count(40))]
-        # One after the other: the broker refuses more than it has workers for, and refusals are small.
+        # One at a time: the broker refuses more than it has workers for, and refusals are small.
         for _ in range(100):
             for dealer in dealers:
                 dealer.send_multipart([b"", request("hosts.list")])
@@ -77,7 +77,7 @@ def leave(peer: Peer) -> None:
 
 @contextmanager
 def _cut(target: int, dice: random.Random) -> Iterator[int]:
-    """A port that leads to `target`, and breaks each connection after a number of bytes."""
+    """A port that forwards to `target`, and breaks each connection after a number of bytes."""
 
     def serve(server: socket.socket) -> None:
         with contextlib.suppress(OSError):

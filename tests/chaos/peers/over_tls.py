@@ -1,4 +1,4 @@
-"""Peers over TLS, and such as never get as far as a credential, on either port."""
+"""Peers over TLS, and peers that never show a credential, on either port."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def half_message(peer: Peer) -> None:
 
 
 def _one_byte_more(connections: list[socket.socket]) -> None:
-    """A sign of life: whoever is silent is asked for one, and does not read that."""
+    """A sign of life: a silent peer is pinged, and does not read that."""
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.sendall(b" ")
@@ -110,7 +110,7 @@ def no_certificate(peer: Peer) -> None:
 
 
 def _rest_of_handshake(context: ssl.SSLContext, connection: socket.socket) -> bytes:
-    """Goes as far as one gets without showing a certificate. What is returned would show that there is none."""
+    """Goes as far as possible without showing a certificate; reading the answer would reveal that there is none."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(back, there, server_hostname="127.0.0.1")
     while True:

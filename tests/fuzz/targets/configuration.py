@@ -32,7 +32,7 @@ server = "[fd00::7]:51000"
 
 
 def _every_key() -> bytes:
-    """The file with everything that can stand in it."""
+    """The file with every possible setting."""
     values = msgspec.to_builtins(config.build(tomllib.loads(_SHORT.decode()), folder=Path(), where=""))
     values.pop("folder")
     return _toml(values)
@@ -83,7 +83,7 @@ def _changed_toml(data: bytes, random: Random) -> bytes:
 
 @contextlib.contextmanager
 def _broker_toml(folder: Path) -> Iterator[Check]:
-    """The input is the file and, behind a NUL, variables, one a line."""
+    """The input is the file and, after a NUL, variables, one per line."""
     file = folder / "broker.toml"
 
     def check(data: bytes) -> None:
@@ -97,7 +97,7 @@ def _broker_toml(folder: Path) -> Iterator[Check]:
             assert said.startswith((str(file), "The variable AFPOOLS_", "AFPOOLS_")), said
             assert "cannot be read as TOML" in said or any(section in said.lower() for section in _SECTIONS), said
             return
-        # What was understood can be written down and is understood the same.
+        # What was understood can be written and is understood the same way again.
         values = msgspec.to_builtins(read)
         values.pop("folder")
         assert config.build(values, folder=folder, where="") == read
@@ -109,7 +109,7 @@ def _broker_toml(folder: Path) -> Iterator[Check]:
 
 @contextlib.contextmanager
 def _init(folder: Path) -> Iterator[Check]:
-    """The input is what somebody answers to `afpools init`: the file that it writes says the same."""
+    """The input is the answers to `afpools init`: the file that it writes says the same."""
     file = folder / "broker.toml"
 
     def check(data: bytes) -> None:

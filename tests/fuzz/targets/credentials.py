@@ -1,4 +1,4 @@
-"""Keys, certificates and lists of revoked ones: whatever stands there, nobody is let in who should not be."""
+"""Keys, certificates and revocation lists: whatever they contain, nobody is admitted who should not be."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _kept() -> tempfile.TemporaryDirectory[str]:
     authority.issue_broker("broker", ["localhost"])
     for name, role in (("anna", Role.READER), ("tom", Role.MANAGER), ("gone", Role.MANAGER)):
         authority.issue_profile(name, role)
-    # Whoever is revoked keeps a copy; the studio does not.
+    # A revoked client keeps a copy; the studio does not.
     shutil.copytree(Path(kept.name, "certs", "profiles"), Path(kept.name, "copies"))
     authority.revoke("gone")
     return kept
@@ -56,7 +56,7 @@ def _der(name: str) -> bytes:
 
 
 class _Studio:
-    """A broker's credentials in a folder of their own, and who may come in."""
+    """A broker's credentials in a separate folder, and who may connect."""
 
     def __init__(self, folder: Path) -> None:
         certs = folder / "certs"
@@ -73,7 +73,7 @@ class _Studio:
         assert self._right == (True, True, False)
 
     def check_the_door(self) -> None:
-        """After a look at files of which one is wrong, the same come in as before."""
+        """After reading files of which one is invalid, the same clients are admitted as before."""
         self.credentials.refresh()
         for problem in self.credentials.problems:
             assert problem.endswith("."), problem
@@ -127,7 +127,7 @@ def _key_file(folder: Path) -> Iterator[Check]:
             return  # it has become somebody else's key, who is listed as well
         assert peer.role == sections["metadata"]["role"]
         assert "secret-key" not in sections["curve"]
-        # What pyzmq reads in the same file is the same key. It knows no comments behind a value.
+        # What pyzmq reads in the same file is the same key. pyzmq does not support comments after a value.
         if b"#" not in data:
             assert zmq.auth.load_certificate(key_file)[0] == key.encode()
 

@@ -47,7 +47,7 @@ _AS_THE_DRIVER: CodecOptions[RawBSONDocument] = CodecOptions(
 
 
 def check(data: bytes) -> None:
-    """Reading never fails: what cannot be used is left out, with one sentence that says so."""
+    """Reading never fails: unusable parts are left out, and one sentence says so."""
     document = RawBSONDocument(data, _AS_THE_DRIVER)
     key, row = documents.read_row(document)
     contents = Picture({} if row is None else {key: row, REGISTERED: documents.read_registered_row(document)}).contents
@@ -69,7 +69,7 @@ def check(data: bytes) -> None:
 
 
 def _changed_and_read(document: RawBSONDocument, pool: Pool) -> None:
-    """What an update names is what changes."""
+    """An update changes exactly what it names."""
     for kept in (pool.hosts, pool.hosts[1:]):
         after = Pool(pool.name, (*kept, "new-host"), "other", "#000000")
         try:
@@ -106,7 +106,7 @@ def _leaf(random: Random) -> Any:
 
 def _mutated(data: bytes, random: Random) -> bytes:
     if not random.randint(0, 3):
-        # The length in front stays true: the driver has looked at that already.
+        # The length prefix stays correct: the driver has already checked that.
         inner = damaged(data[4:], random)
         return (len(inner) + 4).to_bytes(4, "little") + inner
     try:
@@ -119,7 +119,7 @@ def _checked(data: bytes) -> None:
     try:
         RawBSONDocument(data)
     except (bson.errors.InvalidBSON, IndexError):
-        return  # nor would the driver have given it to us
+        return  # the driver would not have returned it either
     check(data)
 
 

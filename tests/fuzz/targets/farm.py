@@ -22,7 +22,7 @@ _RENDERS = json.dumps(json.loads((RECORDINGS / "renders_get.json").read_text())[
 
 
 class _Wire:
-    """A socket that has these bytes to give, a few at a time, and then nothing more."""
+    """A socket that returns these bytes, a few at a time, and then nothing more."""
 
     def __init__(self, data: bytes, sizes: Random | None) -> None:
         self._data, self._sizes = memoryview(data), sizes
@@ -37,7 +37,7 @@ class _Wire:
 
 
 def check_framing(data: bytes) -> None:
-    """An answer is found behind its header however it comes in, or is said to be none."""
+    """An answer is found after its header however it arrives, or is refused."""
     answers: list[bytes | None] = []
     for sizes in (None, Random(zlib.crc32(data))):
         wire: Any = _Wire(data, sizes)
@@ -55,7 +55,7 @@ def check_framing(data: bytes) -> None:
 
 
 def check_renders(body: bytes) -> None:
-    """A list of renders is read, or refused as a whole; read again it is the same, and takes no more memory."""
+    """A list of renders is read, or refused as a whole; a second read gives the same, and takes no more memory."""
     try:
         renders = farm.parse_renders(body)
     except FarmError as error:
@@ -78,7 +78,7 @@ def check_renders(body: bytes) -> None:
 
 
 def check_kept(data: bytes) -> None:
-    """What a store gives back is read or refused, and never fills the memory."""
+    """Stored data is read or refused, and never fills the memory."""
     try:
         renders, regex_users = farm.unpack(data)
     except FarmError as error:

@@ -77,7 +77,7 @@ _RANGES = (
 
 
 def check_ranges(data: bytes) -> None:
-    """A range is expanded to what ClusterShell makes of it, or refused before it takes much time or memory."""
+    """A range is expanded as ClusterShell does, or refused before it takes much time or memory."""
     patterns = data.decode("utf-8", "replace").split("\n")
     try:
         names = hosts.expand(patterns, _KNOWN)
@@ -95,7 +95,7 @@ def check_ranges(data: bytes) -> None:
 
 
 def _split(folded: str) -> list[str]:
-    """At the commas outside of brackets."""
+    """Splits at the commas outside brackets."""
     parts, depth = [""], 0
     for character in folded:
         depth += {"[": 1, "]": -1}.get(character, 0)
@@ -135,7 +135,7 @@ def _remembered(folder: Path) -> Iterator[Check]:
     def check(data: bytes) -> None:
         file.write_bytes(data)
         menu = pool_menu._remembered(str(file), "")
-        # What every interface does with it, each time it draws.
+        # What every interface does with it each time it is drawn.
         for shown in (menu, pool_menu.Menu(menu.pools, menu.fetched, False, "The broker does not answer.")):
             assert isinstance(shown.status(1.8e9), str)
         for pool in menu.pools:

@@ -1,4 +1,4 @@
-"""Masks that people write: what they do is known or said to be unknown, within a bounded time."""
+"""Masks that people write: their effect is known or reported as unknown, within a limited time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CODES = (Code.BAD_REQUEST, Code.EMPTY_POOL, Code.MASK_NOT_EXPRESSIBLE)
 
 
 def check_pattern(data: bytes) -> None:
-    """A mask that is checked, and joined with a pool's: the joint one holds both, or there is none."""
+    """A mask is checked and joined with a pool's: the joint mask combines both, or there is none."""
     pattern = data.decode("utf-8", "replace")
     read: dict[Dialect, frozenset[str] | None] = {}
     for dialect in ("find", "regex"):
@@ -64,7 +64,7 @@ def _mask_in(accept: tuple[Dialect, ...]) -> Mask:
     return masks.exclude_mask(_POOL, _FARM, accept=accept, style="complement")
 
 
-# std::regex tries one way after the other, and there may be more ways than time, or than its stack has room for.
+# std::regex tries every way in turn, and there may be more than its time or its stack allow.
 _SHORT_NAMES = ["", "a", "ab", "aab", "a-1", "pc-01", "pc-0", "1", "-", "é", "a\nb", "A"]
 _PATIENCE = 2.0
 
@@ -98,7 +98,7 @@ class _StdRegex:
             assert ecmascript.states(node) >= verdict.states, pattern
 
     def _ask(self, pattern: str) -> judges.Verdict | None:
-        """None where it would take forever, or where it dies of it; then another one takes its place."""
+        """None if it would take forever, or if the program crashes; then a new one replaces it."""
         watch = threading.Timer(_PATIENCE, self._oracle.kill)
         watch.start()
         try:

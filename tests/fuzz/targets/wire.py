@@ -1,4 +1,4 @@
-"""What comes over the network: ZMTP in both roles, requests to the broker, answers to a client."""
+"""Data from the network: ZMTP in both roles, requests to the broker, answers to a client."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _conversation(kind: bytes) -> bytes:
 
 
 class _Heard:
-    """What one end makes of bytes that come in these chunks."""
+    """What one end understands of bytes that arrive in these chunks."""
 
     def __init__(self, end: zmtp.Connection, data: bytes, sizes: Callable[[], int]) -> None:
         self.events: list[zmtp.Event] = []
@@ -60,13 +60,13 @@ class _Heard:
                 size = sizes()
                 self.events += end.receive_data(data[at : at + size])
                 at += size
-                # Nothing is kept for what is not allowed to come.
+                # Nothing is kept for frames that are not allowed.
                 assert len(end._buffer) <= max(_MAX_MESSAGE, zmtp.MAX_COMMAND) + 9
         except zmtp.RemoteProtocolError as error:
             self.failure = str(error)
             assert self.failure
             assert not end.ready
-            # Nor for a peer that is lost.
+            # Nor for a lost peer.
             assert not end._buffer
             assert not end._frames
             assert _fails(end), "It keeps listening after a failure."
@@ -88,7 +88,7 @@ def _zmtp(socket_type: str, accepts: frozenset[str]) -> Check:
                 socket_type=socket_type, as_server=socket_type == "ROUTER", accepts=accepts, max_message=_MAX_MESSAGE
             )
 
-        # Byte by byte what is wrong shows soonest, and everything before it has been heard.
+        # Byte by byte, an error shows soonest, and everything before it has been received.
         slowly = _Heard(end(), data, lambda: 1)
         for heard in (_Heard(end(), data, lambda: len(data)), _Heard(end(), data, _sizes(data))):
             assert bool(heard.failure) == bool(slowly.failure), (heard.failure, slowly.failure)
@@ -113,7 +113,7 @@ def _sizes(data: bytes) -> Callable[[], int]:
 
 
 def _said_again(messages: list[zmtp.Message]) -> None:
-    """What was heard can be said, and is heard the same."""
+    """What was received can be sent, and is received the same."""
     one = zmtp.Connection(socket_type="REQ", as_server=False, accepts=frozenset({"REP"}), max_message=_MAX_MESSAGE)
     other = zmtp.Connection(socket_type="REP", as_server=True, accepts=frozenset({"REQ"}), max_message=_MAX_MESSAGE)
     one.receive_data(other.data_to_send())
@@ -123,7 +123,7 @@ def _said_again(messages: list[zmtp.Message]) -> None:
 
 
 def _changed_zmtp(data: bytes, random: Random) -> bytes:
-    # Few of the greeting's 64 bytes may change, and everything behind it is more interesting.
+    # Few of the greeting's 64 bytes may change, and everything after it is more interesting.
     if len(data) > 64 and random.randint(0, 9):
         return data[:64] + damaged(data[64:], random)
     return damaged(data, random)
@@ -195,7 +195,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
 }
 
-# The other half: how our client reads what the broker says.
+# The other half: how our client reads a broker's answers.
 _READERS: dict[str, Callable[[Any], object]] = {
     "hello": results.read_hello,
     "pools.list": results.read_pools,
@@ -212,12 +212,12 @@ _READERS: dict[str, Callable[[Any], object]] = {
 
 _CODES = {code.value for code in Code}
 
-# Pools that were made for earlier inputs stay; from here on a new store is quicker.
+# Pools from earlier inputs stay; from this many on a new store is quicker.
 _INPUTS_PER_DESK = 3000
 
 
 class _Requests:
-    """One input after another to a service that remembers what it was told, as it does in a studio."""
+    """Sends inputs to one service in turn, which keeps its state, as in a studio."""
 
     def __init__(self, folder: Path, desks: contextlib.ExitStack) -> None:
         self._folder, self._desks = folder, desks
@@ -240,7 +240,7 @@ class _Requests:
         self._answered(data, self._desk.answer(data, READER))
         assert self._desk.store.load() == before, "A reader has changed something."
         self._answered(data, self._desk.answer(data, MANAGER))
-        # It may have been deleted or renamed, and most seeds are about it.
+        # The pool may have been deleted or renamed, and most seeds are about it.
         if "fx" not in self._desk.keeper.current.contents.pools:
             self._desk.ok("pools.create", pool="fx", hosts=["pc-01", "pc-03"])
 
@@ -257,7 +257,7 @@ class _Requests:
             assert error["code"] in _CODES
             assert error["message"]
             assert "Traceback" not in error["message"]
-            # Nothing that is asked may be a defect. There is no health behind this desk.
+            # No request may cause an internal error, except `health`, which this desk does not have.
             assert error["code"] != Code.INTERNAL or b"health" in data, error
             assert _is_refused(said, answer["id"]), "The client does not see a refusal."
             return
@@ -277,7 +277,7 @@ def _is_refused(said: bytes, request_id: str) -> bool:
 def _request(data: bytes) -> dict[str, Any] | None:
     """The request as Python's own reader of JSON understands it; None where it does not."""
     try:
-        # What is skipped, the rest of an object whose key comes again, is not looked at for half characters.
+        # Skipped parts, as in an object with a repeated key, are not checked for half characters.
         value = json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
@@ -331,7 +331,7 @@ _ANSWER_ID = "7f3a"
 
 
 def check_answer(data: bytes) -> None:
-    """An answer is read, or is said to be bad: nothing else may reach a host application."""
+    """An answer is read or reported as invalid: nothing else may reach a host application."""
     try:
         result = read_answer(data, _ANSWER_ID)
     except BadAnswer as error:

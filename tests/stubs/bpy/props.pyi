@@ -1,4 +1,4 @@
 from typing import Any
 
-# In an annotation it says how the property is made; read from an instance, it is its text.
+# In an annotation it defines the property; read from an instance, it is its text.
 StringProperty: Any

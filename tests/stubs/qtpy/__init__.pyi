@@ -1,2 +1,2 @@
-# Whichever Qt Natron has, under one name.
+# Any Qt that Natron has, under one name.
 from PySide6 import QtCore as QtCore
