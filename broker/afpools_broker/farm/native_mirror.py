@@ -57,11 +57,13 @@ class _Followed:
         pool: the pool as it is.
         known: when this broker learned of this state, by the clock.
         problem: why it keeps its hosts, as of the last look; otherwise empty.
+        settled: what afserver listed when nothing had to be done; None if that may change with time alone.
     """
 
     pool: Pool
     known: float
     problem: str = ""
+    settled: Mapping[str, str] | None = None
 
 
 @dataclass
@@ -155,7 +157,8 @@ class NativeMirror:
             return
         self._see_farm(snapshot.farm)
         asked_at = self._clock() - snapshot.farm.age(self._now())
-        due = [each for each in self._followed.values() if each.known < asked_at]
+        where = self._renders.where
+        due = [each for each in self._followed.values() if each.known < asked_at and each.settled is not where]
         if not due:
             return
         existing = self._existing(due)
@@ -175,7 +178,9 @@ class NativeMirror:
 
     def _see_farm(self, farm: Farm) -> None:
         if self._farm is None or farm.renders is not self._farm.renders:
-            self._renders.where = {render.name: render.native_pool for render in farm.renders}
+            where = {render.name: render.native_pool for render in farm.renders}
+            # Renders begin and end tasks every second, and are seldom moved.
+            self._renders.where = self._renders.where if where == self._renders.where else where
         self._farm = farm
         last, now = self._renders.missing, self._clock()
         self._renders.missing = {
@@ -209,6 +214,8 @@ class NativeMirror:
         each.problem = outcome.problem
         if set(outcome.hosts) != set(each.pool.hosts):
             self._write(each, outcome)
+        elif not outcome.problem and self._renders.missing.keys().isdisjoint(each.pool.hosts):
+            each.settled = self._renders.where
 
     def _write(self, each: _Followed, outcome: Mirrored) -> None:
         try:

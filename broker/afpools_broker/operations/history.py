@@ -27,7 +27,9 @@ class HistoryEntry(Result):
     id: Annotated[str, Meta(description="sorts by time")]
     when: Annotated[dt.datetime, Meta(description="to the millisecond")]
     who: Annotated[str, Meta(description="the name in the credential, or `broker` and the name of one")]
-    op: Annotated[str, Meta(description="the operation")]
+    op: Annotated[
+        str, Meta(description="the operation; `pools.mirror` if a broker gave a pool the hosts of the one it follows")
+    ]
     pool: Annotated[str, Meta(description="the pool's name after the change; before it, for a deletion")]
     diff: Annotated[
         msgspec.Raw,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.broker.live.conftest import put_job
-from tests.broker.store.places import change, wait_until
+from tests.broker.store.places import change, following, wait_until
 from tests.live_office import live_manager, live_office
 from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 import afpools
 from afpools import Client
-from afpools_broker.farm.farm import Farm, FarmError, Render
+from afpools_broker.farm.farm import Farm, FarmError, FarmWatch, Render, ask
 from afpools_broker.farm.native_mirror import GONE_SECONDS, NativeMirror
 from afpools_broker.picture.snapshot import Snapshot
 from afpools_broker.pools.changes import Change
@@ -29,6 +30,7 @@ from afpools_broker.pools.history import Entry
 from afpools_broker.pools.mirror import is_within
 from afpools_broker.pools.persistent import PersistentMap
 from afpools_broker.pools.pool import Contents, Pool
+from afpools_broker.store import open_store
 from afpools_broker.store.settling import settle
 
 PATH = "/local/farm"
@@ -211,6 +213,36 @@ def test_a_pool_changed_meanwhile_is_left_for_the_next_look() -> None:
     broker.poll()
     broker.look()
     assert land.pool.hosts == ("a", "b", "c")
+
+
+def test_two_brokers_with_one_database_write_each_change_once(tmp_path: Path) -> None:
+    with working_afserver("pc-01", "pc-02", "pc-03") as server, ExitStack() as stack:
+        server.set_pool(PATH, "pc-01")
+        keepers = []
+        for name in ("one", "two"):
+            store = open_store(f"sqlite:///{tmp_path}/pools.db", timeout=20)
+            stack.callback(store.close)
+            keeper = stack.enter_context(following(store))
+            keepers.append(keeper)
+            if name == "one":
+                keeper.apply(change("pools.follow", "farm", path=PATH))
+            watch = FarmWatch(server.address, interval=0.05, timeout=20, store=store, changed=keeper.see_farm)
+            mirror = NativeMirror(partial(ask, server.address, timeout=20), keeper, name=name)
+            for part in (watch, mirror):
+                part.start()
+                stack.callback(part.stop, wait=20)
+
+        def reached(*hosts: str) -> bool:
+            return all(set(keeper.current.pool("farm").hosts) == set(hosts) for keeper in keepers)
+
+        wait_until(lambda: reached("pc-01"))
+        for joined in ("pc-02", "pc-03"):
+            server.set_pool(PATH, joined)
+            wait_until(lambda joined=joined: joined in keepers[0].current.pool("farm").hosts)  # type: ignore[misc]
+        server.set_pool("/", "pc-01")
+        wait_until(lambda: reached("pc-02", "pc-03"))
+        said = [(*entry.diff.added, *(f"-{host}" for host in entry.diff.removed)) for entry in store.history()]
+        assert said[:-1] == [("-pc-01",), ("pc-03",), ("pc-02",), ("pc-01",)]
 
 
 # --- a whole broker before an afserver that works ---------------------------------------------------------------------
