@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # How many hosts to ask for at a time (a broker may give fewer), and how often to start again if pools change meanwhile.
 _HOST_PAGE, _HOST_LIST_TURNS = 10_000, 3
 
-# How long an order about jobs may take, in seconds, whatever the client's timeout is.
-_ORDER_SECONDS = 15.0
+# How long an order about jobs may take, in seconds, whatever the client's timeout is, and how much longer for each job.
+_ORDER_SECONDS, _ORDER_SECONDS_PER_JOB = 15.0, 0.005
 
 
 class Client(Caller):
@@ -395,7 +395,7 @@ class Client(Caller):
         """Moves jobs that are on the farm to another pool, or into one if they name none. `undo` takes it back.
 
         Args:
-            jobs: numbers, or pairs of number and serial, up to 1,000.
+            jobs: numbers, or pairs of number and serial, up to 5,000.
             pool: its name.
             request_id: see above.
         """
@@ -431,7 +431,8 @@ class Client(Caller):
     def undo(self, entry: str, *, request_id: Optional[str] = None) -> WriteResult:
         """Undoes one change and nothing else, by the id that `history` gives. Raises `Conflict` or `PoolExists` if a
         later change prevents it. An undo is itself a change, and can be undone."""
-        return self._write("history.undo", {"entry": entry}, None, request_id)
+        # The change may be a move of jobs.
+        return self._write("history.undo", {"entry": entry}, None, request_id, at_least=_ORDER_SECONDS)
 
     def import_native(
         self, paths: Optional[Iterable[str]] = None, *, dry_run: bool = False, request_id: Optional[str] = None
@@ -467,18 +468,24 @@ class Client(Caller):
     # --- changes and orders ---
 
     def _write(
-        self, op: str, params: Dict[str, Any], if_revision: Optional[str], request_id: Optional[str]
+        self,
+        op: str,
+        params: Dict[str, Any],
+        if_revision: Optional[str],
+        request_id: Optional[str],
+        at_least: float = 0.0,
     ) -> WriteResult:
         params["request_id"] = request_id or random_id()
         params.update(_given(if_revision=if_revision))
-        return self._call(op, params, results.read_write)
+        return self._call(op, params, results.read_write, at_least=at_least)
 
     def _order(self, op: str, params: Dict[str, Any], request_id: Optional[str]) -> JobsResult:
         from .job_results import read_ordered
 
         # afserver carries out changes once a second, and a broker sends it only as many at once as it can handle.
         params["request_id"] = request_id or random_id()
-        return self._call(op, params, read_ordered, at_least=_ORDER_SECONDS)
+        at_least = _ORDER_SECONDS + _ORDER_SECONDS_PER_JOB * len(params.get("jobs", ()))
+        return self._call(op, params, read_ordered, at_least=at_least)
 
 
 def _given(**params: Any) -> Dict[str, Any]:

@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from typing import Any, Optional, Tuple
 
 
+FENCES = {
+    "current": "Current",
+    "behind": "Moves within seconds",
+    "kept": "Keeps its last fence",
+    "changed": "Changed by a person",
+    "removed": "Note removed by a person",
+    "unmarked": "Not followed yet",
+    "refused": "Refused by afserver",
+}
+"""How a job's fence stands, in the words that people read everywhere."""
+
+LEFT_ALONE = frozenset(["changed", "removed", "unmarked"])
+"""Fences that stay as they are until somebody has the broker take the job up again."""
+
+
 class HostTasks(Record):
     """Tasks of one job on one host; `outside`: the job's fence excludes that host, and they started before it moved."""
 
@@ -42,10 +57,11 @@ class Job(Record):
     `hosts` is where it runs now, `outside` how many tasks run outside its fence.
 
     If the job names a pool: `fence` is `current`, `behind` (it moves within seconds), `kept` (it keeps its last one),
-    `changed` (by a person; it is left alone), `unmarked` (sent by an earlier plug-in; it is left alone) or `refused`
-    (by afserver), and `why` is a sentence; `moved` is when the fence last moved (ISO 8601; empty if never), `by` the
-    change that made it move; `spill` is its second pool, None if it has none. If not: `pool` and `fence` are empty, and
-    `exclude` is its exclude mask, cut at 200 characters.
+    `changed` (by a person; it is left alone), `removed` (a person removed its note; it is left alone), `unmarked` (sent
+    by an earlier plug-in; it is left alone) or `refused` (by afserver), see `FENCES`, and `why` is a sentence; `moved`
+    is when the fence last moved (ISO 8601; empty if never), `by` the change that made it move; `spill` is its second
+    pool, None if it has none. If not: `pool` and `fence` are empty, and `exclude` is its exclude mask, cut at 200
+    characters.
     """
 
     id: int
@@ -95,7 +111,7 @@ class JobList(Record):
 class OrderedJob(Record):
     """The outcome for one job: its pool `before` and `after`, empty for none. `done`: the job is as requested, else
     `why` is a sentence that says what prevented it. `tasks` counts the tasks that were sent back. `serial` is None for
-    a job that is not on the farm."""
+    a job that is not on the farm. `remark` is a sentence worth knowing although the job is done; else empty."""
 
     id: int
     serial: Optional[int]
@@ -106,6 +122,7 @@ class OrderedJob(Record):
     done: bool
     why: str
     tasks: int
+    remark: str = ""
 
 
 class JobsResult(Record):
@@ -189,6 +206,7 @@ def _read_ordered(value: Any) -> OrderedJob:
         f.flag("done"),
         f.text("why"),
         f.count("tasks", 0),
+        f.text("remark", ""),
     )
 
 

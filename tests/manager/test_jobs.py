@@ -102,5 +102,6 @@ def test_a_page_is_told_which_jobs_were_not_moved_and_why() -> None:
         "change": "entry",
         "moved": 1,
         "tasks": 0,
+        "remarks": [],
         "failed": [{"id": 4, "name": "", "why": "Job 4 is no longer on the farm."}],
     }

@@ -72,15 +72,26 @@ def params_line(line: str) -> ParamsLine | None:
     return ParamsLine(found["who"], found["when"], line[found.end() :].partition(_BLOCK)[0]) if found else None
 
 
-def changed_by(lines: list[str], ours: str) -> str:
-    """A sentence that says who last changed a job's mask or custom data, according to the job's log.
+def changed_by(lines: list[str], ours: str, fence: Literal["changed", "removed"] = "changed") -> str:
+    """A sentence that says who last changed a job's mask or custom data, or removed its note, from the job's log.
 
     Args:
         lines: the log, oldest first.
         ours: the name under which this program acts.
+        fence: what was done.
     """
+    about, did = (_ABOUT[-1:], "Note removed") if fence == "removed" else (_ABOUT, "Changed")
     for line in reversed(lines):
         found = params_line(line)
-        if found and any(key in found.said for key in _ABOUT) and not found.is_by(ours):
-            return f"Changed by {found.who}, {found.when}."
-    return "Changed by a person; the job's log does not say who."
+        if found and any(key in found.said for key in about) and not found.is_by(ours):
+            return f"{did} by {found.who}, {found.when}."
+    return f"{did} by a person; the job's log does not say who."
+
+
+def is_removed_by(lines: list[str], ours: str) -> bool:
+    """Whether this program set a job's custom data last, so that no person has removed its note."""
+    for line in reversed(lines):
+        found = params_line(line)
+        if found and _ABOUT[-1] in found.said:
+            return found.is_by(ours)
+    return False

@@ -12,10 +12,11 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple
+
+from afpools.fence_note import Note, parse_note
 
 from ..config import Running
 from ..farm.farm import FarmError
@@ -27,13 +28,14 @@ from ..protocol import LiveHealth, RequestRefused
 from ..store import PoolStore, StoreUnavailable
 from .apply import USER, Move, Mover, Outcome
 from .causes import described
-from .intent import changed_by
+from .intent import changed_by, is_removed_by
 from .jobs import Ask, Job, JobsReader, read_jobs, read_log
 from .lease import LeaseKeeper, NotOurs
 from .names import PoolNames
 from .overwritten import Overwritten
-from .plan import Verdict, World, plan
+from .plan import NO_POOL, Verdict, World, plan, removed
 from .refusals import Refusals
+from .struck import Struck
 from .tasks import Task, outside, restarts, running_tasks
 from .view import View
 from .waiting import JobsWaiting
@@ -119,6 +121,8 @@ class FenceKeeper:
         """Carries out a manager's orders for individual jobs, whoever has the lease. For one thread at a time."""
         self.orders = threading.Lock()
         """Held while `by_hand` is in use."""
+        self.struck = Struck(ask, self.by_hand)
+        """Pauses jobs that were hit by mistake; safe to tell of more from any thread."""
         giving = Mover(ask, address, timeout=lambda: settings().timeout, host=name, may_act=lambda: None)
         self.overwritten = Overwritten(ask, giving)
         """Gives back what people set at the same time as we did. The broker that overwrote it does that, with the lease
@@ -129,8 +133,7 @@ class FenceKeeper:
         self._due: dict[int, float] = {}
         self._refusals = Refusals()
         self._who: dict[tuple[int, tuple[object, ...]], str] = {}
-        self._struck: dict[int, str] = {}
-        self._hit: deque[Job] = deque()  # to be paused
+        self._noted: dict[int, str] = {}  # by serial, the custom data in which a job named its pool last
         self._trail: list[Step] = []
         self._names_due = 0.0
         self._tasks: list[Task] = []
@@ -334,8 +337,8 @@ class FenceKeeper:
             if job is None:
                 self._verdicts.pop(number, None)
                 continue
-            verdict = self._plan_one(job, world, now)
-            if verdict.fence == "changed":
+            verdict = self._remembered(job, self._plan_one(job, world, now), world)
+            if verdict.fence in ("changed", "removed"):
                 verdict = replace(verdict, why=self._who.get((number, job.fence), verdict.why))
             self._verdicts[number] = verdict
             if time.monotonic() > until:
@@ -355,6 +358,22 @@ class FenceKeeper:
             log.exception("The fence of job %d could not be worked out", job.id)
             return Verdict("kept", why="The broker failed to work out its fence; its log says why.")
 
+    def _remembered(self, job: Job, verdict: Verdict, world: World) -> Verdict:
+        """The verdict on a job of which more may be known than it says itself."""
+        if verdict.fence != "none":
+            self._noted[job.serial] = job.custom_data
+            return verdict
+        note = self.note_of(job)
+        return verdict if note is None else removed(note, world)
+
+    def note_of(self, job: Job) -> Note | None:
+        """What a job said of its pool, as long as a person has not taken that away."""
+        return parse_note(self._noted.get(job.serial, ""))
+
+    def forget_note(self, job: Job) -> None:
+        """The note was taken away by us. Safe to call from any thread."""
+        self._noted.pop(job.serial, None)
+
     def _note_due(self) -> None:
         """When each fence that has to move became due, except those that afserver refuses to move."""
         now = time.monotonic()
@@ -373,7 +392,8 @@ class FenceKeeper:
         """Drops what was known about jobs that are gone or have another mask by now."""
         jobs = self._reader.jobs
         serials = {job.serial for job in jobs.values()}
-        self._struck = {serial: text for serial, text in self._struck.items() if serial in serials}
+        self.struck.keep_only(serials)
+        self._noted = {serial: data for serial, data in self._noted.items() if serial in serials}
         self._refusals.keep_only(serials)
         self._who = {key: who for key, who in self._who.items() if key[0] in jobs and jobs[key[0]].fence == key[1]}
 
@@ -382,7 +402,7 @@ class FenceKeeper:
         asked = 0
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)
-            if verdict.fence != "changed" or job is None or (number, job.fence) in self._who:
+            if verdict.fence not in ("changed", "removed") or job is None or (number, job.fence) in self._who:
                 continue
             if asked == _LOGS_AT_ONCE:
                 break
@@ -391,7 +411,11 @@ class FenceKeeper:
                 lines = read_log(self._ask, number)
             except FarmError:
                 lines = []  # knowing who it was does not justify delaying other fences
-            why = self._who[number, job.fence] = changed_by(lines, USER)
+            if verdict.fence == "removed" and is_removed_by(lines, USER):
+                self.forget_note(job)
+                self._verdicts[number] = Verdict("none", why=NO_POOL)
+                continue
+            why = self._who[number, job.fence] = changed_by(lines, USER, verdict.fence)
             self._verdicts[number] = replace(verdict, why=why)
         return asked > 0
 
@@ -400,7 +424,7 @@ class FenceKeeper:
         moves = []
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)
-            if verdict.params is None or job is None or job.serial in self._struck or number in self._unplanned:
+            if verdict.params is None or job is None or job in self.struck or number in self._unplanned:
                 continue
             if self._refusals.may_try(job, verdict.params):
                 moves.append(Move(job, verdict.params, only_idle=verdict.opens))
@@ -448,7 +472,7 @@ class FenceKeeper:
                 log.info("Job %d %r spills: %s.", job.id, job.name, verdict.note.by if verdict.note else "")
         for job, params in outcome.refused:
             self._refusals.refused(job, params)
-        self._hit.extend(outcome.struck)
+        self.struck.hit(outcome.struck)
         self.overwritten.watch(outcome.made)
         view = self.view
         self.view = replace(
@@ -461,24 +485,9 @@ class FenceKeeper:
         self._plan()
         self._say("")
 
-    def strike(self, jobs: Collection[Job]) -> None:
-        """Schedules jobs that got another job's mask to be paused in the next round. Safe to call from any thread."""
-        self._hit.extend(jobs)
-
     def _pause_struck(self) -> None:
-        """Pauses jobs that got the mask of another job, because they got its number in the time between. Nobody can
-        tell what their own mask was, so they must not run. The broker that hit a job pauses it, with the lease or
-        without: no other broker knows."""
-        while self._hit:
-            job = self._hit[0]
-            self.by_hand.operate([self.by_hand.action([job.id], operation={"type": "pause"})])
-            self._struck[job.serial] = (
-                f"Job {job.id} {job.name!r} of {job.user_name!r} got the number of a job that was deleted just then, "
-                "and that job's mask. It is paused: delete it and send it again, or set its masks and start it."
-            )
-            log.error("%s", self._struck[job.serial])
-            self.look_at([job.id])
-            self._hit.popleft()
+        """The broker that hit a job pauses it, with the lease or without: no other broker knows."""
+        self.look_at(self.struck.pause())
 
     def _send_back(self, jobs: list[Job]) -> None:
         tasks = outside(running_tasks(self._ask), {job.id: job for job in jobs})
@@ -504,7 +513,7 @@ class FenceKeeper:
             },
             due=dict(self._due),
             problem=problem,
-            struck=tuple(self._struck.values()),
+            struck=self.struck.texts,
         )
 
     def look_at(self, ids: Collection[int]) -> None:

@@ -68,8 +68,8 @@ class JobSummary(_ListedJob, kw_only=True):
         Fence,
         Meta(
             description="`current`; `behind`: it moves within seconds; `kept`: it keeps its last fence; `changed`: a "
-            "person changed it, and it is left alone; `unmarked`: the same, sent by an earlier plug-in; `refused`: "
-            "afserver does not make the change"
+            "person changed it, and it is left alone; `removed`: a person took its note away, and it is left alone; "
+            "`unmarked`: an earlier plug-in sent it, and it is left alone; `refused`: afserver does not make the change"
         ),
     ]
     why: Annotated[str, Meta(description="a sentence; empty for `current`")]

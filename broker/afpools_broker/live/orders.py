@@ -27,7 +27,10 @@ from .keeper import FenceKeeper
 from .plan import World, plan_for, with_pool
 from .tasks import Task, outside, restarts, running_tasks
 
+# So long an order may take, and so much longer for each job: of those that no two change alike, some 500 are changed a
+# second.
 _PATIENCE_SECONDS = 10.0
+_PATIENCE_PER_JOB = 0.004
 _TRIES = 3
 _LOOK_SECONDS = 0.1
 
@@ -47,6 +50,9 @@ class OrderedJob(Result):
     done: Annotated[bool, Meta(description="it is as wanted")]
     why: Annotated[str, Meta(description="a sentence: what stood in the way; else empty")]
     tasks: Annotated[int, Meta(description="tasks of it that were sent back, for `jobs.requeue`")] = 0
+    remark: Annotated[str, Meta(description="a sentence that somebody should know although it is done; else empty")] = (
+        ""
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Orders:
 
     def __init__(self, live: FenceKeeper, world: World, now: dt.datetime) -> None:
         self._live, self._world, self._now = live, world, now
-        self._until = time.monotonic() + _PATIENCE_SECONDS
+        self._until = 0.0  # as time.monotonic counts
 
     def move(self, order: Order, pool: str, by: str) -> list[OrderedJob]:
         """Moves jobs to a pool; `by` describes the move for people.
@@ -97,7 +103,7 @@ class Orders:
         Raises:
             FarmError: afserver does not answer.
         """
-        return self._carry_out(order, lambda job: with_pool(job, pool, self._world), by)
+        return self._carry_out(order, lambda job: with_pool(job, pool, self._world, self._live.note_of(job)), by)
 
     def adopt(self, order: Order, by: str) -> list[OrderedJob]:
         """Takes up jobs again that somebody changed, or that an earlier plug-in sent.
@@ -107,14 +113,25 @@ class Orders:
         """
 
         def wish(job: Job) -> Note | str:
-            pool = self._pool_of(job)
+            pool = self._pool_of(job, self._live.note_of(job))
             if not pool:
                 return "It names no pool: move it to one."
             if pool not in self._world.snapshot.contents.pools:
                 return f"The pool {pool!r} was deleted: move it to another."
-            return with_pool(job, pool, self._world)
+            intent = intent_of(job)
+            if intent.kind == "unmarked" and intent.note is not None and not intent.note.exclude:
+                unknown.add(job.id)
+            return with_pool(job, pool, self._world, self._live.note_of(job))
 
-        return self._carry_out(order, wish, by)
+        unknown: set[int] = set()
+        results = self._carry_out(order, wish, by)
+        for each in results:
+            if each.done and each.id in unknown:
+                each.remark = (
+                    "An earlier plug-in sent it and did not note what the artist excluded besides, so that is not "
+                    f"excluded any more: it may use all hosts of {each.after!r}."
+                )
+        return results
 
     def move_back(self, moved: Sequence[MovedJob], by: str) -> list[OrderedJob]:
         """Takes back a move, for the jobs that are still where it brought them.
@@ -145,6 +162,7 @@ class Orders:
         Raises:
             FarmError: afserver does not answer.
         """
+        self._be_patient(order)
         behind = self._wait_for_fences(order.ids)
         jobs, results = order.find(self._read(order.ids))
         ready = {job.id: job for job in jobs if job.id not in behind}
@@ -162,6 +180,9 @@ class Orders:
         operation = {"type": "restart", "task_ids": numbers}
         return self._live.by_hand.action([job], block_ids=[block], operation=operation)
 
+    def _be_patient(self, order: Order) -> None:
+        self._until = time.monotonic() + _PATIENCE_SECONDS + _PATIENCE_PER_JOB * len(order.ids)
+
     def _wait_for_fences(self, ids: Collection[int]) -> set[int]:
         """Waits until the fences of these jobs match their pools; returns the jobs whose fences did not move in
         time."""
@@ -176,15 +197,16 @@ class Orders:
     def _read(self, ids: Collection[int]) -> dict[int, Job]:
         return read_jobs(self._live.ask, ids)
 
-    def _pool_of(self, job: Job) -> str:
-        """The present name of a job's pool; empty if it names none."""
-        note = intent_of(job).note
+    def _pool_of(self, job: Job, said: Note | None = None) -> str:
+        """The present name of a job's pool; empty if it names none, and `said` named none before."""
+        note = intent_of(job).note or said
         view = self._live.view
         if note is None:
             return ""
         return (view.world.names.now(note.pool, note.revision) if view.world else None) or note.pool
 
     def _carry_out(self, order: Order, wish: Wish, by: str) -> list[OrderedJob]:
+        self._be_patient(order)
         jobs, results = order.find(self._read(order.ids))
         before = {job.id: self._pool_of(job) for job in jobs}
         wishes = {job.id: wish(job) for job in jobs}
@@ -217,13 +239,14 @@ class Orders:
 
     def _again(self, job: Job, wish: Note | str | None) -> Note | str | None:
         """The wish for a job as it is now: its own note may already be what is wanted."""
-        return with_pool(job, wish.pool, self._world) if isinstance(wish, Note) else wish
+        return with_pool(job, wish.pool, self._world, wish) if isinstance(wish, Note) else wish
 
     def _move_of(self, job: Job, note: Note | str | None, by: str) -> Move | str:
         """The move to send; otherwise why the job is left alone, or nothing if it is as wanted."""
         if isinstance(note, str):
             return note
         if note is None:
+            self._live.forget_note(job)
             return self._without_pool(job)
         verdict = plan_for(job, note, self._world, self._now, by=by)
         if verdict.params is not None:
@@ -250,7 +273,7 @@ class Orders:
         while moves and time.monotonic() < self._until:
             outcome = self._live.by_hand.carry_out(moves)
             read.update(outcome.read)
-            self._live.strike(outcome.struck)
+            self._live.struck.hit(outcome.struck)
             self._live.overwritten.watch(outcome.made)
             moves = [move for move in moves if move.job.id not in outcome.read]
         return read

@@ -25,7 +25,12 @@ from .jobs import Job
 from .names import PoolNames
 from .spill import Spill, in_words, noted, spill_of, stays, stays_in
 
-Fence = Literal["current", "behind", "kept", "changed", "unmarked", "none", "refused"]
+Fence = Literal["current", "behind", "kept", "changed", "removed", "unmarked", "none", "refused"]
+
+LEFT_ALONE: frozenset[Fence] = frozenset({"changed", "removed", "unmarked"})
+"""Fences that stay as they are until somebody asks for it."""
+
+NO_POOL = "It names no pool."
 
 # A name that no host has, to test whether a mask excludes hosts that register later.
 _LATER_HOST = "afpools-host-to-come"
@@ -37,12 +42,12 @@ class Verdict:
 
     Args:
         fence: `current`: nothing. `behind`: it has to move. `kept`: it keeps its last fence. `changed`: a person
-            changed it. `unmarked`: its note does not say which mask was set. `none`: it names no pool.
-            `refused`: afserver does not make the change; see `refusals`.
+            changed it. `removed`: a person removed its note. `unmarked`: its note does not say which mask was set.
+            `none`: it names no pool. `refused`: afserver does not make the change; see `refusals`.
         pool: the present name of its pool; empty if it has none.
         why: a sentence for people; empty for `current`.
         params: the parameters of the action that moves it; None if nothing is to be done.
-        note: our note on the job after that.
+        note: our note on the job after that; for `removed`, the note that it had.
         spill: its second pool; None if it has none.
         opens: whether its second pool is added to its fence.
     """
@@ -152,12 +157,19 @@ def plan(job: Job, world: World, now: dt.datetime, *, waited: bool = False) -> V
         return plan_for(job, intent.note, world, now, waited=waited)
     note = intent.note
     if note is None:
-        return Verdict("none", why="It names no pool.")
+        return Verdict("none", why=NO_POOL)
     pool = world.names.now(note.pool, note.revision) or note.pool
     if intent.kind == "unmarked":
-        why = "It was sent by a plug-in of an earlier version, which did not note the mask."
+        why = "It was sent by a plug-in of an earlier version, which did not note the mask"
+        why += "." if note.exclude else ", nor what the job excludes itself."
         return Verdict("unmarked", pool, why)
     return Verdict("changed", pool, "A person changed its mask.")
+
+
+def removed(note: Note, world: World) -> Verdict:
+    """What is to be done about a job that no longer names its pool, and once had this note."""
+    pool = world.names.now(note.pool, note.revision) or note.pool
+    return Verdict("removed", pool, "A person removed its note.", note=note)
 
 
 def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = "", waited: bool = False) -> Verdict:
@@ -351,10 +363,17 @@ def _matched(mask: str, mask_type: str, hosts: list[str]) -> set[str]:
         return set()
 
 
-def with_pool(job: Job, pool: str, world: World) -> Note:
+def with_pool(job: Job, pool: str, world: World, said: Note | None = None) -> Note:
     """What a job should want after a move to another pool: that pool, and its own exclude mask as before. If it names a
-    second pool itself, it keeps that, and has to wait for it again."""
-    note = intent_of(job).note
+    second pool itself, it keeps that, and has to wait for it again.
+
+    Args:
+        job: as it is.
+        pool: the pool.
+        world: pools and farm.
+        said: the note that it had, if it has been removed.
+    """
+    note = intent_of(job).note or said
     revision = world.snapshot.contents.pools[pool].revision
     if note is not None:
         return note._replace(pool=pool, revision=revision, spill=stays(note.spill))

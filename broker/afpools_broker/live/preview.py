@@ -25,11 +25,13 @@ from .intent import intent_of
 from .jobs import Job
 from .listing import Hosts, Listing
 from .names import PoolNames
-from .plan import Verdict, World, plan_for, with_pool
+from .plan import LEFT_ALONE, Verdict, World, plan_for, with_pool
 from .view import View
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
+
+Then = Literal["moves", "same", "kept", "changed", "removed", "unmarked"]
 
 _HOSTS_SHOWN = 20
 _JOBS_SAID = 3
@@ -60,8 +62,10 @@ class PreviewedJob(Result):
     ]
     online_after: Annotated[int | None, Meta(description="the same for those that it could use then")]
     fence: Annotated[
-        Literal["moves", "same", "kept", "changed", "unmarked"],
-        Meta(description="`moves`; `same`: its mask stays; `kept`, `changed`, `unmarked`: as in `jobs.list`"),
+        Then,
+        Meta(
+            description="`moves`; `same`: its mask stays; `kept`, `changed`, `removed`, `unmarked`: as in `jobs.list`"
+        ),
     ]
     why: Annotated[str, Meta(description="a sentence, if its mask stays; else empty")]
 
@@ -115,7 +119,7 @@ class Outlook:
     before: Sequence[str]
     after: Sequence[str]
     tasks: dict[str, int]
-    fence: Literal["moves", "same", "kept", "changed", "unmarked"]
+    fence: Then
     why: str
 
     @property
@@ -163,7 +167,7 @@ def outlooks(view: View, listing: Listing, hosts: Hosts, name: str, world: World
     for job in jobs:
         verdict = view.verdicts[job.id]
         note = verdict.note or intent_of(job).note
-        if verdict.fence in ("changed", "unmarked") or note is None:
+        if verdict.fence in LEFT_ALONE or note is None:
             found.append(_unmoved(job, verdict, hosts))
             continue
         note = _called(note, verdict, name, pool.name if pool else name)
@@ -200,8 +204,9 @@ def outlooks_of_move(
     """What moving jobs to another pool would do to them; `world` is the present one."""
     found = []
     for job in jobs:
-        verdict = plan_for(job, with_pool(job, pool, world), world, _NOW)
-        found.append(_outlook(job, view.verdicts[job.id].pool, verdict, listing, hosts))
+        now = view.verdicts[job.id]
+        verdict = plan_for(job, with_pool(job, pool, world, now.note), world, _NOW)
+        found.append(_outlook(job, now.pool, verdict, listing, hosts))
     return found
 
 
@@ -225,7 +230,7 @@ _NOW = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 def _unmoved(job: Job, verdict: Verdict, hosts: Hosts) -> Outlook:
-    fence: Literal["changed", "unmarked"] = "changed" if verdict.fence == "changed" else "unmarked"
+    fence: Then = verdict.fence if verdict.fence in ("changed", "removed") else "unmarked"
     return Outlook(job, verdict.pool, hosts.of(job), hosts.of(job), {}, fence, verdict.why)
 
 

@@ -53,9 +53,9 @@ JobReferences = Annotated[
     list[JobReference],
     Meta(
         min_length=1,
-        max_length=1000,
+        max_length=MOST_JOBS,
         title="jobs",
-        description='a list of 1 to 1,000 jobs, {"id": 812, "serial": 4711} each; the serial may be left out',
+        description='a list of 1 to 5,000 jobs, {"id": 812, "serial": 4711} each; the serial may be left out',
     ),
 ]
 
@@ -453,7 +453,11 @@ class JobsRequeue(_Order, kw_only=True):
         view = live_of(call.parts).view
         order = Order([], {}) if self.jobs is None else _order(self.jobs)
         if self.pool is not None:
-            ids = [number for number, verdict in view.verdicts.items() if verdict.is_of(self.pool)]
+            ids = [
+                number
+                for number, verdict in view.verdicts.items()
+                if verdict.is_of(self.pool) and not view.jobs[number].is_finished
+            ]
             named = {each.id for each in self.jobs or ()}
             order = Order([number for number in ids if self.jobs is None or number in named], order.serials)
         fences = call.moment.snapshot.fences

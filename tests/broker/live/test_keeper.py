@@ -6,6 +6,7 @@ The afserver is a stand-in that works (tests/working_afserver.py); each trap of 
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from tests.broker.live.conftest import Studio
@@ -205,3 +206,55 @@ def test_an_action_begun_under_an_earlier_lease_is_not_done(studio: Studio) -> N
     studio.fences._mover._ask = lose
     studio.fences.look(at_once=True)
     assert (studio.mask(job), [a for a in studio.server.actions if "params" in a]) == (mask, [])
+
+
+# --- a note that is not there any more --------------------------------------------------------------------------
+
+
+def test_a_note_that_a_person_removed_is_said_to_be_removed(studio: Studio) -> None:
+    job = studio.send("fx", offline=True)
+    studio.look()
+    mask = studio.mask(job)
+    studio.server.by_hand(job, custom_data='{"shot": 7}')
+    studio.look()
+    assert (studio.fence(job), studio.fences.view.verdicts[job].pool) == ("removed", "fx")
+    studio.look()
+    assert studio.why(job).startswith("Note removed by anna@ws-04, ")
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    studio.look()
+    assert studio.mask(job) == mask
+    # It stays so where the note is taken up again, and only until then.
+    studio.server.restart()
+    studio.look()
+    assert studio.fence(job) == "removed"
+
+
+def test_a_job_that_has_the_number_of_one_that_named_a_pool_has_removed_nothing(studio: Studio) -> None:
+    job = studio.send("fx", offline=True)
+    studio.look()
+    studio.server.act(job, operation={"type": "delete"})
+    assert studio.server.send("other", offline=True) == job
+    studio.look()
+    assert studio.fence(job) == "none"
+
+
+# --- what health says -------------------------------------------------------------------------------------------
+
+
+def test_fences_that_are_more_than_a_minute_behind_are_a_problem(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        studio.send("fx", offline=True)
+    studio.look()
+    other = studio.another("broker-2")  # has no lease, so nothing moves
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    studio.look(other)
+    now = time.monotonic()
+    monkeypatch.setattr("afpools_broker.live.keeper.time.monotonic", lambda: now + 59)
+    assert other.health().problems == []
+    monkeypatch.setattr("afpools_broker.live.keeper.time.monotonic", lambda: now + 61)
+    monkeypatch.setattr(other, "age", lambda: 0.5)
+    health = other.health()
+    assert health.behind > 60
+    assert health.problems == ["Fences of 2 running jobs have been behind for 61 seconds."]

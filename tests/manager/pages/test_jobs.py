@@ -150,6 +150,8 @@ def test_jobs_are_moved_to_another_pool_and_back(page: Page, send: Send, server:
     for number in numbers:
         expect(job(page, number)).to_contain_text("night")
     page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(dialog.get_by_text("2 jobs gain gpu-7, gpu-8.")).to_be_visible()
+    dialog.get_by_role("button", name="Undo", exact=True).click()
     for number in numbers:
         expect(job(page, number)).to_contain_text("fx")
 
@@ -178,7 +180,7 @@ def test_a_job_that_a_person_changed_is_taken_up_again(
     number = send("shot_010", offline=True)
     server.by_hand(number, user="bert", hosts_mask_exclude="pc-01")
     go(page, "Jobs")
-    expect(job(page, number)).to_contain_text("Changed by hand")
+    expect(job(page, number)).to_contain_text("Changed by a person")
     job(page, number).click()
     expect(page.get_by_text("Changed by bert")).to_be_visible()
     picture(page, "job-changed-by-hand")
@@ -330,3 +332,49 @@ def test_a_reader_sees_jobs_but_cannot_move_any(start: Callable[..., Manager], o
     job(page, number).click()
     expect(page.get_by_role("button", name="Move…")).to_be_disabled()
     expect(page.get_by_role("button", name=f"Move {number} shot_010 to night")).to_be_disabled()
+
+
+def test_the_undo_beside_what_was_done_says_what_jobs_would_feel_of_it(
+    page: Page, send: Send, elsewhere: Client
+) -> None:
+    send("shot_010", tasks=2)
+    row(page, "Pools", "fx").click()
+    expect(page.get_by_role("link", name="1 job on the farm")).to_be_visible()
+    page.get_by_role("button", name="Remove gpu-8 from fx").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    page.locator(".toast").filter(has_text="Removed gpu-8 from fx").get_by_role("button", name="Undo").click()
+    dialog = page.get_by_role("dialog", name="Undo: Removed gpu-8 from fx?")
+    expect(dialog.get_by_text("1 job gains gpu-8.")).to_be_visible()
+    assert elsewhere.get_pool("fx").hosts == ("gpu-7",)
+    dialog.get_by_role("button", name="Undo", exact=True).click()
+    expect(page.get_by_text("Undone: Removed gpu-8 from fx")).to_be_visible()
+    assert elsewhere.get_pool("fx").hosts == ("gpu-7", "gpu-8")
+
+
+def test_forgetting_a_host_says_what_jobs_would_feel_of_it(
+    page: Page, send: Send, server: WorkingAfServer, elsewhere: Client
+) -> None:
+    elsewhere.add_hosts("fx", ["old-2"], new_hosts=True)
+    send("shot_010", tasks=2)
+    row(page, "Pools", "fx").click()
+    expect(page.get_by_role("link", name="1 job on the farm")).to_be_visible()
+    go(page, "Hosts")
+    page.get_by_role("button", name="Forget old-2").click()
+    dialog = page.get_by_role("dialog", name="Forget old-2?")
+    expect(dialog.get_by_text("No job on the farm gains or loses a host.")).to_be_visible()
+    dialog.get_by_role("button", name="Forget", exact=True).click()
+    expect(page.get_by_text("Forgot old-2")).to_be_visible()
+    assert elsewhere.get_pool("fx").hosts == ("gpu-7", "gpu-8")
+
+
+def test_a_note_that_a_person_removed_is_shown_and_taken_up_again(
+    page: Page, send: Send, server: WorkingAfServer, elsewhere: Client
+) -> None:
+    number = send("shot_010", offline=True)
+    server.by_hand(number, custom_data="")
+    until(lambda: elsewhere.jobs().jobs[0].fence == "removed")
+    go(page, "Jobs")
+    expect(job(page, number)).to_contain_text("Note removed by a person")
+    job(page, number).click()
+    page.get_by_role("button", name="Take up 1 again").click()
+    expect(job(page, number)).to_contain_text("Current")

@@ -68,7 +68,7 @@ def test_jobs_show_their_pool_and_hosts_and_others_what_they_exclude(
     wait_until(lambda: client.jobs().others)
     assert lines(manager("jobs").out) == [
         "Job Name User Pool Tasks May use Fence Moved",
-        f"{job} shot anna fx 5 ready 1 of 1 online current",
+        f"{job} shot anna fx 5 ready 1 of 1 online Current",
         "",
         "Jobs that name no pool:",
         "Job Name User Tasks May use Excludes",
@@ -122,9 +122,32 @@ def test_a_job_that_was_changed_by_hand_is_not_reported_as_following(
     added = lines(manager("pool", "add", "fx", "pc-03").out)
     assert added[1:] == ["1 job will not follow: see `afpools jobs --pool fx`."]
     wait_until(lambda: "Changed by anna@ws-04" in client.jobs().jobs[0].why)
-    assert "." not in manager("jobs").out.partition("changed: ")[2]
+    assert "." not in manager("jobs").out.partition("Changed by a person: ")[2]
     assert manager("jobs", "adopt", job).out == f"Job {job} 'shot' of anna: follows fx\n"
     wait_until(lambda: client.jobs().jobs[0].fence == "current")
+
+
+def test_a_pool_that_is_renamed_deleted_or_brought_back_says_what_jobs_do(
+    manager: Command, client: Client, server: WorkingAfServer, job: int
+) -> None:
+    assert manager("pool", "rename", "fx", "effects").out == (
+        "Renamed fx to effects.\n1 job on the farm will follow.\n"
+    )
+    wait_until(lambda: client.jobs().jobs[0].pool == "effects")
+    assert manager("pool", "delete", "effects", "--yes").out == (
+        "Deleted effects.\n1 job on the farm keeps its last fence.\n"
+    )
+    wait_until(lambda: client.jobs().jobs[0].fence == "kept")
+    assert "Keeps its last fence: The pool" in manager("jobs").out
+    deleted, renamed = (entry.id for entry in client.history(limit=2))
+    assert lines(manager("pool", "undo", deleted).out) == [
+        "Undone: effects has 1 host now: + pc-01.",
+        "1 job on the farm will follow.",
+    ]
+    wait_until(lambda: client.jobs().jobs[0].fence == "current")
+    server.by_hand(job, hosts_mask_exclude="pc-02")
+    wait_until(lambda: client.jobs().jobs[0].fence == "changed")
+    assert lines(manager("pool", "undo", renamed).out)[1:] == ["1 job will not follow: see `afpools jobs --pool fx`."]
 
 
 def test_a_dry_run_is_refused_as_the_change_would_be(manager: Command, client: Client) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from afpools import AfpoolsError
+from afpools.job_results import FENCES
 
 from ..health import Asked, ask, by_broker, nobody, problems, verdict
 from ..words import duration, plural
@@ -121,7 +122,8 @@ def _live(live: dict[str, Any]) -> str:
     parts.append("never seen" if live["age"] is None else f"as of {duration(live['age'])} ago")
     if live["keeping"]:
         parts.append(
-            f"{live['moved']:,} moved, {live['refused']:,} refused; afserver took {live['afserver_ms']:.0f} ms"
+            f"{live['moved']:,} moved, {live['refused']:,} {FENCES['refused'].lower()}; afserver took "
+            f"{live['afserver_ms']:.0f} ms"
         )
     return "; ".join(parts)
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from afpools import BrokerUnreachable, Job, JobList, JobSpill, JobsResult, OrderedJob
+from afpools.job_results import FENCES
 
 from ..words import duration, plural
 from .options import (
@@ -124,7 +125,7 @@ def _parts(found: JobList, pool: str | None, user: str | None) -> list[Table | T
 def _following(jobs: Iterable[Job]) -> Table:
     rows = table("Job", "Name", "User", "Pool", "Tasks", "May use", "Fence", "Moved", right=("Job",), whole=("Job",))
     for job in jobs:
-        fence = Text(job.fence, "" if job.fence == "current" else "yellow")
+        fence = Text(FENCES.get(job.fence, job.fence), "" if job.fence == "current" else "yellow")
         if job.why:
             fence.append(f": {printable(job.why).rstrip('.')}")
         if job.outside:
@@ -269,7 +270,7 @@ def _report(done: JobsResult, words: Callable[[OrderedJob], str]) -> None:
         CommandError: one was not changed.
     """
     for job in done.jobs:
-        what = printable(words(job) if job.done else job.why)
+        what = printable(f"{words(job)}. {job.remark}" if job.remark else words(job) if job.done else job.why)
         name = f" {printable(job.name)!r} of {printable(job.user)}" if job.name else ""
         say(f"Job {job.id}{name}: {what}", "" if job.done else "yellow")
     left = [str(job.id) for job in done.jobs if not job.done]

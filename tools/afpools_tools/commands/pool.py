@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from afpools import AfpoolsError, Client, HistoryEntry, PoolSummary, WriteResult
+from afpools.job_results import LEFT_ALONE
 from afpools.pool_menu import pool_machines
 
 from .. import exchange
@@ -214,14 +216,16 @@ def rename(
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Give a pool another name. Jobs on the farm keep their masks."""
+    """Give a pool another name. Jobs on the farm follow it."""
     with connect(profile, timeout) as client:
         if dry_run:
             say_preview(client.preview(name, new_name=new_name))
             return
+        concerned = _concerned(client, name, new_name=new_name)
         with change(request_id) as request:
             client.rename_pool(name, new_name, request_id=request)
-    say(f"Renamed {name} to {new_name}.")
+        say(f"Renamed {name} to {new_name}.")
+        _say_concerned(client, new_name, concerned)
 
 
 @app.command()
@@ -274,9 +278,11 @@ def delete(
                 typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
             # What was shown is what is deleted: somebody may have changed the pool while the question stood.
             if_revision = pool.revision
+        concerned = _concerned(client, name, delete=True)
         with change(request_id, besides=f"--if-revision {if_revision}") as request:
             client.delete_pool(name, if_revision=if_revision, request_id=request)
-    say(f"Deleted {name}.")
+        say(f"Deleted {name}.")
+        _say_concerned(client, name, concerned)
 
 
 @app.command()
@@ -339,11 +345,38 @@ def _say_followers(client: Client, name: str) -> None:
         if not found.keeper:
             say(_UNKEPT)
             return
-        left_alone = sum(job.fence in ("changed", "unmarked") for job in found.jobs)
-        if found.total > left_alone:
-            say(f"{plural(found.total - left_alone, 'job')} on the farm will follow.")
-        if left_alone:
-            say(f"{plural(left_alone, 'job')} will not follow: see `afpools jobs --pool {shlex.quote(name)}`.")
+        _say_counts(name, Counter(job.fence for job in found.jobs))
+
+
+def _concerned(client: Client, name: str | None = None, **would: Any) -> Counter[str] | None:
+    """How many jobs on the farm a change will concern, by what will become of their fences; None if nobody can tell.
+
+    Asked before the change is made: afterwards, the pool that they name has another name, or there is none.
+    """
+    with suppress(AfpoolsError):
+        return Counter(job["fence"] for job in client.preview(name, **would, limit=_MOST_JOBS)["jobs"])
+    return None
+
+
+def _say_concerned(client: Client, name: str, concerned: Counter[str] | None) -> None:
+    """Says what becomes of the jobs that a change, which was made, concerns."""
+    if not concerned:
+        return
+    with suppress(AfpoolsError):
+        if client.jobs(others=False, limit=1).keeper:
+            _say_counts(name, concerned)
+        else:
+            say(_UNKEPT)
+
+
+def _say_counts(name: str, fences: Counter[str]) -> None:
+    left_alone, kept = sum(fences[fence] for fence in LEFT_ALONE), fences["kept"]
+    if following := fences.total() - left_alone - kept:
+        say(f"{plural(following, 'job')} on the farm will follow.")
+    if kept:
+        say(f"{plural(kept, 'job')} on the farm {'keeps its' if kept == 1 else 'keep their'} last fence.")
+    if left_alone:
+        say(f"{plural(left_alone, 'job')} will not follow: see `afpools jobs --pool {shlex.quote(name)}`.")
 
 
 def _say_unchecked(done: WriteResult) -> None:
@@ -418,22 +451,29 @@ def undo(
         if dry_run:
             say_preview(client.preview(entry=whole_id))
             return
+        concerned = _concerned(client, entry=whole_id)
         with change(request_id) as request:
             done = client.undo(whole_id, request_id=request)
         newest = client.history(limit=1) if done.change and not done.revision else []
+        moved = next((each.diff.get("jobs") for each in newest if each.id == done.change), None)
+        _say_undone(done, moved)
+        if done.change and not moved:
+            _say_concerned(client, done.pool, concerned)
+    if done.change:
+        remark(f"To redo the change: afpools pool undo {done.change[-_SHORT_ID:]}")
+
+
+def _say_undone(done: WriteResult, moved: list[Any] | None) -> None:
     what = done.pool or "the list of registered hosts"
     parts = [f"+ {ranges(done.added)}"] * bool(done.added) + [f"- {ranges(done.removed)}"] * bool(done.removed)
     if not done.change:
         say(f"Nothing to do: {what} is as before that change.")
     elif not done.revision:
-        moved = next((each.diff.get("jobs") for each in newest if each.id == done.change), None)
         say(f"Undone: {plural(len(moved), 'job')} moved back." if moved else f"Undone: {done.pool} is gone.")
     elif parts:
         say(f"Undone: {what} has {plural(done.hosts, 'host')} now: {'; '.join(parts)}.")
     else:
         say(f"Undone: {what} is as before that change.")
-    if done.change:
-        remark(f"To redo the change: afpools pool undo {done.change[-_SHORT_ID:]}")
 
 
 def _whole_id(client: Client, end: str) -> str:

@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from afpools import BrokerRefused, Client, Job, JobsResult
+from afpools.job_results import FENCES, LEFT_ALONE
 
 from .params import PoolHosts, PreviewChange, typed_hosts
 
 OPERATION = "jobs.list"
 
-# As many as a broker gives at a time.
+# As many as a broker gives at a time, and takes in one order.
 _MOST_JOBS = 5000
 
 # Seconds.
@@ -26,9 +27,6 @@ _REFUSED_PAUSE = 5.0
 _PAUSE_FOR_EACH_SECOND_ASKED = 10.0
 _OLD = 30.0
 _BEHIND = 5.0
-
-# Jobs whose tasks can be sent back in one order.
-_MOST_ORDERED = 1000
 
 NO_JOBS: Mapping[str, Job] = MappingProxyType({})
 
@@ -45,6 +43,8 @@ class JobsStatus(NamedTuple):
         kept: whether a broker keeps the fences now.
         more: there are more jobs than are shown.
         requeue: whether tasks outside of a fence that has moved are sent back by the broker.
+        fences: how a fence stands, in words.
+        left_alone: fences that stay as they are until somebody takes the job up again.
     """
 
     offered: bool = False
@@ -55,6 +55,8 @@ class JobsStatus(NamedTuple):
     kept: bool = True
     more: bool = False
     requeue: bool = False
+    fences: Mapping[str, str] = FENCES
+    left_alone: tuple[str, ...] = tuple(sorted(LEFT_ALONE))
 
 
 class JobsView(NamedTuple):
@@ -110,23 +112,29 @@ class Jobs:
 def preview(client: Client, params: PreviewChange) -> dict[str, Any]:
     """What a change would do to the jobs on the farm. A change of several pools is the sum of theirs, and each sentence
     then says which pool it is about."""
-    if params.entry is not None:
-        return _summary([("", client.preview(entry=params.entry, limit=_MOST_ORDERED))])
+    if params.entries:
+        answers = [client.preview(entry=entry, limit=_MOST_JOBS) for entry in params.entries]
+        concerned = [answer for answer in answers if answer["total"]] or answers[:1]
+        return _summary([(_pool_of(answer) if len(concerned) > 1 else "", answer) for answer in concerned])
     if params.jobs:
         [pool] = params.pools
         references = [(job.id, job.serial) for job in params.jobs]
-        return _summary([("", client.preview(pool, jobs=references, limit=_MOST_ORDERED))])
+        return _summary([("", client.preview(pool, jobs=references, limit=_MOST_JOBS))])
     if params.delete or params.new_name is not None:
         [pool] = params.pools
-        answer = client.preview(pool, delete=params.delete, new_name=params.new_name, limit=_MOST_ORDERED)
+        answer = client.preview(pool, delete=params.delete, new_name=params.new_name, limit=_MOST_JOBS)
         return _summary([("", answer)])
     add = params.add + typed_hosts(params.typed)
     changes = [PoolHosts(pool=pool, add=add, remove=params.remove) for pool in params.pools] + params.hosts
     found = [
-        (each.pool, client.preview(each.pool, add_hosts=each.add, remove_hosts=each.remove, limit=_MOST_ORDERED))
+        (each.pool, client.preview(each.pool, add_hosts=each.add, remove_hosts=each.remove, limit=_MOST_JOBS))
         for each in changes
     ]
     return _summary(found if len(found) > 1 else [("", answer) for _, answer in found])
+
+
+def _pool_of(answer: Mapping[str, Any]) -> str:
+    return str(answer["jobs"][0]["pool"]) if answer["jobs"] else ""
 
 
 def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -143,7 +151,7 @@ def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
         tasks += answer["tasks_on_lost"]
         total += answer["total"]
         requeue = requeue or answer["running"] == "requeue"
-    back = {"jobs": jobs[:_MOST_ORDERED], "hosts": list(hosts)}
+    back = {"jobs": jobs[:_MOST_JOBS], "hosts": list(hosts)}
     return {"sentences": sentences, "total": total, "tasks": tasks, "requeue": requeue, "back": back}
 
 
@@ -153,5 +161,6 @@ def outcome(made: JobsResult) -> dict[str, Any]:
         "change": made.change,
         "moved": made.moved,
         "tasks": sum(job.tasks for job in made.jobs),
+        "remarks": [{"id": job.id, "remark": job.remark} for job in made.jobs if job.remark],
         "failed": [{"id": job.id, "name": job.name, "why": job.why} for job in made.jobs if not job.done],
     }

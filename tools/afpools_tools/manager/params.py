@@ -176,8 +176,8 @@ class PoolHosts(Params, kw_only=True):
 
 class PreviewChange(Params, kw_only=True):
     """One change of those that can be previewed: `pools` with `add`, `typed` and `remove` as for `Assign`; one of
-    `pools` with `delete` or `new_name`, or with `jobs` that are to be moved there; `hosts` of several pools; `entry`,
-    to be undone."""
+    `pools` with `delete` or `new_name`, or with `jobs` that are to be moved there; `hosts` of several pools; `entries`
+    of the history, to be undone."""
 
     hosts: list[PoolHosts] = []
 
@@ -187,7 +187,7 @@ class PreviewChange(Params, kw_only=True):
     remove: list[str] = []
     delete: bool = False
     new_name: str | None = None
-    entry: str | None = None
+    entries: list[str] = []
     jobs: list[JobReference] = []
 
 

@@ -4,20 +4,11 @@ import { computed } from "./html.js";
 import { duration, number, plural, time } from "./format.js";
 import { jobs, jobsStatus, loaded, nothing, status } from "./store.js";
 
-/** How a job's fence stands. */
-export const FENCES = {
-  current: "Current",
-  behind: "Moves within seconds",
-  kept: "Keeps its last fence",
-  changed: "Changed by hand",
-  unmarked: "Not followed yet",
-  refused: "Refused by afserver",
-};
-
-const IS_LEFT_ALONE = new Set(["changed", "unmarked"]);
+/** How a job's fence stands, in the words that everybody uses. */
+export const fenceWords = ({ fence }) => jobsStatus.value.fences[fence] ?? fence;
 
 /** Whether somebody has to ask for it, or the job is not followed. */
-export const isLeftAlone = (job) => IS_LEFT_ALONE.has(job.fence);
+export const isLeftAlone = ({ fence }) => jobsStatus.value.left_alone.includes(fence);
 
 /** The values of each key, in lists. */
 function grouped(pairs) {

@@ -15,7 +15,7 @@ export const hosts = signal([]);
 export const jobs = signal([]);
 
 /** How far they can be relied on: what jobs.py's `JobsStatus` has. */
-export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 0, behind: 0, kept: true, more: false, requeue: false });
+export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 0, behind: 0, kept: true, more: false, requeue: false, fences: {}, left_alone: [] });
 
 export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
 

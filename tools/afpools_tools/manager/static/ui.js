@@ -3,6 +3,7 @@
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
 import { write } from "./api.js";
 import { number, plural } from "./format.js";
+import { askFirst, concernsAnyJob } from "./whatif.js";
 import { isStale, may, members as membersOf, poolByName, waiting } from "./store.js";
 
 // --- toasts: what was done, and its undo -----------------------------------------------------------------------------
@@ -35,18 +36,30 @@ export function Toasts() {
  * is to know besides. */
 export function done(text, changes, remark = "") {
   const entries = changes.filter(Boolean).reverse();
-  const action = entries.length && may("history.undo") ? { label: "Undo", run: () => undo(entries, text) } : null;
+  const action = entries.length && may("history.undo") ? { label: "Undo", run: () => undoSeen(entries, text) } : null;
   toast(remark ? `${text}. ${remark}` : text, { action });
 }
 
 /** Takes changes back. */
-export const undo = (entries, text) => make(() => write("undo", { entries }), ({ done: undone, failed: refusal }) => {
+export const undo = (entries, text) => make(() => write("undo", { entries }), (answer) => sayUndone(answer, entries, text));
+
+/** The same once it has been shown what jobs on the farm would feel of it. */
+async function undoSeen(entries, text) {
+  const question = { entries };
+  if (!(await concernsAnyJob(question))) return undo(entries, text);
+  return askFirst({
+    title: `Undo: ${text}?`, submit: "Undo", question, change: ["undo", { entries }],
+    made: (answer) => sayUndone(answer, entries, text),
+  });
+}
+
+function sayUndone({ done: undone, failed: refusal }, entries, text) {
   if (undone.length) {
     const part = refusal ? `, ${number(undone.length)} of ${number(entries.length)} changes` : "";
     done(`Undone: ${text}${part}`, undone.map((one) => one.change));
   }
   if (refusal) failed(new Error(refusal));
-});
+}
 
 export const failed = (error) => toast(error.message, { kind: "failed" });
 

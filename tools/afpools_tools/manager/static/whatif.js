@@ -85,6 +85,16 @@ const asked = signal(null);
 /** Whether somebody has to see first what a change of this pool would do. */
 export const concernsJobs = (pool) => jobsOf.value.has(pool);
 
+/** The same of a change of any kind: asks the broker, where there are jobs that name a pool. */
+export async function concernsAnyJob(question) {
+  if (!areJobsKnown.value || !jobsOf.value.size) return false;
+  try {
+    return (await readLong("preview", question)).total > 0;
+  } catch {
+    return true; // the dialog says why that is not known
+  }
+}
+
 /** Shows what a change would do, and makes it if that is wanted. `made` gets the answer. Tells whether it was made.
  *
  * `change`: the name of what to write, and its parameters. */

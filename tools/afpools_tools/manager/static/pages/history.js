@@ -103,7 +103,7 @@ const describe = (entry) => `${entry.verb || entry.op} ${entry.pool}`.trim();
 
 /** What to ask about an undo before it is made; null if no job on the farm would feel it. */
 function undoing({ id, pool, diff }) {
-  if (!diff.jobs) return concernsJobs(pool) ? { entry: id } : null;
+  if (!diff.jobs) return concernsJobs(pool) ? { entries: [id] } : null;
   const [before, ...others] = new Set(diff.jobs.map((job) => job.before));
   return before && !others.length ? { pools: [before], jobs: diff.jobs.map((job) => ({ id: job.id, serial: job.serial })) } : null;
 }

@@ -9,7 +9,7 @@ import { runsOn } from "../jobs.js";
 import { useSelection } from "../selection.js";
 import { Targets, endDrag, startDrag } from "../targets.js";
 import { Choice, Dialog, Search, Swatch, VirtualList, done, failed, make } from "../ui.js";
-import { useWhatIf } from "../whatif.js";
+import { askFirst, concernsAnyJob, useWhatIf } from "../whatif.js";
 import { assign } from "./pools.js";
 
 const STATE_FILTERS = [
@@ -92,12 +92,19 @@ export function HostsPage({ argument }) {
   </section>`;
 }
 
-/** Takes a host out of all its pools, and takes back that it was registered. */
-const leave = (host) => make(() => write("hosts/leave", { host: host.name }), (gone) => {
-  if (gone.done.length) done(`Forgot ${host.name}`, gone.done);
-  if (gone.failed) failed(new Error(gone.failed));
-  return !gone.failed;
-});
+/** Takes a host out of all its pools, and takes back that it was registered; once it has been shown what jobs on the farm
+ * would feel of it. */
+async function leave(host) {
+  const question = { hosts: host.pools.map((pool) => ({ pool, remove: [host.name] })) };
+  const params = { host: host.name };
+  const made = (gone) => {
+    if (gone.done.length) done(`Forgot ${host.name}`, gone.done);
+    if (gone.failed) failed(new Error(gone.failed));
+    return !gone.failed;
+  };
+  if (!host.pools.length || !(await concernsAnyJob(question))) return make(() => write("hosts/leave", params), made);
+  return askFirst({ title: `Forget ${host.name}?`, submit: "Forget", question, change: ["hosts/leave", params], made });
+}
 
 function HostRow({ host, index, style, selected, current, selection, replace }) {
   const absent = isAbsent(host);

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { write } from "../api.js";
 import { date, number, plural, time } from "../format.js";
 import {
-  FENCES, areJobsKnown, hostsOf, isLeftAlone, isSpilled, jobWords, jobsOf, jobsWarnings, poolsOf, spillWords, tasksOf, whyNoJobs,
+  areJobsKnown, fenceWords, hostsOf, isLeftAlone, isSpilled, jobWords, jobsOf, jobsWarnings, poolsOf, spillWords, tasksOf, whyNoJobs,
 } from "../jobs.js";
 import { useSelection } from "../selection.js";
 import { counted, jobByKey, jobs, may, nothing, poolByName, pools } from "../store.js";
@@ -106,9 +106,11 @@ const nameParts = (job) => [html`<b>${job.id}</b> ${job.name}`, jobWords(job), "
 const taskParts = (job) => [tasksOf(job), where(job), job.running ? "busy" : ""];
 const hostParts = (job) => [hostsOf(job), undefined, job.online === 0 ? "stuck" : ""];
 
-function fenceParts({ fence, why, outside }) {
-  if (fence !== "current") return [FENCES[fence] ?? fence, why, "stuck"];
-  return outside ? [`${plural(outside, "task")} outside`, `${FENCES.current}. ${plural(outside, "task")} started before the fence moved.`, ""] : [FENCES.current];
+function fenceParts(job) {
+  const { fence, why, outside } = job;
+  const words = fenceWords(job);
+  if (fence !== "current") return [words, why, "stuck"];
+  return outside ? [`${plural(outside, "task")} outside`, `${words}. ${plural(outside, "task")} started before the fence moved.`, ""] : [words];
 }
 
 /** Its pool, and the second one once it spilled; if it waits for that, an arrow and how long. */
@@ -141,8 +143,10 @@ function Actions({ chosen, move, clear }) {
   const left = chosen.filter(isLeftAlone);
   const outside = chosen.filter((job) => job.outside);
   const tasks = outside.reduce((sum, job) => sum + job.outside, 0);
-  const adopt = () => make(() => write("jobs/adopt", { jobs: references(left) }), (answer) =>
-    say(`Took up ${wordsFor(left)} again`, answer));
+  const adopt = () => make(() => write("jobs/adopt", { jobs: references(left) }), (answer) => {
+    say(`Took up ${wordsFor(left)} again`, answer);
+    for (const { id, remark } of answer.remarks.slice(0, 3)) toast(`Job ${id}: ${remark}`);
+  });
   return html`<footer class="selection" aria-live="polite">
     ${chosen.length ? html`<b>${plural(chosen.length, "job")} selected</b>
       <button disabled=${!may("jobs.move")} onClick=${() => move(chosen.map(keyOf), "")}>Move…</button>

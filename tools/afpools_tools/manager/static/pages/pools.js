@@ -5,7 +5,7 @@ import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, number, plural, stateWord } from "../format.js";
 import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools, whyFixed } from "../store.js";
-import { FENCES, areJobsKnown, jobsOf, jobWords, spillWords, tasksOf } from "../jobs.js";
+import { areJobsKnown, fenceWords, jobsOf, jobWords, spillWords, tasksOf } from "../jobs.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
 import { askFirst, concernsJobs, useWhatIf } from "../whatif.js";
 
@@ -164,7 +164,7 @@ function PoolJobs({ name }) {
   if (!own.length) return html`<p class="muted">No job on the farm is for this pool.</p>`;
   return html`<div class="pool-jobs">
     <a href="#/jobs/${encodeURIComponent(name)}">${plural(own.length, "job")} on the farm</a>
-    <ul>${own.slice(0, JOBS_SHOWN).map((job) => html`<li key=${job.key} title=${job.why || spillWords(job) || FENCES[job.fence]}>
+    <ul>${own.slice(0, JOBS_SHOWN).map((job) => html`<li key=${job.key} title=${job.why || spillWords(job) || fenceWords(job)}>
       <span class="cut">${jobWords(job)}</span> <span class="muted">${job.user}</span>
       <span class=${job.fence === "current" ? "muted" : "stuck"}>${tasksOf(job)}</span></li>`)}</ul>
   </div>`;
