@@ -1,0 +1,184 @@
+"""Sending a job as CGRU's afjob.py does, with a pool, and following it until it has ended.
+
+Strategy: afjob.py itself makes the job and sends it, as a process of its own, so a command line means here what it
+means there. afserver is then asked about this one job, by its number and its serial, because afserver uses numbers
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from afpools.choice import POOL_VARIABLE, WITHOUT
+from afpools_broker.farm.farm import FarmError, ask
+from afpools_broker.live.jobs import Job, parse_jobs
+
+from .errors import ToolError
+from .plugins.sources import plugin_sources
+
+Outcome = Literal["done", "errors", "deleted"]
+
+# Seconds for one answer of afserver, and between two questions.
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+PATIENCE = 120.0
+"""Seconds that afserver may be unreachable while a job is followed: with thousands of jobs it needs half a minute to
+restart."""
+
+
+class SubmissionError(ToolError):
+    """A job was not sent."""
+
+
+class Lost(ToolError):
+    """What becomes of a job that was sent is not known."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A job on the farm, as afserver answered."""
+
+    id: int
+    serial: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has got: tasks that are done, and all of them."""
+
+    done: int
+    tasks: int
+    state: str
+
+
+class Cgru:
+    """An installation of CGRU, and its Python.
+
+    Args:
+        place: its folder.
+        environment: of this process.
+        profile: for the client library; None: it is looked for.
+    """
+
+    def __init__(self, place: Path, environment: Mapping[str, str], profile: Path | None = None) -> None:
+        self.place = place.resolve()
+        python = [self.place / "lib" / "python", self.place / "afanasy" / "python"]
+        path = [*map(str, python), *filter(None, [environment.get("PYTHONPATH")])]
+        self._environment = {
+            **environment,
+            "CGRU_LOCATION": str(self.place),
+            "AF_ROOT": str(self.place / "afanasy"),
+            "PYTHONPATH": os.pathsep.join(path),
+        }
+        if profile is not None:
+            self._environment["AFPOOLS_PROFILE"] = str(profile.resolve())
+
+    def send(self, arguments: Sequence[str], pool: str) -> Sent:
+        """Runs afjob.py, whose standard error goes to ours.
+
+        Args:
+            arguments: of afjob.py.
+            pool: empty for none.
+
+        Raises:
+            SubmissionError: the job was not sent; the message says why.
+        """
+        ours = plugin_sources("afstarter") / "afjob_pools.py"
+        script = ours if pool else self.place / "afanasy" / "python" / "afjob.py"
+        done = self._run([str(script), *arguments], {POOL_VARIABLE: pool or WITHOUT})
+        if done.returncode:
+            raise SubmissionError(done.stderr.strip() or done.stdout.strip() or "afjob.py failed and did not say why.")
+        sys.stderr.write(done.stderr)
+        for line in reversed(done.stdout.splitlines()):
+            sent = _answer(line)
+            if sent is not None:
+                return sent
+        raise SubmissionError(f"afserver did not accept the job. afjob.py said: {done.stdout.strip()}")
+
+    def server(self) -> tuple[str, int]:
+        """Where CGRU's configuration says that afserver is.
+
+        Raises:
+            Lost: it does not say so.
+        """
+        program = "import cgruconfig, json; print(json.dumps([cgruconfig.VARS[k] for k in %r]))"
+        done = self._run(["-c", program % (("af_servername", "af_serverport"),)], {})
+        try:
+            host, port = json.loads(done.stdout.splitlines()[-1])
+            return str(host), int(port)
+        except (LookupError, ValueError, TypeError):
+            raise Lost(f"CGRU's configuration in {self.place} does not say where afserver is: {done.stderr}") from None
+
+    def _run(self, arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - CGRU's own script
+            [sys.executable, *arguments],
+            env={**self._environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+
+
+def _answer(line: str) -> Sent | None:
+    """A line of afjob.py's, if it is afserver's answer to a new job."""
+    try:
+        answer: Any = json.loads(line)
+        return Sent(int(answer["id"]), answer.get("serial")) if answer["id"] else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def follow(
+    sent: Sent,
+    server: tuple[str, int],
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Waits until a job has ended, however long that takes.
+
+    Args:
+        sent: the job.
+        server: afserver's host and port.
+        on_progress: called after each look.
+        wait: lets seconds pass.
+
+    Raises:
+        Lost: afserver has not answered for `PATIENCE` seconds.
+    """
+    for job in _looks(sent, server, wait):
+        if job is None:
+            return "deleted"
+        on_progress(Progress(job.tasks_done, job.tasks, job.state))
+        words = job.words.split()
+        if "DON" in words:
+            return "done"
+        # As long as other tasks can run, the job goes on.
+        if "ERR" in words and not job.running_tasks_num and not {"RDY", "RUN"} & set(words):
+            return "errors"
+    raise AssertionError("looks do not end")
+
+
+def _looks(sent: Sent, server: tuple[str, int], wait: Callable[[float], None]) -> Iterator[Job | None]:
+    request = {"get": {"type": "jobs", "ids": [sent.id]}}
+    answered = time.monotonic()
+    while True:
+        try:
+            told = parse_jobs(ask(server, request, timeout=_ANSWER_SECONDS))
+        except FarmError as error:
+            if time.monotonic() - answered >= PATIENCE:
+                raise Lost(f"What becomes of job {sent.id} is not known: {error} It may still be running.") from None
+        else:
+            answered = time.monotonic()
+            # A number is used again: another serial is another job.
+            yield next((job for job in told if job.id == sent.id and sent.serial in (None, job.serial)), None)
+        wait(_LOOK_SECONDS)
