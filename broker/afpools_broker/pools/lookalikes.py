@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Letters, marks and symbols that are drawn as nothing or as a space: Default_Ignorable_Code_Point from Unicode's
@@ -21,6 +22,8 @@ def unseen(name: str) -> bool:
     return not name.isprintable() or not _BLANK.isdisjoint(name)
 
 
+# Whoever makes a pool is compared with all others, and whoever makes one often makes many.
+@lru_cache(maxsize=20_000)
 def appearance(name: str) -> str:
     """What a name has in common with all names that look like it."""
     if not name.isascii():

@@ -7,6 +7,7 @@ within the timeout. Each piece names its documents, so that the server does not 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -27,7 +28,12 @@ ONE_GO = 1_000_000
 # A server that was too slow for everything at once may only have been busy; try that again after this long.
 _BUSY_SECONDS = 600.0
 
+# A comparison takes the server little time, and may be spread over minutes: a line in the log says how far it is.
+_PROGRESS_SECONDS = 30.0
+
 T = TypeVar("T")
+
+log = logging.getLogger("afpools.store")
 
 
 class MongoComparing(MongoConnection):
@@ -77,9 +83,14 @@ class MongoComparing(MongoConnection):
             else:
                 yield rows
                 return
-        for rows, _done in self._in_pieces(
-            self._ids(), lambda some: ask([{"$match": {"_id": {"$in": some}}}, *stages])
-        ):
+        ids, done, said = self._ids(), 0, time.monotonic()
+        for rows, more in self._in_pieces(ids, lambda some: ask([{"$match": {"_id": {"$in": some}}}, *stages])):
+            done += more
+            if time.monotonic() >= said + _PROGRESS_SECONDS:
+                said = time.monotonic()
+                log.info(
+                    "Comparing the database (%s) with what was read: %d of %d pools so far", self.kind, done, len(ids)
+                )
             yield rows
 
     def _ids(self) -> list[object]:

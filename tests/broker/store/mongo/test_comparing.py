@@ -48,8 +48,10 @@ def test_pools_are_known_before_anything_is_compared(mongod: str, monkeypatch: p
 
 
 def test_a_server_too_slow_for_everything_is_asked_in_pieces_that_name_their_documents(
-    store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "afpools.store")
+    monkeypatch.setattr(comparing, "_PROGRESS_SECONDS", 0.0)
     database["pools"].insert_many([pool(f"pool-{number}") for number in range(6)])
     for _piece in store.scan():
         pass
@@ -84,6 +86,8 @@ def test_a_server_too_slow_for_everything_is_asked_in_pieces_that_name_their_doc
     # Nothing is reported until it is known, and signs are not delayed beyond one piece.
     assert [turn for turn in turns if turn] == [{key: ""}]
     assert turns[0] == {}
+    assert "Comparing the database (mongodb) with what was read: 2 of 6 pools so far" in caplog.messages
+    assert "Comparing the database (mongodb) with what was read: 6 of 6 pools so far" in caplog.messages
 
 
 def test_a_primary_that_changes_during_the_first_reading_repeats_no_work(replica_set: ReplicaSet) -> None:
