@@ -15,8 +15,9 @@ from typing import Any
 from afpools_broker import protocol
 from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials.peers import Peer
+from afpools_broker.farm.afserver import Ask
 from afpools_broker.farm.farm import Farm, Render
-from afpools_broker.farm.system_job import Ask, SystemJobKeeper
+from afpools_broker.farm.system_job import SystemJobKeeper
 from afpools_broker.monitoring.peer_log import PeerLog
 from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.operations import OPERATIONS, Sender, Write

@@ -16,7 +16,8 @@ from tests.studio import studio
 from afpools import Client, MaskNotExpressible
 from afpools.profile import Profile
 from afpools_broker.config import parse_server
-from afpools_broker.farm.farm import ask, parse_renders
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import parse_renders
 from afpools_broker.farm.monitor import Monitor
 from afpools_broker.protocol import Role
 

@@ -14,7 +14,8 @@ import pytest
 from tests.broker.store.places import change, following, wait_until
 
 from afpools_broker.config import parse_server
-from afpools_broker.farm.farm import FarmWatch, ask
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import FarmWatch
 from afpools_broker.farm.native_mirror import NativeMirror
 from afpools_broker.store import open_store
 

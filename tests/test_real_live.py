@@ -17,7 +17,8 @@ from tests.broker.store.places import change, create, following, wait_until
 
 from afpools.fence_note import Note, fingerprint, with_note
 from afpools_broker.config import parse_server
-from afpools_broker.farm.farm import FarmWatch, ask
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import FarmWatch
 from afpools_broker.live.jobs import read_log
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.picture.job_mask import job_mask

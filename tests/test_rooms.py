@@ -120,7 +120,6 @@ def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
 WITHOUT_TESTS = {
     "afpools_tools.errors",  # a class without a body
     "afpools_broker.credentials.peers",  # values
-    "afpools_broker.listeners.curve_failures",  # a table, each row of which a test of curve.py or of the client meets
 }
 
 

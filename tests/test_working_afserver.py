@@ -17,7 +17,7 @@ from tests.broker.store.places import wait_until
 from tests.working_afserver import working_afserver
 
 from afpools_broker.config import parse_server
-from afpools_broker.farm.farm import ask
+from afpools_broker.farm.afserver import ask
 from afpools_broker.farm.monitor import Monitor
 from afpools_broker.live.jobs import read_log
 

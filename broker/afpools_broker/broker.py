@@ -13,7 +13,8 @@ from urllib.parse import quote_plus
 from . import __version__
 from .config import Config, ConfigError, LimitsSection, differences, taken_over
 from .credentials.live import Credentials
-from .farm.farm import FarmWatch, ask
+from .farm.afserver import Ask, ask
+from .farm.farm import FarmWatch
 from .farm.native_mirror import NativeMirror
 from .farm.system_job import SystemJobKeeper
 from .listeners import Listener, Shared
@@ -79,21 +80,9 @@ class Broker:
         self._statistics = Statistics()
         address = config.farm_address
         self._keeper = SnapshotKeeper(self.store, by_hand=address is None, names=config.farm.names)
-        self._farm = address and FarmWatch(
-            address,
-            interval=config.farm.interval,
-            timeout=config.farm.timeout,
-            store=self.store,
-            changed=self._keeper.see_farm,
-        )
-        self._system_job = address and SystemJobKeeper(
-            lambda request: ask(address, request, timeout=self.config.farm.timeout), self._keeper
-        )
-        self._mirror = address and NativeMirror(
-            lambda request: ask(address, request, timeout=self.config.farm.timeout),
-            self._keeper,
-            name=config.broker.name,
-        )
+        self._farm = address and self._open_farm(address)
+        self._system_job = address and SystemJobKeeper(self._ask(address), self._keeper)
+        self._mirror = address and NativeMirror(self._ask(address), self._keeper, name=config.broker.name)
         self._live = address and config.live.enabled and self._open_live(address)
         self._health = health = Health(
             name=config.broker.name,
@@ -134,6 +123,19 @@ class Broker:
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
 
+    def _ask(self, address: tuple[str, int]) -> Ask:
+        """Sends a request to afserver, with the timeout that is configured then."""
+        return lambda request: ask(address, request, timeout=self.config.farm.timeout)
+
+    def _open_farm(self, address: tuple[str, int]) -> FarmWatch:
+        return FarmWatch(
+            address,
+            interval=self.config.farm.interval,
+            timeout=self.config.farm.timeout,
+            store=self.store,
+            changed=self._keeper.see_farm,
+        )
+
     def _open_live(self, address: tuple[str, int]) -> FenceKeeper:
         def settings() -> Settings:
             now = self.config
@@ -141,7 +143,7 @@ class Broker:
             return Settings(now.live.running == "requeue", farm.refuse_after, farm.timeout, farm.flag_after)
 
         return FenceKeeper(
-            lambda request: ask(address, request, timeout=self.config.farm.timeout),
+            self._ask(address),
             address,
             keeper=self._keeper,
             store=self.store,

@@ -19,7 +19,8 @@ from afpools_broker import config as broker_config
 from afpools_broker.broker import store_uri
 from afpools_broker.config import Config, ConfigError
 from afpools_broker.credentials.keys import check_name
-from afpools_broker.farm.farm import ask, parse_renders
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import parse_renders
 from afpools_broker.listeners import ListenError, cannot_listen
 from afpools_broker.protocol import Role
 from afpools_broker.store import open_store, redacted

@@ -1,6 +1,7 @@
 """The farm: its renders and users as afserver reports them, what they can read, and its system job.
 
-farm.py           asks afserver for renders and users
+afserver.py       one request to afserver, and its answer
+farm.py           asks it for renders and users
 monitor.py        which renders or jobs have changed: afserver's events
 engines.py        how the farm reads masks
 native_mirror.py  gives pools that follow one of Afanasy's the hosts of that pool

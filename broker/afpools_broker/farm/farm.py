@@ -1,10 +1,8 @@
 """The state of the farm: asks afserver for its renders and its users.
 
-Strategy: one short TCP connection for each request, as afserver's JSON protocol requires (request and answer both
-framed `AFANASY <bytes> JSON<body>`; measured on CGRU 3.4.1), with a deadline for the whole of it. Anything unexpected
-is an error that leaves the last good list as it was; no answer is ever believed in part. If afserver reports events,
-only the renders that changed are asked for. All of them are asked for if one was added or removed, if anything is in
-doubt, and once a minute.
+Strategy: anything unexpected is an error that leaves the last good list as it was; no answer is ever believed in part.
+If afserver reports events, only the renders that changed are asked for. All of them are asked for if one was added or
+removed, if anything is in doubt, and once a minute.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
-import socket
 import sys
 import threading
 import time
@@ -29,18 +26,12 @@ from msgspec import Struct
 from ..pools.pool import unique
 from ..protocol import RequestRefused
 from ..store import PoolStore, StoreUnavailable
+from .afserver import MAX_ANSWER, FarmError, ask
 from .monitor import DELAY, LONGEST_SILENCE, Monitor
 
 log = logging.getLogger("afpools.farm")
 
 _T = TypeVar("_T")
-
-MAX_ANSWER = 256 * 1024 * 1024
-"""afserver describes a render in about 600 bytes, so this is room for 400,000, and stops a server that never ends its
-answer."""
-
-# A header is `AFANASY `, at most ten digits, and ` JSON`.
-_MAX_HEADER = 32
 
 # afserver escapes line ends, tabs, quotes and backslashes in a name, and no other control character (af::strEscape),
 # which JSON forbids within a string. The pattern also finds what is already escaped, so that it can be left alone.
@@ -60,10 +51,6 @@ _STATES = {
     "PAU": "paused",
     "SIC": "sick",
 }
-
-
-class FarmError(Exception):
-    """afserver could not be asked, or its answer made no sense. The message says which server and what happened."""
 
 
 class Render(Struct, frozen=True, array_like=True, gc=False):
@@ -160,65 +147,6 @@ _decode_render = msgspec.json.Decoder(_Render, strict=False).decode
 _decode_users = msgspec.json.Decoder(_Users, strict=False).decode
 _decode_kept = msgspec.msgpack.Decoder(Render).decode
 _decode_kept_users = msgspec.msgpack.Decoder(frozenset[str]).decode
-
-
-def ask(address: tuple[str, int], request: dict[str, Any], *, timeout: float) -> memoryview:
-    """Sends one request to afserver and returns the body of its answer.
-
-    Args:
-        address: host and port.
-        request: JSON-encodable.
-        timeout: seconds for the whole exchange.
-
-    Raises:
-        FarmError: afserver is unreachable or too slow, or its answer is truncated or badly framed.
-    """
-    where = f"afserver at {address[0]}:{address[1]}"
-    body = msgspec.json.encode(request)
-    deadline = time.monotonic() + timeout
-    try:
-        with socket.create_connection(address, timeout=timeout) as connection:
-            connection.sendall(b"AFANASY %d JSON%s" % (len(body), body))
-            return _read_answer(connection, deadline, where)
-    except TimeoutError:
-        raise FarmError(f"{where} did not answer within {timeout:g} seconds.") from None
-    except OSError as error:
-        raise FarmError(f"{where} cannot be reached: {error.strerror or error}.") from None
-    except UnicodeError:  # from the resolver, for a name like `af..lan`
-        raise FarmError(f"{where} cannot be reached: {address[0]!r} is not a host name.") from None
-
-
-def _read_answer(connection: socket.socket, deadline: float, where: str) -> memoryview:
-    received = bytearray()
-    while (start := received.find(b"JSON", 0, _MAX_HEADER)) < 0:
-        if len(received) >= _MAX_HEADER:
-            raise FarmError(f"{where} does not speak Afanasy's protocol: it sent {bytes(received[:_MAX_HEADER])!r}.")
-        chunk = bytearray(_MAX_HEADER)
-        received += chunk[: _receive(connection, memoryview(chunk), deadline, where, len(received))]
-    words = bytes(received[:start]).split()
-    if len(words) != 2 or words[0] != b"AFANASY" or not words[1].isdigit():
-        raise FarmError(f"{where} does not speak Afanasy's protocol: it sent {bytes(received[:start])!r}.")
-    needed = int(words[1])
-    if needed > MAX_ANSWER:
-        raise FarmError(f"{where} announced an answer of {needed:,} bytes; {MAX_ANSWER:,} is the limit.")
-    # Received straight into its buffer: a large farm's answer is 60 MB, and copies of it would add up.
-    body = memoryview(bytearray(needed))
-    got = min(len(received) - start - 4, needed)
-    body[:got] = received[start + 4 : start + 4 + got]
-    while got < needed:
-        got += _receive(connection, body[got:], deadline, where, got)
-    return body
-
-
-def _receive(connection: socket.socket, place: memoryview, deadline: float, where: str, before: int) -> int:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    connection.settimeout(left)
-    count = connection.recv_into(place)
-    if not count:
-        raise FarmError(f"{where} closed the connection in the middle of its answer ({before:,} bytes).")
-    return count
 
 
 def parse_renders(body: bytes | memoryview, last: tuple[Render, ...] = ()) -> tuple[Render, ...]:

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-_T = TypeVar("_T")
+from .afserver import Ask
 
-Ask = Callable[[dict[str, Any]], memoryview]
-"""Sends one request to afserver and returns the body of its answer."""
+_T = TypeVar("_T")
 
 LONGEST_SILENCE = 10.0
 """Seconds between two fetches ; well below the time after which afserver forgets a monitor

@@ -23,8 +23,8 @@ from ..pools.mirror import Existence, Mirrored, branches, mirror_change, mirrore
 from ..pools.persistent import persistent
 from ..pools.pool import Pool
 from ..protocol import RequestRefused
-from .farm import Farm, FarmError
-from .monitor import Ask
+from .afserver import Ask, FarmError
+from .farm import Farm
 
 log = logging.getLogger("afpools.farm")
 

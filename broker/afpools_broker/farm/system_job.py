@@ -28,12 +28,10 @@ from msgspec import Struct
 from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.pool import fingerprint
 from ..protocol import MASK_BYTES, Code, RequestRefused
-from .farm import FarmError
+from .afserver import Ask, FarmError
 
 log = logging.getLogger("afpools.farm")
 
-Ask = Callable[[dict[str, Any]], memoryview]
-"""Sends one request to afserver and returns the body of its answer."""
 
 SYSTEM_JOB = 1
 """The system job's number. It cannot be deleted, and no other job ever has it (AFJOB::SYSJOB_ID in CGRU's afjob.h)."""

@@ -49,7 +49,7 @@ from ..operations import Sender
 from ..protocol import Code, encode_error
 from . import Listener, Shared
 from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
-from .curve_failures import HANDSHAKE_FAILURES, NOT_ZEROMQ
+from .curve_failures import HANDSHAKE_FAILURES, NOT_ZEROMQ, unfinished
 from .shares import Full
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
@@ -549,17 +549,11 @@ class CurveListener(Listener):
                     case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                         self._failure = "", ""  # already reported by the ZAP handler
                     case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                        self._failure = self._unfinished(value)
+                        self._failure = unfinished(value, self._shares.limits.handshake_seconds)
                     case zmq.EVENT_DISCONNECTED:
                         self._note_disconnected(value)
             return False
         return True
-
-    def _unfinished(self, number: int) -> tuple[str, str]:
-        if number in (errno.ETIMEDOUT, errno.EAGAIN):
-            seconds = self._shares.limits.handshake_seconds
-            return "slow handshake", f"it did not finish its handshake within {seconds:g} seconds"
-        return "hung up", "it hung up during the handshake, as a client without the broker's key may"
 
     def _note_accepted(self, descriptor: int) -> None:
         try:

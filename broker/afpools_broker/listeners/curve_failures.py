@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import zmq
 
 HANDSHAKE_FAILURES: dict[int, tuple[str, str]] = {
@@ -17,3 +19,15 @@ HANDSHAKE_FAILURES: dict[int, tuple[str, str]] = {
     zmq.PROTOCOL_ERROR_ZMTP_MALFORMED_COMMAND_HELLO: ("HELLO", "it does not use CURVE as libzmq does"),
 }
 NOT_ZEROMQ = "no ZeroMQ", "it does not speak ZeroMQ (a browser or a scanner?)"
+
+
+def unfinished(number: int, seconds: float) -> tuple[str, str]:
+    """Why a handshake was not finished.
+
+    Args:
+        number: what the system said, as in `errno`.
+        seconds: how long a handshake may take.
+    """
+    if number in (errno.ETIMEDOUT, errno.EAGAIN):
+        return "slow handshake", f"it did not finish its handshake within {seconds:g} seconds"
+    return "hung up", "it hung up during the handshake, as a client without the broker's key may"

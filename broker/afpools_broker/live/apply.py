@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from ..farm.farm import FarmError
-from .jobs import Ask, Job, read_jobs
+from ..farm.afserver import Ask, FarmError
+from .jobs import Job, read_jobs
 from .plan import is_done
 
 log = logging.getLogger("afpools.live")

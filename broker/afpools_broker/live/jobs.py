@@ -14,18 +14,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from ..farm.farm import FarmError
+from ..farm.afserver import Ask, FarmError
 from ..farm.monitor import Monitor
 
 log = logging.getLogger("afpools.live")
 
-Ask = Callable[[dict[str, Any]], memoryview]
-"""Sends one request to afserver and returns the body of its answer."""
 
 State = Literal["running", "ready", "waiting", "paused", "error", "done"]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from afpools.fence_note import Note, parse_note
 
 from ..config import Running
-from ..farm.farm import FarmError
+from ..farm.afserver import Ask, FarmError
 from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.history import Step
 from ..pools.pool import Contents
@@ -29,7 +29,7 @@ from ..store import PoolStore, StoreUnavailable
 from .apply import USER, Move, Mover, Outcome
 from .causes import described
 from .intent import changed_by, is_removed_by
-from .jobs import Ask, Job, JobsReader, read_jobs, read_log
+from .jobs import Job, JobsReader, read_jobs, read_log
 from .lease import LeaseKeeper, NotOurs
 from .names import PoolNames
 from .overwritten import Overwritten

@@ -23,10 +23,10 @@ import msgspec
 
 from afpools.fence_note import with_note
 
-from ..farm.farm import FarmError
+from ..farm.afserver import Ask, FarmError
 from .apply import USER, Move, Mover, Outcome
 from .intent import intent_of, params_line
-from .jobs import Ask, Job, read_log
+from .jobs import Job, read_log
 from .plan import is_done, params_for
 
 log = logging.getLogger("afpools.live")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ..farm.farm import FarmError
-from .jobs import Ask, Job
+from ..farm.afserver import Ask, FarmError
+from .jobs import Job
 from .plan import keeps_out
 
 

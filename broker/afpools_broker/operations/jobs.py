@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from ..farm.farm import FarmError
+from ..farm.afserver import FarmError
 from ..live.jobs import Job
 from ..live.keeper import FenceKeeper
 from ..live.listing import Hosts, JobSummary, Listing, OtherJob

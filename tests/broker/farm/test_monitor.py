@@ -7,7 +7,8 @@ import pytest
 from tests.afserver import AfServer, renders_answer
 from tests.broker.farm.test_farm import lists_asked_for, polled
 
-from afpools_broker.farm.farm import FarmError, FarmWatch, ask
+from afpools_broker.farm.afserver import FarmError, ask
+from afpools_broker.farm.farm import FarmWatch
 from afpools_broker.store import PoolStore
 
 

@@ -22,7 +22,8 @@ from tests.working_afserver import WorkingAfServer, working_afserver
 
 import afpools
 from afpools import Client
-from afpools_broker.farm.farm import Farm, FarmError, FarmWatch, Render, ask
+from afpools_broker.farm.afserver import FarmError, ask
+from afpools_broker.farm.farm import Farm, FarmWatch, Render
 from afpools_broker.farm.native_mirror import GONE_SECONDS, NativeMirror
 from afpools_broker.picture.snapshot import Snapshot
 from afpools_broker.pools.changes import Change

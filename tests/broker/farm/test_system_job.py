@@ -14,7 +14,8 @@ from tests.broker.store.places import wait_until
 from tests.desk import Desk, open_desk
 
 from afpools_broker.farm import system_job
-from afpools_broker.farm.farm import Render, ask
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import Render
 from afpools_broker.protocol import Code
 
 PC_01 = "(?!pc-01$).*"

@@ -12,7 +12,8 @@ from tests.broker.store.places import change, create, following
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools.fence_note import Note, SpillNote, fingerprint, parse_note, with_note
-from afpools_broker.farm.farm import FarmWatch, ask
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import FarmWatch
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.live.lease import LeaseKeeper
 from afpools_broker.picture.job_mask import job_mask

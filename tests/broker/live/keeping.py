@@ -9,7 +9,8 @@ import sys
 
 from tests.broker.store.places import following
 
-from afpools_broker.farm.farm import FarmWatch, ask
+from afpools_broker.farm.afserver import ask
+from afpools_broker.farm.farm import FarmWatch
 from afpools_broker.live.keeper import FenceKeeper, Settings
 from afpools_broker.live.lease import LeaseKeeper
 from afpools_broker.store import open_store

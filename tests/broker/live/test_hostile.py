@@ -9,7 +9,7 @@ import pytest
 from tests.broker.live.conftest import WIDER, Studio
 
 from afpools.fence_note import Note, fingerprint, with_note
-from afpools_broker.farm.farm import FarmError
+from afpools_broker.farm.afserver import FarmError
 from afpools_broker.live import apply, keeper
 
 

@@ -13,7 +13,7 @@ from tests.broker.live.conftest import Studio
 from tests.broker.store.places import wait_until
 
 from afpools.fence_note import is_of
-from afpools_broker.farm.farm import FarmError
+from afpools_broker.farm.afserver import FarmError
 from afpools_broker.live.keeper import FenceKeeper
 
 

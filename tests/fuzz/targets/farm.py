@@ -12,8 +12,9 @@ from tests.afserver import RECORDINGS, framed
 from tests.fuzz.mutations import changed_json, damaged
 from tests.fuzz.target import Target, stateless
 
-from afpools_broker.farm import farm
-from afpools_broker.farm.farm import FarmError, Render
+from afpools_broker.farm import afserver, farm
+from afpools_broker.farm.afserver import FarmError
+from afpools_broker.farm.farm import Render
 
 _ANSWERS = tuple(
     json.dumps(json.loads(file.read_text())["answer"]).encode() for file in sorted(RECORDINGS.glob("*.json"))
@@ -42,7 +43,7 @@ def check_framing(data: bytes) -> None:
     for sizes in (None, Random(zlib.crc32(data))):
         wire: Any = _Wire(data, sizes)
         try:
-            answers.append(bytes(farm._read_answer(wire, time.monotonic() + 60, "afserver at af:51000")))
+            answers.append(bytes(afserver._read_answer(wire, time.monotonic() + 60, "afserver at af:51000")))
         except FarmError as error:
             assert str(error).startswith("afserver at af:51000 ")
             assert len(str(error)) < 300

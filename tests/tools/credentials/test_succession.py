@@ -68,15 +68,36 @@ def certs(place: Studio, afpools, monkeypatch):
     return certs
 
 
+@pytest.fixture
+def workstation(place: Studio, tmp_path: Path) -> Callable[[str], Path]:
+    """A profile that somebody moved away from profiles/."""
+
+    def carried(name: str) -> Path:
+        folder = tmp_path / "workstations" / name
+        shutil.copytree(place.folder / "certs" / "profiles" / name, folder, dirs_exist_ok=True)
+        return folder
+
+    return carried
+
+
+def revoked_by_whoever_issued_it(place, certs, *, old: tuple[str, Path], new: tuple[str, Path]) -> None:
+    """Each is revoked by the authority that issued it, open connections included."""
+    with client(place, old[1]) as of_old, client(place, new[1]) as of_new:
+        assert answered(of_old)
+        assert answered(of_new)
+        certs("revoke", "otto")
+        certs("revoke", "nora")
+        for opened, profile in ((of_old, old[1]), (of_new, new[1])):
+            wait_until(lambda opened=opened: not answered(opened))
+            assert not connects(place, profile)
+    rows = json.loads(certs("list", "--json"))
+    state = {(row["name"], row["authority"]): row["state"] for row in rows if row["kind"] == "TLS"}
+    assert state["otto", old[0]] == state["nora", new[0]] == "revoked"
+
+
 @pytest.mark.heavy
-def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, tmp_path):
+def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, workstation, tmp_path):
     folder = place.folder / "certs"
-
-    def workstation(name: str) -> Path:
-        """A profile that somebody moved away from profiles/."""
-        shutil.copytree(folder / "profiles" / name, tmp_path / "workstations" / name, dirs_exist_ok=True)
-        return tmp_path / "workstations" / name
-
     for name in ("anna", "otto"):
         certs("profile", name, "--role", "reader")
     anna, otto = workstation("anna"), workstation("otto")
@@ -93,20 +114,11 @@ def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, t
     new = Authority.open(folder).signer.name
     assert new != old
 
-    # Each is revoked by the authority that issued it, open connections included.
-    with client(place, otto) as of_old, client(place, nora) as of_new:
-        assert answered(of_old)
-        assert answered(of_new)
-        certs("revoke", "otto")
-        certs("revoke", "nora")
-        for opened, profile in ((of_old, otto), (of_new, nora)):
-            wait_until(lambda opened=opened: not answered(opened))
-            assert not connects(place, profile)
+    revoked_by_whoever_issued_it(place, certs, old=(old, otto), new=(new, nora))
     assert connects(place, anna)
     assert connects(place, nina)
     rows = json.loads(certs("list", "--json"))
     state = {(row["name"], row["authority"]): row["state"] for row in rows if row["kind"] == "TLS"}
-    assert state["otto", old] == state["nora", new] == "revoked"
     assert state["anna", old] == state["nina", new] == state["broker", old] == "valid"
     assert "Authority" in certs("list").splitlines()[0]
 

@@ -17,7 +17,7 @@ import typer
 
 from afpools_broker.config import ConfigError, load
 from afpools_broker.credentials.keys import check_name
-from afpools_broker.farm.farm import FarmError
+from afpools_broker.farm.afserver import FarmError
 from afpools_broker.listeners import ListenError
 from afpools_broker.store import StoreUnavailable
 
