@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from afpools.choice import POOL_VARIABLE, WITHOUT
-from afpools_broker.farm.farm import FarmError, ask
+from afpools_broker.farm.afserver import FarmError, ask
 from afpools_broker.live.jobs import Job, parse_jobs
 
 from .errors import ToolError

@@ -10,8 +10,9 @@ import logging
 from collections import deque
 from collections.abc import Collection, Iterable
 
+from ..farm.afserver import Ask
 from .apply import Mover
-from .jobs import Ask, Job, read_jobs
+from .jobs import Job, read_jobs
 
 log = logging.getLogger("afpools.live")
 

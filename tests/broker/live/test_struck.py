@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.broker.live.conftest import Studio
 
-from afpools_broker.farm.farm import FarmError
+from afpools_broker.farm.afserver import FarmError
 
 
 @pytest.fixture
