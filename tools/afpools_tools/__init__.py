@@ -1,7 +1,7 @@
-"""The `afpools` program, and the libraries it stands on.
+"""The `afpools` program, and the libraries it is built on.
 
 cli.py        the console script: knows where each command is, and imports it when it is run
-commands/     a module for each command, and what they share: options, output. They and cli.py know typer and rich
+commands/     a module for each command, and what they share: options, output. Only they and cli.py use typer and rich
 credentials/  keys and certificates
 network/      machines in a network
 plugins/      plug-ins into host applications
@@ -9,12 +9,12 @@ manager/      the Pool Manager
 setup.py      what a new broker needs
 systemd/      a broker as a service
 exchange.py   pools in files
-hosts.py      hosts by name, and others in their place
-effects.py    what a mask does to a farm
-health.py     how the brokers of a profile are; tools/health.py runs it without anything installed
-written.py    files that are written as a whole or not at all
-words.py      numbers, time spans and hosts as people read them
-errors.py     the root of all errors that libraries raise
+hosts.py      hosts by name, and replacing them
+effects.py    what a mask does to the hosts of a farm
+health.py     the health of a profile's brokers; tools/health.py runs it without anything installed
+written.py    files that are written completely or not at all
+words.py      numbers, time spans and hosts in words
+errors.py     the base of all errors that libraries raise
 
 A library never imports a command; tests/test_rooms.py reads all imports.
 """

@@ -18,13 +18,13 @@ from .errors import ToolError
 
 
 class _Command(NamedTuple):
-    """Where a command is, and what --help says of it.
+    """Where a command is, and what --help says about it.
 
     Args:
-        place: module in `commands`, and name in it. The module is imported when the command is run: whoever asks for
-            pools, or for help, does not wait for the broker, the database's driver, the certificate authority and the
-            web server.
-        says: the first paragraph of its own help. `tests` compare the two.
+        place: the module in `commands`, and the name in it. The module is imported only when the command runs, so that
+            a list of pools, or --help, does not wait for imports of the broker, the database's driver, the certificate
+            authority and the web server.
+        says: the first paragraph of its own help. A test compares the two.
     """
 
     place: str
@@ -74,11 +74,11 @@ _COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """The commands above: as they are listed, until one of them is run."""
+    """The commands above: only their entries, until one of them runs."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # Their names are what typer goes by when it guesses at a mistyped one.
+        # typer uses their names to suggest a correction for a mistyped one.
         self.commands: dict[str, Any] = dict.fromkeys(_COMMANDS)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -96,7 +96,7 @@ class _Commands(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """The command itself, of one that `_COMMANDS` has. Imports its module."""
+    """The command itself, for a name in `_COMMANDS`. Imports its module."""
     module, _, attribute = _COMMANDS[name].place.partition(":")
     found = getattr(import_module(f".commands.{module}", __package__), attribute)
     if isinstance(found, typer.Typer):
@@ -134,7 +134,7 @@ def _root(
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """What the broker's modules may raise that is nobody's defect; imported when it is needed."""
+    """The broker's exceptions that are not bugs; imported only when needed."""
     from afpools_broker.config import ConfigError
     from afpools_broker.credentials.files import CredentialError
     from afpools_broker.listeners import ListenError
@@ -145,10 +145,10 @@ def _expected() -> tuple[type[Exception], ...]:
 
 
 def main() -> None:
-    """The console script: runs a command, and turns every expected trouble into one line and exit status 1."""
+    """The console script: runs a command, and turns every expected error into one line and exit status 1."""
     if sys.argv[1:2] == ["serve"]:
-        # Here it means "read your configuration again". It must not end a broker that is not that far yet; `serve`
-        # lets it through.
+        # SIGHUP means "read the configuration again". It must not end a broker that is still starting; `serve` handles
+        # it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         app()

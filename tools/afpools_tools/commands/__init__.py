@@ -1,1 +1,2 @@
-"""The commands, one module for each. They and cli.py know typer and rich; what they do is in the rooms beside this."""
+"""The commands, one module for each. Only they and cli.py use typer and rich; the work is in the packages beside
+this."""

@@ -1,6 +1,6 @@
-"""`afpools backup` and `restore`: everything a store holds, in one file.
+"""`afpools backup` and `restore`: everything in the database, in one file.
 
-Both work on the database of broker.toml, as `serve` does, while brokers may be running.
+Both work directly on the database in broker.toml, as `serve` does. Brokers may be running.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def backup(
     from afpools_broker.store import archive
 
     if file.exists() or file.is_symlink():
-        # A mistyped name must not cost anybody a file of his own.
+        # A mistyped name must not overwrite another file.
         with _opened(file) as there:
             archive.read_header(there, str(file))
-    # Who can read pools and history need not be able to read the file that all of it is in.
+    # Somebody who may read pools and history need not be able to read the file that has everything.
     with replacing(file, PRIVATE) as written:
         with closing(open_configured(config)) as store:
             archive.write(written, store.kind, store.export())
-        # What cannot be restored is not a backup.
+        # A file that cannot be restored is not a backup.
         written.seek(0)
         summary = archive.check(written, str(file))
     say(f"Wrote {_contents(summary)} to {file}.")
@@ -72,13 +72,13 @@ def restore(
             if there and not yes:
                 typer.confirm("Restore?", abort=True)
             backed_up.seek(0)
-            # Twice as long as a broker waits: its own clock began a little later.
+            # Twice as long as a broker waits, because its wait began a little later.
             store.restore(archive.records(backed_up, str(file)), writes_end=2 * load(config).store.timeout)
     say(f"Restored {_contents(summary)}.")
 
 
 def _present(store: PoolStore) -> str:
-    """What there is to be lost; empty for a new database."""
+    """What a restore would replace; empty for a new database."""
     from afpools_broker.store import RestoreUnfinished
 
     try:

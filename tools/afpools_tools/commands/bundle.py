@@ -1,4 +1,4 @@
-"""`afpools bundle`: plug-ins in the form in which their host application installs them."""
+"""`afpools bundle`: plug-ins as files that their host application can install."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from ..words import plural
 from .options import JsonOption
 from .output import console, fail, print_json, print_table, printable, say, table, warn
 
-# `health` warns as early.
+# `health` warns equally early.
 _WARN_DAYS = 30
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ _FOLDER = Path("certs")
 
 
 def _given_passphrase(file: Path | None) -> str | None:
-    """The passphrase from a file or the environment, never from the command line, which every user of the machine can
+    """The passphrase from a file or the environment, never from the command line, which every user on the machine can
     read."""
     if file is None:
         return os.environ.get(PASSPHRASE_VARIABLE) or None
@@ -76,7 +76,7 @@ def _given_passphrase(file: Path | None) -> str | None:
 
 
 def _new_passphrase(question: str, *, asked: bool, file: Path | None) -> str | None:
-    """The passphrase for a new key; None where it gets none."""
+    """The passphrase for a new key; None if it is not to have one."""
     passphrase = _given_passphrase(file)
     if asked and passphrase is None:
         passphrase = typer.prompt(question, hide_input=True, confirmation_prompt=True, err=True)
@@ -238,7 +238,7 @@ def profile(
 
 
 def _warn_of_loopback(authority: Authority, endpoints: Iterable[str]) -> None:
-    """Says so where the first broker of a profile is whatever machine the profile is on."""
+    """Warns if the profile's first endpoint is localhost, which on each machine is that machine."""
     first = next(iter(endpoints), "")
     host = urlsplit(first).hostname or ""
     if not is_loopback(host):
@@ -321,7 +321,7 @@ def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False
             ]
         )
         return
-    # Worth a column only while one authority takes over from another.
+    # The column is only useful while one authority takes over from another.
     several = ("Authority",) if len(authority.issuers) > 1 else ()
     made = table("Name", "Kind", "Role", "Expires", "Days left", "State", *several, right=("Days left",))
     for row in rows:
@@ -367,12 +367,12 @@ def check(
 
 
 def _open_to_read(folder: Path) -> Authority:
-    """For what needs no signature; nobody is asked for a passphrase."""
+    """The authority for work that needs no signature: does not ask for the passphrase."""
     return Authority.open(folder, passphrase=_given_passphrase(None))
 
 
 def main() -> None:
-    """Runs a command, and turns every expected trouble into one line."""
+    """Runs a command, and turns every expected error into one line."""
     try:
         app()
     except (AuthorityError, CredentialError) as error:

@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Show where the farm runs post commands, and keep them on a pool."
 )
 
-# A broker looks at once; afserver carries out a change within a second, and it is read back.
+# A broker looks at the system job at once; afserver carries out a change within a second, and the broker reads it back.
 _SEEN_SECONDS = 8.0
 _PAUSE = 0.25
 
@@ -37,7 +37,7 @@ def system_pool(
 ) -> None:
     """Keep afserver's system job on a pool: it runs the post commands of all jobs, and has no pool of its own.
 
-    Every broker of the studio keeps it so, also after afserver was restarted.
+    Every broker of the studio keeps it there, even after a restart of afserver.
     """
     if pool is not None and none:
         raise typer.BadParameter("cannot be given with a pool.", param_hint="--none")
@@ -61,10 +61,10 @@ def system_pool(
 
 
 def _settled(client: Client, pool: str) -> SystemPool:
-    """How it is once the broker has done its part, or has had the time for it.
+    """The state once the broker has done its part, or has had enough time for it.
 
     Raises:
-        CommandError: somebody else has chosen meanwhile.
+        CommandError: somebody else has chosen another pool meanwhile.
     """
     until = time.monotonic() + _SEEN_SECONDS
     while True:

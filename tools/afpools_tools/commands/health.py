@@ -1,4 +1,4 @@
-"""`afpools health`: one look for people, an exit status for monitoring."""
+"""`afpools health`: a summary for people, and an exit status for monitoring."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def health(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json:
     try:
         opened = open_profile(profile)
     except AfpoolsError as error:
-        # Whatever keeps us from asking keeps the plug-ins from asking too.
+        # Whatever prevents us from asking prevents the plug-ins too.
         _say_down(str(error), [], as_json=as_json)
         raise typer.Exit(2) from None
     asked = ask(opened, timeout)
@@ -75,7 +75,7 @@ def _add_fact(rows: Table, name: str, value: str, style: str = "") -> None:
 
 
 def _add_facts(rows: Table, report: dict[str, Any]) -> None:
-    """What one broker says of itself."""
+    """What one broker says about itself."""
     store, farm = report["store"], report["farm"]
     fact = partial(_add_fact, rows)
 
@@ -110,7 +110,7 @@ def _add_facts(rows: Table, report: dict[str, Any]) -> None:
 
 
 def _live(live: dict[str, Any]) -> str:
-    """Who keeps the fences of running jobs, and how they stand."""
+    """Which broker keeps the fences of running jobs, and their state."""
     if not live["keeper"]:
         return "no broker is known to keep the fences"
     keeper = "this broker keeps" if live["keeping"] else f"{live['keeper']} keeps"
@@ -129,7 +129,7 @@ def _live(live: dict[str, Any]) -> str:
 
 
 def _errors(errors: dict[str, Any]) -> str:
-    """Errors by operation and code; a broker of another version may count by code alone."""
+    """Errors by operation and code; a broker of another version may count by code only."""
     by_code = {code: count for code, count in errors.items() if isinstance(count, int)}
     by_operation = [f"{op}: {_counts(codes)}" for op, codes in sorted(errors.items()) if isinstance(codes, dict)]
     return "; ".join([*by_operation, _counts(by_code)] if by_code else by_operation)

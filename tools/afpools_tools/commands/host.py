@@ -29,7 +29,7 @@ from .options import (
 )
 from .output import print_json, print_table, printable, remark, say, stale_hosts, table, warn
 
-# So many pools are named in an error; of more, it is said how many.
+# An error names at most this many pools; if there are more, it says how many.
 _NAMED = 10
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show hosts, and register some.")
@@ -37,7 +37,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show hosts, 
 
 @app.command("list")
 def list_hosts(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
-    """Every host the broker knows: renders, registered by hand, members of pools."""
+    """Every host the broker knows: renders, hosts registered by hand, members of pools."""
     with connect(profile, timeout) as client:
         answer = client.list_hosts()
     stale_hosts(answer)
@@ -61,7 +61,7 @@ def list_hosts(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_j
 
 
 def _natural(host: HostSummary) -> list[int | str]:
-    """What makes pc-2 come before pc-10: text and numbers in turns."""
+    """A sort key that puts pc-2 before pc-10: text and numbers in alternation."""
     return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r"(\d+)", host.name)]
 
 
@@ -74,7 +74,7 @@ def _state(host: HostSummary, on_farm: bool | None) -> str:
 
 
 def _advise(absent: list[str]) -> None:
-    """What can be done with hosts that no render answers for."""
+    """Suggests what to do with hosts in pools that are not renders."""
     one = shlex.quote(absent[0])
     which = f"{ranges(absent)}: " + ("is in pools" if len(absent) == 1 else f"{len(absent):,} hosts are in pools")
     warn(f"{which}, but not on the farm.")
@@ -120,10 +120,10 @@ def _say_left(step: Step, host: HostSummary) -> None:
 
 
 def _each(steps: Iterator[Step], host: HostSummary) -> Iterator[Step]:
-    """Each step as it is done.
+    """Yields each step when it is done.
 
     Raises:
-        CommandError: one was not done, or nobody knows.
+        CommandError: a step failed, or its outcome is unknown.
     """
     done = 0
     try:
@@ -177,11 +177,11 @@ def forget(
 
 
 def _forget_members(names: list[str], profile: Path | None, timeout: float) -> None:
-    """Takes hosts out of all their pools, and takes back that they were registered."""
+    """Takes hosts out of all their pools, and unregisters them."""
     wanted = expand_hosts(names, leaving=True)
     with connect(profile, timeout) as client:
         known = client.list_hosts().hosts
-        # All of them first: a name that is mistyped stops everything before anything is done.
+        # Check all of them first: a mistyped name stops everything before anything is done.
         found = [find_host(known, name) for name in wanted]
         for host in found:
             if not host.pools and not host.registered:

@@ -1,7 +1,7 @@
-"""`afpools init`: asks what a broker needs to know, tests what it was told, writes broker.toml and the credentials.
+"""`afpools init`: asks what a broker needs to know, tests the answers, writes broker.toml and the credentials.
 
-Strategy: every answer, from a flag, a person or a default, is settled by the same rule. One that can never be right is
-refused; one that does not work just now (a port in use, a database that is down) may be kept by whoever insists.
+Strategy: every answer, from a flag, a person or a default, is checked by the same rule. An answer that can never be
+right is refused; one that does not work right now (a port in use, a database that is down) can be kept on request.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _install_service(folder: Path, *, asking: bool) -> None:
 
 
 def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool, force: bool) -> None:
-    """Refuses what is wrong before the first question.
+    """Refuses wrong flags before the first question.
 
     Raises:
         CommandError: a flag makes no sense, or there is nobody to ask.
@@ -192,12 +192,12 @@ def _say_how_to_go_on(folder: Path, profile: Path, *, started: bool) -> None:
 
 
 class _Interview:
-    """Settles one answer after the other: the flag's, else what people say, else the default.
+    """Settles one answer after another: from the flag, else from the person, else the default.
 
     Args:
         folder: where broker.toml will be.
-        asking: whether somebody is there to ask.
-        checking: whether answers are tried out.
+        asking: whether there is somebody to ask.
+        checking: whether answers are tested.
     """
 
     def __init__(self, folder: Path, *, asking: bool, checking: bool) -> None:
@@ -214,14 +214,14 @@ class _Interview:
         check: Check | None = None,
         complete: Callable[[Answers], Answers] | None = None,
     ) -> None:
-        """Settles one answer, asking again while it is wrong.
+        """Settles one answer; asks again as long as it is wrong.
 
         Args:
             field: of `Answers`.
             question: for people.
-            given: by a flag; nobody is asked then.
-            check: tries the answer out.
-            complete: adds what this answer entails.
+            given: the value of a flag; then nobody is asked.
+            check: tests the answer.
+            complete: adds what follows from this answer.
 
         Raises:
             CommandError: it is wrong, and there is nobody to ask.
@@ -254,7 +254,7 @@ class _Interview:
             return
 
     def settle_limits(self, given: Mapping[str, int | None]) -> None:
-        """Settles the limits; people are asked for them one by one only if they want others than the usual.
+        """Settles the limits; asks for each one only if the person does not want the defaults.
 
         Args:
             given: what flags say, by the field of `Answers`.
@@ -273,7 +273,7 @@ class _Interview:
             self.settle(field, field.replace("_", " ").capitalize(), value)
 
     def ask_password(self, answers: Answers) -> Answers:
-        """The answers, completed by a file with the password of the user whom the database's address names."""
+        """The answers, with a file for the password of the user in the database's address."""
         if not needs_password(answers.store) or answers.password_file:
             return answers
         user = user_of(answers.store)
@@ -285,7 +285,7 @@ class _Interview:
 
 
 def _compare_credentials(answers: Answers, certs: Path) -> None:
-    """Says so where the broker had credentials already, which were made for something else."""
+    """Warns if the broker already had credentials, and they were made for other addresses or ports."""
     wanted = (set(answers.names), answers.tls_port, answers.curve_port)
     for broker in Authority.open(certs).brokers():
         if broker.name == answers.name and (set(broker.addresses), broker.tls_port, broker.curve_port) != wanted:
@@ -299,10 +299,10 @@ def _compare_credentials(answers: Answers, certs: Path) -> None:
 
 
 def _passphrase(certs: Path, *, asking: bool) -> str | None:
-    """The passphrase of the authority's key: from the environment, or from whoever is there.
+    """The passphrase of the authority's key: from the environment, or by asking.
 
     Raises:
-        AuthorityError: the authority that is there cannot be used with it.
+        AuthorityError: it does not open the existing authority's key.
     """
     passphrase = os.environ.get(PASSPHRASE_VARIABLE) or None
     if not (certs / "ca" / "ca.pem").exists():
@@ -314,7 +314,7 @@ def _passphrase(certs: Path, *, asking: bool) -> str | None:
         passphrase = typer.prompt("Passphrase of the certificate authority's key", hide_input=True)
         authority = Authority.open(certs, passphrase=passphrase)
     if authority.ca_key_path.exists():
-        # Now, and not after ten questions.
+        # Check it now instead of after ten questions.
         authority.ca_key()
     return passphrase
 
@@ -326,7 +326,7 @@ def _two_ports(answers: Answers) -> Answers:
 
 
 def _own_names(address: str) -> tuple[str, ...]:
-    """What clients are likely to call a broker that listens at an address."""
+    """The names that clients are likely to use for a broker that listens at an address."""
     if address in ("0.0.0.0", "::"):  # noqa: S104
         return tuple(own_names())
     if is_loopback(address):
@@ -335,7 +335,7 @@ def _own_names(address: str) -> tuple[str, ...]:
 
 
 def _warn_of_loopback(answers: Answers) -> None:
-    """Says so where clients on other machines would look for the broker on their own."""
+    """Warns if clients on other machines would look for the broker on their own machine."""
     if is_loopback(answers.names[0]) and not is_loopback(answers.address):
         warn(
             f"Profiles will lead to {answers.names[0]}, which is this machine for itself and no other. If clients on "
@@ -344,7 +344,7 @@ def _warn_of_loopback(answers: Answers) -> None:
 
 
 def _prompt(question: str, default: Any) -> Any:
-    """Asks for a value of the default's type: yes or no, or several words where that is a tuple."""
+    """Asks for a value of the default's type: yes or no for a bool, several words for a tuple."""
     if isinstance(default, bool):
         return typer.confirm(f"{question}?", default=default)
     if isinstance(default, tuple):
@@ -353,6 +353,6 @@ def _prompt(question: str, default: Any) -> Any:
 
 
 def _prompt_secret(question: str, *, twice: bool = False) -> str:
-    """Asks for something that must not be seen; empty where people have none."""
+    """Asks for a secret without showing it; empty if there is none."""
     answer: str = typer.prompt(question, default="", show_default=False, hide_input=True, confirmation_prompt=twice)
     return answer

@@ -106,7 +106,7 @@ def _list(cgru: Path | None) -> None:
 def _say_which_blender_sees_what(looked_in: list[tuple[str, list[Path]]]) -> None:
     plugin = PLUGINS["blender"]()
     for name, there in looked_in:
-        # However it came there.
+        # However it got there.
         folders = [place / plugin.folder for place in there]
         sees = [str(folder) for folder in folders if (folder / "__init__.py").is_file()]
         if len(sees) > 1:
@@ -153,10 +153,10 @@ def _show(plugin: Plugin, planned: Plan, *, briefly: bool) -> None:
 
 
 def _check_profile(profile: Path | None) -> None:
-    """Says so now, rather than in the artist's panel, if there are no credentials.
+    """Warns now, rather than in the artist's panel, if there are no credentials.
 
     Raises:
-        ProfileError: the one that was named cannot be used.
+        ProfileError: the profile that was named cannot be used.
     """
     if profile:
         Profile.load(str(profile))
@@ -168,7 +168,7 @@ def _check_profile(profile: Path | None) -> None:
 
 
 def _profile_to_copy(profile: Path) -> list[Path]:
-    """The files of the profile that are to be copied, after having said so."""
+    """The profile's files that will be copied. Lists them first."""
     target = Path(user_folder())
     files = files_to_copy(profile)
     if files:
@@ -178,7 +178,7 @@ def _profile_to_copy(profile: Path) -> list[Path]:
     return files
 
 
-# --- taking away ----------------------------------------------------------------------------------------------------
+# --- removing -------------------------------------------------------------------------------------------------------
 
 
 def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
@@ -198,7 +198,7 @@ def _uninstall(plugin: Plugin, where: list[Path], yes: bool) -> None:
         say(f"The profile in {user_folder()} stays: every plug-in and afpools itself may use it.")
 
 
-# --- the commands, a pair for each plug-in --------------------------------------------------------------------------
+# --- the commands, two for each plug-in -----------------------------------------------------------------------------
 
 
 @install_app.command("blender")
@@ -209,8 +209,8 @@ def install_blender(
     profile: ProfileOption = None,
     yes: YesOption = False,
 ) -> None:
-    """The add-on, into every Blender of this user from 2.83 on; with --cgru, once for every Blender that this CGRU
-    starts, whoever starts it."""
+    """The add-on, into every Blender 2.83 and newer of this user; with --cgru, once for every Blender that anybody
+    starts through this CGRU."""
     plugin = PLUGINS["blender"]()
     _install(plugin, _blender_places(plugin, into, _of_group(context, cgru)), profile, yes)
 
@@ -243,7 +243,7 @@ def _installs(name: str) -> Callable[..., None]:
 
 
 def _uninstalls(name: str) -> Callable[..., None]:
-    """The command that takes one of CGRU's plug-ins away."""
+    """The command that removes one of CGRU's plug-ins."""
 
     def uninstall(context: typer.Context, cgru: CgruOption = None, yes: YesOption = False) -> None:
         plugin = PLUGINS[name]()
@@ -252,7 +252,7 @@ def _uninstalls(name: str) -> Callable[..., None]:
     return uninstall
 
 
-# What --help says of either.
+# What --help says about installing and uninstalling each.
 _INTO_CGRU = {
     "afstarter": ("The launcher of AfStarter with a pool chooser, into CGRU.", "The launcher, from CGRU."),
     "natron": (

@@ -1,4 +1,4 @@
-"""`afpools jobs`: the jobs on the farm, which pool each follows, and what can be done with one."""
+"""`afpools jobs`: the jobs on the farm, the pool each follows, and commands that act on them."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from .output import console, print_json, print_table, printable, remark, say, sa
 
 app = typer.Typer(add_completion=False, help="Show the jobs on the farm and the pools they follow, and move them.")
 
-# Seconds between two looks of --watch.
+# Seconds between two updates of --watch.
 _WATCH_SECONDS = 1.0
 
-# Seconds after which afserver's jobs are out of date: the broker asks several times in that time.
+# Seconds after which the list of jobs is out of date: the broker asks afserver several times within it.
 _OLD_SECONDS = 30.0
 
 _MOST_JOBS = 5000
 
 _NONE_OUTSIDE = "no task runs outside its fence"
 
-JobsArgument = Annotated[list[int], typer.Argument(metavar="JOB", min=1, help="Numbers of jobs, as Afanasy has them.")]
+JobsArgument = Annotated[list[int], typer.Argument(metavar="JOB", min=1, help="Job numbers, as Afanasy shows them.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -51,9 +51,9 @@ def show(
     pool: Annotated[str | None, typer.Option("--pool", metavar="POOL", help="Only jobs of this pool.")] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's jobs.")] = None,
     done: Annotated[bool, typer.Option("--done", help="Also show finished jobs.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again each second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the list every second, until Ctrl-C.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_JOBS, help="Show so many at most.")
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_JOBS, help="Show at most this many.")
     ] = 1000,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
@@ -89,7 +89,7 @@ def _for_programs(job: Job) -> dict[str, object]:
 
 
 def _watch(look: Callable[[], JobList], pool: str | None, user: str | None) -> None:
-    """Shows the jobs again and again, until Ctrl-C. Waits for a broker that does not answer for a while."""
+    """Shows the jobs repeatedly, until Ctrl-C. If the broker does not answer for a while, waits for it."""
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live, suppress(KeyboardInterrupt):
@@ -106,7 +106,7 @@ def _watch(look: Callable[[], JobList], pool: str | None, user: str | None) -> N
 
 
 def _parts(found: JobList, pool: str | None, user: str | None) -> list[Table | Text]:
-    """What there is to show, one below the other: jobs that follow a pool, and those that name none."""
+    """What to show, one below the other: jobs that follow a pool, and jobs that name none."""
     whose = (f" of the pool {pool}" if pool else "") + (f" of {user}" if user else "")
     if not found.jobs and not found.others:
         return [Text(f"There are no jobs{whose} on the farm.")]
@@ -148,13 +148,13 @@ def _without_pool(jobs: Iterable[Job]) -> Table:
 
 
 def _tasks(job: Job) -> str:
-    """How far it is: `3 running, 14 ready`."""
+    """The job's progress: `3 running, 14 ready`."""
     parts = [f"{count:,} {word}" for count, word in ((job.running, "running"), (job.ready, "ready")) if count]
     return ", ".join(parts) if parts else f"{job.state}, {job.done:,} of {job.tasks:,} done"
 
 
 def _may_use(job: Job) -> Text:
-    """`4 of 6 online`: the hosts that its masks let it use."""
+    """The hosts that its masks let it use: `4 of 6 online`."""
     if job.renders is None or job.online is None:
         return Text("not known", "dim")
     return Text(f"{job.online:,} of {job.renders:,} online", "" if job.online else "yellow")
@@ -165,7 +165,7 @@ def _hosts(job: Job, *, outside: bool) -> str:
 
 
 def _moved(job: Job) -> str:
-    """When its fence was moved last, in the reader's own time, and by which change."""
+    """When its fence last moved, in the reader's time zone, and by which change."""
     if not job.moved:
         return ""
     return f"{_local(job.moved)} {printable(job.by)}".rstrip()
@@ -191,7 +191,7 @@ def _spills(spill: JobSpill) -> str:
 
 
 def _doubts(found: JobList) -> list[str]:
-    """Why the list, or a fence in it, may not be as it should, in sentences."""
+    """Sentences that say why the list, or a fence in it, may be out of date."""
     doubts = [printable(found.problem)] if found.problem else []
     if found.age is None and not doubts:
         doubts.append("afserver has not confirmed its jobs yet.")
@@ -207,7 +207,7 @@ def _doubts(found: JobList) -> list[str]:
 @app.command()
 def move(
     jobs: JobsArgument,
-    to: Annotated[str, typer.Option("--to", metavar="POOL", help="The pool that they shall follow from now on.")],
+    to: Annotated[str, typer.Option("--to", metavar="POOL", help="The pool that they will follow from now on.")],
     dry_run: DryRunOption = False,
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
@@ -241,7 +241,7 @@ def adopt(
 @app.command()
 def requeue(
     jobs: Annotated[
-        list[int] | None, typer.Argument(metavar="[JOB]", min=1, help="Numbers of jobs, as Afanasy has them.")
+        list[int] | None, typer.Argument(metavar="[JOB]", min=1, help="Job numbers, as Afanasy shows them.")
     ] = None,
     pool: Annotated[str | None, typer.Option("--pool", metavar="POOL", help="All jobs of this pool.")] = None,
     host: Annotated[
@@ -264,7 +264,7 @@ def requeue(
 
 
 def _report(done: JobsResult, words: Callable[[OrderedJob], str]) -> None:
-    """Says what became of each job.
+    """Prints the outcome for each job.
 
     Raises:
         CommandError: one was not changed.

@@ -25,8 +25,8 @@ def manager(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Listen on this port of 127.0.0.1, for one that is forwarded; 0 lets the system choose. Without it, "
-            "on an address of this machine that is new each time.",
+            help="Listen on this port of 127.0.0.1, so that it can be forwarded; 0 lets the system choose. Without it, "
+            "listen on a new loopback address each time.",
         ),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
@@ -41,7 +41,7 @@ def manager(
             show_address()
             say("Ctrl-C stops it.")
             if not no_browser:
-                # An address of its own: the printed one stays good for another tab.
+                # The browser gets an address of its own, so that the printed one can open another tab.
                 open_browser(serving.new_address, Path(folder) / "open.html")
 
         def show_address() -> None:
@@ -55,7 +55,7 @@ def manager(
 
         serving = Serving(opened, listening, ready)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            # The terminal was closed, and with it what says how to stop.
+            # The terminal was closed, so nobody can press Ctrl-C any more.
             signal.signal(signal.SIGHUP, lambda *_: serving.stop())
         serving.run()
 

@@ -1,4 +1,4 @@
-"""`afpools mask`: the exclude mask of a pool, what it does, and what somebody else's mask would do."""
+"""`afpools mask`: the exclude mask of a pool, its effect, and the effect of any other mask."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..words import plural, ranges
 from .options import CommandError, JsonOption, ProfileOption, TimeoutOption, connect
 from .output import UNSEEN, console, print_json, print_table, printable, remark, say, stale, table, warn
 
-# Of a mask that is explained; the command without --explain prints it whole.
+# How many characters of a mask --explain shows; without --explain, the command prints all of it.
 _SHOWN = 300
 
 
 class StyleName(enum.StrEnum):
-    """How a mask says which hosts it keeps a job off; see docs/wire.md."""
+    """The style of a mask: how it names the hosts to exclude; see docs/wire.md."""
 
     LIST = "list"
     COMPACT = "compact"
@@ -31,7 +31,7 @@ class StyleName(enum.StrEnum):
 
 
 class DialectName(enum.StrEnum):
-    """Afanasy's two ways to read a mask."""
+    """The two ways in which Afanasy reads a mask."""
 
     REGEX = "regex"
     FIND = "find"
@@ -42,7 +42,7 @@ PoolArgument = Annotated[
 ]
 StyleOption = Annotated[
     StyleName | None,
-    typer.Option(help="The style you want; the broker takes another if it would be wrong.", show_default="list"),
+    typer.Option(help="The style you want; the broker uses another if it would be wrong.", show_default="list"),
 ]
 TypesOption = Annotated[
     list[DialectName] | None,
@@ -66,7 +66,7 @@ MaxBytesOption = Annotated[
         "--max-bytes",
         min=1,
         max=2**31 - 1,
-        help="How long the mask may be. Without it, what a command line can carry (24,576); with af.Job, 65,536.",
+        help="How long the mask may be, in bytes. Default: 24,576, which fits a command line; use 65,536 for af.Job.",
     ),
 ]
 
@@ -131,7 +131,7 @@ def _checked_type(pattern: str, types: list[DialectName] | None) -> DialectName:
 
 
 def _remark_on(made: Mask) -> None:
-    """Says what a mask does, beside the mask itself."""
+    """Prints what a mask does, in addition to the mask itself."""
     set_type = "for either mask type" if made.mask_type == "any" else f"for hosts_mask_type {made.mask_type!r} only"
     remark(
         f"{made.pool}: {plural(made.pool_hosts, 'host')} in, {made.excluded_hosts:,} of {made.known_hosts:,} known "
@@ -149,10 +149,10 @@ def _later(made: Mask) -> str:
 
 
 def _explain(made: Mask, hosts: HostList, *, as_json: bool) -> None:
-    """Says what the mask does in either type.
+    """Prints what the mask does in either type.
 
     Raises:
-        CommandError: the broker's two answers are of different moments.
+        CommandError: the pool or the farm changed between the broker's two answers.
         typer.Exit: 1: the mask is not what it should be.
     """
     known = frozenset(host.name for host in hosts.hosts)
@@ -193,14 +193,14 @@ def _explain(made: Mask, hosts: HostList, *, as_json: bool) -> None:
 def _check(
     pattern: str, kind: DialectName, pool: str | None, profile: Path | None, timeout: float, *, as_json: bool
 ) -> None:
-    """Says what somebody's mask does, and what is to be said against it.
+    """Prints what another mask does, and warnings about it.
 
     Raises:
         typer.Exit: 1: there are warnings.
     """
     with connect(profile, timeout) as client:
         if pool is not None:
-            client.get_pool(pool)  # or it would be no pool's hosts that are compared
+            client.get_pool(pool)  # raises if there is no such pool; the comparison would be meaningless
         answer = client.list_hosts()
     effect, warnings = judge(pattern, "find" if kind is DialectName.FIND else "regex", pool, answer.hosts)
     if answer.farm_unseen:
@@ -243,7 +243,7 @@ def _check(
 
 
 def _print_hosts(both: Sequence[Effect]) -> None:
-    """A row for all hosts that fare alike."""
+    """One row for all hosts with the same outcome."""
     inside = both[0].inside
     groups: dict[tuple[bool, tuple[tuple[str, str], ...]], list[str]] = {}
     for host in sorted(both[0].known):
@@ -269,7 +269,7 @@ def _print_hosts(both: Sequence[Effect]) -> None:
 
 
 def _broken(names: str, width: int) -> Iterable[str]:
-    """Folded names in lines, broken after commas where that is possible."""
+    """Folded names, wrapped after commas if possible."""
     line = ""
     for part in re.findall(r"[^,]+,*|,+", names):
         if line and len(line) + len(part) > width:
@@ -280,7 +280,7 @@ def _broken(names: str, width: int) -> Iterable[str]:
 
 
 def _verdict(effect: Effect, host: str) -> tuple[str, str]:
-    """What becomes of one host, and in which colour to say it."""
+    """What the mask does to one host, and the colour to show it in."""
     if effect.checked.excluded is None:
         return "not known", "yellow"
     word, style = ("kept out", "") if host in effect.checked.excluded else ("runs", "green")
@@ -288,7 +288,7 @@ def _verdict(effect: Effect, host: str) -> tuple[str, str]:
 
 
 def _summary(effect: Effect) -> Text:
-    """In a line: how far the mask, read as this type, is what it should be."""
+    """One line that says how correct the mask is, read as this type."""
     line = f"{effect.dialect}: "
     if effect.checked.excluded is None:
         return Text(f"{line}unknown effect", "yellow")

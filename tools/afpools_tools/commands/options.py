@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take, and what they stand for."""
+"""Options and arguments that several commands share, and the objects made from them."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ HostsArgument = Annotated[
 ]
 
 
-# Seconds for each question: longer than a broker waits, whose clients wait for it.
+# Seconds for each operation: longer than a broker waits, because a broker's clients wait for it.
 _PATIENCE = 30.0
 
 
 class CommandError(ToolError):
-    """A command cannot do what it was told, whatever the broker says."""
+    """A command cannot do what it was told, for a reason of its own."""
 
 
 def open_profile(folder: Path | None) -> Profile:
-    """The profile that was asked for, else the one that is found.
+    """The profile that was named, else the one that is found.
 
     Raises:
-        ProfileError: there is none, or it is not complete.
+        ProfileError: there is none, or it is incomplete.
     """
     return Profile.load(str(folder)) if folder else find_profile()
 
@@ -85,14 +85,14 @@ NewOption = Annotated[
 
 @contextmanager
 def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
-    """Around one change: gives the id to make it under, and where its outcome is unknown says how to repeat it.
+    """Wraps one change: provides its request id, and if its outcome is unknown, says how to repeat it.
 
     Args:
-        request_id: what `--request-id` said.
-        besides: options that the repeated command needs, too.
+        request_id: the value of `--request-id`.
+        besides: options that the repeated command also needs.
 
     Raises:
-        CommandError: whether the change was made is not known, or it names machines that the farm does not have.
+        CommandError: it is not known whether the change was made, or it names machines that the farm does not have.
     """
     name = request_id or uuid.uuid4().hex
     how = f"Run the same command again with {besides}{' ' * bool(besides)}--request-id {name}: the change is made once."
@@ -107,10 +107,10 @@ def change(request_id: str | None, *, besides: str = "") -> Iterator[str]:
 
 
 def open_configured(config: Path) -> PoolStore:
-    """The store of broker.toml, for a command that works on it as a broker does. The caller closes it.
+    """The database in broker.toml, for a command that works on it directly, as a broker does. The caller closes it.
 
     Raises:
-        ConfigError: broker.toml cannot be read, or its `[store] uri` names no store.
+        ConfigError: broker.toml cannot be read, or its `[store] uri` is not valid.
     """
     from afpools_broker.broker import store_uri
     from afpools_broker.config import ConfigError, load

@@ -1,8 +1,8 @@
-"""What every command says and how: tables for people, JSON for programs, one line for an error.
+"""The output of all commands: tables for people, JSON for programs, one line for an error.
 
-Strategy: names and descriptions come from other people and are printed as they are. Nothing is ever read as rich's
-markup or as an emoji, and what would steer a terminal is replaced; colour is only put on with a style. Where standard
-output is not a terminal, a row of a table stays one line, however long.
+Strategy: names and descriptions come from other people and are printed literally. Nothing is ever read as rich's markup
+or as an emoji, and control characters are replaced; colour is only applied with a style. If standard output is not a
+terminal, each row of a table is one line, however long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..words import duration
 console = Console(highlight=False, markup=False, emoji=False)
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
-# Between two columns of a table.
+# The gap between two columns of a table.
 _BETWEEN = "   "
 
 
@@ -32,7 +32,7 @@ def print_json(value: Any) -> None:
     """Prints a value as JSON on standard output."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
-    # Here, where a reader that has gone away is an error that can be handled, and not when Python shuts down.
+    # Flush here, where a closed pipe is an error that can be handled, instead of when Python shuts down.
     sys.stdout.flush()
 
 
@@ -42,24 +42,24 @@ def say(text: str, style: str = "") -> None:
 
 
 def remark(text: str, style: str = "dim") -> None:
-    """Prints one line for people on standard error, beside what programs read."""
+    """Prints one line for people on standard error, separate from what programs read."""
     errors.print(printable(text), style=style, soft_wrap=not errors.is_terminal)
 
 
 def warn(text: str) -> None:
-    """Prints one line for people on standard error that should not be overlooked."""
+    """Prints a warning on standard error."""
     remark(text, "yellow")
 
 
 def fail(text: str) -> None:
     """Prints why a command failed."""
-    # The client library lists what it has tried one below the other.
+    # The client library lists what it has tried on several lines.
     lines = "\n".join(printable(line) for line in text.split("\n"))
     errors.print(Text.assemble(("afpools:", "bold red"), " ", lines), soft_wrap=not errors.is_terminal)
 
 
 def printable(text: str) -> str:
-    """A text without line breaks, and without anything that would steer the terminal it is shown on."""
+    """A text without line breaks and control characters."""
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "·" for letter in text)
 
 
@@ -67,9 +67,9 @@ def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = (
     """A table in the one style that all commands use. Print it with `print_table`.
 
     Args:
-        columns: headings. Without any, the rows are facts: what it is, and how it is.
+        columns: headings. If there are none, each row is a fact: a name and a value.
         right: columns that hold numbers.
-        whole: columns that are never broken into lines, however narrow the terminal is.
+        whole: columns that are never wrapped, however narrow the terminal is.
     """
     made = Table(
         box=None, header_style="bold", pad_edge=False, padding=(0, len(_BETWEEN), 0, 0), show_header=bool(columns)
@@ -85,7 +85,7 @@ def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = (
 
 
 def print_table(rows: Table) -> None:
-    """Prints a table: as wide as the terminal for people, one line a row for programs."""
+    """Prints a table: for people, as wide as the terminal; for programs, one line for each row."""
     if console.is_terminal:
         console.print(rows)
         return
@@ -94,7 +94,7 @@ def print_table(rows: Table) -> None:
 
 
 def _unwrapped(rows: Table) -> list[str]:
-    """The lines of a table, one a row, however long: what rich would draw in a third of a millisecond for each."""
+    """The lines of a table, one for each row, however long. rich would take a third of a millisecond for each."""
     columns = []
     for column in rows.columns:
         cells = [str(cell) for cell in ([column.header] if rows.show_header else []) + list(column.cells)]
@@ -118,11 +118,11 @@ UNSEEN = "The broker has never seen the farm, so only hosts in pools and registe
 
 
 def stale(age: float, farm_age: float | None = None) -> None:
-    """Says so where an answer is older than it should be.
+    """Warns if an answer is older than it should be.
 
     Args:
-        age: seconds since the broker's database has confirmed it.
-        farm_age: seconds since afserver has, if the broker says that this is too long; else None.
+        age: seconds since the broker's database confirmed it.
+        farm_age: seconds since afserver confirmed it, if the broker says that this is too long; else None.
     """
     if age > STALE:
         warn(f"The broker's database has been unreachable for {duration(age)}. Showing the last known state.")
@@ -131,7 +131,7 @@ def stale(age: float, farm_age: float | None = None) -> None:
 
 
 def stale_hosts(hosts: HostList) -> None:
-    """Says so where hosts are not those of the farm as it is now."""
+    """Warns if the hosts are not those of the farm as it is now."""
     stale(hosts.age, hosts.farm_age if hosts.farm_is_stale else None)
     if hosts.farm_unseen:
         warn(UNSEEN)

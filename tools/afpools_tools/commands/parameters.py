@@ -1,11 +1,11 @@
-"""Reads the values on a command line without pydantic, which would take a third of the time that a command takes.
+"""Reads the values on a command line without pydantic, which would take a third of a command's time.
 
-typer converts values with pydantic (since 0.29) and imports it for the first option of any command, given or not: 75 of
-the 205 ms of CPU that `afpools pool list` took. Almost always there is nothing to convert.
+typer (since 0.29) converts values with pydantic, and imports it for the first option of any command, given or not: 75
+of the 205 ms of CPU that `afpools pool list` took. There is almost never anything to convert.
 
-Strategy: only a value whose meaning is beyond doubt is read here. Everything else is left to typer, and so is every
-refusal, but for numbers: pydantic says "Input should be less than or equal to 65535", and not what the input was. A
-typer that has no pydantic is left as it is.
+Strategy: only an unambiguous value is read here. Everything else is left to typer, and so is every refusal except of
+numbers: pydantic says "Input should be less than or equal to 65535", but not what the input was. A typer without
+pydantic is left unchanged.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class _NotPlain(Exception):
 
 
 class _Reader:
-    """Stands in for what typer makes of a parameter for converting its values.
+    """Replaces the converter that typer makes for a parameter.
 
     Args:
-        make: makes typer's own.
+        make: makes typer's own converter.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value as the command takes it.
+        """The value in the form that the command expects.
 
         Raises:
-            BadParameter: from typer, which has looked at it then.
+            BadParameter: raised by typer, which then converts the value.
         """
         try:
             return _read(value, param)
@@ -55,22 +55,22 @@ class _Reader:
                     value = next((item for item in value if not _is_number(item, kind, settings)), value)
                 if kind in _NUMBERS:
                     raise BadParameter(_why_no_number(value, kind, settings), ctx=ctx, param=param) from None
-                # What pydantic puts before what our own types say.
+                # pydantic puts this before the messages of our own types.
                 refused.message = refused.message.replace("Value error, ", "")
                 raise
 
 
 def read_plainly(command: Any) -> None:
-    """Makes a command, and those below it, read plain values without typer's help."""
+    """Makes a command and its subcommands read plain values without typer."""
     parameters = command.get_params
-    # Also those that are not among its `params`: --help is made when it is asked for.
+    # Include those that are not in its `params`: --help is made on request.
     command.get_params = lambda ctx: [plain(parameter) for parameter in parameters(ctx)]
     for below in getattr(command, "commands", {}).values():
         read_plainly(below)
 
 
 def plain(parameter: Any) -> Any:
-    """The parameter, which reads plain values without typer's help from now on. Twice is once."""
+    """The parameter, which from now on reads plain values without typer. Calling this twice has no further effect."""
     make = getattr(parameter, "get_runtime_param", None)
     if make is not None and "get_runtime_param" not in vars(parameter):
         reader = _Reader(make)

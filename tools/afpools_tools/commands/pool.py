@@ -42,12 +42,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, 
 # As the broker gives them at a time.
 _MOST_HISTORY = 500
 
-# Of the end of a change's id, which is random: what fits into a table, and no two of so many changes share.
+# How many characters of a change's id to show, from its random end: short enough for a table, and long enough to be
+# unique among this many changes.
 _SYSTEM_POOL = "farm.set_system_pool"
 _FOLLOW, _MIRROR = "pools.follow", "pools.mirror"
 _SHORT_ID = 8
 
-# Of the jobs that were moved, so many are named in a line of the history.
+# A line of the history names at most this many of the jobs that were moved.
 _NAMED_JOBS = 3
 
 # As the broker gives them at a time.
@@ -57,7 +58,7 @@ _UNKEPT = "No broker is known to keep the fences of running jobs: they follow on
 
 
 def _check_colour(colour: str | None) -> str | None:
-    # Without a colour, as most commands are, nothing of the broker needs to be imported.
+    # Most commands have no colour, and then nothing of the broker needs to be imported.
     if colour and not exchange.is_colour(colour):
         raise typer.BadParameter(f"{colour!r} is not a colour: write it like '#3a7bd5'.")
     return colour
@@ -82,24 +83,24 @@ MaybeHostsArgument = Annotated[
 
 
 def _given_hosts(hosts: list[str] | None, match: list[str] | None, request_id: str | None) -> list[str]:
-    """What stands on the command line as names and ranges.
+    """The names and ranges on the command line.
 
     Raises:
-        typer.BadParameter: neither hosts nor a pattern are given, or a pattern with a request id.
+        typer.BadParameter: neither hosts nor a pattern is given, or a pattern together with a request id.
     """
     if not hosts and not match:
         raise typer.BadParameter("name hosts, or give --match PATTERN.", param_hint="HOST")
     if match and request_id is not None:
-        # The hosts that fit may be others by now, and then it would be another change.
+        # Other hosts may match by now, and then it would be another change.
         raise typer.BadParameter("name the hosts, as the error message does.", param_hint="--match")
     return named_hosts(hosts or [])
 
 
 def _fitting(patterns: list[str] | None, names: Iterable[str], where: str) -> list[str]:
-    """The names that fit one of the patterns, whatever their case.
+    """The names that match one of the patterns, ignoring case.
 
     Raises:
-        CommandError: none fits one of them.
+        CommandError: a pattern matches no name.
     """
     there = list(names)
     found: dict[str, None] = {}
@@ -112,7 +113,7 @@ def _fitting(patterns: list[str] | None, names: Iterable[str], where: str) -> li
 
 
 def _fitting_farm(client: Client, patterns: list[str] | None) -> list[str]:
-    """The hosts of today's farm that fit: renders, and hosts registered by hand."""
+    """The hosts of today's farm that match: renders, and hosts registered by hand."""
     if not patterns:
         return []
     there = (host.name for host in client.list_hosts().hosts if host.states or host.registered)
@@ -120,7 +121,7 @@ def _fitting_farm(client: Client, patterns: list[str] | None) -> list[str]:
 
 
 def _besides(matched: list[str]) -> str:
-    """What a command with patterns is to be repeated with in their place."""
+    """What replaces the patterns when a command is repeated."""
     return f"{shlex.quote(ranges(matched))} in place of --match, and" if matched else ""
 
 
@@ -257,7 +258,7 @@ def delete(
         typer.Option(
             "--if-revision",
             metavar="REVISION",
-            help="Delete it as `pool show` gave it, and not if it has changed since. Does not ask.",
+            help="Delete it only if it still has the revision that `pool show` gave. Does not ask.",
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -276,7 +277,7 @@ def delete(
             pool = client.get_pool(name)
             if not yes:
                 typer.confirm(f"Delete {name} with {plural(len(pool.hosts), 'host')}?", abort=True)
-            # What was shown is what is deleted: somebody may have changed the pool while the question stood.
+            # Delete only what was shown: somebody may have changed the pool while the question was open.
             if_revision = pool.revision
         concerned = _concerned(client, name, delete=True)
         with change(request_id, besides=f"--if-revision {if_revision}") as request:
@@ -301,7 +302,7 @@ def add(
     with connect(profile, timeout) as client:
         matched = _fitting_farm(client, match)
         if dry_run:
-            # Refused as the change would be.
+            # Raises what the change would.
             with change(None):
                 unchecked = client.check_hosts(name, members + matched, new_hosts=new)
             say_preview(client.preview(name, add_hosts=members + matched))
@@ -336,8 +337,8 @@ def remove(
 
 
 def _say_followers(client: Client, name: str) -> None:
-    """Says how many jobs on the farm follow the change that was made, where the broker can tell."""
-    # Nothing of this may make a change that was made look like one that was not.
+    """Prints how many jobs on the farm follow the change that was made, if the broker can tell."""
+    # The change has been made: a failure here must not look like a failure of the change.
     with suppress(AfpoolsError):
         found = client.jobs(name, others=False, limit=_MOST_JOBS)
         if not found.total:
@@ -396,15 +397,16 @@ def _report(done: WriteResult, name: str) -> None:
 
 @app.command()
 def history(
-    name: Annotated[str | None, typer.Argument(metavar="POOL", help="Only changes of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="POOL", help="Only changes of this pool.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_HISTORY, help="The last so many.")
+        int,
+        typer.Option("--limit", "-n", metavar="COUNT", min=1, max=_MOST_HISTORY, help="Show the last COUNT changes."),
     ] = 20,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed what and when, the newest first; and what `undo` takes, or why it would not."""
+    """Who changed what and when, the newest first, with the id for `undo`, or the reason why there is none."""
     with connect(profile, timeout) as client:
         entries = client.history(name, limit=limit)
     if as_json:
@@ -415,7 +417,7 @@ def history(
         return
     rows = table("When", "Who", "Change", "Undo", whole=("When", "Undo"))
     for entry in entries:
-        # For people, in their own time.
+        # In the reader's time zone.
         when = dt.datetime.fromisoformat(entry.when).astimezone()
         change = Text(printable(_describe(entry)))
         if not entry.undoable:
@@ -445,7 +447,7 @@ def undo(
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Take back one change, and nothing else. An undo is a change, and can be undone itself."""
+    """Undo one change, and nothing else. An undo is itself a change, and can be undone."""
     with connect(profile, timeout) as client:
         whole_id = _whole_id(client, entry)
         if dry_run:
@@ -477,10 +479,10 @@ def _say_undone(done: WriteResult, moved: list[Any] | None) -> None:
 
 
 def _whole_id(client: Client, end: str) -> str:
-    """The id of the change whose id ends so; what was given, if there is none: the broker says the rest.
+    """The id of the change whose id ends like this; if there is none, what was given, so that the broker refuses it.
 
     Raises:
-        CommandError: there are several.
+        CommandError: several ids end like this.
     """
     if len(end) != _SHORT_ID:
         return end
@@ -491,7 +493,7 @@ def _whole_id(client: Client, end: str) -> str:
 
 
 def _describe(entry: HistoryEntry) -> str:
-    """What was done to which pool, and what that changed, in one line."""
+    """One line that says what was done to which pool, and what changed."""
     diff = entry.diff
     if entry.op == _SYSTEM_POOL and diff.get("description"):
         return f"set system pool: {diff['description'][1].partition(': ')[2] or 'none'}"

@@ -1,4 +1,4 @@
-"""`afpools pool export` and `import`: pools to files and from files, and from Afanasy's own pools."""
+"""`afpools pool export` and `import`: pools to and from files, and from Afanasy's own pools."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .output import remark, say, warn
 
 def export(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to; standard output without it.", dir_okay=False)
+        Path | None, typer.Argument(metavar="FILE", help="Where to write; default: standard output.", dir_okay=False)
     ] = None,
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Write all pools as JSON, to be kept, or given to `import`.
+    """Write all pools as JSON, to keep or to `import` again.
 
-    To a FILE that ends in .csv as CSV, in .jsonl as the earlier pool server's documents for mongoimport.
+    A FILE that ends in .csv gets CSV, one that ends in .jsonl the earlier pool server's documents for mongoimport.
     """
     with connect(profile, timeout) as client:
         pools = list(exchange.present_pools(client))
@@ -58,19 +58,19 @@ NativeOption = Annotated[
     bool,
     typer.Option(
         "--native",
-        help="Instead of a file: Afanasy's own pools, as far as they have renders. Asks first, and takes no host "
+        help="Instead of a file, import Afanasy's own pools that have renders. Asks first, and takes no host "
         "out of a pool.",
     ),
 ]
 OnlyOption = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="PATH", help="With --native: this one, /local/gpu; once or more."),
+    typer.Option("--only", metavar="PATH", help="With --native: only this pool, such as /local/gpu; repeatable."),
 ]
 ReplaceOption = Annotated[
     bool,
     typer.Option(
         "--replace",
-        help="Take out hosts that the file does not have in a pool. Pools that it does not have stay in any case.",
+        help="Remove hosts from a pool that the file does not list in it. Pools that are not in the file always stay.",
     ),
 ]
 
@@ -86,7 +86,7 @@ def import_pools(
     profile: ProfileOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Make pools as a file has them, or as Afanasy has its own. Running it twice does no more than running it once."""
+    """Make pools as in a file, or like Afanasy's own. Running it twice has the same effect as running it once."""
     if native:
         if file or replace or new:
             raise typer.BadParameter(
@@ -122,7 +122,7 @@ def import_pools(
 
 
 def _preview(steps: list[exchange.Step]) -> exchange.Preview:
-    """Says the changes that would be made. Returns what would come of them."""
+    """Prints the changes that would be made. Returns what they would result in."""
     done = exchange.preview(steps)
     for step in done.steps:
         say(step.text)
@@ -130,7 +130,7 @@ def _preview(steps: list[exchange.Step]) -> exchange.Preview:
 
 
 def _import(steps: list[exchange.Step]) -> exchange.Preview:
-    """Makes the changes, each said when it is made. Returns what came of them."""
+    """Makes the changes and prints each when it is made. Returns the results."""
     made: list[exchange.Step] = []
     refused: dict[str, AfpoolsError] = {}
     unchecked = ""
@@ -183,7 +183,7 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
             typer.confirm(
                 f"Make {'this change' if len(wanted) == 1 else f'these {len(wanted):,} changes'}?", abort=True
             )
-        # What was shown is what is imported, whatever other pools Afanasy has by now.
+        # Import only what was shown, even if Afanasy has other pools by now.
         try:
             done = client.import_native([pool.path for pool in wanted])
         except OutcomeUnknown as error:
@@ -205,7 +205,7 @@ def _say_jobs(client: Client, pools: list[NativePool]) -> None:
 def _read_file(file: Path) -> str:
     piped = str(file) == "-"
     try:
-        # Bytes: in some locales Python reads text that is not UTF-8 silently as halves of characters.
+        # Bytes: in some locales, Python silently reads text that is not UTF-8 as lone surrogates.
         return (sys.stdin.buffer.read() if piped else file.read_bytes()).decode("utf-8")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None

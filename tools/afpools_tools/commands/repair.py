@@ -1,7 +1,7 @@
-"""`afpools pool repair`: decides between documents of MongoDB that claim one name.
+"""`afpools pool repair`: decides between MongoDB documents with the same pool name.
 
-It works on the database of broker.toml, as `serve` does, not through a broker: on the wire a pool is known by its name,
-which is what is in doubt here, and a broker refuses every change as long as it is.
+It works directly on the database in broker.toml, as `serve` does, not through a broker: on the wire a pool is
+identified by its name, which is ambiguous here, and a broker refuses every change until that is resolved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .options import CommandError, ConfigOption, JsonOption, open_configured
 from .output import print_json, print_table, printable, say, table, warn
 
 if TYPE_CHECKING:
-    # Imported where they are used: whoever asks for pools need not wait for the database's driver.
+    # Imported where they are used, so that a list of pools does not wait for the database's driver.
     from afpools_broker.pools.pool import Pool
     from afpools_broker.store import PoolStore
     from afpools_broker.store.mongo import MongoStore
@@ -31,11 +31,11 @@ def repair(
     config: ConfigOption = Path("broker.toml"),
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", metavar="DOCUMENT", help="Keep this one, and delete the others of its name."),
+        typer.Option("--keep", metavar="DOCUMENT", help="Keep this one, and delete the others with its name."),
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option("--merge", metavar="POOL", help="Put the hosts of all documents of this name into one."),
+        typer.Option("--merge", metavar="POOL", help="Put the hosts of all documents with this name into one."),
     ] = None,
     rename: Annotated[
         list[str] | None, typer.Option("--rename", metavar="DOCUMENT=NAME", help="Give this one another name.")
@@ -45,7 +45,7 @@ def repair(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show pools that have one name, and tell them apart. Run it where the broker runs; brokers may go on meanwhile.
+    """Show pools that have the same name, and resolve them. Run it where the broker runs; brokers may be running.
 
     Without --keep, --merge, --rename or --delete it only shows them.
     """

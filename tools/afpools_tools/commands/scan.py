@@ -1,4 +1,4 @@
-"""`afpools scan`: machines in a network that are not render nodes yet, and what to do with them."""
+"""`afpools scan`: finds machines in a network that are not render nodes yet, and adds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..words import duration, plural, ranges
 from .options import CommandError, JsonOption, ProfileOption, TimeoutOption, connect, named_hosts
 from .output import errors, print_json, print_table, printable, remark, say, stale_hosts, table, warn
 
-# As a shell has it for a program that Ctrl-C ended.
+# The shell's exit status for a program that Ctrl-C ended.
 _INTERRUPTED = 130
 
 
@@ -33,7 +33,7 @@ NetworkArgument = Annotated[
     ),
 ]
 LastOption = Annotated[
-    bool, typer.Option("--last", help="Do not scan: show the last result, with what the farm says of it now.")
+    bool, typer.Option("--last", help="Do not scan: show the last result, compared with the farm as it is now.")
 ]
 RegisterOption = Annotated[
     bool, typer.Option("--register", help="Register the new machines, before the farm has seen them.")
@@ -44,17 +44,15 @@ OnlyOption = Annotated[
     typer.Option(
         "--only",
         metavar="HOSTS",
-        help="Show and take these of the machines found, new or not: names and ranges, 'pc-[01-40]'.",
+        help="Show and use only these of the machines found, new or not: names and ranges, 'pc-[01-40]'.",
     ),
 ]
 PortOption = Annotated[
     list[int] | None,
-    typer.Option(
-        "--port", metavar="PORT", help=f"Try this port, once or more, instead of {', '.join(map(str, PORTS))}."
-    ),
+    typer.Option("--port", metavar="PORT", help=f"Try this port instead of {', '.join(map(str, PORTS))}; repeatable."),
 ]
-RateOption = Annotated[float, typer.Option("--rate", metavar="COUNT", help="Connections begun in a second.")]
-WaitOption = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long a port may take to answer.")]
+RateOption = Annotated[float, typer.Option("--rate", metavar="COUNT", help="Connections to open per second.")]
+WaitOption = Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for a port to answer.")]
 NoBrokerOption = Annotated[
     bool, typer.Option("--no-broker", help="Do not ask the broker which of them are renders or in pools.")
 ]
@@ -78,8 +76,8 @@ def scan(
 ) -> None:
     """Find machines in the network that are not render nodes yet. Ctrl-C ends it and shows what was found so far.
 
-    A machine is found when one of its ports accepts or refuses a TCP connection, so one whose firewall swallows
-    everything is not. Nothing is said to the ports, and no address outside the network is tried.
+    A machine is found if one of its ports accepts or refuses a TCP connection, so one whose firewall drops everything
+    is not found. Nothing is sent to the ports, and no address outside the network is tried.
     """
     takes = register or pool is not None
     _check(network, last=last, needs_broker=only_new or takes, no_broker=no_broker)
@@ -133,7 +131,7 @@ def _scanner(network: str | None, settings: Settings) -> Scanner:
 
 
 def _announce(scanner: Scanner) -> None:
-    """Says what will be tried, before the first connection is."""
+    """Prints what will be scanned, before the first connection."""
     target = scanner.target
     if target.narrowed_from:
         warn(
@@ -152,7 +150,7 @@ def _announce(scanner: Scanner) -> None:
 def _ask_broker(
     profile: Any, timeout: float, *, needed: bool
 ) -> tuple[Client, Sequence[HostSummary]] | tuple[None, None]:
-    """The broker and its hosts; None if it is not available and is not needed."""
+    """The broker and its hosts; None if it is neither available nor needed."""
     client = None
     try:
         client = connect(profile, timeout)
@@ -169,7 +167,7 @@ def _ask_broker(
 
 
 def _check_rights(client: Client, pool: str | None) -> None:
-    """Refuses now what the broker would refuse after a scan of minutes."""
+    """Refuses now what the broker would refuse after a scan that takes minutes."""
     us = client.hello()
     if "hosts.register" not in us.operations:
         raise CommandError(f"{us.name} is a {us.role} to the broker: only a manager may register hosts or add them.")
@@ -178,7 +176,7 @@ def _check_rights(client: Client, pool: str | None) -> None:
 
 
 def _run(scanner: Scanner) -> tuple[ScanResult, bool]:
-    """Scans, and says whether Ctrl-C ended it."""
+    """Scans; returns whether Ctrl-C ended it."""
     bar = ProgressBar(
         TextColumn("{task.fields[found]} found", justify="right"),
         BarColumn(),
@@ -205,7 +203,7 @@ def _keep(result: ScanResult) -> None:
 
 
 def _select(machines: Sequence[Machine], chosen: Sequence[str], *, only_new: bool) -> list[Machine]:
-    """The machines that were asked for."""
+    """The machines that the options ask for."""
     if chosen:
         from afpools_broker.pools.pool import as_afrender_would
 
@@ -215,7 +213,7 @@ def _select(machines: Sequence[Machine], chosen: Sequence[str], *, only_new: boo
 
 
 def _taken(machines: Sequence[Machine], *, any_of_them: bool) -> dict[str, Machine]:
-    """The machines to register or to add, by name: those that were chosen, else the new ones, this one left out."""
+    """The names of the machines to register or add: those that were chosen, else the new ones, without this machine."""
     taken = [m for m in machines if m.name and (any_of_them or (m.host is None and not m.finding.this_machine))]
     return {machine.name: machine for machine in taken}
 
@@ -234,9 +232,9 @@ def _take(
     if not yes:
         question = f"{what.capitalize()} {'this host' if len(names) == 1 else f'these {len(names):,} hosts'}"
         typer.confirm(printable(f"{question}: {ranges(names)}?"), abort=True, err=True)
-    # First what can be refused: registered alone, they would be what nobody asked for.
+    # Add first, because that can be refused: hosts that are only registered are not what was asked for.
     if pool is not None:
-        # Those that are in it may be spelled otherwise there.
+        # Hosts that are already in the pool may be spelled differently there.
         adding = [name for name, machine in taken.items() if pool not in machine.pools]
         added = client.add_hosts(pool, adding, new_hosts=bool(coming)).added if adding else ()
         tell(f"Added {ranges(added)} to {pool}." if added else f"Nothing to do: all are in {pool}.")
@@ -249,7 +247,7 @@ def _take(
 
 
 def _as_json(result: ScanResult, machines: Sequence[Machine], *, asked_broker: bool) -> dict[str, Any]:
-    """What `--json` prints. Where no broker was asked, `new` and `render` are null: not known."""
+    """What `--json` prints. If no broker was asked, `new` and `render` are null: not known."""
 
     def known(value: bool) -> bool | None:
         return value if asked_broker else None

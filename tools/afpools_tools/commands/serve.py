@@ -32,7 +32,7 @@ log = logging.getLogger("afpools")
 # a change is made, four such turns are what readers notice of it.
 _SWITCH_SECONDS = 0.0003
 
-# Two seconds are promised; the rest is for Python to shut down.
+# Shutting down takes two seconds at most; the rest of that is for Python itself.
 _STOP_SECONDS = 1.9
 
 
@@ -42,7 +42,7 @@ def serve(
     ] = Path("broker.toml"),
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration, keys and certificates again."""
-    # Not at the top: it takes half of what `--help` may take.
+    # Not imported at the top: it would take half of the time that `--help` may take.
     from afpools_broker.broker import Broker
 
     settings = load(config)
@@ -80,7 +80,7 @@ def run(
 
     def note(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
-            # A second Ctrl-C means it.
+            # A second Ctrl-C ends the program at once.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             broker.call_off()
 
@@ -98,7 +98,7 @@ def run(
         began = time.monotonic()
         stopping()
         log.info("Stopping")
-    # While Python shuts down, these would end it as if it had failed.
+    # During Python's shutdown, these signals would end it with a failure status.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     flush_log(max(0.1, _STOP_SECONDS - (time.monotonic() - began)))
@@ -124,11 +124,11 @@ def _signals() -> Iterator[int]:
 
 
 class _Reloader:
-    """Brings a broker up to date with its files, on a thread of its own: where these are on a network share that does
-    not answer, SIGTERM must still be heard.
+    """Reloads a broker's files on its own thread: if they are on a network share that does not answer, SIGTERM must
+    still work.
 
     Args:
-        broker: runs.
+        broker: a running broker.
         file: its broker.toml.
         supervisor: is told.
     """
@@ -141,7 +141,7 @@ class _Reloader:
         threading.Thread(target=self._run, name="afpools-reload", daemon=True).start()
 
     def ask(self) -> None:
-        """Asks for it; however often while it is in progress, it is done once more."""
+        """Requests a reload. Any number of requests during a reload cause one more."""
         self._asked.set()
 
     def _run(self) -> None:
@@ -151,7 +151,7 @@ class _Reloader:
             try:
                 self._reload()
             except Exception:
-                # A defect here is not a reason not to hear the next one.
+                # A bug here must not prevent the next reload.
                 log.exception("SIGHUP: reading the configuration again failed")
             finally:
                 self._supervisor.ready()
@@ -164,7 +164,7 @@ class _Reloader:
             log.error("SIGHUP: the configuration stays as it is. %s", error)
             reloaded = self._broker.reload()
         new_level = self._broker.config.broker.log_level
-        # Whoever makes it quieter is told so.
+        # Log the change even if it makes the log quieter.
         set_level(min(level, new_level, key=LEVELS.index))
         log.info("SIGHUP: changed: %s", "; ".join(reloaded.changed) or "nothing")
         if reloaded.restart:

@@ -1,7 +1,7 @@
 """`afpools up`: a broker on this machine for a first look.
 
-Strategy: everything is in one folder, and made there as far as it is missing. broker.toml is written once, and is its
-reader's from then on; options that are given later count for that one run.
+Strategy: everything is in one folder, and whatever is missing is made there. broker.toml is written once, and from then
+on belongs to the user; options that are given later apply to that run only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .serve import run
 if TYPE_CHECKING:
     from afpools_broker.broker import Broker
 
-# What a newcomer finds in a store that was empty: enough to see a mask.
+# The pools for an empty database: enough to see a mask.
 _EXAMPLE_HOSTS = ["pc-[01-05]"]
 _EXAMPLE_POOLS = {"fx": ["pc-01", "pc-03"], "night": ["pc-[01-05]"]}
 
@@ -59,7 +59,7 @@ def up(
     ] = False,
 ) -> None:
     """Run a broker on this machine for a first look. It makes everything it needs on first use."""
-    # Not at the top: they take half of what `--help` may take.
+    # Not imported at the top: they would take half of the time that `--help` may take.
     from afpools_broker.broker import Broker
     from afpools_broker.listeners import ListenError
 
@@ -71,7 +71,7 @@ def up(
         new = make_state(folder, farm=farm, curve_port=curve_port, tls_port=tls_port)
         given = {"AFPOOLS_FARM_SERVER": farm, "AFPOOLS_CURVE_PORT": curve_port, "AFPOOLS_TLS_PORT": tls_port}
         if selftest:
-            # The ports may be in use by the broker that somebody works with.
+            # The ports may be in use by a broker that somebody works with.
             given |= {"AFPOOLS_CURVE_PORT": 0, "AFPOOLS_TLS_PORT": 0}
         overrides = {variable: str(value) for variable, value in given.items() if value is not None}
         settings = config.load(folder / "broker.toml", {**os.environ, **overrides})
@@ -96,7 +96,7 @@ def up(
 
 @contextlib.contextmanager
 def _alone(folder: Path, *, may_share: bool) -> Iterator[None]:
-    """Keeps a second `up` out: it would lead the profiles, and whoever uses them, to itself."""
+    """Locks out a second `up`, which would change the profiles to lead to itself."""
     try:
         handle = os.open(folder / ".up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -116,7 +116,7 @@ def _alone(folder: Path, *, may_share: bool) -> Iterator[None]:
 
 
 def _client(broker: Broker, folder: Path, name: str, transport: str) -> Client:
-    """A client with one of the state folder's profiles that speaks to this very broker, over one transport."""
+    """A client with one of the state folder's profiles that talks to this broker over one transport."""
     profile = Profile.load(str(_profile(broker, folder, name)))
     port = broker.port(transport.upper())
     endpoints = tuple(
@@ -132,8 +132,8 @@ def _profile(broker: Broker, folder: Path, name: str) -> Path:
 
 
 def _point_profiles(broker: Broker, folder: Path) -> None:
-    """Writes the ports the broker really has into the state folder's own profiles: whoever starts with other ports than
-    last time, or lets the system choose, wants the printed commands to work."""
+    """Writes the broker's actual ports into the state folder's own profiles, so that the printed commands work even if
+    the ports differ from last time or the system chose them."""
     ports = {"tls": broker.port("TLS"), "curve": broker.port("CURVE")}
     for name in ("manager", "reader"):
         file = _profile(broker, folder, name) / "profile.json"
@@ -147,7 +147,7 @@ def _point_profiles(broker: Broker, folder: Path) -> None:
 
 
 def _pools(broker: Broker, folder: Path, *, new: bool) -> PoolList:
-    """The pools there are; an empty store is given something to look at first."""
+    """The existing pools; an empty database gets examples first."""
     with _client(broker, folder, "manager", "tls") as client:
         if new and broker.config.farm_address is None and not client.list_pools().pools:
             client.register_hosts(_EXAMPLE_HOSTS)
@@ -181,14 +181,14 @@ def _welcome(broker: Broker, folder: Path, *, new: bool) -> None:
 
 
 def _typed() -> str:
-    """What to type to start this program again."""
+    """The command line that starts this program."""
     found = shutil.which("afpools")
     same = found is not None and Path(sys.argv[0]).exists() and Path(found).samefile(sys.argv[0])
     return "afpools" if same else sys.argv[0]
 
 
 def _selftest(broker: Broker, folder: Path, *, new: bool) -> bool:
-    """Asks as a client would; what it prints is for people, what it returns for scripts."""
+    """Asks as a client would. Prints the result for people; returns it for scripts."""
     try:
         _pools(broker, folder, new=new)
         for transport in ("tls", "curve"):
