@@ -1,4 +1,4 @@
-"""What an exclude mask does to the hosts of a farm, beside what it should do."""
+"""What an exclude mask does to the hosts of a farm, compared with what it should do."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a mask does, read as one type, beside what it should do.
+    """What a mask does, read as one type, compared with what it should do.
 
     Args:
         dialect: the type.
         checked: what it does.
         known: every host.
-        inside: the hosts that it should let through; None where nobody said.
+        inside: the hosts that it should let through; None if not given.
     """
 
     dialect: Dialect
@@ -47,11 +47,11 @@ class Effect:
 
     @property
     def wrong(self) -> frozenset[str]:
-        """The hosts that fare otherwise than they should."""
+        """The hosts for which the outcome is wrong."""
         return self.strays | self.lost
 
     def for_programs(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The same as a JSON object."""
         excluded = self.checked.excluded
         found: dict[str, Any] = {
             "compiles": self.checked.compiles,
@@ -72,7 +72,7 @@ def effects(mask: str, known: frozenset[str], inside: frozenset[str]) -> list[Ef
         known: every host.
         inside: the hosts that it should let through.
     """
-    # What a plain mask does not need, and would wait for.
+    # Imported here: a plain mask does not need it, and should not wait for it.
     from afpools_broker.masks.check import check
 
     dialects: tuple[Dialect, ...] = ("regex", "find")
@@ -80,7 +80,7 @@ def effects(mask: str, known: frozenset[str], inside: frozenset[str]) -> list[Ef
 
 
 def judge(pattern: str, dialect: Dialect, pool: str | None, hosts: Sequence[HostSummary]) -> tuple[Effect, list[str]]:
-    """What somebody's mask does on these hosts, and the sentences that are to be said against it.
+    """What a mask does on these hosts, and sentences that warn about it.
 
     Args:
         pattern: the mask.

@@ -1,7 +1,7 @@
-"""The root of the errors that the libraries of this package raise; each library has a kind of its own."""
+"""The base of the errors that the libraries of this package raise; each library has its own subclass."""
 
 from __future__ import annotations
 
 
 class ToolError(Exception):
-    """What was asked for cannot be done. The message says what is wrong, with which value, and what to do."""
+    """A request cannot be carried out. The message says what is wrong, with which value, and what to do."""

@@ -1,8 +1,7 @@
 """Pools in files: our own JSON, CSV for spreadsheets, and the earlier pool server's documents.
 
-Strategy: pure functions from text to pools, from pools to text, and from what is wanted and what is there to the steps
-between; only a step that is applied asks the broker. Reading checks everything, so that a file is imported as a whole
-or not at all.
+Strategy: pure functions from text to pools, from pools to text, and from the wanted and the current pools to the steps
+between; only applying a step asks the broker. Reading checks everything, so that a file with an error changes nothing.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ _TEXTS = ("description", "colour")
 _CSV_COLUMNS = ("pool", "host", *_TEXTS)
 
 MAX_HOSTS_FROM_RANGES = 500_000
-"""The ranges of one file may make as many hosts together: five times the largest farm we measure with. It takes about a
-second to make them. Names that are written one by one are not counted: the file itself limits them."""
+"""How many hosts all ranges of one file may expand to: five times the largest farm we measure with. Expanding them
+takes about a second. Names that are written out are not counted: the file's size limits them."""
 
 
 class ExchangeError(ToolError):
@@ -50,14 +49,14 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
     """The pools in a file's text, their hosts expanded.
 
     Args:
-        text: JSON of ours, CSV of ours, or documents of the earlier pool server as mongoexport writes them (one a
-            line, or all in a list).
+        text: our JSON, our CSV, or documents of the earlier pool server as mongoexport writes them (one on each line,
+            or all in a list).
         where: the file's name, for messages.
-        known: the broker's hosts, to be taken as they are whatever characters they hold: a render can be named
-            anything, and what was exported must come back.
+        known: the broker's hosts, which are accepted as they are, whatever characters they contain: a render can have
+            any name, and an export must be importable.
 
     Raises:
-        ExchangeError: it is none of these, or something in it makes no sense.
+        ExchangeError: the text is none of these, or something in it makes no sense.
     """
     text = text.removeprefix("\ufeff")
     if text.lstrip()[:1] not in ("{", "[", ""):
@@ -72,8 +71,8 @@ def read_pools(text: str, where: str, known: frozenset[str] = frozenset()) -> li
 
 
 class _Wanted:
-    """A pool as a file has it. Its hosts have not been expanded yet, and stand with where they stand in the file; so do
-    its texts, with their line where there are lines."""
+    """A pool as a file has it. Its hosts have not been expanded yet; each has its place in the file, and so do the
+    texts, with their line if the format has lines."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,8 +84,8 @@ class _Wanted:
 
 
 def _expanded(pools: Collection[_Wanted], known: frozenset[str]) -> list[Pool]:
-    """The pools with all their hosts. Ranges are counted before the first of them is expanded: one alone, those of a
-    pool, which is one change, and those of the file."""
+    """The pools with all their hosts. Ranges are counted before any is expanded: each alone, all of a pool (which is
+    one change), and all of the file."""
     from afpools_broker.pools.hosts import MAX_HOSTS_PER_CHANGE, how_many
 
     in_file = 0
@@ -115,7 +114,7 @@ def _expanded(pools: Collection[_Wanted], known: frozenset[str]) -> list[Pool]:
 
 
 def as_json(pools: Iterable[Pool]) -> str:
-    """All there is to know of pools, to be kept or imported."""
+    """Everything about pools, as JSON to keep or import."""
     document = {
         "pools": [
             {"name": pool.name, "hosts": list(pool.hosts), "description": pool.description, "colour": pool.colour}
@@ -126,7 +125,7 @@ def as_json(pools: Iterable[Pool]) -> str:
 
 
 def as_csv(pools: Iterable[Pool]) -> str:
-    """A row for each host of a pool; one without a host for a pool that has none."""
+    """CSV with one row for each host of a pool; a pool without hosts has one row without a host."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_CSV_COLUMNS)
@@ -137,7 +136,7 @@ def as_csv(pools: Iterable[Pool]) -> str:
 
 
 def as_documents(pools: Iterable[Pool]) -> str:
-    """Documents of the earlier pool server, one a line, as `mongoimport -d afpools -c pools` takes them."""
+    """Documents of the earlier pool server, one on each line, for `mongoimport -d afpools -c pools`."""
     lines = []
     for pool in pools:
         clients = [{"hostname": host, "engine": "", "ip": "", "port": ""} for host in pool.hosts]
@@ -146,8 +145,9 @@ def as_documents(pools: Iterable[Pool]) -> str:
     return "".join(lines)
 
 
-# A spreadsheet runs what begins so, and names and descriptions come from other people. The remedy is OWASP's ("CSV
-# injection"): an apostrophe in front. One that stands before any of these, or before another, is taken away when read.
+# A spreadsheet runs a text that begins with one of these as a formula, and names and descriptions come from other
+# people. The remedy is OWASP's ("CSV injection"): an apostrophe in front. Reading removes an apostrophe before any of
+# these, or before another apostrophe.
 _FORMULA = "=+-@\t\r"
 
 
@@ -161,14 +161,15 @@ def _read_cell(cell: str) -> str:
 
 
 FORMATS: dict[str, Callable[[Iterable[Pool]], str]] = {"json": as_json, "csv": as_csv, "jsonl": as_documents}
-"""By the ending of the file's name."""
+"""The format, from the suffix of the file's name."""
 
 
 def _json_entries(text: str, where: str) -> list[Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        # mongoexport writes a document a line. Not `splitlines`: descriptions may hold what that takes for an end.
+        # mongoexport writes one document on each line. Not `splitlines`: descriptions may contain other characters that
+        # it takes for line ends.
         lines = [line for line in text.split("\n") if line.strip()]
         try:
             document = [json.loads(line) for line in lines] if len(lines) > 1 else None
@@ -186,14 +187,14 @@ def _json_entries(text: str, where: str) -> list[Any]:
 
 
 def _from_earlier(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document of the earlier pool server; ours have description and colour beside its fields."""
+    """A document of the earlier pool server; ours also have description and colour."""
     hosts = [client.get("hostname") if isinstance(client, dict) else None for client in document["clients"]]
     return {"name": document.get("name"), "hosts": hosts, **{key: document.get(key) or "" for key in _TEXTS}}
 
 
 def _csv_pools(text: str, where: str) -> Collection[_Wanted]:
     first = text.partition("\n")[0]
-    # Spreadsheets write semicolons where the comma is the decimal sign.
+    # Spreadsheets write semicolons in locales in which the comma is the decimal separator.
     rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     found: dict[str, _Wanted] = {}
     try:
@@ -230,7 +231,7 @@ def _read_row(cells: list[str], columns: list[str], at: str, line: int, found: d
     if values["host"]:
         pool.hosts.append((values["host"], at))
     for key in _TEXTS:
-        # Blank says nothing: people fill such a column in once for each pool.
+        # An empty cell says nothing: people fill in such a column once for each pool.
         value = _CHECKS[key](values[key], at)
         before, its_line = pool.texts.get(key, ("", 0))
         if value and before and value != before:
@@ -258,9 +259,8 @@ def _read_pool(entry: Any, number: int, where: str) -> _Wanted:
     return pool
 
 
-# --- values, as the broker takes them -------------------------------------------------------------------------------
-#
-# `at`: where a value stands, for messages.
+# --- values, checked as the broker does -----------------------------------------------------------------------------
+# `at`: where a value is, for messages.
 
 
 def _checked_name(name: str, at: str) -> str:
@@ -291,7 +291,7 @@ def _checked_description(description: str, at: str) -> str:
 
 
 def is_colour(text: str) -> bool:
-    """Whether the broker takes this as a pool's colour."""
+    """Whether the broker accepts this as a pool's colour."""
     import msgspec
 
     from afpools_broker.protocol import Colour
@@ -329,8 +329,7 @@ def _members(hosts: Iterable[tuple[str, str]], known: frozenset[str]) -> tuple[s
 
 
 def _check_characters(text: str, at: str) -> None:
-    """Refuses halves of characters. JSON can spell them (\\ud800), and no UTF-8 can hold them: neither what we send to
-    the broker nor what we show."""
+    """Refuses lone surrogates. JSON can write them (\\ud800), but UTF-8 cannot: we could neither send nor show them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -343,11 +342,11 @@ def _check_characters(text: str, at: str) -> None:
 
 
 def present_pools(client: Client, only: Collection[str] | None = None) -> Iterator[Pool]:
-    """Pools as the broker has them, with their hosts.
+    """The broker's pools, with their hosts.
 
     Args:
-        client: asks.
-        only: those with these names; else all.
+        client: the client to ask.
+        only: the names of the pools to read; all if not given.
     """
     for summary in client.list_pools().pools:
         if only is not None and summary.name not in only:
@@ -359,14 +358,14 @@ def present_pools(client: Client, only: Collection[str] | None = None) -> Iterat
 
 
 def known_hosts(client: Client) -> frozenset[str]:
-    """The names that `read_pools` takes as they are."""
+    """The names that `read_pools` accepts as they are."""
     return frozenset(host.name for host in client.list_hosts().hosts)
 
 
 class Step(NamedTuple):
-    """One change that brings a pool to what a file has. `check` changes nothing and raises what `apply` would; it gives
-    a sentence where the names of its hosts cannot be checked, else an empty text. `added` and `removed` are the hosts
-    that a present pool gets and loses."""
+    """One change that makes a pool more like the one in a file. `check` changes nothing and raises what `apply` would;
+    it returns a sentence if the names of its hosts cannot be checked, else an empty string. `added` and `removed` are
+    the hosts that an existing pool gets and loses."""
 
     pool: str
     text: str
@@ -377,8 +376,8 @@ class Step(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """What an import would do now: the steps that would be made, why pools would be refused, and a sentence where the
-    names of hosts cannot be checked, else an empty text."""
+    """What an import would do now: the steps that would be made, why pools would be refused, and a sentence if the
+    names of hosts cannot be checked, else an empty string."""
 
     steps: tuple[Step, ...]
     refused: dict[str, AfpoolsError]
@@ -386,13 +385,13 @@ class Preview(NamedTuple):
 
 
 def steps(client: Client, wanted: Iterable[Pool], *, replace: bool, new_hosts: bool = False) -> list[Step]:
-    """What has to be done to make pools as a file has them; nothing, where they are.
+    """The steps that make pools as a file has them; none if they already are.
 
     Args:
-        client: does it.
+        client: applies the steps.
         wanted: the pools as the file has them. Others stay as they are.
-        replace: take away what the file does not have in a pool.
-        new_hosts: take machines that the farm has not seen, too.
+        replace: remove hosts from a pool that the file does not list in it.
+        new_hosts: also accept machines that the farm has not seen.
     """
     wanted = list(wanted)
     present = {pool.name: pool for pool in present_pools(client, {pool.name for pool in wanted})}
@@ -401,7 +400,7 @@ def steps(client: Client, wanted: Iterable[Pool], *, replace: bool, new_hosts: b
 
 
 class _Adding(NamedTuple):
-    """How hosts are added; arguments as for `steps`."""
+    """The step that adds hosts; arguments as for `steps`."""
 
     client: Client
     new_hosts: bool
@@ -437,8 +436,8 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
     have, want = set(now.hosts), set(wanted.hosts)
     missing = [host for host in wanted.hosts if host not in have]
     extra = [host for host in now.hosts if host not in want] if replace else []
-    # A machine that is spelled otherwise in the file goes out before it comes in, because no pool has one twice. First
-    # the others: where one of them is refused, nothing has been taken out yet.
+    # A machine that is spelled differently in the file is removed before it is added, because a pool cannot have it
+    # twice. The others are added first: if one of them is refused, nothing has been removed yet.
     leaving = set(map(as_afrender_would, extra))
     respelled = [host for host in missing if as_afrender_would(host) in leaving]
     if others := [host for host in missing if host not in set(respelled)]:
@@ -461,7 +460,7 @@ def preview(steps: Iterable[Step]) -> Preview:
     """What an import would do now, without doing it.
 
     Raises:
-        AfpoolsError: for what would end the import.
+        AfpoolsError: something that would end the import.
     """
     would: list[Step] = []
     refused: dict[str, AfpoolsError] = {}

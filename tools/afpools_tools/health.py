@@ -1,8 +1,8 @@
-"""How the brokers of a profile are: every endpoint is asked, all at the same time.
+"""The health of a profile's brokers: every endpoint is asked, all at the same time.
 
-Strategy: a client asks one endpoint and keeps quiet about the others. Plug-ins connect over TLS only, and a broker that
-answers over CURVE may be out of their reach, so each endpoint counts. Needs the client library and nothing else, and
-Python 3.7: `tools/health.py` runs this from a checkout on a machine for monitoring.
+Strategy: a client asks one endpoint and does not report on the others. Plug-ins connect over TLS only, and a broker
+that answers over CURVE may be unreachable for them, so each endpoint counts. This needs only the client library and
+Python 3.7: `tools/health.py` runs it from a checkout on a monitoring machine.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from afpools.transport import unusable
 
 
 class Asked(NamedTuple):
-    """One endpoint, and what became of asking it.
+    """One endpoint, and its answer.
 
     Args:
-        endpoint: which.
-        status: what its broker said, `healthy` or `degraded`; `down` where it did not answer; `skipped` where this
-            program lacks what CURVE takes.
-        why: a clause, where it did not answer.
+        endpoint: the endpoint.
+        status: what its broker said, `healthy` or `degraded`; `down` if it did not answer; `skipped` if this program
+            lacks what CURVE needs.
+        why: a clause that says why it did not answer; else empty.
         milliseconds: until its answer, handshake included.
-        report: its answer.
+        report: its answer; empty if there is none.
     """
 
     endpoint: Endpoint
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     report: dict[str, Any] | None = None
 
     def for_programs(self) -> dict[str, Any]:
-        """As `--json` has it."""
+        """The same as a JSON object, for `--json`."""
         found = {"url": self.endpoint.url, "broker": self.endpoint.broker or "", "status": self.status}
         if self.report is None:
             return {**found, "why": self.why}
@@ -47,7 +47,7 @@ def ask(profile: Profile, timeout: float) -> list[Asked]:
     """Asks every endpoint of a profile, in its order.
 
     Args:
-        profile: whose endpoints, and with which credentials.
+        profile: its endpoints are asked, with its credentials.
         timeout: seconds for each of them.
     """
     with ThreadPoolExecutor(len(profile.endpoints)) as threads:
@@ -55,24 +55,24 @@ def ask(profile: Profile, timeout: float) -> list[Asked]:
 
 
 def verdict(asked: Sequence[Asked]) -> str:
-    """`healthy`, `degraded` where an endpoint does not work or a broker says so, `down` where nobody answered."""
+    """`healthy`; `degraded` if an endpoint does not work or a broker says so; `down` if none answered."""
     if all(one.report is None for one in asked):
         return "down"
     return "healthy" if all(one.status in ("healthy", "skipped") for one in asked) else "degraded"
 
 
 def nobody(asked: Sequence[Asked]) -> BrokerUnreachable:
-    """The error for a profile of which no endpoint answered."""
+    """The error for a profile none of whose endpoints answered."""
     return BrokerUnreachable([(one.endpoint.url, one.why) for one in asked])
 
 
 def problems(asked: Sequence[Asked]) -> list[str]:
-    """In sentences: what brokers say, each once, and which endpoints do not work."""
+    """Sentences: what brokers report, each once, and which endpoints do not work."""
     named = by_broker(asked)
     found = [
         f"{name}: {problem}" if len(named) > 1 else problem
         for name, reports in named.items()
-        # Asked twice at the same moment, it says the same twice, with other numbers.
+        # A broker that is asked twice at the same moment reports the same problem twice, with different numbers.
         for problem in next((report["problems"] for report in reports if report["problems"]), ())
     ]
     found += [f"{one.endpoint.url} does not work: {one.why}." for one in asked if one.status == "down"]
@@ -83,7 +83,7 @@ def problems(asked: Sequence[Asked]) -> list[str]:
 
 
 def by_broker(asked: Sequence[Asked]) -> dict[str, list[dict[str, Any]]]:
-    """The reports of each broker that answered, by its name in the profile; by its own where that says none."""
+    """The reports of each broker that answered, by its name in the profile; if that has none, by the broker's own."""
     found: dict[str, list[dict[str, Any]]] = {}
     for one in asked:
         if one.report is not None:
@@ -94,7 +94,7 @@ def by_broker(asked: Sequence[Asked]) -> dict[str, list[dict[str, Any]]]:
 def _ask(profile: Profile, endpoint: Endpoint, timeout: float) -> Asked:
     why = unusable(profile, endpoint)
     if why:
-        # Plug-ins do without pyzmq and CURVE keys, and so may this program.
+        # Plug-ins need neither pyzmq nor CURVE keys, so this program may lack them too.
         return Asked(endpoint, "skipped" if endpoint.scheme == "curve" else "down", why)
     began = time.monotonic()
     try:

@@ -1,8 +1,7 @@
-"""Hosts by name: as people type them, those that no render answers for, and others in their place.
+"""Hosts by name: as people type them, those that are not on the farm, and replacing them.
 
-Strategy: each pool is a change of its own, in the history as any other. The new host is added before the old one is
-taken out, so that a pool is never short of one, and whatever was interrupted can be done again: a pool that is done
-does not have the old host any more.
+Strategy: each pool is a separate change in the history. The new host is added before the old one is removed, so that a
+pool never lacks a host, and an interrupted command can be repeated: a pool that is done no longer has the old host.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from afpools import Client, HostList, HostSummary
 
 from .errors import ToolError
 
-# Seconds. The broker looks every second; an answer this old was given without its database.
+# Seconds. The broker checks its database every second; an older answer was given without the database.
 STALE = 5
 
 
 class HostError(ToolError):
-    """No host is known by this name, or none can be."""
+    """No host with this name is known, or the name is not valid."""
 
 
 class Made(Protocol):
-    """What the history says of a change that was just made."""
+    """The history's entry for a change that was just made."""
 
     @property
     def change(self) -> str: ...
@@ -48,21 +47,21 @@ class Step(NamedTuple):
 
 
 def split_hosts(arguments: Iterable[str]) -> list[str]:
-    """Host names and ranges as people type them, where commas part them as well: `a,pc-[1,3]` is `a` and `pc-[1,3]`."""
+    """Host names and ranges as people type them, also separated by commas: `a,pc-[1,3]` is `a` and `pc-[1,3]`."""
     return [part for text in arguments for part in re.split(r"[,\s]+(?![^\[]*\])", text) if part]
 
 
 def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]:
-    """The names that host names and ranges stand for.
+    """The names that host names and ranges expand to.
 
     Args:
         patterns: names and ranges.
-        leaving: they are to be taken out of pools, where names stand that could not be entered today.
+        leaving: they will be removed from pools, which may contain names that are no longer accepted.
 
     Raises:
-        HostError: one of them is neither a name nor a range, or they stand for too many.
+        HostError: one of them is neither a name nor a range, or they expand to too many.
     """
-    # These import msgspec, which takes longer than most commands take in all.
+    # These import msgspec, which takes longer than most whole commands.
     from afpools_broker.pools.hosts import expand
     from afpools_broker.protocol import RequestRefused
 
@@ -73,17 +72,17 @@ def expand_hosts(patterns: Iterable[str], *, leaving: bool = False) -> list[str]
 
 
 def is_farm_known(hosts: HostList) -> bool:
-    """Whether afserver has said lately which renders there are."""
+    """Whether afserver has recently confirmed its renders."""
     return hosts.farm_age is not None and not hosts.farm_is_stale
 
 
 def is_on_farm(host: HostSummary) -> bool:
-    """Whether a render answers for this host, be it offline; where the farm is known."""
+    """Whether this host is a render, online or offline. Only meaningful if the farm is known."""
     return bool(host.states or host.engine)
 
 
 def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
-    """The host of this name, whatever its case where that leaves no doubt.
+    """The host with this name, ignoring case if that is unambiguous.
 
     Raises:
         HostError: there is none.
@@ -94,7 +93,7 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
     alike = [host for host in by_name.values() if host.name.casefold() == name.casefold()]
     if len(alike) == 1:
         return alike[0]
-    # As below: what `host list` needs of this module is there sooner.
+    # Imported here for the same reason: `host list` uses this module without it.
     from afpools_broker.pools.nearest import nearest
 
     guess = nearest(name, by_name)
@@ -102,12 +101,12 @@ def find_host(hosts: Iterable[HostSummary], name: str) -> HostSummary:
 
 
 def entered_as(present: Iterable[str], hosts: Collection[str], known: Collection[str]) -> list[str]:
-    """How these hosts are written in a pool.
+    """How these hosts are spelled in a pool.
 
     Args:
         present: the pool's hosts as they were entered.
-        hosts: names as the broker spells them.
-        known: all names of hosts as the broker spells them: one of these means itself.
+        hosts: names in the broker's spelling.
+        known: the names of all hosts in the broker's spelling: each of these means itself.
     """
     from afpools_broker.pools.pool import as_afrender_would
 
@@ -136,14 +135,15 @@ def replace_host(
     Args:
         client: with a manager profile.
         host: the host, with its pools.
-        by: the other one's name; None for none.
+        by: the other host's name; None for none.
         known: as for `entered_as`.
-        new_hosts: take a name that no machine of the farm has, too.
-        request: gives the `request_id` of a change, for its pool and `add` or `remove`; None for one of its own.
-        remove: takes the host out of a pool, under a `request_id`; without it, this function does.
+        new_hosts: also accept a name that no machine on the farm has.
+        request: returns the `request_id` of a change, given its pool and `add` or `remove`; if None, each change makes
+            its own.
+        remove: takes the host out of a pool, under a `request_id`; if not given, this function does.
 
     Raises:
-        AfpoolsError: a change was refused, or its outcome is not known. Those before it stay.
+        AfpoolsError: a change was refused, or its outcome is not known. The changes before it stay.
     """
     follows = {pool.name: pool.follows for pool in client.list_pools().pools}
     for pool in host.pools:

@@ -2,11 +2,11 @@
 
 authority.py     issues, renews and revokes
 succession.py    one authority takes over from another
-certificates.py  what stands in a certificate
-revocation.py    the list of what was revoked
+certificates.py  the contents of a certificate
+revocation.py    the list of revoked certificates
 endpoints.py     where clients find the brokers
-folder.py        what is where in a folder of credentials
-files.py         its files: read with errors that people understand, written whole or not at all
-listing.py       everything there is, and how long it is good for
-inspection.py    what is wrong in a folder
+folder.py        the layout of a folder of credentials
+files.py         its files: read with clear errors, written completely or not at all
+listing.py       all credentials, and how long they are valid
+inspection.py    finds what is wrong in a folder
 """

@@ -1,11 +1,11 @@
 """The studio's certificate authority: issues, renews and revokes the credentials of brokers and clients.
 
-Strategy: a folder (see certs/README.md) is all the state there is. A client is registered as long as its two public
-halves are in `clients/`; every certificate ever issued is kept in `ca/issued/`. Of these, the ones with another key
-than the registered one must stand in `crl.pem`: renewing keeps the key, everything else revokes.
+Strategy: a folder (see certs/README.md) holds all the state. A client is registered as long as its two public halves
+are in `clients/`; every certificate ever issued is kept in `ca/issued/`. Those whose key is not the registered one must
+be in `crl.pem`: renewing keeps the key, everything else revokes.
 
-While one authority takes over from another (`succession.py`), `ca.pem` and `crl.pem` hold both. The one whose key is
-`ca-key.pem` signs; what another has issued is revoked with the key kept in `ca/former/`.
+While one authority takes over from another (`succession.py`), `ca.pem` and `crl.pem` hold both. The authority whose key
+is `ca-key.pem` signs; certificates of the other are revoked with its key in `ca/former/`.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ def default(pool: str, *, required: bool) -> dict[str, object]:
 
 
 class Authority(CredentialFolder):
-    """A studio's certificate authority, and the folder with everything it and those before it have issued.
+    """A studio's certificate authority, and the folder with everything that it and its predecessors have issued.
 
-    Make one with `Authority.create` or `Authority.open`. The private key is read when something must be signed, so
-    that everything else works where it is not.
+    Make one with `Authority.create` or `Authority.open`. The private key is only read when something must be signed, so
+    that everything else works without it.
 
     Args:
         folder: see certs/README.md.
         passphrase: of the authority's private key.
-        clock: the time, with its zone. A certificate issued with last year's clock is one that has expired.
+        clock: returns the time, with its zone.
 
     Attributes:
         issuers: all authorities in ca.pem.
-        crl: what they have revoked.
-        certificate: that of the authority that signs.
+        crl: the certificates that they have revoked.
+        certificate: the certificate of the authority that signs.
     """
 
     def __init__(self, folder: Path, *, passphrase: str | None, clock: Callable[[], dt.datetime]) -> None:
@@ -99,14 +99,14 @@ class Authority(CredentialFolder):
         """A new authority, which has revoked nothing.
 
         Args:
-            folder: made if it is not there.
+            folder: made if it does not exist.
             name: the studio's; shown wherever a certificate is.
             passphrase: for the private key.
-            lifetime: of everything that it will issue, too.
+            lifetime: the longest for everything that it will issue, too.
             clock: the time, with its zone.
 
         Raises:
-            AuthorityError: there is one already. It is never replaced: everything issued would be worthless.
+            AuthorityError: there already is one. It is never replaced: everything issued would become worthless.
         """
         ca = folder / "ca"
         for path in (ca / "ca.pem", ca / "ca-key.pem", ca / "crl.pem"):
@@ -133,7 +133,7 @@ class Authority(CredentialFolder):
 
         Args:
             folder: where `create` put it.
-            passphrase: of the private key, if it has one and something is to be signed.
+            passphrase: the private key's, if it has one and something will be signed.
             clock: the time, with its zone.
 
         Raises:
@@ -157,11 +157,12 @@ class Authority(CredentialFolder):
 
     @property
     def can_sign(self) -> bool:
-        """Whether the private key is here, and so is the passphrase if it has one. The passphrase may be wrong."""
+        """Whether the private key is here, and the passphrase was given if the key has one. The passphrase may be
+        wrong."""
         return self.ca_key_path.exists() and (bool(self._passphrase) or not self.needs_passphrase)
 
     def now(self) -> dt.datetime:
-        """The time by this authority's clock."""
+        """The current time, from this authority's clock."""
         return self._clock()
 
     # --- issuing --------------------------------------------------------------------------------------------------
@@ -180,18 +181,18 @@ class Authority(CredentialFolder):
 
         Args:
             name: the broker's.
-            addresses: host names and IP addresses that clients use for it, the first for their profiles; those of
-                this machine if none is given.
+            addresses: host names and IP addresses that clients use for it; profiles get the first. This machine's if
+                none is given.
             tls_port: for profiles.
             curve_port: for profiles.
-            lifetime: of the certificate.
+            lifetime: the certificate's.
             force: replace the keys the broker has.
 
         Returns:
             brokers/NAME.pem; NAME.key and NAME.key_secret are beside it.
 
         Raises:
-            AuthorityError: the name is taken or none, or the authority's key cannot be used.
+            AuthorityError: the name is taken or not valid, or the authority's key cannot be used.
         """
         self.check_new_name(name, "clients", "client")
         pem, public_path, secret_path = self.broker_paths(name)
@@ -235,14 +236,14 @@ class Authority(CredentialFolder):
         pool: str = "",
         required: bool = False,
     ) -> Path:
-        """Everything a workstation needs, and the registration of its keys.
+        """Makes everything that a workstation needs, and registers its keys.
 
         Args:
             name: the client's.
             role: what it may do.
-            endpoints: `tls://HOST:PORT` and `curve://HOST:PORT`, the preferred first within each kind; those of all
-                brokers if none is given.
-            lifetime: of certificate and CURVE key.
+            endpoints: `tls://HOST:PORT` and `curve://HOST:PORT`, the preferred one first within each kind; all brokers'
+                if none is given.
+            lifetime: the certificate's and the CURVE key's.
             force: revoke what the client has, and replace it.
             pool: for jobs for which nobody chooses one; empty for none.
             required: whether nothing may be sent without a pool.
@@ -251,7 +252,7 @@ class Authority(CredentialFolder):
             The folder profiles/NAME.
 
         Raises:
-            AuthorityError: the name is taken or none, an endpoint leads to no broker of this folder, or the
+            AuthorityError: the name is taken or not valid, an endpoint does not lead to a broker in this folder, or the
                 authority's key cannot be used.
         """
         self.check_new_name(name, "brokers", "broker")
@@ -263,7 +264,7 @@ class Authority(CredentialFolder):
                 "--force revokes these and makes new ones."
             )
         entries = resolve(endpoints or default_endpoints(self.brokers()), self.brokers())
-        self.ca_key()  # whatever keeps it from signing must show before anything is revoked
+        self.ca_key()  # raises before anything is revoked if the key cannot sign
         if taken:
             self.revoke(name)
         with self.locked():
@@ -283,18 +284,19 @@ class Authority(CredentialFolder):
         return profile
 
     def renew(self, name: str, *, lifetime: dt.timedelta = LIFETIME) -> Path:
-        """A new certificate for the keys that a broker or client has. What it has now works until it expires.
+        """Makes a new certificate for the existing keys of a broker or client. The old certificate works until it
+        expires.
 
-        A client's profile is brought up to date with the brokers' CURVE keys, too. Whoever wants other keys, another
-        role or other addresses issues again.
+        A client's profile also gets the brokers' current CURVE keys. To change keys, role or addresses, issue the
+        credentials again.
 
         Args:
             name: the broker's or client's.
-            lifetime: from now on.
+            lifetime: counted from now.
 
         Returns:
-            The file or folder to put into use: brokers/NAME.pem, or profiles/NAME; where a profile's folder is not
-            here any more, clients/NAME.pem, to be put in place of the certificate in the client's client.pem.
+            The file or folder to use: brokers/NAME.pem, or profiles/NAME. If the profile's folder is no longer here:
+            clients/NAME.pem, which replaces the certificate in the client's client.pem.
 
         Raises:
             AuthorityError: there is no such broker or client, or the authority's key cannot be used.
@@ -342,18 +344,18 @@ class Authority(CredentialFolder):
     # --- revoking -------------------------------------------------------------------------------------------------
 
     def revoke(self, name: str) -> Path:
-        """Takes back all that was ever issued to a client. Brokers notice within a second.
+        """Revokes everything that was ever issued to a client. Brokers notice within a second.
 
-        Its CURVE key goes first, which needs nothing; then every certificate of that name that has not expired goes
-        into crl.pem, which needs the authority's key; then the rest of its files follow. Interrupted or refused
-        half-way it can be repeated.
+        First its CURVE key is removed, which needs no key; then every certificate with its name that has not expired
+        goes into crl.pem, which needs the authority's key; then the rest of its files are moved. If it is interrupted
+        or fails half-way, it can be repeated.
 
         Returns:
-            The folder with what was taken back.
+            The folder with what was revoked.
 
         Raises:
-            AuthorityError: there is no such client; or the certificates could not be revoked: says so, and that the
-                CURVE key is out.
+            AuthorityError: there is no such client; or its CURVE key was revoked but its certificates could not be (the
+                message says so).
         """
         self.check_name(name)
         if self.broker_paths(name)[0].exists():
@@ -366,7 +368,7 @@ class Authority(CredentialFolder):
         with self.locked():
             if not any(path.exists() for path in (pem, key, profile)) and not self.issued_to(name):
                 raise AuthorityError(f"There is no client {name!r} here. `afpools certs list` shows those there are.")
-            # The stamp keeps apart what one name was issued and lost more than once.
+            # The time stamp distinguishes several revocations of the same name.
             attic = self.folder / "revoked" / f"{name}.{self._clock():%Y%m%dT%H%M%S}.{secrets.token_hex(2)}"
             had_key = key.exists()
             if had_key:
@@ -374,7 +376,7 @@ class Authority(CredentialFolder):
             try:
                 issued = self.issued_to(name)
                 if not issued and not self.ca_key_path.exists():
-                    # A broker's copy of the folder, which does not know what was issued: nothing to rely on.
+                    # A broker's copy of the folder does not know everything that was issued, so it cannot be relied on.
                     raise AuthorityError(f"{self.ca_key_path.parent} is not where certificates were issued.")
                 self._revoke_certificates(issued)
             except AuthorityError as error:
@@ -390,14 +392,14 @@ class Authority(CredentialFolder):
         return attic
 
     def _revoke_certificates(self, certificates: list[x509.Certificate]) -> None:
-        """Puts certificates that have not expired on the lists of those who issued them: on each that can be signed,
-        before it says which cannot."""
+        """Puts certificates that have not expired on the lists of their issuers. Does so for every list that can be
+        signed before it raises an error about those that cannot."""
         now = self._clock()
         lists = self.crl.read()
         missing: dict[bytes, dict[int, dt.datetime]] = {}
         for certificate in certificates:
             issuer = issuer_of(certificate, self.issuers)
-            # Nobody accepts what an authority has issued that is not in ca.pem any more.
+            # Nobody accepts certificates of an authority that is no longer in ca.pem.
             if issuer is not None and certificate.not_valid_after_utc > now:
                 if issuer.id not in lists:
                     raise AuthorityError(self.crl.missing(issuer))
@@ -414,8 +416,8 @@ class Authority(CredentialFolder):
             raise AuthorityError(" ".join(failed))
 
     def rewrite_crl(self, issuer: Issuer) -> None:
-        """Signs an authority's list of revoked certificates anew: what is on it, or if it is lost or damaged, what must
-        be.
+        """Signs an authority's list of revoked certificates again: with its current contents, or if it is lost or
+        damaged, with what must be on it.
 
         Raises:
             AuthorityError: the authority's key cannot be used.
@@ -442,14 +444,14 @@ class Authority(CredentialFolder):
             for issuer in self.issuers:
                 if same_key(issuer.certificate, key):
                     return issuer
-        # `ca_key` says what is wrong, once something is to be signed.
+        # `ca_key` raises the error when something is to be signed.
         return self.issuers[0]
 
     def ca_key(self, issuer: Issuer | None = None) -> ec.EllipticCurvePrivateKey:
-        """The key of an authority, of the one that signs if no other is named.
+        """The key of an authority; by default, of the one that signs.
 
         Raises:
-            AuthorityError: it is not here, cannot be read, or is another's.
+            AuthorityError: it is not here, cannot be read, or belongs to another authority.
         """
         issuer = issuer or self.signer
         path = self.ca_key_path if issuer == self.signer else self.former_key_path(issuer)
@@ -470,8 +472,8 @@ class Authority(CredentialFolder):
         return key
 
     def _broker_issuer(self) -> Issuer:
-        """Who signs a broker's certificate: an authority that every registered client knows. One that was registered
-        before the authority that signs now was made has only the one before in its profile."""
+        """The authority that signs a broker's certificate: one that every registered client knows. A client that was
+        registered before the current authority was made has only the previous one in its profile."""
         now = self._clock()
         for path in files_in(self.folder / "clients", ".pem"):
             certificate = read_certificate(path)
@@ -494,7 +496,7 @@ class Authority(CredentialFolder):
         *,
         issuer: Issuer | None = None,
     ) -> x509.Certificate:
-        """Signs a certificate, and keeps a copy before anybody gets it: what is not known cannot be revoked."""
+        """Signs a certificate, and keeps a copy before anybody gets it: an unknown certificate cannot be revoked."""
         issuer = issuer or self.signer
         certificate = sign_certificate(
             name,
@@ -510,8 +512,7 @@ class Authority(CredentialFolder):
         return certificate
 
     def _register(self, name: str, role: Role, certificate: x509.Certificate, public: bytes) -> None:
-        """Writes the public halves. The CURVE key expires with the certificate: two dates for one profile would be
-        one too many to remember."""
+        """Writes the public halves. The CURVE key expires with the certificate, so that a profile has only one date."""
         pem, key = self.client_paths(name)
         metadata = {
             "name": name,
@@ -530,12 +531,12 @@ class Authority(CredentialFolder):
         write(folder / "profile.json", json.dumps(described, indent=2) + "\n")
 
     def ca_pem(self) -> bytes:
-        """All authorities, as clients and brokers have them."""
+        """The certificates of all authorities, in PEM, as clients and brokers get them."""
         return b"".join(to_pem(issuer.certificate) for issuer in self.issuers)
 
     def superseded(self) -> dict[tuple[bytes, int], str]:
-        """Client certificates that must not be accepted any more, by their issuer's id and their serial, with their
-        names: see the strategy above."""
+        """Names of clients whose certificates must no longer be accepted, by issuer id and serial: see the strategy
+        above."""
         found: dict[tuple[bytes, int], str] = {}
         for path, certificate in self.issued():
             role, name = role_and_name(certificate, path)

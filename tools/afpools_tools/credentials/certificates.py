@@ -1,4 +1,4 @@
-"""What stands in a certificate: pure functions from names, keys and dates to what every TLS library takes."""
+"""The contents of a certificate: pure functions from names, keys and dates to what every TLS library accepts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from afpools_broker.credentials.keys import ROLE_URN
 
 from .files import AuthorityError
 
-# Replacing the authority means a visit to every workstation.
+# Replacing the authority means visiting every workstation.
 CA_LIFETIME = dt.timedelta(days=3650)
 
-# A year, and a month in which `health` warns: whoever renews on a fixed date each year is never late. It is also the
-# longest that any TLS library accepts of a public authority (CA/Browser Forum, Baseline Requirements 6.3.2, 2020).
+# A year, and a month in which `health` warns: renewing on a fixed date each year is never late. It is also the longest
+# lifetime that TLS libraries accept from a public authority (CA/Browser Forum, Baseline Requirements 6.3.2, 2020).
 LIFETIME = dt.timedelta(days=397)
 
-# A workstation whose clock is a little behind must accept a certificate that was made just now.
+# A workstation whose clock is slightly slow must accept a certificate that was just made.
 _BACKDATE = dt.timedelta(minutes=5)
 
 _HOST_NAME = re.compile(
@@ -54,7 +54,7 @@ def check_address(address: str) -> None:
 
 
 def general_name(address: str) -> x509.DNSName | x509.IPAddress:
-    """A host's name or an IP address as certificates hold it.
+    """A host's name or an IP address in the form that certificates use.
 
     Raises:
         AuthorityError: it is neither.
@@ -85,7 +85,7 @@ def make_authority(
         now: the time, with its zone.
 
     Raises:
-        AuthorityError: the name is too long, or there is none.
+        AuthorityError: the name is too long or empty.
     """
     if not 1 <= len(name) <= 64:
         raise AuthorityError(f"The authority's name {name!r} must have 1 to 64 characters.")
@@ -97,7 +97,7 @@ def make_authority(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + lifetime)
-        # No authorities below this one.
+        # It cannot certify further authorities.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -120,14 +120,14 @@ def sign_certificate(
     """The certificate of a broker or a client.
 
     Args:
-        name: whose.
+        name: the broker's or client's.
         role: `reader`, `manager` or `broker`.
-        public_key: whose owner it is about.
-        issuer: who signs.
+        public_key: the key to certify.
+        issuer: the authority that signs.
         key: the issuer's.
         now: the time, with its zone.
-        lifetime: at most; nothing outlives who has signed it.
-        addresses: of a broker, as `general_name` makes them.
+        lifetime: the longest; a certificate never outlives its issuer.
+        addresses: a broker's, as `general_name` makes them.
 
     Raises:
         AuthorityError: the issuer has expired.
@@ -150,7 +150,7 @@ def sign_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(not_after)
-        # Python 3.13 verifies with X509_STRICT: all of these must be there, and right.
+        # Python 3.13 verifies with X509_STRICT: all of these must be present and correct.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)

@@ -1,4 +1,4 @@
-"""Where clients find the brokers of a studio: addresses, ports and CURVE keys, as profiles have them."""
+"""Where clients find a studio's brokers: addresses, ports and CURVE keys, for profiles."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CURVE_PORT = 5570
 
 @dataclass(frozen=True)
 class BrokerEndpoints:
-    """Where one broker is found.
+    """Where to find one broker.
 
     Args:
         name: the broker's.
-        addresses: host names and IP addresses in its certificate, the first for profiles.
+        addresses: host names and IP addresses in its certificate; profiles get the first.
         tls_port: for plug-ins.
         curve_port: for programs with pyzmq.
         server_key: its public CURVE key.
@@ -49,14 +49,15 @@ def default_endpoints(brokers: Sequence[BrokerEndpoints]) -> list[str]:
 
 
 def resolve(endpoints: Sequence[str], brokers: Sequence[BrokerEndpoints]) -> list[dict[str, str]]:
-    """Endpoints as a profile has them: TLS first, which every client can use, and CURVE with the broker's key.
+    """Endpoints in the form that a profile has: TLS first, which every client can use, then CURVE with the broker's
+    key.
 
     Args:
         endpoints: `tls://HOST:PORT` and `curve://HOST:PORT`.
-        brokers: those there are.
+        brokers: the studio's.
 
     Raises:
-        AuthorityError: one leads to none of these brokers, or to several that cannot be told apart.
+        AuthorityError: an endpoint does not lead to any of these brokers, or to several that cannot be told apart.
     """
     entries: list[dict[str, str]] = []
     for url in endpoints:
@@ -77,7 +78,7 @@ def resolve(endpoints: Sequence[str], brokers: Sequence[BrokerEndpoints]) -> lis
         exact = [broker for broker in leads_to if (broker.tls_port if scheme == "tls" else broker.curve_port) == port]
         leads_to = exact or leads_to
         if len(leads_to) == 1:
-            # Lets clients see which endpoints stand and fall together.
+            # Tells clients which endpoints belong to the same broker.
             entry["broker"] = leads_to[0].name
         if scheme == "curve":
             keys = {broker.server_key for broker in leads_to}

@@ -1,5 +1,4 @@
-"""The files of a folder of credentials: read with errors that people understand, written so that nobody sees half of
-one."""
+"""The files of a folder of credentials: read with clear errors, written so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from afpools_broker.credentials.keys import certificate_role
 from .. import written
 from ..errors import ToolError
 
-PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - where it is, not what it is
+PASSPHRASE_VARIABLE = "AFPOOLS_CA_PASSPHRASE"  # noqa: S105 - a variable's name, not a password
 
 MAKE_ANEW = "Make new keys for the client: `afpools certs profile NAME --role ROLE --force`."
 
@@ -34,10 +33,10 @@ class AuthorityError(ToolError):
 
 
 def write(path: Path, data: bytes | str, *, secret: bool = False) -> None:
-    """Writes a file so that nobody ever sees half of it, nor, for a moment, a secret with the wrong permissions.
+    """Writes a file so that nobody ever sees half of it, or a secret with the wrong permissions.
 
     Args:
-        path: its folder is made if it is not there.
+        path: the file; its folder is made if it does not exist.
         data: a string is written as UTF-8.
         secret: readable by its owner only.
 
@@ -52,10 +51,10 @@ def write(path: Path, data: bytes | str, *, secret: bool = False) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those it stands in, for their owner only."""
+    """Makes a folder and its parents, accessible to their owner only."""
     try:
         if not path.parent.exists():
-            make_folder(path.parent)  # mkdir's own `parents` would not give them the mode
+            make_folder(path.parent)  # mkdir's own `parents` would not apply the mode to them
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise AuthorityError(str(written.not_written(path, error))) from None
@@ -87,12 +86,12 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
-    """A certificate as it stands in a file."""
+    """A certificate in PEM."""
     return certificate.public_bytes(Encoding.PEM)
 
 
 def key_to_pem(key: ec.EllipticCurvePrivateKey, passphrase: str | None = None) -> bytes:
-    """A private key as it stands in a file, encrypted if there is a passphrase."""
+    """A private key in PEM, encrypted if there is a passphrase."""
     encryption = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
@@ -116,7 +115,7 @@ def load_key(path: Path, passphrase: str | None = None) -> Any:
     """The private key in a PEM file.
 
     Raises:
-        AuthorityError: none there, or the passphrase is wrong.
+        AuthorityError: there is none, or the passphrase is wrong.
     """
     try:
         return load_pem_private_key(read(path), passphrase.encode() if passphrase else None)
@@ -135,7 +134,7 @@ def role_and_name(certificate: x509.Certificate, path: Path) -> tuple[str, str]:
 
 
 def files_in(folder: Path, ending: str) -> list[Path]:
-    """The files of a folder with that ending, sorted; none if there is no folder."""
+    """The files in a folder with this suffix, sorted; none if there is no folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix == ending and not path.name.startswith("."))

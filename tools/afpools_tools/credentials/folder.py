@@ -1,4 +1,4 @@
-"""A folder of credentials (see certs/README.md): what is where in it, and what it holds."""
+"""A folder of credentials (see certs/README.md): its layout and its contents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CredentialFolder:
         return self.folder / "ca" / "ca-key.pem"
 
     def former_key_path(self, issuer: Issuer) -> Path:
-        """Where the key of an authority is kept that another has taken over from."""
+        """Where the key of a former authority is kept."""
         return self.folder / "ca" / "former" / f"{issuer.id.hex()[:8]}-key.pem"
 
     def broker_paths(self, name: str) -> tuple[Path, Path, Path]:
@@ -56,7 +56,7 @@ class CredentialFolder:
     def check_name(self, name: str) -> None:
         """
         Raises:
-            AuthorityError: no broker and no client can have this name.
+            AuthorityError: a broker or client cannot have this name.
         """
         try:
             check_name(name)
@@ -66,7 +66,8 @@ class CredentialFolder:
     def check_new_name(self, name: str, folder: str, kind: str) -> None:
         """
         Raises:
-            AuthorityError: no broker or client can have this name, or a `kind`, whose files are in `folder`, has it.
+            AuthorityError: a broker or client cannot have this name, or a `kind`, whose files are in `folder`, already
+                has it.
         """
         self.check_name(name)
         if (self.folder / folder / f"{name}.pem").exists():
@@ -74,7 +75,7 @@ class CredentialFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One at a time: of two people who revoke at the same moment, neither may undo the other's."""
+        """A lock: if two people revoke at the same time, neither may undo the other's change."""
         path = self.folder / "ca" / ".lock"
         try:
             lock = path.open("w")
@@ -100,7 +101,7 @@ class CredentialFolder:
         return {key: described[key] for key in ("pool", "required") if key in described}
 
     def brokers(self) -> list[BrokerEndpoints]:
-        """Where the brokers are found whose credentials are here.
+        """Where to find the brokers whose credentials are here.
 
         Raises:
             AuthorityError: a file of theirs cannot be read.
@@ -126,7 +127,7 @@ class CredentialFolder:
             raise AuthorityError(f"{path}: {explain(error)}. {MAKE_ANEW}") from None
 
     def issued(self) -> list[tuple[Path, x509.Certificate]]:
-        """Every certificate that is known to have been issued, with the file it is kept in."""
+        """Every certificate that is known to have been issued, with its file."""
         return [(path, read_certificate(path)) for path in files_in(self.folder / "ca" / "issued", ".pem")]
 
     def issued_to(self, name: str) -> list[x509.Certificate]:

@@ -23,8 +23,8 @@ class Problem:
     """Something wrong in the folder.
 
     Args:
-        sentence: what, and what to do.
-        fix: fixes it, where that is safe to do without asking.
+        sentence: what is wrong, and what to do.
+        fix: fixes it; None if that is not safe without asking.
     """
 
     sentence: str
@@ -112,7 +112,7 @@ class _Inspection:
             self._authority.rewrite_crl(issuer)
 
     def _check_certificate(self, path: Path, role: str, command: str) -> Iterator[Problem]:
-        """Chain, dates, role and name of one certificate, and its key if that is in the same file."""
+        """Checks one certificate's chain, dates, role and name, and its key if that is in the same file."""
         try:
             certificate = read_certificate(path)
             signed_role, signed_name = role_and_name(certificate, path)
@@ -237,7 +237,8 @@ class _Inspection:
         for name in ("ca", "brokers", "clients", "profiles", "revoked"):
             folder_path = self._folder / name
             if folder_path.is_dir() and stat.S_IMODE(folder_path.stat().st_mode) & 0o022:
-                # Reading may be meant: the broker's own user needs some of it. Whoever may write could register keys.
+                # Read access may be intended: the broker's user needs some of the files. With write access, others
+                # could register keys.
                 yield Problem(
                     f"{folder_path} can be changed by others than its owner. Run `afpools certs check --fix`.",
                     partial(folder_path.chmod, 0o700),

@@ -1,4 +1,4 @@
-"""Everything that a studio's authority has issued, and how long it is good for."""
+"""Everything that a studio's authority has issued, and how long it is valid."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .files import files_in, read_certificate, role_and_name
 
 @dataclass(frozen=True)
 class Credential:
-    """One line of the list of what there is.
+    """One line of the list of credentials.
 
     Args:
         name: the client's, the broker's, or the authority's.
-        kind: what it is for.
+        kind: the kind of credential, such as `TLS`.
         role: `reader`, `manager`, `broker` or `ca`.
-        expires: None for a key that does not.
-        state: at the time of asking.
-        authority: who has issued a certificate; empty for a CURVE key.
+        expires: None for a key that does not expire.
+        state: its current state.
+        authority: the issuer of a certificate; empty for a CURVE key.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Credential:
 
 
 def credentials(authority: Authority) -> list[Credential]:
-    """Everything there is: the authority's, the brokers', the clients', and what is revoked but not expired."""
+    """All credentials: the authority's, the brokers', the clients', and those that are revoked but have not expired."""
     now = authority.now()
     lists = authority.crl.read()
     found = []

@@ -1,6 +1,6 @@
-"""The file with what has been revoked: one list of each authority, signed with its key.
+"""The file of revoked certificates: one list for each authority, signed with its key.
 
-Strategy: whoever replaces one list keeps the others as they stand there, since their keys may be elsewhere.
+Strategy: replacing one list keeps the others byte for byte, because their keys may be elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RevocationFile:
     Args:
         path: the file.
         issuers: the authorities in `ca.pem`.
-        clock: the time, with its zone.
+        clock: returns the time, with its zone.
     """
 
     def __init__(self, path: Path, issuers: Sequence[Issuer], clock: Callable[[], dt.datetime]) -> None:
@@ -55,21 +55,21 @@ class RevocationFile:
             ) from None
 
     def missing(self, issuer: Issuer) -> str:
-        """The sentence for an authority that has no list in it."""
+        """The error message for an authority that has no list in the file."""
         return (
             f"{self.path}: it has no list of the authority {issuer.name}, and brokers trust none that has no list. "
             "`afpools certs check --fix` writes it where that authority's key is."
         )
 
     def put(self, issuer: Issuer, revoked: Mapping[int, dt.datetime], key: ec.EllipticCurvePrivateKey) -> None:
-        """Signs an authority's list, and puts it in place of its last one.
+        """Signs an authority's list, and replaces its previous one.
 
-        It counts for as long as the authority does. A shorter term, as public authorities have, would oblige the
-        studio to sign a new list every few days for nothing: brokers read the file itself, not an old copy of it.
+        The list is valid as long as the authority. A shorter term, which public authorities use, would make the studio
+        sign a new list every few days for no benefit: brokers read the file itself, not an old copy of it.
 
         Args:
             issuer: the authority.
-            revoked: when each certificate was taken back, by serial.
+            revoked: when each certificate was revoked, by serial.
             key: the authority's.
         """
         builder = (
@@ -89,19 +89,19 @@ class RevocationFile:
         write(self.path, signed + b"".join(others))
 
     def keep(self, issuers: Iterable[Issuer]) -> None:
-        """Takes out every list that is not of one of these authorities."""
+        """Removes every list that does not belong to one of these authorities."""
         write(self.path, b"".join(self._lists_of(issuers)))
 
     def holds_others(self) -> bool:
         """Whether it holds a list of an authority that is not in `ca.pem`.
 
         Raises:
-            AuthorityError: there is no such file. (So may anything of `UNREADABLE`.)
+            AuthorityError: there is no such file. (Anything in `UNREADABLE` may also be raised.)
         """
         return len(parse_revocation_lists(read(self.path))) != len(self._lists_of(self._issuers))
 
     def _lists_of(self, issuers: Iterable[Issuer]) -> list[bytes]:
-        """The lists of these authorities, as they stand there; those that cannot be read are left out."""
+        """The lists of these authorities, unchanged; those that cannot be read are left out."""
         wanted = tuple(issuers)
         found: list[bytes] = []
         with contextlib.suppress(AuthorityError):
@@ -112,7 +112,8 @@ class RevocationFile:
         return found
 
     def _next_number(self, issuer: Issuer) -> int:
-        """Larger than all before, even where the file with the last one is lost: seconds since 1970, or one more."""
+        """A number larger than all before, even if the file with the last one is lost: seconds since 1970, or the last
+        plus one."""
         seconds = int(self._clock().timestamp())
         try:
             return max(seconds, self.read()[issuer.id].number + 1)

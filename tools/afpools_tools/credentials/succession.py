@@ -1,8 +1,8 @@
 """One authority takes over from another, without a day on which nobody can connect.
 
-Strategy: for as long as it takes to bring new profiles to the workstations, brokers trust both, and so do the profiles
-made meanwhile. Brokers keep showing a certificate of the authority that every registered client knows; the new one
-signs everything else. Each step can be repeated after it was interrupted.
+Strategy: until the new profiles are on the workstations, brokers trust both authorities, and so do the profiles made
+meanwhile. Brokers keep using a certificate of the authority that every registered client knows; the new one signs
+everything else. A step that was interrupted can be repeated.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .files import AuthorityError, files_in, key_to_pem, read, read_certificate,
 def new_authority(
     before: Authority, *, name: str | None = None, passphrase: str | None = None, lifetime: dt.timedelta = CA_LIFETIME
 ) -> Authority:
-    """Makes a second authority, which signs from now on. What the first has issued stays good until it is retired.
+    """Makes a second authority, which signs from now on. What the first has issued stays valid until it is retired.
 
     Args:
-        before: the authority that is there.
-        name: the studio's, as before if not given. Both may have one name.
-        passphrase: for the new private key. The first one's keeps its own.
-        lifetime: of everything that it will issue, too.
+        before: the current authority.
+        name: the studio's; unchanged if not given. Both authorities may have the same name.
+        passphrase: for the new private key. The first key keeps its own.
+        lifetime: the longest for everything that it will issue, too.
 
     Raises:
-        AuthorityError: there are two already, or the folder cannot be written.
+        AuthorityError: there already are two, or the folder cannot be written.
     """
     if len(before.issuers) > 1:
         raise AuthorityError(
@@ -42,8 +42,8 @@ def new_authority(
         key, certificate = make_authority(name or common_name(before.certificate), lifetime, before.now())
         if before.ca_key_path.exists():
             write(before.former_key_path(before.signer), read(before.ca_key_path), secret=True)
-        # Whoever looks meanwhile, or after this was interrupted, finds an authority with its list, and its key last:
-        # until then the one before signs.
+        # The list before the authority and its key last, so that a broker that reads the folder meanwhile, or after an
+        # interruption, finds each authority with its list; until the key is there, the previous authority signs.
         issuer = Issuer(certificate, issuer_id(certificate))
         before.crl.put(issuer, {}, key)
         write(ca / "ca.pem", to_pem(certificate) + before.ca_pem())
@@ -52,7 +52,7 @@ def new_authority(
 
 
 def still_needed(authority: Authority) -> dict[str, Issuer]:
-    """The brokers and clients whose certificates are not of the authority that signs, by name."""
+    """The names of brokers and clients whose certificates are not from the authority that signs."""
     found = {}
     for folder in ("brokers", "clients"):
         for path in files_in(authority.folder / folder, ".pem"):
@@ -64,23 +64,23 @@ def still_needed(authority: Authority) -> dict[str, Issuer]:
 
 
 def retire(authority: Authority, *, force: bool = False) -> list[Issuer]:
-    """Stops trusting every authority but the one that signs, in ca.pem, crl.pem and the profiles that are here.
+    """Stops trusting every authority except the one that signs, in ca.pem, crl.pem and the profiles that are here.
 
     Args:
         authority: the folder's.
-        force: even where that puts brokers and clients out.
+        force: do it even if it locks out brokers and clients.
 
     Returns:
-        Those that are not trusted any more.
+        The authorities that are no longer trusted.
 
     Raises:
-        AuthorityError: somebody still has a certificate of such an authority; or the key of the one that is to stay is
-            not here.
+        AuthorityError: somebody still has a certificate from such an authority; or the key of the one that is to stay
+            is not here.
     """
     retired = [issuer for issuer in authority.issuers if issuer != authority.signer]
     if not retired:
         raise AuthorityError(f"{authority.folder / 'ca' / 'ca.pem'} holds only one authority, so none can be retired.")
-    # Without it, which of them is to stay would be a guess.
+    # Without the key, which of them is to stay would be a guess.
     authority.ca_key()
     names = still_needed(authority)
     if names and not force:
