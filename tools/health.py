@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Are the brokers well? A check for Nagios, Icinga and all that reads their format.
+"""Checks the brokers' health, for Nagios, Icinga and everything else that reads their format.
 
     python3 tools/health.py --profile /etc/afpools/profile
 
-Runs from a checkout that is not installed, with Python 3.7 or newer and nothing but its standard library. Every
-endpoint of the profile is asked; those over CURVE take pyzmq, and are skipped without it.
+Runs from a checkout without installing, with only Python 3.7 or newer and its standard library. It asks every endpoint
+of the profile; those over CURVE need pyzmq, and are skipped without it.
 
-Prints one line: the state, what is wrong, and after the bar how long each endpoint took and what the brokers count.
-Exit status 0: healthy; 1: degraded; 2: no endpoint answers; 3: nobody could be asked.
+Prints one line: the state, what is wrong, and after the bar, how long each endpoint took and the brokers' counters.
+Exit status 0: healthy; 1: degraded; 2: no endpoint answers; 3: no endpoint could be asked.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from afpools.profile import Profile  # noqa: E402
 from afpools_tools import health  # noqa: E402
 
 OK, DEGRADED, DOWN, UNKNOWN = range(4)
-_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # as the format calls the four exit statuses
+_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # the format's names for the four exit statuses
 _STATES = {"healthy": OK, "degraded": DEGRADED, "down": DOWN}
 
-# Of one line: Nagios reads 4 kB of it, and some that came after it 1 kB.
+# The length of the line: Nagios reads 4 kB of it, some of its successors 1 kB.
 _LONGEST = 800
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # Not argparse's own status 2, which is ours for brokers that are down.
+        # Not argparse's own exit status 2, which here means that no endpoint answers.
         _end(UNKNOWN, message)
 
 
 def main() -> None:
-    """Asks, prints one line, and ends with its exit status."""
+    """Asks the endpoints, prints one line, and exits with its status."""
     parser = _Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "--profile",
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _state(asked: Sequence[health.Asked]) -> tuple[int, str, dict[str, str]]:
-    """Exit status, what to say, and numbers by their labels."""
+    """The exit status, the text, and numbers by their labels."""
     state = _STATES[health.verdict(asked)]
     answered = [one for one in asked if one.report is not None]
     numbers = {one.endpoint.url: f"{one.milliseconds:g}ms;;;0" for one in answered}
@@ -71,11 +71,11 @@ def _state(asked: Sequence[health.Asked]) -> tuple[int, str, dict[str, str]]:
         numbers[f"{name} connections"] = f"{sum(report['connections'].values())};;;0"
         if report["farm"]["age"] is not None:
             numbers[f"{name} farm age"] = f"{report['farm']['age']:g}s;;;0"
-        # Null without live pools; a broker of an earlier version does not have it.
+        # Null without live pools; a broker of an earlier version does not have this key.
         if report.get("live"):
             numbers.update(_live(name, report["live"]))
     if state == DOWN:
-        # Where every endpoint was skipped, nothing is known about the brokers.
+        # If every endpoint was skipped, nothing is known about the brokers.
         skipped = all(one.status == "skipped" for one in asked)
         return UNKNOWN if skipped else DOWN, str(health.nobody(asked)), numbers
     count = len(asked) - sum(one.status == "skipped" for one in asked)
@@ -84,7 +84,7 @@ def _state(asked: Sequence[health.Asked]) -> tuple[int, str, dict[str, str]]:
 
 
 def _live(name: str, live: dict[str, Any]) -> dict[str, str]:
-    """How the fences of running jobs stand. `c` is the format's word for a count since the broker started."""
+    """Numbers about the fences of running jobs. `c` is the format's unit for a counter since the broker started."""
     numbers = {
         f"{name} live jobs": f"{live['jobs']};;;0",
         f"{name} fences behind": f"{live['behind']:g}s;;;0",
@@ -97,20 +97,20 @@ def _live(name: str, live: dict[str, Any]) -> dict[str, str]:
 
 
 def _end(state: int, said: str, numbers: dict[str, str] | None = None) -> NoReturn:
-    """Prints the line, and ends."""
-    # A line break would end the text, and a bar begin the numbers.
+    """Prints the line, and exits."""
+    # A line break would end the text, and a bar would begin the numbers.
     text = " ".join(said.replace("|", "/").split())
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     perfdata = " ".join(f"'{_label(name)}'={value}" for name, value in (numbers or {}).items())
     line = f"AFPOOLS {_WORDS[state]} - {text}" + (f" | {perfdata}" if perfdata else "")
-    # Monitoring starts checks in the C locale: what it has no letter for is not a reason to fail.
+    # Monitoring starts checks in the C locale: a character that it cannot encode must not be an error.
     sys.stdout.buffer.write(line.encode(sys.stdout.encoding or "utf-8", "replace") + b"\n")
     sys.stdout.flush()
     sys.exit(state)
 
 
 def _label(name: str) -> str:
-    """A name as the format takes it between quotes: addresses come from the profile, which anybody may have edited."""
+    """A name made safe for the format's quotes: addresses come from the profile, which anybody may have edited."""
     return "".join(letter for letter in name if letter not in "'=|" and letter.isprintable())
 
 

@@ -1,7 +1,7 @@
-"""What a new broker needs: its configuration, its credentials, and tests of what it was told.
+"""What a new broker needs: its configuration, its credentials, and tests of the answers.
 
-Strategy: every answer is settled by the same rule, the broker's own configuration: what it would refuse is refused
-here. broker.toml is written last: where it is, everything it names is there too.
+Strategy: the broker's own configuration checks every answer, so what the broker would refuse is refused here.
+broker.toml is written last: if it exists, so does everything that it names.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from .credentials.certificates import check_address
 from .credentials.files import PASSPHRASE_VARIABLE, AuthorityError, write
 
 _LIMITS = broker_config.LimitsSection()
-PASSWORD_FILE = "store-password"  # noqa: S105 - where it is, not what it is
+PASSWORD_FILE = "store-password"  # noqa: S105 - a file's name, not a password
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What `init` asks for.
+    """The answers that `init` asks for.
 
     Args:
         name: the broker's own.
-        address: to listen at.
+        address: the address to listen at.
         names: host names and addresses that clients will use for this broker; they go into its certificate.
-        curve_port: for CURVE.
-        tls_port: for TLS.
+        curve_port: the port for CURVE.
+        tls_port: the port for TLS.
         store: the database's address, without a password.
-        password_file: holds the database's password; empty for none.
-        farm: afserver, as HOST or HOST:PORT; empty where hosts are registered by hand.
+        password_file: the file with the database's password; empty for none.
+        farm: afserver, as HOST or HOST:PORT; empty if hosts are registered by hand.
         live: running jobs follow their pools.
-        message_bytes: the largest request.
-        connections: at once, on each port.
-        requests_per_second: on one connection.
+        message_bytes: the largest request, in bytes.
+        connections: the most connections at once, on each port.
+        requests_per_second: the most requests per second of one client.
     """
 
     name: str = "broker"
@@ -66,11 +66,11 @@ class Answers:
     requests_per_second: int = _LIMITS.requests_per_second
 
     def but(self, **changes: Any) -> Answers:
-        """The same with some answers changed."""
+        """A copy with some answers changed."""
         return dataclasses.replace(self, **changes)
 
     def settings(self, folder: Path) -> Config:
-        """The answers as the broker will read them.
+        """The answers as the broker's configuration.
 
         Raises:
             ConfigError: one of them is wrong.
@@ -100,7 +100,7 @@ class Answers:
             except AuthorityError as error:
                 raise ConfigError(str(error)) from None
         try:
-            # Whether there is a password is found out later.
+            # Whether there is a password is checked later.
             open_store(_with_password(self.store) if needs_password(self.store) else self.store).close()
         except ValueError as error:
             raise ConfigError(str(error)) from None
@@ -110,20 +110,20 @@ class Answers:
 def make_credentials(
     answers: Answers, certs: Path, *, profiles: Mapping[str, str], passphrase: str | None, anew: bool = False
 ) -> Path:
-    """The studio's authority, the broker's credentials and first profiles, as far as they are not there.
+    """Makes the studio's authority, the broker's credentials and the first profiles, if they do not exist yet.
 
     Args:
-        answers: name, addresses and ports of the broker.
+        answers: have the broker's name, addresses and ports.
         certs: the folder of credentials.
-        profiles: role by name, for the clients.
-        passphrase: of the authority's key.
-        anew: make a profile again that has left the folder, and revoke what it had.
+        profiles: the clients' roles by name.
+        passphrase: the authority's key's.
+        anew: if a profile is no longer in the folder, make it again, and revoke the old one.
 
     Returns:
         The first of the profiles.
 
     Raises:
-        AuthorityError: the authority that is there cannot sign.
+        AuthorityError: the existing authority cannot sign.
     """
     if (certs / "ca" / "ca.pem").exists():
         authority = Authority.open(certs, passphrase=passphrase)
@@ -134,7 +134,7 @@ def make_credentials(
     if not authority.broker_paths(answers.name)[0].exists():
         authority.issue_broker(answers.name, answers.names, tls_port=tls_port, curve_port=curve_port)
     for name, role in profiles.items():
-        # A profile that was carried away to its workstation leaves the client's public half behind.
+        # A profile that was moved to its workstation leaves the client's public half behind.
         registered = authority.client_paths(name)[0].exists()
         if not registered or (anew and not (authority.profile_path(name) / "profile.json").exists()):
             authority.issue_profile(name, Role(role), force=registered)
@@ -142,55 +142,56 @@ def make_credentials(
 
 
 _CONFIG = """\
-# A broker of Afanasy Pools. Every setting can be overridden by a variable: [tls] port by AFPOOLS_TLS_PORT.
-# Relative paths count from this file's folder.
+# A broker of Afanasy Pools. An environment variable overrides a setting: AFPOOLS_TLS_PORT overrides [tls] port.
+# Relative paths are relative to this file's folder.
 
 [broker]
-# Tells this broker from others in answers and logs, and names its files in certs/brokers/.
+# Identifies this broker in answers and logs, and names its files in certs/brokers/.
 name = {name}
 # debug, info, warning or error
 #log_level = "info"
 
 [curve]
-# For programs that have pyzmq: ZeroMQ's own encryption.
+# For programs with pyzmq: ZeroMQ's own encryption.
 #enabled = true
 address = {address}
 port = {curve_port}
 
 [tls]
-# For plug-ins, which have nothing but Python's standard library: TLS 1.3 with client certificates.
+# For plug-ins, which have only Python's standard library: TLS 1.3 with client certificates.
 #enabled = true
 address = {address}
 port = {tls_port}
 
 [store]
-# mongodb://HOST/afpools?replicaSet=NAME for a studio, sqlite:///FILE for a first look or a small one.
+# mongodb://HOST/afpools?replicaSet=NAME for a studio, sqlite:///FILE for a first look or a small studio.
 uri = {store}
-# Holds the password of the user that uri names; so the password stands in no other file.
+# The file with the password of the user in uri, so that the password is in no other file.
 {no_password}password_file = {password_file}
 # Seconds that the database may take to answer.
 #timeout = 1.5
-# How often a single server is asked for changes; a replica set tells by itself.
+# Seconds between two checks for changes on a single server; a replica set reports them by itself.
 #poll_seconds = 1.0
 
 [farm]
-# afserver, HOST or HOST:PORT. Empty: the hosts are registered by hand (`afpools host register`).
+# afserver, HOST or HOST:PORT. Empty: hosts are registered by hand (`afpools host register`).
 server = {farm}
-# Seconds between two looks at the renders, and for one of them.
+# Seconds between two requests for the renders, and how long one of them may take.
 #interval = 5.0
 #timeout = 3.0
-# Seconds: masks that depend on a list of renders older than this say so, and older than that are refused.
+# In seconds: a mask that depends on an older list of renders than flag_after says so; older than refuse_after, it is
+# refused.
 #flag_after = 60.0
 #refuse_after = 3600.0
 # Whether renders cut their names at the first dot, so that pc-01.studio.lan in a pool means the render pc-01: "cut",
-# "whole", or "auto", as the farm's names show.
+# "whole", or "auto" to decide by the farm's names.
 #names = "auto"
 
 [live]
-# When a pool changes, jobs that are on the farm already get its new mask: a host that joins may run them, one that left
-# starts no more of their tasks. One broker at a time does this for all.
+# When a pool changes, jobs that are already on the farm get its new mask: a host that joins may run them, and one that
+# leaves starts no more of their tasks. One broker at a time does this for all.
 enabled = {live}
-# Tasks that run on a host that left: "finish" there, or "requeue", which sends them back.
+# Tasks that run on a host that left: "finish" them there, or "requeue" to send them back.
 #running = "finish"
 
 [credentials]
@@ -200,22 +201,23 @@ folder = "certs"
 [limits]
 # The largest request, in bytes.
 {message_bytes}
-# Connections of clients at once, over both ways in, and how many of these are kept for managers.
+# Client connections at once, over TLS and CURVE together, and how many of these are reserved for managers.
 {connections}
 #connections_for_managers = {limits.connections_for_managers}
-# The same for one credential, and for one client: a credential used from one address.
+# Connections at once of one credential, and of one client (a credential used from one address).
 #connections_per_credential = {limits.connections_per_credential}
 #connections_per_client = {limits.connections_per_client}
-# Of one address: connections that have not shown a credential yet, on each port, and new ones in a second.
+# From one address: connections that have not shown a credential yet, on each port, and new connections per second.
 #handshakes_per_address = {limits.handshakes_per_address}
 #new_connections_per_second = {limits.new_connections_per_second}
-# Of one client, and of one credential.
+# Requests per second of one client, and of one credential.
 {requests_per_second}
 #requests_per_second_per_credential = {limits.requests_per_second_per_credential}
-# Bytes that wait in the broker's memory, in each direction: incomplete requests, answers that are not read.
+# Bytes that may wait in the broker's memory, in each direction: incomplete requests, and answers that have not been
+# read.
 #waiting_bytes = {limits.waiting_bytes}
 #waiting_bytes_in_all = {limits.waiting_bytes_in_all}
-# Seconds for encryption and greeting; between two signs of life; until a connection without requests is closed.
+# Seconds for encryption and greeting; between two heartbeats; until a connection without requests is closed.
 #handshake_seconds = {limits.handshake_seconds}
 #heartbeat_seconds = {limits.heartbeat_seconds}
 #idle_seconds = {limits.idle_seconds}
@@ -223,19 +225,20 @@ folder = "certs"
 
 
 def write_config(answers: Answers, folder: Path) -> None:
-    """Writes broker.toml, readable by its owner only: a store's address may hold a password one day."""
+    """Writes broker.toml, readable by its owner only, because a database's address may later contain a password."""
     write(folder / "broker.toml", render(answers), secret=True)
 
 
 def render(answers: Answers) -> str:
-    """broker.toml with a comment for every setting; what is at its default stands there, commented out."""
+    """The text of broker.toml, with a comment for every setting; settings with their default value are commented
+    out."""
 
     def limit(key: str) -> str:
         value = getattr(answers, key)
         return f"{'#' if value == getattr(_LIMITS, key) else ''}{key} = {value}"
 
     def quote(text: str) -> str:
-        # A JSON string is a TOML string, but for DEL and for characters that JSON writes as two halves.
+        # A JSON string is a TOML string, except for DEL and for characters that JSON writes as surrogate pairs.
         return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
     return _CONFIG.format(
@@ -256,12 +259,12 @@ def render(answers: Answers) -> str:
 
 
 Check = Callable[[Config], str]
-"""Tries an answer out, and returns what there is to say of it, which may be nothing. It raises `ListenError`,
-`FarmError` or `StoreUnavailable` where the answer does not work just now, `ConfigError` where it never can."""
+"""Tests an answer, and returns a sentence about it, or an empty string. Raises `ListenError`, `FarmError` or
+`StoreUnavailable` if the answer does not work right now, `ConfigError` if it never can."""
 
 
 def check_port(listener: str) -> Check:
-    """A test whether the port of `CURVE` or `TLS` could be opened; it raises `ListenError` if not."""
+    """Returns a test that raises `ListenError` if the port for `CURVE` or `TLS` cannot be opened."""
 
     def check(settings: Config) -> str:
         section = settings.curve if listener == "CURVE" else settings.tls
@@ -277,10 +280,10 @@ def check_port(listener: str) -> Check:
 
 
 def check_farm(settings: Config) -> str:
-    """Whether afserver answers, if there is one.
+    """Tests whether afserver answers, if there is one.
 
     Raises:
-        FarmError: it does not, or not as afserver does.
+        FarmError: it does not answer, or its answer is not afserver's.
     """
     if settings.farm_address is None:
         return ""
@@ -289,7 +292,7 @@ def check_farm(settings: Config) -> str:
 
 
 def check_store(settings: Config) -> str:
-    """Whether the database answers.
+    """Tests whether the database answers.
 
     Raises:
         StoreUnavailable, ConfigError: it does not.
@@ -303,7 +306,8 @@ def check_store(settings: Config) -> str:
 
 
 def needs_password(uri: str) -> bool:
-    """Whether a store's address names somebody who has a password; with a certificate, for one, nobody has."""
+    """Whether a database's address names a user with a password; with a client certificate, for example, there is no
+    password."""
     return bool(user_of(uri)) and "authmechanism=" not in uri.lower()
 
 
@@ -312,12 +316,13 @@ def _with_password(uri: str) -> str:
 
 
 def user_of(uri: str) -> str:
-    """Whom a store's address names, empty for nobody."""
+    """The user in a database's address, empty for none."""
     return uri.partition("://")[2].rpartition("@")[0]
 
 
 def refuse_password(uri: str) -> None:
-    """A password in a command line can be read by everybody on the machine, and stays in the shell's history.
+    """Refuses a password on the command line, which everybody on the machine can read, and which stays in the shell's
+    history.
 
     Raises:
         ConfigError: there is one.
@@ -332,15 +337,15 @@ def refuse_password(uri: str) -> None:
 def make_state(
     folder: Path, *, farm: str | None = None, curve_port: int | None = None, tls_port: int | None = None
 ) -> bool:
-    """Makes what `afpools up` needs in a folder, as far as it is not there: broker.toml, a manager's and a reader's
+    """Makes what `afpools up` needs in a folder, if it does not exist yet: broker.toml, a manager's and a reader's
     credentials.
 
     Returns:
         Whether the folder was new.
 
     Raises:
-        ConfigError: an argument, or the broker.toml that is there, is wrong.
-        AuthorityError: the folder cannot be written, or the authority that is there cannot sign.
+        ConfigError: an argument or the existing broker.toml is wrong.
+        AuthorityError: the folder cannot be written, or the existing authority cannot sign.
     """
     file = folder / "broker.toml"
     new = not file.exists()

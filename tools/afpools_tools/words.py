@@ -1,4 +1,4 @@
-"""Numbers, time spans and hosts in the words that people read, on the command line and in the browser."""
+"""Numbers, time spans and hosts in words, for the command line and the browser."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def plural(count: int, word: str) -> str:
 
 
 def ranges(hosts: Iterable[str]) -> str:
-    """Hosts as people read them: `gpu-[1-8],pc-[01-40]`."""
-    # Only where it is needed: reading commands load nothing else of the broker.
+    """Hosts folded into ranges: `gpu-[1-8],pc-[01-40]`."""
+    # Imported on use: commands that only read load nothing else of the broker.
     from afpools_broker.pools.folding import fold
 
     return fold(hosts)
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it: `3 hours`."""
+    """A time span in words: `3 hours`."""
     for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}s"

@@ -1,7 +1,7 @@
-"""Files that are written as a whole or not at all, and what is said where they cannot be.
+"""Writes files completely or not at all, and explains why a file cannot be written.
 
-Strategy: a file is written under another name beside its place, brought to the disk, and renamed. Until then what was
-there before stays, and so it does where anything goes wrong.
+Strategy: a file is written under another name in the same folder, flushed to the disk, and renamed. Until then, and if
+anything goes wrong, the old file stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from .errors import ToolError
 
-# Readable by their owner only, by everybody, and to be run by everybody; the umask can take from that.
+# Readable by the owner only, readable by everybody, executable by everybody; the umask can remove permissions.
 PRIVATE, PUBLIC, PROGRAM = 0o600, 0o644, 0o755
 
 
@@ -31,12 +31,12 @@ def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -
     broker's, the broker must still be able to read it.
 
     Args:
-        path: its place. The folder must be there.
-        mode: its permissions, from the first moment on.
-        whatever_umask: it gets just these, as a file must that is there for all users of a machine.
+        path: the file to replace. Its folder must exist.
+        mode: its permissions, from the start.
+        whatever_umask: it gets exactly these permissions, for a file that all users of a machine need.
 
     Raises:
-        NotWritten: it cannot be. An `OSError` of the block counts as that; other errors pass.
+        NotWritten: the file cannot be written. An `OSError` in the block also raises this; other errors pass through.
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
@@ -65,7 +65,7 @@ def _give_to_owner_of(path: Path, descriptor: int) -> None:
 
 
 def write(path: Path, data: bytes | str, mode: int = PUBLIC) -> None:
-    """Writes a file; a string as UTF-8. Arguments and errors as those of `replacing`."""
+    """Writes a file; a string is written as UTF-8. Arguments and errors as for `replacing`."""
     with replacing(path, mode) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
@@ -74,8 +74,8 @@ def not_written(path: Path, error: OSError) -> NotWritten:
     """The error for a file or folder that cannot be written.
 
     Args:
-        path: the file or folder that was wanted.
-        error: what the operating system says.
+        path: the file or folder that should have been written.
+        error: the operating system's error.
     """
     folder = path.parent
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

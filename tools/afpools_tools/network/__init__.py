@@ -1,5 +1,5 @@
 """Machines in a network.
 
 addresses.py  which addresses may be scanned, and what this machine is called
-scan.py       who answers there, and what the farm makes of it
+scan.py       which machines answer there, and which of the farm's hosts they are
 """

@@ -1,7 +1,7 @@
-"""Which addresses may be scanned: a network that somebody wrote, or the one this machine stands in.
+"""Which addresses may be scanned: a network that somebody named, or the one this machine is in.
 
-Strategy: nothing but these functions decides what is probed. They are pure; the machine's own interfaces and its way
-out are read in `this_machine` and handed in.
+Strategy: only these functions decide what is probed. They are pure; `this_machine` reads the machine's own interfaces
+and its default route, which are passed in.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ WIDEST = 20
 """The shortest prefix that is scanned: a /20 has 4,096 addresses, two or three minutes at the default rate."""
 
 _NARROWED = 24
-"""What is left of an own network that is wider than `WIDEST`: the part around our own address."""
+"""The prefix that is scanned instead if our own network is wider than `WIDEST`: the part around our own address."""
 
-_THIS_NETWORK = IPv4Network("0.0.0.0/8")  # as a destination, it is this machine: RFC 1122, 3.2.1.3
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")  # as a destination, it means this machine: RFC 1122, 3.2.1.3
 
-# Of a documentation range (RFC 5737). Connecting a datagram socket sends nothing, it only looks up the route.
+# An address from a documentation range (RFC 5737). Connecting a datagram socket sends nothing; it only looks up the
+# route.
 _ELSEWHERE = ("203.0.113.1", 9)
 
 
@@ -43,12 +44,12 @@ class NothingScanned(ScanError):
 
 
 class ThisMachine(NamedTuple):
-    """What a scan has to know about the machine it runs on.
+    """What a scan must know about the machine it runs on.
 
     Attributes:
-        name: its host name, as the system has it.
+        name: its host name, from the system.
         interfaces: addresses of the interfaces that are up, with their networks; loopback and link-local included.
-        way_out: the one that the default route uses, None if there is no default route.
+        way_out: the address that the default route uses, None if there is no default route.
     """
 
     name: str
@@ -57,11 +58,11 @@ class ThisMachine(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is to be scanned.
+    """What to scan.
 
     Attributes:
         network: at most a /20.
-        narrowed_from: our own network, where it is wider than that.
+        narrowed_from: our own network, if it is wider than that.
     """
 
     network: IPv4Network
@@ -69,8 +70,8 @@ class Target(NamedTuple):
 
     @property
     def addresses(self) -> tuple[IPv4Address, ...]:
-        """Every address a machine can have: without the network's own and the broadcast address, where it has them
-        (a /31 and a single address have none, RFC 3021)."""
+        """Every address that a machine can have: without the network's own address and the broadcast address, if it has
+        them (a /31 and a single address do not, RFC 3021)."""
         return tuple(self.network.hosts())
 
 
@@ -78,7 +79,7 @@ def parse_target(text: str) -> Target:
     """A network as people write it: `10.1.2.0/24`, any address in it (`10.1.2.17/24`), or one address.
 
     Raises:
-        ScanError: it is not an IPv4 network, wider than a /20, or holds no machines.
+        ScanError: it is not an IPv4 network, is wider than a /20, or cannot contain machines.
     """
     text = text.strip()
     try:
@@ -102,7 +103,7 @@ def parse_target(text: str) -> Target:
 
 
 def own_target(machine: ThisMachine) -> Target:
-    """The network this machine stands in; of one wider than a /20, the /24 around its own address.
+    """The network that this machine is in; if it is wider than a /20, the /24 around the machine's own address.
 
     Raises:
         ScanError: there is none, or several and none of them has the default route.
@@ -127,7 +128,7 @@ def own_target(machine: ThisMachine) -> Target:
 
 
 def this_machine() -> ThisMachine:
-    """Reads this machine's name, its IPv4 interfaces and its way out."""
+    """Reads this machine's name, its IPv4 interfaces and its default route."""
     import psutil
 
     up = {name for name, state in psutil.net_if_stats().items() if state.isup}
@@ -142,22 +143,22 @@ def this_machine() -> ThisMachine:
 
 
 def own_names() -> list[str]:
-    """What a broker on this machine is called, the best first: names that lead here from elsewhere, its addresses, and
-    last what leads here only from itself."""
+    """Names for a broker on this machine, the best first: names that lead here from other machines, its addresses, and
+    last those that lead here only from itself."""
     machine = this_machine()
     addresses = [interface.ip for interface in machine.interfaces if not interface.ip.is_link_local]
-    # The one with the default route first: others may belong to containers.
+    # The address with the default route first: others may belong to containers.
     addresses.sort(key=lambda address: address != machine.way_out)
     return sorted_names((socket.getfqdn(), machine.name), map(str, addresses), _addresses_of)
 
 
 def sorted_names(names: Iterable[str], addresses: Iterable[str], resolve: Callable[[str], Sequence[str]]) -> list[str]:
-    """Names and addresses of a machine, the best for others first.
+    """Names and addresses of a machine, the best for other machines first.
 
     Args:
-        names: it has; /etc/hosts of many systems gives 127.0.1.1 for them.
-        addresses: it has, loopback among them or not.
-        resolve: the addresses of a name, none for a name that is not known.
+        names: its host names; on many systems, /etc/hosts gives 127.0.1.1 for them.
+        addresses: its addresses, with or without loopback.
+        resolve: returns the addresses of a name, none for an unknown name.
     """
     own = [name for name in names if not name.casefold().startswith("localhost")]
     good = [name for name in own if (found := resolve(name)) and not any(map(is_loopback, found))]
@@ -166,7 +167,7 @@ def sorted_names(names: Iterable[str], addresses: Iterable[str], resolve: Callab
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address means the machine itself, wherever it is said."""
+    """Whether a name or an address means the local machine on every machine, like localhost."""
     with contextlib.suppress(ValueError):
         return ip_address(host.strip("[]")).is_loopback
     return host.casefold().partition(".")[0] == "localhost"

@@ -1,12 +1,12 @@
 """Finds the machines in a network: a library for `afpools scan` and the Pool Manager.
 
-Strategy: a scan finds addresses that answer, and their names. It knows nothing of the farm; what the farm makes of a
-machine (`mark`) is worked out afterwards from the broker's list of hosts, so that a result that was kept is shown as
-things are now. Everything runs in one asyncio task, and ends when that task is cancelled. How to connect and how to
-ask for a name are handed in.
+Strategy: a scan finds addresses that answer, and their names. It knows nothing about the farm; `mark` compares the
+result with the broker's list of hosts afterwards, so that a saved result is shown with the farm's current state.
+Everything runs in one asyncio task, and ends when that task is cancelled. The functions that connect and look up names
+are passed in.
 
-A machine is alive when a TCP connection to it is accepted or refused: no raw sockets, no privileges. Renders themselves
-listen nowhere (CGRU 3: they ask afserver), so the ports are those of the systems that they run on.
+A machine is alive if it accepts or refuses a TCP connection: this needs no raw sockets and no privileges. Renders do
+not listen on any port (in CGRU 3 they ask afserver), so the ports are those of their operating systems.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ _T = TypeVar("_T")
 
 PORTS = (22, 445, 135, 3389, 5900, 548, 80)
 """Linux and macOS (SSH), Windows (SMB, RPC, Remote Desktop), VNC, a Mac's file sharing, and devices with a web page.
-One that refuses is as good an answer as one that listens; more than one is for firewalls that swallow the others."""
+A refusal is as good an answer as an accepted connection. There are several ports because firewalls may drop some."""
 
 RATE = 200.0
-"""Connections begun in a second. Little beside what a file server does, and gentle on the tables of switches."""
+"""Connections opened per second. Few compared with a file server's, and gentle on the tables of switches."""
 
 WAIT = 1.0
-"""Seconds that a port gets to answer. A local network takes one millisecond, a tunnel to another site a tenth."""
+"""How long to wait for a port, in seconds. A local network takes a millisecond, a tunnel to another site 0.1 s."""
 
 _NAME_SECONDS = 2.0
-"""For a name. A name server that is there takes milliseconds; one that is not must not hold up the scan."""
+"""How long to wait for a name, in seconds. A working name server takes milliseconds; an unreachable one must not delay
+the scan."""
 
 _LOOKUPS_AT_ONCE = 16
 _ADDRESSES_AT_ONCE = 50
-"""With all seven ports of each in progress, 350 sockets: well within the 1,024 files that a process may open on
-Linux."""
+"""Addresses at a time. With seven ports each, this makes 350 sockets: well below the 1,024 files that a process may
+open on Linux."""
 
 _MOST_PORTS = 16
 
@@ -61,10 +62,11 @@ class Finding(msgspec.Struct, frozen=True):
     """A machine that answered.
 
     Attributes:
-        address: where.
-        resolved: its name, as the name service has it; empty where it has none. Somebody else wrote it.
-        port: the first that answered.
-        accepted: whether the port accepted the connection; else it refused, which only a machine that is there can.
+        address: its address.
+        resolved: its name from the name service, empty if there is none. Not trusted: somebody else wrote it.
+        port: the first port that answered.
+        accepted: whether the port accepted the connection; else it refused it, which also proves that there is a
+            machine.
         this_machine: the address is our own.
     """
 
@@ -76,17 +78,17 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class ScanResult(msgspec.Struct, frozen=True):
-    """What a scan has found, to its end or until it was cancelled.
+    """What a scan has found, until its end or until it was cancelled.
 
     Attributes:
         network: what was scanned.
         started: when, in UTC.
-        seconds: how long it took.
-        addresses: how many there are in the network.
-        tried: how many of them were tried to the end.
+        seconds: how long the scan took.
+        addresses: how many addresses the network has.
+        tried: how many of them were tried completely.
         findings: sorted by address.
-        trouble: why connections could not even be begun, the first reason; empty where all could. Then machines may
-            be missing.
+        trouble: the first reason why a connection could not even be started; empty if all could. If it is set, machines
+            may be missing.
     """
 
     network: IPv4Network
@@ -105,7 +107,7 @@ class ScanResult(msgspec.Struct, frozen=True):
 
 
 class Progress(NamedTuple):
-    """How far a scan is: addresses tried, of how many, and machines found."""
+    """A scan's progress: addresses tried, of how many, and machines found."""
 
     tried: int
     addresses: int
@@ -113,12 +115,12 @@ class Progress(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A finding, and what the farm makes of it.
+    """A finding, and the farm's host that it belongs to.
 
     Attributes:
-        finding: what was found.
-        name: in the farm's spelling; empty where the name service has none that a host can have.
-        host: what the broker knows of it; None where it is new (or where no broker was asked).
+        finding: the machine that was found.
+        name: in the farm's spelling; empty if the name service has no name that a host can have.
+        host: the broker's entry for it; None if it is new (or if no broker was asked).
     """
 
     finding: Finding
@@ -127,7 +129,7 @@ class Machine(NamedTuple):
 
     @property
     def is_render(self) -> bool:
-        """Whether afserver knows it, online or offline."""
+        """Whether it is a render, online or offline."""
         return self.host is not None and bool(self.host.states)
 
     @property
@@ -139,19 +141,19 @@ class Machine(NamedTuple):
 # --- the scan -------------------------------------------------------------------------------------------------------
 
 Connect = Callable[[IPv4Address, int], Awaitable[None]]
-"""Connects to a port and hangs up; an `OSError` where that fails. Cancelled when it takes too long."""
+"""Connects to a port and hangs up; raises `OSError` if that fails. Cancelled if it takes too long."""
 
 Resolve = Callable[[IPv4Address], Awaitable[str]]
 """The name of an address, empty if there is none."""
 
 
 class Settings(NamedTuple):
-    """How a network is scanned.
+    """How to scan a network.
 
     Attributes:
-        ports: which are tried, in this order, until one answers.
-        rate: connections begun in a second, at most.
-        wait: seconds that each port gets to answer.
+        ports: the ports to try, in this order, until one answers.
+        rate: the most connections to open per second.
+        wait: seconds to wait for each port.
     """
 
     ports: tuple[int, ...] = PORTS
@@ -159,7 +161,7 @@ class Settings(NamedTuple):
     wait: float = WAIT
 
     def checked(self) -> Settings:
-        """The same.
+        """The same settings, checked.
 
         Raises:
             ScanError: a value makes no sense.
@@ -178,7 +180,8 @@ class Settings(NamedTuple):
         return self
 
     def seconds(self, addresses: int) -> float:
-        """How long a scan of so many addresses takes at most, the lookup of names aside: as if none answered."""
+        """How long, in seconds, a scan of this many addresses takes at most (if none answers), without looking up
+        names."""
         at_this_rate = addresses * len(self.ports) / self.rate
         return max(at_this_rate, addresses / _ADDRESSES_AT_ONCE * self.wait) + self.wait
 
@@ -187,9 +190,9 @@ class Scanner:
     """One scan of one network. Used from one event loop; to end it early, cancel the task that awaits `run`.
 
     Args:
-        target: which addresses. No other is ever connected to.
-        machine: the one this runs on.
-        settings: how.
+        target: the addresses. No other address is ever connected to.
+        machine: the machine that this runs on.
+        settings: how to scan.
         connect: how to connect; for tests.
         resolve: how to find a name; for tests.
 
@@ -222,16 +225,17 @@ class Scanner:
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """The scan's progress."""
         return Progress(self._tried, len(self._addresses), len(self._findings))
 
     @property
     def expected_seconds(self) -> float:
-        """How long it takes at most, the lookup of names aside."""
+        """How long it takes at most, in seconds, without looking up names."""
         return self.settings.seconds(len(self._addresses))
 
     def result(self) -> ScanResult:
-        """What was found so far. After `run` has returned, all of it; after it was cancelled, what it had by then."""
+        """What has been found so far. After `run` has returned, everything; after it was cancelled, what it had by
+        then."""
         return ScanResult(
             network=self.target.network,
             started=self._started,
@@ -243,13 +247,13 @@ class Scanner:
         )
 
     async def run(self, on_progress: Callable[[Progress], None] = lambda _progress: None) -> ScanResult:
-        """Scans. To be called once.
+        """Scans. Call it only once.
 
         Args:
             on_progress: called in the event loop after each address.
         """
         self._started, began = dt.datetime.now(dt.UTC), time.monotonic()
-        # One iterator for all: whoever is free takes the next address.
+        # All workers share one iterator: each takes the next address when it is free.
         waiting = iter(self._addresses)
         try:
             async with asyncio.TaskGroup() as group:
@@ -265,7 +269,7 @@ class Scanner:
             if answer is not None:
                 port, accepted = answer
                 own = address in self._own
-                # What afrender calls itself is the system's name, whatever the name service says of the address.
+                # afrender uses the system's host name, whatever the name service says about the address.
                 resolved = self._own_name if own else await self._name_of(address)
                 self._findings.append(Finding(address, resolved, port, accepted, own))
             self._tried += 1
@@ -279,7 +283,7 @@ class Scanner:
             return ""
 
     async def _probe(self, address: IPv4Address) -> tuple[int, bool] | None:
-        """The first port of an address that answers and whether it accepts; None where none does."""
+        """The first port of an address that answers, and whether it accepts; None if no port does."""
         async with _tasks(self._knock(address, port) for port in self.settings.ports) as knocks:
             for done in asyncio.as_completed(knocks):
                 answer = await done
@@ -297,7 +301,8 @@ class Scanner:
         except TimeoutError:
             return None
         except OSError as error:
-            # Nobody answers at that address. Every other error is about us: no route, no more sockets, not allowed.
+            # No machine answers at that address. Every other error is about us: no route, no more sockets, not
+            # permitted.
             if error.errno not in (errno.EHOSTUNREACH, errno.EHOSTDOWN):
                 self._trouble = self._trouble or error.strerror or str(error)
             return None
@@ -306,7 +311,7 @@ class Scanner:
 
 @contextlib.asynccontextmanager
 async def _tasks(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> AsyncIterator[list[asyncio.Task[_T]]]:
-    """Tasks that do not outlive the block."""
+    """Cancels the tasks at the end of the block."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         yield tasks
@@ -317,7 +322,7 @@ async def _tasks(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> AsyncIterator
 
 
 class _Pace:
-    """Lets through one after the other, so many a second. Whoever is cancelled while waiting costs nobody time."""
+    """Limits the rate. A task that is cancelled while it waits does not delay the others."""
 
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
@@ -328,15 +333,15 @@ class _Pace:
         async with self._lock:
             await asyncio.sleep(max(0.0, self._next - time.monotonic()))
             now = time.monotonic()
-            # A sleep always takes a little longer: that is caught up with, a pause is not.
+            # A sleep always takes slightly too long. That is made up for; an idle time is not.
             self._next = (self._next if now - self._next < self._interval else now) + self._interval
 
 
 async def connect_tcp(address: IPv4Address, port: int) -> None:
-    """Connects to a port, and hangs up without having said anything.
+    """Connects to a port, and hangs up without sending anything.
 
     Raises:
-        OSError: it does not accept.
+        OSError: it does not accept the connection.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as knock:
         knock.setblocking(False)
@@ -344,11 +349,11 @@ async def connect_tcp(address: IPv4Address, port: int) -> None:
 
 
 def name_service() -> Resolve:
-    """Asks the system for names, as many at a time as a name server likes.
+    """Asks the system for names, a limited number at a time.
 
-    The system's own call (getnameinfo) knows of every source of names there is, but it cannot be cancelled. So each
-    question has a thread that nobody waits for when time is up, and that keeps its place in the queue until it is done:
-    however slow the name server, there are never more.
+    The system's own call (getnameinfo) uses every source of names, but it cannot be cancelled. So each question has its
+    own thread. When the time is up nobody waits for it any more, but it keeps its slot until it is done: however slow
+    the name server is, there are never more threads than slots.
     """
     places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
@@ -376,15 +381,16 @@ def name_service() -> Resolve:
     return resolve
 
 
-# --- what the farm makes of it --------------------------------------------------------------------------------------
+# --- comparing with the farm ----------------------------------------------------------------------------------------
 
-# A first label by RFC 1123, and the underscore that Windows allows. What a name service says is somebody else's text:
-# a bracket in it would be read as a range of hosts, and `_gateway` is systemd's word for the router.
+# A first label by RFC 1123, plus the underscore that Windows allows. A name service's answer is not trusted: a bracket
+# in it would be read as a range of hosts, and `_gateway` is systemd's name for the router.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
 
 def farm_name(resolved: str) -> str:
-    """The name that a render on this machine would have; empty where the name service's is none that a host can have.
+    """The name that a render on this machine would have; empty if the name service's answer is not a possible host
+    name.
 
     Args:
         resolved: the name service's answer, a domain and capitals included.
@@ -398,21 +404,21 @@ def farm_name(resolved: str) -> str:
 
 
 def mark(findings: Iterable[Finding], hosts: Sequence[HostSummary]) -> list[Machine]:
-    """Says of each finding which of the broker's hosts it is: the one of its name, else the render at its address.
+    """Finds the broker's host for each finding: the one with its name, else the render at its address.
 
-    An offline render's address may have gone to another machine since, so it counts only for one that has no name.
+    An offline render's address may since have gone to another machine, so it counts only for a finding without a name.
 
     Args:
-        findings: of a scan, just now or a while ago.
-        hosts: what `Client.list_hosts` answers.
+        findings: a scan's, recent or old.
+        hosts: the result of `Client.list_hosts`.
     """
     from afpools_broker.pools.hosts import Spelling
 
-    # What a name service says has a domain, and `farm_name` cuts it as well.
+    # A name service's answer has a domain, which `farm_name` also cuts.
     spelling = Spelling((host.name for host in hosts), names="cut")
     by_name = {host.name: host for host in hosts}
     by_address: dict[str, HostSummary] = {}
-    # Two renders on one machine: the one that is online, else the first by name.
+    # If there are two renders on one machine: the one that is online, else the first by name.
     for host in sorted(hosts, key=lambda host: ("online" in host.states, host.name), reverse=True):
         if host.address and host.states:
             by_address.setdefault(host.address, host)
@@ -431,15 +437,15 @@ def mark(findings: Iterable[Finding], hosts: Sequence[HostSummary]) -> list[Mach
 
 
 def last_result_file() -> Path:
-    """Where the last result is kept: in this user's folder for state."""
+    """Where the last result is kept: in this user's state folder."""
     return Path(platformdirs.user_state_dir("afanasy-pools")) / "last-scan.json"
 
 
 def keep(result: ScanResult, file: Path | None = None) -> None:
-    """Keeps a result, readable by this user only, in the place of the one before.
+    """Saves a result, readable by this user only, and replaces the previous one.
 
     Raises:
-        ScanError: it cannot be written. The one before stays.
+        ScanError: it cannot be written. The previous one stays.
     """
     from ..credentials.files import AuthorityError, write
 
@@ -450,7 +456,7 @@ def keep(result: ScanResult, file: Path | None = None) -> None:
 
 
 def last_result(file: Path | None = None) -> ScanResult:
-    """The result that was kept last.
+    """The result that was saved last.
 
     Raises:
         NothingScanned: there is none.
@@ -469,6 +475,6 @@ def last_result(file: Path | None = None) -> ScanResult:
 
 
 def _from_text(kind: type[Any], text: Any) -> Any:
-    if not isinstance(text, str):  # a number would be taken for an address, too
+    if not isinstance(text, str):  # a number would also be read as an address
         raise ValueError(f"{text!r} is not a text")  # noqa: TRY004 - what msgspec expects of a hook
     return kind(text)

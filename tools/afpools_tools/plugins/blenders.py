@@ -1,8 +1,8 @@
-"""The Blenders of a machine, and where each looks for add-ons.
+"""The Blenders on a machine, and where each looks for add-ons.
 
-Strategy: folders that Blenders have made say which versions there are; so do the Blenders that are installed, because
-one that was never configured has made no folder (3.4 makes none when it starts). Sources: Blender's manual, "Blender's
-Directory Layout", and for Flatpak and the Microsoft Store what these do with a program's folders.
+Strategy: versions are found by the folders that Blenders have made, and by the Blenders that are installed, because one
+that was never configured has not made a folder (3.4 does not make one when it starts). Sources: Blender's manual,
+"Blender's Directory Layout"; for Flatpak and the Microsoft Store, what these do with a program's folders.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 Version = tuple[int, int]
 
 OLDEST: Version = (2, 83)
-"""The first Blender whose Python, 3.7, the client library runs in."""
+"""The first Blender with a Python (3.7) that can run the client library."""
 
-_EXTENSIONS: Version = (4, 2)  # the first that has them
+_EXTENSIONS: Version = (4, 2)  # the first with extensions
 _ASK_SECONDS = 20.0
 
 
@@ -30,9 +30,8 @@ class Blender:
 
     Args:
         version: 4.2 as (4, 2).
-        kind: empty for one as blender.org or a distribution has it, else `Flatpak`, `Snap`, `Microsoft Store` or
-            `portable`.
-        user: the folder that this user's files for this version are in. It need not be there yet.
+        kind: empty for one from blender.org or a distribution, else `Flatpak`, `Snap`, `Microsoft Store` or `portable`.
+        user: the folder for this user's files for this version. It need not exist yet.
     """
 
     version: Version
@@ -41,14 +40,14 @@ class Blender:
 
     @property
     def name(self) -> str:
-        """As people say it."""
+        """The name for people: `Blender 4.2 (Flatpak)`."""
         name = f"Blender {self.version[0]}.{self.version[1]}"
         return f"{name} ({self.kind})" if self.kind else name
 
     def places(self, environment: Mapping[str, str]) -> list[Path]:
         """Every folder in which it looks for add-ons of the user's or the studio's, the one to install into first.
 
-        `BLENDER_USER_SCRIPTS`, which CGRU sets, takes the place of the user's scripts, and with them of classic
+        `BLENDER_USER_SCRIPTS`, which CGRU sets, replaces the folder of the user's scripts, and therefore of classic
         add-ons; extensions are not affected.
         """
         scripts = environment.get("BLENDER_USER_SCRIPTS")
@@ -65,24 +64,24 @@ def find_blenders(
     platform: str = sys.platform,
     ask: Callable[[Path], Version | None] | None = None,
 ) -> list[Blender]:
-    """The Blenders of a user, the newest first, each once.
+    """A user's Blenders, the newest first, each once.
 
     Args:
-        home: the user's.
-        environment: as Blender would be started with.
+        home: the user's home folder.
+        environment: the environment that Blender would be started with.
         platform: as `sys.platform`.
-        ask: what version an executable is; by default, it is run.
+        ask: returns the version of an executable; by default, runs it.
     """
     found: dict[tuple[Version, str], Blender] = {}
     for blender in _everywhere(home, environment, platform, ask or ask_version):
         if blender.version >= OLDEST:
-            # One that is installed three times has one folder.
+            # A version that is installed three times has only one folder.
             found.setdefault((blender.version, str(blender.user)), blender)
     return sorted(sorted(found.values(), key=lambda blender: blender.kind), key=lambda it: it.version, reverse=True)
 
 
 def ask_version(executable: Path) -> Version | None:
-    """What version a Blender says it is; None if it does not say."""
+    """The version that a Blender reports; None if it does not."""
     command = [str(executable), "--background", "--version"]
     try:
         said = subprocess.run(  # noqa: S603 - a program called blender, where the user or the studio has one
@@ -96,7 +95,7 @@ def ask_version(executable: Path) -> Version | None:
 
 # --- where to look ----------------------------------------------------------------------------------------------------
 
-# Everything that is the machine's, not the user's, is below it.
+# Everything that belongs to the machine, not to the user, is below it.
 _ROOT = Path("/")
 
 
@@ -126,7 +125,7 @@ def _user_folders(home: Path, environment: Mapping[str, str], platform: str) -> 
     if platform == "win32":
         below = Path("Blender Foundation", "Blender")
         local = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
-        # The Store has a program write into a folder of its own, and shows it that as the usual one.
+        # The Store redirects a program's writes to a private folder, which the program sees as the usual one.
         store = sorted((local / "Packages").glob("BlenderFoundation.Blender_*"))
         return [
             ("", Path(environment.get("APPDATA") or home / "AppData" / "Roaming") / below),
@@ -142,7 +141,7 @@ def _user_folders(home: Path, environment: Mapping[str, str], platform: str) -> 
 
 
 def _installed(home: Path, environment: Mapping[str, str], platform: str) -> Iterator[tuple[Path, Path, str]]:
-    """Where Blenders are installed: the folder that has a folder for the version, the executable, and the kind."""
+    """Where Blenders are installed: the folder that contains the version's folder, the executable, and the kind."""
     if platform == "darwin":
         for app in _matching(_ROOT / "Applications", home / "Applications", pattern="Blender*.app"):
             yield app / "Contents" / "Resources", app / "Contents" / "MacOS" / "Blender", ""
@@ -154,20 +153,20 @@ def _installed(home: Path, environment: Mapping[str, str], platform: str) -> Ite
         folders += _matching(programs / "Blender Foundation", pattern="Blender*")
     else:
         folders += _matching(_ROOT / "opt", _ROOT / "usr" / "local", home, pattern="[Bb]lender*")
-        # A snap is started through a program of Snap's. It keeps the user's files in the usual place.
+        # Snap starts a snap through its own program. The user's files are in the usual place.
         folders.append(_ROOT / "snap" / "blender" / "current")
         for base in (_ROOT / "var" / "lib", home / ".local" / "share"):
             flatpak = base / "flatpak" / "app" / "org.blender.Blender" / "current" / "active" / "files" / "blender"
             yield flatpak, flatpak / executable, "Flatpak"
     for folder in folders:
-        # A link in a folder of programs leads to where everything is.
+        # A link in a folder of programs leads to the installation.
         there = (folder / executable).resolve()
         if there.is_file() and there.name == executable:
             yield there.parent, there, ""
 
 
 def _on_path(environment: Mapping[str, str]) -> list[Path]:
-    """The folders in which programs are looked for, and the one in which CGRU looks for Blender."""
+    """The folders on the PATH, and the one in which CGRU looks for Blender."""
     named = [*environment.get("PATH", "").split(os.pathsep), environment.get("BLENDER_LOCATION", "")]
     return [Path(folder) for folder in named if folder]
 
@@ -177,7 +176,7 @@ def _matching(*folders: Path, pattern: str) -> list[Path]:
 
 
 def _versions(folder: Path) -> list[tuple[Version, Path]]:
-    """The folders in a folder that are called after a version."""
+    """The subfolders whose name is a version."""
     try:
         found = [path for path in folder.iterdir() if re.fullmatch(r"\d+\.\d+", path.name) and path.is_dir()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Plug-ins as one file, in the form in which their host application installs them."""
+"""Plug-ins as one file that their host application can install."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .catalogue import blender_manifest
 from .sources import PluginError, library_sources, plugin_sources, source_files
 
 INDEX = "index.json"
-"""What a Blender that has a repository's address asks for."""
+"""The file that Blender requests from a repository."""
 
-# The earliest that a zip can say. The same sources make the same bytes, whenever and wherever.
+# The earliest date that a zip can hold, so that the same sources always make the same bytes.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_blender_zip(target: Path | BinaryIO, name: str) -> None:
-    """Writes the add-on with the library as its sub-package.
+    """Writes a zip of the add-on with the library as its sub-package.
 
-    Everything is in one folder: an extension may have its files in a folder or without one, a classic add-on of
-    several files has to be in a folder, which gives it its name. So one zip does for both.
+    Everything is in one folder: an extension may have its files in a folder or not; a classic add-on of several files
+    must be in a folder, which gives it its name. So one zip works for both.
 
     Args:
-        target: the zip, replaced if it is there; or a file that is open for writing.
-        name: the folder's, and with it the add-on's.
+        target: the zip, which is replaced if it exists; or a file that is open for writing.
+        name: the name of the folder, and therefore of the add-on.
 
     Raises:
         OSError: it cannot be written.
@@ -53,12 +53,12 @@ class _Index(msgspec.Struct):
 
 
 def write_blender_repository(folder: Path) -> Path:
-    """Adds the add-on to a folder of extensions from which Blender 4.2 and newer update themselves, by HTTP or from a
-    share. Other extensions that its index has stay; an earlier version of this one is replaced in the index, and its
-    zip is left for Blenders that are reading it.
+    """Adds the add-on to a folder of extensions, from which Blender 4.2 and newer update their extensions by HTTP or
+    from a share. Other extensions in its index stay; an earlier version of this one is replaced in the index, and its
+    zip stays for Blenders that are reading it.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it does not exist.
 
     Returns:
         The index.
@@ -74,7 +74,7 @@ def write_blender_repository(folder: Path) -> Path:
     except OSError as error:
         raise not_written(folder, error) from None
     archive = folder / f"{manifest['id']}-{manifest['version']}.zip"
-    # Beside it first, and the index last: a Blender that asks meanwhile gets what the index it has read promised.
+    # The zip first and the index last: a Blender that asks meanwhile gets what its index promises.
     with replacing(archive, PUBLIC, whatever_umask=True) as file:
         write_blender_zip(file, manifest["id"])
     content = archive.read_bytes()

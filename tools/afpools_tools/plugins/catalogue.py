@@ -1,4 +1,4 @@
-"""The plug-ins there are: what belongs to each, and where its host application looks for it."""
+"""The list of plug-ins: what belongs to each, and where its host application looks for it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .blenders import Blender, find_blenders
 from .sources import PluginError, library_sources, plugin_sources, source_files
 
 Files = dict[str, bytes]
-"""What goes where: paths with slashes, relative to the place, and contents."""
+"""The files to write: paths with slashes, relative to the place, and their contents."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """What is installed, and how its files lie at a place.
+    """A plug-in, and the layout of its files at a place.
 
     Args:
-        name: as its folder in `clients/` is called.
+        name: the name of its folder in `clients/`.
         folder: where its own files go, relative to the place.
         library: where the client library goes, relative to the place; None for a plug-in that needs none.
         then: what people do next, a sentence.
@@ -38,11 +38,11 @@ class Plugin:
 
     @property
     def receipt(self) -> str:
-        """The file that says what was written, relative to the place."""
+        """The file that lists what was written, relative to the place."""
         return str(PurePosixPath(self.folder, f".afpools-{self.name}.json"))
 
     def files(self) -> Files:
-        """Everything that is to be written.
+        """Everything to write.
 
         Raises:
             PluginError: this installation of Afanasy Pools lacks the plug-in.
@@ -58,7 +58,7 @@ class Plugin:
 
 
 def blender_manifest() -> dict[str, Any]:
-    """What the add-on says of itself, as Blender reads it: `id`, `name`, `version` and so on."""
+    """The add-on's manifest, which Blender reads: `id`, `name`, `version` and so on."""
     return tomllib.loads((plugin_sources("blender") / "blender_manifest.toml").read_text(encoding="utf-8"))
 
 
@@ -93,7 +93,7 @@ def _keeper() -> Plugin:
 
 
 def _natron() -> Plugin:
-    # The library not below plugins/natron: Natron takes every Python file there for a plug-in of its own.
+    # The library is not below plugins/natron, because Natron loads every Python file there as a plug-in.
     return Plugin(
         "natron",
         "plugins/natron/pools",
@@ -144,20 +144,20 @@ PLUGINS: dict[str, Callable[[], Plugin]] = {
     "keeper": _keeper,
     "hook": _hook,
 }
-"""Every plug-in by its name. Made when it is asked for: the one for Blender is described in a file."""
+"""Every plug-in by its name. Made on demand, because a file describes the one for Blender."""
 
 
 def places(
     plugin: Plugin, environment: Mapping[str, str], *, cgru: Path | None = None, into: Sequence[Path] = ()
 ) -> list[Path]:
-    """Where a plug-in goes.
+    """The places where a plug-in goes.
 
     Args:
-        plugin: which.
+        plugin: the plug-in.
         environment: of this process.
-        cgru: CGRU's folder, where somebody has named it. For Blender: the folder whose add-ons every Blender sees that
-            this CGRU starts, in place of the user's.
-        into: folders of Blender's add-ons, where somebody has named them.
+        cgru: CGRU's folder, if given. For Blender, this means the folder of add-ons that every Blender started through
+            this CGRU sees, instead of the user's.
+        into: folders of Blender's add-ons, if given.
 
     Raises:
         PluginError: there is no such place.
@@ -179,23 +179,23 @@ def places(
 
 
 def blender_places(blenders: Sequence[Blender], environment: Mapping[str, str]) -> list[Path]:
-    """The folders that Blenders' add-ons are installed into, in their order, each once."""
+    """The folders into which the Blenders' add-ons are installed, in order, each once."""
     return list(dict.fromkeys(blender.places(environment)[0] for blender in blenders))
 
 
 def studio_blender_place(cgru: Path) -> Path:
-    """Where a Blender that CGRU starts looks for add-ons: CGRU sets `BLENDER_USER_SCRIPTS` to the folder above."""
+    """Where a Blender that CGRU starts looks for add-ons: CGRU sets `BLENDER_USER_SCRIPTS` to this folder's parent."""
     return cgru / "plugins" / "blender" / "addons"
 
 
 def looks_in(
     blenders: Sequence[Blender], environment: Mapping[str, str], cgru: Path | None = None
 ) -> list[tuple[str, list[Path]]]:
-    """Each Blender as it may be started, and the folders in which it then looks for add-ons: by itself, and through
-    CGRU, if there is one.
+    """Each way to start each Blender (directly, and through CGRU if there is one), and the folders in which it then
+    looks for add-ons.
 
     Args:
-        blenders: those that there are.
+        blenders: the Blenders on this machine.
         environment: of this process.
         cgru: CGRU's folder, where somebody has named it.
     """
@@ -206,7 +206,7 @@ def looks_in(
     except PluginError:
         pass
     else:
-        # CGRU leaves the variable alone where it is set already.
+        # CGRU does not change the variable if it is already set.
         within = {"BLENDER_USER_SCRIPTS": str(scripts), **environment}
         starts = [("", alone if environment.get("BLENDER_USER_SCRIPTS") == str(scripts) else environment)]
         starts.append((", started through CGRU,", within))
@@ -220,10 +220,10 @@ def hook_places(environment: Mapping[str, str]) -> list[Path]:
 
 
 def cgru_place(asked: Path | None, environment: Mapping[str, str]) -> Path:
-    """The CGRU that was asked for, else that of the environment.
+    """The CGRU folder that was given, else that of the environment.
 
     Raises:
-        PluginError: there is none, or it is not CGRU.
+        PluginError: there is none, or it is not CGRU's.
     """
     named = asked or environment.get("CGRU_LOCATION")
     if not named:

@@ -1,7 +1,7 @@
-"""Putting a plug-in's files where its host application looks, and taking exactly those away again.
+"""Puts a plug-in's files where its host application looks, and removes exactly those files again.
 
-Strategy: what is to be written is worked out first, as a plan that can be shown. A receipt beside the files says what
-was written, with checksums; whatever is not on it, or was changed since, belongs to somebody else and is left alone.
+Strategy: work out first what to write, as a plan that can be shown. A receipt beside the files lists what was written,
+with checksums; whatever is not on it, or has changed since, belongs to somebody else and is left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Condition = Literal["current", "outdated", "changed"]
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What was written at a place: the version it was, and each file's SHA-256."""
+    """What was written at a place: the plug-in's version, and each file's SHA-256."""
 
     version: str
     files: dict[str, str]
@@ -35,11 +35,11 @@ class Plan:
 
     Args:
         place: the folder that all paths are relative to.
-        write: new files, and those that differ.
-        remove: files of the version before that this one does not have.
-        keep: files that are there already as they should be.
-        foreign: files in the way that are not ours, or were changed since we wrote them.
-        noted: whether the receipt says all that already.
+        write: files that are new or different.
+        remove: files of the previous version that this one does not have.
+        keep: files that are already right.
+        foreign: files in the way that are not ours, or have changed since we wrote them.
+        noted: whether the receipt already says all of this.
     """
 
     place: Path
@@ -56,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Installed:
-    """A plug-in as it is found at a place."""
+    """The state of a plug-in at a place."""
 
     plugin: Plugin
     place: Path
@@ -68,10 +68,11 @@ def plan(plugin: Plugin, place: Path) -> Plan:
     """What `install` would do.
 
     Raises:
-        PluginError: a file there cannot be read, or this installation lacks the plug-in, or is itself what is there.
+        PluginError: a file there cannot be read, this installation lacks the plug-in, or the place is a link to the
+            plug-in's own sources.
     """
     if (place / plugin.folder).resolve() == plugin_sources(plugin.name).resolve():
-        # Whoever works on the plug-in. Taking it away again would remove the sources.
+        # Somebody develops the plug-in. Uninstalling would remove the sources.
         raise PluginError(f"{place / plugin.folder} is a link to the plug-in's own sources. Remove the link first.")
     receipt = read_receipt(plugin, place)
     ours = receipt.files if receipt else {}
@@ -89,7 +90,7 @@ def plan(plugin: Plugin, place: Path) -> Plan:
 
 
 def install(plugin: Plugin, planned: Plan, version: str) -> None:
-    """Does what was planned. What is not ours stays: the caller refuses a plan with files in the way.
+    """Carries out a plan. Files that are not ours stay: the caller refuses a plan with files in the way.
 
     Raises:
         PluginError: something cannot be written.
@@ -98,15 +99,15 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
     files = {path: _digest(data) for path, data in planned.write.items()}
     files |= {path: digest for path in planned.keep if (digest := _digest_of(place / path))}
     receipt = msgspec.json.format(msgspec.json.encode(Receipt(version, files)))
-    # The receipt last: with the one of before, a run that was broken off can be done again. With the new one, files
-    # that it did not come to would be taken for somebody's changes.
+    # The receipt last: with the old one, a run that was interrupted can be repeated. With the new one, files that it
+    # had not reached would look like somebody's changes.
     everything = {**planned.write, plugin.receipt: receipt}
     try:
         for path in everything:
             (place / path).parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as replaced:
-            # A disk that is full and a folder that is read-only show here, while everything is still as it was. The
-            # file that is opened last takes its place first.
+            # A full disk or a read-only folder raises an error here, while nothing has changed yet. The file that is
+            # opened last is put in place first.
             for path, data in reversed(everything.items()):
                 mode = PROGRAM if data.startswith(b"#!") else PUBLIC
                 file = replaced.enter_context(replacing(place / path, mode, whatever_umask=True))
@@ -121,17 +122,17 @@ def install(plugin: Plugin, planned: Plan, version: str) -> None:
     except OSError as error:
         raise PluginError(str(not_written(Path(error.filename), error))) from None
     finally:
-        # There is nothing of it left where everything went well.
+        # If everything went well, nothing is left to remove.
         for path in everything:
             with suppress(OSError):
                 _remove_empty_folders(place, path)
 
 
 def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
-    """Takes away what `install` wrote.
+    """Removes what `install` wrote.
 
     Returns:
-        The files that were removed, and those that were left because somebody has changed them.
+        The files that were removed, and those that stayed because somebody has changed them.
 
     Raises:
         PluginError: nothing is installed there, or a file cannot be removed.
@@ -148,7 +149,7 @@ def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
                 removed.append(path)
             elif there is not None:
                 left.append(path)
-        # Also of files that a run before this one has removed, and then was broken off.
+        # Include files that an earlier, interrupted run has removed.
         for path in receipt.files.keys() - set(left):
             _remove_compiled(place / path)
             _remove_empty_folders(place, path)
@@ -160,7 +161,7 @@ def uninstall(plugin: Plugin, place: Path) -> tuple[list[str], list[str]]:
 
 
 def find(plugin: Plugin, places: Iterable[Path]) -> Iterator[Installed]:
-    """Where a plug-in is, and in what condition.
+    """Where a plug-in is installed, and in which state.
 
     Raises:
         PluginError: a receipt there cannot be read.
@@ -180,7 +181,7 @@ def read_receipt(plugin: Plugin, place: Path) -> Receipt | None:
     """What was written at a place; None for nothing.
 
     Raises:
-        PluginError: there is a receipt that cannot be read, or that speaks of files elsewhere.
+        PluginError: there is a receipt that cannot be read, or that names files elsewhere.
     """
     path = place / plugin.receipt
     try:
@@ -217,7 +218,7 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _remove_compiled(path: Path) -> None:
-    """What Python made of a file that is gone."""
+    """Removes the bytecode that Python made from a removed file."""
     folder = path.parent / "__pycache__"
     for compiled in folder.glob(f"{path.stem}.*.pyc"):
         compiled.unlink()
@@ -226,7 +227,7 @@ def _remove_compiled(path: Path) -> None:
 
 
 def _remove_empty_folders(place: Path, path: str) -> None:
-    """The folders on the way to a file that is gone, as far as nothing else is in them."""
+    """Removes the folders above a removed file, as long as they are empty."""
     for parent in PurePosixPath(path).parents:
         folder = place / parent
         if folder == place or not folder.is_dir() or any(folder.iterdir()):

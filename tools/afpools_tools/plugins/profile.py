@@ -1,4 +1,4 @@
-"""A profile, copied to where the programs of one user look for it."""
+"""Copies a profile to where one user's programs look for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .sources import PluginError
 
 
 def files_to_copy(profile: Path) -> list[Path]:
-    """The files that are still to be copied to where this user's programs look for a profile; none if they are there.
+    """The files that still must be copied to where this user's programs look for a profile; none if they are there.
 
     Raises:
-        PluginError: there is another profile.
+        PluginError: there is another profile there.
     """
     source, target = profile.resolve(), Path(user_folder())
     files = sorted(file for file in source.iterdir() if file.is_file())
@@ -33,7 +33,7 @@ def files_to_copy(profile: Path) -> list[Path]:
 def copy_profile(files: list[Path]) -> None:
     """
     Raises:
-        PluginError: they cannot be read or written; then there is no half of a profile.
+        PluginError: they cannot be read or written; an incomplete profile is not left behind.
     """
     target = Path(user_folder())
     new = target.with_name(f".{target.name}.new")

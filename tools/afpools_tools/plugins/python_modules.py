@@ -1,4 +1,4 @@
-"""Modules for the Pythons that come with CGRU and Blender."""
+"""Installs modules into the Pythons that come with CGRU and Blender."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 from .sources import PluginError
 
 MODULES = {"pymongo": "pymongo", "pyzmq": "zmq"}
-"""What pip calls them, and what Python does. Nothing else can be asked for."""
+"""The modules that can be installed: pip's name, and the name to import."""
 
 
 def install_modules(python: Path, modules: Sequence[str], wheels: Path | None = None) -> list[str]:
-    """Installs modules with a Python's own pip, and sees that they can be imported.
+    """Installs modules with a Python's own pip, and checks that they can be imported.
 
     Args:
         python: the Python to install into, 3.7 or newer.
-        modules: of `MODULES`; all if none is named.
+        modules: names from `MODULES`; all if none is given.
         wheels: a folder to install from, without a network.
 
     Returns:
-        What was installed.
+        The modules that were installed.
 
     Raises:
-        PluginError: it is not one of them, or something failed; with the last lines that it said.
+        PluginError: a name is not in `MODULES`, or a program failed; the message has its last lines of output.
     """
     chosen = list(modules) or list(MODULES)
     for module in chosen:
         if module not in MODULES:
             raise PluginError(f"{module!r} is not one of {', '.join(MODULES)}.")
     _run(python, ["-c", "import sys; sys.exit(sys.version_info < (3, 7))"], f"{python} is not Python 3.7 or newer.")
-    # Blender's and CGRU's Pythons may come without pip, but not without what makes it.
+    # Blender's and CGRU's Pythons may come without pip, but they have ensurepip.
     if _ask(python, ["-m", "pip", "--version"]).returncode:
         _run(python, ["-m", "ensurepip"], f"{python} has no pip, and cannot make one.")
     source = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
@@ -43,8 +43,8 @@ def install_modules(python: Path, modules: Sequence[str], wheels: Path | None = 
 
 
 def _ask(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    # -s: nothing of this user's own folder, where pip puts modules if the program's may not be written, and where
-    # Blender and other users do not look.
+    # -s: ignore this user's own folder. pip puts modules there if the program's folder is read-only, but Blender and
+    # other users do not look there.
     command = [str(python), "-s", *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
@@ -55,7 +55,7 @@ def _ask(python: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]
 def _run(python: Path, arguments: list[str], otherwise: str) -> None:
     """
     Raises:
-        PluginError: it failed; with the last lines it said.
+        PluginError: it failed; the message has the last lines of its output.
     """
     done = _ask(python, arguments)
     if done.returncode:

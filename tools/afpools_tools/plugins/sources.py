@@ -1,4 +1,4 @@
-"""Where the files are that are copied into host applications."""
+"""Where the files that are copied into host applications are."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class PluginError(ToolError):
-    """A plug-in cannot be put where it belongs, or taken away from there."""
+    """A plug-in cannot be installed or removed."""
 
 
 def plugin_sources(name: str) -> Path:
     """The folder of a plug-in's own files: in the repository, or as pyproject.toml puts them into the wheel.
 
     Args:
-        name: `blender`, `afstarter` and so on, as the folder in `clients/` is called.
+        name: the name of the folder in `clients/`: `blender`, `afstarter` and so on.
 
     Raises:
-        PluginError: this installation has no such plug-in.
+        PluginError: this installation does not have the plug-in.
     """
     for folder in (_PACKAGE.parents[1] / "clients" / name, _PACKAGE / "plugin_files" / name):
         if folder.is_dir():
@@ -38,6 +38,6 @@ def library_sources() -> Path:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """Every file below a folder that is worth copying, relative to it, in a fixed order."""
+    """Every file to copy from below a folder, relative to it, in a fixed order."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if "__pycache__" not in path.parts and not path.name.startswith("."))
