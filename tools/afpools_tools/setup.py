@@ -48,7 +48,7 @@ class Answers:
         farm: afserver, as HOST or HOST:PORT; empty if hosts are registered by hand.
         live: running jobs follow their pools.
         message_bytes: the largest request, in bytes.
-        connections: the most connections at once, on each port.
+        connections: the most connections at once, over TLS and CURVE together.
         requests_per_second: the most requests per second of one client.
     """
 

@@ -83,8 +83,10 @@ def init(
     farm: FarmOption = None,
     live: LiveOption = None,
     message_bytes: Annotated[int | None, typer.Option(metavar="BYTES", help="The largest request.")] = None,
-    connections: Annotated[int | None, typer.Option(metavar="COUNT", help="At once, on each port.")] = None,
-    requests_per_second: Annotated[int | None, typer.Option(metavar="COUNT", help="On one connection.")] = None,
+    connections: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="At once, over TLS and CURVE together.")
+    ] = None,
+    requests_per_second: Annotated[int | None, typer.Option(metavar="COUNT", help="Of one client.")] = None,
     manager: ManagerOption = "manager",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: flags and defaults decide.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace broker.toml. Keys are never replaced.")] = False,

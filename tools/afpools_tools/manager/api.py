@@ -1,8 +1,8 @@
-"""What the pages ask for: one function a question or a change, each a thin layer over the client library.
+"""The pages' questions and changes: one function for each, a thin layer over the client library.
 
-Strategy: parameters are decoded into a struct, which checks them; functions block, and are run in threads. Refusals of
-the broker pass through as they are, because they are written for people. The same functions that the commands use
-decide what a mask does, so that page and command line never disagree.
+Strategy: parameters are decoded into a struct, which checks them; functions block, so they run in threads. The broker's
+refusals pass through unchanged, because they are written for people. The functions that say what a mask does are those
+that the commands use, so that pages and command line never disagree.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ _ATTEMPTS = 3
 
 
 class Api:
-    """What the functions below work with. May be shared by threads.
+    """The state that the functions below use. Threads may share it.
 
     Args:
-        client: for what somebody clicks on.
-        orders: for what afserver is to do with jobs, which takes longer.
-        live: told after each change.
-        usage: for the charts.
-        scan: of the network.
+        client: for requests that a click causes.
+        orders: for orders to afserver about jobs, which take longer.
+        live: notified after each change.
+        usage: the samples for the charts.
+        scan: runs network scans.
 
     Attributes:
-        stopping: set when the Pool Manager is to end: long work ends after the step in progress.
+        stopping: set when the Pool Manager is about to end: long work ends after the current step.
     """
 
     def __init__(self, client: Client, orders: Client, live: Live, usage: Usage, scan: ScanJob) -> None:
@@ -87,7 +87,7 @@ class Api:
     # --- reading ---
 
     def show_pool(self, params: OnePool) -> dict[str, Any]:
-        """A pool with its hosts, also as people read them."""
+        """A pool with its hosts, and the hosts folded into ranges."""
         pool = self.client.get_pool(params.pool)
         return {**pool._asdict(), "ranges": fold(pool.hosts)}
 
@@ -96,8 +96,8 @@ class Api:
         return {"when": found.when, "pools": {name: lines._asdict() for name, lines in found.pools.items()}}
 
     def show_masks(self, params: OnePool) -> dict[str, Any]:
-        """The pool's mask in each style, and what it does to today's farm in either type."""
-        # Farm and masks are questions of their own, and either may change in between.
+        """The pool's mask in each style, and what it does to today's farm in either mask type."""
+        # The farm and the masks are separate requests, and either may change in between.
         for _ in range(_ATTEMPTS):
             hosts = self.client.list_hosts().hosts
             known = frozenset(host.name for host in hosts)
@@ -107,7 +107,7 @@ class Api:
             if counts <= {(len(inside), len(known))}:
                 break
         else:
-            raise BadParameter("The pool or the farm changed while it was looked at. Try again.")
+            raise BadParameter("The pool or the farm changed between two requests. Try again.")
         return {
             "pool": params.pool,
             "known": len(known),
@@ -124,7 +124,7 @@ class Api:
             return error
 
     def check_pattern(self, params: CheckPattern) -> dict[str, Any]:
-        """What somebody's mask would do: `afpools mask --check`."""
+        """What any mask would do, as `afpools mask --check` says."""
         if params.pool is not None:
             self.client.get_pool(params.pool)
         effect, warnings = judge(params.pattern, params.dialect, params.pool, self.client.list_hosts().hosts)
@@ -135,7 +135,7 @@ class Api:
         return {"entries": [_readable(entry._asdict()) for entry in entries]}
 
     def show_brokers(self, _params: Nothing) -> dict[str, Any]:
-        """How every endpoint of the profile is."""
+        """The state of every endpoint of the profile."""
         return brokers(self.client.profile)
 
     def show_scan(self, _params: Nothing) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Api:
         return {"pools": [_native(pool) for pool in self.client.import_native(dry_run=True)]}
 
     def export(self, params: Export) -> str:
-        """All pools, as the text of a file."""
+        """All pools as the text of a file."""
         return exchange.FORMATS[params.format](exchange.present_pools(self.client))
 
     def plan_import(self, params: ImportFile) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Api:
         }
 
     def _hosts_of_jobs(self, steps: Sequence[exchange.Step]) -> list[dict[str, Any]]:
-        """What pools that have jobs on the farm would get and lose, as `preview` takes it."""
+        """The hosts that pools with jobs on the farm would get and lose, in the form that `preview` takes."""
         busy = {job.pool for job in self.live.view.jobs.values()}
         found: dict[str, dict[str, Any]] = {}
         for step in steps:
@@ -220,7 +220,7 @@ class Api:
         return self.membership.assign(params)
 
     def replace_host(self, params: Replace) -> dict[str, Any]:
-        """Puts another host in the place of one, in all its pools."""
+        """Replaces a host by another in all its pools."""
         return self.membership.replace(params)
 
     def leave_pools(self, params: Leave) -> dict[str, Any]:
@@ -234,10 +234,11 @@ class Api:
         return self.client.forget_hosts(params.hosts, request_id=params.request_id)._asdict()
 
     def undo(self, params: Undo) -> dict[str, Any]:
-        """Takes changes back, in the order given; stops at the first that cannot be, and says why.
+        """Undoes changes in the given order; stops at the first that cannot be undone, and says why.
 
         Raises:
-            OutcomeUnknown: of one of them it is not known. The same again does what is missing.
+            OutcomeUnknown: the outcome of one of them is not known. Sending the same request again does what is
+                missing.
         """
         done: list[dict[str, Any]] = []
         for number, entry in enumerate(params.entries):
@@ -252,8 +253,9 @@ class Api:
         return {"done": done, "failed": ""}
 
     def import_file(self, params: ApplyFile) -> dict[str, Any]:
-        """Makes pools as a file has them, if that still takes what was shown. Each step is a change of its own: of a
-        pool that is refused the rest is left out, any other failure ends the import. Importing again does the rest."""
+        """Makes pools as a file has them, if that still takes the steps that were shown. Each step is a separate
+        change. If a pool is refused, its remaining steps are left out; any other failure ends the import. Importing
+        again does the rest."""
         changes: list[str] = []
         refused: dict[str, AfpoolsError] = {}
         steps: list[exchange.Step] = []
@@ -272,7 +274,7 @@ class Api:
         try:
             _, steps = self._steps(params)
             if _fingerprint(steps) != params.shown:
-                raise BadParameter("The pools have changed since this was shown. Look again at what would change now.")
+                raise BadParameter("The pools have changed since this was shown. Check again what would change now.")
             for step in steps:
                 if self.stopping.is_set():
                     return result(STOPPED)
@@ -293,7 +295,7 @@ class Api:
         return result()
 
     def cancel_import(self, params: Job) -> None:
-        """Ends an import after the step in progress."""
+        """Ends an import after the current step."""
         self._imports.discard(params.job)
 
     def import_native(self, params: ImportNative) -> dict[str, Any]:
@@ -314,11 +316,11 @@ class Api:
         return outcome(self.orders.move_jobs(params.references, params.pool, request_id=params.request_id))
 
     def adopt_jobs(self, params: Jobs) -> dict[str, Any]:
-        """Takes jobs up again that a person has changed."""
+        """Makes jobs that a person has changed follow their pool again."""
         return outcome(self.orders.adopt_jobs(params.references, request_id=params.request_id))
 
     def requeue_tasks(self, params: RequeueTasks) -> dict[str, Any]:
-        """Sends back the tasks that run outside of their job's fence."""
+        """Sends back the tasks that run outside their job's fence."""
         hosts = params.hosts or None
         return outcome(self.orders.requeue_tasks(params.references, hosts=hosts, request_id=params.request_id))
 
@@ -339,7 +341,7 @@ READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "native": (Nothing, Api.show_native),
 }
 
-# Asked as changes are made, because an address has not the room: a mask of a large farm, a file.
+# Questions that are sent like changes, because a mask of a large farm or a file does not fit into an address.
 LONG_READS: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
     "pattern": (CheckPattern, Api.check_pattern),
     "import/plan": (ImportFile, Api.plan_import),
@@ -371,19 +373,19 @@ WRITES: dict[str, tuple[type[Params], Callable[[Api, Any], Any]]] = {
 
 
 def _fingerprint(steps: Sequence[exchange.Step]) -> str:
-    """Tells whether what would be done is what was shown."""
+    """A fingerprint of the steps, to compare what would be done with what was shown."""
     return hashlib.sha256("\n".join(step.text for step in steps).encode()).hexdigest()
 
 
 def _refusals(refused: Mapping[str, AfpoolsError]) -> list[dict[str, Any]]:
-    """Why pools of a file are refused; `unknown` where machines are not on the farm, and may be not set up yet."""
+    """Why pools of a file are refused; `unknown` if machines are not on the farm, and perhaps not set up yet."""
     return [
         {"pool": pool, "message": str(why), "unknown": isinstance(why, UnknownHost)} for pool, why in refused.items()
     ]
 
 
 def _mask_for_page(mask: Mask | MaskNotExpressible, known: frozenset[str], inside: frozenset[str]) -> dict[str, Any]:
-    """A mask and what it does in either type, or why there is none."""
+    """A mask and what it does in either mask type, or why there is none."""
     if isinstance(mask, MaskNotExpressible):
         return {"error": str(mask)}
     both = effects(mask.mask, known, inside)
@@ -391,7 +393,7 @@ def _mask_for_page(mask: Mask | MaskNotExpressible, known: frozenset[str], insid
 
 
 def _for_page(effect: Effect) -> dict[str, Any]:
-    """What a mask does, folded for people: thousands of names are of no use on a page."""
+    """What a mask does, folded into ranges, because a page cannot show thousands of names."""
     found = effect.for_programs()
     for key in ("runs", "kept_out", "wrong"):
         names = found.get(key)
@@ -401,7 +403,7 @@ def _for_page(effect: Effect) -> dict[str, Any]:
 
 
 def _readable(entry: dict[str, Any]) -> dict[str, Any]:
-    """A line of history with its hosts folded, too."""
+    """A history entry, with its hosts also folded into ranges."""
     diff = entry["diff"]
     return {**entry, "ranges": {key: fold(diff[key]) for key in ("added", "removed") if diff.get(key)}}
 

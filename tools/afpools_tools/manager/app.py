@@ -37,18 +37,18 @@ STATIC = Path(__file__).with_name("static")
 # A file of pools with 100,000 hosts is 2 MB.
 _MAX_BODY = 16 * 1024 * 1024
 
-# Whoever can connect may try a token.
+# Anybody who can connect may try a token.
 _MAX_TOKEN = 1000
 
-# Seconds without news after which something is sent anyway, or a page that is gone would never be noticed.
+# Seconds without news after which an empty line is sent, to notice a page that is gone.
 _SIGN_OF_LIFE = 15.0
 
-# Some systems' registries call it text/plain, which browsers refuse to run.
+# Some systems register .js as text/plain, which browsers refuse to run.
 mimetypes.add_type("text/javascript", ".js")
 
 
 class _TooLarge(Exception):
-    """More than anybody needs was sent."""
+    """A request is larger than allowed."""
 
 
 class Token(Params):
@@ -61,13 +61,13 @@ def make_app(api: Api, session: Session) -> Starlette:
     """The application. The caller starts and stops `api.live`.
 
     Args:
-        api: answers.
-        session: says who is answered.
+        api: answers requests.
+        session: decides who gets an answer.
     """
     routes: list[BaseRoute] = [
-        # The page itself holds nothing, and anybody may have it.
+        # The page itself contains no data, so anybody may have it.
         Route("/", _index),
-        # Asked for by browsers before they have read a page.
+        # Browsers request it before they have read a page.
         Route("/favicon.ico", _icon),
         Mount("/static", StaticFiles(directory=STATIC)),
         Route(EXCHANGE, partial(_exchange, api.live, session), methods=["POST"]),
@@ -92,7 +92,7 @@ async def _icon(_request: Request) -> Response:
 
 
 async def _exchange(live: Live, session: Session, request: Request) -> Response:
-    """A secret for a token."""
+    """Exchanges a token for a secret."""
     try:
         token = msgspec.json.decode(await _body(request, _MAX_TOKEN), type=Token).token
         secret, used = session.exchange(token)
@@ -101,7 +101,7 @@ async def _exchange(live: Live, session: Session, request: Request) -> Response:
     except msgspec.DecodeError as error:
         return _error(400, "bad_request", str(error))
     except TokenRefused as error:
-        # Streams of the session that has ended end at once.
+        # Ends the streams of the session that has just ended.
         live.tell()
         return _error(403, error.code, error.message)
     # After the answer, and in a thread: it writes to a terminal, which may be slow.
@@ -109,7 +109,7 @@ async def _exchange(live: Live, session: Session, request: Request) -> Response:
 
 
 async def _live(live: Live, session: Session, request: Request) -> Response:
-    """A stream of lines of JSON: everything first, then what changes. An empty line says that there is no news."""
+    """A stream of JSON lines: first everything, then what changes. An empty line means that there is no news."""
     secret = given_secret(request.headers)
 
     async def events() -> AsyncIterator[bytes]:
@@ -133,7 +133,7 @@ async def _live(live: Live, session: Session, request: Request) -> Response:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever listened
+    with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody listens any more
         loop.call_soon_threadsafe(news.set)
 
 
@@ -142,7 +142,7 @@ async def _read(api: Api, params: type[Params], ask: Callable[[Api, Any], Any], 
 
 
 async def _export(api: Api, request: Request) -> Response:
-    """All pools as a file to be saved."""
+    """All pools as a file to save."""
 
     def work() -> Response:
         params = msgspec.convert(dict(request.query_params), Export)
@@ -174,7 +174,7 @@ def _params(body: bytes, params: type[Params]) -> Params:
 
 
 def _has_half_characters(body: bytes) -> bool:
-    """Whether JSON has a surrogate that is alone, as browsers spell one that somebody has pasted."""
+    """Whether JSON contains a lone surrogate, in the form in which browsers send one that somebody has pasted."""
     try:
         json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -200,7 +200,7 @@ async def _body(request: Request, most: int) -> bytes:
 
 
 async def _answer(work: Callable[[], Any]) -> Response:
-    """Runs what blocks in a thread, and says what went wrong in the one form that pages know."""
+    """Runs a blocking function in a thread, and reports errors in the one form that pages know."""
     try:
         result = await in_thread(work)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ToolError) as error:
@@ -221,7 +221,7 @@ def _json(value: Any, status: int = 200, background: BackgroundTask | None = Non
 
 
 def encoded(value: Any) -> bytes:
-    """A value as JSON, whatever its texts hold: the name of a folder that is not UTF-8 is half characters to Python."""
+    """A value as JSON, whatever its texts contain: Python reads a folder name that is not UTF-8 as lone surrogates."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

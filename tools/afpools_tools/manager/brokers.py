@@ -1,4 +1,4 @@
-"""How every broker of a profile is, for the page that shows it."""
+"""The state of every broker in a profile, for the page Broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDPOINT_TIMEOUT = 3.0
 
 
 def brokers(profile: Profile) -> dict[str, Any]:
-    """How every endpoint of the profile is, asked at the same moment."""
+    """The state of every endpoint of the profile, all asked at the same time."""
     with ThreadPoolExecutor(len(profile.endpoints)) as threads:
         endpoints = list(threads.map(lambda endpoint: _endpoint_health(profile, endpoint), profile.endpoints))
     return {
@@ -37,14 +37,14 @@ def _endpoint_health(profile: Profile, endpoint: Endpoint) -> dict[str, Any]:
             found["connected_ms"] = round((time.monotonic() - began) * 1000, 1)
             found["health"] = client.health()
     except AfpoolsError as error:
-        # The address is there already.
+        # The page already shows the address.
         attempts = error.attempts if isinstance(error, BrokerUnreachable) else ()
         found["error"] = "; ".join(why for _, why in attempts) or str(error)
     return found
 
 
 def _own_credentials(profile: Profile) -> list[dict[str, Any]]:
-    """Until when the profile's certificates are valid."""
+    """When the profile's certificates expire."""
     found: list[dict[str, Any]] = []
     for what, path in (("Your certificate", profile.client_file), ("The studio's authority", profile.ca_file)):
         try:

@@ -1,7 +1,7 @@
-"""Jobs on the farm, as the pages show them, and what a change would do to them.
+"""Jobs on the farm, in the form that pages show, and what a change would do to them.
 
-Strategy: the broker says everything; here its answers are cut to what a page needs. A broker that does not look at jobs
-is asked again only now and then.
+Strategy: all information comes from the broker; this module reduces its answers to what a page needs. A broker that
+does not list jobs is asked again only occasionally.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ NO_JOBS: Mapping[str, Job] = MappingProxyType({})
 
 
 class JobsStatus(NamedTuple):
-    """How far the list of jobs can be relied on.
+    """How reliable the list of jobs is.
 
     Args:
         offered: whether the broker can list jobs at all.
-        error: why there is no list; then the last one is shown no more.
-        problem: what is wrong with the list that there is.
-        age: whole seconds since afserver has confirmed it, where that is worth a word, else 0.
-        behind: the same for the fence that has waited longest.
-        kept: whether a broker keeps the fences now.
+        error: why there is no list; then the last one is no longer shown.
+        problem: what is wrong with the list, if there is one.
+        age: whole seconds since afserver confirmed it, if that is long enough to mention, else 0.
+        behind: the same for how long the oldest waiting fence has waited.
+        kept: whether a broker currently keeps the fences.
         more: there are more jobs than are shown.
         requeue: whether tasks outside of a fence that has moved are sent back by the broker.
         fences: how a fence stands, in words.
@@ -67,10 +67,10 @@ class JobsView(NamedTuple):
 
 
 class Jobs:
-    """Asks for the jobs. For one thread.
+    """Asks for the jobs. Not thread-safe.
 
     Args:
-        client: asks.
+        client: the client to ask.
     """
 
     def __init__(self, client: Client) -> None:
@@ -78,10 +78,10 @@ class Jobs:
         self._due = 0.0
 
     def ask(self, last: JobsView, *, offered: bool) -> JobsView:
-        """The jobs as they are now.
+        """The current jobs.
 
         Args:
-            last: what was answered before. What has not changed stays the same object.
+            last: the previous answer. Whatever has not changed stays the same object.
             offered: whether the broker lists jobs.
         """
         if not offered:
@@ -138,7 +138,8 @@ def _pool_of(answer: Mapping[str, Any]) -> str:
 
 
 def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """What a page shows of previews. `back` is what to name so that the tasks that lose their host are sent back."""
+    """What a page shows of previews. `back` has the jobs and hosts to name in order to send back the tasks that lose
+    their host."""
     sentences: list[str] = []
     hosts: dict[str, None] = {}
     jobs: list[dict[str, int]] = []
@@ -156,7 +157,7 @@ def _summary(found: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
 
 
 def outcome(made: JobsResult) -> dict[str, Any]:
-    """What became of jobs, for a page."""
+    """The outcome for each job, for a page."""
     return {
         "change": made.change,
         "moved": made.moved,

@@ -1,8 +1,8 @@
-"""What the pages show, kept true.
+"""Keeps what the pages show up to date.
 
-Strategy: one thread asks the broker and replaces one immutable `View`. Whoever shows it remembers the view it has shown
-last, and gets the difference to the newest: there are no queues that could grow, and a page that was slow or asleep
-simply misses what lay between. Unchanged parts stay the same objects.
+Strategy: one thread asks the broker and replaces one immutable `View`. Each page's stream remembers the view that it
+last sent, and sends the difference to the newest: there are no queues that could grow, and a page that was slow or
+asleep simply skips the views in between. Unchanged parts stay the same objects.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")
 
-# Seconds. A change made elsewhere is at the broker within two at most, and here one later.
+# Seconds. A change made elsewhere reaches the broker within two seconds, and this program one second later.
 _PAUSE = 1.0
 _HEALTH_PAUSE = 5.0
-# A farm so large that an answer takes long is asked less often, rather than all the time.
+# If the farm is so large that an answer takes long, the broker is asked less often.
 _PAUSE_FOR_EACH_SECOND_ASKED = 4.0
 
 
@@ -58,20 +58,20 @@ class PoolRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """How we stand with the broker.
+    """The state of our connection with the broker.
 
     Args:
-        reachable: whether it answered the last time; what is shown is old where it did not.
+        reachable: whether it answered the last time; if not, what is shown is old.
         error: why not.
-        since: when it stopped to answer, seconds since 1970.
+        since: when it stopped answering, in seconds since 1970.
         broker: its name.
         name: whom our credential was made for.
         role: what the broker lets us do.
-        operations: the same in detail.
-        store_age: whole seconds since the database has confirmed the pools, where that is worth a word, else 0.
+        operations: the operations that it lets us use.
+        store_age: whole seconds since the database confirmed the pools, if that is long enough to mention, else 0.
         farm_age: the same for the renders.
-        farm_known: whether afserver has said lately which renders there are.
-        problems: sentences of the broker's own.
+        farm_known: whether afserver has recently confirmed its renders.
+        problems: the broker's own sentences.
     """
 
     reachable: bool = False
@@ -89,7 +89,7 @@ class Status:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that pages show without being asked, at one moment."""
+    """Everything that pages show without a request, at one moment."""
 
     pools: Mapping[str, PoolRow] = field(default_factory=dict)
     hosts: Mapping[str, HostSummary] = field(default_factory=dict)
@@ -99,8 +99,8 @@ class View:
 
 
 def difference(shown: View | None, now: View) -> dict[str, Any]:
-    """What turns one view into the other: rows that are new or changed, names of those that are gone, the status where
-    it changed. From None, everything."""
+    """The difference between two views: rows that are new or changed, names of rows that are gone, the status if it
+    changed. From None, everything."""
     before = shown or View()
     found: dict[str, Any] = {"whole": shown is None}
     parts: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
@@ -124,8 +124,8 @@ class Live:
     """The thread that asks the broker.
 
     Args:
-        client: used by this thread only, so that no click waits behind it.
-        usage: is given what the hosts do.
+        client: used by this thread only, so that no click waits for it.
+        usage: gets a sample of what the hosts do.
     """
 
     def __init__(self, client: Client, usage: Usage) -> None:
@@ -140,36 +140,36 @@ class Live:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._watchers: set[Callable[[], None]] = set()
-        # Reentrant: a signal stops us in whatever the first thread is doing.
+        # Reentrant: a signal handler may call `stop` while the main thread holds it.
         self._watchers_lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="afpools-live", daemon=True)
 
     @property
     def view(self) -> View:
-        """The newest."""
+        """The newest view."""
         return self._view
 
     @property
     def stopped(self) -> bool:
-        """Whether there will be no newer one."""
+        """Whether there will be no newer view."""
         return self._stop.is_set()
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the question in progress, and tells the watchers. Does not wait."""
+        """Ends the thread after the current request, and notifies the watchers. Does not wait."""
         self._stop.set()
         self._wake.set()
         self.tell()
 
     def look_now(self) -> None:
-        """Asks at once: something was changed from here."""
+        """Asks the broker at once, because this program has changed something."""
         self._wake.set()
 
     @contextmanager
     def watching(self, watcher: Callable[[], None]) -> Iterator[None]:
-        """Calls `watcher`, from any thread, whenever there is a newer view, or another reason to look."""
+        """Calls `watcher`, from any thread, whenever there is a newer view, or another reason to check."""
         with self._watchers_lock:
             self._watchers.add(watcher)
         try:
@@ -179,7 +179,7 @@ class Live:
                 self._watchers.discard(watcher)
 
     def tell(self) -> None:
-        """Calls whoever is watching."""
+        """Calls all watchers."""
         with self._watchers_lock:
             watchers = tuple(self._watchers)
         for watcher in watchers:
@@ -191,7 +191,7 @@ class Live:
             self._wake.clear()
             try:
                 view = self._look()
-            except Exception:  # a defect, but without this thread an old state would be shown as if it were true
+            except Exception:  # a bug, but without this thread an old state would look current
                 log.exception("The broker's answer could not be used")
                 status = self._view.status
                 since = status.since or time.time()
@@ -219,7 +219,7 @@ class Live:
         last = self._view
         status = last.status
         if not status.reachable:
-            # Another broker perhaps, or another role.
+            # It may be another broker, or our role may have changed.
             hello = self._client.hello()
             status = Status(broker=hello.broker, name=hello.name, role=hello.role, operations=hello.operations)
             self._revision = None

@@ -1,8 +1,8 @@
-"""Changes of which hosts are in which pools that are several changes to the broker.
+"""Changes of pool membership that consist of several changes at the broker.
 
-Strategy: each pool is a change of its own, made under a name of its own. Where the outcome of one is not known, the
-page sends the same request again: what was made is not made twice, and what is missing is made. A request id belongs to
-one change, so what a request has named is kept until it is settled: the hosts may be out of their pools by then.
+Strategy: each pool is a separate change with its own request id. If the outcome of one is not known, the page sends the
+same request again: what was made is not made twice, and what is missing is made. A request id belongs to one change, so
+the hosts that a request has named are kept until its outcome is known, because by then they may be out of their pools.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..hosts import Made, find_host, replace_host
 from .live import Live
 from .params import Assign, BadParameter, Leave, Replace, typed_hosts
 
-# Of so many removals whose outcome is not known, it is kept what they named.
+# For how many removals with an unknown outcome the named hosts are kept.
 _UNSETTLED = 100
 
 STOPPED = "The Pool Manager was stopped before this could be done."
 
 
 class Membership:
-    """Puts hosts into pools and takes them out. May be shared by threads.
+    """Puts hosts into pools and takes them out. Threads may share it.
 
     Args:
         client: makes the changes.
-        live: knows the hosts as the broker spells them.
-        stopping: set when the Pool Manager is to end: the rest is left out after the step in progress.
+        live: knows the hosts in the broker's spelling.
+        stopping: set when the Pool Manager is about to end: everything after the current step is left out.
     """
 
     def __init__(self, client: Client, live: Live, stopping: threading.Event) -> None:
@@ -44,8 +44,8 @@ class Membership:
         self._replaced: dict[str | None, HostSummary] = {}
 
     def assign(self, params: Assign) -> dict[str, Any]:
-        """Puts hosts into pools and takes them out of others. Each pool is a change of its own: what could not be done
-        is said with the broker's code for it, what could be is done.
+        """Puts hosts into pools and takes them out of others. Each pool is a separate change: what can be done is done,
+        and what cannot is reported with the broker's error code.
 
         Raises:
             OutcomeUnknown: of one of them it is not known. The same again does what is missing.
@@ -74,14 +74,14 @@ class Membership:
             change(pool, partial(add, pool))
         for pool in params.remove:
             change(pool, partial(self._remove, pool, hosts))
-        # Nobody repeats what is settled.
+        # A request whose outcome is known is not repeated.
         for number in range(len(done) + len(failed)):
             self._leaving.pop(params.part(number), None)
         return {"done": done, "failed": failed}
 
     def _remove(self, pool: str, hosts: Sequence[str], request_id: str | None) -> Made:
-        """Takes hosts out of a pool, however they are spelled there. The same request again names them as it did the
-        first time, although they may be out by then, because a request id belongs to one change."""
+        """Takes hosts out of a pool, however they are spelled there. If the request is repeated, it names the hosts as
+        it did the first time, although they may be out by then, because a request id belongs to one change."""
         leaving = self._leaving.get(request_id)
         if leaving is None:
             spelling, wanted = Spelling(self._live.view.hosts), frozenset(hosts)
@@ -94,7 +94,7 @@ class Membership:
         return self._client.remove_hosts(pool, leaving, request_id=request_id)
 
     def replace(self, params: Replace) -> dict[str, Any]:
-        """Puts another host in the place of one, in all its pools. Each pool is a change of its own, or two.
+        """Replaces a host by another in all its pools. Each pool is one or two separate changes.
 
         Raises:
             OutcomeUnknown: of one of them it is not known. The same again does what is missing.
@@ -121,7 +121,7 @@ class Membership:
             return params.part(f"{_fingerprint(pool)}-{what}")
 
         try:
-            # The same request again is about the pools that it was about the first time.
+            # A repeated request is about the same pools as the first time.
             host = self._replaced.get(params.request_id) or find_host(known, params.host)
             if params.request_id is not None:
                 self._replaced[params.request_id] = host
@@ -151,5 +151,5 @@ class Membership:
 
 
 def _fingerprint(pool: str) -> str:
-    """A pool's name as part of a `request_id`, which is short."""
+    """A short form of a pool's name for a `request_id`."""
     return hashlib.sha256(pool.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""What the pages send: one struct for each question or change."""
+"""The parameters that pages send: one struct for each question or change."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..hosts import split_hosts
 
 
 class BadParameter(ToolError):
-    """What a page sent cannot be used. The message says what, and what to do."""
+    """A page sent something that cannot be used. The message says what, and what to do."""
 
 
 class Params(Struct, forbid_unknown_fields=True):
-    """Base of all parameters; what their values may be, the broker says."""
+    """Base of all parameters. The broker checks their values."""
 
 
 class Change(Params):
-    """Base of the parameters of a change. `request_id` names it: the same change again under the same name, where the
-    outcome of the first is not known, is made once."""
+    """Base of the parameters of a change. `request_id` names it: if the outcome is not known, repeating the change with
+    the same id makes it only once."""
 
     request_id: str | None = None
 
     def part(self, number: int | str) -> str | None:
-        """The name of one of several changes that this one consists of."""
+        """The request id of one of the changes that this change consists of."""
         return self.request_id and f"{self.request_id}-{number}"
 
 
@@ -44,8 +44,8 @@ class MaybePool(Params):
 
 
 class CreatePool(Change, kw_only=True):
-    """`hosts` is text as people type it: names and ranges, separated by spaces or commas. With `new_hosts` machines are
-    taken, too, that the farm has not seen."""
+    """`hosts` is text as typed: names and ranges, separated by spaces or commas. With `new_hosts`, machines that the
+    farm has not seen are also accepted."""
 
     pool: str
     hosts: str = ""
@@ -73,8 +73,8 @@ class DeletePool(Change, kw_only=True):
 
 
 class Assign(Change, kw_only=True):
-    """`hosts` in the farm's spelling, into all pools of `add` and out of all pools of `remove`; `typed` is more of them
-    as people type them; `new_hosts` as for `CreatePool`."""
+    """Puts `hosts`, in the farm's spelling, into all pools in `add`, and takes them out of all pools in `remove`;
+    `typed` has more hosts as typed; `new_hosts` as for `CreatePool`."""
 
     hosts: list[str] = []
     typed: str = ""
@@ -92,13 +92,13 @@ class Forget(Change, kw_only=True):
 
 
 class Leave(Change, kw_only=True):
-    """`host` in the farm's spelling leaves all its pools, and is registered no longer."""
+    """`host`, in the farm's spelling, leaves all its pools, and is no longer registered."""
 
     host: str
 
 
 class Replace(Leave, kw_only=True):
-    """`by` takes its place; `new_hosts`: a machine that the farm has not seen, too."""
+    """`by` takes its place; with `new_hosts`, `by` may be a machine that the farm has not seen."""
 
     by: str
     new_hosts: bool = False
@@ -111,7 +111,7 @@ class CheckPattern(Params):
 
 
 class Undo(Change, kw_only=True):
-    """`entries` are ids of lines of history, taken back one after the other."""
+    """`entries` are ids of history entries, to be undone one after another."""
 
     entries: list[str]
 
@@ -121,8 +121,8 @@ class Export(Params):
 
 
 class ImportFile(Params):
-    """`name` and `text` of a file, in whichever format; `replace`: take hosts out that it does not have; `new_hosts` as
-    for `CreatePool`."""
+    """`name` and `text` of a file in any format; `replace`: remove hosts that it does not list; `new_hosts` as for
+    `CreatePool`."""
 
     name: str
     text: str
@@ -131,7 +131,8 @@ class ImportFile(Params):
 
 
 class ApplyFile(ImportFile):
-    """`shown`: what `plan_import` said of the steps that are to be made; `job`: a new name, for `cancel_import`."""
+    """`shown`: the fingerprint of the steps, from `plan_import`; `job`: a new name for this import, for
+    `cancel_import`."""
 
     shown: str = ""
     job: str = ""
@@ -160,7 +161,7 @@ class UnfollowPool(Change, kw_only=True):
 
 
 class JobReference(Params):
-    """A job on the farm; an id is used again, a serial never."""
+    """A job on the farm. Ids are reused, serials never."""
 
     id: int
     serial: int | None = None
@@ -196,7 +197,7 @@ class Jobs(Change, kw_only=True):
 
     @property
     def references(self) -> list[tuple[int, int | None]]:
-        """As the client takes them."""
+        """The jobs in the form that the client takes."""
         return [(job.id, job.serial) for job in self.jobs]
 
 
@@ -221,10 +222,10 @@ class HistoryPage(Params):
 
 
 def typed_hosts(text: str) -> list[str]:
-    """Names and ranges as people type them; none where the text is blank.
+    """The names and ranges in a text as typed; none if the text is blank.
 
     Raises:
-        BadParameter: it holds commas only.
+        BadParameter: it contains only commas.
     """
     hosts = split_hosts([text])
     if text.strip() and not hosts:

@@ -1,7 +1,7 @@
-"""The one scan that a Pool Manager runs at a time, in a thread of its own.
+"""Runs network scans for the Pool Manager, one at a time, in a thread.
 
-Strategy: pages start it, ask how far it is, and cancel it; none of them owns it, so that it continues when a page is
-reloaded. What it found is kept in the same file as `afpools scan` keeps it in.
+Strategy: pages start a scan, ask for its progress, and cancel it; none of them owns it, so it continues when a page is
+reloaded. The result is kept in the same file that `afpools scan` uses.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class ScanJob:
         self._unkept: ScanResult | None = None
 
     def start(self, network: str) -> None:
-        """Scans a network that somebody has named.
+        """Starts a scan of a network.
 
         Raises:
-            ScanError: it cannot be scanned, or a scan is in progress.
+            ScanError: the network cannot be scanned, or a scan is already in progress.
         """
         target = parse_target(network)
         with self._lock:
@@ -51,16 +51,16 @@ class ScanJob:
             self._thread.start()
 
     def cancel(self) -> None:
-        """Ends the scan in progress, if there is one; what it has found is kept."""
+        """Ends the current scan, if there is one; what it has found is kept."""
         with self._lock:
-            self._cancelled = True  # for one that has not come so far that there is a task
+            self._cancelled = True  # for a scan that has not started its task yet
             loop, task = self._loop, self._task
         if loop is not None and task is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 loop.call_soon_threadsafe(task.cancel)
 
     def close(self) -> None:
-        """Ends the scan in progress, and gives it a moment to keep what it has found."""
+        """Ends the current scan, and gives it a moment to save what it has found."""
         self.cancel()
         if self._thread is not None:
             self._thread.join(_PARTING_SECONDS)
@@ -71,10 +71,10 @@ class ScanJob:
         return self._thread is not None and self._thread.is_alive()
 
     def state(self, hosts: Sequence[HostSummary]) -> dict[str, Any]:
-        """How far the scan is, and what the farm makes of what it or the last one has found.
+        """The scan's progress, and what it or the last scan has found, compared with the farm.
 
         Args:
-            hosts: what the broker knows.
+            hosts: the broker's hosts.
         """
         running = self.running
         found: dict[str, Any] = {"running": running, "own": "", "result": None, "warning": ""}

@@ -1,4 +1,4 @@
-"""The Pool Manager as it runs: the port, the server, the browser."""
+"""Runs the Pool Manager: the port, the server, the browser."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ DEFAULT_PORT = 5580
 # Seconds. A farm of 20,000 hosts is an answer of 3 MB.
 _LIVE_TIMEOUT = 5.0
 _CLICK_TIMEOUT = 5.0
-# afserver carries out changes of jobs once a second, and they are read back: two or three seconds for 1,000 of them.
+# Seconds. afserver carries out changes of jobs once a second, and the broker reads them back: two or three seconds for
+# 1,000 of them.
 _ORDER_TIMEOUT = 15.0
 
-# Seconds that requests in progress may still take after Ctrl-C.
+# Seconds that current requests may still take after Ctrl-C.
 _GRACE = 1
 
 
@@ -46,9 +47,9 @@ class Serving:
     """A running Pool Manager.
 
     Args:
-        profile: whose broker, and with which rights.
-        listening: bound to an address of this machine that no other machine can reach.
-        ready: called in a thread of its own once requests are answered.
+        profile: says which broker, and has our credentials.
+        listening: a socket on an address that no other machine can reach.
+        ready: called in its own thread once requests are answered.
     """
 
     def __init__(self, profile: Profile, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -65,7 +66,7 @@ class Serving:
             make_app(self._api, session),
             log_config=None,
             access_log=False,
-            # It would give away what runs here to whoever can connect.
+            # The header would tell anybody who can connect what runs here.
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=_GRACE,
@@ -73,31 +74,31 @@ class Serving:
         self._server = _Server(config, self._stopping, ready)
 
     def run(self) -> None:
-        """Serves until `stop`; in a program's first thread, also until SIGTERM or Ctrl-C."""
+        """Serves until `stop`; in the main thread, also until SIGTERM or Ctrl-C."""
         self._live.start()
         try:
             self._server.run(sockets=[self._listening])
         finally:
             self._stopping()
             self._scan.close()
-            # It waits for the call in progress, and nobody waits for that.
+            # It waits for its current call, and nobody needs to wait for that.
             for client in (self._client, self._orders):
                 threading.Thread(target=client.close, name="afpools-close", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends `run` within two seconds. From any thread."""
+        """Ends `run` within two seconds. May be called from any thread."""
         self._stopping()
         self._server.should_exit = True
 
     def _stopping(self) -> None:
-        """Lets everything that takes long end."""
+        """Tells everything that takes long to end."""
         self._api.stopping.set()
         self._scan.cancel()
         self._live.stop()
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and ends what takes long before it waits for it."""
+    """Reports when it answers requests, and when stopping, ends long work before it waits for it."""
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None], ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -110,9 +111,10 @@ class _Server(uvicorn.Server):
         threading.Thread(target=self._ready, name="afpools-ready", daemon=True).start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        # Not uvicorn's own, which dies of the signal in the end: being told to stop is not a failure.
+        # Not uvicorn's own handler, which finally kills the process with the signal: being told to stop is not a
+        # failure.
         self._stopping()
-        # It would print a traceback of each request that it cancels now.
+        # From now on, it would print a traceback for each request that it cancels.
         logging.getLogger("uvicorn.error").disabled = True
         self.force_exit = self.should_exit
         self.should_exit = True
@@ -120,12 +122,12 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def listen(port: int | None) -> Iterator[socket.socket]:
-    """A socket that listens at a port of this machine, which nobody else can reach.
+    """A listening socket that no other machine can reach.
 
     Args:
-        port: of 127.0.0.1, 0 for any that is free. Without it, at an address of this machine that nobody can have
-            foreseen: whoever had the address before could have left a service worker or a cached page there, which the
-            browser would run in the place of ours, and give it the token.
+        port: a port of 127.0.0.1, 0 for any free one. If None, a loopback address that nobody can have predicted:
+            somebody who had the address before could have left a service worker or a cached page there, which the
+            browser would run instead of ours and give the token to.
 
     Raises:
         CannotListen: the port is taken.
@@ -148,7 +150,7 @@ def _listen_somewhere() -> socket.socket:
         try:
             return _listen_at(*address)
         except OSError:
-            # Somebody listens at this port of every address; or, on macOS, there is 127.0.0.1 only.
+            # Somebody listens at this port on all addresses; or, on macOS, only 127.0.0.1 exists.
             continue
     return _listen_at("127.0.0.1", 0)
 
@@ -158,7 +160,7 @@ def _listen_at(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        # Here and now: until then Linux would let a second Pool Manager have the same port.
+        # Listen now: until then, Linux would let a second Pool Manager have the same port.
         listening.listen()
     except OSError:
         listening.close()
@@ -167,12 +169,12 @@ def _listen_at(host: str, port: int) -> socket.socket:
 
 
 def open_browser(new_address: Callable[..., str], file: Path) -> None:
-    """Opens a new address by way of a file that only we can read: whoever lists this machine's processes sees what a
-    browser was started with, and the token must not be there.
+    """Opens a new address in the browser, through a file that only we can read: everybody can list this machine's
+    processes with their arguments, and the token must not be among these.
 
     Args:
         new_address: as `Session.new_address`.
-        file: is written, and removed when the address is used. In a folder that is ours alone.
+        file: the file to write, in a folder that only we can access; it is removed when the address is used.
     """
     address = new_address(used=lambda: file.unlink(missing_ok=True))
     file.touch(0o600)

@@ -1,17 +1,17 @@
 """Who may use the running Pool Manager.
 
-Strategy: whatever runs in the same browser, or on the same machine as another user, is hostile. It has not been at our
-address before us, because that is a new one each time (serving.py). Nothing that a browser sends by itself is a
-credential: browsers send a cookie to every port of an address, and another port may belong to somebody else's web
-server. The secret goes in a header that only the script of our own page sets. The page gets it in exchange for a token
-that works once, and the token comes after the # of the address, which browsers keep to themselves.
+Strategy: everything else in the same browser, and every other user on the same machine, is hostile. Nobody has used our
+address before us, because it is new each time (serving.py). Nothing that a browser sends by itself is a credential:
+browsers send a cookie to every port of an address, and another port may belong to somebody else's web server. The
+secret is in a header that only our own page's script sets. The page gets it in exchange for a token that works once,
+and the token comes after the # of the address, which browsers do not send.
 
-A token that is used twice was known to two parties, and nobody can tell which of them was meant. So the session that it
-opened ends, and the terminal, which only its owner reads, shows another address.
+If a token is used twice, two parties knew it, and nobody can tell which of them was meant. So the session that it
+opened ends, and the terminal, which only its owner can read, shows another address.
 
-The name in the Host header must be ours, or a page whose name was pointed at 127.0.0.1 after it was loaded (DNS
-rebinding) would count as ours. `localhost` is not ours: browsers may take it for [::1], where somebody else can listen
-at the same port, and everything that the browser keeps under that name would be theirs as well.
+The name in the Host header must be ours; otherwise a page whose name was pointed at 127.0.0.1 after it was loaded (DNS
+rebinding) would count as ours. `localhost` is not ours: browsers may resolve it to [::1], where somebody else can
+listen at the same port and would share everything that the browser stores under that name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    # No string ever becomes markup: a second fence behind the front end's own escaping.
+    # No string ever becomes markup: a second defence behind the front end's own escaping.
     "require-trusted-types-for 'script'; trusted-types 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -39,11 +39,11 @@ _HEADERS = {
 }
 
 EXCHANGE = "/api/session"
-"""Where a token is exchanged: the one question that needs no secret."""
+"""Where a token is exchanged: the only request that needs no secret."""
 
 
 class TokenRefused(Exception):
-    """A token opens nothing.
+    """A token is refused.
 
     Args:
         code: `used_token` or `unknown_token`.
@@ -61,16 +61,16 @@ class TokenRefused(Exception):
 
 
 class Session:
-    """The tokens that a running Pool Manager has given out, and the secrets in exchange. May be shared by threads.
+    """The tokens that a running Pool Manager has given out, and the secrets given in exchange. Threads may share it.
 
-    Only digests are kept: looking one up takes as long for a good guess as for a bad one.
+    Only digests are kept, so that a look-up takes equally long for a good guess and a bad one.
 
     Args:
-        host: the address we listen at, and no name.
-        port: the same.
+        host: the address we listen at; not a name.
+        port: the port we listen at.
 
     Attributes:
-        origin: of our pages.
+        origin: the origin of our pages.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -78,15 +78,15 @@ class Session:
         self.origin = f"http://{self._host}"
         self._lock = threading.Lock()
         self._unused: dict[bytes, Callable[[], None]] = {}
-        # Which secret was given for a token.
+        # The secret that was given for each token.
         self._used: dict[bytes, bytes] = {}
         self._secrets: set[bytes] = set()
 
     def new_address(self, used: Callable[[], None] = lambda: None) -> str:
-        """An address that opens one tab, once.
+        """Makes an address that opens one tab, once.
 
         Args:
-            used: called after that has happened, in any thread.
+            used: called after the address has been used, in any thread.
         """
         token = secrets.token_urlsafe(32)
         with self._lock:
@@ -94,10 +94,10 @@ class Session:
         return f"{self.origin}/#token={token}"
 
     def exchange(self, token: str) -> tuple[str, Callable[[], None]]:
-        """A new secret for a token, which is spent by that; and what to call now that it is used.
+        """Exchanges a token for a new secret. Returns the secret, and the function to call now that the token is used.
 
         Raises:
-            TokenRefused: it was used before, and the session that it opened has ended with this call; or there is no
+            TokenRefused: the token was used before, and this call has ended the session that it opened; or there is no
                 such token.
         """
         given = _digest(token)
@@ -127,7 +127,7 @@ class Session:
             return _digest(secret) in self._secrets
 
     def refuse(self, scope: Scope) -> Response | None:
-        """The refusal that a request gets; None for one that may pass."""
+        """The refusal for a request; None if it may pass."""
         headers = Headers(scope=scope)
         if headers.get("host") != self._host:
             return PlainTextResponse(f"This is not the address of this Pool Manager, which is {self.origin}.", 421)
@@ -146,7 +146,7 @@ class Session:
 
 
 class Guard:
-    """ASGI middleware: refuses what the session refuses, and puts the headers on every answer."""
+    """ASGI middleware: refuses what the session refuses, and adds the headers to every answer."""
 
     def __init__(self, app: ASGIApp, session: Session) -> None:
         self._app = app
@@ -161,8 +161,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                # Names of hosts and pools do not belong into a cache on disk; our own modules are asked for again, so
-                # that an updated Pool Manager does not run yesterday's page.
+                # Names of hosts and pools do not belong in a cache on disk. Our own modules are revalidated, so that an
+                # updated Pool Manager does not run an old page.
                 static = scope["path"].startswith("/static/")
                 headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
             await send(message)
@@ -172,7 +172,7 @@ class Guard:
 
 
 def given_secret(headers: Headers) -> str:
-    """The secret that a request carries; empty where it carries none."""
+    """The secret in a request; empty if there is none."""
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     return secret if scheme == "Bearer" else ""
 

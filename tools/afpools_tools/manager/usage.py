@@ -1,6 +1,6 @@
-"""How busy each pool is, and was: counted from the hosts' states, kept in memory while the Pool Manager runs.
+"""How busy each pool is and was: counted from the hosts' states, and kept in memory while the Pool Manager runs.
 
-Strategy: one sample is one flat array of numbers, and samples are in a ring of fixed size: 200 pools take 7 MB after
+Strategy: each sample is one flat array of numbers, and samples are in a ring of fixed size: 200 pools take 7 MB after
 twelve hours, and no more after a week.
 """
 
@@ -23,7 +23,7 @@ _POINTS = 160
 
 
 class Counts(NamedTuple):
-    """Of a pool's hosts: how many are online, how many of these run something, how many of these would take a job."""
+    """How many of a pool's hosts are online, how many of the online ones are busy, and how many would take a job."""
 
     online: int
     busy: int
@@ -47,7 +47,7 @@ def count(hosts: Iterable[HostSummary]) -> dict[str, Counts]:
 
 
 class Lines(NamedTuple):
-    """A pool over time: counts at each moment; None where the pool was not there."""
+    """A pool over time: counts at each moment; None while the pool did not exist."""
 
     online: list[int | None]
     busy: list[int | None]
@@ -62,18 +62,18 @@ class Series(NamedTuple):
 
 
 class Usage:
-    """A ring of samples. May be shared by threads."""
+    """A ring of samples. Threads may share it."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, tuple[str, ...], array[int]]] = deque(maxlen=SAMPLES_KEPT)
         self._lock = threading.Lock()
 
     def note(self, now: float, counts: Mapping[str, Counts]) -> None:
-        """Takes a sample, unless the last one was a moment ago.
+        """Takes a sample, unless the last one is too recent.
 
         Args:
             now: seconds since 1970.
-            counts: of every pool.
+            counts: the counts of every pool.
         """
         with self._lock:
             names = tuple(sorted(counts))
@@ -86,14 +86,14 @@ class Usage:
             self._samples.append((now, names, numbers))
 
     def series(self, only: str | None = None) -> Series:
-        """What was noted, thinned to what charts can show.
+        """The samples, thinned out to what charts can show.
 
         Args:
-            only: of this pool; else of all that there were at the last moment.
+            only: only this pool; if not given, all pools in the newest sample.
         """
         with self._lock:
             samples = list(self._samples)
-        # From the end, so that the newest is always among them.
+        # From the end, so that the newest is always included.
         samples = samples[:: -max(1, -(-len(samples) // _POINTS))][::-1]
         wanted = (samples[-1][1] if samples else ()) if only is None else (only,)
         found = Series([], {pool: Lines([], [], []) for pool in wanted})

@@ -196,8 +196,8 @@ def looks_in(
 
     Args:
         blenders: the Blenders on this machine.
-        environment: of this process.
-        cgru: CGRU's folder, where somebody has named it.
+        environment: this process's.
+        cgru: CGRU's folder, if given.
     """
     alone = {key: value for key, value in environment.items() if key != "BLENDER_USER_SCRIPTS"}
     starts = [("", environment)]
