@@ -20,7 +20,7 @@ def test_afanasy_s_own_pools_are_shown_and_imported(page: Page, elsewhere: Clien
     elsewhere.create_pool("local/gpu", ["gpu-[1-10]"])
     go(page, "Import, export")
     card = page.get_by_role("article", name="Afanasy's own pools")
-    card.get_by_role("button", name="Look at them").click()
+    card.get_by_role("button", name="Show them").click()
     expect(card.get_by_role("listitem")).to_have_count(2)
     expect(card.get_by_role("listitem").filter(has_text="/local/gpu")).to_contain_text("has all 10 hosts already")
     expect(card.get_by_role("listitem").filter(has_text="/local/cpu")).to_contain_text("new, with 20 hosts")

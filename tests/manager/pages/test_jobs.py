@@ -207,7 +207,7 @@ def test_jobs_are_filtered_by_pool_user_and_text(page: Page, send: Send) -> None
     expect(job(page, second)).to_have_count(0)
     expect(job(page, first)).to_be_visible()
     page.keyboard.type(" nothing")
-    expect(page.get_by_text("No job fits the filter.").first).to_be_visible()
+    expect(page.get_by_text("No job matches the filter.").first).to_be_visible()
 
 
 def test_deleting_renaming_and_undoing_say_what_happens_to_jobs(page: Page, send: Send, elsewhere: Client) -> None:
@@ -240,9 +240,9 @@ def test_a_change_does_not_wait_for_what_it_would_do(page: Page, send: Send, els
     page.get_by_role("button", name="Remove gpu-8 from fx").click()
     dialog = page.get_by_role("dialog")
     held.wait()
-    expect(dialog.get_by_text("Looking at the jobs on the farm…")).to_be_visible()
+    expect(dialog.get_by_text("Checking the jobs on the farm…")).to_be_visible()
     held.fail()
-    expect(dialog.get_by_text("What this does to the jobs on the farm is not known. Something broke.")).to_be_visible()
+    expect(dialog.get_by_text("It is not known what this does to the jobs on the farm. Something broke.")).to_be_visible()
     dialog.get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_text("Removed gpu-8 from fx")).to_be_visible()
     assert set(elsewhere.get_pool("fx").hosts) == {"gpu-7"}

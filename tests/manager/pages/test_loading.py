@@ -92,12 +92,12 @@ def test_a_requested_view_says_that_it_is_loading_until_it_arrives(page: Page, t
         page.get_by_label("File", exact=True).set_input_files(file)
 
     def look_at_native() -> None:
-        page.get_by_role("button", name="Look at them").click()
+        page.get_by_role("button", name="Show them").click()
 
     for asked, do, loading, there in (
         ("masks*", choose_pool, "Loading the masks of fx…", "Names the pool's own hosts"),
         ("pattern", test_mask, "Testing the mask…", "Runs on"),
-        ("import/plan", choose_file, "Looking at what would change…", "new: create with 1 host"),
+        ("import/plan", choose_file, "Checking what would change…", "new: create with 1 host"),
         ("native", look_at_native, "Asking the broker for Afanasy's own pools…", "/local/gpu"),
     ):
         held = Held(page, f"**/api/{asked}")

@@ -10,13 +10,13 @@ export class ApiError extends Error {
   }
 }
 
-/** An aborted request stays one: nobody waits for it any more. Whatever else went wrong on the way is one thing. */
+/** An aborted request keeps its error, because nobody waits for it any more. Every other failure on the way becomes one error. */
 function onTheWay(error) {
   if (error.name === "AbortError") return error;
   return new ApiError("manager_gone", "The Pool Manager does not answer. Is `afpools manager` still running?");
 }
 
-/** The Pool Manager's answer to a request, once its headers are there. `parts`: of the request, besides the secret. */
+/** The Pool Manager's answer to a request, once its headers have arrived. `parts`: the request's options, without the secret. */
 export async function ask(path, { headers = {}, ...parts } = {}) {
   const answer = await fetch(`/api/${path}`, {
     ...parts,
@@ -44,27 +44,27 @@ const address = (name, params) => {
   return query ? `${name}?${query}` : name;
 };
 
-/** Asks. */
+/** Asks a question. */
 export const read = async (name, params = {}, signal = undefined) =>
   whole((await ask(address(name, params), { signal })).json());
 
 /** Asks for a file. */
 export const readFile = async (name, params) => whole((await ask(address(name, params))).blob());
 
-/** Asks what is too long for an address. */
+/** Asks a question that is too long for an address. */
 export async function readLong(name, params, signal = undefined) {
   const headers = { "Content-Type": "application/json" };
   return whole((await ask(name, { method: "POST", signal, headers, body: JSON.stringify(params) })).json());
 }
 
-/** A name that nothing else has. Not `randomUUID`, which some browsers keep for 127.0.0.1 and https. */
+/** A unique name. Not `randomUUID`, which some browsers only offer for 127.0.0.1 and https. */
 export const newName = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Does something that changes no pools: there is no harm in doing it twice. */
+/** Does something that does not change pools, and that may safely be done twice. */
 export const act = (name, params) => readLong(name, params);
 
-/** Changes something. Where it is not known whether the change was made, the error has a `repeat`: it makes the same
- * change under the same name, which is made once however often it is asked for. */
+/** Changes something. If it is not known whether the change was made, the error has a `repeat`, which sends the same
+ * change under the same name: it is made once, however often it is sent. */
 export const write = (name, params) => change(name, { ...params, request_id: newName() });
 
 async function change(name, params, again = false) {
@@ -72,14 +72,14 @@ async function change(name, params, again = false) {
     return await readLong(name, params);
   } catch (error) {
     if (!again && error.code !== "outcome_unknown" && error.code !== "manager_gone") throw error;
-    // A refusal now is about now: the first attempt may have succeeded, or still be in progress.
+    // A refusal of this attempt says nothing about the first, which may have succeeded or still be in progress.
     const unknown = "It is not known whether the change was made.";
     const message = error.code === "outcome_unknown" ? error.message : `${unknown} ${error.message}`;
     throw Object.assign(new ApiError("outcome_unknown", message), { repeat: () => change(name, params, true) });
   }
 }
 
-/** Exchanges a token for the secret of this tab. Says why where it is refused. */
+/** Exchanges a token for this tab's secret. If it is refused, the error says why. */
 export async function openSession(token) {
   try {
     keepSecret((await readLong("session", { token })).secret);

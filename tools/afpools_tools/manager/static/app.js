@@ -1,4 +1,4 @@
-// The frame: navigation, what is wrong with the connection, and the page that the address names.
+// The frame: navigation, problems with the connection, and the page that the address names.
 
 import { html, render, signal, useEffect } from "./html.js";
 import { openSession } from "./api.js";
@@ -30,14 +30,14 @@ const PAGES = [
   ["broker", "Broker", BrokerPage],
 ];
 
-/** The address after #: page, and what the page shows. */
+/** The address after #: the page, and its argument. */
 function parsed() {
   const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   let argument = rest.join("/");
   try {
     argument = decodeURIComponent(argument);
   } catch {
-    // Typed by hand, with a % that means itself.
+    // The address was typed by hand, with a literal %.
   }
   return { page: PAGES.some(([name]) => name === page) ? page : "pools", argument };
 }
@@ -46,7 +46,8 @@ const route = signal(parsed());
 const theme = signal(localStorage.getItem("theme") ?? "auto");
 
 window.addEventListener("hashchange", () => {
-  // A new address that is pasted into a tab whose old session has ended changes nothing but what is after the #.
+  // Pasting a new address into a tab whose session has ended changes only the part after the #, which does not reload
+  // the page.
   const token = takeToken();
   route.value = parsed();
   if (token !== null) openSession(token).then(followVisibility);
@@ -68,7 +69,7 @@ function ThemeButton() {
 
 function Connection() {
   const { broker, name, role, reachable } = status.value;
-  const [light, state] = !connected.value ? ["bad", "Manager does not answer"]
+  const [light, state] = !connected.value ? ["bad", "Pool Manager does not answer"]
     : reachable ? ["good", broker]
     : isAway.value ? ["bad", "Broker unreachable"] : ["", "Connecting…"];
   return html`<div class="connection">
@@ -84,11 +85,11 @@ function Problems() {
     class="hidden"> ${problems.length === 1 ? "problem" : "problems"}</span></span>`;
 }
 
-/** What you should know about what is shown; nothing if there is no problem. */
+/** Warnings about what is shown; nothing if there is no problem. */
 function Banner() {
   const { error, reachable, since, store_age, farm_age } = status.value;
   const lines = [];
-  // A moment, not a span: this is read aloud whenever it changes.
+  // A time, not a duration: screen readers read this aloud whenever it changes.
   const ago = (seconds) => time(Date.now() - seconds * 1000);
   if (!connected.value) {
     lines.push(["bad", `The Pool Manager does not answer. Is afpools manager still running?${
@@ -109,7 +110,7 @@ function Banner() {
 
 const terminal = () => html`copy the last address in the terminal where <code>afpools manager</code> runs, and open it here.`;
 
-// What to do in a tab that has no session, by why it has none.
+// What to do in a tab without a session, by the reason why it has none.
 const CLOSED = {
   no_token: () => ["This tab has no session", html`<p>To open the Pool Manager here, ${terminal()} Or go to a tab where it is
     open, and press <b>Open another tab</b>.</p>`],
@@ -118,25 +119,25 @@ const CLOSED = {
   used_token: () => ["This address was used before", html`<p>Each address opens one tab, once. Nobody can tell whether it was
     you who used it first, so the session that it opened has ended. To continue, ${terminal()}</p>
     <p>If it was not you, somebody else had the address. Look in the history for changes that you did not make.</p>`],
-  unknown_token: () => ["This address does not fit", html`<p>It was mistyped, or belongs to a Pool Manager that has ended. To
+  unknown_token: () => ["This address is not valid", html`<p>It was mistyped, or belongs to a Pool Manager that has ended. To
     continue, ${terminal()}</p>`],
   manager_gone: () => ["The Pool Manager does not answer", html`<p>Is <code>afpools manager</code> still running? If not, start
     it again. Then ${terminal()}</p>`],
 };
 
-/** In place of everything else, when the Pool Manager does not answer this tab. */
+/** Replaces everything else if this tab has no session. */
 function Closed({ code, message }) {
   const other = () => ["The Pool Manager cannot be opened", html`<p>${message}</p><p>To try again, ${terminal()}</p>`];
   const [title, words] = (CLOSED[code] ?? other)();
   return html`<main class="words" role="alert"><h1>${title}</h1>${words}</main>`;
 }
 
-/** A copy of this tab: it gets the secret, too, which a tab that is opened by itself does not. */
+/** Opens a copy of this tab, which also gets the secret. A tab that is opened independently does not. */
 function openTab(address) {
   if (!window.open(address)) failed(new Error("The browser blocked the new tab. Allow pop-ups for this page."));
 }
 
-// Links of ours that are to be opened in a tab of their own.
+// Our own links, when they are to open in a new tab.
 for (const kind of ["click", "auxclick"]) {
   document.addEventListener(kind, (event) => {
     const link = event.target.closest?.('a[href^="#"]');
@@ -174,7 +175,7 @@ function App() {
   </div>`;
 }
 
-// "/" goes to the page's search, as in most tools of this kind.
+// "/" moves to the page's search field, as in most tools of this kind.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches?.("input, textarea, select") || document.querySelector("dialog[open]");
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
@@ -185,7 +186,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A file that is dropped beside the place for it must not take the page's.
+// A file that is dropped outside the drop area must not replace the page.
 for (const kind of ["dragover", "drop"]) {
   window.addEventListener(kind, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
 }
@@ -194,6 +195,6 @@ applyTheme();
 if (firstToken !== null) await openSession(firstToken);
 else if (!secret()) closed.value = { code: "no_token", message: "" };
 const frame = document.getElementById("app");
-frame.replaceChildren(); // what the file has there until this runs
+frame.replaceChildren(); // removes the placeholder in index.html
 render(html`<${App} />`, frame);
 start();

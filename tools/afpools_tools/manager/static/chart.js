@@ -1,13 +1,13 @@
-// How busy a pool was, as an SVG: busy at the bottom, free on it, then what is online and takes no jobs.
+// How busy a pool was, as an SVG: busy at the bottom, free above it, then hosts that are online but take no jobs.
 
 import { html, useMemo, useState } from "./html.js";
 import { number, time } from "./format.js";
 
 const WIDTH = 600;
 const HEIGHT = 100;
-const SHORTEST = 10 * 60; // seconds that the axis shows at least
+const SHORTEST = 10 * 60; // the shortest time axis, in seconds
 
-/** Runs of samples in which the pool was there, and nobody was away for long. */
+/** Runs of samples in which the pool existed, without long gaps. */
 function runs({ when, busy }) {
   const found = [];
   let run = [];
@@ -64,7 +64,7 @@ export function UsageChart({ series, hosts, label, axis = true }) {
     setAt(best);
   };
   const shown = at !== null && at < series.when.length ? at : series.when.length - 1;
-  const words = series.busy[shown] === null ? "not there"
+  const words = series.busy[shown] === null ? "no pool then"
     : `${number(series.busy[shown])} busy, ${number(series.free[shown])} free, ${number(series.online[shown])} online`;
   return html`<figure class="chart">
     <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${label}: now ${words}, of ${top}"

@@ -1,8 +1,8 @@
-// Which hosts a typed filter means. Pure functions.
+// Which hosts match a typed filter. Pure functions.
 //
-// Words separated by spaces must all fit; separated by commas, any. A word with brackets is a range, as ClusterShell writes
-// it, and must fit the whole name: gpu-[1-8,12], pc-[01-40]. Any other word may be anywhere in name, address, engine
-// or native pool.
+// Words separated by spaces must all match; of words separated by commas, one must. A word with brackets is a range, as
+// ClusterShell writes it, and must match the whole name: gpu-[1-8,12], pc-[01-40]. Any other word may be anywhere in
+// name, address, engine or native pool.
 
 const REGEX_SPECIAL = /[\\^$.*+?()[\]{}|]/g;
 
@@ -40,7 +40,7 @@ function rangeMatcher(word) {
 }
 
 function wordMatcher(word) {
-  // A bracket that is still being typed is text.
+  // An unfinished bracket counts as text.
   const range = word.includes("[") ? rangeMatcher(word) : null;
   if (range) return range;
   const wanted = word.toLowerCase();
@@ -50,7 +50,7 @@ function wordMatcher(word) {
 
 const outsideBrackets = (separator) => new RegExp(`${separator}+(?![^[]*\\])`);
 
-/** A function that says whether a host fits the text. */
+/** A function that says whether a host matches the text. */
 export function matcher(text) {
   const choices = text.split(outsideBrackets(",")).map((choice) =>
     choice.trim().split(outsideBrackets("\\s")).filter(Boolean).map(wordMatcher));
@@ -59,7 +59,7 @@ export function matcher(text) {
   return (host) => meant.some((words) => words.every((fits) => fits(host)));
 }
 
-/** Whether a host is in the state that the filter names. */
+/** Whether a host is in the filter's state. */
 export function inState(host, state) {
   if (!state) return true;
   if (state === "online") return host.states.includes("online");

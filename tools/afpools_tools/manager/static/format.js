@@ -9,7 +9,7 @@ export const number = (value) => value.toLocaleString("en");
 
 export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
-/** A time span as people say it. */
+/** A time span in words. */
 export function duration(seconds) {
   for (const [name, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${name}s`;
@@ -23,7 +23,7 @@ const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short",
 export const time = (when) => clock.format(new Date(when));
 export const date = (when) => day.format(new Date(when));
 
-/** Folded names with places where a line may break: between them, never inside brackets, so that what is copied from
+/** Folded names with places where a line may break: between names, never inside brackets, so that text copied from
  * the page is a range that can be typed in again. */
 export const breakable = (ranges) => ranges.replaceAll(/,(?![^[]*\])/g, ", ");
 
@@ -37,7 +37,7 @@ export const STATES = {
   unknown: "Not on the farm",
 };
 
-/** `absent`: it is known that no render answers for it. */
+/** `absent`: it is known that the host is not a render. */
 export function stateWord(host, absent = false) {
   if (host.state !== "unknown") return STATES[host.state];
   if (host.registered) return "Registered";

@@ -1,4 +1,4 @@
-// The front end's foundation in one place: components with preact, markup with htm (no build step), state in signals.
+// The front end's libraries in one place: components with preact, markup with htm (no build step), state in signals.
 // Text goes into the page as text nodes and attributes, never as markup: a host named <img ...> is just a host.
 
 import { h } from "./vendor/preact.js";

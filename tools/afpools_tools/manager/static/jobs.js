@@ -10,7 +10,7 @@ export const fenceWords = ({ fence }) => jobsStatus.value.fences[fence] ?? fence
 /** Whether somebody has to ask for it, or the job is not followed. */
 export const isLeftAlone = ({ fence }) => jobsStatus.value.left_alone.includes(fence);
 
-/** The values of each key, in lists. */
+/** The list of values for each key. */
 function grouped(pairs) {
   const found = new Map();
   for (const [key, value] of pairs) {
@@ -41,7 +41,7 @@ export const jobsOf = computed(() => grouped(jobs.value.filter((job) => job.pool
 const onHost = computed(() => grouped(jobs.value.flatMap((job) => job.hosts.map(({ name, tasks }) =>
   [name, `${job.name} (${job.user})${tasks > 1 ? `, ${plural(tasks, "task")}` : ""}`]))));
 
-/** What runs on a host, and for whom, a text for each job. */
+/** What runs on a host and for whom, one text for each job. */
 export const runsOn = (host) => onHost.value.get(host) ?? [];
 
 export const tasksOf = (job) => {
@@ -60,17 +60,17 @@ export const jobWords = (job) => `${job.id} ${job.name}`;
 /** Whether there is a list of jobs. */
 export const areJobsKnown = computed(() => jobsStatus.value.offered && !jobsStatus.value.error);
 
-/** Why there is no list of jobs; empty where there is one. */
+/** Why there is no list of jobs; empty if there is one. */
 export function whyNoJobs() {
   if (!loaded.value) return nothing("");
   if (!status.value.operations.includes("jobs.list")) return "This broker does not list jobs. Update the broker.";
   return jobsStatus.value.error;
 }
 
-/** What there is to know about a list of jobs that cannot be relied on as it is. */
+/** Warnings about a list of jobs that is not fully reliable. */
 export function jobsWarnings() {
   const { problem, age, behind, kept, more } = jobsStatus.value;
-  // A moment, not a span: this is read aloud whenever it changes.
+  // A time, not a duration: screen readers read this aloud whenever it changes.
   const ago = (seconds) => time(Date.now() - seconds * 1000);
   return [
     problem,

@@ -1,11 +1,11 @@
-// The stream of changes, a line of JSON each. Closed while nobody looks: a browser grants six connections to one address,
-// and a page in the background needs none.
+// The stream of changes, one JSON line each. Closed while the page is hidden: a browser allows six connections to one
+// address, and a page in the background needs none.
 
 import { batch } from "./html.js";
 import { ask } from "./api.js";
 import { apply, closed, connected } from "./store.js";
 
-// Milliseconds. The Pool Manager sends something every fifteen seconds; a laptop that slept may never be told that the
+// Milliseconds. The Pool Manager sends something every fifteen seconds; a laptop that slept may never notice that the
 // connection is gone.
 const SILENCE = 40_000;
 const [SHORTEST, LONGEST] = [500, 8_000]; // between two attempts
@@ -14,7 +14,7 @@ let aborter = null;
 let retry = null;
 let pause = SHORTEST;
 
-/** Takes the stream's lines until it ends. */
+/** Reads the stream's lines until it ends. */
 async function follow(signal, heard) {
   const reader = (await ask("live", { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -45,7 +45,7 @@ async function open() {
   try {
     await follow(mine.signal, heard);
   } catch {
-    // Whatever it was: there is no stream.
+    // Whatever the error was, there is no stream.
   }
   clearTimeout(silence);
   if (aborter !== mine) return; // closed by us
@@ -69,7 +69,7 @@ export function followVisibility() {
 
 export function start() {
   document.addEventListener("visibilitychange", followVisibility);
-  // The stream would hold back the next page of this tab.
+  // The stream would delay the next page in this tab.
   window.addEventListener("pagehide", close);
   window.addEventListener("pageshow", (event) => event.persisted && followVisibility());
   followVisibility();

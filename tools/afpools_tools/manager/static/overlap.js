@@ -17,7 +17,7 @@ function compare(a, b) {
   return b.length - a.length;
 }
 
-/** Pairs of pools that share hosts, the most first: [one, other, count]. `only`: pairs with this pool. */
+/** Pairs of pools that share hosts, those with the most first: [one, other, count]. `only`: only pairs with this pool. */
 export function pairs(hosts, only, most = 200) {
   const counts = new Map();
   for (const { pools } of hosts) {

@@ -1,9 +1,9 @@
-// Rows that are selected: as in a file manager.
+// Selecting rows, as in a file manager.
 
 import { useMemo, useRef, useState } from "./html.js";
 
-/** Which of the shown rows are selected, and how mouse and keyboard change that. `known`: a signal with every row there is,
- * by what `nameOf` gives. Cursor and anchor are names: rows come and go with what the farm does. */
+/** Which of the shown rows are selected, and how mouse and keyboard change that. `known`: a signal with every existing row,
+ * by the name from `nameOf`. Cursor and anchor are names, because rows come and go with the farm. */
 export function useSelection(shown, known, nameOf = (row) => row.name) {
   const [selected, setSelected] = useState(() => new Set());
   const [current, setCurrent] = useState("");

@@ -1,4 +1,4 @@
-// What is known: pools, hosts, and how we stand with the broker. live.js fills it, pages read it.
+// The state: pools, hosts, jobs, and the connection with the broker. live.js fills it, pages read it.
 
 import { computed, signal } from "./html.js";
 import { byName, number } from "./format.js";
@@ -11,7 +11,7 @@ export const pools = signal([]);
 /** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
 export const hosts = signal([]);
 
-/** Jobs on the farm, sorted by number. A job: what the client library's `Job` has, and `key`, which no other job has ever. */
+/** Jobs on the farm, sorted by number. A job: the fields of the client library's `Job`, and `key`, which is never reused. */
 export const jobs = signal([]);
 
 /** How far they can be relied on: what jobs.py's `JobsStatus` has. */
@@ -19,33 +19,33 @@ export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 
 
 export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
 
-/** The stream from the Pool Manager itself; without it, what is shown is old whatever `status` says. */
+/** Whether the stream from the Pool Manager works; without it, what is shown is old, whatever `status` says. */
 export const connected = signal(true);
 
-/** Why this tab may ask for nothing, where that is so: code and message. */
+/** Why this tab has no session: code and message; null if it has one. */
 export const closed = signal(null);
 
 /** Whether anything has arrived yet. */
 export const loaded = signal(false);
 
-/** What a list without a line says. `text` is for one that is known to be empty: not for one that is still loading, nor
+/** The text for an empty list. `text` is for a list that is known to be empty, not for one that is still loading, nor
  * for one that is not available. */
 export function nothing(text) {
   if (loaded.value) return text;
   return isAway.value ? waiting() : "Loading…";
 }
 
-/** What stands where something will be that is not available now; the banner above every page says why. */
+/** The placeholder for something that is not available now; the banner above every page says why. */
 export const waiting = () => (connected.value ? "Waiting for the broker." : "Waiting for the Pool Manager.");
 
-/** A number that is known only once something has arrived; nothing before. */
+/** A number, or nothing before anything has arrived. */
 export const counted = (value) => (loaded.value ? number(value) : "");
 
 export const poolByName = computed(() => new Map(pools.value.map((pool) => [pool.name, pool])));
 export const hostByName = computed(() => new Map(hosts.value.map((host) => [host.name, host])));
 export const jobByKey = computed(() => new Map(jobs.value.map((job) => [job.key, job])));
 
-/** Hosts of each pool, by the pool's name. */
+/** The hosts of each pool, by the pool's name. */
 export const members = computed(() => {
   const found = new Map(pools.value.map((pool) => [pool.name, []]));
   for (const host of hosts.value) {
@@ -54,15 +54,15 @@ export const members = computed(() => {
   return found;
 });
 
-/** Whether it is known that nobody answers; before the first answer it is not. */
+/** Whether it is known that the broker or the Pool Manager does not answer; false before the first answer. */
 export const isAway = computed(() => !connected.value || (!status.value.reachable && status.value.since > 0));
 
 export const isStale = computed(() => !connected.value || !status.value.reachable);
 
-/** Changes whenever a host enters or leaves a pool, or appears or is gone; not with what renders do. */
+/** Changes whenever a host joins or leaves a pool, appears or disappears; not with the states of renders. */
 export const membership = signal(0);
 
-/** Whether the broker lets us do this now. */
+/** Whether the broker allows us this operation now. */
 export const may = (operation) => !isStale.value && status.value.operations.includes(operation);
 
 export const isReader = computed(() => status.value.role === "reader");
@@ -78,14 +78,14 @@ export const whyFixed = (pool) => (pool?.follows
 /** Whether a job for this pool would wait: none of its machines is there. */
 export const cannotRun = (pool) => pool.hosts > 0 && (pool.renders === 0 || (pool.known && pool.online === 0));
 
-/** Whether no render answers for this host of a pool. Not where the farm is not known. */
+/** Whether this member of a pool is not on the farm. False if the farm is not known. */
 export const isAbsent = (host) => status.value.farm_known && host.pools.length > 0 && host.state === "unknown" && !host.engine;
 
 function hostOf([name, states, address, engine, native, registered, itsPools]) {
   return { name, states, address, engine, native, registered, pools: itsPools, state: stateOf(states) };
 }
 
-/** One word for a host: what a wrangler asks first. The same rule as usage.py's: whatever is busy counts as busy. */
+/** One word for a host's state. The same rule as in usage.py: a busy host counts as busy, whatever else it is. */
 function stateOf(states) {
   if (!states.length) return "unknown";
   if (!states.includes("online")) return "offline";
@@ -110,7 +110,7 @@ const spillOf = ([pool, after, since, waited, own, why]) => ({ pool, after, sinc
 
 const byNumber = (a, b) => a.id - b.id || a.serial - b.serial;
 
-/** Rows with what has changed. `nameOf`: of a row as it is kept; `read`: such a row of one that has arrived. */
+/** Rows with the changes applied. `nameOf` gives a row's name; `read` makes a row from one that has arrived. */
 function merged(rows, changed, gone, whole, read, nameOf = (row) => row.name, order = byName) {
   const known = new Map(whole ? [] : rows.map((row) => [nameOf(row), row]));
   const before = known.size;
@@ -118,7 +118,7 @@ function merged(rows, changed, gone, whole, read, nameOf = (row) => row.name, or
   const kept = known.size;
   for (const row of changed.map(read)) known.set(nameOf(row), row);
   const now = [...known.values()];
-  // A Map keeps its order: sorting is only needed for names that are new.
+  // A Map keeps its order, so sorting is only needed for new names.
   return before === kept && kept === known.size ? now : now.sort(order);
 }
 
@@ -127,7 +127,7 @@ function isMoved([name, , , , , , now]) {
   return !before || before.length !== now.length || before.some((pool, at) => pool !== now[at]);
 }
 
-/** Takes one message of the stream. */
+/** Applies one message of the stream. */
 export function apply(message) {
   const { whole } = message;
   if (message.pools) pools.value = merged(pools.value, message.pools, message.pools_gone, whole, poolOf);

@@ -1,13 +1,13 @@
-// Pools beside a list: what is dragged from the list can be dropped on them.
+// Pools beside a list: rows can be dragged from the list and dropped on them.
 
 import { html, useState } from "./html.js";
 import { nothing, pools, whyFixed } from "./store.js";
 import { Swatch, VirtualList } from "./ui.js";
 
-// What is being dragged: a browser tells the target only when it is dropped.
+// The rows that are being dragged: a browser tells the target only when they are dropped.
 let dragged = [];
 
-/** To be called when rows start to be dragged. `names`: of the rows, as `onDrop` gets them. */
+/** Call this when rows start to be dragged. `names`: the rows' names, for `onDrop`. */
 export function startDrag(event, names) {
   event.dataTransfer.setData("text/plain", names.join(" "));
   event.dataTransfer.effectAllowed = "copyMove";
@@ -35,7 +35,7 @@ export function Targets({ label, parts, onDrop, takesHosts = false }) {
       <input type="search" value=${text} aria-label="Search pools" placeholder="Search" spellcheck=${false}
         onInput=${(event) => setText(event.target.value)} /></header>
     <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label=${label}
-      empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
+      empty=${pools.value.length ? "No pool matches the search." : nothing("There are no pools yet.")}
       row=${(pool, _index, style) => html`<div key=${pool.name} role="listitem" style=${style}
           class="row target ${over === pool.name ? "over" : ""}"
           onDragOver=${(event) => { if (takes(pool)) { event.preventDefault(); setOver(pool.name); } }}

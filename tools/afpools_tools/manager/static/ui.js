@@ -1,4 +1,4 @@
-// Parts that pages share.
+// Components that pages share.
 
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./html.js";
 import { write } from "./api.js";
@@ -11,11 +11,11 @@ import { isStale, may, members as membersOf, poolByName, waiting } from "./store
 const toasts = signal([]);
 let lastToast = 0;
 
-/** Says something for a while. kind: "done" or "failed"; action: {label, run}. */
+/** Shows a message for a while. kind: "done" or "failed"; action: {label, run}. */
 export function toast(text, { kind = "done", action = null } = {}) {
   const id = ++lastToast;
   toasts.value = [...toasts.value.slice(-3), { id, text, kind, action }];
-  // What has to be settled stays until somebody has.
+  // A message that needs an answer stays until it gets one.
   if (kind !== "failed" || !action) setTimeout(() => dismiss(id), kind === "failed" ? 12000 : 8000);
 }
 
@@ -32,8 +32,8 @@ export function Toasts() {
   </div>`;
 }
 
-/** Says what a change did, with its undo where there is one. `changes` are ids of history entries; `remark` is what there
- * is to know besides. */
+/** Says what a change did, with an Undo if possible. `changes` are ids of history entries; `remark` is a further
+ * sentence. */
 export function done(text, changes, remark = "") {
   const entries = changes.filter(Boolean).reverse();
   const action = entries.length && may("history.undo") ? { label: "Undo", run: () => undoSeen(entries, text) } : null;
@@ -63,8 +63,8 @@ function sayUndone({ done: undone, failed: refusal }, entries, text) {
 
 export const failed = (error) => toast(error.message, { kind: "failed" });
 
-/** Makes a change, and says so where that failed. Where it is not known whether it was made, it offers to repeat it.
- * Tells whether it was made and `then`, which gets the answer, did not return false. */
+/** Makes a change, and reports a failure. If it is not known whether the change was made, offers to repeat it. Returns
+ * whether it was made and `then`, which gets the answer, did not return false. */
 export async function make(change, then) {
   try {
     return then(await change()) !== false;
@@ -80,15 +80,15 @@ export const ANYWAY_WORDS = "These machines are not set up yet";
 
 // --- dialogs ---------------------------------------------------------------------------------------------------------
 
-/** A modal dialog with a form. `onSubmit` gets what to make changes with, and may throw an error to be shown; the dialog
- * closes when it has succeeded. `blocked`: there is something to be decided before. Where the broker does not know the
- * machines that are to be added, it offers to add them anyway: `onSubmit` then gets parameters that say so, too. */
+/** A modal dialog with a form. `onSubmit` gets the function that makes changes, and may throw an error to show; the dialog
+ * closes when it has succeeded. `blocked`: something must be decided first. If the broker does not know the machines to
+ * add, the dialog offers to add them anyway: `onSubmit` then also gets parameters that say so. */
 export function Dialog({ title, submit, danger = false, blocked = false, onSubmit, onClose, children }) {
   const dialog = useRef(null);
   const [error, setError] = useState("");
   const [unknown, setUnknown] = useState(false);
   const [busy, setBusy] = useState(false);
-  // Changes of which it is not known whether they were made. To send the same form again is to repeat them.
+  // Changes whose outcome is not known. Submitting the same form again repeats them.
   const unsettled = useRef(new Map());
   useLayoutEffect(() => {
     dialog.current.showModal();
@@ -104,7 +104,7 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
       throw problem;
     }
   };
-  // A refusal was about what was shown then, whichever comes first: it, or what others have changed.
+  // A refusal is about what was shown at the time, so a change by others clears it.
   useEffect(() => setError(""), [blocked]);
   const send = async (event, anyway = {}) => {
     event.preventDefault();
@@ -136,14 +136,14 @@ export function Dialog({ title, submit, danger = false, blocked = false, onSubmi
   </dialog>`;
 }
 
-const NAMED = 8; // hosts by name, in a list of differences
+const NAMED = 8; // how many hosts a list of differences names
 
 function named(names) {
   const more = names.length - NAMED;
   return `${plural(names.length, "host")}: ${names.slice(0, NAMED).join(", ")}${more > 0 ? ` and ${number(more)} more` : ""}`;
 }
 
-/** What others have made of a pool, for people. */
+/** What others have changed in a pool, in words. */
 function differences(before, after) {
   const found = [];
   const [had, has] = [new Set(before.members), new Set(after.members)];
@@ -157,11 +157,11 @@ function differences(before, after) {
   return found;
 }
 
-/** A pool that somebody decides about, while others may change it.
+/** A pool that the user is deciding about while others may change it.
  *
- * `now`: as it is, null if there is none of this name any more; `changes`: what others have made of it since it was
- * last agreed on, as [what, sentence]; `agree`: go on with it as it is. Of what is decided about, `now.revision` is what
- * to name: it is what was shown, or a conflict. */
+ * `now`: the current pool, null if no pool has this name any more; `changes`: what others have changed since the user
+ * last agreed, as [what, sentence]; `agree`: continue with the current pool. Send `now.revision` with the change: either
+ * it is what was shown, or there is a conflict. */
 export function useDecision(name) {
   const pool = poolByName.value.get(name);
   const members = membersOf.value.get(name);
@@ -170,7 +170,7 @@ export function useDecision(name) {
   return { now: now ?? null, seen, changes: now ? differences(seen, now) : [], agree: () => setSeen(now) };
 }
 
-/** Says what others have changed while a dialog was open. `children`: buttons to decide with. */
+/** Shows what others have changed while a dialog was open. `children`: the buttons to decide with. */
 export function Meanwhile({ name, gone, changes, children }) {
   if (gone) {
     return html`<p class="warning" role="alert">The pool ${name} no longer exists: it has been deleted or renamed.</p>`;
@@ -187,8 +187,8 @@ export function Meanwhile({ name, gone, changes, children }) {
 
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
-/** Keeps only the rows that can be seen in the page. `rowRem`: height of a row; `cursor`: index of the item that is to be
- * seen when it becomes the one; not when others move it about, or the list could not be scrolled away from it. */
+/** Keeps only the visible rows in the page. `rowRem`: height of a row; `cursor`: index of the current item, which is
+ * scrolled into view when it becomes current, but not when other rows move it: the user could not scroll away from it. */
 export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "", ...attributes }) {
   const box = useRef(null);
   const [view, setView] = useState({ top: 0, height: 800, row: rowRem * 13 });
@@ -214,7 +214,7 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
   return html`<div ref=${box} class="scroll" ...${attributes}
       onScroll=${() => setView((before) => ({ ...before, top: box.current.scrollTop }))}
       onClick=${() => {
-        // The keyboard is the grid's, which says which row is meant. Not when the button goes down: that ends a drag.
+        // The grid handles the keyboard and knows the current row. Not on pointer down, which would end a drag.
         if (document.activeElement === box.current) box.current.closest("[role=grid]")?.focus({ preventScroll: true });
       }}>
     ${!items.length && empty ? html`<div class="empty">${empty}</div>` : null}
@@ -223,14 +223,13 @@ export function VirtualList({ items, rowRem = 2.5, row, cursor = -1, empty = "",
 }
 
 // --- answers ---------------------------------------------------------------------------------------------------------
-//
-// What a page asks for is in one of three states, which never look alike: loading, failed, or there, be it empty.
+// An answer is in one of three states, which never look alike: loading, failed, or arrived (perhaps empty).
 
 export const Loading = ({ children }) => html`<p class="loading" role="status">${children}</p>`;
 
-/** What stands where an answer will be: that it is loading, or why it failed; nothing once it is there. */
+/** The placeholder for an answer: that it is loading, or why it failed; nothing once it has arrived. */
 export function Pending({ value, error, children }) {
-  // While there is no broker, the banner above every page says why.
+  // If there is no broker, the banner above every page says why.
   if (error && !isStale.value) return html`<p class="error" role="alert">${error.message}</p>`;
   if (value) return null;
   return error ? html`<p class="muted">${waiting()}</p>` : html`<${Loading}>${children}</${Loading}>`;
@@ -246,7 +245,7 @@ export function Swatch({ colour }) {
 /** Busy, free and other online hosts as parts of all hosts. */
 export function UsageBar({ pool }) {
   const { hosts, busy, free, online, known } = pool;
-  if (!known) return html`<span class="bar" role="img" aria-label="not known" title="Who is online is not known"></span>`;
+  if (!known) return html`<span class="bar" role="img" aria-label="not known" title="It is not known which hosts are online"></span>`;
   const share = (count) => ({ width: `${hosts ? (100 * count) / hosts : 0}%` });
   const words = `${busy} busy, ${free} free, ${online - busy - free} not available, ${Math.max(0, hosts - online)} offline`;
   return html`<span class="bar" role="img" aria-label=${words} title=${words}>
@@ -261,7 +260,7 @@ export function Search({ value, onInput, label, placeholder }) {
     onKeyDown=${(event) => event.key === "Escape" && value && (event.stopPropagation(), onInput(""))} />`;
 }
 
-/** A group of buttons of which one is pressed. `options`: value, label, and if there are such, a count and a tooltip. */
+/** A group of buttons of which one is pressed. `options`: value, label, and optionally a count and a tooltip. */
 export function Choice({ label, options, value, onChange }) {
   return html`<div class="choice" role="group" aria-label=${label}>
     ${options.map(([option, word, count, title]) => html`
@@ -286,7 +285,7 @@ export function Copy({ text, label }) {
   return html`<button type="button" class="copy" aria-label=${label} onClick=${copy}>${copied ? "Copied" : "Copy"}</button>`;
 }
 
-/** What a question answered: loads when `key` changes, and again every `seconds` if given. */
+/** The answer to a question: loads when `key` changes, and again every `seconds` if given. */
 export function useAnswer(ask, key, seconds = 0) {
   const [answer, setAnswer] = useState({ value: null, error: null, key: null });
   useEffect(() => {

@@ -1,4 +1,4 @@
-// What a change would do to the jobs on the farm, said before it is made.
+// Shows what a change would do to the jobs on the farm before it is made.
 
 import { html, signal, useEffect, useState } from "./html.js";
 import { ApiError, readLong, write } from "./api.js";
@@ -10,10 +10,10 @@ import { Choice, Dialog, make, toast } from "./ui.js";
 const TYPING = 300;
 const AGAIN = 5_000;
 
-/** Asks what a change would do, once nobody types any more, and again while it is not made yet.
+/** Asks what a change would do, once typing has stopped, and repeatedly until the change is made.
  *
- * `question`: as the Pool Manager's `preview` takes it; null for none. Nobody waits for the answer.
- * Gives `shown`, to be put into a dialog, and `after`, to be called once the change is made. */
+ * `question`: the parameters of `preview`; null for none. Nothing waits for the answer.
+ * Returns `shown`, to put into a dialog, and `after`, to call once the change is made. */
 export function useWhatIf(question) {
   const key = question && areJobsKnown.value ? JSON.stringify(question) : "";
   const [answer, setAnswer] = useState({ key: "", value: null, error: null });
@@ -45,8 +45,8 @@ function WhatIf({ asked, value, error, choice, onChoice }) {
   if (!asked) return html`<p class="hint">Jobs on the farm keep their masks. ${whyNoJobs()}</p>`;
   return html`<div class="what-if" role="group" aria-label="Jobs on the farm">
     <div aria-live="polite">
-      ${error && html`<p class="hint">What this does to the jobs on the farm is not known. ${error.message}</p>`}
-      ${!error && !value && html`<p class="hint">Looking at the jobs on the farm…</p>`}
+      ${error && html`<p class="hint">It is not known what this does to the jobs on the farm. ${error.message}</p>`}
+      ${!error && !value && html`<p class="hint">Checking the jobs on the farm…</p>`}
       ${value && html`<ul class="effects">${value.sentences.map((sentence) => html`<li key=${sentence}>${sentence}</li>`)}</ul>`}
     </div>
     ${value?.tasks > 0 && html`<${Running} value=${value} choice=${choice} onChoice=${onChoice} />`}
@@ -63,14 +63,14 @@ function Running({ value: { tasks, back, requeue }, choice, onChoice }) {
       options=${[["finish", `Let ${them} finish`], ["requeue", `Send ${them} back`]]} /></div>`;
 }
 
-/** Sends tasks back that run outside of their job's fence. `back`: jobs, and hosts if it is about these only. */
+/** Sends back tasks that run outside their job's fence. `back`: the jobs, and the hosts if only these are meant. */
 export const sendBack = (back) => make(() => write("jobs/requeue", back), ({ tasks, failed }) => {
   if (tasks) toast(`Sent back ${plural(tasks, "task")}`);
   sayFailed(failed);
   if (!tasks && !failed.length) toast("No task runs outside its fence any more.");
 });
 
-/** Says which jobs stayed as they were. */
+/** Says which jobs were not changed. */
 export function sayFailed(jobs) {
   if (!jobs.length) return;
   const more = jobs.length > 3 ? ` And ${number(jobs.length - 3)} more.` : "";
@@ -78,11 +78,11 @@ export function sayFailed(jobs) {
   toast(lines.join("\n") + more, { kind: "failed" });
 }
 
-// --- a dialog for changes that have none of their own ----------------------------------------------------------------
+// --- a dialog for changes that do not have their own -----------------------------------------------------------------
 
 const asked = signal(null);
 
-/** Whether somebody has to see first what a change of this pool would do. */
+/** Whether a change of this pool affects jobs, so that its effect must be shown first. */
 export const concernsJobs = (pool) => jobsOf.value.has(pool);
 
 /** The same of a change of any kind: asks the broker, where there are jobs that name a pool. */
@@ -123,5 +123,5 @@ function Asked({ title, submit, question, change: [name, params], made, resolve 
   return html`<${Dialog} title=${title} submit=${submit} onSubmit=${send} onClose=${close}>${whatIf.shown}</${Dialog}>`;
 }
 
-/** Of what is refused: one sentence, or one with a code for each pool. */
+/** The text of refusals: one sentence, or one with a code for each pool. */
 const refusal = (refused) => (typeof refused === "string" ? new ApiError("", refused) : new ApiError(refused[0].code, refused[0].message));

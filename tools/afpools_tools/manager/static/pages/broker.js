@@ -1,4 +1,4 @@
-// Broker: how everything behind the pools is, in words.
+// Broker: the state of the brokers, their database and the farm, in words.
 
 import { html } from "../html.js";
 import { read } from "../api.js";

@@ -17,18 +17,18 @@ export function ExchangePage() {
   </section>`;
 }
 
-/** Gives a file to the browser, to be saved. */
+/** Lets the browser save a file. */
 function saveFile(content, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(content), download: name });
   link.click();
-  // Not at once: some browsers begin to read a moment later.
+  // Not at once: some browsers start to read it a moment later.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function Export() {
   const save = async (format) => {
     try {
-      // Half a backup, or a file with an error in it, would look like one.
+      // An incomplete or broken file would look like a backup.
       if (isStale.value) throw new Error("The broker is unreachable: nothing can be exported until it is back.");
       saveFile(await readFile("export", { format }), `pools.${format}`);
     } catch (problem) {
@@ -38,8 +38,7 @@ function Export() {
   return html`<article class="card" aria-label="Export">
     <header><h3>Export</h3></header>
     <p class="muted">${pools.value.length ? `All ${plural(pools.value.length, "pool")} with their hosts.` : nothing("There are no pools yet.")}</p>
-    <p class="muted">JSON to keep. CSV for spreadsheets, with a row for each host of a pool. For MongoDB, what mongoimport takes into the
-      database of the earlier pool server. Each can be imported again.</p>
+    <p class="muted">JSON for backups. CSV for spreadsheets, with a row for each host of a pool. MongoDB: documents for mongoimport into the database of the earlier pool server. Each can be imported again.</p>
     <div class="buttons">
       ${[["json", "JSON"], ["csv", "CSV"], ["jsonl", "MongoDB"]].map(([format, word]) => html`<button key=${format} type="button"
         onClick=${() => save(format)}>${word}</button>`)}
@@ -53,7 +52,7 @@ function ImportFile() {
   const [mode, setMode] = useState("add");
   const [anyway, setAnyway] = useState(false);
   const [plan, setPlan] = useState(null);
-  const [busy, setBusy] = useState(""); // what is asked: "plan", "import"
+  const [busy, setBusy] = useState(""); // the current request: "plan" or "import"
   const [error, setError] = useState("");
   const [over, setOver] = useState(false);
   const asked = useRef(0);
@@ -80,7 +79,7 @@ function ImportFile() {
       content = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
     } catch {
       setPlan(null);
-      setError(`${file.name} is not text in UTF-8. Save it as that: spreadsheets call it "CSV UTF-8".`);
+      setError(`${file.name} is not text in UTF-8. Save it as UTF-8: spreadsheets call the format "CSV UTF-8".`);
       return;
     }
     setName(file.name);
@@ -110,7 +109,7 @@ function ImportFile() {
     }
     setBusy("");
     if (refusal || left) {
-      // What was refused is shown with what is left to do.
+      // Refused pools are shown together with the remaining steps.
       await look(text);
       if (refusal) setError(refusal);
       return;
@@ -127,8 +126,7 @@ function ImportFile() {
   };
   return html`<article class="card" aria-label="Import a file">
     <header><h3>Import a file</h3></header>
-    <p class="muted">JSON or CSV as exported here, or the pools of the earlier pool server as mongoexport writes them.
-      What would change is shown first.</p>
+    <p class="muted">JSON or CSV as exported here, or the pools of the earlier pool server as mongoexport writes them. You first see what would change.</p>
     <label class="drop ${over ? "over" : ""}" onDragOver=${(event) => { event.preventDefault(); setOver(true); }}
         onDragLeave=${() => setOver(false)} onDrop=${drop}>
       <input type="file" aria-label="File" accept=".json,.csv,.jsonl,.txt,application/json,text/csv"
@@ -141,9 +139,9 @@ function ImportFile() {
         onChange=${({ target }) => { setAnyway(target.checked); look(text, { coming: target.checked }); }} />
       <span>Also add machines that are not on the farm yet</span></label>
     ${error && html`<p class="error" role="alert">${error}</p>`}
-    ${busy === "plan" && html`<${Loading}>Looking at what would change…</${Loading}>`}
+    ${busy === "plan" && html`<${Loading}>Checking what would change…</${Loading}>`}
     ${busy === "import" && html`<div class="buttons" role="status"><span class="muted">Importing ${name}…</span>
-      <button onClick=${cancel} title="Ends after the change under way">Cancel</button></div>`}
+      <button onClick=${cancel} title="Stops after the current change">Cancel</button></div>`}
     ${plan && busy !== "import" && html`<div class="stack tight" aria-live="polite">
       ${plan.refused.length > 0 && html`<div class="stack tight error" role="alert">
         <p>${plural(plan.refused.length, "pool")} of the file cannot be imported as a whole:</p>
@@ -202,7 +200,7 @@ function ImportNative() {
     <p class="muted">Import makes a pool from each that has renders (render nodes), or adds the hosts that ours lack. No host is removed from a
       pool. With Follow…, a pool has the renders of Afanasy's own from now on: whoever joins or leaves there joins or leaves here.</p>
     ${!possible && loaded.value && html`<p class="hint">${status.value.role === "reader" ? "This needs a manager profile." : "This broker does not offer it. Update the broker."}</p>`}
-    <div class="buttons"><button disabled=${!may("pools.import_native") || busy} onClick=${look}>Look at them</button></div>
+    <div class="buttons"><button disabled=${!may("pools.import_native") || busy} onClick=${look}>Show them</button></div>
     ${busy && html`<${Loading}>Asking the broker for Afanasy's own pools…</${Loading}>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">

@@ -1,4 +1,4 @@
-// History: who changed what and when; take back what can be taken back.
+// History: who changed what and when, and undo.
 
 import { html, useEffect, useRef, useState } from "../html.js";
 import { read } from "../api.js";
@@ -8,7 +8,7 @@ import { Pending, Swatch, done, undo } from "../ui.js";
 import { askFirst, concernsJobs } from "../whatif.js";
 
 const PAGE = 100;
-const MOST = 500; // that the broker gives at a time
+const MOST = 500; // the most entries that the broker gives at a time
 
 export function HistoryPage({ argument }) {
   const [entries, setEntries] = useState(null);
@@ -27,7 +27,7 @@ export function HistoryPage({ argument }) {
         const limit = Math.min(MOST, wanted.current - found.length);
         const before = found.at(-1)?.id ?? null;
         const { entries: next } = await read("history", { pool: argument || null, limit, before });
-        if (mine !== asked.current) return; // something else was asked for meanwhile
+        if (mine !== asked.current) return; // another request was made meanwhile
         found.push(...next);
         full = next.length === limit;
       }
@@ -38,20 +38,20 @@ export function HistoryPage({ argument }) {
       if (mine === asked.current) setError(problem);
     }
   };
-  // Whatever changes a pool or the list of registered hosts makes a line of history.
+  // Every change of a pool or of the registered hosts makes a history entry.
   const revisions = pools.value.map((pool) => pool.revision).join();
   const registered = hosts.value.reduce((sum, host) => sum + host.registered, 0);
-  // Jobs that are moved, too.
+  // Moving jobs does too.
   const moved = jobs.value.map((job) => `${job.id} ${job.pool}`).join();
   const shown = useRef("");
   useEffect(() => {
     if (shown.current !== argument) {
       wanted.current = PAGE;
-      setEntries(null); // another pool's
+      setEntries(null); // they belong to another pool
       setMore(false);
     }
     shown.current = argument;
-    // Before anything has arrived it is not known who we are.
+    // Before anything has arrived, our role is not known.
     if (loaded.value && !isReader.value) load();
   }, [argument, revisions, registered, moved, membership.value, status.value.reachable, loaded.value, isReader.value]);
   if (isReader.value) {
@@ -101,14 +101,14 @@ export function HistoryPage({ argument }) {
 
 const describe = (entry) => `${entry.verb || entry.op} ${entry.pool}`.trim();
 
-/** What to ask about an undo before it is made; null if no job on the farm would feel it. */
+/** The question to preview an undo with; null if it would not affect any job on the farm. */
 function undoing({ id, pool, diff }) {
   if (!diff.jobs) return concernsJobs(pool) ? { entries: [id] } : null;
   const [before, ...others] = new Set(diff.jobs.map((job) => job.before));
   return before && !others.length ? { pools: [before], jobs: diff.jobs.map((job) => ({ id: job.id, serial: job.serial })) } : null;
 }
 
-/** Undoes a change once it has been shown what jobs would feel of it. */
+/** Shows how an undo would affect jobs, then makes it. */
 const undoSeen = (entry, question) => askFirst({
   title: `Undo: ${describe(entry)}?`,
   submit: "Undo",
@@ -119,7 +119,7 @@ const undoSeen = (entry, question) => askFirst({
 
 const JOBS_SHOWN = 5;
 
-/** Jobs that were moved. */
+/** The jobs that were moved. */
 function movedJobs(jobs) {
   const more = jobs.length - JOBS_SHOWN;
   const words = jobs.slice(0, JOBS_SHOWN).map(({ id, name, before, after }) => `${id} ${name}: ${before || "no pool"} → ${after || "no pool"}`);

@@ -1,4 +1,4 @@
-// Hosts: every machine that is known; many of them into pools and out of them in one go.
+// Hosts: every known machine; puts many of them into pools, or takes them out, at once.
 
 import { html, useMemo, useState } from "../html.js";
 import { ApiError, write } from "../api.js";
@@ -22,7 +22,7 @@ const STATE_FILTERS = [
   ["unknown", "Not on the farm"],
 ];
 
-// As the pool in the address: what no pool can be called.
+// Stands for a pool in the address; no pool can have this name.
 const NO_POOL = " ";
 
 export function HostsPage({ argument }) {
@@ -71,19 +71,19 @@ export function HostsPage({ argument }) {
           ${["Host", "State", "Address", "Engine", "Native pool", "Pools"].map((word) => html`<span key=${word} role="columnheader">${word}</span>`)}
         </div>
         <${VirtualList} items=${shown} rowRem=${2.25} cursor=${selection.cursor} role="rowgroup" tabindex="-1"
-          empty=${hosts.value.length ? "No host fits the filter." : nothing("No hosts are known yet: they appear when afserver lists renders, or with Add by name.")}
+          empty=${hosts.value.length ? "No host matches the filter." : nothing("No hosts are known yet. They appear when afserver lists renders, or when you add them by name.")}
           row=${(host, index, style) => html`<${HostRow} key=${host.name} host=${host} index=${index} style=${style}
             selected=${selection.has(host.name)} current=${index === selection.cursor} selection=${selection} replace=${setReplaced} />`} />
       </div>
-      <p class="hidden" id="selecting">Arrows move, Shift extends, Space toggles, Control A selects all that are shown.</p>
+      <p class="hidden" id="selecting">Arrows move, Shift extends the selection, Space toggles, Control A selects all hosts shown.</p>
       <footer class="selection" aria-live="polite">
         ${chosen.length
           ? html`<b>${plural(chosen.length, "host")} selected${hidden > 0 && `, ${number(hidden)} not shown`}</b>
             <span class="muted">Drag them onto a pool, or use + and − there.</span>
             ${registered.length > 0 && html`<button disabled=${!may("hosts.forget")} onClick=${forget}
-              title="Take back that they were registered by hand">Forget ${number(registered.length)} registered</button>`}
+              title="Remove them from the registered hosts">Forget ${number(registered.length)} registered</button>`}
             <button onClick=${selection.clear}>Clear</button>`
-          : html`<span class="muted">Click, Shift-click and Ctrl-click to select; Ctrl+A for all that are shown.</span>`}
+          : html`<span class="muted">Click, Shift-click and Ctrl-click to select; Ctrl+A selects all hosts shown.</span>`}
       </footer>
     </div>
     <${PoolTargets} chosen=${chosen} />
@@ -110,7 +110,7 @@ function HostRow({ host, index, style, selected, current, selection, replace }) 
   const absent = isAbsent(host);
   const press = (event, action) => { event.stopPropagation(); action(); };
   const drag = (event) => {
-    // Dragging a row that is not selected means that row.
+    // Dragging a row that is not selected drags only that row.
     const names = selected ? selection.names : [host.name];
     if (!selected) selection.only(index);
     startDrag(event, names);
@@ -134,7 +134,7 @@ function HostRow({ host, index, style, selected, current, selection, replace }) 
   </div>`;
 }
 
-/** The pools as targets: by dropping on them, or by their + and −. */
+/** The pools as drop targets, with + and − buttons. */
 function PoolTargets({ chosen }) {
   const counts = useMemo(() => {
     const found = new Map();
@@ -163,7 +163,7 @@ function PoolTargets({ chosen }) {
 function ReplaceDialog({ name, onClose }) {
   const [by, setBy] = useState("");
   const [coming, setComing] = useState(false);
-  // As it was when this was opened: repeated after a failure, it names the same change.
+  // The host as it was when this was opened, so that repeating after a failure names the same change.
   const itsPools = hostByName.value.get(name)?.pools ?? [];
   const whatIf = useWhatIf(by.trim() ? { pools: itsPools, typed: by, remove: [name] } : null);
   const replace = async (change) => {
@@ -175,7 +175,7 @@ function ReplaceDialog({ name, onClose }) {
     if (made.failed) throw new Error(made.failed);
   };
   return html`<${Dialog} title="Replace ${name}" submit="Replace" onSubmit=${replace} onClose=${onClose}>
-    <p class="hint">No render answers for ${name}. It leaves ${itsPools.length === 1 ? "the pool" : "the pools"} ${itsPools.join(", ")}, and
+    <p class="hint">${name} is not on the farm. It leaves ${itsPools.length === 1 ? "the pool" : "the pools"} ${itsPools.join(", ")}, and
       the other host takes its place.</p>
     <label>Replace by<input value=${by} required autofocus spellcheck=${false} placeholder="pc-12"
       onInput=${(event) => setBy(event.target.value)} /></label>
@@ -202,8 +202,7 @@ function AddDialog({ onClose, pool }) {
     }
   };
   return html`<${Dialog} title="Add hosts by name" submit="Add" onSubmit=${add} onClose=${onClose}>
-    <p class="hint">Names that the farm does not have are refused with what you may have meant. Machines that are not set up yet can
-      be added anyway, or made known: spell them as their renders will call themselves.</p>
+    <p class="hint">Names that the farm does not have are refused, with a suggestion. Machines that are not set up yet can be added anyway, or only registered: spell them as their renders will report themselves.</p>
     <label>Names and ranges<input value=${typed} required autofocus spellcheck=${false} placeholder="gpu-[1-8], pc-12"
       onInput=${(event) => setTyped(event.target.value)} /></label>
     <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>

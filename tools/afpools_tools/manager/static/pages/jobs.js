@@ -1,4 +1,5 @@
-// Jobs: what is on the farm and for which pool; move jobs to another pool, and take up again those that somebody changed.
+// Jobs: the jobs on the farm and their pools; moves jobs to another pool, and takes up again those that somebody
+// changed.
 
 import { html, useMemo, useState } from "../html.js";
 import { write } from "../api.js";
@@ -14,7 +15,7 @@ import { sayFailed, sendBack, useWhatIf } from "../whatif.js";
 
 const keyOf = (job) => job.key;
 
-/** Whether every word is somewhere in what is shown of a job. */
+/** Whether every word is somewhere in a job's row. */
 function matcher(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (job) => {
@@ -38,7 +39,7 @@ export function JobsPage({ argument }) {
   const move = (keys, pool) => setMoving({ keys, pool });
   const names = [...new Set([...pools.value.map(({ name }) => name), ...jobsOf.value.keys(), argument])].filter(Boolean);
   const users = [...new Set([...jobs.value.map((job) => job.user), user])].filter(Boolean).sort();
-  const none = (sentence) => whyNoJobs() || (text || user || argument ? "No job fits the filter." : nothing(sentence));
+  const none = (sentence) => whyNoJobs() || (text || user || argument ? "No job matches the filter." : nothing(sentence));
   return html`<section class="page split hosts-page">
     <div class="list">
       <header>
@@ -64,7 +65,7 @@ export function JobsPage({ argument }) {
         <${JobTable} label="Jobs that name no pool" prefix="other" items=${others} selection=${theirs}
           columns=${["Job", "User", "Tasks", "May use", "Exclude mask"]} parts=${otherParts}
           empty=${none("Every job on the farm names a pool.")} />`}
-      <p class="hidden" id="selecting">Arrows move, Shift extends, Space toggles, Control A selects all that are shown.</p>
+      <p class="hidden" id="selecting">Arrows move, Shift extends the selection, Space toggles, Control A selects all jobs shown.</p>
       <${Actions} chosen=${chosen} move=${move} clear=${() => { mine.clear(); theirs.clear(); }} />
     </div>
     <${PoolTargets} chosen=${chosen} move=${move} />
@@ -85,7 +86,7 @@ function JobTable({ label, prefix, items, selection, columns, parts, empty }) {
       row=${(job, index, style) => {
         const selected = selection.has(job.key);
         const drag = (event) => {
-          // Dragging a row that is not selected means that row.
+          // Dragging a row that is not selected drags only that row.
           if (!selected) selection.only(index);
           startDrag(event, selected ? selection.names : [job.key]);
         };
@@ -138,7 +139,7 @@ function say(text, { change, moved, failed }) {
   sayFailed(failed);
 }
 
-/** What can be done with the jobs that are selected. */
+/** The buttons for the selected jobs. */
 function Actions({ chosen, move, clear }) {
   const left = chosen.filter(isLeftAlone);
   const outside = chosen.filter((job) => job.outside);
@@ -151,9 +152,9 @@ function Actions({ chosen, move, clear }) {
     ${chosen.length ? html`<b>${plural(chosen.length, "job")} selected</b>
       <button disabled=${!may("jobs.move")} onClick=${() => move(chosen.map(keyOf), "")}>Move…</button>
       ${left.length > 0 && html`<button disabled=${!may("jobs.adopt")} onClick=${adopt}
-        title="They get their pool's mask, and follow the pool from then on">Take up ${number(left.length)} again</button>`}
+        title="They get their pool's mask, and follow the pool from now on">Take up ${number(left.length)} again</button>`}
       ${tasks > 0 && html`<button disabled=${!may("jobs.requeue")} onClick=${() => sendBack({ jobs: references(outside) })}
-        title="They start again within the fence of their job">Send back ${plural(tasks, "task")}</button>`}
+        title="They start again within their job's fence">Send back ${plural(tasks, "task")}</button>`}
       <button onClick=${clear}>Clear</button>
       <${Why} chosen=${chosen} />`
       : html`<span class="muted">Click, Shift-click and Ctrl-click to select. Then move jobs with Move…, or drag them onto a pool.</span>`}
@@ -168,7 +169,7 @@ function Why({ chosen }) {
   return words ? html`<span class="cut ${job.why || job.spill?.why ? "stuck" : "muted"}" title=${words}>${words}</span>` : null;
 }
 
-/** The pools as targets: by dropping on them, or by their arrow. */
+/** The pools as drop targets, with an arrow button. */
 function PoolTargets({ chosen, move }) {
   const what = chosen.length ? wordsFor(chosen) : "jobs";
   return html`<${Targets} label="Pools to move jobs to" onDrop=${(pool, keys) => move(keys, pool)} parts=${(pool) => {
@@ -182,7 +183,7 @@ function PoolTargets({ chosen, move }) {
 
 function MoveDialog({ keys, pool, onClose }) {
   const [target, setTarget] = useState(pool);
-  // As they were when this was opened; the broker says which of them are gone.
+  // The jobs as they were when this was opened; the broker says which of them are gone.
   const [some] = useState(() => keys.map((key) => jobByKey.value.get(key)).filter(Boolean));
   const whatIf = useWhatIf(target ? { pools: [target], jobs: references(some) } : null);
   const move = async (change) => {

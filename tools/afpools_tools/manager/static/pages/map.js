@@ -1,4 +1,4 @@
-// Map: a picture of which host is in which pool, and how busy each pool was.
+// Map: a picture of which hosts are in which pools, and of how busy each pool was.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../html.js";
 import { read } from "../api.js";
@@ -61,9 +61,9 @@ function Membership() {
 }
 
 const ROW = 1.35; // rem
-const LABELS = [7, 15]; // rem, the narrowest and the widest that names get
+const LABELS = [7, 15]; // rem, the narrowest and the widest column of names
 
-/** The picture itself: only what can be seen is drawn, whatever there is to scroll. */
+/** The picture itself. Only the visible part is drawn, however large it is. */
 function Picture({ columns, rows, first, onPick }) {
   const box = useRef(null);
   const canvas = useRef(null);
@@ -76,7 +76,7 @@ function Picture({ columns, rows, first, onPick }) {
     const longest = Math.max(0, ...rows.map(({ name }) => pen.measureText(name).width));
     return Math.round(Math.max(LABELS[0] * size.rem, Math.min(LABELS[1] * size.rem, longest + 2.2 * size.rem)));
   }, [rows, size.rem]);
-  // Wide enough to be seen, and as wide as there is room for.
+  // At least wide enough to be seen, else as wide as possible.
   const cell = Math.min(size.rem * 1.4, Math.max(2, (size.width - label) / Math.max(1, columns.length)));
 
   useLayoutEffect(() => {
@@ -103,7 +103,7 @@ function Picture({ columns, rows, first, onPick }) {
     const { width, height } = size;
     const scale = window.devicePixelRatio;
     const target = canvas.current;
-    // Effects come after the next frame, and the page may have been left by then.
+    // Effects run after the next frame, and the user may have left the page by then.
     if (!target) return;
     if (target.width !== Math.round(width * scale) || target.height !== Math.round(height * scale)) {
       target.width = Math.round(width * scale);
@@ -174,18 +174,18 @@ function Picture({ columns, rows, first, onPick }) {
     ? `${pointed.host.name}, ${stateWord(pointed.host).toLowerCase()}: in ${pointed.host.pools.join(", ")}`
     : pointed?.pool ? `${pointed.pool.name}: ${plural(pointed.pool.hosts, "host")}. Click to bring its hosts to the front.` : "";
   return html`<div class="map" ref=${box} tabindex="0" onScroll=${redraw} role="img"
-      aria-label="Membership map. The list of overlaps beside it says the same in words.">
+      aria-label="Membership map. The list of overlaps beside it has the same information in words.">
     <canvas ref=${canvas} style=${{ width: `${size.width}px`, height: `${size.height}px` }}
       onPointerMove=${(event) => setPointed(at(event))} onPointerLeave=${() => setPointed(null)}
       onClick=${(event) => { const { pool } = at(event); if (pool) onPick(pool.name); }}></canvas>
     <div style=${{ width: `${label + cell * columns.length}px`, height: `${Math.max(0, rows.length * row - size.height)}px` }}></div>
   </div>
-  <p class="selection muted" aria-live="off">${words || (rows.length ? "Point at the map: a column is a host, a row a pool. Full colour: the host is in more than one." : nothing("There are no pools yet."))}</p>`;
+  <p class="selection muted" aria-live="off">${words || (rows.length ? "Point at the map: each column is a host, each row a pool. Full colour: the host is in more than one pool." : nothing("There are no pools yet."))}</p>`;
 }
 
 const font = (rem) => `${Math.round(rem * 0.95)}px system-ui, "DejaVu Sans", sans-serif`;
 
-/** The theme's colours as a canvas takes them. */
+/** The theme's colours, for the canvas. */
 function theme(element) {
   const probe = document.createElement("span");
   element.parentElement.append(probe);
@@ -210,7 +210,8 @@ function cut(pen, text, width) {
 function UsagePage() {
   const [text, setText] = useState("");
   const { value, error } = useAnswer((signal) => read("usage", {}, signal), "usage", 15);
-  // The same objects for as long as they hold the same: a chart is not drawn again because a number beside it changed.
+  // The objects stay the same as long as their contents do: a chart is not drawn again because a number beside it
+  // changed.
   const series = useMemo(
     () => new Map(Object.entries(value?.pools ?? {}).map(([name, lines]) => [name, { when: value.when, ...lines }])), [value]);
   const shown = pools.value.filter((pool) => series.has(pool.name) && pool.name.toLowerCase().includes(text.trim().toLowerCase()));
@@ -227,7 +228,7 @@ function UsagePage() {
           <span class="muted">${number(pool.busy)} of ${number(pool.hosts)} busy</span></header>
         <${UsageChart} series=${series.get(pool.name)} hosts=${pool.hosts} label="Use of ${pool.name}" />
       </article>`)}
-      ${value && !shown.length && html`<p class="empty">${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}</p>`}
+      ${value && !shown.length && html`<p class="empty">${pools.value.length ? "No pool matches the search." : nothing("There are no pools yet.")}</p>`}
     </div>
   </div>`;
 }

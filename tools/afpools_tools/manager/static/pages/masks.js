@@ -1,4 +1,4 @@
-// Masks: what keeps a job on a pool, in each style, what it does to today's farm; and a box to test any other.
+// Masks: a pool's mask in each style, what it does to today's farm, and a form to test any other mask.
 
 import { html, useEffect, useMemo, useState } from "../html.js";
 import { read, readLong } from "../api.js";
@@ -7,12 +7,12 @@ import { loaded, nothing, poolByName, pools } from "../store.js";
 import { Choice, Copy, Pending, Search, Swatch, VirtualList, useAnswer } from "../ui.js";
 
 const STYLES = {
-  complement: ["Complement", "Names the pool's own hosts: right for hosts that register later. What the plug-ins ask for."],
-  compact: ["Compact", "Names the hosts to keep out, through their common beginnings."],
+  complement: ["Complement", "Names the pool's own hosts, so it also keeps out hosts that register later. The plug-ins use it."],
+  compact: ["Compact", "Names the hosts to keep out, shortened by their common beginnings."],
   list: ["List", "Names the hosts to keep out, one by one."],
 };
 const TYPE_WORDS = {
-  any: "Either mask type reads it alike",
+  any: "Both mask types read it alike",
   regex: "Needs hosts_mask_type regex",
   find: "Needs hosts_mask_type find",
 };
@@ -25,7 +25,7 @@ export function MasksPage({ argument }) {
     <aside class="targets left" aria-label="Pools">
       <header><h2>Masks</h2><${Search} value=${text} onInput=${setText} label="Search pools" placeholder="Search" /></header>
       <${VirtualList} items=${shown} rowRem=${2.25} role="list" aria-label="Pools"
-        empty=${pools.value.length ? "No pool fits the search." : nothing("There are no pools yet.")}
+        empty=${pools.value.length ? "No pool matches the search." : nothing("There are no pools yet.")}
         row=${({ name, colour, hosts }, _index, style) => html`<a key=${name} href="#/masks/${encodeURIComponent(name)}" style=${style}
             class="row pick ${name === argument ? "selected" : ""}" aria-current=${name === argument ? "true" : undefined}>
           <${Swatch} colour=${colour} /><span class="cut" title=${name}>${name}</span><span class="muted count">${number(hosts)}</span></a>`} />
@@ -39,7 +39,7 @@ export function MasksPage({ argument }) {
 }
 
 function PoolMasks({ pool }) {
-  // Masks follow the pool, and the names on the farm; not what its renders do.
+  // Masks depend on the pool and on the names on the farm, not on what its renders do.
   const { value, error } = useAnswer((signal) => read("masks", { pool: pool.name }, signal), `${pool.name} ${pool.revision}`, 30);
   return html`<div class="stack">
     <h2><${Swatch} colour=${pool.colour} /> ${pool.name} <small>${plural(pool.hosts, "host")}</small></h2>

@@ -1,4 +1,4 @@
-// Pools: what there is and how busy it is; create, change, delete.
+// Pools: the list, how busy each is; create, change, delete.
 
 import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
@@ -12,7 +12,7 @@ import { askFirst, concernsJobs, useWhatIf } from "../whatif.js";
 const PALETTE = ["#3f7ae0", "#2aa583", "#d9902f", "#d2554f", "#8a63d2", "#4ba3c3", "#7a9a3a", "#c65d9b"];
 
 const go = (hash) => (location.hash = hash);
-// Moving through a list is not a way to go back on.
+// Moving through the list does not add to the browser's history.
 const moveTo = (hash) => location.replace(hash);
 export const poolAddress = (name) => `#/pools/${encodeURIComponent(name)}`;
 
@@ -27,7 +27,7 @@ const ORDERS = {
 export function PoolsPage({ argument }) {
   const [text, setText] = useState("");
   const [order, setOrder] = useState("name");
-  // Here and not in the pool's own part: that is gone when somebody deletes the pool, and what was typed stays.
+  // Kept here, not in the pool's own panel: if somebody deletes the pool, the panel is gone, but what was typed stays.
   const [dialog, setDialog] = useState(null);
   const close = () => setDialog(null);
   const shown = useMemo(() => {
@@ -62,7 +62,7 @@ export function PoolsPage({ argument }) {
           <span role="columnheader" class="use">Use</span><span role="columnheader">Description</span>
         </div>
         <${VirtualList} items=${shown} cursor=${cursor} role="rowgroup" tabindex="-1"
-          empty=${text ? "No pool fits the search." : nothing("There are no pools yet. Make the first with New pool.")}
+          empty=${text ? "No pool matches the search." : nothing("There are no pools yet. Make the first with New pool.")}
           row=${(pool, index, style) => html`<div key=${pool.name} id="pool-${index}" role="row" style=${style}
               class="row ${pool.name === argument ? "selected current" : ""}" aria-rowindex=${index + 2}
               aria-selected=${pool.name === argument} onClick=${() => go(poolAddress(pool.name))}>
@@ -80,7 +80,7 @@ export function PoolsPage({ argument }) {
     ${selected ? html`<${PoolDetail} key=${selected.name} pool=${selected} open=${(kind) => setDialog({ kind, name: selected.name })} />`
       : html`<aside class="detail none"><p class="muted">${argument && loaded.value
         ? `There is no pool ${argument}.`
-        : "Choose a pool to see its hosts, and to change it."}</p></aside>`}
+        : "Choose a pool to see its hosts or change it."}</p></aside>`}
     ${dialog?.kind === "create" && html`<${CreateDialog} onClose=${close} />`}
     ${dialog?.kind === "edit" && html`<${EditDialog} name=${dialog.name} onClose=${close} />`}
     ${dialog?.kind === "delete" && html`<${DeleteDialog} name=${dialog.name} onClose=${close} />`}
@@ -119,12 +119,12 @@ function PoolDetail({ pool, open }) {
       <div><dt>Free</dt><dd class="free">${known(pool.free)}</dd></div>
     </dl>
     ${cannotRun(pool) && html`<p class="hint stuck">${pool.renders === 0
-      ? "No host of this pool is a machine of the farm: a job for it waits until one joins."
+      ? "No host of this pool is on the farm: a job for it waits until one joins."
       : "All its machines are offline: a job for it waits until one is online."}
       ${absent.length > 0 && html` <a href="#/hosts/${encodeURIComponent(pool.name)}">Replace or forget hosts</a>`}</p>`}
     <${UsageBar} pool=${pool} />
     ${past?.pools[pool.name] && html`<${UsageChart} series=${{ when: past.when, ...past.pools[pool.name] }} hosts=${pool.hosts} label="Use of ${pool.name}" />`}
-    ${pastError && !isStale.value && html`<p class="error" role="alert">Its use over time cannot be shown. ${pastError.message}</p>`}
+    ${pastError && !isStale.value && html`<p class="error" role="alert">Use over time is not available. ${pastError.message}</p>`}
     <nav class="links">
       <a href="#/hosts/${encodeURIComponent(pool.name)}">Show in Hosts</a>
       <a href="#/masks/${encodeURIComponent(pool.name)}">Masks</a>
@@ -158,7 +158,7 @@ const unfollow = (pool) => make(
 
 const JOBS_SHOWN = 3;
 
-/** A pool's jobs on the farm, the first of them by name. */
+/** A pool's jobs on the farm, the first few by name. */
 function PoolJobs({ name }) {
   const own = jobsOf.value.get(name) ?? [];
   if (!own.length) return html`<p class="muted">No job on the farm is for this pool.</p>`;
@@ -170,11 +170,11 @@ function PoolJobs({ name }) {
   </div>`;
 }
 
-/** What there is to know of names that could not be checked. */
+/** The sentence about names that could not be checked, if there is one. */
 export const uncheckedOf = (made) => made.find((one) => one.unchecked)?.unchecked ?? "";
 
-/** Puts hosts into pools or takes them out, and says how it went. If a pool has jobs on the farm, what would become of
- * them is shown first; not if it has been `seen`. */
+/** Puts hosts into pools or takes them out, and reports the outcome. If a pool has jobs on the farm, first shows what
+ * would happen to them, unless that has been `seen`. */
 export function assign(params, text, { seen = false } = {}) {
   const made = (answer) => sayAssigned(params, text, answer);
   const [pool] = [...(params.add ?? []), ...(params.remove ?? [])];
@@ -230,7 +230,7 @@ function CreateDialog({ onClose }) {
 }
 
 function EditDialog({ name, onClose }) {
-  // Only what was changed here is sent: whatever else others change meanwhile is shown, and stays.
+  // Only fields that were changed here are sent: what others change meanwhile is shown, and stays.
   const { now, seen, changes, agree } = useDecision(name);
   const [typed, setTyped] = useState({});
   const field = (key) => typed[key] ?? (now ?? seen)[key];
@@ -261,8 +261,8 @@ function EditDialog({ name, onClose }) {
   };
   return html`<${Dialog} title="Edit ${name}" submit="Save" blocked=${!now || contested.length > 0} onSubmit=${save} onClose=${onClose}>
     <label>Name<input value=${newName} required maxlength="64" autofocus spellcheck=${false} onInput=${text("name")} /></label>
-    ${newName !== name && html`<p class="hint">A scene that was saved with ${name}
-      asks for a pool that no longer exists, and is refused until somebody chooses again.</p>`}
+    ${newName !== name && html`<p class="hint">Scenes that were saved with ${name}
+      ask for a pool that no longer exists, and are refused until somebody chooses again.</p>`}
     ${whatIf.shown}
     <label>Description<input value=${field("description")} maxlength="1000" onInput=${text("description")} /></label>
     <${ColourField} colour=${field("colour")} onChange=${set("colour")} />

@@ -15,8 +15,8 @@ const fits = { new: isNew, all: () => true, render: (machine) => machine.render,
 export function ScanPage() {
   const [state, setState] = useState(null);
   const [network, setNetwork] = useState(null);
-  const [error, setError] = useState(""); // of what was pressed
-  const [failure, setFailure] = useState(null); // of asking how far it is
+  const [error, setError] = useState(""); // of the button that was pressed
+  const [failure, setFailure] = useState(null); // of the request for the scan's progress
   const [kind, setKind] = useState("new");
   const [chosen, setChosen] = useState(() => new Set());
   const [target, setTarget] = useState("");
@@ -25,7 +25,7 @@ export function ScanPage() {
     setFailure(null);
   }, setFailure);
   const running = state?.running ?? false;
-  // While it runs, how far it is; else what the farm makes of the last result.
+  // The progress while it runs, else the last result compared with the farm.
   useEffect(() => {
     load();
     const timer = setInterval(load, running ? 400 : 3000);
@@ -46,7 +46,7 @@ export function ScanPage() {
   const machines = result?.machines ?? [];
   const shown = useMemo(() => machines.filter(fits[kind]), [result, kind]);
   const named = machines.filter((machine) => machine.name && chosen.has(machine.name)).map((machine) => machine.name);
-  // Whoever adds these has read, beside the button, that the farm does not have them.
+  // The text beside the button says that these are not on the farm.
   const coming = new Set(machines.filter((machine) => chosen.has(machine.name) && !machine.render).map((machine) => machine.name)).size;
   const toggle = (name) => {
     const next = new Set(chosen);
@@ -78,7 +78,7 @@ export function ScanPage() {
           : html`<button class="primary" disabled=${!(network ?? state?.own)}>Scan</button>`}
       </form>
     </header>
-    <p class="muted pad-x">Looks for machines that answer in a network of your own, at most a /20, gently: 200 connections a second.
+    <p class="muted pad-x">Finds machines that answer in your own network, at most a /20, gently: 200 connections a second.
       Nothing is scanned before you press Scan.</p>
     ${(error || (state?.own_error && network === null)) && html`<p class="error pad-x" role="alert">${error || state.own_error}</p>`}
     ${running && html`<div class="progress">
@@ -124,7 +124,7 @@ export function ScanPage() {
             title=${whyFixed(pool)}>Add to ${pool.name}</option>`)}
         </select>
         <button class="primary" disabled=${!may("hosts.register")} onClick=${add}>${target ? "Add" : "Register"}</button>`
-        : html`<span class="muted">Select machines to add them to a pool. One without a name cannot be added: give it one in your name service, and scan again.</span>`}
+        : html`<span class="muted">Select machines to add them to a pool. A machine without a name cannot be added: give it a name in your name service, and scan again.</span>`}
     </footer>
   </section>`;
 }
