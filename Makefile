@@ -1,5 +1,5 @@
 # Everything runs from .venv, which is made on first use and again when pyproject.toml changes.
-# Needs python3 (3.11 or newer), make and a C++ compiler. `make help` lists what there is.
+# Needs python3 (3.11 or newer) and make; the tests also need a C++ compiler. `make help` lists the targets.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,11 +8,11 @@ READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-to-develop
 FUZZ   := $(VENV)/.ready-to-fuzz
 STATE  ?= .state
-# Workers for the tests; the machine's processors, and no more than a real mongod each likes.
+# Workers for the tests: as many as the machine has processors.
 JOBS   ?= auto
-# Blenders as Python modules, for the tests of the add-on; each is for one version of Python only.
+# For the tests of the add-on: Blender as a Python module, which needs exactly this version of Python.
 BLENDER_PYTHON ?= python3.11
-# How long to fuzz (all targets together) or to make chaos, and with which randomness (another each time if none is said).
+# Minutes of fuzzing (all targets together) or chaos, and the random seed (a new one each time if empty).
 MINUTES ?= 10
 SEED   ?=
 BLENDERS := .venv-blender-4.2/.ready .venv-blender-5.0/.ready
@@ -38,16 +38,16 @@ $(DEV): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./clients -e '.[dev]'
 	@touch $@
 
-run: $(READY)  ## a broker on this machine, with everything it needs made on first use
+run: $(READY)  ## run a broker on this machine; makes everything that it needs on first use
 	@$(BIN)/afpools up --state $(STATE)
 
-test: lint  ## all checks and all tests
+test: lint  ## run all checks and all tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-test-fast: lint  ## what one runs while working: no database server, nothing that takes seconds
+test-fast: lint  ## run the checks and the fast tests: no database server, nothing that takes seconds
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not heavy'
 
-blender: $(BLENDERS)  ## what the tests of the Blender add-on need: Blender 4.2 and 5.0, 400 MB each
+blender: $(BLENDERS)  ## install Blender 4.2 and 5.0 (400 MB each) for the tests of the Blender add-on
 
 .venv-blender-4.2/.ready: BPY := bpy==4.2.*
 .venv-blender-5.0/.ready: BPY := bpy==5.0.1
@@ -56,14 +56,14 @@ $(BLENDERS): .venv-blender-%/.ready:
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile '$(BPY)'
 	@touch $@
 
-lint: $(DEV)  ## ruff, mypy --strict, and Python 3.7 syntax for clients/ and tools/health.py
+lint: $(DEV)  ## run ruff and mypy --strict, and check clients/ and tools/health.py for Python 3.7 syntax
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.7- clients tools/health.py tools/afpools_tools/health.py
 	$(BIN)/python -m tests.typed_plugins
 
-bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARGE=1: of large databases, too
+bench: $(DEV)  ## measure the numbers in README.md, each next to its reference; LARGE=1: also with large databases
 	$(BIN)/python -m tests.bench_broker
 	@echo
 	$(BIN)/python -m tests.bench_many
@@ -80,16 +80,16 @@ bench: $(DEV)  ## the numbers the README quotes, each beside its reference; LARG
 
 $(FUZZ): $(DEV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./clients -e '.[dev,fuzz]' || \
-	  echo "atheris cannot be installed here: inputs are changed blindly, without a look at what they reach."
+	  echo "atheris cannot be installed here: inputs are mutated without coverage feedback."
 	@touch $@
 
-fuzz: $(FUZZ)  ## bad input, millions of it, for all that reads what others wrote: MINUTES=10 SEED=
+fuzz: $(FUZZ)  ## send millions of bad inputs to everything that parses: MINUTES=10 SEED=
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-chaos: $(DEV)  ## real brokers under faults and attacks: MINUTES=10 SEED= FAULTS=, and what docs/testing.md has
+chaos: $(DEV)  ## run real brokers under faults and attacks: MINUTES=10 SEED= FAULTS=, more in docs/testing.md
 	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(STORE),--store $(STORE)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SCALE),--scale $(SCALE)) \
 	  $(if $(MEMORY),--memory $(MEMORY)) $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(KEEP),--keep $(KEEP))
 
-clean:  ## remove what `make` made; keys and pools in $(STATE) stay
+clean:  ## remove everything that make built; keys and pools in $(STATE) stay
 	rm -rf $(VENV) .venv-blender-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
