@@ -104,7 +104,7 @@ def test_a_wrong_address_says_what_to_do(manager: Manager, page: Page) -> None:
     other = page.context.new_page()
     for address in ("#token=", "#token=wrong", "#token=wrong/hosts"):
         other.goto(f"{manager.origin}/{address}")
-        closed(other, "This address does not fit")
+        closed(other, "This address is not valid")
         assert "token" not in other.url
 
 
