@@ -480,6 +480,6 @@ def preview(steps: Iterable[Step]) -> Preview:
 
 
 def refuses_pool(error: AfpoolsError) -> bool:
-    """Whether an error is about one pool of a file and its hosts; the others can be imported anyway."""
+    """Whether an error is only about one pool of a file and its hosts; the others can still be imported."""
     # The conflict is of a pool that follows one of Afanasy's: an import names no revision.
     return isinstance(error, (UnknownHost, BadRequest, PoolExists, Conflict))

@@ -35,7 +35,7 @@ class Step(NamedTuple):
     Args:
         pool: its name.
         added: whether the new host was not in it.
-        changes: ids of the lines in the history.
+        changes: ids of the entries in the history.
         follows: the one of Afanasy's own pools that it follows, and whose hosts nobody changes here; then nothing was
             done. Else empty.
     """

@@ -26,7 +26,7 @@ class NotWritten(ToolError):
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -> Iterator[BinaryIO]:
-    """A new file, empty and open for writing and reading, that takes its place when the block ends without an error.
+    """A new file, empty and open for writing and reading, that replaces `path` when the block ends without an error.
     It belongs to whoever the one before belonged to, as far as this process may say so: where root renews a key of the
     broker's, the broker must still be able to read it.
 

@@ -192,7 +192,7 @@ def _forget_members(names: list[str], profile: Path | None, timeout: float) -> N
                     _say_left(step, host)
                 else:
                     say(f"{step.pool}: took out {host.name}.")
-        # Looked up again: without afserver, a host that leaves its pool is registered, to stay known.
+        # Look them up again: without afserver, a host that leaves its pool is registered so that it stays known.
         gone = {host.name for host in found}
         left = [host.name for host in client.list_hosts().hosts if host.registered and host.name in gone]
         if left:

@@ -175,7 +175,7 @@ def _local(when: str) -> str:
     try:
         return f"{dt.datetime.fromisoformat(when).astimezone():%Y-%m-%d %H:%M:%S}"
     except ValueError:
-        # It stands in the job, where anybody may write.
+        # It is stored in the job, where anybody can write.
         return printable(when)
 
 

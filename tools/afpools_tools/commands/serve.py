@@ -68,13 +68,13 @@ def run(
     hang_up: Callable[[], None] | None = None,
     stopping: Callable[[], None] = _nothing,
 ) -> None:
-    """Serves until a signal says otherwise, and ends within two seconds of it.
+    """Serves until a signal, and ends within two seconds after it.
 
     Args:
         broker: not started yet.
         ready: called once it answers.
-        hang_up: called at SIGHUP, and returns at once; without it SIGHUP, too, stops the broker, unless whoever started
-            it wanted the signal ignored.
+        hang_up: called on SIGHUP; must return at once. Without it, SIGHUP also stops the broker, unless the parent
+            process had the signal ignored (nohup).
         stopping: called when it begins to stop.
     """
 

@@ -42,7 +42,7 @@ class JobsStatus(NamedTuple):
         behind: the same for how long the oldest waiting fence has waited.
         kept: whether a broker currently keeps the fences.
         more: there are more jobs than are shown.
-        requeue: whether tasks outside of a fence that has moved are sent back by the broker.
+        requeue: whether the broker sends back tasks outside a fence that has moved.
         fences: how a fence stands, in words.
         left_alone: fences that stay as they are until somebody takes the job up again.
     """
@@ -110,8 +110,8 @@ class Jobs:
 
 
 def preview(client: Client, params: PreviewChange) -> dict[str, Any]:
-    """What a change would do to the jobs on the farm. A change of several pools is the sum of theirs, and each sentence
-    then says which pool it is about."""
+    """What a change would do to the jobs on the farm. For a change of several pools, the previews are added up, and
+    each sentence says which pool it is about."""
     if params.entries:
         answers = [client.preview(entry=entry, limit=_MOST_JOBS) for entry in params.entries]
         concerned = [answer for answer in answers if answer["total"]] or answers[:1]

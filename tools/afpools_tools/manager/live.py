@@ -37,8 +37,8 @@ _DEFECT = "The Pool Manager cannot use the broker's answer; its terminal says mo
 class PoolRow(NamedTuple):
     """A pool as its row shows it.
 
-    `machines` says in words how many of its hosts are renders and online, `renders` how many are renders; None where
-    that is not known. Where `is_known` is false, nobody knows which are online, and the last numbers say nothing.
+    `machines` says in words how many of its hosts are renders and online; `renders` is the number of renders, None if
+    that is not known. If `is_known` is false, it is not known which are online, and the last numbers mean nothing.
     `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
     """
 

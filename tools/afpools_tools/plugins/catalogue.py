@@ -24,7 +24,7 @@ class Plugin:
         name: the name of its folder in `clients/`.
         folder: where its own files go, relative to the place.
         library: where the client library goes, relative to the place; None for a plug-in that needs none.
-        then: what people do next, a sentence.
+        then: what to do next, a sentence.
         outside: files of its own that go to the place itself, where the rest goes to the folder.
         left_out: files of its own that are not installed.
     """
@@ -154,7 +154,7 @@ def places(
 
     Args:
         plugin: the plug-in.
-        environment: of this process.
+        environment: this process's.
         cgru: CGRU's folder, if given. For Blender, this means the folder of add-ons that every Blender started through
             this CGRU sees, instead of the user's.
         into: folders of Blender's add-ons, if given.

@@ -7,7 +7,7 @@ import { jobs, jobsStatus, loaded, nothing, status } from "./store.js";
 /** How a job's fence stands, in the words that everybody uses. */
 export const fenceWords = ({ fence }) => jobsStatus.value.fences[fence] ?? fence;
 
-/** Whether somebody has to ask for it, or the job is not followed. */
+/** Whether the job does not follow its pool until somebody presses *Take up again*. */
 export const isLeftAlone = ({ fence }) => jobsStatus.value.left_alone.includes(fence);
 
 /** The list of values for each key. */

@@ -14,7 +14,7 @@ export const hosts = signal([]);
 /** Jobs on the farm, sorted by number. A job: the fields of the client library's `Job`, and `key`, which is never reused. */
 export const jobs = signal([]);
 
-/** How far they can be relied on: what jobs.py's `JobsStatus` has. */
+/** How reliable they are: the fields of `JobsStatus` in jobs.py. */
 export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 0, behind: 0, kept: true, more: false, requeue: false, fences: {}, left_alone: [] });
 
 export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
@@ -75,7 +75,7 @@ function poolOf([name, count, revision, description, colour, online, busy, free,
 export const whyFixed = (pool) => (pool?.follows
   ? `${pool.name} follows Afanasy's pool ${pool.follows}: its hosts are changed in Afanasy. Unfollow it to change them here.` : "");
 
-/** Whether a job for this pool would wait: none of its machines is there. */
+/** Whether a job for this pool would wait, because none of its machines is online. */
 export const cannotRun = (pool) => pool.hosts > 0 && (pool.renders === 0 || (pool.known && pool.online === 0));
 
 /** Whether this member of a pool is not on the farm. False if the farm is not known. */

@@ -40,7 +40,7 @@ export function done(text, changes, remark = "") {
   toast(remark ? `${text}. ${remark}` : text, { action });
 }
 
-/** Takes changes back. */
+/** Undoes changes. */
 export const undo = (entries, text) => make(() => write("undo", { entries }), (answer) => sayUndone(answer, entries, text));
 
 /** The same once it has been shown what jobs on the farm would feel of it. */

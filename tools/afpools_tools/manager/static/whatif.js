@@ -95,9 +95,9 @@ export async function concernsAnyJob(question) {
   }
 }
 
-/** Shows what a change would do, and makes it if that is wanted. `made` gets the answer. Tells whether it was made.
+/** Shows what a change would do, and makes it if the user agrees. `made` gets the answer. Returns whether it was made.
  *
- * `change`: the name of what to write, and its parameters. */
+ * `change`: the name of the request, and its parameters. */
 export const askFirst = ({ title, submit, question, change, made }) => new Promise((resolve) => {
   asked.value = { title, submit, question, change, made, resolve };
 });

@@ -204,7 +204,7 @@ function ImportNative() {
     ${busy && html`<${Loading}>Asking the broker for Afanasy's own pools…</${Loading}>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
     ${found && html`<div class="stack tight" aria-live="polite">
-      ${!found.length && html`<p class="muted">No render node is in one of them.</p>`}
+      ${!found.length && html`<p class="muted">None of them has a render node.</p>`}
       <ul class="steps native">${found.map(({ path, pool, created, hosts, added }) => html`<li key=${path}><label class="check">
         <input type="checkbox" checked=${!left.has(path) && lacks({ path, created, added })} disabled=${!lacks({ path, created, added })}
           onChange=${() => toggle(path)} />

@@ -206,7 +206,7 @@ function AddDialog({ onClose, pool }) {
     <label>Names and ranges<input value=${typed} required autofocus spellcheck=${false} placeholder="gpu-[1-8], pc-12"
       onInput=${(event) => setTyped(event.target.value)} /></label>
     <label>Pool<select value=${target} onChange=${(event) => setTarget(event.target.value)}>
-      <option value="">none: only make them known</option>
+      <option value="">none: only register them</option>
       ${pools.value.map((one) => html`<option key=${one.name} value=${one.name} disabled=${whyFixed(one) !== ""} title=${whyFixed(one)}>${one.name}</option>`)}
     </select></label>
     ${whatIf.shown}

@@ -119,7 +119,7 @@ export function ScanPage() {
         ${coming > 0 && html`<span class="muted">${coming === named.length ? "" : `${number(coming)} of them `}not on the farm yet: jobs run
           there once a render of that name is</span>`}
         <select value=${target} aria-label="Pool" onChange=${(event) => setTarget(event.target.value)}>
-          <option value="">Only make them known</option>
+          <option value="">Only register them</option>
           ${pools.value.map((pool) => html`<option key=${pool.name} value=${pool.name} disabled=${whyFixed(pool) !== ""}
             title=${whyFixed(pool)}>Add to ${pool.name}</option>`)}
         </select>
