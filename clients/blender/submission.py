@@ -65,7 +65,7 @@ def check(hook: SendHook, pool: str, client: Callable[[], Client], hosts_mask: s
     Args:
         hook: the hook that will put the pool on the job.
         pool: the pool's name.
-        client: the client to ask.
+        client: returns the client to ask.
         hosts_mask: as the artist typed it, empty for none.
         exclude_mask: the same.
 
