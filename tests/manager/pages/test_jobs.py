@@ -242,7 +242,8 @@ def test_a_change_does_not_wait_for_what_it_would_do(page: Page, send: Send, els
     held.wait()
     expect(dialog.get_by_text("Checking the jobs on the farm…")).to_be_visible()
     held.fail()
-    expect(dialog.get_by_text("It is not known what this does to the jobs on the farm. Something broke.")).to_be_visible()
+    unknown = "It is not known what this does to the jobs on the farm. Something broke."
+    expect(dialog.get_by_text(unknown)).to_be_visible()
     dialog.get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_text("Removed gpu-8 from fx")).to_be_visible()
     assert set(elsewhere.get_pool("fx").hosts) == {"gpu-7"}
