@@ -336,9 +336,15 @@ def history_document(entry: Entry) -> dict[str, Any]:
 
 def read_change(document: RawBSONDocument | None) -> Entry | None:
     """The entry of a pool's last change; None if the document is older than this project, or the entry is invalid."""
+    if document is None:
+        return None
     try:
-        return None if document is None else msgspec.convert(_decode(document).get("change"), Entry)
-    except (msgspec.ValidationError, ValueError):
+        # Not by decoding the whole document: its clients may be many, and nothing else can run meanwhile.
+        change = document.get("change")
+        if isinstance(change, RawBSONDocument):
+            change = bson.decode(change.raw, _OPTIONS)
+        return msgspec.convert(change, Entry)
+    except (msgspec.ValidationError, bson.errors.BSONError, ValueError):
         return None
 
 
