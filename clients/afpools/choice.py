@@ -5,11 +5,11 @@
 3. `$AFPOOLS_POOL`;
 4. the studio's default, `"pool"` in profile.json.
 
-The first that says something decides. `WITHOUT` says that there shall be no pool, and an empty text says nothing. Where
-the studio's profile.json has `"required": true`, a job that ends up without a pool is not sent.
+The first that says something decides. `WITHOUT` means no pool, and an empty string says nothing. If the studio's
+profile.json has `"required": true`, a job that ends up without a pool is not sent.
 
-Strategy: what is said is a text everywhere, so that a scene, a node or a shell can keep it. Files are read where
-nothing before them has named a pool, and one that cannot be read is an error: it may be the one that requires a pool.
+Strategy: every choice is a string, so that a scene, a node or a shell can store it. A file is only read if nothing
+before it has named a pool, and a file that cannot be read is an error, because it may be the one that requires a pool.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 POOL_VARIABLE = "AFPOOLS_POOL"
 
 WITHOUT = "-"
-"""Says that a job shall have no pool. No pool can have this name."""
+"""Means that a job is to have no pool. No pool can have this name."""
 
 REQUIRED = (
     f"This studio requires a pool for every job, and none is chosen. Choose one, or name one in ${POOL_VARIABLE}."
@@ -35,11 +35,11 @@ REQUIRED = (
 
 
 class Standing(Record):
-    """What holds for a job for which nothing is chosen.
+    """What applies to a job if nothing is chosen.
 
     Args:
-        pool: the pool's name; empty for none, `WITHOUT` where the environment says so.
-        required: whether a job without a pool is not sent.
+        pool: the pool's name; empty for none, `WITHOUT` if the environment says so.
+        required: whether to refuse a job without a pool.
     """
 
     pool: str = ""
@@ -61,14 +61,14 @@ def from_environment() -> str:
 
 
 def standing(profile_folder: str = "", variable: str = "") -> Standing:
-    """What holds in this program where nothing is chosen.
+    """What applies in this program if nothing is chosen.
 
     Args:
-        profile_folder: where the profile is; empty: it is looked for (see `find_profile`).
-        variable: goes before the studio's default. Without it: what `$AFPOOLS_POOL` says.
+        profile_folder: where the profile is; if empty, `find_profile` looks for it.
+        variable: overrides the studio's default. If not given: the value of `$AFPOOLS_POOL`.
 
     Raises:
-        ProfileError: there is a profile, and what it says cannot be read.
+        ProfileError: there is a profile, but it cannot be read.
     """
     pool, required = studio_default(profile_folder)
     return Standing(variable or from_environment() or pool, required)
@@ -78,14 +78,14 @@ def decide(said: str, otherwise: Callable[[], Standing] = standing) -> str:
     """The pool that a job gets.
 
     Args:
-        said: by the job itself, or else by a chooser: a pool, `WITHOUT`, or empty for nothing.
-        otherwise: what holds where nothing is chosen. Not called where a pool was named.
+        said: what the job itself, or else a chooser, says: a pool, `WITHOUT`, or empty for nothing.
+        otherwise: returns what applies if nothing is chosen. Not called if a pool was named.
 
     Returns:
         Its name, empty for no pool.
 
     Raises:
-        AfpoolsError: it may not be sent without a pool, or nobody knows whether it may.
+        AfpoolsError: the job may not be sent without a pool, or it is not known whether it may.
     """
     said = said or from_environment()
     if said and said != WITHOUT:

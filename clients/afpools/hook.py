@@ -23,7 +23,7 @@ def _blender_scene(bpy: Any) -> str:
     scene = bpy.context.scene
     if hasattr(type(scene), "afpools_pool"):
         return str(scene.afpools_pool)
-    # Blender 5 keeps the properties of add-ons apart from those of users.
+    # Blender 5 stores the properties of add-ons separately from those of users.
     of_add_ons = getattr(scene, "bl_system_properties_get", None)
     kept = of_add_ons() if of_add_ons is not None else scene
     return str((kept.get("afpools_pool") if kept is not None else None) or "")
@@ -50,7 +50,7 @@ def cover(af: Any) -> None:
 
 
 def import_hook() -> ImportHook:
-    """Covers `af` each time Python runs it. The finder is in `sys.meta_path` already."""
+    """Hooks `af` each time Python runs it. The finder is already in `sys.meta_path`."""
     hook = ImportHook("af", cover)
     hook.install()
     return hook

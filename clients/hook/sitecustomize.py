@@ -1,9 +1,9 @@
 """Afanasy Pools: every job that CGRU's Python sends gets its pool. Python runs this file in every program that has its
-folder in PYTHONPATH; docs/hook.md.
+folder in PYTHONPATH (docs/hook.md).
 
-Strategy: a program that never imports CGRU's module `af` pays for a finder and a look at the path, no more; everything
-else is in afpools_hook beside this file, and is imported when `af` is. Another sitecustomize that comes later in the
-path is run as if this one were not there. Python 2.7 can read this.
+Strategy: a program that never imports CGRU's module `af` only pays for a finder and a scan of the path; everything else
+is in afpools_hook beside this file, and is imported together with `af`. Another sitecustomize later in the path runs as
+if this one did not exist. Python 2.7 can load this file.
 """
 
 import os
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class AfpoolsFinder(object):
-    """Waits for `import af`, and makes room for what changes that module."""
+    """Waits for `import af`, and is then replaced by the finder that changes that module."""
 
     def find_spec(self, name, path=None, target=None):
         # type: (str, Any, Any) -> Any
-        """Python 3's question to a finder."""
+        """Called by Python 3's import system."""
         if name != "af" or path is not None:
             return None
         return self._hook().find_spec(name, path, target)
 
     def find_module(self, name, path=None):
         # type: (str, Any) -> Any
-        """Python 2's question to a finder."""
+        """Called by Python 2's import system."""
         if name != "af" or path is not None:
             return None
         return self._hook().find_module(name, path)
@@ -34,7 +34,7 @@ class AfpoolsFinder(object):
     def _hook(self):
         # type: () -> Any
         sys.meta_path.remove(self)
-        # The program may have another path by now.
+        # The program may have changed its path by now.
         sys.path.insert(0, _HERE)
         try:
             import afpools_hook
@@ -48,7 +48,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 def _run_next():
     # type: () -> None
-    """Runs the next sitecustomize in the path, of whomever."""
+    """Runs the next sitecustomize in the path, whoever owns it."""
     places = [os.path.realpath(place) for place in sys.path]
     here = os.path.realpath(_HERE)
     later = sys.path[places.index(here) + 1 :] if here in places else []
@@ -65,7 +65,7 @@ def _run_next():
             if found[0]:
                 found[0].close()
         return
-    # These two are there in every Python 3 before it imports anything; importlib would take longer than all of this.
+    # Every Python 3 has loaded these two before it imports anything; importlib would take longer than all of this.
     import _frozen_importlib
     import _frozen_importlib_external
 
@@ -76,7 +76,7 @@ def _run_next():
         spec.loader.exec_module(module)
 
 
-# Another copy of this file may have come first.
+# Another copy of this file may have run first.
 if not any(type(finder).__name__ == "AfpoolsFinder" for finder in sys.meta_path):
     sys.meta_path.insert(0, AfpoolsFinder())
 _run_next()

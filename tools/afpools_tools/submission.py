@@ -1,8 +1,7 @@
-"""Sending a job as CGRU's afjob.py does, with a pool, and following it until it has ended.
+"""Sends a job as CGRU's afjob.py does, with a pool, and follows it until it ends.
 
-Strategy: afjob.py itself makes the job and sends it, as a process of its own, so a command line means here what it
-means there. afserver is then asked about this one job, by its number and its serial, because afserver uses numbers
-again.
+Strategy: afjob.py itself makes and sends the job, in a separate process, so a command line means the same here as
+there. afserver is then asked about this one job, by number and serial, because afserver reuses numbers.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from .plugins.sources import plugin_sources
 
 Outcome = Literal["done", "errors", "deleted"]
 
-# Seconds for one answer of afserver, and between two questions.
+# Seconds for one answer from afserver, and between two requests.
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 PATIENCE = 120.0
-"""Seconds that afserver may be unreachable while a job is followed: with thousands of jobs it needs half a minute to
-restart."""
+"""How long afserver may be unreachable while a job is followed, in seconds: with thousands of jobs, it takes half a
+minute to restart."""
 
 
 class SubmissionError(ToolError):
@@ -39,12 +38,12 @@ class SubmissionError(ToolError):
 
 
 class Lost(ToolError):
-    """What becomes of a job that was sent is not known."""
+    """The outcome of a job that was sent is not known."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A job on the farm, as afserver answered."""
+    """A job on the farm, from afserver's answer."""
 
     id: int
     serial: int | None
@@ -52,7 +51,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has got: tasks that are done, and all of them."""
+    """A job's progress: how many tasks are done, and how many there are."""
 
     done: int
     tasks: int
@@ -64,8 +63,8 @@ class Cgru:
 
     Args:
         place: its folder.
-        environment: of this process.
-        profile: for the client library; None: it is looked for.
+        environment: this process's.
+        profile: for the client library; if None, it looks for one.
     """
 
     def __init__(self, place: Path, environment: Mapping[str, str], profile: Path | None = None) -> None:
@@ -82,11 +81,11 @@ class Cgru:
             self._environment["AFPOOLS_PROFILE"] = str(profile.resolve())
 
     def send(self, arguments: Sequence[str], pool: str) -> Sent:
-        """Runs afjob.py, whose standard error goes to ours.
+        """Runs afjob.py; its standard error is passed on to ours.
 
         Args:
-            arguments: of afjob.py.
-            pool: empty for none.
+            arguments: afjob.py's.
+            pool: the pool's name, empty for none.
 
         Raises:
             SubmissionError: the job was not sent; the message says why.
@@ -104,10 +103,10 @@ class Cgru:
         raise SubmissionError(f"afserver did not accept the job. afjob.py said: {done.stdout.strip()}")
 
     def server(self) -> tuple[str, int]:
-        """Where CGRU's configuration says that afserver is.
+        """The address of afserver in CGRU's configuration.
 
         Raises:
-            Lost: it does not say so.
+            Lost: the configuration does not say it.
         """
         program = "import cgruconfig, json; print(json.dumps([cgruconfig.VARS[k] for k in %r]))"
         done = self._run(["-c", program % (("af_servername", "af_serverport"),)], {})
@@ -130,7 +129,7 @@ class Cgru:
 
 
 def _answer(line: str) -> Sent | None:
-    """A line of afjob.py's, if it is afserver's answer to a new job."""
+    """The job in a line from afjob.py, if the line is afserver's answer to a new job."""
     try:
         answer: Any = json.loads(line)
         return Sent(int(answer["id"]), answer.get("serial")) if answer["id"] else None
@@ -144,13 +143,13 @@ def follow(
     on_progress: Callable[[Progress], None] = lambda _progress: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Waits until a job has ended, however long that takes.
+    """Waits until a job ends, however long that takes.
 
     Args:
         sent: the job.
         server: afserver's host and port.
-        on_progress: called after each look.
-        wait: lets seconds pass.
+        on_progress: called after each request.
+        wait: sleeps for a number of seconds.
 
     Raises:
         Lost: afserver has not answered for `PATIENCE` seconds.
@@ -162,7 +161,7 @@ def follow(
         words = job.words.split()
         if "DON" in words:
             return "done"
-        # As long as other tasks can run, the job goes on.
+        # As long as other tasks can run, the job continues.
         if "ERR" in words and not job.running_tasks_num and not {"RDY", "RUN"} & set(words):
             return "errors"
     raise AssertionError("looks do not end")
@@ -179,6 +178,6 @@ def _looks(sent: Sent, server: tuple[str, int], wait: Callable[[float], None]) -
                 raise Lost(f"What becomes of job {sent.id} is not known: {error} It may still be running.") from None
         else:
             answered = time.monotonic()
-            # A number is used again: another serial is another job.
+            # Numbers are reused: another serial means another job.
             yield next((job for job in told if job.id == sent.id and sent.serial in (None, job.serial)), None)
         wait(_LOOK_SECONDS)

@@ -1,7 +1,8 @@
-"""Afanasy Pools' hook, for a program that has begun to import CGRU's module `af`.
+"""The hook of Afanasy Pools, for a program that has started to import CGRU's module `af`.
 
-Strategy: the client library beside this file does it all. Where it cannot be used, because this Python is older than
-3.7 or because it is damaged, jobs are sent only if it is certain that they need no pool. Python 2.7 can read this.
+Strategy: the client library beside this file does the work. If it cannot be used, because this Python is older than 3.7
+or because the library is damaged, jobs are only sent if it is certain that they need no pool. Python 2.7 can load this
+file.
 """
 
 import errno
@@ -19,12 +20,12 @@ _LIBRARY = (3, 7)
 
 
 class PoolNotApplied(Exception):
-    """A job was not sent, because it needs a pool, or nobody knows whether it does."""
+    """A job was not sent, because it needs a pool, or because it is not known whether it does."""
 
 
 def install():
     # type: () -> Any
-    """What finds and changes `af` from now on; it is in `sys.meta_path`."""
+    """Returns the finder that finds and changes `af` from now on; it is in `sys.meta_path`."""
     kind = PoolNotApplied  # type: Type[Exception]
     finder = None  # type: Any
     try:
@@ -43,7 +44,7 @@ def install():
 
 def say_in_a_sentence(kind):
     # type: (Type[Exception]) -> None
-    """Has a script that ends because a job was not sent say why in a sentence, and not in a traceback."""
+    """If a script ends because a job was not sent, it prints one sentence instead of a traceback."""
     previous = sys.excepthook
 
     @functools.wraps(previous)
@@ -58,10 +59,10 @@ def say_in_a_sentence(kind):
 
 
 class _Guard(object):
-    """Finds `af`, and keeps jobs that need a pool from being sent.
+    """Finds `af`, and prevents jobs that need a pool from being sent.
 
     Args:
-        why: a pool cannot be put on them, a clause.
+        why: a clause that says why a pool cannot be put on them.
     """
 
     def __init__(self, why):
@@ -71,25 +72,25 @@ class _Guard(object):
 
     def find_spec(self, name, path=None, target=None):
         # type: (str, Any, Any) -> Any
-        """Python 3's question to a finder."""
+        """Called by Python 3's import system."""
         if not self._imported(name, path):
             return None
         from importlib.util import spec_from_loader
 
         module = sys.modules[name]
         spec = spec_from_loader(name, _Imported(module.__spec__))
-        # importlib goes by the module's own, once it finds that the module has been imported meanwhile.
+        # If the module has been imported meanwhile, importlib uses the module's own spec.
         module.__spec__ = spec
         return spec
 
     def find_module(self, name, path=None):
         # type: (str, Any) -> Any
-        """Python 2's question to a finder."""
+        """Called by Python 2's import system."""
         return _Imported(None) if self._imported(name, path) else None
 
     def _imported(self, name, path):
         # type: (str, Any) -> bool
-        """Whether it is `af`, which others have imported meanwhile."""
+        """Whether this is `af`, and somebody else has imported it meanwhile."""
         if name != "af" or path is not None or self._busy or name in sys.modules:
             return False
         self._busy = True
@@ -102,7 +103,7 @@ class _Guard(object):
 
 
 class _Imported(object):
-    """A loader for a module that is there.
+    """A loader for an existing module.
 
     Args:
         spec: how it was really found; None in Python 2.
@@ -119,7 +120,7 @@ class _Imported(object):
 
     def exec_module(self, module):
         # type: (Any) -> None
-        """Python 3: nothing is left to do."""
+        """Python 3: nothing to do."""
         module.__spec__, module.__loader__ = self._spec, self._spec.loader
 
     def load_module(self, name):
@@ -130,7 +131,7 @@ class _Imported(object):
 
 def guard(af, why):
     # type: (Any, str) -> None
-    """Keeps jobs that need a pool from being sent through `af`."""
+    """Prevents jobs that need a pool from being sent through `af`."""
     original = getattr(getattr(af, "Job", None), "send", None)
     if original is None:
         return
@@ -148,8 +149,8 @@ def guard(af, why):
 
 def needs_pool(data):
     # type: (Dict[str, Any]) -> str
-    """What asks for a pool for this job, a clause; empty where it is certain that nothing does. Says what the library's
-    choice.py says, for a Python that cannot read that."""
+    """A clause that says what asks for a pool for this job; empty if it is certain that nothing does. The same rules as
+    in the library's choice.py, for a Python that cannot load it."""
     try:
         asked = json.loads(data.get("custom_data") or "{}")
         asked = asked.get("afpools") if isinstance(asked, dict) else None
@@ -166,7 +167,7 @@ def needs_pool(data):
         with open(path, "rb") as profile:
             described = json.loads(profile.read().decode("utf-8-sig"))
         pool, required = described.get("pool") or "", described.get("required")
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody knows what it says
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the contents are not known
         return "{} cannot be read ({})".format(path, error)
     if required:
         return "the studio requires a pool for every job"
@@ -175,7 +176,7 @@ def needs_pool(data):
 
 def _profile():
     # type: () -> str
-    """The profile.json that counts, empty if there is none."""
+    """The profile.json that applies, empty if there is none."""
     named = os.environ.get("AFPOOLS_PROFILE")
     if named:
         return os.path.join(os.path.expanduser(named), "profile.json")

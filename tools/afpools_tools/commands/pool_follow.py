@@ -1,4 +1,4 @@
-"""`afpools pool follow` and `unfollow`: pools that have the renders of Afanasy's own ones."""
+"""`afpools pool follow` and `unfollow`: pools that follow Afanasy's own pools."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .output import printable, remark, say
 
 
 def follow(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Afanasy's name of its pool: /local/farm.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Afanasy's name for its pool: /local/farm.")],
     name: Annotated[
-        str | None, typer.Option("--as", metavar="POOL", help="What it is called here; else local/farm.")
+        str | None, typer.Option("--as", metavar="POOL", help="Its name here. Default: local/farm.")
     ] = None,
     description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
     profile: ProfileOption = None,
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Make a pool that has the renders of one of Afanasy's own and of those below it, from now on.
+    """Make a pool that always has the renders of one of Afanasy's own pools and of the pools below it.
 
-    Renders that join or leave there join or leave here, and jobs on the farm move with it. Nobody else changes its
-    hosts until `unfollow`.
+    Renders that join or leave Afanasy's pool also join or leave this one, and jobs on the farm follow. Nobody else can
+    change its hosts until `unfollow`.
     """
     pool = name or path.strip("/") or "/"
     with connect(profile, timeout) as client, change(request_id) as request:
@@ -39,7 +39,7 @@ def unfollow(
     request_id: RequestIdOption = None,
     timeout: TimeoutOption = 5.0,
 ) -> None:
-    """Let people change a pool again that follows one of Afanasy's. It keeps its hosts."""
+    """Stop following one of Afanasy's pools. The pool keeps its hosts, and people can change them again."""
     with connect(profile, timeout) as client, change(request_id) as request:
         done = client.unfollow_pool(name, request_id=request)
     if done.change:

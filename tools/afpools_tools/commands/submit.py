@@ -19,10 +19,10 @@ from ..submission import Cgru, Lost, Outcome, Progress, Sent, SubmissionError, f
 from .options import JsonOption, ProfileOption, connect
 from .output import errors, fail, print_json, say, warn
 
-# 1 is every command's for what went wrong before anything was sent, 2 for a command line that makes no sense.
+# As in every command, 1 means that something failed before anything was sent, and 2 a wrong command line.
 _STATUS: dict[Outcome, int] = {"done": 0, "errors": 3, "deleted": 4}
 _LOST = 5
-_INTERRUPTED = 130  # as a shell has it for SIGINT
+_INTERRUPTED = 130  # the shell's exit status for SIGINT
 
 _WORDS: dict[Outcome, str] = {
     "done": "Job {} is done.",
@@ -34,7 +34,7 @@ _WORDS: dict[Outcome, str] = {
 app = typer.Typer(add_completion=False)
 
 
-# afjob.py's options have one hyphen; click would take them for its own.
+# afjob.py's options begin with one hyphen; click would read them as its own.
 @app.command("submit", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def submit(
     arguments: Annotated[
@@ -98,7 +98,7 @@ def _check_pool(pool: str, profile: Path | None) -> None:
 
 
 def _follow(sent: Sent, submitter: Cgru, *, as_json: bool) -> tuple[str, int]:
-    """Waits for the job; returns what to say to programs, and the exit status."""
+    """Waits for the job; returns the JSON for programs, and the exit status."""
     bar = ProgressBar(
         TextColumn(f"Job {sent.id}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""The service manager that has started this process, as far as it wants to be told how the process is.
+"""Reports this process's state to the service manager that started it, if there is one.
 
 The protocol is systemd's, sd_notify(3): datagrams to the socket that `NOTIFY_SOCKET` names. Without it, nothing here
 has any effect.
@@ -15,19 +15,20 @@ from collections.abc import Callable, MutableMapping
 
 _STATUS_SECONDS = 60.0
 
-# A queue of datagrams is short, and systemd may be busy.
+# The socket's queue is short, and systemd may be busy.
 _TELL_SECONDS = 0.5
 
 
 class Supervisor:
-    """Tells systemd that the process is ready, reads its configuration again, stops, and is alive.
+    """Tells systemd that the process is ready, reloads its configuration, stops, or is alive.
 
     Args:
-        environment: of this process. What is meant for it alone is taken out, so that nobody whom it starts uses it.
+        environment: this process's. The variables for this process only are removed, so that child processes do not use
+            them.
     """
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
-        # systemd.exec(5): a socket in the abstract namespace is written with @.
+        # systemd.exec(5): the name of a socket in the abstract namespace begins with @.
         address = environment.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         whose = environment.pop("WATCHDOG_PID", "")
@@ -38,28 +39,28 @@ class Supervisor:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there is a service manager to report to."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """The process serves, or has read its configuration again."""
+        """The process serves, or has finished reloading its configuration."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
-        """The process reads its configuration again; `ready` ends that."""
+        """The process reloads its configuration; `ready` ends this state."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The process ends, and is not asked for signs of life any more."""
+        """The process is stopping, and sends no more heartbeats."""
         self._stopped.set()
         self._tell("STOPPING=1")
 
     def watch(self, is_alive: Callable[[float], bool], status: Callable[[], str]) -> None:
-        """Gives signs of life from now on, on a thread of its own, for as long as the process deserves it.
+        """From now on, sends heartbeats on a separate thread, as long as the process is alive.
 
         Args:
-            is_alive: whether it does; may take so many seconds to find out.
-            status: a line for `systemctl status`, asked for once a minute.
+            is_alive: returns whether it is; gets the number of seconds that the check may take.
+            status: returns a line for `systemctl status`; called once a minute.
         """
         if self.is_there:
             thread = threading.Thread(
@@ -68,7 +69,7 @@ class Supervisor:
             thread.start()
 
     def _watch(self, is_alive: Callable[[float], bool], status: Callable[[], str]) -> None:
-        # A third of what systemd waits: one sign may be late.
+        # A third of systemd's time limit, so that one heartbeat may be late.
         pause = self._patience / 3 if self._patience else _STATUS_SECONDS
         said = float("-inf")
         while not self._stopped.is_set():
@@ -77,14 +78,14 @@ class Supervisor:
             now = time.monotonic()
             if now - said >= _STATUS_SECONDS:
                 said = now
-                with contextlib.suppress(Exception):  # a defect in a line for people must not end the signs of life
+                with contextlib.suppress(Exception):  # a bug in a line for people must not end the heartbeats
                     self._tell(f"STATUS={' '.join(status().split())}")
             self._stopped.wait(pause)
 
     def _tell(self, *lines: str) -> None:
         if not self.is_there:
             return
-        # Whatever has become of the socket, the broker serves; and systemd acts by itself where it hears nothing.
+        # Whatever is wrong with the socket, the broker keeps serving; if systemd hears nothing, it acts by itself.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
             connection.settimeout(_TELL_SECONDS)
             connection.sendto("\n".join(lines).encode(), self._address)

@@ -1,8 +1,8 @@
-"""A broker as a service of systemd: the unit, its user, and who may read which file.
+"""A broker as a systemd service: the unit, its user, and who may read which file.
 
-Strategy: `afpools.service` beside this file is a whole unit that can be read, checked and copied by hand; installing it
-puts paths in place of paths. The broker's own user can read what the broker needs. The key of the certificate authority
-stays root's, and so does the database's password, of which systemd hands out a copy.
+Strategy: `afpools.service` beside this file is a complete unit that can be read, checked and copied by hand; installing
+it replaces the paths. The broker's user can read what the broker needs. The certificate authority's key stays root's,
+and so does the database's password, of which systemd passes a copy to the service.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNITS = Path("/etc/systemd/system")
 _SYSUSERS = Path("/etc/sysusers.d/afpools.conf")
 _TEMPLATE = Path(__file__).with_name("afpools.service")
 
-# As the template has them.
+# The paths in the template.
 _EXECUTABLE, _CONFIG, _PASSWORD = "/opt/afpools/bin/afpools", "/etc/afpools/broker.toml", "/etc/afpools/store-password"
 _PASSWORD_LINES = ("LoadCredential=", "Environment=AFPOOLS_STORE_PASSWORD_FILE=")
 
@@ -36,12 +36,12 @@ class SystemdError(ToolError):
 
 @dataclass(frozen=True)
 class Service:
-    """A broker that systemd is to run.
+    """A broker for systemd to run.
 
     Args:
         config: its broker.toml.
-        settings: what is in it.
-        executable: `afpools`.
+        settings: the contents of broker.toml.
+        executable: the path of `afpools`.
     """
 
     config: Path
@@ -50,13 +50,13 @@ class Service:
 
     @property
     def name(self) -> str:
-        """The unit's: afpools.service, or one with the broker's name if that is not the usual."""
+        """The unit's name: afpools.service, or one with the broker's name if that is not the default."""
         name = self.settings.broker.name
         return "afpools.service" if name == "broker" else f"afpools-{name}.service"
 
     @property
     def path(self) -> Path:
-        """Where the unit goes."""
+        """Where to install the unit."""
         return _UNITS / self.name
 
     def unit(self) -> str:
@@ -74,7 +74,7 @@ class Service:
     def refuse_homes(self) -> None:
         """
         Raises:
-            SystemdError: something is where the service does not see it.
+            SystemdError: a file is where the service cannot see it.
         """
         for what, path in (("The program", self.executable), ("The configuration", self.config)):
             for home in ("/home", "/root", "/run/user"):
@@ -91,8 +91,8 @@ class Service:
     # --- who may read what ----------------------------------------------------------------------------------------
 
     def readable(self) -> tuple[list[Path], list[Path]]:
-        """Files and folders of the broker's user, and those that everybody may read: public keys, certificates, lists
-        of revoked certificates. Nobody but root reads the rest."""
+        """The files and folders that belong to the broker's user, and those that everybody may read: public keys,
+        certificates, lists of revoked certificates. Only root can read the rest."""
         certs = self.settings.path(self.settings.credentials.folder)
         name = self.settings.broker.name
         own = [self.config, certs / "brokers" / f"{name}.pem", certs / "brokers" / f"{name}.key_secret"]
@@ -101,24 +101,24 @@ class Service:
         public += sorted((certs / "clients").glob("*.pem")) + sorted((certs / "clients").glob("*.key"))
         database = self._sqlite_folder()
         if database is not None and database.is_dir():
-            # systemd gives the folder to the user, but not a database that was tried out before the user was there.
+            # systemd gives the folder to the user, but not a database that was tried out before the user existed.
             own += [database, *sorted(database.glob("*.sqlite*"))]
         return own, [path for path in (*folders, *public) if path not in own]
 
 
 def install(service: Service, run: Callable[[Sequence[str]], None], root: Path = Path("/")) -> list[str]:
-    """Makes the user and the unit, and has systemd start the service now and with the machine.
+    """Makes the user and the unit, and tells systemd to start the service now and at boot.
 
     Args:
-        service: what.
-        run: runs a command of the system's.
-        root: of the system; for tests.
+        service: the broker to install.
+        run: runs a system command.
+        root: the root of the file system; for tests.
 
     Returns:
-        What is left to do, a command each.
+        The commands that the user still must run.
 
     Raises:
-        SystemdError: the service would not see its files, or a command of the system's fails.
+        SystemdError: the service would not see its files, or a system command fails.
         NotWritten: a file cannot be written.
     """
     service.refuse_homes()
@@ -138,17 +138,17 @@ def install(service: Service, run: Callable[[Sequence[str]], None], root: Path =
         shutil.chown(path, USER, USER)
     start = ["systemctl", "enable", "--now", service.name]
     if not (root / "run/systemd/system").is_dir():
-        return [" ".join(start)]  # sd_booted(3): systemd is not what runs this machine, or not yet
+        return [" ".join(start)]  # sd_booted(3): this machine was not booted with systemd, or not yet
     run(["systemctl", "daemon-reload"])
     run(start)
     return []
 
 
 def run_command(command: Sequence[str]) -> None:
-    """Runs a command of the system's.
+    """Runs a system command.
 
     Raises:
-        SystemdError: it fails, or is not there.
+        SystemdError: it fails, or does not exist.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours, a list
@@ -162,14 +162,14 @@ def run_command(command: Sequence[str]) -> None:
 def need_root() -> None:
     """
     Raises:
-        SystemdError: this process is not root's.
+        SystemdError: this process does not run as root.
     """
     if os.geteuid() != 0:
         raise SystemdError("Only root can install a service. Run the same command with sudo.")
 
 
 def _escaped(path: Path) -> str:
-    """A path as a unit's lines have it (systemd.syntax(7), systemd.unit(5), "Specifiers")."""
+    """A path written for a unit file (systemd.syntax(7), systemd.unit(5), "Specifiers")."""
     text = str(path).replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     if any(character.isspace() for character in text) or '"' in text:
         raise SystemdError(f"{path}: a service's files cannot have spaces or quotes in their names. Move them.")
