@@ -85,7 +85,7 @@ class Bench:
         return job_mask(self.keeper.current.fences, params, "find").text
 
     def send(self, pool: str, count: int, different: bool) -> None:
-        """Sends jobs that wait; different: each has an exclude mask of its own, so that no two change alike."""
+        """Sends jobs that wait; different: each has its own exclude mask, so that no two change alike."""
         revision = self.keeper.current.pool(pool).revision
 
         def one(number: int) -> None:

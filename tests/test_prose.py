@@ -46,17 +46,28 @@ PATTERNS = {
     r"(pools|documents|certificates|authorities) of one name\b": "with one name",
     r"at (its|their) (first )?hand\b": "available",
     r"without a word\b": "silently",
+    r"for want of\b": "for lack of; because … is missing",
+    r"\b(is|are|was|were) taken for\b": "is mistaken for, counts as",
+    r"not there any more\b": "no longer exists",
+    r"good no more\b": "no longer valid",
+    r"cut in pieces\b": "cut into pieces",
+    r"\bhosts to come\b": "hosts that register later",
+    r"\bof no account\b": "that does not matter",
+    r"\bsaid of itself\b": "reported about itself",
+    r"\bspoils? (the|its) (file|list)\b": "makes the … invalid",
+    r"\bgoes wrong while\b": "becomes invalid while",
+    r"\bnothing to guess at\b": "cannot be guessed",
 }
 _ANY = {re.compile(rf"(?<![Tt]here )\b(?:{pattern})"): instead for pattern, instead in PATTERNS.items()}
 
 TEXT = {".py", ".md", ".js", ".html", ".css", ".toml", ".sh", ".cmd", ".cpp", ".yml", ".json"}
 FOLDERS = ("broker", "clients", "tools", "certs", "docs", "tests")
 # Recordings, other people's code, and this file.
-LEFT_OUT = ("/data/", "/vendor/", "/__pycache__/", "/cgru/", "tests/test_prose.py", "/chaos/", "/fuzz/")
+LEFT_OUT = ("/data/", "/vendor/", "/__pycache__/", "/cgru/", "tests/test_prose.py")
 
 
 def texts() -> Iterator[Path]:
-    """Every file that people read, except tests of the tools that break things on purpose."""
+    """Every file that people read."""
     yield from (path for path in ROOT.iterdir() if path.suffix == ".md" or path.name == "Makefile")
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -100,6 +111,9 @@ def test_no_corrected_wording_comes_back() -> None:
         "Shown is the last known state",
         "Should the broker go away, wait.",
         '"... ignore it. Mend "\n    "that, or leave it empty."',
+        "a fence is never opened for want of\n# knowledge",
+        "An empty mask is taken for none.",
+        "a host that is not there any more",
     ],
 )
 def test_the_wordings_are_found(sentence: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.rooms import PACKAGES, ROOT, imports, is_below, modules
 
-# What a room of the broker must not know; `broker` is the one place that puts everything together.
+# What a package of the broker must not import; `broker` is the one place that assembles everything.
 STRANGERS = {
     "protocol": "config credentials farm listeners live masks monitoring operations picture pools service store",
     "pools": "broker credentials listeners live masks monitoring operations service store",
@@ -61,7 +61,7 @@ def test_a_room_of_the_broker_knows_no_more_than_it_needs(room: str) -> None:
     assert not wrong
 
 
-def test_what_knows_no_socket_imports_none() -> None:
+def test_packages_without_sockets_import_none() -> None:
     rooms = [f"afpools_broker.{room}" for room in ("pools", "masks", "picture", "operations", "service", "protocol")]
     wrong = [
         f"{name} imports {imported}"
@@ -73,7 +73,7 @@ def test_what_knows_no_socket_imports_none() -> None:
     assert not wrong
 
 
-def test_the_client_library_needs_nothing_but_the_standard_library() -> None:
+def test_the_client_library_needs_only_the_standard_library() -> None:
     wrong = {
         (name, imported.partition(".")[0])
         for name, path in modules("afpools").items()
@@ -84,7 +84,7 @@ def test_the_client_library_needs_nothing_but_the_standard_library() -> None:
     assert wrong == {("afpools.transport", "zmq")}
 
 
-def test_the_broker_knows_nothing_of_the_tools() -> None:
+def test_the_broker_does_not_know_the_tools() -> None:
     wrong = [
         f"{name} imports {imported}"
         for name, path in modules("afpools_broker").items()
@@ -94,7 +94,7 @@ def test_the_broker_knows_nothing_of_the_tools() -> None:
     assert not wrong
 
 
-def test_no_library_knows_the_command_line() -> None:
+def test_libraries_do_not_know_the_command_line() -> None:
     libraries = {name: path for name, path in modules("afpools_tools").items() if not is_below(name, COMMANDS, PROGRAM)}
     wrong = [
         f"{name} imports {imported}"
@@ -124,7 +124,7 @@ WITHOUT_TESTS = {
 
 
 def place_of_tests(name: str) -> Path:
-    """Where the tests of a module are: tests/ mirrors the packages, and the Pool Manager has a room of its own."""
+    """Where the tests of a module are: tests/ mirrors the packages, and the Pool Manager has a folder of its own."""
     package, *folders, module = name.split(".")
     room = ROOT / "tests" / {"afpools": "clients"}.get(package, package.removeprefix("afpools_"))
     if folders[:1] == ["manager"]:

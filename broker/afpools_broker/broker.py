@@ -188,13 +188,13 @@ class Broker:
         log.info("Broker %r %s serves; store: %s", self.config.broker.name, __version__, self.store.kind)
 
     def is_alive(self, wait: float) -> bool:
-        """Whether all that answers clients still does, as far as that is the broker's own doing: a database that does
-        not answer is not a reason to start again. Takes at most `wait` seconds."""
+        """Whether everything that answers clients still works, as far as that depends on the broker itself: a database
+        that does not answer is not a reason for a restart. Takes at most `wait` seconds."""
         deadline = time.monotonic() + wait
         return all(listener.comes_round(max(0.0, deadline - time.monotonic())) for listener in self._listeners)
 
     def status(self) -> str:
-        """How the broker is, in a line for people."""
+        """The state of the broker, in one line for people."""
         report = self._health.report()
         connections = sum(report.connections.values())
         pools = f"{report.pools:,} {'pool' if report.pools == 1 else 'pools'}"

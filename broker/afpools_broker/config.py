@@ -65,7 +65,7 @@ class StoreSection(Struct, frozen=True, forbid_unknown_fields=True):
 class FarmSection(Struct, frozen=True, forbid_unknown_fields=True):
     """afserver, and how far its list of renders is trusted.
 
-    server: `host` or `host:port`; empty where the hosts registered by hand are the farm.
+    server: `host` or `host:port`; empty if the hosts registered by hand are the farm.
     flag_after: seconds after which a mask that depends on the list of renders is flagged as made from an old list.
     refuse_after: seconds after which no such mask is given any more.
     """

@@ -221,7 +221,7 @@ class LiveHealth(Result):
     afserver_ms: Annotated[
         float, Meta(description="how long afserver worked on the last batch of changes, in milliseconds")
     ]
-    problems: Annotated[list[str], Meta(description="a sentence each")]
+    problems: Annotated[list[str], Meta(description="one sentence each")]
 
 
 class ExpiringCredential(Result):
@@ -237,14 +237,14 @@ class HealthResult(Result):
     """The state of the broker and of what it depends on."""
 
     status: Annotated[Literal["healthy", "degraded"], Meta(description="whether somebody must look at something")]
-    problems: Annotated[list[str], Meta(description="a sentence each: what to look at")]
+    problems: Annotated[list[str], Meta(description="one sentence each: what needs attention")]
     broker: Annotated[str, Meta(description="the broker's own name")]
     version: Annotated[str, Meta(description="of Afanasy Pools")]
     uptime: Annotated[float, Meta(description="in seconds")]
     pools: Annotated[int, Meta(description="how many there are")]
     store: Annotated[StoreHealth, Meta(description="the database")]
     farm: Annotated[FarmHealth, Meta(description="afserver")]
-    credentials: Annotated[list[ExpiringCredential], Meta(description="those that expire before long")]
+    credentials: Annotated[list[ExpiringCredential], Meta(description="those that expire soon")]
     connections: Annotated[dict[str, int], Meta(description="how many are open, by transport")]
     requests: Annotated[dict[str, int], Meta(description="how many have come since the broker started, by operation")]
     errors: Annotated[

@@ -64,7 +64,7 @@ class Farm(WorkingAfServer):
         """Every mask that a job ever had, in order of time.
 
         Args:
-            hosts: those that are looked at, whether they are let in.
+            hosts: the hosts to look at; the result says which of them each mask allows.
         """
         judged = sorted({*hosts, self._anchor, LATER_HOST})
         let_in: dict[tuple[str, str], tuple[str, ...]] = {}

@@ -149,7 +149,7 @@ class _Faults:
         self._place, self._watch, self._say = place, watch, say
         self._start = time.monotonic()
         self._said = 0.0
-        self._doing = "all is well"
+        self._doing = "no fault is active"
 
     def carry_out(self, steps: Sequence[Step], known: dict[str, type[Fault]], *, until: float) -> None:
         """All of them in sequence."""

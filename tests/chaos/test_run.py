@@ -71,7 +71,7 @@ def test_ctrl_c_judges_what_was_seen_and_leaves_neither_a_process_nor_a_file_beh
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "all is well" in line:
+        if "no fault is active" in line:
             break
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()

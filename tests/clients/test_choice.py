@@ -1,4 +1,4 @@
-"""Who is asked for a job's pool, in which order."""
+"""Which sources decide a job's pool, and in which order."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def never() -> Standing:
         ("", "  ", "render", "render"),
     ],
 )
-def test_the_first_that_says_something_decides(
+def test_the_first_source_that_names_a_pool_decides(
     monkeypatch: pytest.MonkeyPatch, said: str, variable: str, default: str, pool: str
 ) -> None:
     monkeypatch.setenv("AFPOOLS_POOL", variable)
     assert decide(said, lambda: Standing(default)) == pool
 
 
-def test_nothing_is_read_where_a_pool_is_named() -> None:
+def test_nothing_is_read_if_a_pool_is_named() -> None:
     assert decide("fx", never) == "fx"
 
 
 @pytest.mark.parametrize(("said", "default"), [("", ""), (WITHOUT, ""), (WITHOUT, "fx"), ("", WITHOUT)])
-def test_where_a_pool_is_required_a_job_without_one_is_refused(said: str, default: str) -> None:
+def test_if_a_pool_is_required_a_job_without_one_is_refused(said: str, default: str) -> None:
     with pytest.raises(AfpoolsError, match="requires a pool for every job"):
         decide(said, lambda: Standing(default, True))
 
@@ -69,7 +69,7 @@ def test_the_default_is_read_without_credentials(tmp_path: Path) -> None:
     assert studio_default(str(profile(tmp_path / "other", pool="fx"))) == ("fx", False)
 
 
-def test_no_profile_anywhere_says_nothing_and_one_that_is_broken_is_an_error(
+def test_a_missing_profile_names_no_pool_and_a_broken_one_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert standing() == Standing()
@@ -81,7 +81,7 @@ def test_no_profile_anywhere_says_nothing_and_one_that_is_broken_is_an_error(
 
 
 @pytest.mark.parametrize("said", [{"pool": 7}, {"required": "yes"}, {"required": 1}])
-def test_a_default_that_is_not_clear_is_an_error(tmp_path: Path, said: dict[str, object]) -> None:
+def test_an_ambiguous_default_is_an_error(tmp_path: Path, said: dict[str, object]) -> None:
     with pytest.raises(ProfileError, match=next(iter(said))):
         studio_default(str(profile(tmp_path / "p", **said)))
 
@@ -90,7 +90,7 @@ def asks(broker: Broker) -> Callable[[], Broker]:
     return lambda: broker
 
 
-def test_a_job_that_a_chooser_has_settled_is_not_fenced_again_by_the_hook_and_anew_when_it_is_sent_again() -> None:
+def test_a_job_settled_by_a_chooser_is_fenced_again_only_when_it_is_sent_again() -> None:
     class Af:
         class Job(Job):
             pass
@@ -105,7 +105,7 @@ def test_a_job_that_a_chooser_has_settled_is_not_fenced_again_by_the_hook_and_an
     assert [(asked["pool"], asked["exclude"]) for asked in broker.asked] == [("fx", ""), ("fx", "")]
 
 
-def test_a_chooser_that_says_no_pool_goes_before_the_studios_default() -> None:
+def test_a_chooser_without_a_pool_overrides_the_studios_default() -> None:
     class Af:
         class Job(Job):
             pass
@@ -118,7 +118,7 @@ def test_a_chooser_that_says_no_pool_goes_before_the_studios_default() -> None:
     assert (broker.asked, "custom_data" in job.data) == ([], False)
 
 
-def test_a_pool_that_a_script_has_applied_stays_the_jobs_own() -> None:
+def test_a_pool_applied_by_a_script_stays_the_jobs_own() -> None:
     class Af:
         class Job(Job):
             pass
@@ -132,7 +132,7 @@ def test_a_pool_that_a_script_has_applied_stays_the_jobs_own() -> None:
     assert [asked["pool"] for asked in broker.asked] == ["fx", "fx"]
 
 
-def test_a_mask_that_is_set_after_a_pool_was_applied_is_joined_with_it() -> None:
+def test_a_mask_set_after_a_pool_was_applied_is_joined_with_it() -> None:
     class Af:
         class Job(Job):
             pass

@@ -61,7 +61,7 @@ def test_an_unknown_note_is_not_a_note(ours: object) -> None:
 
 
 @given(json_values)
-def test_a_second_pool_that_cannot_be_read_is_none_and_the_rest_of_the_note_counts(odd: object) -> None:
+def test_an_unreadable_second_pool_is_ignored_and_the_rest_of_the_note_counts(odd: object) -> None:
     note = parse_note(json.dumps({"afpools": {"pool": "fx", "revision": "r1", "spill": odd}}))
     assert note == Note("fx", "r1", spill=NO_SPILL)
 

@@ -49,18 +49,18 @@ def within_blender(monkeypatch: pytest.MonkeyPatch, scene: object) -> None:
         (SceneWithAddOn(), "gpu"),
     ],
 )
-def test_a_scene_says_its_pool_whether_the_add_on_is_active_or_not(
+def test_a_scene_names_its_pool_whether_or_not_the_add_on_is_active(
     monkeypatch: pytest.MonkeyPatch, scene: object, pool: str
 ) -> None:
     within_blender(monkeypatch, scene)
     assert hook.chosen() == pool
 
 
-def test_a_program_that_keeps_no_pool_says_nothing() -> None:
+def test_a_program_without_a_pool_names_none() -> None:
     assert hook.chosen() == ""
 
 
-def test_somebody_elses_module_af_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_module_af_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     hook.cover(SimpleNamespace())
     assert capsys.readouterr().err == ""
     hook.cover(SimpleNamespace(Job=object, __file__="/cgru/af.py"))

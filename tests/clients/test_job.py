@@ -79,7 +79,7 @@ def test_mask_type_and_pool_are_set_and_nothing_else() -> None:
         ({"spill_to": "night", "spill_after": 60}, SpillNote("night", "r7", 60)),
     ],
 )
-def test_a_second_pool_stands_in_the_jobs_note(wanted: dict[str, Any], said: SpillNote | None) -> None:
+def test_a_second_pool_is_in_the_jobs_note(wanted: dict[str, Any], said: SpillNote | None) -> None:
     job = Job()
     put(job, **wanted)
     note = parse_note(job.data["custom_data"])

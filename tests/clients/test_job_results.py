@@ -47,7 +47,7 @@ def test_a_job_has_what_its_broker_sends_and_nothing_else() -> None:
     assert (answer.keeper, answer.keeping, answer.requeue) == ("broker-1", True, True)
 
 
-def test_a_job_says_how_it_stands_with_its_second_pool() -> None:
+def test_a_job_reports_the_state_of_its_second_pool() -> None:
     spill = {"pool": "night", "after": 1800, "since": None, "waited": 720, "own": True, "why": ""}
     (job,) = read_jobs({**LIST, "jobs": [{**JOB, "spill": spill}]}).jobs
     assert job.spill == JobSpill("night", 1800, "", 720, True, "")

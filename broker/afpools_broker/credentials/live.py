@@ -29,7 +29,7 @@ log = logging.getLogger("afpools.credentials")
 # How long the list of keys stays valid if its folder cannot be read. A revocation must take effect within five seconds.
 _LISTING_LASTS = dt.timedelta(seconds=4)
 
-# So many certificates are remembered with whose they are.
+# How many certificates are remembered with their owners.
 _MOST_REMEMBERED = 1000
 
 
@@ -118,8 +118,8 @@ class Credentials:
         Raises:
             CredentialRefused: no role or more than one, revoked, or expired.
         """
-        # Whoever opens a connection for each request shows the same certificate each time, and who signed it does not
-        # change. Whether it still counts may.
+        # A client that opens a connection for each request shows the same certificate each time. Who signed it does not
+        # change, but it may become invalid.
         remembered = self._tls_peers.get(der)
         if remembered is not None and self.still_valid(remembered) is None:
             return remembered

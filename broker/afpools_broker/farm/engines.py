@@ -1,7 +1,7 @@
 """How the farm reads masks, judged by the versions of its renders and by its users: pure functions.
 
 Strategy: fail closed. Afanasy reads `find` masks since 3.4.0; before, it reads every mask as regex, and a `find` mask
-lets other renders in (measured on 3.3.1). So one render that is older, or whose version cannot be read, is enough to
+admits other renders (measured on 3.3.1). So one render that is older, or whose version cannot be read, is enough to
 rule out `find` masks. That includes offline renders, because they may come back.
 """
 

@@ -191,8 +191,8 @@ class NativeMirror:
         }
 
     def _existing(self, due: list[_Followed]) -> Mapping[str, int] | None:
-        """How many renders each of Afanasy's pools has, asked for only if one of these pools has none in the list; None
-        if afserver does not say."""
+        """How many renders each of Afanasy's pools has, requested only if one of these pools has none in the list; None
+        if afserver does not answer."""
         there = set(branches(filter(None, set(self._renders.where.values()))))
         if all(each.pool.follows in there for each in due):
             return {}

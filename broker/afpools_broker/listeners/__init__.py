@@ -152,8 +152,8 @@ class Listener(ABC):
 
     @abstractmethod
     def comes_round(self, wait: float) -> bool:
-        """Whether the thread that answers still comes by, within `wait` seconds: it hangs if not. Called by one thread
-        at a time, between `start` and `stop`."""
+        """Whether the thread that answers still makes progress, checked for at most `wait` seconds: if not, it hangs.
+        Only one thread at a time may call it, between `start` and `stop`."""
 
     @abstractmethod
     def stop(self, *, wait: float) -> None:

@@ -431,7 +431,7 @@ class Connections:
     # --- last answers ---------------------------------------------------------------------------------------------
 
     def end_after(self, connection: CurveConnection, size: int, frames: int, now: float) -> None:
-        """Has a connection ended once its peer has an answer that is about to be sent; arguments as for
+        """Ends a connection after its peer has received an answer that is about to be sent; arguments as for
         `CurveConnection.note_request`."""
         if connection.shut_at is None:
             connection.note_last_answer(size, frames, now)

@@ -49,7 +49,7 @@ class Workers:
         def run() -> None:
             try:
                 done(later.work())
-            except Exception:  # `work` answers its own defects; this one is in a listener
+            except Exception:  # `work` answers its own bugs; this one is in a listener
                 log.exception("An answer could not be handed back")
 
         return self._turns[later.writes].submit(client, run)

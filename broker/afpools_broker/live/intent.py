@@ -55,7 +55,7 @@ class ParamsLine(NamedTuple):
     said: str
 
     def is_by(self, user: str) -> bool:
-        """Whether this user did it, on whichever machine."""
+        """Whether this user did it, on any machine."""
         return self.who.startswith(f"{user}@")
 
 

@@ -242,7 +242,7 @@ def read_log(ask: Ask, number: int) -> list[str]:
         FarmError: afserver does not answer.
     """
     body = ask({"get": {"type": "jobs", "ids": [number], "mode": "log"}})
-    # One of 100 lines is 50 kB, of which to escape what needs it takes 3 ms, and most do not.
+    # A log of 100 lines is 50 kB. Escaping it takes 3 ms, and most logs do not need it.
     for text in (lambda: body, lambda: _NOT_JSON.sub(_escape, body)):
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _decode_log(text()).message.lines
@@ -278,7 +278,7 @@ class JobsReader:
         self._changed: dict[int, None] = {}
 
     def is_read(self, number: int) -> bool:
-        """Whether afserver has told of no change of this job since it was read."""
+        """Whether afserver has not reported a change of this job since it was read."""
         return number not in self._changed
 
     def take_touched(self) -> set[int]:

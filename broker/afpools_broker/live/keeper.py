@@ -291,10 +291,10 @@ class FenceKeeper:
     # --- who waits ---
 
     def _count_waiting(self, snapshot: Snapshot) -> bool:
-        """Counts how long jobs have waited for their second pools; whether some are to be planned again because they
-        have waited long enough."""
+        """Counts how long jobs have waited for their second pools; returns whether some must be planned again because
+        they have waited long enough."""
         seen = self._reader.seen
-        # Not by the world's farm: that one is kept for as long as names and versions are the same.
+        # Not the world's farm, which is kept as long as names and versions stay the same.
         if seen == self._counted or not self._knows_all(snapshot):
             return False
         self._counted = seen
@@ -309,16 +309,16 @@ class FenceKeeper:
         return bool(over)
 
     def _has_waited(self, job: Job) -> bool:
-        """Whether a job has waited so long that its second pool is to be added to its fence. Only the broker that holds
-        the lease says so: the others may have counted for longer."""
+        """Whether a job has waited so long that its second pool must be added to its fence. Only the broker that holds
+        the lease decides that: the others may have counted for longer."""
         verdict = self._verdicts.get(job.id)
         if verdict is None or not self.lease.is_ours or not self._reader.is_read(job.id):
             return False
         return self._waiting.has_waited(job, verdict)
 
     def _knows_all(self, snapshot: Snapshot) -> bool:
-        """Whether pools and farm are confirmed. While no render of the farm is online, as after a restart of afserver,
-        nobody waits for one."""
+        """Whether pools and farm are confirmed. If no render of the farm is online, as after a restart of afserver, no
+        job counts as waiting for one."""
         if self._keeper.trouble or self._keeper.age > _FRESH_SECONDS or snapshot.farm is None:
             return False
         return bool(snapshot.farm.online) and snapshot.farm.age(self._clock()) <= self._settings().flag_after
@@ -398,7 +398,7 @@ class FenceKeeper:
         self._who = {key: who for key, who in self._who.items() if key[0] in jobs and jobs[key[0]].fence == key[1]}
 
     def _ask_who(self) -> bool:
-        """Finds out who changed jobs that are left alone; whether that is known of more of them now."""
+        """Finds out who changed jobs that are left alone; returns whether that is now known for more of them."""
         asked = 0
         for number, verdict in self._verdicts.items():
             job = self._reader.jobs.get(number)

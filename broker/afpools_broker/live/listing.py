@@ -38,7 +38,7 @@ class ListedSpill(Result):
     after: Annotated[int, Meta(description="seconds in a row without a running task until the job may use it too")]
     since: Annotated[dt.datetime | None, Meta(description="when its fence was widened; null if it is not")]
     waited: Annotated[int, Meta(description="seconds that it has waited so far, in steps of 10; 0 if it does not wait")]
-    own: Annotated[bool, Meta(description="the job says so itself, not its pool")]
+    own: Annotated[bool, Meta(description="whether the job names it itself, rather than its pool")]
     why: Annotated[str, Meta(description="a sentence, if the second pool cannot be used now; else empty")]
 
 

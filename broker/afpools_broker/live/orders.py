@@ -42,7 +42,7 @@ class OrderedJob(Result):
     """The outcome for one job."""
 
     id: Annotated[int, Meta(description="its number")]
-    serial: Annotated[int | None, Meta(description="its serial; null if it is not there")]
+    serial: Annotated[int | None, Meta(description="its serial; null if the job does not exist")]
     name: Annotated[str, Meta(description="the job's name")]
     user: Annotated[str, Meta(description="whose it is")]
     before: Annotated[str, Meta(description="its pool before; empty if it named none")]

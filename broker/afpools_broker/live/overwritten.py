@@ -53,7 +53,7 @@ class Edit:
 
 
 def lost_edit(lines: Sequence[str], move: Move) -> Edit | None:
-    """The edit that a change of ours overwrote; None if it overwrote none, or if the log does not say.
+    """The edit that a change of ours overwrote; None if it overwrote none, or if the log does not show it.
 
     Args:
         lines: the job's log, oldest first.
@@ -175,7 +175,7 @@ class Overwritten:
             return Outcome()
         outcome = self._mover.carry_out([move for _, move in back.values()])
         done = {move.job.id for move in outcome.made}
-        # Somebody may have set something in that second, too. And no fence has followed a pool here.
+        # Somebody may have set something in that second, too. These moves do not count as moved fences.
         self.watch(outcome.made)
         outcome.done, outcome.made = [], []
         for number, (sent, _) in back.items():

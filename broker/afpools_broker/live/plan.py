@@ -222,7 +222,7 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
 def _spilled(
     job: Job, spill: Spill, mask: Mask, moment: str, both: Callable[[Spill], Mask | str]
 ) -> tuple[Spill, Mask]:
-    """How it stands with a job's second pool after this, and the mask that the job has then.
+    """The state of a job's second pool after this, and the mask that the job then has.
 
     Args:
         job: as it is.
@@ -232,12 +232,12 @@ def _spilled(
         both: makes the mask of both pools, or says why there is none.
     """
     if job.is_finished:
-        # Whoever starts it again starts it in its own pool.
+        # If somebody starts it again, it starts in its own pool.
         return replace(spill, since=""), mask
     if not spill.since and not moment:
         return spill, mask
     if not spill.since and not mask.covers_future_hosts:
-        # It could not come back.
+        # Otherwise it could not return to its own pool.
         return replace(spill, why=stays_in("Its mask does not exclude hosts that register later.")), mask
     made = both(spill)
     if isinstance(made, Mask):
@@ -258,12 +258,12 @@ def _both(job: Job, note: Note, pool: str, world: World, accept: tuple[Dialect, 
 
 
 def _means(said: SpillNote | None) -> SpillNote | None:
-    """What of a note has to be written again if it differs."""
+    """The parts of a note that must be written again if they differ."""
     return said and said._replace(revision="", after=0)
 
 
 def _cause_of_spill(job: Job, note: Note, spill: Spill | None, pool: Pool, world: World) -> str:
-    """What about its second pool makes a job move, for people; empty if that is not why."""
+    """Why a job's second pool makes it move, for people; empty if it does not."""
     before = note.spill
     was_open = before is not None and bool(before.since)
     if spill is not None and spill.is_open:

@@ -94,7 +94,7 @@ class PreviewResult(Result):
     lost_hosts: Annotated[list[LostHost], Meta(description="each render that a job loses")]
     gained_hosts: Annotated[list[GainedHost], Meta(description="each render that a job gains")]
     without_machine: Annotated[list[int], Meta(description="ids of jobs that would no longer have a render online")]
-    kept: Annotated[int, Meta(description="jobs that keep their last fence all the same")]
+    kept: Annotated[int, Meta(description="jobs that keep their last fence anyway")]
     running: Annotated[Literal["finish", "requeue"], Meta(description="what happens to the tasks on lost renders")]
     sentences: Annotated[list[str], Meta(description="the same, for people")]
     age: Annotated[float | None, Meta(description="seconds since afserver has confirmed its jobs")]
@@ -190,7 +190,7 @@ def others_of(view: View, listing: Listing, name: str) -> set[str]:
 
 
 def _called(note: Note, verdict: Verdict, name: str, called: str) -> Note:
-    """A note with the names that its pools would have; `called` is what the pool of this name would be."""
+    """A note with the names that its pools would have; `called` is the new name of the pool with this name."""
     said = note.spill
     if said is not None and verdict.spill is not None and said.pool:
         second = called if verdict.spill.pool == name else verdict.spill.pool

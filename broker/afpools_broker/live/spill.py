@@ -1,4 +1,4 @@
-"""A second pool for jobs that wait too long: which one a job has, and how that stands. Pure functions.
+"""A second pool for jobs that wait too long: which one a job has, and its state. Pure functions.
 
 Strategy: the job's own word counts before its pool's. A job stays in its pool wherever the second one is not known for
 certain, has no hosts, or no right mask of both can be made; the reason is a sentence. A job that spilled stays spilled
@@ -64,7 +64,7 @@ def spill_of(note: Note, pool: str, names: PoolNames, pools: Mapping[str, Pool])
         if not wanted:
             return None
         own, called, since = False, wanted if wanted in pools else "", ""
-        # What the pool said before, of another one, does not count any more.
+        # What the pool said earlier about another second pool no longer counts.
         if said is not None and called and names.now(said.pool, said.revision) == called:
             since = said.since
     if called == pool:
@@ -81,7 +81,7 @@ def stays_in(why: str) -> str:
 
 
 def noted(said: SpillNote | None, spill: Spill | None, *, since: str) -> SpillNote | None:
-    """What a job's note says of its second pool from now on.
+    """What a job's note says about its second pool from now on.
 
     Args:
         said: what it says now.
@@ -90,7 +90,7 @@ def noted(said: SpillNote | None, spill: Spill | None, *, since: str) -> SpillNo
     """
     own = said is not None and not said.of_pool
     if spill is None or not since:
-        # The revision that was noted stays: it says which pool is meant, whatever has that name by now.
+        # The noted revision stays: it identifies the pool, whatever has that name now.
         return stays(said)
     if own and said is not None and not spill.revision:
         return said._replace(since=since)
@@ -100,14 +100,14 @@ def noted(said: SpillNote | None, spill: Spill | None, *, since: str) -> SpillNo
 
 
 def stays(said: SpillNote | None) -> SpillNote | None:
-    """What a note says of the second pool of a job that is back in its own pool."""
+    """What a note says about the second pool of a job that is back in its own pool."""
     if said is None or said.of_pool:
         return None
     return said._replace(since="") if said.pool else NO_SPILL
 
 
 def as_time(text: str) -> dt.datetime | None:
-    """The time that a note says; None if it says none."""
+    """The time in a note; None if there is none."""
     try:
         when = dt.datetime.fromisoformat(text)
     except ValueError:
@@ -116,7 +116,7 @@ def as_time(text: str) -> dt.datetime | None:
 
 
 def in_words(seconds: float) -> str:
-    """How long that is, for people: `30 minutes`."""
+    """A number of seconds, for people: `30 minutes`."""
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)

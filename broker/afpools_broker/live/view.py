@@ -1,4 +1,4 @@
-"""How the fences stand, as of the last look: what the list of jobs, the health and the previews are made from."""
+"""The state of the fences as of the last look: what the list of jobs, the health and the previews are made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long jobs have waited in a row: kept in memory by each broker for itself.
+"""How long jobs have waited without interruption, which each broker keeps in its own memory.
 
 Strategy: only what was seen counts. Every look at which jobs, pools and farm are confirmed is told here, with the jobs
 that wait at that time; a job that does not, or is not as it was, starts anew, and so do all of them after a time in
@@ -14,7 +14,8 @@ from .jobs import Job
 from .plan import Verdict
 
 GAP_SECONDS = 10.0
-"""The longest time between two looks that counts as waiting. Without a monitor, afserver's jobs are read every 5 s."""
+"""The longest time in seconds between two looks that counts as waiting. Without a monitor, afserver's jobs are read
+every 5 s."""
 
 
 class Waiting:
@@ -25,7 +26,7 @@ class Waiting:
         self._seen = float("-inf")
 
     def count(self, seen: float, waiting: Mapping[int, Hashable]) -> None:
-        """Takes in one look.
+        """Adds one look.
 
         Args:
             seen: when that was so; seconds since some moment.
@@ -39,23 +40,23 @@ class Waiting:
         self._seen = seen
 
     def seconds(self, serial: int) -> float:
-        """How long a job had waited in a row when that was seen last; 0 for one that does not wait."""
+        """How long a job had waited without interruption when last seen; 0 for one that does not wait."""
         told = self._since.get(serial)
         return self._seen - told[1] if told is not None else 0.0
 
     def is_over(self, serial: int, as_it_is: Hashable, after: float, now: float) -> bool:
-        """Whether a job has waited for so many seconds, is as it was, and that was seen just now."""
+        """Whether a job has waited for this many seconds and was unchanged at the last look."""
         told = self._since.get(serial)
         is_known = told is not None and told[0] == as_it_is and 0 <= now - self._seen <= GAP_SECONDS
         return is_known and self.seconds(serial) >= after
 
     def seconds_by_serial(self) -> dict[int, float]:
-        """How long each job that waits has done so."""
+        """How long each waiting job has waited."""
         return {serial: self._seen - since for serial, (_, since) in self._since.items()}
 
 
 class JobsWaiting(Waiting):
-    """Counts how long jobs wait that have a second pool.
+    """Counts how long jobs with a second pool wait.
 
     Args:
         clock: seconds since some moment.
@@ -66,7 +67,7 @@ class JobsWaiting(Waiting):
         self._clock = clock
 
     def look(self, jobs: Mapping[int, Job], verdicts: Mapping[int, Verdict]) -> None:
-        """Takes in the jobs as they are confirmed now, by number."""
+        """Adds the jobs as they are confirmed now, by number."""
         waiting = {
             job.serial: _as_it_is(job)
             for number, verdict in verdicts.items()
@@ -83,11 +84,11 @@ class JobsWaiting(Waiting):
 
 
 def _is_waiting(job: Job) -> bool:
-    """Whether a job has tasks that could run, and none that runs. One that is paused, or waits for another, does not
+    """Whether a job has tasks that could run, but none that runs. A job that is paused, or waits for another, does not
     wait for a machine."""
     return job.state == "ready" and job.tasks_ready > 0
 
 
 def _as_it_is(job: Job) -> Hashable:
-    """What of a job is the same for as long as it waits: its fence, what it says, and how far it is."""
+    """What stays the same while a job waits: its fence, its note, and its progress."""
     return job.fence, job.tasks_done, job.tasks_ready

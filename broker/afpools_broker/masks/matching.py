@@ -163,7 +163,7 @@ def _at_a_glance(node: Node, hosts: Collection[str], listed: _Names) -> set[str]
                 but = frozenset(listed.of(Sequence(tuple(body))))
                 fitting = hosts if rest.issuperset("".join(hosts)) else filter(rest.issuperset, hosts)
                 return {name for name in fitting if name not in but}
-            # Whatever begins with one of these: what a `find` mask looks like as regex.
+            # Any name that begins with one of these: a `find` mask written as regex looks like this.
             case Sequence((*body, Repeat(Class(rest), 0, None))):
                 starts = frozenset(listed.of(Sequence(tuple(body))))
                 lengths = {len(start) for start in starts}

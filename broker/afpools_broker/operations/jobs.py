@@ -264,7 +264,7 @@ class PoolsPreview(Operation):
 class JobsResult(Result):
     change: Annotated[str, Meta(description="the id of the history entry; empty if there is none")]
     pool: Annotated[str, Meta(description="the pool; empty if there was none named")]
-    jobs: Annotated[list[OrderedJob], Meta(description="what became of each job, by number")]
+    jobs: Annotated[list[OrderedJob], Meta(description="the outcome for each job, by number")]
     moved: Annotated[int, Meta(description="how many jobs were changed, or had tasks sent back")]
 
 

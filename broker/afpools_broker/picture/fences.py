@@ -95,7 +95,7 @@ class Fence:
         as_entered = names == pool.hosts
         return cls(
             pool,
-            # The very tuple, where it is the same.
+            # The same tuple object if it is equal.
             members_of(pool.hosts if as_entered else names),
             tuple(_with_domain(pool.hosts)),
             _folds([host for host in pool.hosts if host not in farm], len(pool.hosts)),
@@ -103,7 +103,7 @@ class Fence:
         )
 
     def with_hosts(self, pool: Pool, moves: Moves, spelled: _Spelled, farm: frozenset[str]) -> Fence | None:
-        """The fence of the same pool with other hosts, made of what differs; None where it has to be made anew.
+        """The fence of the same pool with other hosts, made from the differences; None if it must be made from scratch.
 
         Args:
             pool: the pool now.
@@ -279,7 +279,7 @@ class Fences:
         return changed
 
     def _moves(self, changed: dict[str, Pool | None]) -> dict[str, Moves]:
-        """The hosts that came into each of these pools, and those that left it."""
+        """The hosts that joined each of these pools, and those that left it."""
         moves: dict[str, Moves] = {}
         for name, pool in changed.items():
             before = self._fences.get(name)
@@ -343,8 +343,8 @@ class Fences:
                     if respelled is not None:
                         after = before.like(after)
                     elif before.members == after.members:
-                        # As when the farm is seen for the first time: a second copy of all members would leave as
-                        # much memory behind that nobody uses.
+                        # As when the farm is seen for the first time: a second copy of all members would leave much
+                        # unused memory behind.
                         after = replace(after, members=before.members)
             made[name] = after
             old = before.members if before else ()
@@ -484,8 +484,8 @@ class Fences:
     def mask_of_all(
         self, pools: tuple[str, ...], style: Style, accept: tuple[Dialect, ...], max_bytes: int = LENGTH_LIMIT
     ) -> Mask:
-        """The mask that keeps a job on the hosts of several pools. Made once for as long as pools and farm stay as they
-        are.
+        """The mask that keeps a job on the hosts of several pools. It is made once as long as pools and farm stay as
+        they are.
 
         Raises:
             RequestRefused: as `mask`; `empty_pool` if all of them are empty.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 
-# To look at so many names takes a microsecond.
+# Looking through this many names takes a microsecond.
 _FEW = 64
 
 
@@ -39,7 +39,7 @@ class FewNames(Set[str]):
     def __len__(self) -> int:
         return len(self._names)
 
-    # Of two sets, this is the one with fewer names, and the one in which looking takes longer.
+    # Of the two sets, this one has fewer names, and lookups in it take longer.
 
     def __and__(self, other: Set[object]) -> frozenset[str]:
         return frozenset(name for name in self._names if name in other)
@@ -55,5 +55,5 @@ class FewNames(Set[str]):
 
 
 def members_of(names: tuple[str, ...]) -> Set[str]:
-    """These names, each of which is there once, as a set in their order."""
+    """These names, each once, as a set that keeps their order."""
     return FewNames(names) if len(names) <= _FEW else dict.fromkeys(names).keys()

@@ -260,7 +260,7 @@ def _corrected(count: int | None, members: Set[str], changed: frozenset[str], no
 
 
 def _moved(count: int | None, moves: Moves, there: frozenset[str]) -> int | None:
-    """How many members are there, by those that came and went; None where that has not been known."""
+    """How many members there are, updated by those that came and went; None if the count was unknown."""
     came, gone = moves
     return None if count is None else count + sum(map(there.__contains__, came)) - sum(map(there.__contains__, gone))
 

@@ -10,6 +10,6 @@ undo.py        what undoing a change would do
 native.py      Afanasy's own pools
 mirror.py      what becomes of a pool that follows one of Afanasy's own
 lookalikes.py  names that people take for one another
-nearest.py     what was meant by a name that is not there
+nearest.py     what was meant by a name that does not exist
 persistent.py  a mapping that never changes, with cheap successors
 """

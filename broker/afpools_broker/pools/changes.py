@@ -88,7 +88,7 @@ class Change:
         request_id: the client's own name for this change.
         pool: name of the pool to change; empty for the list of hosts registered by hand.
         asked: everything that was asked for, JSON-encodable; a repeated request has the same value.
-        deed: what becomes of the pool.
+        deed: what to do to the pool.
         vet: checks the outcome. It is called when the change is applied, so that a repeated request is recognised
             first: the farm may have changed by then. Its verdict is not part of what was asked for.
         undoes: for `history.undo`, the id of the entry.
@@ -196,7 +196,7 @@ def refuse_followed(before: Pool | None, after: Pool | None) -> None:
         after: as it would be; None for a deletion.
 
     Raises:
-        RequestRefused: `conflict`: it follows one of Afanasy's, goes on to do so, and would have other hosts.
+        RequestRefused: `conflict`: it follows one of Afanasy's, still does afterwards, and would have other hosts.
     """
     if before is None or after is None or not before.follows or after.follows != before.follows:
         return

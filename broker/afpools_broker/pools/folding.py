@@ -81,7 +81,7 @@ def _ranges(numbers: Iterable[str]) -> str:
 
 
 def _goes_on(run: list[str], number: str) -> bool:
-    """Whether a range may go on with this number: `9-10` and `09-10` may, `9-010` would be read as something else."""
+    """Whether a range may continue with this number: `9-10` and `09-10` may; `9-010` would be read differently."""
     first, last = run[0], run[-1]
     alike = len(number) == len(first) or "0" not in (first[0], number[0])
     return alike and int(number) == int(last) + 1

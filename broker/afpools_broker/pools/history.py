@@ -20,10 +20,10 @@ REPAIRED = "repaired"
 """How history words it, before the pool's name."""
 
 MIRROR = "pools.mirror"
-"""The operation of an entry by a broker: a pool has got the hosts of the one of Afanasy's that it follows."""
+"""The operation of an entry by a broker: a pool was given the hosts of the pool of Afanasy's that it follows."""
 
 MIRRORED = "followed Afanasy's pool with"
-"""What history says of it, before the pool's name."""
+"""How history words it, before the pool's name."""
 
 
 class MovedJob(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Diff(Struct, frozen=True, omit_defaults=True):
 
     @property
     def turned(self) -> tuple[str, str] | None:
-        """`follows`, where that was changed."""
+        """`follows`, if that was changed."""
         return self.follows if self.follows and self.follows[0] != self.follows[1] else None
 
 

@@ -72,7 +72,7 @@ def expand(patterns: Iterable[str], known: frozenset[str] = frozenset(), *, leav
                 "Split it, or look for a mistyped digit.",
             )
         names += _expanded(pattern)
-    # Each name is kept once, however many pools it is in.
+    # Each name is stored once in memory, however many pools it is in.
     return unique(map(intern, names))
 
 

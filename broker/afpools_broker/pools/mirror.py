@@ -1,4 +1,4 @@
-"""What a pool that follows one of Afanasy's own has in it: pure functions of a list of renders.
+"""The hosts of a pool that follows one of Afanasy's own: pure functions of a list of renders.
 
 Strategy: what afserver says counts, and its silence does not. A render that it lists in another of its pools has left
 ours. One that it no longer lists was deleted, or afserver has lost its list: time tells. A pool of Afanasy's without
@@ -31,7 +31,7 @@ _PATHS_SHOWN = 8
 
 
 class Existence(enum.Enum):
-    """Whether afserver has a pool of which it lists no render."""
+    """Whether afserver has a pool for which it lists no render."""
 
     THERE = enum.auto()
     GONE = enum.auto()
@@ -39,7 +39,7 @@ class Existence(enum.Enum):
 
 
 class Mirrored(NamedTuple):
-    """What becomes of a pool that follows one of Afanasy's.
+    """Works out the new state of a pool that follows one of Afanasy's.
 
     Args:
         hosts: what it has in it.
@@ -51,7 +51,7 @@ class Mirrored(NamedTuple):
 
 
 def is_within(native_pool: str, path: str) -> bool:
-    """Whether one of Afanasy's pools is another one, or in its branch."""
+    """Whether one of Afanasy's pools is the same as another, or in its branch."""
     return native_pool == path or (native_pool.startswith(path if path.endswith("/") else f"{path}/"))
 
 
@@ -75,19 +75,19 @@ def mirrored(pool: Pool, where: Mapping[str, str], existence: Existence, deleted
     is_empty = not branch
     if is_empty and existence is not Existence.THERE:
         return Mirrored(pool.hosts, _kept(pool, existence))
-    # What is not said is not known: such a host stays.
+    # A host about which nothing is known stays.
     branch.add("")
     stay = [host for host in pool.hosts if where.get(host, "") in branch]
     hosts = [host for host in stay if host not in deleted]
     if not hosts and not joining and stay:
-        # All that are left at once: a server that has lost its renders, rather than one whose renders were all deleted.
+        # All remaining renders at once: the server has lost its renders, rather than somebody having deleted them all.
         kept = replace(pool, hosts=tuple(stay))
         return Mirrored(kept.hosts, f"afserver lists none of the renders of its pool {path!r} any more. {_keeps(kept)}")
     return Mirrored((*hosts, *joining))
 
 
 def mirror_change(pool: Pool, hosts: tuple[str, ...], *, who: str) -> Change:
-    """The change that gives these hosts to a pool, if it is as it was when that was found out.
+    """The change that gives these hosts to a pool, if the pool has not changed since they were worked out.
 
     Args:
         pool: as it was.
@@ -97,7 +97,7 @@ def mirror_change(pool: Pool, hosts: tuple[str, ...], *, who: str) -> Change:
     return Change(
         op=MIRROR,
         who=who,
-        # Each is another change: what was so once may be so again.
+        # Each has a new id, because the same state may occur again.
         request_id=uuid.uuid4().hex,
         pool=pool.name,
         asked=(pool.name, pool.follows, hosts),
@@ -122,12 +122,12 @@ def _keeps(pool: Pool) -> str:
 
 
 def tidy(path: str) -> str:
-    """A path as afserver writes it: without a slash at its end, but for the root."""
+    """A path as afserver writes it: without a slash at its end, except for the root."""
     return path.rstrip("/") or "/"
 
 
 def why_not_there(farm: Farm, path: str) -> str:
-    """What is said to somebody who wants to follow a pool of Afanasy's that has no render."""
+    """The message for somebody who wants to follow a pool of Afanasy's that has no render."""
     paths = branches(native_pools(farm))
     text = f"No render of the farm is in a pool {path!r} of Afanasy."
     if not paths:
@@ -148,7 +148,7 @@ def branches(paths: Iterable[str]) -> list[str]:
 
 
 def _meant(path: str, paths: Collection[str]) -> str:
-    """The path that somebody may have meant, who has left out its beginning or mistyped it; else empty."""
+    """The path that somebody may have meant, who has omitted its beginning or mistyped it; otherwise empty."""
     ending = f"/{path.strip('/')}"
     whole = [there for there in paths if there == ending or there.endswith(ending)]
     return whole[0] if whole else nearest(ending, paths)

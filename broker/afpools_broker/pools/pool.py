@@ -58,7 +58,7 @@ class Pool:
     @cached_property
     def revision(self) -> str:
         """Fingerprint of the contents; the order of hosts does not count."""
-        # What a pool does not have leaves no trace in it: brokers that do not know of it yet compute the same.
+        # Absent settings leave no trace in it, so that brokers that do not know them yet compute the same.
         more: list[tuple[object, ...]] = [("follows", self.follows)] if self.follows else []
         if self.spill_to:
             more.append(("spill", self.spill_to, self.spill_after))
@@ -157,21 +157,21 @@ def has_domain(name: str) -> bool:
     return not (last.isascii() and last.isdigit())
 
 
-# Names that are compared in one go.
+# How many names are compared at once.
 _AT_ONCE = 256
 
 Moves = tuple[tuple[str, ...], tuple[str, ...]]
-"""The names that came, and those that went."""
+"""The names that were added, and those that were removed."""
 
 
 def came_and_gone(before: Sequence[str], after: Sequence[str]) -> Moves:
-    """What differs between two lists of names, each of which has each name once.
+    """The differences between two lists of names without duplicates.
 
-    Most changes concern a few names of many, so what both lists begin and end with is passed over first, many names at
+    Most changes concern a few names of many, so equal beginnings and ends are skipped first, many names at
     a time.
 
     Returns:
-        The names that only `after` has and those that only `before` has, in their order.
+        The names that only `after` has and those that only `before` has, in order.
     """
     start = _alike(before, after)
     short = min(len(before), len(after)) - start
@@ -182,7 +182,7 @@ def came_and_gone(before: Sequence[str], after: Sequence[str]) -> Moves:
 
 
 def _alike(some: Sequence[str], others: Sequence[str]) -> int:
-    """With how many equal names both begin."""
+    """The number of equal names at the beginning of both."""
     at, short = 0, min(len(some), len(others))
     while at < short and some[at : at + _AT_ONCE] == others[at : at + _AT_ONCE]:
         at += _AT_ONCE

@@ -240,7 +240,7 @@ def _says_anything(diff: Diff) -> bool:
 
 
 def _was_made_to_follow(entry: Entry, present: Pool) -> bool:
-    """Whether a pool is as it was created but for its hosts, which are those of Afanasy's pool ever since."""
+    """Whether a pool is as it was created, except for its hosts, which have followed Afanasy's pool since."""
     diff = entry.diff
     if not diff.follows or entry.pool != present.name:
         return False

@@ -82,8 +82,8 @@ class PoolStore(Protocol):
     """`mongodb` or `sqlite`."""
 
     known: Callable[[str], Pool | None]
-    """A pool, by its name, as it was last read; None where that is not known. Whoever keeps the pools says so: what the
-    store finds to be the same still need not be read again to be changed."""
+    """A pool, by its name, as it was last read; None if unknown. The owner of the picture sets this: if the store finds
+    that a pool is still the same, it need not read it again to change it."""
 
     def load(self) -> Contents:
         """Everything that reads are answered from."""

@@ -48,7 +48,7 @@ _AT_A_TIME = 200
 # While this many names are interned, no other thread can run; it takes 0.1 ms.
 _INTERNED_AT_ONCE = 500
 
-# How many pools that were written last are kept until they are read back.
+# How many of the pools written last are kept until they are read back.
 _WRITTEN_KEPT = 4
 
 # Two polls a second: a change by another process must be seen within two seconds, and a poll costs microseconds.
@@ -129,7 +129,7 @@ class SqliteStore(SqliteFile):
                     self._insert_pool(db, after)
             self._insert_entry(db, entry)
         if after is not None:
-            # Whoever made the change reads it back.
+            # The author of the change reads it back.
             kept = list(self._last_written.items())[1 - _WRITTEN_KEPT :]
             self._last_written = {**dict(kept), after.name: after}
         return entry
@@ -368,7 +368,7 @@ def _pool(known: Pool | None, name: str, hosts: str, description: str, colour: s
         members = tuple(interned)
     more = _NO_SETTINGS if settings == "{}" else msgspec.json.decode(settings, type=_Settings)
     pool = Pool(name, members, description, colour, more.follows)
-    # What is known has its revision with it.
+    # A known pool already has its revision.
     return known if known is not None and pool == known else pool
 
 

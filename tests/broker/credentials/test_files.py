@@ -1,4 +1,4 @@
-"""Files that may change while a broker runs: the last good value counts until there is a new one."""
+"""Files that may change while a broker runs: the last valid value counts until there is a new one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def watched(path: Path) -> Watched[int]:
     return Watched(path, int)
 
 
-def test_a_file_that_goes_bad_leaves_the_last_good_value(watched: Watched[int], path: Path) -> None:
+def test_an_invalid_file_leaves_the_last_valid_value(watched: Watched[int], path: Path) -> None:
     watched.look()
     path.write_text("rubbish")
     watched.look()
@@ -44,7 +44,7 @@ def test_a_file_that_has_not_changed_for_a_while_is_not_read_again(path: Path) -
     assert reads == [b"1", b"1"]
 
 
-def test_a_file_that_was_written_just_now_is_read_at_each_look(watched: Watched[int], path: Path) -> None:
+def test_a_file_that_has_just_been_written_is_read_at_each_look(watched: Watched[int], path: Path) -> None:
     """Two writes may have the same time stamp."""
     watched.look()
     before = path.stat()
@@ -54,14 +54,14 @@ def test_a_file_that_was_written_just_now_is_read_at_each_look(watched: Watched[
     assert watched.value == 7
 
 
-def test_what_is_not_a_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     watched = Watched(tmp_path / "pipe", int)
     watched.look()
     assert "not a regular file" in explain(watched.error or ValueError())
 
 
-def test_a_broker_that_cannot_start_says_which_command_helps(tmp_path: Path, path: Path) -> None:
+def test_a_broker_that_cannot_start_names_the_command_that_helps(tmp_path: Path, path: Path) -> None:
     with pytest.raises(CredentialError, match=r"nothing: there is no such file\. `afpools certs init` makes it"):
         Watched(tmp_path / "nothing", int).look_or_raise("afpools certs init")
     path.write_text("rubbish")

@@ -44,7 +44,7 @@ PLACES = (PATH, f"{PATH}/gpu", "/local", "/")
 
 @dataclass
 class Farmland:
-    """An afserver, a store with one pool that follows, and the time."""
+    """An afserver, a store with one following pool, and the time."""
 
     where: dict[str, str] = field(default_factory=lambda: {"a": PATH, "b": PATH, "c": "/"})
     exists: bool = True
@@ -381,7 +381,7 @@ def test_a_pool_that_cannot_be_followed_is_reported(anna: Client) -> None:
         anna.follow_pool(PATH, "fa\u200brm")
 
 
-def test_a_request_that_is_sent_again_is_answered_as_before(anna: Client, server: WorkingAfServer) -> None:
+def test_a_repeated_request_gets_the_answer_it_got_before(anna: Client, server: WorkingAfServer) -> None:
     first = anna.follow_pool(PATH, "farm", request_id="one")
     server.set_pool("/", "pc-01", "pc-02", "pc-03")
     wait_until(lambda: not hosts(anna))

@@ -250,7 +250,7 @@ def test_a_client_that_asks_too_often_over_curve_is_told_and_then_disconnected(t
                 peer.send(b"".join(peer.request(request("hello")) for _ in range(3000)))
             assert hangs_up(peer.connection)
         still_answers(place)
-        # A moment later it may come back.
+        # Soon afterwards it may come back.
         wait_for(lambda: _gets_in(place, "flood"))
 
 

@@ -56,7 +56,7 @@ class Studio:
         self.server, self.store = server, store
         self.settings = Settings(timeout=20.0)
         self.now = 0.0
-        """By which jobs wait; see `wait`."""
+        """The clock of waiting jobs; see `wait`."""
         self.keeper = stack.enter_context(following(store))
         self.farm = FarmWatch(server.address, interval=60, timeout=20, store=store, changed=self.keeper.see_farm)
         self.farm.poll()
@@ -76,7 +76,7 @@ class Studio:
         )
 
     def wait(self, seconds: float, *keepers: FenceKeeper) -> None:
-        """Time passes, and the keepers look every five seconds."""
+        """Lets time pass, with the keepers looking every five seconds."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(until, self.now + 5.0)
@@ -84,7 +84,7 @@ class Studio:
                 self.look(keeper)
 
     def to(self, pool: str, after: int = 1800) -> SpillNote:
-        """What a job's note says that names a second pool."""
+        """The note of a job that names a second pool."""
         return SpillNote(pool, self.keeper.current.pool(pool).revision, after)
 
     def apply(self, op: str, pool: str = "", *hosts: str, **more: Any) -> Entry:

@@ -14,7 +14,7 @@ from afpools_broker.live.orders import Order, Orders
 from afpools_broker.live.plan import World, allowed
 from afpools_broker.live.spill import Spill
 
-# All of the pool fx and of the pool night.
+# All hosts of the pools fx and night.
 BOTH = "(?!pc-0[1345]$).*"
 FX = "(?!pc-0[13]$).*"
 
@@ -35,7 +35,7 @@ def spill_of(studio: Studio, job: int) -> Spill:
     return spill
 
 
-def test_a_job_that_waited_long_enough_may_use_its_second_pool_too_and_says_since_when(studio: Studio) -> None:
+def test_a_job_that_has_waited_long_enough_may_use_its_second_pool_and_says_since_when(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night"), tasks=40)
     studio.look()
     studio.wait(1795)
@@ -51,7 +51,7 @@ def test_a_job_that_waited_long_enough_may_use_its_second_pool_too_and_says_sinc
     assert studio.fences.view.spilled == 1
 
 
-def test_its_tasks_run_in_the_second_pool_then_and_nowhere_else(studio: Studio) -> None:
+def test_its_tasks_then_run_in_the_second_pool_and_nowhere_else(studio: Studio) -> None:
     studio.send("fx", "shot", spill=studio.to("night", 60), tasks=6, rounds=1)
     studio.look()
     studio.wait(65)
@@ -79,11 +79,11 @@ def test_a_job_that_runs_or_is_paused_does_not_wait(studio: Studio, state: str) 
     assert (studio.mask(job), studio.fences.view.waited) == (FX, {})
 
 
-def test_a_task_that_ran_meanwhile_starts_the_count_anew(studio: Studio) -> None:
+def test_a_task_that_ran_meanwhile_restarts_the_count(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night", 60), tasks=40, rounds=1)
     studio.look()
     studio.wait(55)
-    # One task, start to end, between two looks.
+    # One task, from start to end, between two looks.
     studio.server.jobs[job].tasks[0][0].state = "DON"
     studio.fences.look_at([job])
     studio.wait(55)
@@ -105,7 +105,7 @@ def test_a_time_in_which_nothing_was_confirmed_does_not_count(studio: Studio) ->
     assert studio.mask(job) == FX
 
 
-def test_while_no_render_of_the_farm_is_online_nobody_waits(studio: Studio) -> None:
+def test_while_no_render_of_the_farm_is_online_no_job_waits(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
     studio.look()
     studio.wait(50)
@@ -116,7 +116,7 @@ def test_while_no_render_of_the_farm_is_online_nobody_waits(studio: Studio) -> N
     assert studio.mask(job) == FX
 
 
-def test_a_pool_whose_renders_are_all_off_is_one_to_wait_for(studio: Studio) -> None:
+def test_a_job_waits_for_a_pool_whose_renders_are_all_offline(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
     for name in ("pc-01", "pc-03"):
         studio.server.set_render(name, " OFF")
@@ -126,7 +126,7 @@ def test_a_pool_whose_renders_are_all_off_is_one_to_wait_for(studio: Studio) -> 
     assert studio.mask(job) == BOTH
 
 
-def test_an_old_list_of_renders_or_a_silent_store_is_no_time_to_wait(
+def test_time_with_an_old_list_of_renders_or_a_silent_store_does_not_count(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
@@ -141,7 +141,7 @@ def test_an_old_list_of_renders_or_a_silent_store_is_no_time_to_wait(
     assert studio.mask(job) == FX
 
 
-def test_another_broker_that_takes_over_has_counted_for_itself_and_one_that_has_just_started_begins_anew(
+def test_a_broker_that_takes_over_has_its_own_count_and_one_that_has_just_started_begins_at_zero(
     studio: Studio,
 ) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
@@ -160,7 +160,7 @@ def test_another_broker_that_takes_over_has_counted_for_itself_and_one_that_has_
     studio.wait(10, third, second)
 
 
-def test_a_broker_without_the_lease_widens_nothing_and_says_nothing_is_due(studio: Studio) -> None:
+def test_a_broker_without_the_lease_widens_nothing_and_reports_nothing_as_due(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
     studio.look()
     second = studio.another("broker-2")
@@ -178,7 +178,7 @@ def test_a_broker_without_the_lease_widens_nothing_and_says_nothing_is_due(studi
         ("pools.remove_hosts", "The second pool 'night' is empty. The job stays in its own pool."),
     ],
 )
-def test_a_second_pool_that_is_gone_or_empty_leaves_the_job_in_its_own(studio: Studio, op: str, why: str) -> None:
+def test_a_missing_or_empty_second_pool_leaves_the_job_in_its_own(studio: Studio, op: str, why: str) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
     studio.look()
     studio.apply(op, "night", *(["pc-04", "pc-05"] if op == "pools.remove_hosts" else []))
@@ -188,7 +188,7 @@ def test_a_second_pool_that_is_gone_or_empty_leaves_the_job_in_its_own(studio: S
 
 
 def spilled(studio: Studio, **more: Any) -> int:
-    """A job of fx that may use night too, and has no task that runs."""
+    """A job of fx that may use night too, and has no running task."""
     job = studio.send("fx", spill=studio.to("night", 60), **{"tasks": 400, **more})
     for name in ("pc-04", "pc-05"):
         studio.server.set_render(name, " ONL NBY")
@@ -198,7 +198,7 @@ def spilled(studio: Studio, **more: Any) -> int:
     return job
 
 
-def test_a_job_that_spilled_is_in_its_own_pool_for_as_long_as_the_second_one_has_no_hosts(studio: Studio) -> None:
+def test_a_spilled_job_is_in_its_own_pool_as_long_as_the_second_one_has_no_hosts(studio: Studio) -> None:
     job = spilled(studio)
     since = spill_of(studio, job).since
     studio.apply("pools.remove_hosts", "night", "pc-04", "pc-05")
@@ -210,12 +210,12 @@ def test_a_job_that_spilled_is_in_its_own_pool_for_as_long_as_the_second_one_has
     assert (studio.mask(job), spill_of(studio, job).since) == ("(?!pc-0[135]$).*", since)
 
 
-def test_a_job_that_spilled_comes_back_once_its_second_pool_is_deleted(studio: Studio) -> None:
+def test_a_spilled_job_comes_back_once_its_second_pool_is_deleted(studio: Studio) -> None:
     job = spilled(studio)
     studio.apply("pools.delete", "night")
     studio.look()
     assert (studio.mask(job), studio.fence(job)) == (FX, "current")
-    # Another pool of that name is not the one that was meant.
+    # Another pool with that name is not the one that was meant.
     studio.pool("night", "pc-02")
     studio.look()
     studio.wait(100)
@@ -223,7 +223,7 @@ def test_a_job_that_spilled_comes_back_once_its_second_pool_is_deleted(studio: S
 
 
 @pytest.mark.parametrize("first", ["renamed", "spilled"])
-def test_a_second_pool_is_followed_by_what_it_is_whatever_has_its_name(studio: Studio, first: str) -> None:
+def test_a_second_pool_is_followed_by_its_identity_rather_than_its_name(studio: Studio, first: str) -> None:
     job = spilled(studio) if first == "spilled" else studio.send("fx", spill=studio.to("night", 60), rounds=10**6)
     studio.look()
     studio.apply("pools.rename", "night", new_name="late")
@@ -237,7 +237,7 @@ def test_a_second_pool_is_followed_by_what_it_is_whatever_has_its_name(studio: S
     assert studio.mask(job) == "(?!pc-0[135]$).*"
 
 
-def test_a_job_that_spilled_follows_both_pools_and_says_which_change_it_was(studio: Studio) -> None:
+def test_a_spilled_job_follows_both_pools_and_names_the_change(studio: Studio) -> None:
     job = spilled(studio)
     studio.apply("pools.add_hosts", "night", "pc-02")
     studio.look()
@@ -247,7 +247,7 @@ def test_a_job_that_spilled_follows_both_pools_and_says_which_change_it_was(stud
     assert (studio.mask(job), studio.note(job).by) == ("(?!pc-0[2-5]$).*", "pc-01 left 'fx' (anna)")
 
 
-def test_a_job_that_spilled_stays_so_although_its_own_pool_has_machines_again(studio: Studio) -> None:
+def test_a_spilled_job_stays_spilled_although_its_own_pool_has_machines_again(studio: Studio) -> None:
     job = spilled(studio)
     for name in ("pc-01", "pc-03"):
         studio.server.set_render(name, " ONL")
@@ -255,7 +255,7 @@ def test_a_job_that_spilled_stays_so_although_its_own_pool_has_machines_again(st
     assert studio.mask(job) == BOTH
 
 
-def test_once_its_work_is_done_a_job_is_back_in_its_own_pool(studio: Studio) -> None:
+def test_a_finished_job_is_back_in_its_own_pool(studio: Studio) -> None:
     job = spilled(studio, tasks=1)
     studio.server.jobs[job].tasks[0][0].state = "DON"
     studio.fences.look_at([job])
@@ -266,7 +266,7 @@ def test_once_its_work_is_done_a_job_is_back_in_its_own_pool(studio: Studio) -> 
     assert studio.mask(job) == FX
 
 
-def test_what_the_artist_excludes_is_excluded_in_the_second_pool_too(studio: Studio) -> None:
+def test_the_artists_own_mask_also_applies_to_the_second_pool(studio: Studio) -> None:
     job = spilled(studio, exclude="pc-04|pc-03")
     hosts = ["pc-01", "pc-02", "pc-03", "pc-04", "pc-05", "registers-later"]
     assert allowed(studio.fences.view.jobs[job], hosts) == ["pc-01", "pc-05"]
@@ -275,7 +275,7 @@ def test_what_the_artist_excludes_is_excluded_in_the_second_pool_too(studio: Stu
 # --- masks that cannot be made --------------------------------------------------------------------------------
 
 
-def test_a_fence_that_could_only_name_the_hosts_to_keep_out_is_not_widened(studio: Studio) -> None:
+def test_a_fence_that_can_only_name_the_excluded_hosts_is_not_widened(studio: Studio) -> None:
     job = studio.server.send(
         hosts_mask_exclude="pc-02|pc-04|pc-05",
         hosts_mask_type="find",
@@ -313,7 +313,7 @@ def test_a_fence_that_could_only_name_the_hosts_to_keep_out_is_not_widened(studi
         {"pool": "night", "after": 60, "revision": "no such"},
     ],
 )
-def test_what_cannot_be_read_as_a_second_pool_is_none(studio: Studio, odd: object) -> None:
+def test_an_unreadable_second_pool_is_ignored(studio: Studio, odd: object) -> None:
     job = studio.send("fx", spill=studio.to("night", 60))
     data = json.loads(studio.server.jobs[job].shown["custom_data"])
     data["afpools"]["spill"] = odd
@@ -334,7 +334,7 @@ def test_a_mask_that_a_person_changed_is_not_widened(studio: Studio) -> None:
     assert (studio.mask(job), studio.fence(job)) == ("pc-0[345]", "changed")
 
 
-def test_a_job_that_began_to_run_in_the_last_moment_is_left_alone(studio: Studio) -> None:
+def test_a_job_that_began_to_run_at_the_last_moment_is_left_alone(studio: Studio) -> None:
     job = studio.send("fx", spill=studio.to("night", 60), rounds=10**6, tasks=1)
     studio.look()
     studio.wait(55)
@@ -350,7 +350,7 @@ def test_a_job_that_began_to_run_in_the_last_moment_is_left_alone(studio: Studio
     assert studio.mask(job) == FX
 
 
-def test_the_note_of_a_job_that_spilled_says_it_to_any_broker(studio: Studio) -> None:
+def test_any_broker_can_tell_from_its_note_that_a_job_spilled(studio: Studio) -> None:
     job = spilled(studio)
     second = studio.another("broker-2")
     studio.look(second)
@@ -358,7 +358,7 @@ def test_the_note_of_a_job_that_spilled_says_it_to_any_broker(studio: Studio) ->
     assert (verdict.fence, verdict.spill and verdict.spill.is_open) == ("current", True)
 
 
-def test_a_moved_job_is_in_its_new_pool_alone_and_waits_anew(studio: Studio) -> None:
+def test_a_moved_job_is_in_its_new_pool_only_and_starts_waiting_again(studio: Studio) -> None:
     job = spilled(studio)
     studio.pool("other", "pc-02")
     world = World.of(studio.keeper.current)

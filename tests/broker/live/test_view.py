@@ -1,4 +1,4 @@
-"""How the fences stand, in numbers."""
+"""The state of the fences in numbers."""
 
 from __future__ import annotations
 

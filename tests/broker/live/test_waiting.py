@@ -1,4 +1,4 @@
-"""How long jobs have waited in a row: properties over whatever looks there were."""
+"""How long jobs have waited without interruption: properties over any sequence of looks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from afpools_broker.live.waiting import GAP_SECONDS, Waiting
 
-# Seconds until the next look, and how the job is then; None: it does not wait.
+# Seconds until the next look, and the job's state then; None: it does not wait.
 looks = st.lists(
     st.tuples(st.floats(0, 2 * GAP_SECONDS), st.sampled_from([None, "as before", "one task further"])), min_size=1
 )
 
 
 @given(looks)
-def test_only_time_counts_in_which_every_look_saw_the_job_wait_as_it_was(seen: list[tuple[float, str | None]]) -> None:
+def test_only_time_in_which_every_look_saw_the_job_wait_unchanged_counts(seen: list[tuple[float, str | None]]) -> None:
     waiting, now = Waiting(), 0.0
     counted, last = 0.0, None
     for passed, how in seen:
@@ -27,7 +27,7 @@ def test_only_time_counts_in_which_every_look_saw_the_job_wait_as_it_was(seen: l
 
 
 @given(looks, st.floats(0, 3 * GAP_SECONDS), st.floats(60, 3600))
-def test_nothing_is_over_that_was_not_seen_just_now_or_is_no_longer_as_it_was(
+def test_a_wait_is_over_only_if_the_job_was_just_seen_unchanged(
     seen: list[tuple[float, str | None]], since: float, after: float
 ) -> None:
     waiting, now = Waiting(), 0.0
@@ -42,7 +42,7 @@ def test_nothing_is_over_that_was_not_seen_just_now_or_is_no_longer_as_it_was(
     assert not waiting.is_over(8, "as before", 0.0, now)
 
 
-def test_the_count_of_one_job_is_not_that_of_another() -> None:
+def test_each_job_has_its_own_count() -> None:
     waiting = Waiting()
     waiting.count(0.0, {7: "a"})
     waiting.count(5.0, {7: "a", 8: "a"})

@@ -1,4 +1,4 @@
-"""The operations about the system job, as a manager and a reader ask for them."""
+"""The operations about the system job, as a manager and a reader use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_without_afserver_there_is_nothing_to_fence(make: Callable[..., Desk]) -
 
 
 @pytest.mark.parametrize("pool", [7, " post", "x" * 65])
-def test_what_cannot_be_a_pools_name_is_no_system_pool(desk: Desk, pool: object) -> None:
+def test_an_invalid_name_cannot_be_the_system_pool(desk: Desk, pool: object) -> None:
     assert desk.code("farm.set_system_pool", pool=pool) == Code.BAD_REQUEST
 
 

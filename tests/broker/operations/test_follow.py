@@ -1,4 +1,4 @@
-"""The operations by which a pool follows one of Afanasy's own, and ceases to."""
+"""The operations by which a pool follows one of Afanasy's own, and stops following it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from afpools_broker.protocol import Code
 
 @pytest.fixture
 def desk(desk: Desk) -> Desk:
-    """A farm of which two renders are in `/local/farm` and one is in `/local`."""
+    """A farm with two renders in `/local/farm` and one in `/local`."""
     places = {"pc-01": "/local/farm", "pc-02": "/local/farm", "pc-03": "/local", "pc-04": "/"}
     desk.see_renders(*(Render(name, ("online",), native_pool=path) for name, path in places.items()))
     return desk
@@ -28,7 +28,7 @@ def test_a_pool_begins_with_the_renders_of_the_whole_branch(desk: Desk) -> None:
     assert sorted(hosts(desk, "farm")) == ["pc-01", "pc-02", "pc-03"]
 
 
-def test_people_change_its_hosts_only_once_it_follows_no_more(desk: Desk) -> None:
+def test_people_can_change_its_hosts_only_after_it_stops_following(desk: Desk) -> None:
     desk.ok("pools.follow", pool="farm", path="/local/farm")
     refused = desk.ask("pools.add_hosts", pool="farm", hosts=["pc-04"])["error"]
     assert (refused["code"], "afpools pool unfollow farm" in refused["message"]) == (Code.CONFLICT, True)
@@ -39,18 +39,18 @@ def test_people_change_its_hosts_only_once_it_follows_no_more(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize(("path", "said"), [("/locl/farm", "Did you mean /local/farm?"), ("/nowhere", "There are:")])
-def test_a_path_that_no_render_is_in_is_refused_with_those_that_there_are(desk: Desk, path: str, said: str) -> None:
+def test_a_path_without_renders_is_refused_with_the_existing_ones(desk: Desk, path: str, said: str) -> None:
     refused = desk.ask("pools.follow", pool="farm", path=path)["error"]
     assert (refused["code"], said in refused["message"]) == (Code.BAD_REQUEST, True), refused
 
 
-def test_a_name_that_is_taken_is_refused_with_what_is_there(desk: Desk) -> None:
+def test_a_taken_name_is_refused_and_its_owner_described(desk: Desk) -> None:
     desk.ok("pools.create", pool="farm", hosts=["pc-04"])
     refused = desk.ask("pools.follow", pool="farm", path="/local")["error"]
     assert (refused["code"], "whose hosts people have chosen" in refused["message"]) == (Code.POOL_EXISTS, True)
 
 
-def test_the_same_request_again_is_answered_alike_whatever_the_farm_is_by_then(desk: Desk) -> None:
+def test_a_repeated_follow_request_gets_the_same_answer_whatever_the_farm_is_by_then(desk: Desk) -> None:
     first = desk.ok("pools.follow", pool="farm", path="/local", request_id="r1-again")
     desk.see("pc-09")
     assert desk.ok("pools.follow", pool="farm", path="/local", request_id="r1-again") == first

@@ -232,7 +232,7 @@ def test_a_pools_hosts_take_less_memory_than_a_set_of_them() -> None:
     assert not isinstance(members, (set, frozenset))
 
 
-def test_a_farm_that_is_seen_for_the_first_time_leaves_members_where_they_are() -> None:
+def test_a_farm_seen_for_the_first_time_does_not_copy_members() -> None:
     hosts = tuple(f"pc-{number}" for number in range(100))
     contents = Contents({"fx": Pool("fx", hosts), "gx": Pool("gx", (*hosts, "PC-7.lan"))})
     first = Fences(contents, frozenset())
@@ -242,7 +242,7 @@ def test_a_farm_that_is_seen_for_the_first_time_leaves_members_where_they_are() 
 
 
 def test_a_small_pools_members_are_the_tuple_of_its_hosts() -> None:
-    """A table of its own would take 32 bytes for each of 50 hosts. Measured: 10,000 such pools took 80 in all."""
+    """A separate table would take 32 bytes for each of 50 hosts. Measured: 10,000 such pools took 80 in all."""
     hosts = tuple(f"pc-{number}" for number in range(50))
     first = Fences(Contents({"fx": Pool("fx", hosts)}), frozenset(hosts)).members["fx"]
     assert isinstance(first, FewNames)

@@ -1,4 +1,4 @@
-"""A pool's members are a set, whatever they are kept in."""
+"""A pool's members are a set, however they are kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ _names = st.lists(st.integers(0, 90).map(str), max_size=80).map(unique)
 
 
 @given(_names, _names, _names)
-def test_members_are_a_set_in_their_order(
-    names: tuple[str, ...], others: tuple[str, ...], more: tuple[str, ...]
-) -> None:
+def test_members_are_an_ordered_set(names: tuple[str, ...], others: tuple[str, ...], more: tuple[str, ...]) -> None:
     members = members_of(names)
     assert isinstance(members, FewNames) == (len(names) <= 64)
     assert tuple(members) == names

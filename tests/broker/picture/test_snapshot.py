@@ -1,4 +1,4 @@
-"""The picture of pools and farm, and the thread that keeps it true."""
+"""The picture of pools and farm, and the thread that keeps it up to date."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def keeper(tmp_path: Path) -> Iterator[SnapshotKeeper]:
     store.close()
 
 
-def test_renders_that_go_busy_and_free_cost_no_mask() -> None:
+def test_renders_that_become_busy_and_free_need_no_new_mask() -> None:
     first = Snapshot.of(CONTENTS, farm("pc-01", "pc-02"), None, by_hand=False)
     busy = Snapshot.of(CONTENTS, farm("pc-01", "pc-02", state="busy"), first, by_hand=False)
     assert busy.farm is not first.farm
@@ -55,20 +55,20 @@ def test_counts_wait_for_a_list_of_renders() -> None:
     assert seen.tally is seen.tally_at_hand is not None
 
 
-def test_a_pool_that_is_not_there_is_refused_by_name() -> None:
+def test_a_missing_pool_is_refused_by_name() -> None:
     with pytest.raises(RequestRefused, match="Did you mean 'fx'") as refused:
         Snapshot.of(CONTENTS, None, None, by_hand=False).pool("fz")
     assert refused.value.code is Code.UNKNOWN_POOL
 
 
-def test_a_change_is_in_the_picture_before_its_author_is_answered(keeper: SnapshotKeeper) -> None:
+def test_a_change_is_in_the_picture_before_its_author_gets_an_answer(keeper: SnapshotKeeper) -> None:
     before = keeper.current
     keeper.apply(create("fx", "pc-01"))
     assert keeper.current.pool("fx").hosts == ("pc-01",)
     assert "fx" not in before.contents.pools
 
 
-def test_what_another_broker_changes_is_seen(keeper: SnapshotKeeper, tmp_path: Path) -> None:
+def test_changes_by_another_broker_are_noticed(keeper: SnapshotKeeper, tmp_path: Path) -> None:
     keeper.apply(create("fx", "pc-01"))
     other = open_store(f"sqlite:///{tmp_path}/pools.sqlite", timeout=PATIENT)
     other.apply(add("fx", "pc-02"))
@@ -84,7 +84,7 @@ def test_a_broker_that_stops_makes_no_change(keeper: SnapshotKeeper) -> None:
 
 
 class Away:
-    """A store that cannot be reached, and is there again later."""
+    """A store that is unreachable, and available again later."""
 
     kind = "away"
 
@@ -98,7 +98,7 @@ class Away:
             yield Sign(False, 0.0)
 
 
-def test_what_is_wrong_with_the_store_is_said_once_and_forgotten_when_it_is_over(
+def test_trouble_with_the_store_is_logged_once_and_cleared_when_it_is_over(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SnapshotKeeper, "_RETRY_SECONDS", 0.01)

@@ -44,10 +44,10 @@ _orders = st.lists(st.integers(0, 9), unique=True)
 
 @settings(deadline=None, max_examples=60)
 @given(_orders, _orders, st.sampled_from([0, 1, 255, 512, 600]))
-def test_what_came_and_went_is_what_only_one_side_has_in_its_order(
+def test_additions_and_removals_are_what_only_one_side_has_in_order(
     before: list[int], after: list[int], steady: int
 ) -> None:
-    """Whatever both have at the beginning, in the middle or at the end."""
+    """Whatever the two have in common at the beginning, in the middle or at the end."""
     same = [f"same-{number}" for number in range(steady)]
     for cut in {0, steady // 2, steady}:
         old = (*same[:cut], *map(str, before), *same[cut:])

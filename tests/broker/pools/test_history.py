@@ -1,4 +1,4 @@
-"""What history remembers of a change is enough to go back, and its ids put changes in order."""
+"""What history records about a change is enough to go back, and its ids put changes in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POOLS = st.one_of(
 
 
 @given(POOLS, POOLS)
-def test_a_difference_leads_from_one_to_the_other_and_back(before: Pool | None, after: Pool | None) -> None:
+def test_a_difference_leads_from_one_state_to_the_other_and_back(before: Pool | None, after: Pool | None) -> None:
     old, new = before or Pool(""), after or Pool("")
     diff = difference(before, after)
     assert (set(old.hosts) | set(diff.added)) - set(diff.removed) == set(new.hosts)
@@ -40,12 +40,12 @@ def test_ids_sort_by_time_and_never_repeat() -> None:
     assert {len(each) for each in ids} == {24}
 
 
-def test_an_id_sorts_after_the_one_it_follows_also_if_that_ones_clock_was_ahead() -> None:
+def test_an_id_sorts_after_the_one_it_follows_even_if_that_ones_clock_was_ahead() -> None:
     now = next_entry_id()
     hour_ahead = f"{int(now[:14], 16) + 3_600_000_000:014x}{'0' * 10}"
     assert next_entry_id(hour_ahead) > hour_ahead
 
 
-def test_what_somebody_has_written_in_place_of_an_id_moves_no_clock() -> None:
+def test_foreign_text_in_place_of_an_id_does_not_affect_new_ids() -> None:
     for follows in ("", "rubbish", "f" * 24, "f" * 14, "F" * 24):
         assert int(next_entry_id(follows)[:14], 16) < 2**53

@@ -32,7 +32,7 @@ def test_a_native_pool_has_the_renders_that_are_directly_in_it() -> None:
     assert native_pools(farm(PLACES)) == {"/local": ("pc-03",), "/local/farm": ("pc-01", "pc-02")}
 
 
-def test_a_farm_that_says_nothing_of_pools_has_none() -> None:
+def test_a_farm_that_does_not_report_pools_has_none() -> None:
     assert native_pools(farm({"pc-01": "", "pc-02": ""})) == {}
 
 
@@ -42,7 +42,7 @@ def test_a_native_pool_is_called_by_its_whole_path(path: str, name: str) -> None
 
 
 @given(st.sets(st.text(min_size=1, max_size=90).map("/{}".format), min_size=2, max_size=2))
-def test_whatever_a_native_pool_is_called_it_gets_a_valid_name_of_its_own(paths: set[str]) -> None:
+def test_every_native_pool_gets_a_valid_unique_name(paths: set[str]) -> None:
     names = {msgspec.convert(native_name(path), PoolName) for path in paths}
     assert len(names) == 2
 
@@ -51,7 +51,7 @@ def test_an_import_makes_a_pool_or_adds_what_the_present_one_lacks() -> None:
     hosts = ("pc-01", "pc-02")
     made = native_swap(snapshot(), "/local/farm", hosts)
     assert (made.expects, made.result) == ("", Pool("local/farm", hosts, "Afanasy's pool /local/farm"))
-    # pc-01 is in it already, under another spelling.
+    # pc-01 is already in it, under another spelling.
     present = Pool("local/farm", ("PC-01.studio.lan", "of-ours"))
     added = native_swap(snapshot(present), "/local/farm", hosts)
     assert added.expects == present.revision
@@ -59,7 +59,7 @@ def test_an_import_makes_a_pool_or_adds_what_the_present_one_lacks() -> None:
     assert added.result.hosts == ("PC-01.studio.lan", "of-ours", "pc-02")
 
 
-def test_a_pool_that_follows_a_native_one_is_left_to_that() -> None:
+def test_an_import_leaves_a_following_pool_alone() -> None:
     present = Pool("local/farm", ("pc-01",), follows="/local/farm")
     assert native_swap(snapshot(present), "/local/farm", ("pc-01", "pc-02")).result == present
 

@@ -21,7 +21,7 @@ def test_among_very_many_names_only_those_that_begin_alike_are_compared() -> Non
     assert nearest("z-00017", names) == ""
 
 
-def test_names_are_listed_as_far_as_anybody_reads() -> None:
+def test_long_lists_of_names_are_shortened() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed(map(str, range(1, 8)), 5) == "1, 2, 3, 4, 5 and 2 more"
     assert listed(map(str, range(5_001)), 1) == "0 and 5,000 more"

@@ -22,7 +22,7 @@ from afpools_broker.protocol import Code, RequestRefused
 FX = Pool("fx", ("pc-01", "pc-02"), "Effects", "#ff0000")
 
 
-def test_a_revision_is_of_what_a_pool_says_and_not_of_the_order_of_its_hosts() -> None:
+def test_a_revision_depends_on_a_pools_contents_but_not_on_the_order_of_its_hosts() -> None:
     assert FX.revision == replace(FX, hosts=("pc-02", "pc-01")).revision
     others = [
         replace(FX, name="fz"),
@@ -39,7 +39,7 @@ def test_a_revision_is_the_same_in_every_version_of_the_broker() -> None:
     assert FX.revision == "37ef192d1e48"
 
 
-def test_the_system_pool_is_chosen_chosen_to_be_none_or_has_never_been_chosen() -> None:
+def test_the_system_pool_is_chosen_or_none_or_has_never_been_chosen() -> None:
     registered = Pool("", ("lt-01",))
     assert Contents(registered=registered).system_pool is None
     assert Contents(registered=with_system_pool(registered, "post")).system_pool == "post"
@@ -47,19 +47,19 @@ def test_the_system_pool_is_chosen_chosen_to_be_none_or_has_never_been_chosen() 
     assert with_system_pool(registered, "post").hosts == ("lt-01",)
 
 
-def test_a_pool_that_is_not_there_is_refused_with_what_may_have_been_meant() -> None:
+def test_a_missing_pool_is_refused_with_what_may_have_been_meant() -> None:
     refusal = unknown_pool("fz", ["fx", "night"])
     assert refusal.code is Code.UNKNOWN_POOL
     assert refusal.message == "There is no pool 'fz'. Did you mean 'fx'?"
     assert "renamed or deleted" in unknown_pool("fz").message
 
 
-def test_a_command_that_is_advised_can_be_pasted() -> None:
+def test_a_suggested_command_can_be_pasted() -> None:
     assert "afpools pool unfollow 'night shift'" in pool_follows(Pool("night shift", follows="/local")).message
 
 
 @pytest.mark.parametrize(("name", "said"), [("fx", "exists already"), ("FX", "looks like that of the pool")])
-def test_a_name_that_is_taken_or_looks_like_one_that_is_gets_refused(name: str, said: str) -> None:
+def test_a_name_that_is_taken_or_looks_like_a_taken_one_is_refused(name: str, said: str) -> None:
     with pytest.raises(RequestRefused, match=said) as refused:
         refuse_lookalike(name, ["fx"])
     assert refused.value.code is Code.POOL_EXISTS
@@ -83,5 +83,5 @@ def test_a_render_names_itself_without_a_domain_and_addresses_have_none(name: st
     assert has_domain(name) is (("." in name and cut != name.lower()) or name == ".lan")
 
 
-def test_each_name_once_where_it_was_first() -> None:
+def test_each_name_appears_once_in_order_of_first_use() -> None:
     assert unique(["b", "a", "b"]) == ("b", "a")

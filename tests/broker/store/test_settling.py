@@ -22,7 +22,7 @@ def test_a_change_is_settled_with_its_history_entry() -> None:
     assert settled.entry.when == to_milliseconds(settled.entry.when)
 
 
-def test_a_refusal_is_the_changes_own() -> None:
+def test_the_change_itself_decides_on_a_refusal() -> None:
     with pytest.raises(RequestRefused) as refused:
         settle(add("fx", "pc-02"), None)
     assert refused.value.code is Code.UNKNOWN_POOL

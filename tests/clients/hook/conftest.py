@@ -54,7 +54,7 @@ class Office:
 
     @property
     def env(self) -> dict[str, str]:
-        """As CGRU's setup.sh leaves it."""
+        """The environment as CGRU's setup.sh leaves it."""
         path = self.cgru / "afanasy/python", self.hook, self.cgru / "lib/python"
         kept = ("AFPOOLS_", "XDG_", "CGRU_", "AF_", "PYTHON")
         return {
@@ -90,7 +90,7 @@ class Office:
 
     @property
     def job(self) -> dict[str, Any]:
-        """The one that has arrived."""
+        """The one job that has arrived."""
         (job,) = self.farm.jobs
         return job
 
@@ -107,7 +107,7 @@ def pool_of(job: dict[str, Any]) -> str | None:
 
 
 def not_sent(done: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence with which a script has ended; the brokers that were tried may stand below it."""
+    """The one sentence with which a script has ended; the brokers that were tried may be listed below it."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     line, *tried = done.stderr.splitlines()
@@ -117,7 +117,7 @@ def not_sent(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def link_to(cgru: Path, folder: Path) -> Path:
-    """A CGRU whose files are another's, and into which something can be installed."""
+    """A CGRU that uses another's files, and into which something can be installed."""
     folder.mkdir()
     for entry in cgru.iterdir():
         if entry.name != "plugins":
@@ -158,7 +158,7 @@ def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
 
 @pytest.fixture
 def stock_office(tmp_path: Path) -> Iterator[Office]:
-    """One with CGRU's own files."""
+    """A studio with CGRU's own files."""
     if not STOCK:
         pytest.skip("CGRU_LOCATION names no CGRU")
     yield from open_office(link_to(Path(STOCK), tmp_path / "cgru"), tmp_path)

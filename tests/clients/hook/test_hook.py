@@ -29,13 +29,13 @@ def test_a_job_without_a_pool_is_sent_as_it_is_and_nobody_is_asked(office: Offic
     assert not {"hosts_mask_type", "custom_data"} & office.job.keys()
 
 
-def test_the_studios_default_holds_where_nothing_is_said(office: Office) -> None:
+def test_the_studios_default_applies_if_no_pool_is_named(office: Office) -> None:
     office.say(pool="fx")
     assert office.afjob().returncode == 0
     assert pool_of(office.job) == "fx"
 
 
-def test_the_environment_goes_before_the_studios_default(office: Office) -> None:
+def test_the_environment_overrides_the_studios_default(office: Office) -> None:
     office.say(pool="fx", required=True)
     office.variables["AFPOOLS_POOL"] = "gpu"
     assert office.afjob().returncode == 0
@@ -52,13 +52,13 @@ def test_a_job_may_be_sent_without_the_default_unless_a_pool_is_required(office:
     assert len(office.farm.jobs) == 1
 
 
-def test_where_a_pool_is_required_and_none_is_said_nothing_is_sent(office: Office) -> None:
+def test_if_a_pool_is_required_and_none_is_named_nothing_is_sent(office: Office) -> None:
     office.say(required=True)
     assert "AFPOOLS_POOL" in not_sent(office.afjob())
     assert office.farm.jobs == []
 
 
-def test_a_mask_of_the_jobs_own_is_joined_with_the_pools(office: Office) -> None:
+def test_the_jobs_own_mask_is_joined_with_the_pools(office: Office) -> None:
     office.variables["AFPOOLS_POOL"] = "fx"
     assert office.afjob("-hostsexcl", "pc-01").returncode == 0
     assert office.job["hosts_mask_exclude"] == "(?:pc-01).*|(?:(?!pc-0[13]$).*)"
@@ -89,7 +89,7 @@ def test_a_profile_that_cannot_be_read_may_be_the_one_that_requires_a_pool(offic
     assert office.farm.jobs == []
 
 
-def test_credentials_that_are_gone_do_not_matter_to_a_job_without_a_pool(office: Office) -> None:
+def test_missing_credentials_do_not_matter_to_a_job_without_a_pool(office: Office) -> None:
     (office.profile / "client.pem").unlink()
     assert office.afjob().returncode == 0
 
@@ -111,7 +111,7 @@ def send(office: Office, said: object, before: str = "") -> str:
     return office.python("-c", SEND.format(said=repr(said), before=before)).stderr
 
 
-def test_what_the_job_asks_for_goes_before_everything(office: Office) -> None:
+def test_the_jobs_own_wish_overrides_everything(office: Office) -> None:
     office.say(pool="fx")
     office.variables["AFPOOLS_POOL"] = "fx"
     assert send(office, {"afpools": {"pool": "gpu"}, "shot": 7}) == ""
@@ -140,8 +140,8 @@ def test_a_job_that_was_read_back_from_the_farm_keeps_what_it_excluded_itself(of
     assert {key: office.farm.jobs[1][key] for key in again} == again
 
 
-def test_a_job_is_fenced_once_by_a_chooser_and_the_hook_leaves_it(office: Office) -> None:
-    """AfStarter's program, which has its chooser's pool, within the hook."""
+def test_a_job_fenced_by_a_chooser_is_left_alone_by_the_hook(office: Office) -> None:
+    """AfStarter's program with its chooser's pool, running under the hook."""
     office.say(pool="gpu")
     office.variables.update(AFPOOLS_POOL="fx")
     ours = Path(__file__).parents[3] / "clients/afstarter/afjob_pools.py"
@@ -163,7 +163,7 @@ def test_a_program_that_never_imports_af_imports_nothing_of_ours(office: Office)
     assert "'afpools_hook.afpools.job'" in office.python("-c", "import af; " + LOADED).stdout
 
 
-def test_the_library_does_not_become_the_programs_own(office: Office) -> None:
+def test_the_library_does_not_leak_into_the_program(office: Office) -> None:
     done = office.python(
         "-c", "import af, sys; print('afpools' in sys.modules, sys.path.count(sys.argv[1]))", office.hook
     )
@@ -171,7 +171,7 @@ def test_the_library_does_not_become_the_programs_own(office: Office) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_sitecustomizes_that_are_there_are_run_whoever_comes_first(office: Office, tmp_path: Path, count: int) -> None:
+def test_existing_sitecustomizes_are_run_in_any_order(office: Office, tmp_path: Path, count: int) -> None:
     others = [tmp_path / f"other{number}" for number in range(count)]
     for number, other in enumerate(others):
         other.mkdir()
@@ -195,7 +195,7 @@ def test_a_sitecustomize_that_fails_is_reported_by_python_and_jobs_get_their_poo
     assert pool_of(office.job) == "fx"
 
 
-def test_two_copies_of_the_hook_do_as_one(office: Office, tmp_path: Path) -> None:
+def test_two_copies_of_the_hook_act_as_one(office: Office, tmp_path: Path) -> None:
     shutil.copytree(office.hook, tmp_path / "copy")
     (tmp_path / "last").mkdir()
     (tmp_path / "last" / "sitecustomize.py").write_text("print('last')\n")
@@ -206,7 +206,7 @@ def test_two_copies_of_the_hook_do_as_one(office: Office, tmp_path: Path) -> Non
     assert pool_of(office.job) == "fx"
 
 
-def test_an_exception_of_the_program_looks_as_it_always_did(office: Office) -> None:
+def test_an_exception_of_the_program_looks_as_usual(office: Office) -> None:
     done = office.python("-c", "import af; raise ValueError('own')")
     assert done.stderr.startswith("Traceback")
     assert "ValueError: own" in done.stderr
@@ -238,7 +238,7 @@ AFJOB_27 = "import af\naf.Job().send()\n"
 
 @pytest.fixture(params=["2.7", "3.6", "damaged"])
 def helpless(request: pytest.FixtureRequest, stock_office: Office) -> tuple[Office, Path]:
-    """CGRU's own scripts still know Python 2.7, though its head cannot run there."""
+    """CGRU's own scripts still know Python 2.7, although its main module cannot run there."""
     if request.param == "2.7":
         (stock_office.cgru / "afanasy").unlink()
         (stock_office.cgru / "afanasy/python").mkdir(parents=True)
@@ -257,7 +257,7 @@ def afjob_with(python: Path, office: Office) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_jobs_that_need_no_pool_are_sent_from_a_python_that_can_have_none(helpless: tuple[Office, Path]) -> None:
+def test_jobs_that_need_no_pool_are_sent_from_a_python_without_the_library(helpless: tuple[Office, Path]) -> None:
     office, python = helpless
     assert afjob_with(python, office) == (0, "")
     office.variables["AFPOOLS_POOL"] = "-"
@@ -270,7 +270,7 @@ def test_jobs_that_need_no_pool_are_sent_from_a_python_that_can_have_none(helple
 
 
 @pytest.mark.parametrize("need", ["environment", "default", "required", "unreadable"])
-def test_jobs_that_need_a_pool_or_may_need_one_are_not_sent_from_there(
+def test_jobs_that_may_need_a_pool_are_not_sent_from_a_python_without_the_library(
     helpless: tuple[Office, Path], need: str
 ) -> None:
     office, python = helpless
@@ -289,7 +289,7 @@ def test_jobs_that_need_a_pool_or_may_need_one_are_not_sent_from_there(
     assert line.startswith("Afanasy Pools: The job was not sent: ")
 
 
-def test_a_sitecustomize_that_is_there_is_run_by_python_2(stock_office: Office, tmp_path: Path) -> None:
+def test_an_existing_sitecustomize_is_run_by_python_2(stock_office: Office, tmp_path: Path) -> None:
     python = old_python("2.7")
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.stdout.write('theirs %s\\n' % __name__)\n")
     stock_office.variables["PYTHONPATH"] = os.pathsep.join([stock_office.env["PYTHONPATH"], str(tmp_path)])

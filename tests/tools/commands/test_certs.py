@@ -148,7 +148,7 @@ def test_it_runs_from_a_checkout_as_a_plain_script(tmp_path):
     assert (tmp_path / "certs" / "ca" / "ca.pem").exists()
 
 
-def test_a_profile_says_which_pool_holds_where_nobody_chooses_one_and_keeps_it_when_renewed(run, tmp_path):
+def test_a_profile_carries_the_default_pool_and_keeps_it_when_renewed(run, tmp_path):
     run("ca")
     run("broker")
     assert run("profile", "kim", "--role", "reader", "--pool", "render", "--required")[0] == 0

@@ -66,7 +66,7 @@ def test_nothing_installed_is_an_error_for_uninstall_but_not_for_a_list(afpools:
     assert (refused.status, "not installed" in refused.err) == (1, True)
 
 
-def test_a_blender_that_has_made_no_folder_gets_one(afpools: Afpools, tmp_path: Path) -> None:
+def test_a_blender_without_a_folder_gets_one(afpools: Afpools, tmp_path: Path) -> None:
     """Blender 3.4 does not make one when it starts."""
     program = tmp_path / "opt/blender-3.4.1-linux-x64/blender"
     (program.parent / "3.4").mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_a_note_that_concerns_several_plug_ins_is_listed_once(afpools: Afpools) 
 
 
 @pytest.mark.parametrize("name", ["afstarter", "natron", "fusion", "keeper", "hook", "blender"])
-def test_cgru_may_stand_before_the_command(afpools: Afpools, cgru: Path, name: str) -> None:
+def test_cgru_may_come_before_the_command(afpools: Afpools, cgru: Path, name: str) -> None:
     before = everything(cgru)
     done = afpools("install", "--cgru", cgru, name, "--yes")
     assert done.status == 0, done.err
@@ -117,9 +117,7 @@ def test_cgru_may_stand_before_the_command(afpools: Afpools, cgru: Path, name: s
     assert everything(cgru) == before
 
 
-def test_the_hook_goes_into_a_studios_cgru_and_nothing_is_left_to_do_the_second_time(
-    afpools: Afpools, cgru: Path
-) -> None:
+def test_the_hook_goes_into_a_studios_cgru_and_a_second_run_changes_nothing(afpools: Afpools, cgru: Path) -> None:
     before = everything(cgru)
     assert afpools("install", "hook", "--cgru", cgru, "--yes").status == 0
     for file in ("sitecustomize.py", "afpools_hook/__init__.py", "afpools_hook/afpools/job.py"):
@@ -132,7 +130,7 @@ def test_the_hook_goes_into_a_studios_cgru_and_nothing_is_left_to_do_the_second_
     assert everything(cgru) == before
 
 
-def test_the_hook_goes_into_a_folder_of_ones_own_beside_a_sitecustomize_of_nobody_elses(
+def test_the_hook_goes_into_a_separate_folder_and_respects_a_foreign_sitecustomize(
     afpools: Afpools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own"

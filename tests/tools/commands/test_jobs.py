@@ -79,7 +79,7 @@ def test_jobs_show_their_pool_and_hosts_and_others_what_they_exclude(
     assert [each["id"] for each in answer["others"]] == [other]
 
 
-def test_a_job_says_its_second_pool_and_since_when_it_may_use_it(
+def test_a_job_shows_its_second_pool_and_since_when_it_may_use_it(
     manager: Command, client: Client, server: WorkingAfServer
 ) -> None:
     mask = client.exclude_mask("fx")

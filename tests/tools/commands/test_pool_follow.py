@@ -84,7 +84,7 @@ def test_mistyped_and_taken_names_are_reported(manager: Command, client: Client)
     assert "Choose another name with --as, or first rename that pool: afpools pool rename farm NEW_NAME." in taken
 
 
-def test_a_host_that_is_replaced_stays_in_a_pool_that_follows(manager: Command, client: Client) -> None:
+def test_a_replaced_host_stays_in_a_following_pool(manager: Command, client: Client) -> None:
     manager("pool", "follow", "/local/farm", "--as", "farm")
     manager("pool", "create", "fx", "pc-01")
     done = manager("host", "replace", "pc-01", "pc-03")
@@ -93,7 +93,7 @@ def test_a_host_that_is_replaced_stays_in_a_pool_that_follows(manager: Command, 
     assert " ".join(done.err.split()) == said
 
 
-def test_a_file_that_has_other_hosts_for_a_pool_that_follows_is_imported_but_for_that(
+def test_a_file_with_other_hosts_for_a_following_pool_is_imported_except_for_that_pool(
     manager: Command, client: Client, tmp_path: Path
 ) -> None:
     manager("pool", "follow", "/local/farm", "--as", "farm")

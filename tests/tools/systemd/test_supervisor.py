@@ -17,7 +17,7 @@ from afpools_tools.systemd.supervisor import Supervisor
 
 
 class Systemd:
-    """The socket that systemd listens at."""
+    """The socket on which systemd listens."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -48,7 +48,7 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]
     made.close()
 
 
-def test_states_are_told_as_sd_notify_has_them(systemd: Systemd) -> None:
+def test_states_are_sent_in_sd_notifys_format(systemd: Systemd) -> None:
     variables = {"NOTIFY_SOCKET": systemd.address, "PATH": "/bin"}
     supervisor = Supervisor(variables)
     assert variables == {"PATH": "/bin"}  # whoever is started by us must not speak for us
@@ -69,12 +69,12 @@ def test_without_systemd_nothing_happens() -> None:
     assert not supervisor.is_there
 
 
-def test_a_socket_that_is_gone_does_no_harm(tmp_path: Path) -> None:
+def test_a_missing_socket_does_no_harm(tmp_path: Path) -> None:
     Supervisor({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
     Supervisor({"NOTIFY_SOCKET": str(tmp_path / ("long" * 100))}).ready()
 
 
-def test_signs_of_life_are_given_as_long_as_they_are_deserved(systemd: Systemd) -> None:
+def test_signs_of_life_are_sent_as_long_as_the_broker_works(systemd: Systemd) -> None:
     alive = [True, True, False, True]
     supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000"})
 
@@ -91,7 +91,7 @@ def test_signs_of_life_are_given_as_long_as_they_are_deserved(systemd: Systemd) 
     assert systemd.hear() == {"STOPPING": "1"}
 
 
-def test_a_status_that_cannot_be_made_does_not_end_the_signs_of_life(systemd: Systemd) -> None:
+def test_a_failing_status_does_not_end_the_signs_of_life(systemd: Systemd) -> None:
     def status() -> str:
         raise ValueError("a defect")
 
@@ -102,7 +102,7 @@ def test_a_status_that_cannot_be_made_does_not_end_the_signs_of_life(systemd: Sy
 
 
 @pytest.mark.parametrize("variables", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "soon"}, {}])
-def test_who_is_not_asked_for_signs_of_life_gives_none(systemd: Systemd, variables: dict[str, str]) -> None:
+def test_without_a_watchdog_no_signs_of_life_are_sent(systemd: Systemd, variables: dict[str, str]) -> None:
     supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000"} | variables)
     if not variables:
         supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address})
@@ -124,7 +124,7 @@ def test_a_listener_that_hangs_is_noticed(place: Studio) -> None:
 
 
 @pytest.mark.heavy
-def test_a_broker_tells_systemd_from_its_start_to_its_end(config: Path, systemd: Systemd, tmp_path: Path) -> None:
+def test_a_broker_reports_to_systemd_from_its_start_to_its_end(config: Path, systemd: Systemd, tmp_path: Path) -> None:
     env = environment(tmp_path, NOTIFY_SOCKET=systemd.address, WATCHDOG_USEC="3000000")
     with running("serve", "-c", config, env=env, folder=tmp_path) as broker:
         assert systemd.hear() == {"READY": "1"}

@@ -1,4 +1,4 @@
-"""The unit: as systemd's own program judges it, and as `afpools init --systemd` installs it."""
+"""The unit: as systemd's own program checks it, and as `afpools init --systemd` installs it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def analyze(*arguments: object) -> str:
 
 
 def lines(unit: str) -> dict[str, str]:
-    """The settings of a unit's service that stand there once."""
+    """The settings of a unit's service that occur once."""
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[method-assign, assignment]
     parser.read_string(unit)
@@ -55,7 +55,7 @@ def test_the_unit_is_hardened() -> None:
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "afpools.service"
-    # What it names has to be there, and executable.
+    # The programs that it names must exist and be executable.
     unit.write_text(TEMPLATE.read_text().replace("/opt/afpools/bin/afpools", "/bin/true"))
     assert analyze("verify", "--man=no", unit) == ""
 
@@ -65,7 +65,7 @@ def service(config: Path) -> Service:
     return Service(config, load(config, {}), Path("/opt/afpools/bin/afpools"))
 
 
-def test_paths_take_the_place_of_paths(service: Service) -> None:
+def test_the_units_paths_are_replaced(service: Service) -> None:
     found = lines(service.unit())
     assert found["ExecStart"] == f"/opt/afpools/bin/afpools serve -c {service.config}"
     assert "LoadCredential" not in found
@@ -73,7 +73,7 @@ def test_paths_take_the_place_of_paths(service: Service) -> None:
     assert service.name == "afpools.service"
 
 
-def test_the_database_password_is_handed_out_by_systemd(config: Path) -> None:
+def test_systemd_provides_the_database_password(config: Path) -> None:
     text = config.read_text().replace('uri = "sqlite:///pools.sqlite"', 'uri = "mongodb://anna@db/afpools"')
     config.write_text(text.replace("#password_file", "password_file"))
     found = lines(Service(config, load(config, {}), Path("/opt/afpools/bin/afpools")).unit())
@@ -82,7 +82,7 @@ def test_the_database_password_is_handed_out_by_systemd(config: Path) -> None:
     assert "ReadWritePaths" not in found
 
 
-def test_signs_in_a_path_that_mean_something_to_systemd(service: Service, tmp_path: Path) -> None:
+def test_special_characters_in_a_path_are_escaped_for_systemd(service: Service, tmp_path: Path) -> None:
     odd = Service(tmp_path / "a%b$c.toml", service.settings, service.executable)
     assert lines(odd.unit())["ExecStart"].endswith("/a%%b$$c.toml")
     with pytest.raises(SystemdError, match="spaces"):
@@ -90,7 +90,7 @@ def test_signs_in_a_path_that_mean_something_to_systemd(service: Service, tmp_pa
 
 
 @pytest.mark.parametrize("home", ["/home/anna", "/root"])
-def test_what_the_service_would_not_see_is_refused(service: Service, home: str) -> None:
+def test_files_that_the_service_could_not_see_are_refused(service: Service, home: str) -> None:
     with pytest.raises(SystemdError, match="home folder"):
         Service(service.config, service.settings, Path(home, "venv/bin/afpools")).refuse_homes()
     with pytest.raises(SystemdError, match="home folder"):
@@ -101,7 +101,7 @@ def test_what_the_service_would_not_see_is_refused(service: Service, home: str) 
 
 
 class System:
-    """A system whose commands are written down instead of run."""
+    """A system whose commands are recorded instead of run."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -123,7 +123,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
     return made
 
 
-def test_it_is_started_at_once_where_systemd_runs(service: Service, system: System) -> None:
+def test_it_is_started_at_once_if_systemd_runs(service: Service, system: System) -> None:
     system.boot()
     assert systemd.install(service, system.run, system.root) == []
     assert system.ran == [
@@ -133,11 +133,11 @@ def test_it_is_started_at_once_where_systemd_runs(service: Service, system: Syst
     ]
     assert (system.root / "etc/systemd/system/afpools.service").read_text() == service.unit()
     assert "/var/lib/afpools" in (system.root / "etc/sysusers.d/afpools.conf").read_text()
-    # And again, after an update.
+    # The same again, after an update.
     assert systemd.install(service, system.run, system.root) == []
 
 
-def test_where_systemd_does_not_run_the_command_is_named(service: Service, system: System) -> None:
+def test_if_systemd_does_not_run_the_command_is_named(service: Service, system: System) -> None:
     assert systemd.install(service, system.run, system.root) == ["systemctl enable --now afpools.service"]
 
 
@@ -173,7 +173,7 @@ def test_a_key_that_root_renews_still_belongs_to_the_broker(service: Service) ->
     assert (pem.stat().st_uid, stat.S_IMODE(pem.stat().st_mode)) == (nobody.pw_uid, 0o600)
 
 
-def test_a_command_of_the_systems_that_fails_is_quoted() -> None:
+def test_a_failing_system_command_is_quoted() -> None:
     with pytest.raises(SystemdError, match=r"`/bin/sh -c echo no; exit 1` failed: no"):
         systemd.run_command(["/bin/sh", "-c", "echo no; exit 1"])
     with pytest.raises(SystemdError, match="cannot be run"):
@@ -197,7 +197,7 @@ def init(afpools: Afpools, system: System, tmp_path: Path, monkeypatch: pytest.M
     return run
 
 
-def test_a_new_broker_keeps_its_pools_in_its_folder_for_that(init: Afpools, system: System, tmp_path: Path) -> None:
+def test_a_new_broker_keeps_its_pools_in_its_state_folder(init: Afpools, system: System, tmp_path: Path) -> None:
     done = init("--yes", "--reachable-as", "pools.studio.lan")
     assert done.status == 0, done.err
     settings = load(tmp_path / "etc-afpools/broker.toml", {})
@@ -206,13 +206,13 @@ def test_a_new_broker_keeps_its_pools_in_its_folder_for_that(init: Afpools, syst
     assert "systemctl enable --now afpools.service" in done.out
     unit = (system.root / "etc/systemd/system/afpools.service").read_text()
     assert "ReadWritePaths" not in lines(unit)
-    # The question whether it works was root's.
+    # Root was asked whether it works.
     service = Service(tmp_path / "etc-afpools/broker.toml", settings, Path("/opt/afpools/bin/afpools"))
     (tmp_path / "state/pools.sqlite").touch()
     assert {tmp_path / "state", tmp_path / "state/pools.sqlite"} <= set(service.readable()[0])
 
 
-def test_a_broker_that_is_set_up_already_gets_its_service(init: Afpools, system: System, config: Path) -> None:
+def test_an_existing_broker_gets_its_service(init: Afpools, system: System, config: Path) -> None:
     init("--yes", "--name", "second")
     (system.root / "etc/systemd/system/afpools-second.service").unlink()
     refused = init(given="n\n")
@@ -223,7 +223,7 @@ def test_a_broker_that_is_set_up_already_gets_its_service(init: Afpools, system:
     assert (done.status, "journalctl -u afpools-second.service" in done.out) == (0, True)
 
 
-def test_who_is_not_root_is_told_before_any_question(afpools: Afpools, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_other_than_root_is_told_before_any_question(afpools: Afpools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     refused = afpools("init", "etc", "--systemd")
     assert (refused.status, "Only root" in refused.err) == (1, True)

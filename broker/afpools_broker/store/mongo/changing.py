@@ -244,8 +244,8 @@ class MongoChanging(MongoReading):
         else:
             back: list[Mapping[str, Any]] = [{"$replaceWith": {"$literal": document}}]
             if isinstance(document.get("change", {}), Mapping):
-                # Somebody may have read the pool meanwhile, and have marked the document before: put back byte for
-                # byte, it would look as if nothing had happened. The next change takes this away.
+                # Somebody may have read the pool meanwhile, and have noted the earlier document: restored byte for
+                # byte, it would look as if nothing had happened. The next change removes this field.
                 back.append({"$set": {"change.taken_back": entry.id}})
             self._pools.update_one({"_id": {"$eq": document["_id"]}, "change.id": entry.id}, back)
         self._history.delete_one({"_id": entry.id})

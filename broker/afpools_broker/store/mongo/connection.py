@@ -54,7 +54,8 @@ class MongoConnection:
     kind = "mongodb"
 
     def __init__(self, uri: str, *, timeout: float = 1.5, poll_seconds: float = 1.0) -> None:
-        self.known: Callable[[str], Pool | None] = lambda _name: None  # whole documents are swapped here, and read
+        # A document is swapped as a whole, so it must be read even if the pool is known.
+        self.known: Callable[[str], Pool | None] = lambda _name: None
         self._uri = redacted(uri)
         self._timeout = timeout
         self._poll_seconds = poll_seconds

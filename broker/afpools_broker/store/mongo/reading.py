@@ -46,7 +46,8 @@ Noted = dict[Key, Marks | None]
 
 
 _UNMARKED: Marks = (0, 0, 0)
-"""Of a document that was read and had no marks. No comparison finds it, so each tells of that document."""
+"""The marks of a document that had none when it was read. No comparison matches them, so each one reports the
+document."""
 
 
 class MongoReading(MongoComparing):
@@ -143,7 +144,7 @@ class MongoReading(MongoComparing):
                 with suppress(PyMongoError, StoreUnavailable):
                     self._finish_deletion(id_of(key))
         if noted is not None and marked:
-            # What has come since the marks were taken may go again: the next comparison looks at it in any case.
+            # A document added since the marks were taken may be removed again, so the next comparison always checks it.
             for key in rows:
                 noted.setdefault(key, _UNMARKED)
         return rows

@@ -55,7 +55,7 @@ def test_exactly_the_differences_from_what_was_read_are_reported(
 
 
 def _between_mark_and_read(store: MongoStore, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
-    """Has something happen to the database after the next marks and before what they mark is read."""
+    """Makes something happen to the database after the next marks are taken and before the marked pools are read."""
     mark = store._mark
 
     def once(*args: Any) -> bool:
@@ -68,7 +68,7 @@ def _between_mark_and_read(store: MongoStore, monkeypatch: pytest.MonkeyPatch, m
 
 
 @pytest.mark.parametrize("has_change", [True, False], ids=["ours", "the earlier project's"])
-def test_a_name_that_is_taken_back_is_told_of_whoever_has_read_it(
+def test_a_name_that_is_taken_back_is_reported_even_to_those_who_have_read_it(
     store: MongoStore, other: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch, has_change: bool
 ) -> None:
     store.apply(create("fx", "a"))
@@ -80,7 +80,7 @@ def test_a_name_that_is_taken_back_is_told_of_whoever_has_read_it(
 
     def look(_settled: object) -> None:
         if (refusal := next(looks)) is not None:
-            # It has the name at this moment, and somebody reads it, who has marked it before.
+            # It has the name at this moment, and somebody who has marked it before reads it.
             found.update(store.read(key))
             raise refusal
 
@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_back_is_told_of_whoever_has_read_it(
     assert "taken_back" not in str(database.pools.find_one())
 
 
-def test_a_pool_that_came_after_the_marks_and_has_gone_again_is_told_of(
+def test_a_pool_that_came_after_the_marks_and_has_gone_again_is_reported(
     store: MongoStore, other: MongoStore, database: Documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(store.scan())
