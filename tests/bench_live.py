@@ -2,6 +2,8 @@
 
 The afserver is the stand-in with a real one's timing: a round each second, and each action as long as it took 3.4.1.
 With `AFPOOLS_AFSERVER=host:port` a real one takes its place; all jobs that the bench sends there are deleted again.
+For each of them its system job then runs a task for two seconds, because they have custom data: take one that is only
+for this.
 """
 
 from __future__ import annotations
