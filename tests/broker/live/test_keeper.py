@@ -208,7 +208,7 @@ def test_an_action_begun_under_an_earlier_lease_is_not_done(studio: Studio) -> N
     assert (studio.mask(job), [a for a in studio.server.actions if "params" in a]) == (mask, [])
 
 
-# --- a note that is not there any more --------------------------------------------------------------------------
+# --- a note that is gone --------------------------------------------------------------------------
 
 
 def test_a_note_that_a_person_removed_is_said_to_be_removed(studio: Studio) -> None:
