@@ -16,9 +16,9 @@ errors.py       what can go wrong
 results.py      what the calls return
 job_results.py  what the calls about jobs return
 records.py      the base class of results
-choice.py       who is asked for a job's pool, and in which order
+choice.py       where a job's pool comes from, in which order
 job.py          puts a pool on an `af.Job`
-hook.py         puts one on every `af.Job` of a program
+hook.py         puts a pool on every `af.Job` of a program
 fence_note.py   what the job says about its fence
 pool_menu.py    the pools for an interface to show, offline too
 cgru.py         what plug-ins must know about CGRU's Python

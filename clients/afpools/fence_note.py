@@ -22,7 +22,7 @@ KEY = "afpools"
 
 
 MIN_SPILL_SECONDS = 60
-"""afserver starts tasks once a second, and takes half a minute to come back with thousands of jobs after a restart."""
+"""Seconds. afserver starts tasks once a second, and with thousands of jobs a restart takes it half a minute."""
 
 MAX_SPILL_SECONDS = 30 * 24 * 3600
 
@@ -30,9 +30,9 @@ MAX_SPILL_SECONDS = 30 * 24 * 3600
 class SpillNote(Record):
     """A second pool, for a job that has no running task for `after` seconds in a row.
 
-    An empty `pool` says that the job never gets one, whatever its pool says. `revision` is the second pool's, as it was
-    when it was noted. `since` is when the broker let the job use the second pool too (ISO 8601); empty if it has not.
-    `of_pool`: the job's pool says so, not the job itself.
+    An empty `pool` means that the job never gets one, whatever its pool says. `revision` is the second pool's revision
+    when the note was written. `since` is when the broker allowed the job to use the second pool too (ISO 8601); empty
+    if it has not. `of_pool`: this comes from the job's pool, not from the job itself.
     """
 
     pool: str
@@ -43,7 +43,7 @@ class SpillNote(Record):
 
 
 NO_SPILL = SpillNote("")
-"""What a job says that stays in its pool."""
+"""The note of a job that stays in its pool."""
 
 
 class Note(Record):
@@ -104,13 +104,13 @@ def parse_note(custom_data: Any) -> Optional[Note]:
         return None
     if known.setdefault("exclude_type", "either") not in ("regex", "find", "either"):
         return None
-    # What cannot be read is not a second pool, nor leave to take the pool's.
+    # If it cannot be read, it neither names a second pool nor permits the pool's own.
     spill = (parse_spill(ours["spill"]) or NO_SPILL) if "spill" in ours else None
     return Note(**{"revision": "", **known, "spill": spill})
 
 
 def parse_spill(value: Any) -> Optional[SpillNote]:
-    """What a note says of a second pool; None if that cannot be read."""
+    """What a note says about a second pool; None if that cannot be read."""
     if not isinstance(value, dict):
         return None
     pool, after, of_pool = value.get("pool"), value.get("after", 0), value.get("of_pool", False)
@@ -140,7 +140,7 @@ def with_note(custom_data: Any, note: Note) -> Optional[str]:
 
 
 def without_note(custom_data: Any) -> str:
-    """`custom_data` without the note, and everything else as it was; empty where there is nothing else."""
+    """`custom_data` without the note and with everything else unchanged; empty if there is nothing else."""
     data = {key: value for key, value in (_object(custom_data) or {}).items() if key != KEY}
     return json.dumps(data) if data else ""
 

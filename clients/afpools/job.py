@@ -52,7 +52,7 @@ MAX_MASK_BYTES = 64 * 1024
 """How long a mask may be that is sent with an `af.Job`, in bytes: afserver accepts it, and still reads it quickly."""
 
 SPILL_SECONDS = 30 * 60
-"""How long a job waits for its pool before it may use a second one too, if nobody says otherwise."""
+"""The default time, in seconds, that a job waits for its pool before it may also use a second one."""
 
 _UNFOLLOWED = (
     "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "
@@ -62,8 +62,8 @@ _UNFOLLOWED = (
 # The attribute of the job in which `apply_pool` keeps what it found and what it wrote. A job may be sent twice.
 _NOTE = "_afpools_applied"
 
-# What `apply_pool` was told for this job; and what has been decided for its next sending, `WITHOUT` for no pool. Only
-# built-in types: a plug-in with another version of this library may have set them.
+# The pool that `apply_pool` got for this job, and what has been decided for the next time it is sent, `WITHOUT` for no
+# pool. Only built-in types, because a plug-in with another version of this library may have set them.
 _OWN, _OWN_SPILL, _SETTLED = "_afpools_own", "_afpools_own_spill", "_afpools_settled"
 
 
@@ -149,14 +149,14 @@ def _fence(
 
 
 class _OwnMasks:
-    """What a job says itself about its exclude mask.
+    """The job's own exclude mask.
 
     Args:
         data: the job's, without a pool.
         accept: the mask types that may be set on it.
 
     Raises:
-        AfpoolsError: it has a mask type that nobody knows.
+        AfpoolsError: it has an unknown mask type.
     """
 
     def __init__(self, data: _Data, accept: Sequence[str]) -> None:
@@ -190,7 +190,7 @@ class _OwnMasks:
         return self.type or mask.untyped_as
 
     def with_pool(self, mask: Mask, spill: Optional[SpillNote]) -> _Data:
-        """What is to be set: the mask, its type, and the note in `custom_data` if there is room for one."""
+        """What to set: the mask, its type, and the note in `custom_data` if one can be added."""
         settings = {"hosts_mask_exclude": mask.mask}
         mask_type = (self.reading(mask) or "find") if mask.mask_type == "any" else mask.mask_type
         # If both types read the pool's mask alike, and the type of the job's other masks is not known, the type stays
@@ -212,7 +212,7 @@ class _OwnMasks:
 
 
 def _spill(to: Optional[str], after: int, pool: str, client: Client) -> Optional[SpillNote]:
-    """What the job's note says of a second pool; arguments as for `apply_pool`.
+    """What the job's note says about a second pool; arguments as for `apply_pool`.
 
     Raises:
         AfpoolsError: there is no such pool, or it is the job's own, or `after` is out of range.
@@ -235,27 +235,27 @@ def settle(
     client: Callable[[], Client],
     otherwise: Callable[[], Standing] = standing,
 ) -> Optional[Mask]:
-    """Decides which pool a job gets (see `choice`), and keeps it there. Whoever asks again before the job is sent, such
-    as the hook, leaves it as it is.
+    """Decides which pool a job gets (see `choice`), and keeps it there. If this is called again before the job is sent,
+    for example by the hook, the decision stands.
 
     Args:
         job: as for `apply_pool`.
         chosen: what the program's chooser says: a pool, `WITHOUT`, or empty for nothing.
         client: gives the client to ask; called for a job with a pool.
-        otherwise: what holds where nothing is chosen.
+        otherwise: returns what applies if nothing is chosen.
 
     Returns:
         As `apply_pool`.
 
     Raises:
-        PoolNotApplied: it cannot be kept on its pool, may not be sent without one, or nobody knows whether it may. The
-            job was not changed; do not send it.
+        PoolNotApplied: it cannot be kept on its pool, may not be sent without one, or it is not known whether it may.
+            The job was not changed; do not send it.
     """
     was = _own(job.data, getattr(job, _NOTE, []))
     note = parse_note(was.get("custom_data"))
     said = getattr(job, _OWN, "") or (note.pool if note else "") or chosen
     # A maintenance job has a task for each machine that it names, and that task runs there only (Afanasy's
-    # BlockData::getReadyTaskNumber). A pool that nobody asked for would keep it from the others.
+    # BlockData::getReadyTaskNumber). A pool that nobody asked for would exclude it from the others.
     if was.get("maintenance") and not (said or from_environment()):
         return None
     try:
@@ -277,7 +277,7 @@ def settle(
 
 
 def _spill_in(note: Optional[Note]) -> Tuple[Optional[str], int]:
-    """What a job's own note says of a second pool, as `apply_pool` takes it."""
+    """What a job's own note says about a second pool, in the form that `apply_pool` takes."""
     spill = note.spill if note else None
     if spill is None or spill.of_pool:
         return None, SPILL_SECONDS
@@ -285,7 +285,7 @@ def _spill_in(note: Optional[Note]) -> Tuple[Optional[str], int]:
 
 
 def _unfence(job: Any) -> None:
-    """Takes back what an earlier sending has put on a job, and a note that asks for no pool."""
+    """Removes what was put on a job when it was sent before, and a note that asks for no pool."""
     for data, before, after in getattr(job, _NOTE, []):
         _put_back(data, before, after)
     setattr(job, _NOTE, [])
@@ -295,7 +295,7 @@ def _unfence(job: Any) -> None:
 
 
 def _is_settled(job: Any) -> bool:
-    """Whether it has been decided for this sending, and nobody has changed the job since."""
+    """Whether the pool has been decided for this `send`, and nobody has changed the job since."""
     applied: List[_Applied] = getattr(job, _NOTE, [])
     intact = all(data.get(key) == value for data, _, after in applied for key, value in after.items())
     return bool(getattr(job, _SETTLED, "")) and intact

@@ -19,10 +19,10 @@ FENCES = {
     "unmarked": "Not followed yet",
     "refused": "Refused by afserver",
 }
-"""How a job's fence stands, in the words that people read everywhere."""
+"""The states of a job's fence, in the words that every interface shows."""
 
 LEFT_ALONE = frozenset(["changed", "removed", "unmarked"])
-"""Fences that stay as they are until somebody has the broker take the job up again."""
+"""Fences that stay unchanged until somebody makes the job follow its pool again."""
 
 
 class HostTasks(Record):
@@ -36,9 +36,9 @@ class HostTasks(Record):
 class JobSpill(Record):
     """The second pool of a job that waits too long.
 
-    `after` is how many seconds in a row it must be without a running task until it may use that `pool` too, `waited`
-    how many it has been so far, and `since` when its fence was widened (ISO 8601; empty if it is not). `own`: the job
-    says so itself, not its pool. `why` is a sentence if the second pool cannot be used now, otherwise empty.
+    `after` is how many seconds in a row it must have no running task before it may also use `pool`, `waited` how many
+    have passed so far, and `since` when its fence was widened (ISO 8601; empty if it is not). `own`: the job itself
+    names it, not its pool. `why` is a sentence if the second pool cannot be used now, otherwise empty.
     """
 
     pool: str

@@ -107,8 +107,8 @@ class Profile(Record):
         name: whom the credential was made for. Only for people to read: the broker uses the certificate.
         role: `reader` or `manager`; also only for people to read.
         endpoints: in order of preference.
-        pool: the studio's default, for jobs for which nobody chooses one; empty for none.
-        required: whether the studio lets nothing be sent without a pool.
+        pool: the studio's default for jobs without a chosen pool; empty for none.
+        required: whether jobs without a pool are refused.
     """
 
     folder: str
@@ -170,17 +170,17 @@ def find_profile() -> Profile:
 
 
 def studio_default(folder: str = "") -> Tuple[str, bool]:
-    """The studio's pool for jobs for which nobody chooses one, and whether nothing may be sent without a pool. Reads
-    profile.json and nothing else, so that jobs without a pool do not depend on credentials.
+    """The studio's default pool, and whether jobs without a pool are refused. Reads only profile.json, so that jobs
+    without a pool do not depend on credentials.
 
     Args:
-        folder: of the profile; empty: it is looked for as by `find_profile`.
+        folder: the profile's; if empty, it is looked for as in `find_profile`.
 
     Returns:
-        No pool, not required, where there is no profile at all.
+        No pool and not required, if there is no profile at all.
 
     Raises:
-        ProfileError: there is one, and its profile.json cannot be read, or it says neither clearly.
+        ProfileError: there is one, but its profile.json cannot be read, or a value in it is not valid.
     """
 
     def read(folder: str) -> Tuple[str, bool]:
@@ -194,7 +194,7 @@ def studio_default(folder: str = "") -> Tuple[str, bool]:
 
 
 def _found(load: Callable[[str], _T]) -> _T:
-    """What `load` makes of the folder of the first place that has a profile."""
+    """Calls `load` with the first folder that has a profile, and returns the result."""
     named = os.environ.get("AFPOOLS_PROFILE")
     if named:
         try:

@@ -199,7 +199,7 @@ def make_chooser(window: Any, pools: PoolMenu) -> Chooser:
 
 
 def _choices(parent: Any, pools: PoolMenu) -> Any:
-    """A combo box that looks for a newer list whenever somebody opens it."""
+    """A combo box that checks for a newer list whenever somebody opens it."""
     from Qt import QtWidgets
 
     class Choices(QtWidgets.QComboBox):
@@ -212,7 +212,7 @@ def _choices(parent: Any, pools: PoolMenu) -> Any:
 
 
 class Chooser:
-    """The line of widgets: a label, the pools, a button, and below them what there is to say.
+    """The line of widgets: a label, the pools, a button, and below them a status line.
 
     Args:
         window: AfStarter's. It keeps the chooser.

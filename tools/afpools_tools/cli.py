@@ -55,7 +55,7 @@ _COMMANDS = {
     "host": _Command("host:app", "Show hosts, and register some."),
     "jobs": _Command("jobs:app", "Show the jobs on the farm and the pools they follow, and move them."),
     "submit": _Command(
-        "submit:app", "Send a job as CGRU's afjob.py does, with a pool. Its arguments come last, as afjob.py has them."
+        "submit:app", "Send a job as CGRU's afjob.py does, with a pool. Its arguments come last, as for afjob.py."
     ),
     "farm": _Command("farm:app", "Show where the farm runs post commands, and keep them on a pool."),
     "scan": _Command(

@@ -26,9 +26,9 @@ class NotWritten(ToolError):
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -> Iterator[BinaryIO]:
-    """A new file, empty and open for writing and reading, that replaces `path` when the block ends without an error.
-    It belongs to whoever the one before belonged to, as far as this process may say so: where root renews a key of the
-    broker's, the broker must still be able to read it.
+    """A new file, empty and open for writing and reading, that replaces `path` when the block ends without an error. It
+    gets the owner of the file that it replaces, if this process may set it: if root renews a broker's key, the broker
+    must still be able to read it.
 
     Args:
         path: the file to replace. Its folder must exist.
@@ -57,7 +57,7 @@ def replacing(path: Path, mode: int = PUBLIC, *, whatever_umask: bool = False) -
 
 
 def _give_to_owner_of(path: Path, descriptor: int) -> None:
-    # Windows has other rights, which a file gets from its folder.
+    # On Windows, a file gets its permissions from its folder.
     if hasattr(os, "fchown"):
         with contextlib.suppress(OSError):
             before = path.lstat()

@@ -43,7 +43,7 @@ def test_a_pool_of_afanasys_is_followed_marked_as_such_and_unfollowed(
 ) -> None:
     go(page, "Import, export")
     card = page.get_by_role("article", name="Afanasy's own pools")
-    card.get_by_role("button", name="Look at them").click()
+    card.get_by_role("button", name="Show them").click()
     card.get_by_role("button", name="Follow /local/farm…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Afanasy's pool").fill("/local/fram")
@@ -93,7 +93,7 @@ def test_an_import_of_afanasy_s_pools_says_what_jobs_gain_before_it_is_made(
     until(lambda: bool(elsewhere.jobs().jobs))
     go(page, "Import, export")
     card = page.get_by_role("article", name="Afanasy's own pools")
-    card.get_by_role("button", name="Look at them").click()
+    card.get_by_role("button", name="Show them").click()
     said = card.get_by_role("group", name="Jobs on the farm")
     expect(said).to_contain_text("1 job gains pc-02.")
     picture(page, "import-native-jobs")

@@ -210,7 +210,7 @@ def profile(
     ] = False,
     passphrase_file: PassphraseFileOption = None,
     pool: Annotated[
-        str, typer.Option(metavar="POOL", help="The studio's default, for jobs for which nobody chooses a pool.")
+        str, typer.Option(metavar="POOL", help="The studio's default for jobs without a chosen pool.")
     ] = "",
     required: Annotated[
         bool, typer.Option("--required", help="Jobs without a pool are not sent; artists cannot choose to have none.")

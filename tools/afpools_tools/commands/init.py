@@ -93,9 +93,7 @@ def init(
     no_checks: Annotated[bool, typer.Option("--no-checks", help="Do not test ports, database and farm.")] = False,
     service: Annotated[
         bool,
-        typer.Option(
-            "--systemd", help="Install and start it as a service as well; for a broker.toml that is there, too."
-        ),
+        typer.Option("--systemd", help="Also install and start it as a service. Works with an existing broker.toml."),
     ] = False,
 ) -> None:
     """Set up a broker: ask, test, make the certificates, write broker.toml."""
@@ -141,7 +139,7 @@ def init(
 
 
 def _install_service(folder: Path, *, asking: bool) -> None:
-    """Has systemd run the broker of a folder.
+    """Makes systemd run the broker in a folder.
 
     Raises:
         SystemdError, ConfigError: it cannot.
@@ -158,7 +156,7 @@ def _install_service(folder: Path, *, asking: bool) -> None:
         for command in left:
             say(f"  {command}")
     else:
-        say(f"It runs, and starts with the machine. Its log:  journalctl -u {service.name}", "green")
+        say(f"It is running, and will start at boot. Its log:  journalctl -u {service.name}", "green")
 
 
 def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool, force: bool) -> None:

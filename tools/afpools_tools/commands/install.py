@@ -70,7 +70,7 @@ def _uninstall_group(cgru: CgruOption = None) -> None:
 
 
 def _of_group(context: typer.Context, cgru: Path | None) -> Path | None:
-    """`--cgru` of the command itself, or as it stands before the command."""
+    """`--cgru` given after the command, or else before it."""
     before = context.parent.params.get("cgru") if context.parent else None
     return cgru or before
 
@@ -287,7 +287,7 @@ def install_hook(
     profile: ProfileOption = None,
     yes: YesOption = False,
 ) -> None:
-    """A pool for every job that a program of CGRU sends, into CGRU: whoever starts it, whatever program it is."""
+    """The hook, into CGRU: a pool for every job that any program of CGRU sends, whoever starts it."""
     plugin, where = _hook(into, _of_group(context, cgru))
     _install(plugin, where, profile, yes)
 

@@ -180,7 +180,7 @@ def _local(when: str) -> str:
 
 
 def _spills(spill: JobSpill) -> str:
-    """How it stands with the job's second pool: `also on night since 2026-12-01 14:02:00`."""
+    """The state of the job's second pool: `also on night since 2026-12-01 14:02:00`."""
     pool = printable(spill.pool)
     if spill.why:
         return printable(spill.why).rstrip(".")

@@ -350,9 +350,9 @@ def _say_followers(client: Client, name: str) -> None:
 
 
 def _concerned(client: Client, name: str | None = None, **would: Any) -> Counter[str] | None:
-    """How many jobs on the farm a change will concern, by what will become of their fences; None if nobody can tell.
+    """How many jobs on the farm a change will affect, by the state of their fences after it; None if that is not known.
 
-    Asked before the change is made: afterwards, the pool that they name has another name, or there is none.
+    Call it before the change is made: afterwards, the pool that they name has another name or does not exist.
     """
     with suppress(AfpoolsError):
         return Counter(job["fence"] for job in client.preview(name, **would, limit=_MOST_JOBS)["jobs"])
@@ -360,7 +360,7 @@ def _concerned(client: Client, name: str | None = None, **would: Any) -> Counter
 
 
 def _say_concerned(client: Client, name: str, concerned: Counter[str] | None) -> None:
-    """Says what becomes of the jobs that a change, which was made, concerns."""
+    """Prints what happens to the jobs that a change has affected."""
     if not concerned:
         return
     with suppress(AfpoolsError):

@@ -192,14 +192,14 @@ def _import_native(client: Client, only: list[str] | None, *, dry_run: bool, yes
 
 
 def _say_jobs(client: Client, pools: list[NativePool]) -> None:
-    """Says what would become of the jobs on the farm whose pools would get hosts."""
+    """Prints what would happen to the jobs on the farm whose pools would get hosts."""
     try:
         for pool in pools:
             preview = client.preview(pool.pool, add_hosts=pool.added, limit=0)
             for sentence in preview["sentences"] if preview["total"] else ():
                 say(f"{pool.pool}: {sentence}")
     except BrokerRefused as error:
-        remark(f"What this does to the jobs on the farm is not known. {error}")
+        remark(f"It is not known what this does to the jobs on the farm. {error}")
 
 
 def _read_file(file: Path) -> str:

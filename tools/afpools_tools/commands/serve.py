@@ -106,11 +106,11 @@ def run(
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """A pipe out of which the numbers of signals come, as far as they have a handler.
+    """A pipe from which the numbers of signals that have a handler can be read.
 
-    Not a queue that handlers fill: Python runs them between two steps of the main thread. A signal that comes while
-    that thread waits for its turn, just before it begins to wait for a queue, would have no handler run until the next
-    one comes. The system writes into the pipe at once.
+    Not a queue that handlers fill: Python runs handlers between two steps of the main thread. If a signal arrived while
+    that thread waits for the GIL, just before it starts to wait for a queue, its handler would not run until the next
+    signal. The system writes into the pipe at once.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -60,7 +60,7 @@ def submit(
     profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a job as CGRU's afjob.py does, with a pool. Its arguments come last, as afjob.py has them.
+    """Send a job as CGRU's afjob.py does, with a pool. Its arguments come last, as for afjob.py.
 
     Prints the job's number. Exit status 1: the job was not sent. Example:
 

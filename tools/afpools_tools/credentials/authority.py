@@ -53,7 +53,7 @@ from .revocation import RevocationFile
 
 
 def default(pool: str, *, required: bool) -> dict[str, object]:
-    """What profile.json says of jobs for which nobody chooses a pool."""
+    """The part of profile.json about jobs without a chosen pool."""
     return ({"pool": pool} if pool else {}) | ({"required": True} if required else {})
 
 
@@ -245,8 +245,8 @@ class Authority(CredentialFolder):
                 if none is given.
             lifetime: the certificate's and the CURVE key's.
             force: revoke what the client has, and replace it.
-            pool: for jobs for which nobody chooses one; empty for none.
-            required: whether nothing may be sent without a pool.
+            pool: the default for jobs without a chosen pool; empty for none.
+            required: whether jobs without a pool are refused.
 
         Returns:
             The folder profiles/NAME.

@@ -96,7 +96,7 @@ class CredentialFolder:
             raise AuthorityError(f"{path}: it is not a profile. {MAKE_ANEW}") from None
 
     def default_pool(self, profile: Path) -> dict[str, object]:
-        """What a profile says of jobs for which nobody chooses a pool."""
+        """What a profile says about jobs without a chosen pool."""
         described = json.loads(read(profile / "profile.json"))
         return {key: described[key] for key in ("pool", "required") if key in described}
 

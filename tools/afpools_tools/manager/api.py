@@ -304,11 +304,11 @@ class Api:
         }
 
     def follow_pool(self, params: FollowPool) -> dict[str, Any]:
-        """Makes a pool that has the renders of one of Afanasy's own from now on."""
+        """Makes a pool that follows one of Afanasy's own."""
         return self.client.follow_pool(params.path, params.pool, request_id=params.request_id)._asdict()
 
     def unfollow_pool(self, params: UnfollowPool) -> dict[str, Any]:
-        """Lets people change a pool again that follows one of Afanasy's own."""
+        """Ends following, so that people can change the pool's hosts again."""
         done = self.client.unfollow_pool(params.pool, if_revision=params.if_revision, request_id=params.request_id)
         return done._asdict()
 

@@ -25,8 +25,8 @@ class Plugin:
         folder: where its own files go, relative to the place.
         library: where the client library goes, relative to the place; None for a plug-in that needs none.
         then: what to do next, a sentence.
-        outside: files of its own that go to the place itself, where the rest goes to the folder.
-        left_out: files of its own that are not installed.
+        outside: its own files that go to the place itself, while the rest goes to the folder.
+        left_out: its own files that are not installed.
     """
 
     name: str
@@ -126,7 +126,7 @@ def _hook() -> Plugin:
 
 
 def hook_alone() -> Plugin:
-    """The hook without what has CGRU find it: for a folder that somebody has in CGRU_CUSTOM_PYTHONPATH."""
+    """The hook without the files through which CGRU finds it, for a folder in CGRU_CUSTOM_PYTHONPATH."""
     return Plugin(
         "hook",
         "",
@@ -214,7 +214,7 @@ def looks_in(
 
 
 def hook_places(environment: Mapping[str, str]) -> list[Path]:
-    """The folders in which `hook_alone` may be: those of CGRU_CUSTOM_PYTHONPATH."""
+    """The folders in which `hook_alone` may be installed: those in CGRU_CUSTOM_PYTHONPATH."""
     folders = environment.get("CGRU_CUSTOM_PYTHONPATH", "").split(os.pathsep)
     return [Path(folder) for folder in dict.fromkeys(folders) if folder]
 

@@ -4,7 +4,7 @@ import { computed } from "./html.js";
 import { duration, number, plural, time } from "./format.js";
 import { jobs, jobsStatus, loaded, nothing, status } from "./store.js";
 
-/** How a job's fence stands, in the words that everybody uses. */
+/** The state of a job's fence, in the words that every interface shows. */
 export const fenceWords = ({ fence }) => jobsStatus.value.fences[fence] ?? fence;
 
 /** Whether the job does not follow its pool until somebody presses *Take up again*. */
@@ -26,7 +26,7 @@ export const isSpilled = (job) => Boolean(job.spill?.since);
 /** The pools whose hosts a job may use: its own, and the second one once it spilled. */
 export const poolsOf = (job) => (isSpilled(job) ? [job.pool, job.spill.pool] : [job.pool]);
 
-/** How it stands with a job's second pool, in words; empty if it has none. */
+/** The state of a job's second pool, in words; empty if it has none. */
 export function spillWords({ spill }) {
   if (!spill) return "";
   if (spill.why) return spill.why;

@@ -71,7 +71,7 @@ function poolOf([name, count, revision, description, colour, online, busy, free,
   return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known, follows };
 }
 
-/** Why nobody can change the hosts of a pool here; empty where that can be done. */
+/** Why the hosts of a pool cannot be changed here; empty if they can. */
 export const whyFixed = (pool) => (pool?.follows
   ? `${pool.name} follows Afanasy's pool ${pool.follows}: its hosts are changed in Afanasy. Unfollow it to change them here.` : "");
 

@@ -28,7 +28,7 @@ export function Targets({ label, parts, onDrop, takesHosts = false }) {
     if (dragged.length) onDrop(pool, dragged);
     endDrag();
   };
-  // The hosts of a pool that follows one of Afanasy's are not dropped in; jobs are.
+  // Jobs can be dropped on a pool that follows one of Afanasy's, hosts cannot.
   const takes = (pool) => dragged.length > 0 && !(takesHosts && whyFixed(pool));
   return html`<aside class="targets" aria-label="Pools">
     <header><h2>Pools</h2>

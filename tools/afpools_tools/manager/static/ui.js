@@ -43,7 +43,7 @@ export function done(text, changes, remark = "") {
 /** Undoes changes. */
 export const undo = (entries, text) => make(() => write("undo", { entries }), (answer) => sayUndone(answer, entries, text));
 
-/** The same once it has been shown what jobs on the farm would feel of it. */
+/** Undoes changes after showing how this affects jobs on the farm. */
 async function undoSeen(entries, text) {
   const question = { entries };
   if (!(await concernsAnyJob(question))) return undo(entries, text);

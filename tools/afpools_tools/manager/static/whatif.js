@@ -85,7 +85,7 @@ const asked = signal(null);
 /** Whether a change of this pool affects jobs, so that its effect must be shown first. */
 export const concernsJobs = (pool) => jobsOf.value.has(pool);
 
-/** The same of a change of any kind: asks the broker, where there are jobs that name a pool. */
+/** The same for a change of any kind: if there are jobs that name a pool, asks the broker. */
 export async function concernsAnyJob(question) {
   if (!areJobsKnown.value || !jobsOf.value.size) return false;
   try {

@@ -177,10 +177,10 @@ function ImportNative() {
     }
     setBusy(false);
   };
-  // Nobody needs a copy besides of one that is followed.
+  // A pool that is followed does not need a copy.
   const lacks = ({ path, created, added }) => !followers.has(path) && (created || added.count > 0);
   const wanted = (found ?? []).filter((one) => !left.has(one.path) && lacks(one));
-  // Of a pool that is new, no job can be.
+  // A new pool cannot have jobs.
   const grown = wanted.filter(({ created }) => !created).map(({ pool, added }) => ({ pool, add: added.names }));
   const whatIf = useWhatIf(grown.length ? { hosts: grown } : null);
   const apply = async () => {

@@ -161,7 +161,7 @@ function Actions({ chosen, move, clear }) {
   </footer>`;
 }
 
-/** Of one job alone: why its fence is as it is, and how it stands with its second pool. */
+/** If only one job is selected: why its fence is in this state, and the state of its second pool. */
 function Why({ chosen }) {
   if (chosen.length !== 1) return null;
   const [job] = chosen;
