@@ -8,6 +8,7 @@ plugins/      plug-ins into host applications
 manager/      the Pool Manager
 setup.py      what a new broker needs
 systemd/      a broker as a service
+submission.py jobs sent with CGRU's afjob.py, and followed until they end
 exchange.py   pools in files
 hosts.py      hosts by name, and replacing them
 effects.py    what a mask does to the hosts of a farm
