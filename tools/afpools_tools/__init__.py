@@ -10,6 +10,8 @@ setup.py      what a new broker needs
 systemd/      a broker as a service
 submission.py jobs sent with CGRU's afjob.py, and followed until they end
 exchange.py   pools in files
+submission.py sends a job as afjob.py does, and follows it until it ends
+submission.py sends a job as afjob.py does, and follows it
 hosts.py      hosts by name, and replacing them
 effects.py    what a mask does to the hosts of a farm
 health.py     the health of a profile's brokers; tools/health.py runs it without anything installed

@@ -16,6 +16,7 @@ apply.py        sets masks at afserver, and reads them back
 causes.py       why fences move
 refusals.py     changes that afserver did not make, and when to try them again
 overwritten.py  a person's edit that our change overwrote, found and restored
+struck.py       jobs that got another job's mask by mistake, and are paused
 tasks.py        where tasks run, and which run outside their fence
 orders.py       what a manager orders for individual jobs
 view.py         how the fences stand, as of the last look

@@ -128,14 +128,14 @@ def test_a_click_gives_the_keyboard_to_the_hosts(page: Page) -> None:
 
 
 def test_hosts_in_no_pool_are_found_whatever_pools_are_called(page: Page, elsewhere: Client) -> None:
-    elsewhere.create_pool("-", ["gpu-1"])
+    elsewhere.create_pool("--", ["gpu-1"])
     elsewhere.register_hosts(["lonely"])
     go(page, "Hosts")
     pool = page.get_by_label("Pool", exact=True)
     heading = page.get_by_role("heading", level=2, name=re.compile("^Hosts"))
     pool.select_option("none")
     expect(heading).to_have_text("Hosts 1 of 31")
-    pool.select_option("-")
+    pool.select_option("--")
     expect(heading).to_have_text("Hosts 1 of 31")
     expect(row(page, "Hosts", "gpu-1")).to_be_visible()
 
