@@ -18,6 +18,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from afpools.fence_note import MAX_SPILL_SECONDS, MIN_SPILL_SECONDS
+
 VERSION = 1
 
 # A pool's name is shown in menus and typed on command lines: short, and no invisible characters.
@@ -63,6 +65,28 @@ Revision = Annotated[str, Meta(min_length=1, max_length=64, description="a revis
 
 # Afanasy sets no limit; such names come from a line of a configuration file.
 NativePath = Annotated[str, Meta(min_length=1, max_length=1024)]
+# A pool's second pool as stores keep it: seconds and name, see `pools.pool.spill_text`.
+SpillText = Annotated[str, Meta(pattern=r"^([1-9][0-9]{1,6} (?!\s)[^\x00-\x1f\x7f]{1,64}(?<!\s))?\Z")]
+SecondPool = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^((?!\s)[^\x00-\x1f\x7f]+(?<!\s))?\Z",
+        title="second pool",
+        description="a pool's name, or empty",
+        extra={"means": "a pool that its jobs may use too if they wait too long; empty for none"},
+    ),
+]
+SpillSeconds = Annotated[
+    int,
+    Meta(
+        ge=MIN_SPILL_SECONDS,
+        le=MAX_SPILL_SECONDS,
+        title="time until jobs spill",
+        description="seconds, from 60 to 2592000 (30 days)",
+        extra={"means": "in a row without a running task, until a job may use the second pool"},
+    ),
+]
 Follows = Annotated[str, Meta(max_length=1024)]
 
 Dialect = Literal["regex", "find"]
@@ -256,6 +280,13 @@ class HealthResult(Result):
     ] = None
 
 
+class PoolSpill(Result):
+    """A pool's second pool, for its jobs that wait too long."""
+
+    pool: Annotated[str, Meta(description="the second pool's name; there may be no such pool any more")]
+    after: Annotated[int, Meta(description="seconds in a row without a running task until a job may use it too")]
+
+
 class PoolSummary(Result, omit_defaults=True):
     """One pool in the list of pools."""
 
@@ -265,6 +296,7 @@ class PoolSummary(Result, omit_defaults=True):
     description: Annotated[str, Meta(description="absent if empty")] = ""
     colour: Annotated[str, Meta(description="`#rrggbb`; absent if empty")] = ""
     follows: Annotated[str, Meta(description="Afanasy's own pool that it follows; absent if it follows none")] = ""
+    spill: Annotated[PoolSpill | None, Meta(description="its second pool; absent if it has none")] = None
     renders: Annotated[int | None, Meta(description="how many of its hosts are renders; absent if not known")] = None
     online: Annotated[int | None, Meta(description="how many of those are online; absent if not known")] = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import results
 from .calls import Caller, random_id
 from .errors import BadRequest
+from .fence_note import SPILL_SECONDS
 from .results import (
     BadAnswer,
     HistoryEntry,
@@ -340,11 +341,25 @@ class Client(Caller):
         description: Optional[str] = None,
         colour: Optional[str] = None,
         *,
+        spill_to: Optional[str] = None,
+        spill_after: int = SPILL_SECONDS,
         if_revision: Optional[str] = None,
         request_id: Optional[str] = None,
     ) -> WriteResult:
-        """Changes a pool's description or colour; None leaves it as it is."""
+        """Changes a pool's description, colour or second pool; None leaves it as it is.
+
+        Args:
+            name: the pool's.
+            description: for people.
+            colour: `#rrggbb`, or empty.
+            spill_to: a pool that its jobs may use too if they wait too long; empty for none.
+            spill_after: after how many seconds in a row without a running task; 60 at least.
+            if_revision: see above.
+            request_id: see above.
+        """
         params = _given(pool=name, description=description, colour=colour)
+        if spill_to is not None:
+            params.update(spill_to=spill_to, **({"spill_after": spill_after} if spill_to else {}))
         return self._write("pools.update", params, if_revision, request_id)
 
     def follow_pool(

@@ -21,6 +21,9 @@ KEY = "afpools"
 """The note's key in `custom_data`, beside whatever else is there."""
 
 
+SPILL_SECONDS = 30 * 60
+"""The default time, in seconds, that a job waits for its pool before it may also use a second one."""
+
 MIN_SPILL_SECONDS = 60
 """Seconds. afserver starts tasks once a second, and with thousands of jobs a restart takes it half a minute."""
 

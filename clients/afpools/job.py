@@ -21,6 +21,7 @@ from .fence_note import (
     MAX_SPILL_SECONDS,
     MIN_SPILL_SECONDS,
     NO_SPILL,
+    SPILL_SECONDS,
     Note,
     SpillNote,
     fingerprint,
@@ -50,9 +51,6 @@ _SPECIAL_IN_REGEX = r"[\\^$*+?()\[\]{}]|\.\.|\.(?=[|;,: ]|$)"
 
 MAX_MASK_BYTES = 64 * 1024
 """How long a mask may be that is sent with an `af.Job`, in bytes: afserver accepts it, and still reads it quickly."""
-
-SPILL_SECONDS = 30 * 60
-"""The default time, in seconds, that a job waits for its pool before it may also use a second one."""
 
 _UNFOLLOWED = (
     "The job's custom_data is not a JSON object, so the pool could not be noted in it: when the pool changes, this job "

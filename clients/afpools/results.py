@@ -44,6 +44,8 @@ class PoolSummary(Record):
     `renders` says how many of those are renders of the farm, `online` how many of them are online. They are None if the
     broker does not know: without afserver, with an old list of renders, and (`online` only) while the whole farm is
     offline. `follows` is the one of Afanasy's own pools whose renders it has; empty if people choose its hosts.
+    `spill_to` is a second pool, empty for none, that its jobs may use too after `spill_after` seconds without a running
+    task.
     """
 
     name: str
@@ -54,6 +56,8 @@ class PoolSummary(Record):
     renders: Optional[int] = None
     online: Optional[int] = None
     follows: str = ""
+    spill_to: str = ""
+    spill_after: int = 0
 
 
 class PoolList(Record):
@@ -70,7 +74,7 @@ class PoolList(Record):
 
 
 class Pool(Record):
-    """One pool with its hosts as they were entered. `age`: see `PoolList`; `follows`: see `PoolSummary`."""
+    """One pool with its hosts as they were entered. `age`: see `PoolList`; the rest: see `PoolSummary`."""
 
     name: str
     hosts: Tuple[str, ...]
@@ -79,6 +83,8 @@ class Pool(Record):
     colour: str = ""
     age: float = 0.0
     follows: str = ""
+    spill_to: str = ""
+    spill_after: int = 0
 
 
 class HostSummary(Record):
@@ -339,7 +345,13 @@ def _read_summary(value: Any) -> PoolSummary:
         f.optional_count("renders"),
         f.optional_count("online"),
         f.text("follows", ""),
+        *_read_spill(f),
     )
+
+
+def _read_spill(pool: Fields) -> Tuple[str, int]:
+    spill = pool.optional("spill", lambda value: Fields(value, "a second pool"))
+    return ("", 0) if spill is None else (spill.text("pool"), spill.count("after"))
 
 
 def read_pools(result: Any) -> PoolList:
@@ -360,6 +372,7 @@ def read_pool(result: Any) -> Pool:
         f.text("colour", ""),
         outer.seconds("age", 0.0),
         f.text("follows", ""),
+        *_read_spill(f),
     )
 
 

@@ -452,7 +452,7 @@ def _steps(add: _Adding, wanted: Pool, now: Pool | None, *, replace: bool) -> It
         yield Step(
             name,
             f"{name}: " + ", ".join(f"{key} {value!r}" for key, value in changed.items()),
-            lambda: client.update_pool(name, **changed),
+            lambda: client.update_pool(name, changed.get("description"), changed.get("colour")),
         )
 
 

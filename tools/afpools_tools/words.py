@@ -18,6 +18,21 @@ def ranges(hosts: Iterable[str]) -> str:
     return fold(hosts)
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> int:
+    """The seconds in a time span like `30m`, `2h`, `90s` or `1d`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    number, unit = text.strip()[:-1], text.strip()[-1:].lower()
+    if unit not in _UNITS or not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{text!r} is not a time span: write it like 30m, 2h or 1d.")
+    return int(number) * _UNITS[unit]
+
+
 def duration(seconds: float) -> str:
     """A time span in words: `3 hours`."""
     for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):

@@ -36,7 +36,8 @@ class HistoryEntry(Result):
         Meta(
             description="`name`, `description`, `colour` as [before, after] and the lists `added`, `removed` and "
             "`jobs` (those that were moved), each only if something changed; `follows` as [before, after] for a pool "
-            "that followed one of Afanasy's before or after"
+            "that followed one of Afanasy's before or after; `spill` as [before, after], each the seconds and the name "
+            "of its second pool"
         ),
     ]
     before: Annotated[str, Meta(description="the pool's revision before; empty if there was none")]

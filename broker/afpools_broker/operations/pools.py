@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from afpools.choice import WITHOUT
+from afpools.fence_note import SPILL_SECONDS
 
 from ..picture.moment import Moment
 from ..pools.changes import Change, asked_for, without
 from ..pools.hosts import expand
 from ..pools.lookalikes import spelled_out, unseen
-from ..pools.pool import Pool, pool_exists, refuse_lookalike, unique
+from ..pools.pool import Pool, pool_exists, refuse_lookalike, spill_text, unique, unknown_pool
 from ..protocol import (
     Code,
     Colour,
@@ -27,6 +28,8 @@ from ..protocol import (
     RequestRefused,
     Result,
     Role,
+    SecondPool,
+    SpillSeconds,
     sentence,
 )
 from .base import Call, Operation
@@ -212,22 +215,44 @@ class PoolsRemoveHosts(PoolWrite, kw_only=True):
 
 
 class PoolsUpdate(PoolWrite, kw_only=True):
-    """Change a pool's description or colour; null leaves either as it is."""
+    """Change a pool's description, colour or second pool; null leaves each as it is.
+
+    A job that waits too long may use the hosts of the second pool too, see [Live pools](live.md). What the job says
+    itself counts before that.
+    """
 
     op = "pools.update"
     purpose = "change pools"
-    did = "its description or colour was changed"
+    did = "its description, colour or second pool was changed"
     verb = "changed"
 
     description: Description | None = None
     colour: Colour | None = None
+    spill_to: SecondPool | None = None
+    spill_after: SpillSeconds = SPILL_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.spill_to == self.pool:
+            raise ValueError("a pool cannot be its own second pool: choose another, or none")
+
+    def plan(self, call: Call, moment: Moment) -> Change:
+        pools = moment.snapshot.contents.pools
+
+        def vet(_before: Pool | None, _after: Pool | None) -> None:
+            if self.spill_to and self.spill_to not in pools:
+                raise unknown_pool(self.spill_to, pools)
+
+        return self.change(call.who, vet=vet)
 
     def asked(self) -> tuple[object, ...]:
-        return asked_for(self.pool, description=self.description, colour=self.colour, if_revision=self.if_revision)
+        usual = asked_for(self.pool, description=self.description, colour=self.colour, if_revision=self.if_revision)
+        # As before for whoever does not ask for it: brokers of other versions recognise the same request.
+        return usual if self.spill_to is None else (*usual, spill_text(self.spill_to, self.spill_after))
 
     def changed(self, present: Pool) -> Pool:
         return replace(
             present,
+            spill=present.spill if self.spill_to is None else spill_text(self.spill_to, self.spill_after),
             description=present.description if self.description is None else self.description,
             colour=present.colour if self.colour is None else self.colour,
         )

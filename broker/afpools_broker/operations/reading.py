@@ -10,7 +10,7 @@ from msgspec import Meta
 from .. import __version__
 from ..picture.host_list import Page
 from ..picture.tally import Listing
-from ..protocol import VERSION, HealthResult, HostSummary, PoolName, PoolSummary, Result, Revision, Role
+from ..protocol import VERSION, HealthResult, HostSummary, PoolName, PoolSpill, PoolSummary, Result, Revision, Role
 from .base import Call, Operation, Turn
 
 
@@ -110,6 +110,7 @@ class PoolDetail(Result, omit_defaults=True):
     description: Annotated[str, Meta(description="for people")]
     colour: Annotated[str, Meta(description="`#rrggbb`, or empty")]
     follows: Annotated[str, Meta(description="Afanasy's own pool that it follows; absent if it follows none")] = ""
+    spill: Annotated[PoolSpill | None, Meta(description="its second pool; absent if it has none")] = None
 
 
 class PoolsGetResult(Result):
@@ -139,6 +140,7 @@ class PoolsGet(Operation):
             description=pool.description,
             colour=pool.colour,
             follows=pool.follows,
+            spill=PoolSpill(pool=pool.spill_to, after=pool.spill_after) if pool.spill_to else None,
         )
         return PoolsGetResult(pool=detail, age=moment.age)
 

@@ -17,7 +17,7 @@ import msgspec
 
 from ..pools.persistent import PersistentMap, persistent
 from ..pools.pool import Moves, Pool, came_and_gone, fingerprint
-from ..protocol import PoolSummary
+from ..protocol import PoolSpill, PoolSummary
 
 # A list of at most this many pools is assembled at once: handing it to a worker would take as long.
 _FEW = 200
@@ -65,6 +65,7 @@ class _Piece(NamedTuple):
             description=pool.description,
             colour=pool.colour,
             follows=pool.follows,
+            spill=PoolSpill(pool=pool.spill_to, after=pool.spill_after) if pool.spill_to else None,
             renders=counts.renders,
             online=counts.online,
         )

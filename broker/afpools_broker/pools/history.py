@@ -39,13 +39,15 @@ class MovedJob(Struct, frozen=True):
 
 class Diff(Struct, frozen=True, omit_defaults=True):
     """What a change changed. A pair is (before, after); a name missing on one side is empty. `follows` is there for a
-    pool that followed one of Afanasy's before or after, also where both are the same. `jobs` were moved to the pool,
+    pool that followed one of Afanasy's before or after, also where both are the same. `spill` is as `pool.spill_text`
+    writes it. `jobs` were moved to the pool,
     which stayed as it was."""
 
     name: tuple[str, str] | None = None
     description: tuple[str, str] | None = None
     colour: tuple[str, str] | None = None
     follows: tuple[str, str] | None = None
+    spill: tuple[str, str] | None = None
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     jobs: tuple[MovedJob, ...] = ()
@@ -117,6 +119,7 @@ def difference(before: Pool | None, after: Pool | None) -> Diff:
         name=pair(old.name, new.name),
         description=pair(old.description, new.description),
         colour=pair(old.colour, new.colour),
+        spill=pair(old.spill, new.spill),
         follows=(old.follows, new.follows) if old.follows or new.follows else None,
         added=added,
         removed=removed,

@@ -15,6 +15,8 @@ from functools import cached_property
 
 import msgspec
 
+from afpools.fence_note import MAX_SPILL_SECONDS, MIN_SPILL_SECONDS
+
 from ..protocol import Code, RequestRefused
 from .lookalikes import lookalike, spelled_out
 from .nearest import nearest
@@ -43,8 +45,7 @@ class Pool:
         colour: `#rrggbb`, or empty.
         follows: the path of Afanasy's own pool that brokers mirror in it, `/local/farm`; empty for a pool whose hosts
             people choose.
-        spill_to: the name of a second pool, for its jobs that wait too long; empty for none.
-        spill_after: seconds without a running task after which a job may use that pool too.
+        spill: a second pool for its jobs that wait too long, as `spill_text` writes it; empty for none.
     """
 
     name: str
@@ -52,17 +53,38 @@ class Pool:
     description: str = ""
     colour: str = ""
     follows: str = ""
-    spill_to: str = ""
-    spill_after: int = 0
+    spill: str = ""
 
     @cached_property
     def revision(self) -> str:
         """Fingerprint of the contents; the order of hosts does not count."""
         # Absent settings leave no trace in it, so that brokers that do not know them yet compute the same.
         more: list[tuple[object, ...]] = [("follows", self.follows)] if self.follows else []
-        if self.spill_to:
-            more.append(("spill", self.spill_to, self.spill_after))
+        if self.spill:
+            more.append(("spill", self.spill))
         return fingerprint(self.name, sorted(self.hosts), self.description, self.colour, *more)
+
+    @property
+    def spill_to(self) -> str:
+        """The name of the second pool; empty for none."""
+        return self._spill[1]
+
+    @property
+    def spill_after(self) -> int:
+        """Seconds in a row without a running task after which a job may use the second pool too."""
+        return self._spill[0]
+
+    @cached_property
+    def _spill(self) -> tuple[int, str]:
+        after, _, to = self.spill.partition(" ")
+        # Anybody may have edited the database: what cannot be read is no second pool.
+        is_right = after.isascii() and after.isdigit() and MIN_SPILL_SECONDS <= int(after) <= MAX_SPILL_SECONDS
+        return (int(after), to) if is_right and to else (0, "")
+
+
+def spill_text(to: str, after: int) -> str:
+    """A pool's second pool, and after how many seconds its jobs may use that too, in one text: `1800 night`."""
+    return f"{after} {to}" if to else ""
 
 
 @dataclass(frozen=True)

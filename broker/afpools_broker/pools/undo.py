@@ -115,6 +115,7 @@ class Undoing:
             description=diff.description[0] if diff.description else present.description,
             colour=diff.colour[0] if diff.colour else present.colour,
             follows=diff.turned[0] if diff.turned else present.follows,
+            spill=diff.spill[0] if diff.spill else present.spill,
             hosts=unique((*(host for host in present.hosts if host not in added), *diff.removed)),
         )
         if present.name == "" and diff.description and not result.description:
@@ -155,10 +156,11 @@ class Undoing:
             if present.name != diff.name[1]:
                 raise _conflict(f"The pool is now called {present.name!r}.{self._last(entry, life)}")
             self._refuse_taken(diff.name[0], present.name)
-        for what in ("description", "colour"):
+        for what in ("description", "colour", "spill"):
             pair = getattr(diff, what)
             if pair is not None and getattr(present, what) != pair[1]:
-                whose = f"The {what} of {present.name!r}" if present.name else "The farm's setting"
+                words = "second pool" if what == "spill" else what
+                whose = f"The {words} of {present.name!r}" if present.name else "The farm's setting"
                 raise _conflict(
                     f"{whose} is {getattr(present, what)!r} now, not {pair[1]!r} as after this change."
                     f"{self._last(entry, life)}"
@@ -232,11 +234,12 @@ def _before_deletion(entry: Entry) -> Pool:
         diff.description[0] if diff.description else "",
         diff.colour[0] if diff.colour else "",
         diff.follows[0] if diff.follows else "",
+        diff.spill[0] if diff.spill else "",
     )
 
 
 def _says_anything(diff: Diff) -> bool:
-    return bool(diff.name or diff.description or diff.colour or diff.turned or diff.added or diff.removed)
+    return bool(diff.name or diff.description or diff.colour or diff.spill or diff.turned or diff.added or diff.removed)
 
 
 def _was_made_to_follow(entry: Entry, present: Pool) -> bool:
@@ -244,8 +247,8 @@ def _was_made_to_follow(entry: Entry, present: Pool) -> bool:
     diff = entry.diff
     if not diff.follows or entry.pool != present.name:
         return False
-    created = (diff.follows[1], *(pair[1] if pair else "" for pair in (diff.description, diff.colour)))
-    return (present.follows, present.description, present.colour) == created
+    created = (diff.follows[1], *(pair[1] if pair else "" for pair in (diff.description, diff.colour, diff.spill)))
+    return (present.follows, present.description, present.colour, present.spill) == created
 
 
 def _conflict(message: str) -> RequestRefused:

@@ -50,6 +50,7 @@ class PoolRecord(Struct, frozen=True, kw_only=True, tag="pool", tag_field="is", 
     description: str = ""
     colour: str = ""
     follows: str = ""
+    spill: str = ""
     document: bytes = b""
 
     @classmethod
@@ -61,13 +62,14 @@ class PoolRecord(Struct, frozen=True, kw_only=True, tag="pool", tag_field="is", 
             description=pool.description,
             colour=pool.colour,
             follows=pool.follows,
+            spill=pool.spill,
             document=document,
         )
 
     @property
     def pool(self) -> Pool:
         """The pool itself."""
-        return Pool(self.name, self.hosts, self.description, self.colour, self.follows)
+        return Pool(self.name, self.hosts, self.description, self.colour, self.follows, self.spill)
 
 
 class DocumentRecord(Struct, frozen=True, kw_only=True, tag="document", tag_field="is"):

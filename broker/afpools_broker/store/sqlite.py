@@ -38,6 +38,7 @@ class _Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Settings that few pools have, in the column `settings`."""
 
     follows: str = ""
+    spill: str = ""
 
 
 _NO_SETTINGS = _Settings()
@@ -303,7 +304,7 @@ class SqliteStore(SqliteFile):
                 _json(pool.hosts),
                 pool.description,
                 pool.colour,
-                msgspec.json.encode(_Settings(follows=pool.follows)).decode(),
+                msgspec.json.encode(_Settings(follows=pool.follows, spill=pool.spill)).decode(),
             ),
         )
 
@@ -367,7 +368,7 @@ def _pool(known: Pool | None, name: str, hosts: str, description: str, colour: s
             interned += map(intern, names[done : done + _INTERNED_AT_ONCE])
         members = tuple(interned)
     more = _NO_SETTINGS if settings == "{}" else msgspec.json.decode(settings, type=_Settings)
-    pool = Pool(name, members, description, colour, more.follows)
+    pool = Pool(name, members, description, colour, more.follows, more.spill)
     # A known pool already has its revision.
     return known if known is not None and pool == known else pool
 

@@ -376,3 +376,93 @@ def test_a_job_that_never_spills_says_so_itself(studio: Studio) -> None:
     studio.look()
     assert studio.fences.view.verdicts[job].spill is None
     assert studio.note(job).spill == SpillNote("")
+
+
+# --- the pool's own second pool --------------------------------------------------------------------------------------
+
+
+def spills(studio: Studio, to: str, after: int = 60) -> None:
+    studio.apply("pools.update", "fx", spill_to=to, spill_after=after)
+
+
+def test_a_job_takes_its_pools_second_pool(studio: Studio) -> None:
+    job = studio.send("fx", rounds=10**6)
+    studio.look()
+    studio.wait(200)
+    spills(studio, "night")
+    # It counts from the time at which the pool says so: no job spills at once because somebody has just allowed it.
+    studio.wait(55)
+    assert studio.mask(job) == FX
+    studio.wait(10)
+    assert (studio.mask(job), studio.fence(job)) == (BOTH, "current")
+    assert studio.note(job).spill == SpillNote(
+        "night", studio.keeper.current.pool("night").revision, 60, studio.note(job).moved, of_pool=True
+    )
+
+
+@pytest.mark.parametrize("said", [NO_SPILL, "other"])
+def test_a_jobs_own_word_counts_before_its_pools(studio: Studio, said: object) -> None:
+    studio.pool("other", "pc-02")
+    spills(studio, "night")
+    job = studio.send("fx", spill=studio.to("other", 600) if said == "other" else NO_SPILL, rounds=10**6)
+    studio.look()
+    studio.wait(595)
+    assert studio.mask(job) == FX
+    studio.wait(10)
+    assert studio.mask(job) == ("(?!pc-0[1-3]$).*" if said == "other" else FX)
+
+
+def test_what_cannot_be_read_is_no_leave_to_take_the_pools_second_pool(studio: Studio) -> None:
+    spills(studio, "night")
+    job = studio.send("fx", spill=studio.to("night"))
+    data = json.loads(studio.server.jobs[job].shown["custom_data"])
+    data["afpools"]["spill"] = ["odd"]
+    studio.server.jobs[job].shown["custom_data"] = json.dumps(data)
+    studio.look()
+    studio.wait(100)
+    assert studio.mask(job) == FX
+
+
+def test_jobs_come_back_once_their_pool_says_never_and_count_anew_for_another_second_pool(studio: Studio) -> None:
+    spills(studio, "night")
+    job = studio.send("fx", rounds=10**6)
+    for name in ("pc-04", "pc-05"):
+        studio.server.set_render(name, " ONL NBY")
+    studio.look()
+    studio.wait(65)
+    assert studio.mask(job) == BOTH
+    spills(studio, "")
+    studio.look()
+    assert (studio.mask(job), studio.note(job).by) == (FX, "'fx' no longer spills to 'night'")
+    assert studio.note(job).spill is None
+    studio.pool("other", "pc-02")
+    spills(studio, "other")
+    studio.look()
+    assert studio.mask(job) == FX
+    studio.wait(65)
+    assert studio.mask(job) == "(?!pc-0[1-3]$).*"
+
+
+def test_a_pools_second_pool_that_is_renamed_or_deleted_leaves_its_jobs_where_they_are(studio: Studio) -> None:
+    spills(studio, "night")
+    job = studio.send("fx", rounds=10**6)
+    studio.look()
+    studio.apply("pools.rename", "night", new_name="late")
+    studio.look()
+    studio.wait(100)
+    assert (studio.mask(job), spill_of(studio, job).why.split(".")[0]) == (
+        FX,
+        "The second pool 'night' does not exist any more",
+    )
+
+
+def test_a_second_pool_of_the_second_pool_does_not_count(studio: Studio) -> None:
+    studio.pool("other", "pc-02")
+    studio.apply("pools.update", "night", spill_to="other", spill_after=60)
+    spills(studio, "night")
+    job = studio.send("fx", rounds=10**6)
+    for name in ("pc-04", "pc-05"):
+        studio.server.set_render(name, " ONL NBY")
+    studio.look()
+    studio.wait(300)
+    assert studio.mask(job) == BOTH

@@ -249,6 +249,25 @@ def test_what_a_pool_follows_is_kept_through_every_change_until_it_ends(store: P
 
 
 @on_all
+def test_a_second_pool_is_kept_through_every_change_until_it_is_taken_away(store: PoolStore) -> None:
+    store.apply(create("fx", "a"))
+    plain = store.load().pools["fx"]
+    store.apply(change("pools.update", "fx", spill_to="night or day", spill_after=1800))
+    store.apply(change("pools.update", "fx", description="Fire"))
+    store.apply(add("fx", "b"))
+    store.apply(rename("fx", "effects"))
+    pool = store.load().pools["effects"]
+    assert pool == Pool("effects", ("a", "b"), "Fire", spill="1800 night or day")
+    assert (pool.spill_to, pool.spill_after) == ("night or day", 1800)
+    store.apply(change("pools.update", "effects", spill_to="", description=""))
+    assert store.history()[0].diff == Diff(description=("Fire", ""), spill=("1800 night or day", ""))
+    store.apply(remove("effects", "b"))
+    store.apply(rename("effects", "fx"))
+    # Without one, it is what every earlier version knows.
+    assert (store.load().pools["fx"], store.load().pools["fx"].revision) == (plain, plain.revision)
+
+
+@on_all
 def test_hosts_read_from_afserver_for_another_revision_of_a_pool_are_not_written(store: PoolStore) -> None:
     store.apply(change("pools.follow", "farm", path="/local/farm"))
     empty = store.load().pools["farm"]
@@ -432,6 +451,7 @@ _changes = st.one_of(
     st.builds(rename, _names, _names),
     st.builds(delete, _names),
     st.builds(lambda n, d: change("pools.update", n, description=d), _names, _texts),
+    st.builds(lambda n, to: change("pools.update", n, spill_to=to, spill_after=60), _names, st.just("") | _names),
     st.builds(lambda h: register(*h), _hosts),
     st.builds(lambda h: change("hosts.forget", "", *h), _hosts),
 )
@@ -465,6 +485,7 @@ def replayed(oldest_first: list[Entry]) -> dict[str, Pool]:
             description=entry.diff.description[1] if entry.diff.description else pool.description,
             colour=entry.diff.colour[1] if entry.diff.colour else pool.colour,
             follows=entry.diff.follows[1] if entry.diff.follows else pool.follows,
+            spill=entry.diff.spill[1] if entry.diff.spill else pool.spill,
         )
         if entry.after:
             assert pool.revision == entry.after

@@ -38,6 +38,7 @@ _POOL: dict[str, Any] = {
     "description": "effects",
     "colour": "#ff8800",
     "follows": "/local/farm",
+    "spill": "1800 night",
 }
 
 

@@ -166,7 +166,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "pools.delete": {"pool": "fx", "request_id": "3"},
     "pools.add_hosts": {"pool": "fx", "hosts": ["PC-04.studio.lan", "ws-[1-3]"], "new_hosts": True, "request_id": "4"},
     "pools.remove_hosts": {"pool": "fx", "hosts": ["pc-01"], "request_id": "5"},
-    "pools.update": {"pool": "fx", "description": "", "colour": "", "request_id": "6"},
+    "pools.update": {
+        "pool": "fx",
+        "description": "",
+        "colour": "",
+        "spill_to": "gpu",
+        "spill_after": 1800,
+        "request_id": "6",
+    },
     "pools.follow": {
         "pool": "farm",
         "path": "/local/farm",

@@ -89,6 +89,7 @@ def fill(store: PoolStore) -> None:
         rename("gpu", "gpu/new"),
         change("pools.follow", "farm", path="/local/farm"),
         mirroring(Pool("farm", follows="/local/farm"), "pc-03"),
+        change("pools.update", "farm", spill_to="fx", spill_after=3600),
         create("gone", "pc-03"),
         delete("gone"),
         register("pc-01", "pc-09"),

@@ -18,7 +18,7 @@ from afpools.job_results import LEFT_ALONE
 from afpools.pool_menu import pool_machines
 
 from .. import exchange
-from ..words import plural, ranges
+from ..words import duration, plural, ranges
 from .options import (
     CommandError,
     DryRunOption,
@@ -34,6 +34,7 @@ from .options import (
 from .output import console, print_json, print_table, printable, remark, say, say_preview, stale, table
 from .pool_files import export, import_pools
 from .pool_follow import follow, unfollow
+from .pool_spill import spill
 from .repair import repair
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Show pools, and change them.")
@@ -173,6 +174,9 @@ def show(
         rows.add_row("Colour", Text.assemble(("● ", pool.colour), pool.colour))
     if pool.follows:
         rows.add_row("Follows", printable(f"{pool.follows} in Afanasy, where its hosts are changed"))
+    if pool.spill_to:
+        when = f"after {duration(pool.spill_after)} without a running task"
+        rows.add_row("Spills", printable(f"to {pool.spill_to}: its jobs may use that too {when}"))
     rows.add_row("Hosts", f"{len(pool.hosts):,}" if pool.hosts else "none: jobs for this pool are refused")
     if pool.hosts:
         rows.add_row("", printable(ranges(pool.hosts)))
@@ -522,11 +526,15 @@ def _describe(entry: HistoryEntry) -> str:
         if diff.get(key):
             before, after = diff[key]
             parts.append(f"{key} {before!r} → {after!r}" if before else f"{key} {after!r}")
+    if diff.get("spill") and entry.after:
+        seconds, _, to = diff["spill"][1].partition(" ")
+        parts.append(f"second pool {to} after {duration(int(seconds))}" if to else "no second pool")
     return f"{what}: {'; '.join(parts)}" if parts else what
 
 
 app.command()(follow)
 app.command()(unfollow)
+app.command()(spill)
 app.command()(export)
 app.command("import")(import_pools)
 app.command()(repair)

@@ -206,6 +206,8 @@ class Api:
             params.pool,
             params.description,
             params.colour,
+            spill_to=params.spill_to,
+            spill_after=params.spill_after,
             if_revision=params.if_revision,
             request_id=params.request_id,
         )

@@ -54,6 +54,8 @@ class PoolRow(NamedTuple):
     renders: int | None = None
     is_known: bool = False
     follows: str = ""
+    spill_to: str = ""
+    spill_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -257,4 +259,5 @@ def _row(pool: PoolSummary, counts: Counts) -> PoolRow:
     known = pool.online is not None
     machines = "not known" if pool.hosts and pool.renders is None else pool_machines(pool)
     texts = (pool.name, pool.hosts, pool.revision, pool.description, pool.colour)
-    return PoolRow(*texts, *counts, machines, pool.renders, known, pool.follows)
+    more = (pool.follows, pool.spill_to, pool.spill_after)
+    return PoolRow(*texts, *counts, machines, pool.renders, known, *more)

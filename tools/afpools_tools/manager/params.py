@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from afpools.fence_note import SPILL_SECONDS
+
 from ..errors import ToolError
 from ..hosts import split_hosts
 
@@ -64,6 +66,8 @@ class UpdatePool(Change, kw_only=True):
     pool: str
     description: str | None = None
     colour: str | None = None
+    spill_to: str | None = None
+    spill_after: int = SPILL_SECONDS
     if_revision: str | None = None
 
 

@@ -7,7 +7,8 @@ Leaving a host out of a pool only narrows where jobs run, but a wrong guess woul
     {"name": "fx", "clients": [{"hostname": "pc-01", "engine": "", "ip": "", "port": ""}],
      "description": "", "colour": "", "change": {...the history entry that made this...}}
 
-A pool that follows one of Afanasy's has `"follows": "/local/farm"` as well.
+A pool that follows one of Afanasy's has `"follows": "/local/farm"` as well; one whose jobs may use a second pool,
+`"spill": "1800 night"`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bson.raw_bson import RawBSONDocument
 
 from ...pools.history import Entry, Step
 from ...pools.pool import Pool
-from ...protocol import Colour, Description, Follows, PoolName
+from ...protocol import Colour, Description, Follows, PoolName, SpillText
 from .. import StoreUnavailable
 from ..archive import DocumentRecord, EntryRecord, PoolRecord, Record
 from ..rows import Key, Row
@@ -44,8 +45,11 @@ _RAW_OPTIONS: CodecOptions[RawBSONDocument] = CodecOptions(
 )
 _POSITIONS_SHOWN = 5
 
+# What few pools have.
+_SETTINGS = ("follows", "spill")
+
 SHORT: Mapping[str, Any] = {
-    **dict.fromkeys(("name", "description", "colour", "follows", "deleted", "change.id", "change.after"), True),
+    **dict.fromkeys(("name", "description", "colour", *_SETTINGS, "deleted", "change.id", "change.after"), True),
     "hosts": "$clients.hostname",
     "clients": {"$cond": [{"$isArray": "$clients"}, {"$size": "$clients"}, None]},
 }
@@ -174,6 +178,7 @@ def _read(fields: Mapping[str, Any], name: str, label: str, problems: list[str])
         _text(fields, "description", Description, label, problems),
         _text(fields, "colour", Colour, label, problems),
         _text(fields, "follows", Follows, label, problems),
+        _text(fields, "spill", SpillText, label, problems),
     )
 
 
@@ -250,7 +255,7 @@ def pool_document(pool: Pool) -> dict[str, Any]:
         "clients": [_client(host) for host in pool.hosts],
         "description": pool.description,
         "colour": pool.colour,
-        **({"follows": pool.follows} if pool.follows else {}),
+        **{key: value for key in _SETTINGS if (value := getattr(pool, key))},
     }
 
 
@@ -262,10 +267,12 @@ def update(document: RawBSONDocument, before: Pool, after: Pool, entry: Entry) -
         if getattr(after, key) != getattr(before, key):
             fields[key] = getattr(after, key)
     settings: dict[str, Any] = {"$set": fields}
-    if after.follows and after.follows != before.follows:
-        fields["follows"] = after.follows
-    elif before.follows and not after.follows:
-        settings["$unset"] = {"follows": ""}
+    for key in _SETTINGS:
+        value = getattr(after, key)
+        if value and value != getattr(before, key):
+            fields[key] = value
+        elif getattr(before, key) and not value:
+            settings.setdefault("$unset", {})[key] = ""
     had, have = set(before.hosts), set(after.hosts)
     added, gone = [_client(host) for host in after.hosts if host not in had], had - have
     clients = document.get("clients")

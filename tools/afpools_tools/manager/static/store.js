@@ -5,7 +5,8 @@ import { byName, number } from "./format.js";
 
 /** Sorted by name. A pool: name, hosts, revision, description, colour, online, busy, free, machines (in words, what of it is
  * on the farm), renders (null where not known), known (whether it is known who is online), follows (the one of Afanasy's own
- * pools whose renders it has; empty if people choose its hosts). */
+ * pools whose renders it has; empty if people choose its hosts), spillTo (its second pool; empty for none), spillAfter (seconds
+ * without a running task until its jobs may use that too). */
 export const pools = signal([]);
 
 /** Sorted by name. A host: name, states, address, engine, native, registered, pools, state. */
@@ -67,8 +68,8 @@ export const may = (operation) => !isStale.value && status.value.operations.incl
 
 export const isReader = computed(() => status.value.role === "reader");
 
-function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known, follows = ""]) {
-  return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known, follows };
+function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known, follows = "", spillTo = "", spillAfter = 0]) {
+  return { name, hosts: count, revision, description, colour, online, busy, free, machines, renders, known, follows, spillTo, spillAfter };
 }
 
 /** Why the hosts of a pool cannot be changed here; empty if they can. */

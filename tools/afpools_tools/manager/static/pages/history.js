@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../html.js";
 import { read } from "../api.js";
-import { breakable, date, number, time } from "../format.js";
+import { breakable, date, duration, number, time } from "../format.js";
 import { hosts, isAway, jobs, isReader, loaded, may, membership, poolByName, pools, status, waiting } from "../store.js";
 import { Pending, Swatch, done, undo } from "../ui.js";
 import { askFirst, concernsJobs } from "../whatif.js";
@@ -126,6 +126,12 @@ function movedJobs(jobs) {
   return html`<span class="clamp">${words.join(", ")}${more > 0 && ` and ${number(more)} more`}</span>`;
 }
 
+/** A second pool, in words: `night after 30 minutes`. */
+function spillOf(text) {
+  const [seconds, ...to] = text.split(" ");
+  return text && `${to.join(" ")} after ${duration(Number(seconds))}`;
+}
+
 function Difference({ entry }) {
   const { diff, ranges, op } = entry;
   const lines = [];
@@ -148,6 +154,10 @@ function Difference({ entry }) {
       const [before, after] = diff[key];
       const mark = (value) => (key === "colour" && value ? html`<${Swatch} colour=${value} /> ${value}` : value);
       texts.push(html`<span class="text">${key}: ${before && html`<del>${mark(before)}</del> → `}${after ? html`<ins>${mark(after)}</ins>` : "none"}</span>`);
+    }
+    if (diff.spill) {
+      const [before, after] = diff.spill.map(spillOf);
+      texts.push(html`<span class="text">second pool: ${before && html`<del>${before}</del> → `}${after ? html`<ins>${after}</ins>` : "none"}</span>`);
     }
     if (texts.length) lines.push(texts);
   }

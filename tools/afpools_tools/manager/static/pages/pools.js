@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
-import { breakable, byName, number, plural, stateWord } from "../format.js";
+import { breakable, byName, duration, number, plural, stateWord } from "../format.js";
 import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools, whyFixed } from "../store.js";
 import { areJobsKnown, fenceWords, jobsOf, jobWords, spillWords, tasksOf } from "../jobs.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
@@ -112,6 +112,7 @@ function PoolDetail({ pool, open }) {
     ${pool.description && html`<p class="description">${pool.description}</p>`}
     ${pool.follows && html`<div class="follows" role="note"><span>Follows <b class="mono">${breakable(pool.follows)}</b> in Afanasy, where its hosts are
       changed.</span> <button disabled=${!may("pools.unfollow")} onClick=${() => unfollow(pool)}>Unfollow</button></div>`}
+    ${pool.spillTo && html`<p class="hint">${spillSentence(pool)}</p>`}
     <dl class="numbers">
       <div><dt>Hosts</dt><dd>${number(pool.hosts)}</dd></div>
       <div><dt>Online</dt><dd>${known(pool.online)}</dd></div>
@@ -210,6 +211,32 @@ function ColourField({ colour, onChange }) {
   </fieldset>`;
 }
 
+const SPILL = ["spillTo", "spillAfter"];
+const SPILL_AFTER = 30 * 60;
+const SPILL_TIMES = [5, 15, 30, 60, 120, 240, 480, 1440].map((minutes) => minutes * 60);
+
+/** What a pool's second pool is for, in a sentence. */
+function spillSentence({ spillTo, spillAfter }) {
+  const gone = poolByName.value.has(spillTo) ? "" : " There is no such pool any more, so they stay in this one.";
+  return `Its jobs may also use ${spillTo} after ${duration(spillAfter)} without a running task.${gone}`;
+}
+
+/** A second pool, for jobs that wait too long. */
+function SpillField({ name, to, after, set }) {
+  const names = [...new Set([...pools.value.map((pool) => pool.name), to])].filter((other) => other && other !== name);
+  const times = [...new Set([...SPILL_TIMES, after])].sort((a, b) => a - b);
+  return html`<fieldset class="spill"><legend>Second pool for jobs that wait</legend>
+    <label>Pool<select value=${to} onChange=${(event) => set("spillTo")(event.target.value)}>
+      <option value="">none</option>
+      ${names.map((other) => html`<option key=${other} value=${other}>${other}</option>`)}
+    </select></label>
+    <label>After<select value=${after} disabled=${!to} onChange=${(event) => set("spillAfter")(Number(event.target.value))}>
+      ${times.map((time) => html`<option key=${time} value=${time}>${duration(time)}</option>`)}
+    </select></label>
+    ${to && html`<p class="hint">A job without a running task for that long may use the hosts of ${to} too, until its work is done or it is moved.</p>`}
+  </fieldset>`;
+}
+
 function CreateDialog({ onClose }) {
   const [pool, setPool] = useState("");
   const [hosts, setHosts] = useState("");
@@ -248,6 +275,7 @@ function EditDialog({ name, onClose }) {
     const made = [];
     let { revision } = now;
     const texts = Object.fromEntries(["description", "colour"].filter(isMine).map((key) => [key, typed[key]]));
+    if (SPILL.some(isMine)) Object.assign(texts, { spill_to: field("spillTo"), spill_after: field("spillAfter") || SPILL_AFTER });
     if (Object.keys(texts).length) {
       made.push(await change("pools/update", { pool: name, ...texts, if_revision: revision }));
       ({ revision } = made[0]);
@@ -266,6 +294,7 @@ function EditDialog({ name, onClose }) {
     ${whatIf.shown}
     <label>Description<input value=${field("description")} maxlength="1000" onInput=${text("description")} /></label>
     <${ColourField} colour=${field("colour")} onChange=${set("colour")} />
+    <${SpillField} name=${name} to=${field("spillTo")} after=${field("spillAfter") || SPILL_AFTER} set=${set} />
     <${Meanwhile} name=${name} gone=${!now} changes=${contested}>
       <button type="button" onClick=${agree}>Keep mine</button><button type="button" onClick=${takeTheirs}>Take theirs</button>
     </${Meanwhile}>
