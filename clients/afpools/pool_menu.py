@@ -38,7 +38,14 @@ NO_POOL = "No pool"
 
 def pool_label(pool: PoolSummary) -> str:
     """A pool as every chooser shows it. A comma follows the name; no later comma is followed by a space."""
-    return f"{pool.name}, {pool_machines(pool)}"
+    return f"{pool.name}, {pool_machines(pool)}{_second_pool(pool)}"
+
+
+def _second_pool(pool: PoolSummary) -> str:
+    """What a chooser shows of a second pool, for jobs that wait too long."""
+    if not pool.spill_to:
+        return ""
+    return "; also {} after {:,} min".format(pool.spill_to.replace(", ", ","), pool.spill_after // 60)
 
 
 def pool_machines(pool: PoolSummary) -> str:
@@ -112,7 +119,10 @@ class Menu:
             return NO_POOL
         found = self.find(name)
         if found is not None:
-            return pool_label(found if counts and self.counts_hold() else found._replace(renders=None, online=None))
+            lasting = found._replace(renders=None, online=None)
+            if not counts:
+                lasting = lasting._replace(spill_to="")
+            return pool_label(found if counts and self.counts_hold() else lasting)
         return f"{name}, missing" if self.is_missing(name) else f"{name}, not checked yet"
 
     def dated_label(self, name: str) -> str:
@@ -336,12 +346,14 @@ def _remembered(file: str, whose: str) -> Menu:
                 str(pool["colour"]),
                 _count(pool.get("renders")),
                 _count(pool.get("online")),
+                spill_to=str(pool.get("spill_to") or ""),
+                spill_after=_count(pool.get("spill_after")) or 0,
             )
             for pool in kept["pools"]
         )
         fetched = float(kept["fetched"])
         # Python's json accepts Infinity and half of a surrogate pair, and no interface can show either.
-        "".join(text for pool in pools for text in (pool.name, pool.description)).encode("utf-8")
+        "".join(text for pool in pools for text in (pool.name, pool.description, pool.spill_to)).encode("utf-8")
         return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return Menu((), None)

@@ -299,6 +299,14 @@ def test_counts_of_machines_are_not_shown_for_long() -> None:
     assert Menu((fx,), time.time()).label("fx", counts=False) == "fx, 32 hosts"
 
 
+def test_a_label_says_which_pool_jobs_may_use_too_but_not_if_it_is_stored() -> None:
+    fx = PoolSummary("fx", 32, "r1", renders=30, online=24, spill_to="a, b", spill_after=5400)
+    menu = Menu((fx,), time.time())
+    assert menu.label("fx") == "fx, 24 of 30 online; also a,b after 90 min"
+    assert menu.label("fx").rpartition(", ")[0] == "fx"
+    assert menu.label("fx", counts=False) == "fx, 32 hosts"
+
+
 def test_a_label_that_may_be_read_much_later_says_when_it_was_true() -> None:
     now = time.time()
     then = time.strftime(" (%Y-%m-%d %H:%M)", time.localtime(now))

@@ -240,7 +240,8 @@ class PoolsUpdate(PoolWrite, kw_only=True):
 
         def vet(_before: Pool | None, _after: Pool | None) -> None:
             if self.spill_to and self.spill_to not in pools:
-                raise unknown_pool(self.spill_to, pools)
+                # `unknown_pool` is about the pool that is changed.
+                raise RequestRefused(Code.BAD_REQUEST, unknown_pool(self.spill_to, pools).message)
 
         return self.change(call.who, vet=vet)
 

@@ -186,7 +186,7 @@ CHANGES = st.one_of(
     st.builds(
         lambda pool, to: {"op": "pools.update", "pool": pool, "spill_to": to, "spill_after": 60},
         st.sampled_from(POOLS),
-        st.sampled_from(["", "x", "y"]),
+        st.sampled_from(["", "all", "night"]),
     ),
     st.builds(lambda pool: {"op": "pools.delete", "pool": pool}, st.sampled_from(POOLS)),
     st.builds(lambda pool: {"op": "pools.follow", "pool": pool, "path": "/local"}, st.sampled_from(POOLS)),

@@ -14,6 +14,7 @@ from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools import Client
+from afpools.fence_note import SpillNote
 from afpools.profile import Profile
 from afpools.results import Hello
 from afpools_broker.protocol import Role
@@ -379,3 +380,39 @@ def test_a_note_that_a_person_removed_is_shown_and_taken_up_again(
     job(page, number).click()
     page.get_by_role("button", name="Take up 1 again").click()
     expect(job(page, number)).to_contain_text("Current")
+
+
+def test_a_pool_gets_a_second_one_and_a_job_that_spilled_shows_both(page: Page, send: Send, elsewhere: Client) -> None:
+    own = SpillNote("night", elsewhere.get_pool("night").revision, 1800)
+    number = send("shot_010", spill=own, offline=True)
+    spilled = send("shot_020", spill=own._replace(since="2026-12-01T04:00:00Z"), offline=True)
+    gone = send("shot_030", spill=SpillNote("gone", "r1", 1800), offline=True)
+    until(lambda: [each.id for each in elsewhere.jobs("night").jobs] == [spilled])
+    row(page, "Pools", "fx").click()
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Second pool", exact=True).select_option("night")
+    dialog.get_by_label("Time until jobs may use it").select_option("2 hours")
+    picture(page, "second-pool-dialog")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Its jobs may also use night after 2 hours without a running task.")).to_be_visible()
+    assert (elsewhere.get_pool("fx").spill_to, elsewhere.get_pool("fx").spill_after) == ("night", 7200)
+    inherits = send("shot_040", offline=True)
+
+    go(page, "Jobs")
+    expect(job(page, number)).to_contain_text("fx → night")
+    expect(job(page, spilled)).to_contain_text("fx + night")
+    expect(job(page, inherits)).to_contain_text("fx → night")
+    job(page, number).click()
+    expect(page.get_by_text("Also on night after 30 minutes without a running task")).to_be_visible()
+    job(page, gone).click()
+    expect(
+        page.get_by_text("The second pool 'gone' does not exist any more. The job stays in its own pool.")
+    ).to_be_visible()
+    picture(page, "jobs-second-pool")
+    page.get_by_label("Pool", exact=True).select_option("night")
+    expect(job(page, spilled)).to_be_visible()
+    expect(job(page, number)).to_have_count(0)
+    go(page, "History")
+    expect(page.get_by_text("night after 2 hours")).to_be_visible()

@@ -107,12 +107,12 @@ def test_everything_comes_back_in_either_kind_of_database(
     fill(here.store)
     file = tmp_path / "backup.gz"
     done = afpools("backup", file, "-c", here.config)
-    assert (done.status, done.out) == (0, f"Wrote 3 pools, 2 registered hosts and 10 changes to {file}.\n")
+    assert (done.status, done.out) == (0, f"Wrote 3 pools, 2 registered hosts and 11 changes to {file}.\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     # Into an empty database, without asking.
     done = afpools("restore", file, "-c", there.config)
     assert done.status == 0, done.err
-    assert done.out.endswith("Restored 3 pools, 2 registered hosts and 10 changes.\n")
+    assert done.out.endswith("Restored 3 pools, 2 registered hosts and 11 changes.\n")
     assert there.everything == here.everything
     # An earlier request is still recognised, and new changes work.
     again = create("fx", "pc-01", "pc-02", description="Effects ö 日本", colour="#ff8800", request="first")

@@ -226,11 +226,11 @@ function SpillField({ name, to, after, set }) {
   const names = [...new Set([...pools.value.map((pool) => pool.name), to])].filter((other) => other && other !== name);
   const times = [...new Set([...SPILL_TIMES, after])].sort((a, b) => a - b);
   return html`<fieldset class="spill"><legend>Second pool for jobs that wait</legend>
-    <label>Pool<select value=${to} onChange=${(event) => set("spillTo")(event.target.value)}>
+    <label>Pool<select value=${to} aria-label="Second pool" onChange=${(event) => set("spillTo")(event.target.value)}>
       <option value="">none</option>
       ${names.map((other) => html`<option key=${other} value=${other}>${other}</option>`)}
     </select></label>
-    <label>After<select value=${after} disabled=${!to} onChange=${(event) => set("spillAfter")(Number(event.target.value))}>
+    <label>After<select value=${after} aria-label="Time until jobs may use it" disabled=${!to} onChange=${(event) => set("spillAfter")(Number(event.target.value))}>
       ${times.map((time) => html`<option key=${time} value=${time}>${duration(time)}</option>`)}
     </select></label>
     ${to && html`<p class="hint">A job without a running task for that long may use the hosts of ${to} too, until its work is done or it is moved.</p>`}
