@@ -117,7 +117,7 @@ class Service:
             request_id = request.id if request else protocol.guess_id(data)
             return self._refuse(request_id, operation.op if operation else "", refusal)
         except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the sender likes
-            self._log_defect(call.sender, "", "Reading a request failed", data)
+            self._log_bug(call.sender, "", "Reading a request failed", data)
             return self._failed(protocol.guess_id(data), "")
         request_id = request.id
         if turn is not Turn.AT_ONCE:
@@ -161,7 +161,7 @@ class Service:
         except StoreUnavailable as error:
             return self._refuse(request_id, asked.op, RequestRefused(Code.STORE_UNAVAILABLE, str(error)))
         except Exception:  # noqa: BLE001 - as above
-            self._log_defect(call.sender, asked.op, f"Answering {asked.op} failed", data)
+            self._log_bug(call.sender, asked.op, f"Answering {asked.op} failed", data)
             return self._failed(request_id, asked.op)
 
     # Answers for requests that a listener refuses before the service sees them. `data` is the request.
@@ -204,8 +204,8 @@ class Service:
         self._statistics.error(operation, refusal.code)
         return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
 
-    def _log_defect(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
-        self._peer_log.defect(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
+    def _log_bug(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
+        self._peer_log.bug(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
 
     def _failed(self, request_id: str, operation: str) -> bytes:
         """The answer to a request that hit a bug of ours; everything needed to find it is in the log."""

@@ -227,7 +227,7 @@ class CurveListener(Listener):
                     self._sweep(now)
             except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as a peer likes
                 # A bug must not take the listener down.
-                self._peer_log.defect("", "CURVE", "CURVE: handling a message failed")
+                self._peer_log.bug("", "CURVE", "CURVE: handling a message failed")
                 told_all = drained = False
                 missed = [zap, echoed]
             if self._stopping:

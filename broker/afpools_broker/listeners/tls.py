@@ -220,7 +220,7 @@ class TlsListener(Listener):
                     connection.look(now)
                 except Exception:  # noqa: BLE001 - logged with its traceback, but not once for each look
                     # A bug in one connection must not end the checks of all others.
-                    self._peer_log.defect(connection.host, "TLS look", "TLS: looking over a connection failed")
+                    self._peer_log.bug(connection.host, "TLS look", "TLS: looking over a connection failed")
                     connection.close()
             if self._freed > _WORTH_GIVING_BACK:
                 self._freed = 0

@@ -218,7 +218,7 @@ class TlsConnection:
 
     def _fail(self) -> None:
         name = self.peer.name if self.peer else self.host
-        self._listener._peer_log.defect(name, "TLS connection", "TLS: handling a connection failed")
+        self._listener._peer_log.bug(name, "TLS connection", "TLS: handling a connection failed")
         self.close()
 
     # --- bytes in -------------------------------------------------------------------------------------------------

@@ -78,10 +78,10 @@ class PeerLog:
         again = f" (and {suppressed:,} more times since the last such line)" if suppressed else ""
         log.log(level, "%s%s", text % args, again)
 
-    def defect(self, who: str, what: str, text: str) -> None:
+    def bug(self, who: str, what: str, text: str) -> None:
         """Logs the exception that is being handled, with its traceback. A peer that has found a bug of ours can cause
         it as often as it likes. Arguments as for `say`."""
-        self.say(who, f"defect {what}", "%s\n%s", text, traceback.format_exc().rstrip(), level=logging.ERROR)
+        self.say(who, f"bug {what}", "%s\n%s", text, traceback.format_exc().rstrip(), level=logging.ERROR)
 
 
 def host_of(address: str) -> str:

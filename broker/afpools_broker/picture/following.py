@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from ..pools.pool import Contents
 from ..store import PoolStore, StoreUnavailable
-from ..store.rows import REGISTERED, Key, Picture, Row
+from ..store.rows import REGISTERED, Key, Row, StorePicture
 
 log = logging.getLogger("afpools.store")
 
@@ -43,7 +43,7 @@ class Following:
         self._store = store
         self._show = show
         self._turn = threading.Lock()  # held while the store is read, and until what was read is shown
-        self._picture: Picture | None = None
+        self._picture: StorePicture | None = None
         self._read_since: dict[Key, Row | None] | None = None  # while everything is read in pieces
         self._looked_at: set[Key] = set()
         self._shown: Contents | None = None
@@ -107,7 +107,7 @@ class Following:
                 rows.pop(key, None)
             else:
                 rows[key] = row
-        picture = self._picture or Picture()
+        picture = self._picture or StorePicture()
         picture.replace(rows)
         self._show_now(picture)
         self._picture = picture
@@ -148,19 +148,19 @@ class Following:
                 self._read(picture, news, ())
             self._show_now(picture)
 
-    def _show_now(self, picture: Picture) -> None:
+    def _show_now(self, picture: StorePicture) -> None:
         self._settle(picture)
         if picture.contents is not self._shown:
             self._show(picture.contents)
             self._shown = picture.contents
 
-    def _read(self, picture: Picture, keys: Collection[Key], names: Collection[str]) -> None:
+    def _read(self, picture: StorePicture, keys: Collection[Key], names: Collection[str]) -> None:
         found: dict[Key, Row | None] = {**dict.fromkeys(keys), **self._store.read(keys, names)}
         picture.take(found)
         if self._read_since is not None:
             self._read_since.update(found)
 
-    def _settle(self, picture: Picture) -> None:
+    def _settle(self, picture: StorePicture) -> None:
         """Reads again the pools that share a name: one of them may have been read before the other took it."""
         if picture.claimants - self._looked_at:
             self._read(picture, picture.claimants, ())

@@ -1,7 +1,7 @@
 """The rows that stores read, one per pool, and the contents assembled from them: no I/O.
 
-Strategy: a store returns each pool as a `Row` under a `Key`. `Picture` keeps them all, and makes new `Contents` from
-the few that were read again. What has not changed costs nothing here.
+Strategy: a store returns each pool as a `Row` under a `Key`. `StorePicture` keeps them all, and makes new `Contents`
+from the few that were read again. What has not changed costs nothing here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Piece:
     trouble: Exception | None = None
 
 
-class Picture:
+class StorePicture:
     """Everything that was read from a store. Only one thread at a time may use it.
 
     Args:
@@ -178,4 +178,4 @@ def gathered(pieces: Iterable[Piece]) -> Contents:
         if piece.trouble is not None:
             raise piece.trouble
         rows |= piece.rows
-    return Picture(rows).contents
+    return StorePicture(rows).contents

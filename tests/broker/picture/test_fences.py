@@ -66,7 +66,7 @@ def test_updated_fences_equal_fences_made_from_scratch(steps: list[dict[str, obj
     for step in steps:
         wanted, hosts = step["pools"], step["registered"]
         if isinstance(wanted, dict):
-            # The same object if nothing has changed, as in `Picture`.
+            # The same object if nothing has changed, as in `StorePicture`.
             pools = {
                 name: pools[name] if name in pools and pools[name].hosts == its else Pool(name, its)
                 for name, its in wanted.items()

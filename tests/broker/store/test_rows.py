@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afpools_broker.pools.pool import Pool
-from afpools_broker.store.rows import REGISTERED, Key, Picture, Piece, Row, gathered
+from afpools_broker.store.rows import REGISTERED, Key, Piece, Row, StorePicture, gathered
 
 _names = st.sampled_from(["fx", "gx", "night"])
 _hosts = st.lists(st.sampled_from("abc"), unique=True, max_size=3).map(tuple)
@@ -28,7 +28,7 @@ _news = st.lists(
 def test_reading_what_changed_gives_the_same_as_reading_everything(
     steps: list[tuple[dict[Key, Row | None], bool]],
 ) -> None:
-    picture = Picture()
+    picture = StorePicture()
     there: dict[Key, Row] = {}
     for news, everything in steps:
         for key, row in news.items():
@@ -40,7 +40,7 @@ def test_reading_what_changed_gives_the_same_as_reading_everything(
             picture.replace(there)
         else:
             picture.take(news)
-        whole = Picture(there)
+        whole = StorePicture(there)
         now = picture.contents
         assert (now.pools, now.registered) == (whole.contents.pools, whole.contents.registered)
         assert sorted(now.problems) == sorted(whole.contents.problems)
@@ -54,7 +54,7 @@ def test_reading_what_changed_gives_the_same_as_reading_everything(
 
 def test_two_pools_that_claim_one_name_are_both_absent_until_one_gives_it_up() -> None:
     one, other = Row(Pool("fx", ("a",))), Row(Pool("fx", ("b",)))
-    picture = Picture({b"1": one, b"2": other})
+    picture = StorePicture({b"1": one, b"2": other})
     assert picture.contents.pools == {}
     assert "'fx'" in picture.contents.problems[0]
     assert picture.claimants == picture.keys(["fx"]) == {b"1", b"2"}
@@ -75,7 +75,7 @@ def test_the_pieces_together_are_everything() -> None:
 
 
 def test_a_pool_under_a_new_key_is_the_same_pool() -> None:
-    picture = Picture({b"1": Row(Pool("fx", ("a",)))})
+    picture = StorePicture({b"1": Row(Pool("fx", ("a",)))})
     last = picture.contents
     picture.take({b"1": None, b"2": Row(Pool("fx", ("a",)))})
     assert picture.contents is last

@@ -16,7 +16,7 @@ from afpools_broker.pools.history import Diff, Entry
 from afpools_broker.pools.pool import Pool
 from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.mongo import documents
-from afpools_broker.store.rows import REGISTERED, Picture
+from afpools_broker.store.rows import REGISTERED, StorePicture
 
 _ENTRY = Entry(
     id="e1",
@@ -51,7 +51,9 @@ def check(data: bytes) -> None:
     """Reading never fails: unusable parts are left out, and one sentence says so."""
     document = RawBSONDocument(data, _AS_THE_DRIVER)
     key, row = documents.read_row(document)
-    contents = Picture({} if row is None else {key: row, REGISTERED: documents.read_registered_row(document)}).contents
+    contents = StorePicture(
+        {} if row is None else {key: row, REGISTERED: documents.read_registered_row(document)}
+    ).contents
     for problem in contents.problems:
         assert problem.endswith(".")
     for name, pool in contents.pools.items():
@@ -59,7 +61,7 @@ def check(data: bytes) -> None:
         assert 1 <= len(name) <= 64
         assert all(isinstance(host, str) and host for host in pool.hosts)
         assert len(set(pool.hosts)) == len(pool.hosts)
-    twice = Picture({} if row is None else {key: row, b"another": row}).contents
+    twice = StorePicture({} if row is None else {key: row, b"another": row}).contents
     assert not twice.pools
     assert bool(contents.pools) == any("More than one document" in problem for problem in twice.problems)
     for read in (documents.read_change, documents.read_history, documents.read_step):

@@ -93,7 +93,7 @@ def test_signs_of_life_are_sent_as_long_as_the_broker_works(systemd: Systemd) ->
 
 def test_a_failing_status_does_not_end_the_signs_of_life(systemd: Systemd) -> None:
     def status() -> str:
-        raise ValueError("a defect")
+        raise ValueError("a bug")
 
     supervisor = Supervisor({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000"})
     supervisor.watch(lambda wait: True, status)

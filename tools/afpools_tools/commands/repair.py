@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from afpools_broker.pools.pool import Pool
     from afpools_broker.store import PoolStore
     from afpools_broker.store.mongo import MongoStore
-    from afpools_broker.store.mongo.claims import Claim, Conflict, Decisions, Step
+    from afpools_broker.store.mongo.claims import Claim, Conflict, Decisions, RepairStep
 
 
 def repair(
@@ -125,7 +125,7 @@ def _repair(store: PoolStore, decisions: Decisions, *, dry_run: bool, yes: bool,
         say("Every pool has a name of its own, and can be changed.")
 
 
-def _make(store: MongoStore, steps: Sequence[Step], count: str) -> None:
+def _make(store: MongoStore, steps: Sequence[RepairStep], count: str) -> None:
     """Makes the changes; `count` says how many."""
     for number, step in enumerate(steps):
         try:
@@ -163,7 +163,7 @@ def _last(claim: Claim) -> str:
     return f"{last.when.astimezone():%Y-%m-%d %H:%M:%S} by {last.who}: {last.op.partition('.')[2].replace('_', ' ')}"
 
 
-def _describe(step: Step) -> str:
+def _describe(step: RepairStep) -> str:
     claim, after = step.claim, step.becomes
     if after is None:
         return f"delete {claim.id}, {claim.pool.name} with {plural(len(claim.pool.hosts), 'host')}"

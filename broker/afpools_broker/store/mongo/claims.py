@@ -45,7 +45,7 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class Step:
+class RepairStep:
     """What one document becomes; None: it is deleted."""
 
     claim: Claim
@@ -95,7 +95,7 @@ def _last_change(claim: Claim) -> str:
     return claim.last.id if claim.last else ""
 
 
-def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
+def plan(found: Sequence[Conflict], decisions: Decisions) -> list[RepairStep]:
     """The steps that carry out what was decided, in an order that loses no host if it ends half-way.
 
     Raises:
@@ -103,15 +103,15 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
             which.
     """
     claims = {claim.id: claim for conflict in found for claim in conflict.claims}
-    steps: dict[str, Step] = {}
-    deletions: dict[str, Step] = {}
+    steps: dict[str, RepairStep] = {}
+    deletions: dict[str, RepairStep] = {}
 
     def claim(identity: str) -> Claim:
         if identity not in claims:
             raise ValueError(f"No document {identity} is in conflict with another one. Give one of {_listed(claims)}.")
         return claims[identity]
 
-    def decide(step: Step) -> None:
+    def decide(step: RepairStep) -> None:
         if step.claim.id in steps or step.claim.id in deletions:
             raise ValueError(f"There are two decisions about the document {step.claim.id}. Give one.")
         (deletions if step.becomes is None else steps)[step.claim.id] = step
@@ -119,11 +119,11 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
     for identity, name in decisions.rename.items():
         renamed = claim(identity)
         try:
-            decide(Step(renamed, replace(renamed.pool, name=msgspec.convert(name, PoolName))))
+            decide(RepairStep(renamed, replace(renamed.pool, name=msgspec.convert(name, PoolName))))
         except msgspec.ValidationError as error:
             raise ValueError(f"{name!r} cannot be a pool's name: {error}.") from None
     for identity in decisions.delete:
-        decide(Step(claim(identity), None))
+        decide(RepairStep(claim(identity), None))
     kept = {claim(identity).id for identity in decisions.keep}
     named = {conflict.name: conflict for conflict in found if conflict.name}
     for name in decisions.merge:
@@ -134,9 +134,13 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
         if not left:
             raise ValueError(f"Nothing is left to merge: every document of {name!r} is renamed or deleted.")
         first, *others = left
-        decide(Step(first, replace(first.pool, hosts=unique(host for c in (first, *others) for host in c.pool.hosts))))
+        decide(
+            RepairStep(
+                first, replace(first.pool, hosts=unique(host for c in (first, *others) for host in c.pool.hosts))
+            )
+        )
         for other in others:
-            decide(Step(other, None))
+            decide(RepairStep(other, None))
     for conflict in named.values():
         stay = [each for each in conflict.claims if each.id in kept]
         if len(stay) > 1:
@@ -148,11 +152,11 @@ def plan(found: Sequence[Conflict], decisions: Decisions) -> list[Step]:
                 if each in stay:
                     raise ValueError(f"There are two decisions about the document {each.id}. Give one.")
             elif each not in stay:
-                decide(Step(each, None))
+                decide(RepairStep(each, None))
     return [*steps.values(), *deletions.values()]
 
 
-def undecided(found: Iterable[Conflict], steps: Iterable[Step]) -> list[Conflict]:
+def undecided(found: Iterable[Conflict], steps: Iterable[RepairStep]) -> list[Conflict]:
     """The conflicts that remain after these steps."""
     moved = {step.claim.id for step in steps if step.becomes is None or step.becomes.name != step.claim.pool.name}
     remain = [

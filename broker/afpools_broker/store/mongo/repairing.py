@@ -13,8 +13,7 @@ from ...protocol import RequestRefused
 from .. import StoreUnavailable
 from ..settling import Settled, to_milliseconds
 from .changing import MongoChanging
-from .claims import Conflict, conflicts
-from .claims import Step as RepairStep
+from .claims import Conflict, RepairStep, conflicts
 from .comparing import ONE_GO
 from .documents import exactly, is_tombstone, tombstone, update
 
