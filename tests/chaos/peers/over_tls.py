@@ -59,7 +59,7 @@ def half_message(peer: Peer) -> None:
 
 
 def _one_byte_more(connections: list[socket.socket]) -> None:
-    """A sign of life: a silent peer is pinged, and does not read that."""
+    """A heartbeat: a silent peer is pinged, and does not read that."""
     for connection in connections:
         with contextlib.suppress(OSError):
             connection.sendall(b" ")
