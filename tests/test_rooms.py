@@ -138,3 +138,25 @@ def test_every_modules_tests_can_be_found_by_its_name(package: str) -> None:
         name for name, path in modules(package).items() if path.name != "__init__.py" and name not in WITHOUT_TESTS
     ]
     assert [name for name in names if not place_of_tests(name).exists()] == []
+
+
+MODULE_LINES = 600
+FUNCTION_LINES = 60
+
+
+def test_no_module_and_no_function_is_longer_than_one_can_keep_in_mind() -> None:
+    long = []
+    for folder in ("broker", "clients", "tools", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            # Of CGRU, not ours.
+            if "cgru" in path.parts:
+                continue
+            text = path.read_text(encoding="utf-8")
+            if text.count("\n") >= MODULE_LINES:
+                long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lines = (node.end_lineno or 0) - node.lineno + 1
+                    if lines > FUNCTION_LINES:
+                        long.append(f"{path.relative_to(ROOT)}: {node.name}, {lines} lines")
+    assert not long

@@ -8,7 +8,6 @@ while nobody gets an answer, as on the real server, so that long changes can be 
 from __future__ import annotations
 
 import json
-import re
 import socket
 import socketserver
 import sys
@@ -23,13 +22,11 @@ from queue import SimpleQueue
 from typing import Any
 
 from tests.afserver import framed, recording
-
-Json = dict[str, Any]
+from tests.afserver_jobs import SEPARATORS, FarmJob, FarmTask, Json, compiles, tasks_in
 
 CAPACITY = 1_000_000
 # In the order in which they are read; all others come last here.
 _KEYS = ("annotation", "custom_data", "priority", "hidden", "hosts_mask", "hosts_mask_exclude", "hosts_mask_type")
-_SEPARATORS = re.compile(r"[|;,: ]")
 _DONE = {"info": {"kind": "log", "text": "Action processed."}}
 
 
@@ -71,14 +68,6 @@ def _error(text: str) -> Json:
     return {"info": {"kind": "error", "text": text}}
 
 
-def excludes(mask: str, mask_type: str, host: str) -> bool:
-    """Whether a mask that could be compiled keeps a job off a host."""
-    parts = [part for part in _SEPARATORS.split(mask) if part]
-    if not parts:
-        return False
-    return bool(re.fullmatch(mask, host)) if mask_type == "regex" else any(map(host.startswith, parts))
-
-
 @dataclass
 class _Monitor:
     told: Json
@@ -86,37 +75,6 @@ class _Monitor:
     classes: set[str] = field(default_factory=set)
     everybody: bool = False
     events: dict[str, list[int]] = field(default_factory=dict)
-
-
-@dataclass
-class _Task:
-    state: str = "RDY"
-    host: str = ""
-    ends: int = 0
-
-
-@dataclass
-class _Job:
-    shown: Json  # as in the answer to `get jobs`, except for the counts
-    compiled: tuple[str, str]  # the exclude mask in effect, and its type
-    tasks: list[list[_Task]]
-    rounds: int  # how long a task takes
-    log: list[str] = field(default_factory=list)
-    offline: bool = False
-
-    def running(self) -> Iterator[tuple[int, int, _Task]]:
-        for block, tasks in enumerate(self.tasks):
-            for number, task in enumerate(tasks):
-                if task.state == "RUN":
-                    yield block, number, task
-
-    def lets(self, host: str, block: int) -> bool:
-        about = self.shown["blocks"][block]
-        mask_type = self.compiled[1]
-        if excludes(*self.compiled, host) or excludes(about.get("hosts_mask_exclude", ""), mask_type, host):
-            return False
-        needed = [each for each in (self.shown.get("hosts_mask"), about.get("hosts_mask")) if each]
-        return all(excludes(each, mask_type, host) for each in needed)
 
 
 class WorkingAfServer:
@@ -144,7 +102,7 @@ class WorkingAfServer:
         self.version, self.round_seconds, self.costs = version, round_seconds, costs
         self.zombie_seconds, self.tasks_per_render = zombie_seconds, tasks_per_render
         self.lock = threading.RLock()
-        self.jobs: dict[int, _Job] = {}
+        self.jobs: dict[int, FarmJob] = {}
         # When, serial, mask, type: every mask that was ever in effect.
         self.masks: list[tuple[float, int, str, str]] = []
         self.ran: list[tuple[str, str]] = []  # name of the job and host of each task that was ever started
@@ -182,7 +140,7 @@ class WorkingAfServer:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.address: tuple[str, int] = self._server.server_address
         system = recording("system_job_get")["answer"]["jobs"][0]
-        self.jobs[1] = _Job(dict(system, serial=0), ("", "find"), [[] for _ in system["blocks"]], 1)
+        self.jobs[1] = FarmJob(dict(system, serial=0), ("", "find"), [[] for _ in system["blocks"]], 1)
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True),
             threading.Thread(target=self._rounds, daemon=True),
@@ -381,13 +339,13 @@ class WorkingAfServer:
             number = next(number for number in range(2, CAPACITY) if number not in self.jobs)
             self._serial += 1
             blocks = [dict(block) for block in sent["blocks"]]
-            tasks = [[_Task() for _ in range(_tasks_in(block))] for block in blocks]
+            tasks = [[FarmTask() for _ in range(tasks_in(block))] for block in blocks]
             shown = {key: value for key, value in sent.items() if key not in ("offline", "blocks")}
             shown = {"hosts_mask_type": "find", "time_creation": int(time.time()), **shown}
             shown.update(serial=self._serial, blocks=blocks, branch="/jobs")
             mask = (sent.get("hosts_mask_exclude", ""), self._type(shown["hosts_mask_type"]))
-            job = _Job(
-                shown, mask if _compiles(*mask) else ("", mask[1]), tasks, rounds, offline=bool(sent.get("offline"))
+            job = FarmJob(
+                shown, mask if compiles(*mask) else ("", mask[1]), tasks, rounds, offline=bool(sent.get("offline"))
             )
             job.log.append(f"{_now()}: afanasy: jobs: {shown['name']}: Initialized.")
             self.jobs[number] = job
@@ -398,7 +356,7 @@ class WorkingAfServer:
     def _type(self, mask_type: str) -> str:
         return "regex" if self.version < "3.4.0" else mask_type
 
-    def _remember(self, job: _Job) -> None:
+    def _remember(self, job: FarmJob) -> None:
         self.masks.append((time.monotonic(), job.shown["serial"], *job.compiled))
 
     # --- monitors ---
@@ -496,7 +454,7 @@ class WorkingAfServer:
                 self._act_on(number, self.jobs[number], action)
         return answer
 
-    def _act_on(self, number: int, job: _Job, action: Json) -> None:
+    def _act_on(self, number: int, job: FarmJob, action: Json) -> None:
         operation = action.get("operation", {}).get("type")
         if operation == "delete":
             del self.jobs[number]
@@ -508,12 +466,12 @@ class WorkingAfServer:
         elif operation == "restart":
             for block in action.get("block_ids", range(len(job.tasks))):
                 for task in action["operation"].get("task_ids", range(len(job.tasks[block]))):
-                    job.tasks[block][task] = _Task()
+                    job.tasks[block][task] = FarmTask()
         elif not self.stubborn:
             self._set(job, action)
         self._event("jobs_change", number)
 
-    def _set(self, job: _Job, action: Json) -> None:
+    def _set(self, job: FarmJob, action: Json) -> None:
         params = dict(action["params"])
         self._log_params(job, action)
         if "block_ids" in action:
@@ -527,14 +485,14 @@ class WorkingAfServer:
             params.pop("hosts_mask_type", None)
             job.shown["pools"] = {}
         job.shown.update({"hidden": False, "annotation": job.shown.get("annotation", ""), **params})
-        if not [part for part in _SEPARATORS.split(job.shown.get("hosts_mask_exclude", "")) if part]:
+        if not [part for part in SEPARATORS.split(job.shown.get("hosts_mask_exclude", "")) if part]:
             job.shown["hosts_mask_exclude"] = ""
         mask = (job.shown.get("hosts_mask_exclude", ""), self._type(job.shown["hosts_mask_type"]))
-        if _compiles(*mask):
+        if compiles(*mask):
             job.compiled = mask
         self._remember(job)
 
-    def _log_params(self, job: _Job, action: Json) -> None:
+    def _log_params(self, job: FarmJob, action: Json) -> None:
         """The text for the log, with the keys in the order in which the real server reads them, and the values as
         given."""
         params = action["params"]
@@ -543,14 +501,14 @@ class WorkingAfServer:
             if key not in params:
                 continue
             value = params[key]
-            is_bad = key.startswith("hosts_mask") and not key.endswith("type") and not _compiles(value, job.compiled[1])
+            is_bad = key.startswith("hosts_mask") and not key.endswith("type") and not compiles(value, job.compiled[1])
             shown = str(value).lower() if isinstance(value, bool | int) else f'"{value}"'
             said += f'\n"{key}" {"invalid pattern" if is_bad else "set to"} {shown}'
         if "block_ids" in action:
             said = "".join(f"\bBlock['{job.shown['blocks'][block]['name']}']: {said}" for block in action["block_ids"])
         self._log(job, action, "params", f" {said[1:]}" if said.startswith("\n") else said)
 
-    def _log(self, job: _Job, action: Json, kind: str, said: str = "") -> None:
+    def _log(self, job: FarmJob, action: Json, kind: str, said: str = "") -> None:
         who = f"{action['user_name']}@{action['host_name']} 127.0.0.1"
         job.log.append(f"{_now()}: {who}: jobs {kind}: {job.shown['name']}@{job.shown['user_name']}: {said}")
         del job.log[:-100]
@@ -577,7 +535,7 @@ class WorkingAfServer:
                 else:
                     self._busy.discard(number)
 
-    def _start(self, job: _Job, free: dict[str, int]) -> None:
+    def _start(self, job: FarmJob, free: dict[str, int]) -> None:
         for block, tasks in enumerate(job.tasks):
             for task in tasks:
                 if task.state != "RDY":
@@ -588,22 +546,6 @@ class WorkingAfServer:
                 free[host] -= 1
                 task.state, task.host, task.ends = "RUN", host, self._round + job.rounds
                 self.ran.append((job.shown["name"], host))
-
-
-def _tasks_in(block: Json) -> int:
-    if "tasks_num" in block:
-        return int(block["tasks_num"])
-    return (int(block["frame_last"]) - int(block["frame_first"])) // int(block.get("frames_per_task", 1)) + 1
-
-
-def _compiles(mask: str, mask_type: str) -> bool:
-    if mask_type == "find":
-        return True
-    try:
-        re.compile(mask)
-    except re.error:
-        return False
-    return True
 
 
 def _now() -> str:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tests.working_afserver import Json, WorkingAfServer, excludes
+from tests.afserver_jobs import excludes
+from tests.working_afserver import Json, WorkingAfServer
 
 from afpools.fence_note import Note, fingerprint, with_note
 

@@ -48,7 +48,7 @@ from ..monitoring.peer_log import network_of
 from ..operations import Sender
 from ..protocol import Code, encode_error
 from . import Listener, Shared
-from .curve_connections import Connections, CurveConnection, Watch, shut_unwatched
+from .curve_connections import Connections, CurveConnection, Watch, own_routing_id, shut_unwatched
 from .curve_failures import HANDSHAKE_FAILURES, NOT_ZEROMQ, unfinished
 from .shares import Full
 
@@ -96,12 +96,6 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
-
-
-def _own_routing_id() -> bytes:
-    """ZMTP metadata (ZeroMQ RFC 37) with a routing id that nobody can guess. Those of libzmq itself begin with NUL."""
-    routing_id = b"\1" + os.urandom(12)
-    return b"\x08Identity" + len(routing_id).to_bytes(4, "big") + routing_id
 
 
 class CurveListener(Listener):
@@ -498,7 +492,7 @@ class CurveListener(Listener):
         due, self._held, self._echoes = self._held[: self._echoes], self._held[self._echoes :], 0
         for *envelope, version, request_id, _domain, address, _identity, mechanism, key in due:
             status, text, user = self._judge(address.decode(errors="replace"), mechanism, key)
-            metadata = _own_routing_id() if user else b""
+            metadata = own_routing_id() if user else b""
             self._zap.send_multipart([*envelope, version, request_id, status, text, user, metadata])
         self._hold_until_read()
 

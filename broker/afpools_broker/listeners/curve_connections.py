@@ -55,6 +55,12 @@ _UNKNOWN = "an unknown address"
 _KEYS_REMEMBERED = 10_000
 
 
+def own_routing_id() -> bytes:
+    """ZMTP metadata (ZeroMQ RFC 37) with a routing id that nobody can guess. Those of libzmq itself begin with NUL."""
+    routing_id = b"\1" + os.urandom(12)
+    return b"\x08Identity" + len(routing_id).to_bytes(4, "big") + routing_id
+
+
 class Watch:
     """A duplicate of libzmq's descriptor of a connection.
 

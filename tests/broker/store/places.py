@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+from hypothesis import strategies as st
+
 from afpools_broker.operations import OPERATIONS, Write
 from afpools_broker.picture.snapshot import SnapshotKeeper
-from afpools_broker.pools.changes import Change, Deed, Swap
+from afpools_broker.pools.changes import Change, Deed, PlanOutdated, Swap
+from afpools_broker.pools.history import Entry
+from afpools_broker.pools.lookalikes import lookalike
 from afpools_broker.pools.mirror import mirror_change
 from afpools_broker.pools.pool import Pool
+from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore, open_store
 
 # Long enough for a busy machine: other tests check how soon a store gives up.
@@ -133,3 +141,107 @@ def planned(entry: str, pool: str, deed: Deed, *, by: str = "anna", request: str
     """`history.undo` of the entry of this id, which does this to a pool."""
     asked = change("history.undo", entry=entry, by=by, request=request)
     return replace(asked, pool=pool, deed=deed, undoes=entry)
+
+
+KINDS = ("sqlite", "mongomock", "mongod", "replica_set")
+
+REAL = ("sqlite", "mongod", "replica_set")
+
+MakePlace = Callable[[], Place]
+
+on_all = pytest.mark.parametrize("kind", KINDS)
+
+# mongomock cannot show races and timing.
+on_real = pytest.mark.parametrize("kind", REAL)
+
+
+def refusal(store: PoolStore, asked: Change) -> Code:
+    with pytest.raises(RequestRefused) as caught:
+        store.apply(asked)
+    return caught.value.code
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """What each call returned or raised, all started at the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return call()
+        except RequestRefused as refused:
+            return refused.code
+        except PlanOutdated:
+            return PlanOutdated
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def replayed(oldest_first: list[Entry]) -> dict[str, Pool]:
+    """The pools according to history; also checks that each change begins where the last one ended."""
+    pools = {"": Pool("")}
+    for entry in oldest_first:
+        old_name, new_name = entry.diff.name or (entry.pool, entry.pool)
+        pool = pools.pop(old_name) if entry.before else Pool("")
+        assert not entry.before or pool.revision == entry.before
+        pool = replace(
+            pool,
+            name=new_name,
+            hosts=(*(host for host in pool.hosts if host not in entry.diff.removed), *entry.diff.added),
+            description=entry.diff.description[1] if entry.diff.description else pool.description,
+            colour=entry.diff.colour[1] if entry.diff.colour else pool.colour,
+            follows=entry.diff.follows[1] if entry.diff.follows else pool.follows,
+            spill=entry.diff.spill[1] if entry.diff.spill else pool.spill,
+        )
+        if entry.after:
+            assert pool.revision == entry.after
+            assert len(pool.hosts) == entry.hosts
+            pools[new_name] = pool
+    return pools
+
+
+NAMES = st.sampled_from(["fx", "gpu", "night"])
+_hosts = st.lists(st.sampled_from(["a", "b", "c", "A", "pc-1"]), unique=True, max_size=4).map(tuple)
+
+_texts = st.none() | st.sampled_from(["", "x", "y"])
+
+_paths = st.sampled_from(["/", "/local/farm"])
+
+CHANGES = st.one_of(
+    st.builds(lambda n, p: change("pools.follow", n, path=p), NAMES, _paths),
+    st.builds(lambda n: change("pools.unfollow", n), NAMES),
+    st.builds(lambda n, h, d: create(n, *h, description=d or ""), NAMES, _hosts, _texts),
+    st.builds(lambda n, h: add(n, *h), NAMES, _hosts),
+    st.builds(lambda n, h: remove(n, *h), NAMES, _hosts),
+    st.builds(rename, NAMES, NAMES),
+    st.builds(delete, NAMES),
+    st.builds(lambda n, d: change("pools.update", n, description=d), NAMES, _texts),
+    st.builds(lambda n, to: change("pools.update", n, spill_to=to, spill_after=60), NAMES, st.just("") | NAMES),
+    st.builds(lambda h: register(*h), _hosts),
+    st.builds(lambda h: change("hosts.forget", "", *h), _hosts),
+)
+
+
+def model(pools: dict[str, Pool], asked: Change) -> Code | None:
+    """A model of what any store has to do; the registered hosts are the pool without a name."""
+    try:
+        after = asked.apply(pools.get(asked.pool))
+    except RequestRefused as refused:
+        return refused.code
+    if after is not None and after.name != asked.pool and lookalike(after.name, pools.keys() - {asked.pool, ""}):
+        return Code.POOL_EXISTS
+    pools.pop(asked.pool, None)
+    if after is not None:
+        pools[after.name] = after
+    return None
+
+
+class Refused:
+    """The conflict of an outdated plan."""
+
+    def becomes(self, present: Pool | None) -> Pool | None:
+        raise RequestRefused(Code.CONFLICT, "It was undone already.")
+
+    def takes_hosts(self, present: Pool | None) -> bool:
+        return False

@@ -3,114 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-import secrets
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import pymongo
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pymongo.errors import DuplicateKeyError
-from tests.broker.store.mongo import fake_mongo
 from tests.broker.store.places import (
-    PATIENT,
     Place,
+    Refused,
     add,
     change,
     create,
     delete,
-    following,
     mirroring,
-    opened,
-    planned,
+    on_all,
+    on_real,
+    refusal,
     register,
     remove,
     rename,
     undo,
-    wait_until,
 )
-from tests.mongod import with_database
 
 from afpools_broker.pools.changes import Change, PlanOutdated
-from afpools_broker.pools.history import Diff, Entry
-from afpools_broker.pools.lookalikes import lookalike
+from afpools_broker.pools.history import Diff
 from afpools_broker.pools.pool import Contents, Pool
-from afpools_broker.pools.undo import Undoing
 from afpools_broker.protocol import Code, RequestRefused
 from afpools_broker.store import PoolStore
-
-KINDS = ("sqlite", "mongomock", "mongod", "replica_set")
-REAL = ("sqlite", "mongod", "replica_set")
-
-MakePlace = Callable[[], Place]
-
-
-@pytest.fixture
-def make_place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> MakePlace:
-    server: Any = request.getfixturevalue(kind) if kind in ("mongod", "replica_set") else None
-
-    def make() -> Place:
-        name = f"test_{secrets.token_hex(6)}"
-        match kind:
-            case "sqlite":
-                return Place(kind, f"sqlite:///{tmp_path}/{name}/pools.db", 2.0)
-            case "mongomock":
-                fake_mongo.install(request.getfixturevalue("monkeypatch"))
-                return Place(kind, "mongodb://nowhere", 2.0)
-            case "mongod":
-                return Place(kind, with_database(server, name), 2.0)
-            case _:
-                return Place(kind, with_database(server.uri, name), 1.0)
-
-    return make
-
-
-@pytest.fixture
-def place(make_place: MakePlace) -> Iterator[Place]:
-    with opened(make_place()) as made:
-        yield made
-
-
-@pytest.fixture
-def store(place: Place) -> PoolStore:
-    return place.open()
-
-
-on_all = pytest.mark.parametrize("kind", KINDS)
-# mongomock cannot show races and timing.
-on_real = pytest.mark.parametrize("kind", REAL)
-
-
-def refusal(store: PoolStore, asked: Change) -> Code:
-    with pytest.raises(RequestRefused) as caught:
-        store.apply(asked)
-    return caught.value.code
-
-
-def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What each call returned or raised, all started at the same moment."""
-    barrier = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], object]) -> object:
-        barrier.wait()
-        try:
-            return call()
-        except RequestRefused as refused:
-            return refused.code
-        except PlanOutdated:
-            return PlanOutdated
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
-
 
 # --- loading and changing -------------------------------------------------------------------------------------------
 
@@ -436,102 +356,9 @@ def test_history_keeps_its_order_when_a_clock_goes_back(store: PoolStore, monkey
     assert store.history(pool="fx") == [second, first]
 
 
-# --- against the model ----------------------------------------------------------------------------------------------
-
-_names = st.sampled_from(["fx", "gpu", "night"])
-_hosts = st.lists(st.sampled_from(["a", "b", "c", "A", "pc-1"]), unique=True, max_size=4).map(tuple)
-_texts = st.none() | st.sampled_from(["", "x", "y"])
-_paths = st.sampled_from(["/", "/local/farm"])
-_changes = st.one_of(
-    st.builds(lambda n, p: change("pools.follow", n, path=p), _names, _paths),
-    st.builds(lambda n: change("pools.unfollow", n), _names),
-    st.builds(lambda n, h, d: create(n, *h, description=d or ""), _names, _hosts, _texts),
-    st.builds(lambda n, h: add(n, *h), _names, _hosts),
-    st.builds(lambda n, h: remove(n, *h), _names, _hosts),
-    st.builds(rename, _names, _names),
-    st.builds(delete, _names),
-    st.builds(lambda n, d: change("pools.update", n, description=d), _names, _texts),
-    st.builds(lambda n, to: change("pools.update", n, spill_to=to, spill_after=60), _names, st.just("") | _names),
-    st.builds(lambda h: register(*h), _hosts),
-    st.builds(lambda h: change("hosts.forget", "", *h), _hosts),
-)
-
-
-def model(pools: dict[str, Pool], asked: Change) -> Code | None:
-    """A model of what any store has to do; the registered hosts are the pool without a name."""
-    try:
-        after = asked.apply(pools.get(asked.pool))
-    except RequestRefused as refused:
-        return refused.code
-    if after is not None and after.name != asked.pool and lookalike(after.name, pools.keys() - {asked.pool, ""}):
-        return Code.POOL_EXISTS
-    pools.pop(asked.pool, None)
-    if after is not None:
-        pools[after.name] = after
-    return None
-
-
-def replayed(oldest_first: list[Entry]) -> dict[str, Pool]:
-    """The pools according to history; also checks that each change begins where the last one ended."""
-    pools = {"": Pool("")}
-    for entry in oldest_first:
-        old_name, new_name = entry.diff.name or (entry.pool, entry.pool)
-        pool = pools.pop(old_name) if entry.before else Pool("")
-        assert not entry.before or pool.revision == entry.before
-        pool = replace(
-            pool,
-            name=new_name,
-            hosts=(*(host for host in pool.hosts if host not in entry.diff.removed), *entry.diff.added),
-            description=entry.diff.description[1] if entry.diff.description else pool.description,
-            colour=entry.diff.colour[1] if entry.diff.colour else pool.colour,
-            follows=entry.diff.follows[1] if entry.diff.follows else pool.follows,
-            spill=entry.diff.spill[1] if entry.diff.spill else pool.spill,
-        )
-        if entry.after:
-            assert pool.revision == entry.after
-            assert len(pool.hosts) == entry.hosts
-            pools[new_name] = pool
-    return pools
-
-
-@on_all
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(changes=st.lists(_changes, max_size=20))
-def test_any_sequence_of_changes_does_what_the_model_does(make_place: MakePlace, changes: list[Change]) -> None:
-    with opened(make_place()) as place:
-        store = place.open()
-        pools = {"": Pool("")}
-        for asked in changes:
-            expected = model(pools, asked)
-            try:
-                store.apply(asked)
-                found = None
-            except RequestRefused as refused:
-                found = refused.code
-            assert found == expected
-        contents = store.load()
-        assert {"": contents.registered, **contents.pools} == pools
-        assert contents.problems == ()
-        assert replayed(store.history(limit=500)[::-1]) == pools
-
-
 # --- changes that are planned: undo ---------------------------------------------------------------------------------
 
 FX = Pool("fx", ("a",))
-
-
-class Refused:
-    """The conflict of an outdated plan."""
-
-    def becomes(self, present: Pool | None) -> Pool | None:
-        raise RequestRefused(Code.CONFLICT, "It was undone already.")
-
-    def takes_hosts(self, present: Pool | None) -> bool:
-        return False
 
 
 @on_all
@@ -586,152 +413,6 @@ def test_the_trail_has_what_history_has_but_no_hosts(store: PoolStore) -> None:
         ("pools.delete", "gx", ("gx", "")),
         ("hosts.register", "", None),
     ]
-
-
-@on_all
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(changes=st.lists(_changes, min_size=1, max_size=12), picks=st.lists(st.integers(0, 99), max_size=4))
-def test_an_undo_after_any_changes_does_what_was_planned(
-    make_place: MakePlace, changes: list[Change], picks: list[int]
-) -> None:
-    with opened(make_place()) as place:
-        store = place.open()
-        for asked in changes:
-            with suppress(RequestRefused):
-                store.apply(asked)
-        for pick in picks:
-            history = store.history(limit=500)
-            if not history:
-                return
-            entry = history[pick % len(history)]
-            before = store.load()
-            undoing = Undoing(store.trail(since=entry.id, limit=100), before)
-            try:
-                pool, swap = undoing.pool_of(entry), undoing.plan(entry)
-            except RequestRefused:
-                assert undoing.why_not(entry)
-                continue
-            store.apply(planned(entry.id, pool, swap))
-            expected = {"": before.registered, **before.pools}
-            expected.pop(pool, None)
-            if swap.result is not None:
-                expected[swap.result.name] = swap.result
-            contents = store.load()
-            assert {"": contents.registered, **contents.pools} == expected
-        assert set(replayed(store.history(limit=500)[::-1])) == {"", *store.load().pools}
-
-
-# --- several at once ------------------------------------------------------------------------------------------------
-
-
-@on_real
-def test_of_many_that_create_the_same_pool_one_wins(place: Place) -> None:
-    stores = [place.open(), place.open()]
-    results = at_once(
-        *(lambda n=n: stores[n % 2].apply(create("fx", f"host-{n}")) for n in range(8))  # type: ignore[misc]
-    )
-    won = [result for result in results if isinstance(result, Entry)]
-    assert len(won) == 1
-    assert results.count(Code.POOL_EXISTS) == 7
-    assert store_hosts(stores[0], "fx") == won[0].diff.added
-    assert store_hosts(stores[1], "fx") == won[0].diff.added
-
-
-@on_real
-def test_of_many_that_make_pools_that_look_alike_at_most_one_succeeds(place: Place) -> None:
-    stores = [place.open(), place.open()]
-    stores[0].apply(create("old-0", "pc-01"))
-    stores[0].apply(create("old-1", "pc-02"))
-    names = ["fx", "FX", "Fx", "fX"]
-    for turn in range(5):
-        before = stores[0].load()
-        calls = [create(f"{names[0]}{turn}"), create(f"{names[1]}{turn}")]
-        calls += [rename(f"old-{n}", f"{names[2 + n]}{turn}") for n in range(2)]
-        results = at_once(*(lambda n=n, call=call: stores[n % 2].apply(call) for n, call in enumerate(calls)))  # type: ignore[misc]
-        won = [result for result in results if isinstance(result, Entry)]
-        assert len(won) <= 1
-        assert len(won) + results.count(Code.POOL_EXISTS) == 4
-        after = stores[1].load()
-        assert [entry.id for entry in stores[0].history(limit=1)] == [entry.id for entry in won] or not won
-        for entry in won:
-            plan = Undoing(stores[0].trail(since=entry.id, limit=9), after).plan(entry)
-            stores[0].apply(planned(entry.id, entry.pool, plan))
-        assert stores[1].load() == before
-
-
-@on_real
-def test_of_many_that_rename_to_the_same_name_one_wins(place: Place) -> None:
-    stores = [place.open(), place.open()]
-    for number in range(6):
-        stores[0].apply(create(f"pool-{number}"))
-    results = at_once(
-        *(lambda n=n: stores[n % 2].apply(rename(f"pool-{n}", "fx")) for n in range(6))  # type: ignore[misc]
-    )
-    assert results.count(Code.POOL_EXISTS) == 5
-    assert len(stores[0].load().pools) == 6
-
-
-@on_real
-@pytest.mark.parametrize(("before", "after"), [(FX, None), (None, FX), (FX, Pool("fx"))], ids=["gone", "back", "less"])
-def test_of_many_that_undo_the_same_change_one_succeeds(place: Place, before: Pool | None, after: Pool | None) -> None:
-    stores = [place.open(), place.open()]
-    changed = stores[0].apply(create("fx", "a"))
-    if before is None:
-        changed = stores[0].apply(delete("fx"))
-    results = at_once(
-        *(lambda n=n: stores[n % 2].apply(undo(changed.id, before, after)) for n in range(6))  # type: ignore[misc]
-    )
-    won = [result for result in results if isinstance(result, Entry)]
-    assert len(won) == 1
-    assert all(result in (won[0], PlanOutdated, Code.POOL_EXISTS) for result in results)
-    assert [entry.undoes for entry in stores[1].history()].count(changed.id) == 1
-    assert stores[1].load().pools == ({} if after is None else {"fx": after})
-
-
-@on_real
-def test_nothing_is_lost_when_two_brokers_change_one_pool(place: Place) -> None:
-    stores = [place.open(), place.open()]
-    stores[0].apply(create("fx"))
-
-    def work(worker: int) -> None:
-        for number in range(5):
-            stores[worker % 2].apply(add("fx", f"host-{worker}-{number}"))
-
-    at_once(*(lambda w=w: work(w) for w in range(6)))  # type: ignore[misc]
-    expected = {f"host-{worker}-{number}" for worker in range(6) for number in range(5)}
-    assert set(store_hosts(stores[0], "fx")) == expected
-    history = stores[1].history(limit=100)
-    assert len(history) == 31
-    assert set(replayed(history[::-1])["fx"].hosts) == expected
-
-
-@on_real
-@pytest.mark.parametrize(
-    "asked",
-    [create("new", "x"), add("fx", "x"), rename("fx", "gx"), delete("fx"), register("x"), add("fx", "a")],
-    ids=lambda asked: f"{asked.op}-{asked.asked}",
-)
-def test_one_request_sent_to_two_brokers_at_once_is_applied_once(place: Place, asked: Change) -> None:
-    stores = [place.open(), place.open()]
-    for _round in range(5):
-        this = replace(asked, request_id=secrets.token_hex(8))
-        stores[0].apply(create("fx", "a"))
-        results = at_once(*(lambda n=n, this=this: stores[n % 2].apply(this) for n in range(4)))  # type: ignore[misc]
-        assert isinstance(results[0], Entry)
-        assert all(result == results[0] for result in results)
-        assert [entry.id for entry in stores[0].history()].count(results[0].id) == results[0].changed
-        for name in stores[0].load().pools:
-            stores[0].apply(delete(name))
-        if stores[0].load().registered.hosts:
-            stores[0].apply(change("hosts.forget", "", "x"))
-
-
-def store_hosts(store: PoolStore, pool: str) -> tuple[str, ...]:
-    return store.load().pools[pool].hosts
 
 
 # --- the list of renders --------------------------------------------------------------------------------------------
@@ -866,64 +547,3 @@ def test_watching_ends_soon_after_it_is_told_to(store: PoolStore) -> None:
         watcher.stop.set()
         watcher._thread.join(1 * SLACK)
         assert not watcher._thread.is_alive()
-
-
-# --- following, a pool at a time ------------------------------------------------------------------------------------
-
-
-def _by_hand(place: Place, name: str, host: str) -> None:
-    """Somebody edits the database itself: a pool gets another host, none, or another name, or goes; or there is one."""
-    if place.kind == "sqlite":
-        with sqlite3.connect(place.uri.removeprefix("sqlite:///"), timeout=PATIENT) as db:
-            db.execute("UPDATE pools SET hosts = json_array(?) WHERE name = ?", (host, name))
-            db.execute("UPDATE OR IGNORE pools SET name = ? WHERE name = 'c'", (host,))
-            db.execute("DELETE FROM pools WHERE name = ?", (f"{name}x",))
-            db.execute(
-                "INSERT OR IGNORE INTO pools (name, hosts, description, colour) VALUES (?, '[\"y\"]', '', '')",
-                (f"{host}{name}",),
-            )
-        db.close()
-        return
-    with pymongo.MongoClient[dict[str, Any]](place.uri) as client:
-        pools = client.get_default_database()["pools"]
-        # The last edit keeps length and change: only the whole document shows it.
-        pools.update_one({"name": name}, {"$set": {"clients": [{"hostname": host}]}})
-        pools.update_one({"name": name}, {"$set": {"clients.0.hostname": host.swapcase()}})
-        pools.insert_one({"name": f"{host}{name}", "clients": [{"hostname": "y"}]})
-        pools.insert_one({"name": "twice", "clients": []}) if host == "x" else pools.delete_one({"name": "twice"})
-
-
-@on_real
-@settings(
-    max_examples=4,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    rounds=st.lists(
-        st.tuples(st.lists(st.tuples(st.booleans(), _changes), max_size=6), _names, st.sampled_from("xyz")),
-        min_size=2,
-        max_size=3,
-    )
-)
-def test_following_gives_the_same_as_reading_everything_again(
-    make_place: MakePlace, rounds: list[tuple[list[tuple[bool, Change]], str, str]]
-) -> None:
-    with opened(make_place()) as place:
-        mine, theirs = place.open(), place.open()
-        theirs.apply(create("a", "x"))
-        with following(mine) as keeper:
-            for changes, name, host in rounds:
-                for here, asked in changes:
-                    with suppress(RequestRefused):
-                        if here:
-                            entry = keeper.apply(asked)
-                            pool = keeper.current.contents.pools.get(entry.pool)
-                            assert not entry.pool or (pool.revision if pool else "") == entry.after
-                        else:
-                            theirs.apply(asked)
-                wait_until(lambda: keeper.current.contents == theirs.load())
-                with suppress(sqlite3.IntegrityError, DuplicateKeyError):
-                    _by_hand(place, name, host)
-                wait_until(lambda: keeper.current.contents == theirs.load())
-            assert not keeper.trouble

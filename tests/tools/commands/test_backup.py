@@ -29,9 +29,9 @@ from tests.broker.store.places import (
     mirroring,
     register,
     rename,
+    replayed,
     wait_until,
 )
-from tests.broker.store.test_contract import replayed
 from tests.command import Result
 from tests.mongod import with_database
 

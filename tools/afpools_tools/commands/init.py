@@ -113,16 +113,11 @@ def init(
         say("Enter keeps the value in brackets.")
     passphrase = _passphrase(folder / "certs", asking=not yes)
     talk.settle("name", "This broker's name", name)
-    talk.settle("address", "Listen at (0.0.0.0: all addresses of this machine)", address)
-    talk.answers = talk.answers.but(names=_own_names(talk.answers.address))
-    talk.settle("names", "Names and addresses that clients will use for it", tuple(names) if names else None)
-    _warn_of_loopback(talk.answers)
+    _settle_address(talk, address, names)
     talk.settle("curve_port", "Port for CURVE", curve_port, check_port("CURVE"))
     talk.settle("tls_port", "Port for TLS", tls_port, check_port("TLS"), _two_ports)
     if password_file is not None:
-        talk.answers = talk.answers.but(password_file=str(password_file.absolute()))
-        if password_file.stat().st_mode & 0o077:
-            warn(f"{password_file} can be read by others: chmod 600 {shlex.quote(str(password_file))}")
+        _take_password_file(talk, password_file)
     talk.settle("store", "Database", store, check_store, talk.ask_password)
     talk.settle("farm", "afserver (empty: hosts are registered by hand)", farm, check_farm)
     if talk.answers.farm or live is not None:
@@ -179,6 +174,19 @@ def _check_flags(folder: Path, manager: str, names: Sequence[str], *, yes: bool,
             raise CommandError(f"--reachable-as: {error}") from None
     if not yes and not sys.stdin.isatty():
         raise CommandError("There is no terminal to ask questions in. Use --yes to take flags and defaults.")
+
+
+def _settle_address(talk: _Interview, address: str | None, names: Sequence[str] | None) -> None:
+    talk.settle("address", "Listen at (0.0.0.0: all addresses of this machine)", address)
+    talk.answers = talk.answers.but(names=_own_names(talk.answers.address))
+    talk.settle("names", "Names and addresses that clients will use for it", tuple(names) if names else None)
+    _warn_of_loopback(talk.answers)
+
+
+def _take_password_file(talk: _Interview, file: Path) -> None:
+    talk.answers = talk.answers.but(password_file=str(file.absolute()))
+    if file.stat().st_mode & 0o077:
+        warn(f"{file} can be read by others: chmod 600 {shlex.quote(str(file))}")
 
 
 def _say_how_to_go_on(folder: Path, profile: Path, *, started: bool) -> None:
