@@ -245,7 +245,7 @@ class FenceKeeper:
         old = world.causes if world else {}
         causes = {key: cause for key, cause in old.items() if key[0] in pools and pools[key[0]].revision == key[1]}
         self._find_causes(snapshot, world, causes)
-        lost = any(verdict.fence == "kept" for verdict in self._verdicts.values())
+        lost = any(verdict.is_lost for verdict in self._verdicts.values())
         self._names_due = now + _NAMES_SECONDS if lost else float("inf")
         self.view = replace(self.view, world=World(snapshot, names, too_old, causes))
         return True
@@ -341,6 +341,8 @@ class FenceKeeper:
             if verdict.fence in ("changed", "removed"):
                 verdict = replace(verdict, why=self._who.get((number, job.fence), verdict.why))
             self._verdicts[number] = verdict
+            if verdict.is_lost:
+                self._names_due = min(self._names_due, time.monotonic() + _NAMES_SECONDS)
             if time.monotonic() > until:
                 break
         self._note_due()

@@ -61,6 +61,11 @@ class Verdict:
     opens: bool = False
 
     @property
+    def is_lost(self) -> bool:
+        """Whether its pool or its second pool may not have been found: history may not have had a new name yet."""
+        return self.fence == "kept" or (self.spill is not None and not self.spill.revision)
+
+    @property
     def may_open(self) -> bool:
         """Whether its second pool might be added, if the job waits long enough."""
         return self.fence == "current" and self.spill is not None and not (self.spill.since or self.spill.why)

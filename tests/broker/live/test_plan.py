@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afpools.fence_note import Note, fingerprint, parse_note, with_note
+from afpools.fence_note import Note, SpillNote, fingerprint, parse_note, with_note
 from afpools_broker.farm.farm import Farm, Render
 from afpools_broker.live.jobs import Job
 from afpools_broker.live.names import PoolNames
@@ -21,9 +21,10 @@ HOSTS = ["pc-01", "pc-02", "pc-1", "pc-10", "pc-11", "ws.one", "LT-PC-07", "gpu-
 hosts = st.lists(st.sampled_from(HOSTS), unique=True)
 
 
-def world(members: list[str], renders: list[str]) -> World:
+def world(members: list[str], renders: list[str], **others: list[str]) -> World:
     farm = Farm(tuple(Render(name, ("online",), engine="3.4.1") for name in renders), NOW, regex_users=frozenset())
-    contents = Contents({"fx": Pool("fx", tuple(members))})
+    pools = {"fx": members, **others}
+    contents = Contents({name: Pool(name, tuple(named)) for name, named in pools.items()})
     snapshot = Snapshot.of(contents, farm, None, by_hand=False, names="whole")
     return World(snapshot, PoolNames((), contents.pools))
 
@@ -63,6 +64,27 @@ def test_a_moved_job_may_use_its_pool_and_nothing_else_and_is_then_current(
     note = parse_note(after.custom_data)
     assert note is not None
     assert (note.exclude, note.pool) == (exclude, "fx")
+
+
+@given(hosts, hosts, st.sampled_from(["", "pc-1"]), st.sampled_from(["", "2026-12-01T00:00:00Z"]), st.booleans())
+def test_a_job_may_use_its_second_pool_once_it_has_waited_and_never_another_host(
+    members: list[str], seconds: list[str], exclude: str, since: str, waited: bool
+) -> None:
+    spill = SpillNote("night", "0", 60, since)
+    there = world(members, HOSTS, night=seconds)
+    before = job(Note("fx", "0", exclude, "find", fingerprint("old", "regex"), spill=spill), "old", "regex")
+    verdict = plan(before, there, NOW, waited=waited)
+    if verdict.params is None:
+        assert verdict.fence == "kept"
+        return
+    after = msgspec.structs.replace(before, **verdict.params)
+    wanted = {*members, *(seconds if since or waited else ())}
+    wanted = {host for host in wanted if not (exclude and host.startswith(exclude))}
+    assert set(allowed(after, [*HOSTS, "registers-later"])) == wanted
+    assert verdict.spill is not None
+    assert verdict.spill.is_open == bool((since or waited) and seconds)
+    again = plan(after, there, NOW)
+    assert (again.fence, again.spill and again.spill.is_open) == ("current", verdict.spill.is_open)
 
 
 @given(hosts, st.sampled_from(["", "find", "regex"]), st.text(max_size=10))

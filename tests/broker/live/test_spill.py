@@ -237,6 +237,23 @@ def test_a_second_pool_is_followed_by_its_identity_rather_than_its_name(studio: 
     assert studio.mask(job) == "(?!pc-0[135]$).*"
 
 
+def test_a_new_name_that_history_has_only_later_is_looked_for_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = spilled(studio)
+    trail = studio.store.trail
+    monkeypatch.setattr(studio.store, "trail", lambda **_: [])
+    studio.apply("pools.rename", "night", new_name="late")
+    studio.look()
+    assert studio.mask(job) == FX
+    monkeypatch.setattr(studio.store, "trail", trail)
+    # In five seconds, that is.
+    assert studio.fences._names_due < float("inf")
+    studio.fences._names_due = 0.0
+    studio.look()
+    assert (studio.mask(job), spill_of(studio, job).pool) == (BOTH, "late")
+
+
 def test_a_spilled_job_follows_both_pools_and_names_the_change(studio: Studio) -> None:
     job = spilled(studio)
     studio.apply("pools.add_hosts", "night", "pc-02")
