@@ -8,6 +8,7 @@ from tests.live_office import send_job
 from tests.working_afserver import WorkingAfServer
 
 from afpools import Client
+from afpools.fence_note import SpillNote
 
 
 def test_a_preview_says_which_jobs_gain_and_lose_which_hosts(boss: Client, server: WorkingAfServer) -> None:
@@ -29,6 +30,26 @@ def test_a_preview_says_which_job_would_have_no_machine_online(boss: Client, ser
     seen = boss.preview("night", add_hosts=["pc-04"], remove_hosts=["pc-05"])
     assert seen["without_machine"] == [number]
     assert f"Job {number} 'shot' of 'anna' would have no machine online." in seen["sentences"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "change", "said"),
+    [
+        ("night", {"remove_hosts": ["pc-05"]}, "1 job loses pc-05."),
+        ("night", {"add_hosts": ["pc-02"]}, "1 job gains pc-02."),
+        ("night", {"delete": True}, "1 job loses pc-05."),
+        ("night", {"new_name": "late"}, "No job on the farm gains or loses a host."),
+        ("fx", {"remove_hosts": ["pc-01"]}, "1 job loses pc-01."),
+        ("fx", {"new_name": "effects"}, "No job on the farm gains or loses a host."),
+    ],
+)
+def test_a_preview_includes_jobs_that_have_spilled(
+    boss: Client, server: WorkingAfServer, pool: str, change: dict[str, object], said: str
+) -> None:
+    spill = SpillNote("night", boss.get_pool("night").revision, 60, "2026-12-01T04:00:00Z")
+    number = send_job(boss, server, spill=spill, offline=True)
+    wait_until(lambda: [job.id for job in boss.jobs("night").jobs if job.fence == "current"] == [number])
+    assert said in boss.preview(pool, **change)["sentences"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
