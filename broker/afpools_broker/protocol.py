@@ -53,8 +53,14 @@ NewHosts = Annotated[
         extra={"means": "accept hosts that are neither renders nor registered, since they are not set up yet"},
     ),
 ]
+DESCRIPTION_CHARACTERS = 1000
 Description = Annotated[
-    str, Meta(max_length=1000, title="description", description="a text of at most 1,000 characters")
+    str,
+    Meta(
+        max_length=DESCRIPTION_CHARACTERS,
+        title="description",
+        description=f"a text of at most {DESCRIPTION_CHARACTERS:,} characters",
+    ),
 ]
 Colour = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?\Z", title="colour", description="#rrggbb, or empty")]
 RequestId = Annotated[

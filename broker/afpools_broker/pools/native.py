@@ -14,11 +14,9 @@ import msgspec
 
 from ..farm.farm import Farm
 from ..picture.snapshot import Snapshot
-from ..protocol import NativePool, PoolName
+from ..protocol import DESCRIPTION_CHARACTERS, NativePool, PoolName
 from .changes import Swap
 from .pool import Pool, fingerprint
-
-_DESCRIPTION = 1000  # characters, as `protocol.Description`
 
 
 def native_pools(farm: Farm) -> dict[str, tuple[str, ...]]:
@@ -59,7 +57,7 @@ def native_swap(snapshot: Snapshot, path: str, hosts: tuple[str, ...]) -> Swap:
     name = native_name(path)
     present = snapshot.contents.pools.get(name)
     if present is None:
-        return Swap("", Pool(name, hosts, f"Afanasy's pool {path}"[:_DESCRIPTION]))
+        return Swap("", Pool(name, hosts, f"Afanasy's pool {path}"[:DESCRIPTION_CHARACTERS]))
     if present.follows:
         return Swap(present.revision, present)
     members = snapshot.fences.members[name]

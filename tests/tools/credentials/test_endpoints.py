@@ -7,8 +7,9 @@ import json
 import pytest
 import zmq.auth
 
+from afpools_broker.config import CurveSection, TlsSection
 from afpools_broker.protocol import Role
-from afpools_tools.credentials.endpoints import default_endpoints
+from afpools_tools.credentials.endpoints import CURVE_PORT, TLS_PORT, default_endpoints
 from afpools_tools.credentials.files import AuthorityError
 
 
@@ -58,3 +59,7 @@ def test_brokers_at_one_address_are_distinguished_by_their_ports(authority):
 def test_an_invalid_endpoint_is_refused(authority, url):
     with pytest.raises(AuthorityError, match="is not an endpoint"):
         authority.issue_profile("anna", Role.READER, [url])
+
+
+def test_the_ports_of_a_new_profile_are_those_that_a_broker_opens_by_itself() -> None:
+    assert (TlsSection().port, CurveSection().port) == (TLS_PORT, CURVE_PORT)
