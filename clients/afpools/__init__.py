@@ -21,6 +21,7 @@ job.py          puts a pool on an `af.Job`
 hook.py         puts a pool on every `af.Job` of a program
 fence_note.py   what the job says about its fence
 pool_menu.py    the pools for an interface to show, offline too
+cache.py        what is kept from one start to the next, such as the pools used lately
 cgru.py         what plug-ins must know about CGRU's Python
 process.py      what belongs to one process and not to a forked child
 """

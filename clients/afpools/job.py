@@ -334,12 +334,17 @@ def apply_on_send(
     def send(job: Any, *args: Any, **kwargs: Any) -> Any:
         if taken_back:
             return original(job, *args, **kwargs)
+        said = ""
         if not _is_settled(job):
-            mask = settle(job, getattr(job, _SETTLED, "") or chosen(), client, otherwise)
+            said = getattr(job, _SETTLED, "") or chosen()
+            mask = settle(job, said, client, otherwise)
             if mask is not None and mask.warning:
                 warn(mask.warning)
         try:
-            return original(job, *args, **kwargs)
+            answer = original(job, *args, **kwargs)
+            if said and said != WITHOUT and said == getattr(job, _SETTLED):
+                _note_recent(said)
+            return answer
         finally:
             # A job may be sent twice, and its pool may have changed by then.
             setattr(job, _SETTLED, "")
@@ -354,6 +359,14 @@ def apply_on_send(
 
     af.Job.send = send
     return take_back
+
+
+def _note_recent(pool: str) -> None:
+    """Has choosers show a pool near their top: somebody has chosen it, and a job was sent to it."""
+    # Not before: a plug-in's first list of pools does not need it.
+    from .cache import note_recent_pool
+
+    note_recent_pool(pool)
 
 
 def _own(data: _Data, applied: Sequence[_Applied]) -> _Data:

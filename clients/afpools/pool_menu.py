@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from _thread import start_new_thread
 from binascii import crc32
 
+from .cache import cache_folder, keep, recent_pools
 from .client import Client
 from .errors import AfpoolsError
 from .process import PerProcess, importing
@@ -22,7 +22,7 @@ from .results import PoolSummary, cannot_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 # If a list is older than this, in seconds, the broker is asked again when it is shown.
 FRESH = 30.0
@@ -34,6 +34,9 @@ _COUNTS_HOLD = 120.0
 _PATIENCE = 10.0
 
 NO_POOL = "No pool"
+
+DEFAULT, RECENT, OTHERS = "Studio's default", "Recently used", "Pools"
+"""Headings of a chooser."""
 
 
 def pool_label(pool: PoolSummary) -> str:
@@ -65,6 +68,21 @@ def _several(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def _as_counted(name: str) -> Tuple[List[Tuple[int, str]], str]:
+    """Sorts pc-2 before pc-10, and fx beside FX."""
+    parts: List[Tuple[int, str]] = []
+    digits = text = ""
+    for character in name.casefold() + "\0":
+        if "0" <= character <= "9":
+            digits += character
+            continue
+        if digits:
+            parts += [(0, text), (int(digits), "")]
+            digits = text = ""
+        text += character
+    return [*parts, (0, text)], name
+
+
 class Menu:
     """A picture of the pools. Do not change it.
 
@@ -74,6 +92,8 @@ class Menu:
         refreshing: whether the broker is being asked at this moment.
         error: why the last try failed, in a sentence; empty if it did not.
         notice: a sentence that warns of what will soon go wrong; empty if nothing will.
+        default: the studio's pool for jobs for which nobody chooses one; empty for none.
+        recent: the pools that this user has lately sent jobs to, the last one first.
     """
 
     def __init__(
@@ -83,12 +103,22 @@ class Menu:
         refreshing: bool = False,
         error: str = "",
         notice: str = "",
+        default: str = "",
+        recent: Sequence[str] = (),
     ) -> None:
         self.pools = pools
         self.fetched = fetched
         self.refreshing = refreshing
         self.error = error
         self.notice = notice
+        self.default = default
+        self.recent = recent
+        self._sections: Optional[List[Tuple[str, List[str]]]] = None
+
+    def but(self, refreshing: bool, error: str, recent: Optional[Sequence[str]] = None) -> Menu:
+        """The same list while the broker is asked again, or after it could not be asked."""
+        recent = self.recent if recent is None else recent
+        return Menu(self.pools, self.fetched, refreshing, error, self.notice, self.default, recent)
 
     def find(self, name: str) -> Optional[PoolSummary]:
         """The pool with this name, None if the list does not have it."""
@@ -135,17 +165,51 @@ class Menu:
             return label
         return f"{label} ({time.strftime('%Y-%m-%d %H:%M', time.localtime(self.fetched))})"
 
+    def sections(self, chosen: str = "") -> List[Tuple[str, List[str]]]:
+        """The names to choose from in the order of every chooser, each name once, under headings.
+
+        First no pool; then the studio's default and the pools used lately; then the rest by name, as people count: pc-2
+        comes before pc-10. Names that share a beginning up to the first `/` come together, after the others, with that
+        beginning as their heading. The chosen pool comes last if the list does not have it.
+
+        Args:
+            chosen: a pool's name, empty for none.
+        """
+        if self._sections is None:
+            self._sections = self._sorted()
+        lacking: List[Tuple[str, List[str]]] = [("", [chosen])] if chosen and self.find(chosen) is None else []
+        return [("", [""]), *self._sections, *lacking]
+
+    def _sorted(self) -> List[Tuple[str, List[str]]]:
+        left = {pool.name for pool in self.pools}
+        found: List[Tuple[str, List[str]]] = []
+
+        def take(heading: str, names: Sequence[str]) -> None:
+            names = [name for name in dict.fromkeys(names) if name in left]
+            left.difference_update(names)
+            if names:
+                found.append((heading, names))
+
+        take(DEFAULT, [self.default])
+        take(RECENT, self.recent)
+        groups: Dict[str, List[str]] = {}
+        for name in sorted(left, key=_as_counted):
+            head, slash, _ = name.partition("/")
+            groups.setdefault(head if slash and head else "", []).append(name)
+        others = groups.pop("", [])
+        take(OTHERS if found or groups else "", others)
+        for heading in groups:
+            take(heading, groups[heading])
+        return found
+
     def choices(self, chosen: str = "", counts: bool = True) -> List[Tuple[str, str]]:
-        """The choices, as names and labels: no pool, the pools, and the chosen one if it is not among them.
+        """The choices, as names and labels, in the order of `sections`.
 
         Args:
             chosen: a pool's name, empty for none.
             counts: as for `label`.
         """
-        names = ["", *(pool.name for pool in self.pools)]
-        if chosen not in names:
-            names.append(chosen)
-        return [(name, self.label(name, counts)) for name in names]
+        return [(name, self.label(name, counts)) for _, names in self.sections(chosen) for name in names]
 
     def warning(self, name: str) -> str:
         """What is wrong with a pool for a job that is sent now, in a sentence; empty if nothing is, or if that is not
@@ -215,9 +279,11 @@ class PoolMenu:
         # Another profile's pools may be another studio's, so each profile has its own file, which says whose it is.
         self._whose = profile_folder or os.environ.get("AFPOOLS_PROFILE", "")
         which = crc32(self._whose.encode("utf-8", "surrogatepass"))
-        self._file = os.path.join(folder or cache_folder(), f"pools-{which:08x}.json")
+        self._folder = folder or cache_folder()
+        self._file = os.path.join(self._folder, f"pools-{which:08x}.json")
         self._timeout = timeout
-        self._last = _remembered(self._file, self._whose)
+        remembered = _remembered(self._file, self._whose)
+        self._last = remembered.but(False, "", recent_pools(self._folder))
         self._owned = PerProcess(lambda: _Asking(self._last))
 
     @property
@@ -247,7 +313,7 @@ class PoolMenu:
                 return
             asking.at = time.monotonic()
             last = self._last
-            asking.menu = Menu(last.pools, last.fetched, True, last.error, last.notice)
+            asking.menu = last.but(True, last.error)
             asking.done.clear()
             # Not threading.Thread: its `start` waits until the thread runs, and the thread then holds the GIL for its
             # first 5 ms, while the interface is drawing. Like a daemon thread, this one ends with the program, which
@@ -255,7 +321,7 @@ class PoolMenu:
             try:
                 start_new_thread(self._ask, (asking,))
             except RuntimeError as error:  # the system has no more threads
-                self._end(asking, Menu(last.pools, last.fetched, False, f"The broker could not be asked: {error}."))
+                self._end(asking, last.but(False, f"The broker could not be asked: {error}."))
 
     def wait(self, timeout: float) -> Menu:
         """The picture once the broker has answered, for programs without an interface and for tests.
@@ -268,20 +334,21 @@ class PoolMenu:
         return asking.menu
 
     def _ask(self, asking: _Asking) -> None:
-        last = self._last
+        last, recent = self._last, recent_pools(self._folder)
         try:
             profile = Profile.load(self._profile_folder) if self._profile_folder else find_profile()
             with Client(profile, timeout=self._timeout) as client:
                 pools = tuple(client.list_pools().pools)
         except AfpoolsError as error:
-            menu = Menu(last.pools, last.fetched, False, str(error))
+            menu = last.but(False, str(error), recent)
         except Exception as error:  # noqa: BLE001 - the user must see it, and this thread has no other way to report it
-            menu = Menu(last.pools, last.fetched, False, f"The pools could not be read: {error!r}")
+            menu = last.but(False, f"The pools could not be read: {error!r}", recent)
         else:
             now = time.time()
             with importing:
                 from .certificate import expires_soon
-            menu = Menu(pools, now, notice=expires_soon(profile.client_file, now))
+            notice = expires_soon(profile.client_file, now)
+            menu = Menu(pools, now, notice=notice, default=profile.pool, recent=recent)
             _remember(self._file, self._whose, menu)
         self._end(asking, menu)
         self._changed()
@@ -291,43 +358,10 @@ class PoolMenu:
         asking.done.set()
 
 
-def cache_folder() -> str:
-    """The user's cache folder on this system."""
-    home = os.path.expanduser("~")
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        base = os.path.join(home, "Library", "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or ""
-        if not os.path.isabs(base):
-            base = os.path.join(home, ".cache")
-    return os.path.join(base, "afpools")
-
-
 def _remember(file: str, whose: str, menu: Menu) -> None:
     """Keeps the list for next time. If the disk is full or read-only, the current list still counts."""
-    kept = json.dumps({"profile": whose, "fetched": menu.fetched, "pools": [pool._asdict() for pool in menu.pools]})
-    # A temporary file first: another program may be reading or writing this one. (tempfile takes 4 ms to import.)
-    written = f"{file}.{os.urandom(8).hex()}"
-    try:
-        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-        with open(written, "x", encoding="utf-8", opener=_open_for_us) as out:
-            out.write(kept)
-        os.replace(written, file)
-    except OSError:
-        _remove(written)
-
-
-def _open_for_us(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _remove(file: str) -> None:
-    try:
-        os.remove(file)
-    except OSError:
-        pass
+    pools = [pool._asdict() for pool in menu.pools]
+    keep(file, json.dumps({"profile": whose, "fetched": menu.fetched, "default": menu.default, "pools": pools}))
 
 
 def _remembered(file: str, whose: str) -> Menu:
@@ -351,10 +385,11 @@ def _remembered(file: str, whose: str) -> Menu:
             )
             for pool in kept["pools"]
         )
-        fetched = float(kept["fetched"])
+        fetched, default = float(kept["fetched"]), str(kept.get("default", ""))
         # Python's json accepts Infinity and half of a surrogate pair, and no interface can show either.
-        "".join(text for pool in pools for text in (pool.name, pool.description, pool.spill_to)).encode("utf-8")
-        return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
+        texts = (text for pool in pools for text in (pool.name, pool.description, pool.spill_to))
+        "".join([default, *texts]).encode("utf-8")
+        return Menu(pools, fetched, default=default) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return Menu((), None)
 

@@ -35,6 +35,12 @@ def unreachable(client: Client) -> str:
     return str(raised.value)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is sent here is not among the pools that whoever runs the tests has used lately."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+
+
 @pytest.fixture
 def blackhole() -> Iterator[str]:
     """An endpoint that accepts connections and never answers."""

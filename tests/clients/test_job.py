@@ -11,6 +11,8 @@ import pytest
 
 import afpools
 from afpools import BrokerUnreachable, Mask, Pool, PoolNotApplied, UnknownPool
+from afpools.cache import recent_pools
+from afpools.choice import Standing
 from afpools.fence_note import NO_SPILL, Note, SpillNote, fingerprint, parse_note
 from afpools.job import apply_on_send, apply_pool
 
@@ -317,6 +319,17 @@ def test_every_job_gets_the_pool_chosen_when_it_is_sent(af: Any) -> None:
     assert first.send() == second.send(verbose=True) == (True, {"id": 1})
     assert "hosts_mask_type" not in first.sent[0]
     assert second.sent[0]["hosts_mask_exclude"] == "(?!pc-0[13]$).*"
+
+
+def test_a_pool_that_was_chosen_and_sent_to_is_remembered_for_choosers(af: Any) -> None:
+    """Not one that a job or the studio names itself, and not where nothing was sent."""
+    chosen = ["gpu", "fx", "-", "", "unsent"]
+    apply_on_send(af, lambda: chosen.pop(0), lambda: Broker(REGEX), otherwise=lambda: Standing("night"))
+    for _ in range(4):
+        af.Job().send()
+    with pytest.raises(TypeError):
+        af.Job().send("too", "many")
+    assert recent_pools() == ["fx", "gpu"]
 
 
 @pytest.mark.parametrize(

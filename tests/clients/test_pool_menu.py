@@ -8,15 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.clients.conftest import StartBroker
 from tests.clients.scripted_broker import Studio, Talk
 
 from afpools import Profile, ProfileError
-from afpools.pool_menu import FRESH, Menu, PoolMenu, cache_folder, pool_label
+from afpools.cache import note_recent_pool
+from afpools.pool_menu import FRESH, Menu, PoolMenu, pool_label
 from afpools.results import PoolSummary
 
 FX = {"name": "fx", "hosts": 12, "revision": "r1", "description": "effects", "colour": "#ff0000"}
@@ -388,11 +392,69 @@ def test_an_age_is_put_into_words(seconds: float, words: str) -> None:
     assert menu.status(1000.0 + seconds) == f"Pools of {words} ago. No broker answered."
 
 
-@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_the_cache_is_where_the_system_keeps_such_things(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", platform)
-    monkeypatch.setenv("HOME", "/home/anna")
-    monkeypatch.setenv("LOCALAPPDATA", "/local")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    expected = {"linux": "/home/anna/.cache", "darwin": "/home/anna/Library/Caches", "win32": "/local"}
-    assert cache_folder() == f"{expected[platform]}/afpools"
+# --- the order of choosers ---
+
+
+def summary(name: str) -> PoolSummary:
+    return PoolSummary(name, 3, "r1", "", "")
+
+
+def sections(*names: str, chosen: str = "", default: str = "", recent: Sequence[str] = ()) -> list[Any]:
+    return Menu(tuple(map(summary, names)), time.time(), default=default, recent=recent).sections(chosen)
+
+
+def test_a_few_pools_are_listed_as_people_count() -> None:
+    assert sections("pc-10", "Effects", "pc-2", "effects") == [
+        ("", [""]),
+        ("", ["Effects", "effects", "pc-2", "pc-10"]),
+    ]
+    assert sections() == [("", [""])]
+
+
+def test_the_studios_default_and_pools_used_lately_come_first_and_once() -> None:
+    found = sections("a", "b", "c", "d", default="c", recent=["d", "c", "gone", "b"])
+    assert found == [("", [""]), ("Studio's default", ["c"]), ("Recently used", ["d", "b"]), ("Pools", ["a"])]
+
+
+def test_pools_are_grouped_by_name_up_to_the_first_slash() -> None:
+    found = sections("fx/sim/large", "light", "comp/b", "comp/a", "/odd", "fx/fire")
+    assert found == [
+        ("", [""]),
+        ("Pools", ["/odd", "light"]),
+        ("comp", ["comp/a", "comp/b"]),
+        ("fx", ["fx/fire", "fx/sim/large"]),
+    ]
+
+
+def test_a_chosen_pool_that_the_list_lacks_comes_last() -> None:
+    assert sections("a", chosen="gone", default="gone") == [("", [""]), ("", ["a"]), ("", ["gone"])]
+    assert sections("a", chosen="a") == [("", [""]), ("", ["a"])]
+
+
+@given(
+    st.lists(st.text("ab1/ -", min_size=1, max_size=6), unique=True),
+    st.lists(st.text("ab1/", max_size=3), max_size=6),
+    st.text("ab1/", max_size=3),
+    st.text("ab1/", max_size=3),
+)
+def test_every_pool_is_offered_exactly_once(names: list[str], recent: list[str], default: str, chosen: str) -> None:
+    menu = Menu(tuple(map(summary, names)), time.time(), default=default, recent=recent)
+    offered = [name for name, _ in menu.choices(chosen)]
+    assert offered[0] == ""
+    assert sorted(offered) == sorted({"", chosen, *names})
+
+
+def test_a_list_knows_the_default_of_the_profile_and_what_was_used(
+    start: StartBroker, studio: Studio, cache: str
+) -> None:
+    folder = studio.profile(start(answer).url).folder
+    file = Path(folder, "profile.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pool": "gpu"}))
+    note_recent_pool("fx", cache)
+    pools = PoolMenu(folder, folder=cache)
+    assert pools.latest().recent == ["fx"]
+    pools.current()
+    menu = pools.wait(30)
+    assert [name for name, _ in menu.choices()] == ["", "gpu", "fx"]
+    # At the next start, before the broker has answered.
+    assert PoolMenu(folder, folder=cache).latest().sections() == menu.sections()
