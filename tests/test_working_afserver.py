@@ -32,7 +32,7 @@ class Farm:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
-        self.sent: list[int] = []
+        self.sent: dict[int, int] = {}  # serials by number
 
     def ask(self, request: Json) -> Json:
         answer: Json = json.loads(bytes(self.raw(request)), strict=False)
@@ -47,9 +47,9 @@ class Farm:
         block |= {"frame_first": 1, "frame_last": tasks, "frames_per_task": 1, "frames_inc": 1}
         about = {"name": name, "user_name": "afpools", "host_name": "here", "priority": 99, "branch": "/jobs"}
         job = {**about, "time_creation": int(time.time()), "offline": True, "blocks": [block], **keys}
-        number = int(self.ask({"job": job})["id"])
-        self.sent.append(number)
-        return number
+        answer = self.ask({"job": job})
+        self.sent[int(answer["id"])] = answer["serial"]
+        return int(answer["id"])
 
     def act(self, *ids: int, **what: Any) -> tuple[str, str]:
         action = {"user_name": "anna", "host_name": "ws-04", "type": "jobs", "ids": list(ids), **what}
@@ -61,8 +61,11 @@ class Farm:
         return dict(job)
 
     def delete(self) -> None:
-        for number in self.sent:
-            self.act(number, operation={"type": "delete"})
+        """Deletes what was sent, unless somebody else's job has the number by now."""
+        found = self.ask({"get": {"type": "jobs", "ids": list(self.sent)}}).get("jobs", []) if self.sent else []
+        for job in found:
+            if self.sent[job["id"]] == job["serial"]:
+                self.act(job["id"], operation={"type": "delete"})
 
 
 @pytest.fixture(
