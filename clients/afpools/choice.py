@@ -22,7 +22,7 @@ from .records import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
 
 POOL_VARIABLE = "AFPOOLS_POOL"
 
@@ -60,7 +60,7 @@ def from_environment() -> str:
     return os.environ.get(POOL_VARIABLE, "").strip()
 
 
-def standing(profile_folder: str = "", variable: str = "") -> Standing:
+def standing(profile_folder: str = "", variable: Optional[str] = None) -> Standing:
     """What applies in this program if nothing is chosen.
 
     Args:
@@ -71,7 +71,7 @@ def standing(profile_folder: str = "", variable: str = "") -> Standing:
         ProfileError: there is a profile, but it cannot be read.
     """
     pool, required = studio_default(profile_folder)
-    return Standing(variable or from_environment() or pool, required)
+    return Standing((from_environment() if variable is None else variable) or pool, required)
 
 
 def decide(said: str, otherwise: Callable[[], Standing] = standing) -> str:

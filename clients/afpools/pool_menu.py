@@ -14,8 +14,9 @@ from _thread import start_new_thread
 from binascii import crc32
 
 from .cache import cache_folder, keep, recent_pools
+from .choice import REQUIRED, WITHOUT, Standing, from_environment, standing
 from .client import Client
-from .errors import AfpoolsError
+from .errors import AfpoolsError, ProfileError
 from .process import PerProcess, importing
 from .profile import Profile, find_profile
 from .results import PoolSummary, cannot_run
@@ -35,8 +36,10 @@ _PATIENCE = 10.0
 
 NO_POOL = "No pool"
 
-DEFAULT, RECENT, OTHERS = "Studio's default", "Recently used", "Pools"
+DEFAULT, RECENT, OTHERS = "Default", "Recently used", "Pools"
 """Headings of a chooser."""
+
+_CHOOSE, _DEFAULT = "Choose a pool", "Default: "
 
 
 def pool_label(pool: PoolSummary) -> str:
@@ -83,6 +86,10 @@ def _as_counted(name: str) -> Tuple[List[Tuple[int, str]], str]:
     return [*parts, (0, text)], name
 
 
+NOTHING = Standing()
+"""No pool, and none is required."""
+
+
 class Menu:
     """A picture of the pools. Do not change it.
 
@@ -92,8 +99,10 @@ class Menu:
         refreshing: whether the broker is being asked at this moment.
         error: why the last try failed, in a sentence; empty if it did not.
         notice: a sentence that warns of what will soon go wrong; empty if nothing will.
-        default: the studio's pool for jobs for which nobody chooses one; empty for none.
+        holds: what applies if nothing is chosen.
         recent: the pools that this user has lately sent jobs to, the last one first.
+
+    A chooser keeps the name of a pool, `choice.WITHOUT` for no pool, or an empty string if nothing was chosen.
     """
 
     def __init__(
@@ -103,7 +112,7 @@ class Menu:
         refreshing: bool = False,
         error: str = "",
         notice: str = "",
-        default: str = "",
+        holds: Standing = NOTHING,
         recent: Sequence[str] = (),
     ) -> None:
         self.pools = pools
@@ -111,14 +120,21 @@ class Menu:
         self.refreshing = refreshing
         self.error = error
         self.notice = notice
-        self.default = default
+        self.holds = holds
         self.recent = recent
         self._sections: Optional[List[Tuple[str, List[str]]]] = None
 
-    def but(self, refreshing: bool, error: str, recent: Optional[Sequence[str]] = None) -> Menu:
+    def but(
+        self, refreshing: bool, error: str, recent: Optional[Sequence[str]] = None, holds: Optional[Standing] = None
+    ) -> Menu:
         """The same list while the broker is asked again, or after it could not be asked."""
         recent = self.recent if recent is None else recent
-        return Menu(self.pools, self.fetched, refreshing, error, self.notice, self.default, recent)
+        holds = self.holds if holds is None else holds
+        return Menu(self.pools, self.fetched, refreshing, error, self.notice, holds, recent)
+
+    def resolve(self, name: str) -> str:
+        """The pool that a job gets if a chooser has this name; empty for no pool."""
+        return self.holds.resolve(name)
 
     def find(self, name: str) -> Optional[PoolSummary]:
         """The pool with this name, None if the list does not have it."""
@@ -135,29 +151,50 @@ class Menu:
         return 0 <= (time.time() if now is None else now) - self.fetched < _COUNTS_HOLD
 
     def is_missing(self, name: str) -> bool:
-        """Whether there is no such pool. False as long as that is not known: the list is old, or there is none."""
-        return bool(name) and self.fetched is not None and not self.error and self.find(name) is None
+        """Whether there is no such pool, or no pool at all and the studio requires one. False as long as that is not
+        known: the list is old, or there is none."""
+        pool = self.resolve(name)
+        if not pool:
+            return self.holds.required
+        return self.fetched is not None and not self.error and self.find(pool) is None
 
     def label(self, name: str, counts: bool = True) -> str:
         """A pool's text in a chooser, whether or not this list has the pool.
 
         Args:
-            name: empty for no pool.
+            name: empty if nothing was chosen.
             counts: False for a text that will be stored: it then leaves out machines that come and go.
         """
-        if not name:
-            return NO_POOL
-        found = self.find(name)
-        if found is not None:
+        pool = self.resolve(name)
+        if not pool:
+            return _CHOOSE if self.holds.required and not name else NO_POOL
+        found = self.find(pool)
+        if found is None:
+            machines = "missing" if self.is_missing(pool) else "not checked yet"
+        else:
             lasting = found._replace(renders=None, online=None)
             if not counts:
                 lasting = lasting._replace(spill_to="")
-            return pool_label(found if counts and self.counts_hold() else lasting)
-        return f"{name}, missing" if self.is_missing(name) else f"{name}, not checked yet"
+            shown = pool_label(found if counts and self.counts_hold() else lasting)
+            machines = shown[len(pool) + len(", ") :]
+        if name:
+            return f"{pool}, {machines}"
+        # No comma with a space behind it, which only a pool's own label has.
+        return f"{_DEFAULT}{pool} ({machines})".replace(", ", ",\u00a0")
+
+    def named(self, label: str) -> str:
+        """The name for a label that `choices` has given, now or earlier: a pool, `WITHOUT`, or an empty string."""
+        pool, comma, _ = label.rpartition(", ")
+        if comma:
+            return pool
+        if label == NO_POOL:
+            return WITHOUT if self.resolve("") else ""
+        return "" if label == _CHOOSE or label.startswith(_DEFAULT) else label.rpartition(" (")[0]
 
     def dated_label(self, name: str) -> str:
         """A pool's label for a place where it may be read much later, with the minute in which it was true; empty for
         no pool."""
+        name = self.resolve(name)
         if not name:
             return ""
         label = self.label(name)
@@ -168,17 +205,19 @@ class Menu:
     def sections(self, chosen: str = "") -> List[Tuple[str, List[str]]]:
         """The names to choose from in the order of every chooser, each name once, under headings.
 
-        First no pool; then the studio's default and the pools used lately; then the rest by name, as people count: pc-2
-        comes before pc-10. Names that share a beginning up to the first `/` come together, after the others, with that
-        beginning as their heading. The chosen pool comes last if the list does not have it.
+        First what applies if nothing is chosen, and no pool if that is something else and the studio allows it; then
+        the default and the pools used lately; then the rest by name, as people count: pc-2 comes before pc-10. Names
+        that share a beginning up to the first `/` come together, after the others, with that beginning as their
+        heading. The chosen pool comes last if the list does not have it.
 
         Args:
-            chosen: a pool's name, empty for none.
+            chosen: what the chooser has.
         """
         if self._sections is None:
             self._sections = self._sorted()
-        lacking: List[Tuple[str, List[str]]] = [("", [chosen])] if chosen and self.find(chosen) is None else []
-        return [("", [""]), *self._sections, *lacking]
+        first = ["", WITHOUT] if self.resolve("") and not self.holds.required else [""]
+        lacking = [chosen] if chosen not in first and self.find(chosen) is None else []
+        return [("", first), *self._sections, *([("", lacking)] if lacking else [])]
 
     def _sorted(self) -> List[Tuple[str, List[str]]]:
         left = {pool.name for pool in self.pools}
@@ -190,7 +229,7 @@ class Menu:
             if names:
                 found.append((heading, names))
 
-        take(DEFAULT, [self.default])
+        take(DEFAULT, [self.holds.pool])
         take(RECENT, self.recent)
         groups: Dict[str, List[str]] = {}
         for name in sorted(left, key=_as_counted):
@@ -206,16 +245,26 @@ class Menu:
         """The choices, as names and labels, in the order of `sections`.
 
         Args:
-            chosen: a pool's name, empty for none.
+            chosen: what the chooser has.
             counts: as for `label`.
         """
         return [(name, self.label(name, counts)) for _, names in self.sections(chosen) for name in names]
+
+    def refusal(self, name: str) -> str:
+        """Why a job cannot be sent, in a sentence; empty if it can, or if that is not known."""
+        if not self.is_missing(name):
+            return ""
+        name = self.resolve(name)
+        if not name:
+            return REQUIRED
+        return f"{name} is missing: choose another pool" + (f", or {NO_POOL}." if not self.holds.required else ".")
 
     def warning(self, name: str) -> str:
         """What is wrong with a pool for a job that is sent now, in a sentence; empty if nothing is, or if that is not
         known."""
         if self.is_missing(name):
-            return f"{name} is missing: choose another pool, or {NO_POOL}."
+            return self.refusal(name)
+        name = self.resolve(name)
         pool = self.find(name)
         if pool is None or not self.counts_hold():
             return ""
@@ -282,8 +331,12 @@ class PoolMenu:
         self._folder = folder or cache_folder()
         self._file = os.path.join(self._folder, f"pools-{which:08x}.json")
         self._timeout = timeout
+        # As it was when the program started: AfStarter's launcher changes it for the program that sends the job.
+        self._variable = from_environment()
         remembered = _remembered(self._file, self._whose)
-        self._last = remembered.but(False, "", recent_pools(self._folder))
+        # Read here, from the same disk as the list of last time: a chooser must not show "No pool" for a job that will
+        # get one.
+        self._last = remembered.but(False, "", recent_pools(self._folder), self._holds(NOTHING))
         self._owned = PerProcess(lambda: _Asking(self._last))
 
     @property
@@ -335,23 +388,31 @@ class PoolMenu:
 
     def _ask(self, asking: _Asking) -> None:
         last, recent = self._last, recent_pools(self._folder)
+        holds = self._holds(last.holds)
         try:
             profile = Profile.load(self._profile_folder) if self._profile_folder else find_profile()
             with Client(profile, timeout=self._timeout) as client:
                 pools = tuple(client.list_pools().pools)
         except AfpoolsError as error:
-            menu = last.but(False, str(error), recent)
+            menu = last.but(False, str(error), recent, holds)
         except Exception as error:  # noqa: BLE001 - the user must see it, and this thread has no other way to report it
-            menu = last.but(False, f"The pools could not be read: {error!r}", recent)
+            menu = last.but(False, f"The pools could not be read: {error!r}", recent, holds)
         else:
             now = time.time()
             with importing:
                 from .certificate import expires_soon
             notice = expires_soon(profile.client_file, now)
-            menu = Menu(pools, now, notice=notice, default=profile.pool, recent=recent)
+            menu = Menu(pools, now, notice=notice, holds=holds, recent=recent)
             _remember(self._file, self._whose, menu)
         self._end(asking, menu)
         self._changed()
+
+    def _holds(self, otherwise: Standing) -> Standing:
+        """What applies if nothing is chosen; the other if the profile cannot be read, which the next request says."""
+        try:
+            return standing(self._profile_folder, self._variable)
+        except ProfileError:
+            return otherwise._replace(pool=self._variable or otherwise.pool)
 
     def _end(self, asking: _Asking, menu: Menu) -> None:
         self._last = asking.menu = menu
@@ -361,7 +422,7 @@ class PoolMenu:
 def _remember(file: str, whose: str, menu: Menu) -> None:
     """Keeps the list for next time. If the disk is full or read-only, the current list still counts."""
     pools = [pool._asdict() for pool in menu.pools]
-    keep(file, json.dumps({"profile": whose, "fetched": menu.fetched, "default": menu.default, "pools": pools}))
+    keep(file, json.dumps({"profile": whose, "fetched": menu.fetched, "pools": pools}))
 
 
 def _remembered(file: str, whose: str) -> Menu:
@@ -385,11 +446,11 @@ def _remembered(file: str, whose: str) -> Menu:
             )
             for pool in kept["pools"]
         )
-        fetched, default = float(kept["fetched"]), str(kept.get("default", ""))
+        fetched = float(kept["fetched"])
         # Python's json accepts Infinity and half of a surrogate pair, and no interface can show either.
         texts = (text for pool in pools for text in (pool.name, pool.description, pool.spill_to))
-        "".join([default, *texts]).encode("utf-8")
-        return Menu(pools, fetched, default=default) if abs(fetched) < float("inf") else Menu((), None)
+        "".join(texts).encode("utf-8")
+        return Menu(pools, fetched) if abs(fetched) < float("inf") else Menu((), None)
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return Menu((), None)
 

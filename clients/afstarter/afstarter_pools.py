@@ -19,6 +19,7 @@ from afjob_pools import HERE, POOL_VARIABLE, add_library, stock_afjob
 add_library()
 
 from afpools.cgru import why_dropped  # noqa: E402
+from afpools.choice import WITHOUT, from_environment  # noqa: E402
 from afpools.pool_menu import Menu, PoolMenu  # noqa: E402
 
 # How often the window checks whether the list of pools has arrived, in milliseconds.
@@ -26,6 +27,9 @@ _LOOK = 250
 
 # The name of the field that holds the chosen pool; AfStarter saves it with its other fields.
 _FIELD = "afpools_pool"
+
+# What the environment says, before it is changed for a program that sends a job.
+_VARIABLE = from_environment()
 
 
 class Unexpected(Exception):
@@ -110,9 +114,8 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
 
     def evaluate(self: Any, *args: Any, **kwargs: Any) -> None:
         stock_evaluate(self, *args, **kwargs)
-        pool = self.chooser.pool() if self.chooser else ""
-        if pool and self.evaluated:
-            send_with(self, pool)
+        if self.chooser and self.evaluated:
+            send_with(self, self.chooser.pool())
 
     def start(self: Any, *args: Any, **kwargs: Any) -> Any:
         warning = self.chooser.warning() if self.chooser else ""
@@ -123,13 +126,21 @@ def add_pools(dialog: Any, pools: PoolMenu) -> None:
     dialog.__init__, dialog.load, dialog.evaluateCmd, dialog.start = init, load, evaluate, start
 
 
-def send_with(window: Any, pool: str) -> None:
-    """Puts our program into the command, or says why the job cannot be sent."""
+def send_with(window: Any, chosen: str) -> None:
+    """Puts our program into the command of a job with a pool, or says why the job cannot be sent."""
+    menu = window.chooser.latest()
+    pool = menu.resolve(chosen)
+    if not pool:
+        # For the hook. The job before this one may have had a pool.
+        os.environ[POOL_VARIABLE] = WITHOUT if chosen else _VARIABLE
+        if menu.is_missing(chosen):
+            refuse(window, menu.refusal(chosen))
+        return
     command = str(window.teCmd.toPlainText())
     stock, ours = f'"{stock_afjob()}"', '"{}"'.format(os.path.join(HERE, "afjob_pools.py"))
     typed = (("hosts mask", "hostsmask"), ("exclude mask", "hostsexclude"))
     wrong = [why_dropped(kind, str(window.fields[name].text())) for kind, name in typed if name in window.fields]
-    if window.chooser.is_missing(pool):
+    if menu.is_missing(pool):
         refuse(window, f"The pool {pool!r} no longer exists. Choose another one, or none, in the Job tab.")
     elif any(wrong):
         refuse(window, "\n".join(filter(None, wrong)))
@@ -264,12 +275,13 @@ class Chooser:
     def pool(self) -> str:
         return str(self.field.text())
 
-    def is_missing(self, pool: str) -> bool:
-        return self._pools.latest().is_missing(pool)
+    def latest(self) -> Menu:
+        return self._pools.latest()
 
     def warning(self) -> str:
         """What to ask before a job is sent. A missing pool is refused without a question."""
-        return "" if self.is_missing(self.pool()) else self._pools.latest().warning(self.pool())
+        menu = self.latest()
+        return "" if menu.is_missing(self.pool()) else menu.warning(self.pool())
 
     def refresh(self) -> None:
         self._pools.refresh()
@@ -302,11 +314,11 @@ class Chooser:
         self.choices.clear()
         for name, label in menu.choices(self.pool()):
             self.choices.addItem(label, name)
-        if self.shows_missing:
-            last = self.choices.count() - 1
-            self.choices.setItemData(last, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
         names = [self.choices.itemData(number) for number in range(self.choices.count())]
-        self.choices.setCurrentIndex(names.index(self.pool()))
+        shown = names.index(self.pool())
+        if self.shows_missing:
+            self.choices.setItemData(shown, QtGui.QColor("#d03030"), QtCore.Qt.ItemDataRole.ForegroundRole)
+        self.choices.setCurrentIndex(shown)
         status = "\n".join(filter(None, (menu.warning(self.pool()), menu.status())))
         self.status.setText(status)
         self.status.setVisible(bool(status))

@@ -13,6 +13,8 @@ import bpy
 from bpy.app.handlers import persistent
 
 from . import session, submission
+from .afpools.choice import decide
+from .afpools.errors import AfpoolsError, PoolNotApplied
 
 _hook: Optional[submission.SendHook] = None
 _draw: Any = None
@@ -78,7 +80,10 @@ def operator_found() -> bool:
 
 
 def _before_submit(operator: Any, context: Any) -> None:
-    pool = context.scene.afpools_pool
+    try:
+        pool = decide(context.scene.afpools_pool, session.otherwise)
+    except AfpoolsError as error:
+        raise PoolNotApplied("", error) from error
     if not pool:
         return
     assert _hook is not None
@@ -107,7 +112,7 @@ def register(draw: Callable[[Any, Any], None]) -> None:
     """
     global _hook, _draw
     _draw = draw
-    _hook = submission.SendHook(session.chosen, session.now.client)
+    _hook = submission.SendHook(session.chosen, session.now.client, session.otherwise)
     _hook.install()
     attach()
     bpy.app.handlers.load_post.append(_loaded)

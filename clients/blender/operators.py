@@ -20,10 +20,12 @@ class AFPOOLS_OT_choose(bpy.types.Operator):
 
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:
-        if not properties.pool:
+        menu = session.now.menu()
+        pool = menu.resolve(properties.pool)
+        if not pool:
             return "Run this scene's jobs on any host"
-        found = session.now.menu().find(properties.pool)
-        return (found.description if found else "") or f"Run this scene's jobs on the pool {properties.pool} only"
+        found = menu.find(pool)
+        return (found.description if found else "") or f"Run this scene's jobs on the pool {pool} only"
 
     def execute(self, context: Any) -> Any:
         context.scene.afpools_pool = self.pool

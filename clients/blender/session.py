@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 
 import bpy
 
+from .afpools.choice import Standing, standing
 from .afpools.client import Client
 from .afpools.errors import AfpoolsError, PoolNotApplied
 from .afpools.pool_menu import Menu, PoolMenu
@@ -47,6 +48,15 @@ def load_profile(folder: str) -> Profile:
         ProfileError: there is none, or it cannot be used.
     """
     return Profile.load(folder) if folder else find_profile()
+
+
+def otherwise() -> Standing:
+    """What applies to a scene without a chosen pool.
+
+    Raises:
+        ProfileError: there is a profile, and it cannot be read.
+    """
+    return standing(profile_folder())
 
 
 class ConnectionTest:
@@ -100,7 +110,7 @@ class Session:
         pools = self._pool_menu()
         if not online():
             known = pools.latest()
-            return Menu(known.pools, known.fetched, False, OFFLINE)
+            return Menu(known.pools, known.fetched, False, OFFLINE, holds=known.holds)
         menu = pools.current()
         if menu.refreshing:
             watch()

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, List, Optional, Tuple
 
 from .afpools.cgru import ImportHook, set_masks
+from .afpools.choice import Standing
 from .afpools.client import Client
 from .afpools.errors import AfpoolsError, PoolNotApplied
 from .afpools.job import apply_on_send, apply_pool
@@ -21,13 +22,17 @@ class SendHook:
     """Puts the chosen pool on every job that is sent through CGRU's `af`, which may be imported at any time later.
 
     Args:
-        chosen: returns the current pool's name, empty for no pool.
+        chosen: returns what the chooser has now, see `choice`.
         client: returns the client to ask.
+        otherwise: returns what applies if nothing is chosen.
     """
 
-    def __init__(self, chosen: Callable[[], str], client: Callable[[], Client]) -> None:
+    def __init__(
+        self, chosen: Callable[[], str], client: Callable[[], Client], otherwise: Callable[[], Standing]
+    ) -> None:
         self._chosen = chosen
         self._client = client
+        self._otherwise = otherwise
         self._hooked: List[Tuple[Any, Callable[[], None]]] = []
         self._imports = ImportHook("af", self.cover)
 
@@ -54,7 +59,7 @@ class SendHook:
         # Goes on top of somebody else's wrapper, which may itself wrap ours: applying a pool twice has the same effect
         # as once.
         if not any(job.send is send for send, _ in self._hooked):
-            take_back = apply_on_send(af, self._chosen, self._client)
+            take_back = apply_on_send(af, self._chosen, self._client, otherwise=self._otherwise)
             self._hooked.append((job.send, take_back))
         return True
 

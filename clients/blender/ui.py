@@ -32,7 +32,7 @@ def draw_chooser(layout: Any, context: Any) -> None:
         draw_text(layout, context, status, "SORTTIME" if menu.refreshing else "INFO")
     if not session.online():
         layout.operator("extensions.userpref_allow_online", text="Allow Online Access")
-    if pool and cgru.panel_found() and not cgru.operator_found():
+    if menu.resolve(pool) and cgru.panel_found() and not cgru.operator_found():
         draw_text(
             layout,
             context,

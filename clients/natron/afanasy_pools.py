@@ -179,17 +179,6 @@ def _show_machines(node, menu):
         machines.setValue(menu.dated_label(node.getParam(_TEXT).getValue()))
 
 
-def _name(label):
-    # type: (str) -> str
-    """The pool's name in its label."""
-    from afpools.pool_menu import NO_POOL
-
-    if label == NO_POOL:
-        return ""
-    # Labels that an older version saved with the project have brackets.
-    return label.rpartition(", " if ", " in label else " (")[0]
-
-
 # --- the stock module -------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +242,7 @@ def _changing(original):
         if name == _CHOICE:
             label = thisParam.getOption(thisParam.getValue()) if userEdited else ""
             if label:
-                thisNode.getParam(_TEXT).setValue(_name(label))
+                thisNode.getParam(_TEXT).setValue(_pools().latest().named(label))
                 menu = _pools().current()
                 _show_machines(thisNode, menu)
                 if menu.refreshing:
@@ -270,11 +259,14 @@ def _creating(original):
     # type: (Callable[..., Any]) -> Callable[..., Any]
     def createJob(i_app, i_params):
         # type: (Any, Dict[str, Any]) -> Any
-        pool = i_params.get(_TEXT) or ""
+        from afpools.choice import decide
+
+        chosen = i_params.get(_TEXT) or ""
+        pool = decide(chosen)
         _refuse_other_pools(i_params, i_params, pool)
         made = original(i_app, i_params)
-        if made is not None and pool:
-            _apply(made["job"], pool)
+        if made is not None:
+            _settle(made["job"], chosen)
         return made
 
     return createJob
@@ -284,9 +276,10 @@ def _refuse_other_pools(top, params, pool):
     # type: (Dict[str, Any], Dict[str, Any], str) -> None
     """Checks that the blocks of all nodes upstream are on the job's pool. Raises `AfpoolsError` if one has another."""
     from afpools import AfpoolsError
+    from afpools.choice import Standing
 
     for child in params.get("childs", ()):
-        if child.get(_TEXT) and child[_TEXT] != pool:
+        if child.get(_TEXT) and Standing().resolve(child[_TEXT]) != pool:
             raise AfpoolsError(
                 "Nothing was sent: {!r} is on the pool {!r}, but its job is that of {!r}, which is on {}. Choose one "
                 "pool for both.".format(
@@ -296,17 +289,24 @@ def _refuse_other_pools(top, params, pool):
         _refuse_other_pools(top, child, pool)
 
 
-def _apply(job, pool):
+def _settle(job, chosen):
     # type: (Any, str) -> None
-    from afpools import AfpoolsError, Client, PoolNotApplied
-    from afpools.job import apply_pool
+    """Puts the pool on a job that will be sent, and keeps what there is to warn of."""
+    from afpools import Client
+    from afpools.job import settle
+
+    clients = []  # type: List[Client]
+
+    def client():
+        # type: () -> Client
+        clients.append(Client())
+        return clients[-1]
 
     try:
-        client = Client()
-    except AfpoolsError as error:
-        raise PoolNotApplied(pool, error)  # noqa: B904 - Python 2.7 could not read it
-    with client:
-        mask = apply_pool(job, pool, client)
+        mask = settle(job, chosen, client)
+    finally:
+        for made in clients:
+            made.close()
     if mask is not None:
         _state.setdefault("warnings", []).append(mask.warning)
 
@@ -419,7 +419,7 @@ class _App(object):
             raise AfpoolsError(
                 "Nothing was sent: the dialog's answer to the question for the pool is not one of the pools."
             )
-        return None if label == AS_ON_THE_NODE else _name(label)
+        return None if label == AS_ON_THE_NODE else self._menu.named(label)
 
 
 # --- what is made once ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.clients.scripted_broker import Studio, Talk
 
 from afpools import Profile, ProfileError
 from afpools.cache import note_recent_pool
+from afpools.choice import WITHOUT, Standing
 from afpools.pool_menu import FRESH, Menu, PoolMenu, pool_label
 from afpools.results import PoolSummary
 
@@ -400,7 +401,7 @@ def summary(name: str) -> PoolSummary:
 
 
 def sections(*names: str, chosen: str = "", default: str = "", recent: Sequence[str] = ()) -> list[Any]:
-    return Menu(tuple(map(summary, names)), time.time(), default=default, recent=recent).sections(chosen)
+    return Menu(tuple(map(summary, names)), time.time(), holds=Standing(default), recent=recent).sections(chosen)
 
 
 def test_a_few_pools_are_listed_as_people_count() -> None:
@@ -413,7 +414,7 @@ def test_a_few_pools_are_listed_as_people_count() -> None:
 
 def test_the_studios_default_and_pools_used_lately_come_first_and_once() -> None:
     found = sections("a", "b", "c", "d", default="c", recent=["d", "c", "gone", "b"])
-    assert found == [("", [""]), ("Studio's default", ["c"]), ("Recently used", ["d", "b"]), ("Pools", ["a"])]
+    assert found == [("", ["", WITHOUT]), ("Default", ["c"]), ("Recently used", ["d", "b"]), ("Pools", ["a"])]
 
 
 def test_pools_are_grouped_by_name_up_to_the_first_slash() -> None:
@@ -427,7 +428,7 @@ def test_pools_are_grouped_by_name_up_to_the_first_slash() -> None:
 
 
 def test_a_chosen_pool_that_the_list_lacks_comes_last() -> None:
-    assert sections("a", chosen="gone", default="gone") == [("", [""]), ("", ["a"]), ("", ["gone"])]
+    assert sections("a", chosen="gone", default="gone") == [("", ["", WITHOUT]), ("", ["a"]), ("", ["gone"])]
     assert sections("a", chosen="a") == [("", [""]), ("", ["a"])]
 
 
@@ -438,10 +439,10 @@ def test_a_chosen_pool_that_the_list_lacks_comes_last() -> None:
     st.text("ab1/", max_size=3),
 )
 def test_every_pool_is_offered_exactly_once(names: list[str], recent: list[str], default: str, chosen: str) -> None:
-    menu = Menu(tuple(map(summary, names)), time.time(), default=default, recent=recent)
+    menu = Menu(tuple(map(summary, names)), time.time(), holds=Standing(default), recent=recent)
     offered = [name for name, _ in menu.choices(chosen)]
     assert offered[0] == ""
-    assert sorted(offered) == sorted({"", chosen, *names})
+    assert sorted(offered) == sorted({"", chosen, *names} | ({WITHOUT} if default else set()))
 
 
 def test_a_list_knows_the_default_of_the_profile_and_what_was_used(
@@ -455,6 +456,63 @@ def test_a_list_knows_the_default_of_the_profile_and_what_was_used(
     assert pools.latest().recent == ["fx"]
     pools.current()
     menu = pools.wait(30)
-    assert [name for name, _ in menu.choices()] == ["", "gpu", "fx"]
+    assert [name for name, _ in menu.choices()] == ["", WITHOUT, "gpu", "fx"]
     # At the next start, before the broker has answered.
     assert PoolMenu(folder, folder=cache).latest().sections() == menu.sections()
+
+
+# --- what applies if nothing is chosen ---
+
+
+def menu_of(pool: str = "", required: bool = False) -> Menu:
+    pools = tuple(PoolSummary(name, 30, "r", "", "", 30, 24) for name in ("a, b", "fx"))
+    return Menu(pools, time.time(), holds=Standing(pool, required))
+
+
+@pytest.mark.parametrize(
+    ("menu", "first"),
+    [
+        (menu_of(), [("", "No pool")]),
+        (menu_of("fx"), [("", "Default: fx (24 of 30 online)"), (WITHOUT, "No pool")]),
+        (menu_of("fx", True), [("", "Default: fx (24 of 30 online)")]),
+        (menu_of("", True), [("", "Choose a pool")]),
+        (menu_of("gone"), [("", "Default: gone (missing)"), (WITHOUT, "No pool")]),
+        (menu_of("a, b"), [("", "Default: a,\u00a0b (24 of 30 online)"), (WITHOUT, "No pool")]),
+        (menu_of(WITHOUT), [("", "No pool")]),
+    ],
+)
+def test_the_studios_default_comes_first_and_no_pool_is_offered_where_it_is_allowed(
+    menu: Menu, first: list[tuple[str, str]]
+) -> None:
+    choices = menu.choices()
+    rest = [("a, b", "a, b, 24 of 30 online"), ("fx", "fx, 24 of 30 online")]
+    assert choices[: len(first)] == first
+    assert sorted(choices[len(first) :]) == rest
+    assert [menu.named(label) for _, label in choices] == [name for name, _ in choices]
+
+
+def test_a_default_is_warned_of_as_a_chosen_pool_is() -> None:
+    assert menu_of("gone").refusal("") == "gone is missing: choose another pool, or No pool."
+    assert menu_of("gone", True).refusal("") == "gone is missing: choose another pool."
+    assert menu_of("fx").refusal("") == menu_of("fx").refusal(WITHOUT) == menu_of().refusal("") == ""
+    for name in ("", WITHOUT):
+        assert "requires a pool for every job" in menu_of("", True).warning(name)
+        assert menu_of("", True).is_missing(name)
+
+
+def test_the_default_is_known_before_the_broker_is_asked_and_read_again_with_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AFPOOLS_POOL", raising=False)
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    (profile / "profile.json").write_text('{"pool": "fx", "required": true}')
+    pools = PoolMenu(str(profile), folder=str(tmp_path / "cache"))
+    assert pools.latest().holds == Standing("fx", True)
+    (profile / "profile.json").write_text('{"pool": "gpu"}')
+    pools.refresh()
+    assert pools.wait(30).holds == Standing("gpu")
+    monkeypatch.setenv("AFPOOLS_POOL", "night")
+    assert PoolMenu(str(profile), folder=str(tmp_path / "cache")).latest().label("") == (
+        "Default: night (not checked yet)"
+    )

@@ -155,6 +155,7 @@ def _submit(comp: Any) -> None:
     namespace = stock()
     from afpools import AfpoolsError, Client
     from afpools.cgru import set_masks
+    from afpools.choice import decide
     from afpools.job import MAX_MASK_BYTES, apply_on_send
     from afpools.pool_menu import PoolMenu
 
@@ -168,7 +169,11 @@ def _submit(comp: Any) -> None:
         def dispatch(self, job_data: Dict[str, Any]) -> None:
             if _POOL not in job_data:
                 raise Unexpected("The stock script's dialog does not ask for a hosts mask")
-            pool, mask = job_data[_POOL], job_data.get(_MASK) or ""
+            chosen, mask = job_data[_POOL], job_data.get(_MASK) or ""
+            try:
+                pool = decide(chosen)
+            except AfpoolsError as error:
+                raise RuntimeError(_in_words("", error)) from error
 
             def send(job: Any, *args: Any, **kwargs: Any) -> Any:
                 # The stock script asks for the mask and ignores it.
@@ -180,7 +185,7 @@ def _submit(comp: Any) -> None:
 
             original = af.Job.send
             # The artist is asked below, once instead of for each saver.
-            take_back = apply_on_send(af, lambda: pool, Client, lambda _text: None)
+            take_back = apply_on_send(af, lambda: chosen, Client, lambda _text: None)
             with_pool, af.Job.send = af.Job.send, send
             try:
                 if pool:

@@ -305,3 +305,20 @@ def test_arguments_output_and_exit_status_are_the_stock_programs_own(standing_in
         [*command, standing_in.scene, "1", "3"], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, "refused" in done.stdout) == (1, True)
+
+
+def test_the_studios_default_is_chosen_and_may_be_left_out_unless_a_pool_is_required(standing_in: Workstation) -> None:
+    file = standing_in.profile / "profile.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "pool": "fx"}))
+    scene = f"scene={standing_in.scene}"
+    before, sent, left_out = standing_in.run(scene, "asked", "see", "start", "see", "choose=-", "start", "see")
+    assert before["chosen"] == "Default: fx (2 of 2 online)"
+    assert "afjob_pools.py" not in left_out["command"]
+    fenced, free = standing_in.farm.jobs
+    assert json.loads(fenced["custom_data"])["afpools"]["pool"] == "fx"
+    assert "custom_data" not in free
+    file.write_text(json.dumps({**said, "required": True}))
+    (refused,) = standing_in.run(scene, "asked", "choose=", "see")
+    assert "requires a pool" in refused["command"]
+    assert not refused["can_start"]

@@ -201,3 +201,19 @@ def test_a_stock_dialog_without_a_hosts_mask_is_reported_as_unknown(fusion: Work
     shown = fusion.submit({}, {})
     assert "does not ask for a hosts mask" in shown
     assert fusion.farm.jobs == []
+
+
+def test_the_studios_default_is_preselected_and_obeyed(fusion: Workstation) -> None:
+    file = fusion.profile / "profile.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pool": "fx"}))
+    warm(fusion)
+    shown = fusion.submit({"render_pool": 0, **OK}, {})
+    assert 'OPTIONS [["Default: fx (2 of 2 online)", "No pool", "fx, 2 of 2 online"]]' in shown
+    fusion.submit({"render_pool": 1, **OK}, {})
+    fenced, free = fusion.farm.jobs
+    assert json.loads(fenced["custom_data"])["afpools"]["pool"] == "fx"
+    assert "custom_data" not in free
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pool": "", "required": True}))
+    refused = fusion.submit({"render_pool": 0, **OK}, {})
+    assert "The job was not sent. This studio requires a pool" in refused
+    assert ("SAVED" in refused, len(fusion.farm.jobs)) == (False, 2)

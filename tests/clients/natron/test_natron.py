@@ -455,3 +455,20 @@ def test_an_older_natron_says_that_it_is_too_old_and_stays_unchanged(natron: Wor
         [str(PYTHON_27), "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout.count("Pools need Natron 2.5")) == (0, 3), done.stderr
+
+
+def test_the_studios_default_is_preselected_on_a_node_and_may_be_left_out(natron: Workstation) -> None:
+    file = natron.profile / "profile.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "pool": "fx"}))
+    shown, kept = natron.run(
+        *START, "see(labels(one))", SEND, 'choose(one, "No pool")', SEND, 'see(one.getParam("af_pool").getValue())'
+    )
+    assert shown == ["Default: fx (2 hosts)", "No pool", "fx, 2 hosts", "gpu (new), 1 host"]
+    assert kept == "-"
+    assert [fence["pool"] for fence in natron.fenced] == ["fx", None]
+    file.write_text(json.dumps({**said, "required": True}))
+    shown, said_why = natron.run(*START, "see(labels(one)[0])", SEND, "see(messages())")
+    assert shown == "Choose a pool"
+    assert "requires a pool for every job" in str(said_why)
+    assert len(natron.fenced) == 2
