@@ -312,7 +312,7 @@ def test_the_studios_default_is_chosen_and_may_be_left_out_unless_a_pool_is_requ
     said = json.loads(file.read_text())
     file.write_text(json.dumps({**said, "pool": "fx"}))
     scene = f"scene={standing_in.scene}"
-    before, sent, left_out = standing_in.run(scene, "asked", "see", "start", "see", "choose=-", "start", "see")
+    before, _sent, left_out = standing_in.run(scene, "asked", "see", "start", "see", "choose=-", "start", "see")
     assert before["chosen"] == "Default: fx (2 of 2 online)"
     assert "afjob_pools.py" not in left_out["command"]
     fenced, free = standing_in.farm.jobs

@@ -125,7 +125,11 @@ def start_blender(tmp_path: Path, python: Path, bundle: Path, farm: AfServer) ->
     with ExitStack() as stack:
 
         def start(
-            cgru: Path | None = None, profile: Path | None = None, online: bool = True, classic_copy: bool = False
+            cgru: Path | None = None,
+            profile: Path | None = None,
+            online: bool = True,
+            classic_copy: bool = False,
+            **more: str,
         ) -> Blender:
             home = tmp_path / "home"
             home.mkdir(exist_ok=True)
@@ -137,7 +141,7 @@ def start_blender(tmp_path: Path, python: Path, bundle: Path, farm: AfServer) ->
                 shutil.copytree(cgru, home / "blender" / "scripts" / "addons" / "cgru_tools", dirs_exist_ok=True)
                 if cgru.parent != HERE:
                     variables["CGRU_LOCATION"] = os.environ["CGRU_LOCATION"]
-            blender = Blender(python, home, **variables)
+            blender = Blender(python, home, **variables, **more)
             stack.callback(blender.stop)
             blender.allow_online(allowed=online)
             assert blender.install(file=str(bundle)), blender.log.read_text()

@@ -93,6 +93,19 @@ def open_file(file):
     bpy.ops.wm.open_mainfile(filepath=file)
 
 
+def new_scene():
+    """Scene > New."""
+    bpy.ops.scene.new(type="NEW")
+
+
+def factory_startup():
+    """As `blender --factory-startup FILE`: no add-on is enabled, and the scene is as it was saved."""
+    file = bpy.data.filepath
+    bpy.ops.wm.read_factory_settings()
+    bpy.ops.wm.open_mainfile(filepath=file)
+    return hasattr(bpy.types.Scene, "afpools_pool")
+
+
 def new_file():
     bpy.ops.wm.read_homefile(use_empty=True)
 
