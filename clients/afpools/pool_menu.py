@@ -216,11 +216,12 @@ class Menu:
         if self._sections is None:
             self._sections = self._sorted()
         first = ["", WITHOUT] if self.resolve("") and not self.holds.required else [""]
-        lacking = [chosen] if chosen not in first and self.find(chosen) is None else []
+        lacking = [chosen] if chosen not in first and (chosen == WITHOUT or self.find(chosen) is None) else []
         return [("", first), *self._sections, *([("", lacking)] if lacking else [])]
 
     def _sorted(self) -> List[Tuple[str, List[str]]]:
-        left = {pool.name for pool in self.pools}
+        # An older broker may have a pool with this name, which no chooser can say.
+        left = {pool.name for pool in self.pools} - {WITHOUT}
         found: List[Tuple[str, List[str]]] = []
 
         def take(heading: str, names: Sequence[str]) -> None:
