@@ -155,7 +155,6 @@ def _submit(comp: Any) -> None:
     namespace = stock()
     from afpools import AfpoolsError, Client
     from afpools.cgru import set_masks
-    from afpools.choice import decide
     from afpools.job import MAX_MASK_BYTES, apply_on_send
     from afpools.pool_menu import PoolMenu
 
@@ -170,10 +169,7 @@ def _submit(comp: Any) -> None:
             if _POOL not in job_data:
                 raise Unexpected("The stock script's dialog does not ask for a hosts mask")
             chosen, mask = job_data[_POOL], job_data.get(_MASK) or ""
-            try:
-                pool = decide(chosen)
-            except AfpoolsError as error:
-                raise RuntimeError(_in_words("", error)) from error
+            pool = _decided(chosen)
 
             def send(job: Any, *args: Any, **kwargs: Any) -> Any:
                 # The stock script asks for the mask and ignores it.
@@ -213,6 +209,18 @@ def _submit(comp: Any) -> None:
 
     namespace["Dispatcher"] = Dispatcher
     UI()
+
+
+def _decided(chosen: str) -> str:
+    """The pool that the job gets, empty for none."""
+    from afpools import AfpoolsError
+    from afpools.choice import decide
+
+    try:
+        return decide(chosen)
+    except AfpoolsError as error:
+        # The one kind that the stock script shows.
+        raise RuntimeError(_in_words("", error)) from error
 
 
 def _in_words(pool: str, error: Any) -> str:
