@@ -209,7 +209,7 @@ class FenceKeeper:
         if is_news or self.view.problem:
             self._say("")
         is_busy = self._act() or bool(self._unplanned)
-        self._take_in(self.overwritten.look(self._reader.jobs.get, _LOGS_AT_ONCE if is_busy else 4 * _LOGS_AT_ONCE))
+        self._take_in(self.overwritten.look(self._reader.jobs.get, _LOGS_AT_ONCE))
         return is_busy
 
     # --- what there is ---
