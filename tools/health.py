@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_CHECKOUT / folder) for folder in ("clients", "tools")]
 
 from afpools import AfpoolsError, find_profile  # noqa: E402 - found through the lines above
+from afpools.certificate import expires_soon  # noqa: E402
 from afpools.profile import Profile  # noqa: E402
 from afpools_tools import health  # noqa: E402
 
@@ -56,6 +58,9 @@ def main() -> None:
         profile = Profile.load(given.profile) if given.profile else find_profile()
     except AfpoolsError as error:
         _end(UNKNOWN, str(error))
+    if notice := expires_soon(profile.client_file, time.time()):
+        # The line on standard output is for the monitoring system.
+        print(notice, file=sys.stderr)
     _end(*_state(health.ask(profile, given.timeout)))
 
 

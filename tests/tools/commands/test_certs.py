@@ -40,6 +40,36 @@ def test_from_nothing_to_a_profile_in_three_commands(run, tmp_path):
     assert run("check") == (0, f"{tmp_path / 'certs'}: no problems found.\n", None)
 
 
+def test_a_certificate_cut_short_by_its_authoritys_end_says_so_when_it_is_made(run):
+    run("ca", "--days", 60)
+    for command in (("broker", "broker", "-a", "here"), ("profile", "anna", "--role", "reader"), ("renew", "anna")):
+        code, output, _ = run(*command)
+        assert code == 0
+        assert "in 59 days instead of 397, because the authority 'Studio' (" in output
+        assert "because" not in run("renew", command[1], "--days", 59)[1]
+
+
+def test_check_fails_a_month_before_a_certificate_ends_and_says_what_to_renew(run):
+    run("ca", "--days", 60)
+    run("broker", "broker", "-a", "here", "--days", 45)
+    run("profile", "anna", "--role", "reader", "--days", 20)
+    code, output, _ = run("check")
+    assert code == 1
+    assert output.count("in 19 days") == 1
+    assert "Run `afpools certs renew anna`, and copy what it wrote." in output
+    assert "1 problem in" in output
+    run("renew", "anna", "--days", 45)
+    assert run("check")[0] == 0
+
+
+def test_check_fails_a_month_before_the_authority_ends(run):
+    run("ca", "--days", 20)
+    code, output, _ = run("check")
+    assert code == 1
+    assert "expires on" in output
+    assert "Run `afpools certs new-ca` now." in output
+
+
 def test_a_role_must_be_chosen(run):
     run("ca")
     run("broker")

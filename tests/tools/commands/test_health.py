@@ -60,6 +60,16 @@ def test_a_credential_that_expires_soon_is_a_problem(place, afpools):
     assert "'soon' expires in" in health.out
 
 
+@pytest.mark.parametrize("command", [("health",), ("pool", "list"), ("pool", "list", "--json")])
+def test_every_command_warns_on_standard_error_a_month_before_the_profiles_certificate_expires(place, afpools, command):
+    place.authority.issue_profile("soon", Role.READER, lifetime=dt.timedelta(days=9, minutes=5))
+    place.broker.credentials.refresh()
+    done = afpools(*command, "--profile", place.profile("soon"))
+    assert "Your certificate expires in 9 days" in done.err
+    assert "Your certificate" not in done.out
+    assert "Your certificate" not in afpools(*command, "--profile", place.profile("late")).err
+
+
 def test_a_broker_that_is_down_has_exit_status_2(place, reader):
     place.broker.stop()
     health = reader("health")

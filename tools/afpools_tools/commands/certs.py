@@ -14,22 +14,20 @@ import typer
 from rich.text import Text
 
 from afpools.choice import WITHOUT
+from afpools_broker.credentials.authorities import issuer_of
 from afpools_broker.credentials.files import CredentialError
 from afpools_broker.protocol import Role
 
 from ..credentials import inspection, succession
 from ..credentials.authority import Authority
-from ..credentials.certificates import CA_LIFETIME, LIFETIME
+from ..credentials.certificates import CA_LIFETIME, LIFETIME, WARN_BEFORE_EXPIRY, cut_short
 from ..credentials.endpoints import CURVE_PORT, TLS_PORT, default_endpoints
-from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError
+from ..credentials.files import PASSPHRASE_VARIABLE, AuthorityError, read_certificate
 from ..credentials.listing import credentials
 from ..network.addresses import is_loopback, own_names
 from ..words import plural
 from .options import JsonOption
 from .output import console, fail, print_json, print_table, printable, say, table, warn
-
-# `health` warns equally early.
-_WARN_DAYS = 30
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,6 +94,18 @@ def _open(folder: Path, file: Path | None = None) -> Authority:
 def _wrote(*paths: Path) -> None:
     for path in paths:
         console.print(Text.assemble(("wrote", "green"), f" {path}"), soft_wrap=True)
+
+
+def _warn_if_cut_short(authority: Authority, path: Path, days: int) -> None:
+    """Warns if the certificate in a file ends with its authority, earlier than was asked for."""
+    certificate = read_certificate(path)
+    issuer = issuer_of(certificate, authority.issuers)
+    if issuer and cut_short(certificate, issuer, dt.timedelta(days=days), authority.now()):
+        left = (issuer.expires - authority.now()).days
+        warn(
+            f"The certificate ends on {issuer.expires:%Y-%m-%d}, in {plural(left, 'day')} instead of {days:,}, because "
+            f"the authority {issuer.name} ends then. `afpools certs new-ca` begins the change to another authority."
+        )
 
 
 @app.command()
@@ -181,6 +191,7 @@ def broker(
         name, chosen, tls_port=tls_port, curve_port=curve_port, lifetime=dt.timedelta(days=days), force=force
     )
     _wrote(*authority.broker_paths(name))
+    _warn_if_cut_short(authority, authority.broker_paths(name)[0], days)
     say(f"Clients can use the broker as {', '.join(chosen)}.")
     if replaced:
         warn(
@@ -231,6 +242,7 @@ def profile(
         required=required,
     )
     _wrote(*authority.client_paths(name), made)
+    _warn_if_cut_short(authority, authority.client_paths(name)[0], days)
     if replaced:
         warn(f"What {name!r} had is revoked, and kept in {folder / 'revoked'}: copy the new profile.")
     _warn_of_loopback(authority, endpoints or default_endpoints(authority.brokers()))
@@ -262,6 +274,8 @@ def renew(
     authority = _open(folder, passphrase_file)
     made = authority.renew(name, lifetime=dt.timedelta(days=days))
     _wrote(made)
+    is_broker = made == authority.broker_paths(name)[0]
+    _warn_if_cut_short(authority, made if is_broker else authority.client_paths(name)[0], days)
     if made == authority.broker_paths(name)[0]:
         say("A broker on this machine shows it within a second; for any other, copy the file there.")
         if len(authority.issuers) > 1 and name in succession.still_needed(authority):
@@ -328,7 +342,7 @@ def list_credentials(folder: FolderOption = _FOLDER, as_json: JsonOption = False
         expires, days = "never", Text()
         if row.expires is not None:
             expires = f"{row.expires:%Y-%m-%d}"
-            soon = row.state == "valid" and row.expires - now < dt.timedelta(days=_WARN_DAYS)
+            soon = row.state == "valid" and row.expires - now < WARN_BEFORE_EXPIRY
             days = Text(str((row.expires - now).days), "yellow" if soon else "")
         state = Text(row.state, "" if row.state == "valid" else "red")
         issuer = (printable(row.authority),) if several else ()

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from afpools import ProfileError, find_profile
-from afpools.profile import Profile, user_folder
+from afpools import ProfileError
+from afpools.profile import user_folder
 from afpools_broker import __version__
 
 from ..plugins import install as plugin_files
@@ -21,7 +21,7 @@ from ..plugins.profile import copy_profile, files_to_copy
 from ..plugins.python_modules import MODULES, install_modules
 from ..plugins.sources import PluginError
 from ..words import plural
-from .options import CommandError, ProfileOption
+from .options import CommandError, ProfileOption, open_profile
 from .output import print_table, say, table, warn
 
 install_app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -159,10 +159,10 @@ def _check_profile(profile: Path | None) -> None:
         ProfileError: the profile that was named cannot be used.
     """
     if profile:
-        Profile.load(str(profile))
+        open_profile(profile)
         return
     try:
-        find_profile()
+        open_profile(None)
     except ProfileError:
         warn("No profile was found. The plug-in will say so until there is one; --profile DIR puts one where it looks.")
 

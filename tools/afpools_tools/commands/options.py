@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afpools import Client, OutcomeUnknown, UnknownHost, find_profile
+from afpools.certificate import expires_soon
 from afpools.profile import Profile
 
 from ..errors import ToolError
 from ..hosts import split_hosts
+from .output import warn
 
 if TYPE_CHECKING:
     from afpools_broker.store import PoolStore
@@ -58,12 +61,15 @@ class CommandError(ToolError):
 
 
 def open_profile(folder: Path | None) -> Profile:
-    """The profile that was named, else the one that is found.
+    """The profile that was named, else the one that is found. Warns on standard error if its certificate expires soon.
 
     Raises:
         ProfileError: there is none, or it is incomplete.
     """
-    return Profile.load(str(folder)) if folder else find_profile()
+    profile = Profile.load(str(folder)) if folder else find_profile()
+    if notice := expires_soon(profile.client_file, time.time()):
+        warn(notice)
+    return profile
 
 
 def connect(folder: Path | None, timeout: float = 5.0) -> Client:

@@ -21,6 +21,9 @@ from .files import AuthorityError
 # Replacing the authority means visiting every workstation.
 CA_LIFETIME = dt.timedelta(days=3650)
 
+# `afpools health` and the clients warn equally early.
+WARN_BEFORE_EXPIRY = dt.timedelta(days=30)
+
 # A year, and a month in which `health` warns: renewing on a fixed date each year is never late. It is also the longest
 # lifetime that TLS libraries accept from a public authority (CA/Browser Forum, Baseline Requirements 6.3.2, 2020).
 LIFETIME = dt.timedelta(days=397)
@@ -162,6 +165,19 @@ def sign_certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_key), critical=False)
         .sign(key, hashes.SHA256())
     )
+
+
+def cut_short(certificate: x509.Certificate, issuer: Issuer, lifetime: dt.timedelta, now: dt.datetime) -> bool:
+    """Whether a certificate ends with its issuer, before it was meant to.
+
+    Args:
+        certificate: the certificate.
+        issuer: the authority that signed it.
+        lifetime: what was asked for.
+        now: when it was made, with its zone. A minute more or less does not matter.
+    """
+    meant = now + lifetime - dt.timedelta(minutes=1)
+    return certificate.not_valid_after_utc == issuer.expires and issuer.expires < meant
 
 
 def _key_usage(*allowed: str) -> x509.KeyUsage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import stat
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ from afpools_broker.credentials.authorities import Issuer, issuer_of, parse_issu
 from afpools_broker.credentials.files import UNREADABLE, CredentialError, explain
 from afpools_broker.credentials.keys import parse_key_file, read_curve_secret, same_key, too_open
 
+from ..words import plural
 from .authority import Authority
+from .certificates import WARN_BEFORE_EXPIRY
 from .files import MAKE_ANEW, AuthorityError, files_in, load_key, read, read_certificate, role_and_name
 
 
@@ -41,6 +44,8 @@ class _Inspection:
         self._authority = authority
         self._folder = authority.folder
         self._now = authority.now()
+        # Certificates that have been reported: a client's is in two places.
+        self._ending: set[int] = set()
 
     def problems(self) -> Iterator[Problem]:
         yield from self._check_ca()
@@ -61,6 +66,11 @@ class _Inspection:
                         if issuer == self._authority.signer
                         else "Run `afpools certs retire-ca`."
                     )
+                )
+            elif issuer == self._authority.signer and issuer.expires - self._now < WARN_BEFORE_EXPIRY:
+                yield Problem(
+                    f"{path}: the authority {issuer.name} {self._ends(issuer.expires)}. Nothing that it has issued is "
+                    "valid afterwards. Run `afpools certs new-ca` now."
                 )
         if self._authority.can_sign:
             try:
@@ -126,6 +136,15 @@ class _Inspection:
                 f"{path}: it expired on {certificate.not_valid_after_utc:%Y-%m-%d}. "
                 f"Run `afpools certs renew {signed_name}`."
             )
+        elif (
+            certificate.not_valid_after_utc - self._now < WARN_BEFORE_EXPIRY
+            and certificate.serial_number not in self._ending
+        ):
+            self._ending.add(certificate.serial_number)
+            yield Problem(
+                f"{path}: it {self._ends(certificate.not_valid_after_utc)}. Run `afpools certs renew {signed_name}`, "
+                "and copy what it wrote."
+            )
         name = path.parent.name if path.name == "client.pem" else path.stem
         if (signed_role, signed_name) != (role, name):
             yield Problem(f"{path}: it is that of the {signed_role} {signed_name!r}. Run `{command}`.")
@@ -137,6 +156,9 @@ class _Inspection:
                 yield Problem(str(error))
         elif path.parent.name != "clients":
             yield Problem(f"{path}: it has no private key. Run `{command}`.")
+
+    def _ends(self, expires: dt.datetime) -> str:
+        return f"expires on {expires:%Y-%m-%d}, in {plural((expires - self._now).days, 'day')}"
 
     def _check_brokers(self) -> Iterator[Problem]:
         folder = self._folder / "brokers"
