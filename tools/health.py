@@ -58,7 +58,8 @@ def main() -> None:
         profile = Profile.load(given.profile) if given.profile else find_profile()
     except AfpoolsError as error:
         _end(UNKNOWN, str(error))
-    if notice := expires_soon(profile.client_file, time.time()):
+    notice = expires_soon(profile.client_file, time.time())
+    if notice:
         # The line on standard output is for the monitoring system.
         print(notice, file=sys.stderr)
     _end(*_state(health.ask(profile, given.timeout)))

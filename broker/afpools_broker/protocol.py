@@ -263,6 +263,30 @@ class ExpiringCredential(Result):
     days_left: Annotated[int, Meta(description="until then, rounded down")]
 
 
+class SeenClient(Result):
+    """A client that has connected over TLS with a certificate of one authority."""
+
+    name: Annotated[str, Meta(description="the client's")]
+    first: Annotated[dt.datetime, Meta(description="when its first connection with such a certificate began")]
+    last: Annotated[dt.datetime, Meta(description="when such a connection was last open")]
+
+
+class TrustedAuthority(Result):
+    """An authority whose certificates the broker accepts."""
+
+    id: Annotated[str, Meta(description="SHA-256 of its name and its key, in hexadecimal")]
+    name: Annotated[str, Meta(description="in its certificate; two authorities may have the same one")]
+    expires: Annotated[dt.datetime, Meta(description="when its certificate expires")]
+    shown: Annotated[bool, Meta(description="it has issued the certificate that the broker shows to clients")]
+    clients: Annotated[
+        list[SeenClient],
+        Meta(
+            description="who has connected with a certificate that it issued since the broker started; empty while "
+            "only one authority is trusted"
+        ),
+    ]
+
+
 class HealthResult(Result):
     """The state of the broker and of what it depends on."""
 
@@ -284,6 +308,9 @@ class HealthResult(Result):
     live: Annotated[
         LiveHealth | None, Meta(description="the fences of running jobs; null if this broker does not keep any")
     ] = None
+    authorities: Annotated[list[TrustedAuthority], Meta(description="whose certificates are accepted over TLS")] = (
+        msgspec.field(default_factory=list)
+    )
 
 
 class PoolSpill(Result):

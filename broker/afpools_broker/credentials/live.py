@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from ..protocol import ExpiringCredential, Role
+from ..protocol import ExpiringCredential, Role, SeenClient, TrustedAuthority
 from .authorities import Authorities, Issuer, common_name, issuer_of
 from .files import UNREADABLE, CredentialError, Watched, explain
 from .keys import CurveKey, certificate_role, parse_curve_key, read_curve_secret, same_key, too_open
@@ -88,6 +88,8 @@ class Credentials:
         self._certificate_files: dict[Path, Watched[x509.Certificate]] = {}
         self._curve_keys: dict[str, CurveKey] = {}
         self._tls_peers: dict[bytes, TlsPeer] = {}
+        # First and last time, by the issuer of the certificate and the client's name.
+        self._seen: dict[tuple[bytes, str], tuple[dt.datetime, dt.datetime]] = {}
         self._problems: tuple[str, ...] = ()
         self._look()
 
@@ -153,6 +155,35 @@ class Credentials:
         if peer.not_after <= self._clock():
             return f"certificate of {peer.peer.name!r} expired on {peer.not_after:%Y-%m-%d}"
         return None
+
+    def note_seen(self, peer: TlsPeer) -> None:
+        """Notes that a client has a connection open now. Only the TLS listener's thread may call it."""
+        now = self._clock()
+        key = peer.issuer, peer.peer.name
+        first, _ = self._seen.get(key, (now, now))
+        self._seen[key] = first, now
+
+    def trusted(self) -> list[TrustedAuthority]:
+        """The authorities whose certificates are accepted, and while there are several, who has used which: so that an
+        authority is not retired while somebody depends on it."""
+        # What new handshakes go by: a file that has been read counts only once it is in the context.
+        own, accepted = self._shown
+        issuers = {issuer.id: issuer for issuer in accepted if issuer.id in self._authorities.trust.issuers}
+        shown = issuer_of(own, issuers.values())
+        seen: dict[bytes, list[SeenClient]] = {}
+        if len(issuers) > 1:
+            for (issuer, name), (first, last) in sorted(self._seen.copy().items()):
+                seen.setdefault(issuer, []).append(SeenClient(name=name, first=first, last=last))
+        return [
+            TrustedAuthority(
+                id=key.hex(),
+                name=common_name(issuer.certificate),
+                expires=issuer.expires,
+                shown=issuer == shown,
+                clients=seen.get(key, []),
+            )
+            for key, issuer in issuers.items()
+        ]
 
     # --- the TLS context ------------------------------------------------------------------------------------------
 

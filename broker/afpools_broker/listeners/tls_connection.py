@@ -180,7 +180,9 @@ class TlsConnection:
         reason = self._listener._credentials.still_valid(self._credential)
         if reason is not None:
             self._end("credential", reason)
-        elif self._stage is _Stage.GREETING:
+            return
+        self._listener._credentials.note_seen(self._credential)
+        if self._stage is _Stage.GREETING:
             if late:
                 self.refuse("slow greeting", f"{self._credential.peer.name!r} sent no ZeroMQ greeting {within}")
         elif now > self._stuck_since + 3 * limits.heartbeat_seconds:
@@ -283,6 +285,7 @@ class TlsConnection:
         except Full as full:
             self._dismiss("full", str(full), farewell=f"too many connections: {full}. Try again in a moment.")
             return
+        self._listener._credentials.note_seen(self._credential)
         self.peer = self._credential.peer
         self._sender = Sender(self.peer, self.address)
         self._zmtp = self._framing()

@@ -166,6 +166,7 @@ class Health:
             errors=statistics.errors_now(),
             refused_connections=statistics.refused_connections,
             live=live,
+            authorities=self._credentials.trusted(),
         )
 
     def _pools(self) -> int:

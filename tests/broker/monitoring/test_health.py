@@ -16,10 +16,13 @@ from tests.broker.store.places import PATIENT, add, create
 from tests.mongod import ReplicaSet, with_database
 from tests.studio import Studio, studio
 
+from afpools import Client
+from afpools.profile import Profile
 from afpools_broker import protocol
 from afpools_broker.monitoring import health
 from afpools_broker.store import StoreUnavailable
 from afpools_broker.store.sqlite import SqliteStore
+from afpools_tools.credentials import succession
 
 
 @contextmanager
@@ -177,3 +180,23 @@ def test_a_probe_does_not_count_as_a_change(tmp_path: Path) -> None:
         assert not (tmp_path / "pools.sqlite").exists()
         (tmp_path / "elsewhere").rename(tmp_path / "pools.sqlite")
         store.apply(add("fx", "b"))
+
+
+def test_the_report_says_which_authorities_are_trusted_and_who_uses_them(tmp_path: Path) -> None:
+    with studio(tmp_path) as place:
+        old = place.authority.signer
+        with Client(Profile.load(str(place.profile("anna")))) as client:
+            (only,) = client.health()["authorities"]
+        assert (only["id"], only["shown"], only["clients"]) == (old.id.hex(), True, [])
+
+        place.authority = succession.new_authority(place.authority)
+        place.broker.credentials.refresh()
+        with Client(Profile.load(str(place.profile("nina")))) as client:
+            said = {each["id"]: each for each in client.health()["authorities"]}
+        new = said[place.authority.signer.id.hex()]
+        assert said.keys() == {old.id.hex(), new["id"]}
+        assert (said[old.id.hex()]["shown"], new["shown"]) == (True, False)
+        assert [each["name"] for each in said[old.id.hex()]["clients"]] == ["anna"]
+        (nina,) = new["clients"]
+        assert nina["name"] == "nina"
+        assert nina["first"] <= nina["last"]
