@@ -70,6 +70,8 @@ bench: $(DEV)  ## measure the numbers in README.md, each next to its reference; 
 	@echo
 	$(BIN)/python -m tests.bench_clients
 	@echo
+	$(BIN)/python -m tests.bench_hook
+	@echo
 	$(BIN)/python -m tests.bench_masks
 	@echo
 	$(BIN)/python -m tests.bench_growth $(if $(LARGE),--large)
