@@ -22,15 +22,18 @@ def lay_out(folder: Path) -> list[str]:
     for file in (CLIENTS / "blender").glob("*.py"):
         (folder / "blender" / file.name).symlink_to(file)
     (folder / "blender" / "afpools").symlink_to(CLIENTS / "afpools")
-    for file in (*(CLIENTS / "afstarter").glob("*.py"), *(CLIENTS / "natron").glob("*.py")):
-        (folder / file.name).symlink_to(file)
+    for plugin in ("afstarter", "natron", "nuke"):
+        for file in (CLIENTS / plugin).glob("*.py"):
+            # Natron's and Nuke's are alike, and only start what is in the others.
+            if file.name != "init.py":
+                (folder / file.name).symlink_to(file)
     (folder / "sitecustomize.py").symlink_to(CLIENTS / "hook" / "sitecustomize.py")
     (folder / "afpools_hook").mkdir()
     (folder / "afpools_hook" / "__init__.py").symlink_to(CLIENTS / "hook" / "afpools_hook" / "__init__.py")
     (folder / "afpools_hook" / "afpools").symlink_to(CLIENTS / "afpools")
     (folder / "afanasy_in_fusion.py").symlink_to(CLIENTS / "fusion" / "Comp" / "Afanasy (pools).py")
     modules = ["blender", "afjob_pools", "afstarter_pools", "afanasy_in_fusion", "afanasy_pools", "initGui"]
-    modules += ["sitecustomize", "afpools_hook"]
+    modules += ["sitecustomize", "afpools_hook", "afpools_nuke", "afpools_nuke_chooser"]
     return [argument for module in modules for argument in ("-p", module)]
 
 

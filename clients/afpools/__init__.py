@@ -22,6 +22,8 @@ hook.py         puts a pool on every `af.Job` of a program
 fence_note.py   what the job says about its fence
 pool_menu.py    the pools for an interface to show, offline too
 cache.py        what is kept from one start to the next, such as the pools used lately
+chooser.py      what the choosers of Nuke, Maya and Houdini have in common
+guard.py        refuses jobs whose pool cannot be obeyed; Python 2.7 can load it
 cgru.py         what plug-ins must know about CGRU's Python
 process.py      what belongs to one process and not to a forked child
 """

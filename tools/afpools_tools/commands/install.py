@@ -259,6 +259,7 @@ _INTO_CGRU = {
         "A pool on the Afanasy node and in the render dialog, into CGRU's plug-in for Natron.",
         "The pool in Natron, from CGRU's plug-in for it.",
     ),
+    "nuke": ("A pool on the afanasy node in Nuke, into CGRU.", "The pool in Nuke, from CGRU."),
     "fusion": (
         "The comp script that asks for a pool, into CGRU's plug-in for Fusion.",
         "The comp script, from CGRU's plug-in for Fusion.",

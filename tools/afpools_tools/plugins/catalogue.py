@@ -102,6 +102,17 @@ def _natron() -> Plugin:
     )
 
 
+def _in_its_own_folder(name: str, then: str, library: str = "") -> Plugin:
+    """A plug-in that its program finds because CGRU's setup.sh and setup.cmd run a script of ours."""
+    folder = f"plugins/{name}_afpools"
+    outside = (f"setup_afpools_{name}.cmd", f"setup_afpools_{name}.sh")
+    return Plugin(name, folder, f"{folder}/{library}afpools", then, outside=outside)
+
+
+def _nuke() -> Plugin:
+    return _in_its_own_folder("nuke", "Restart Nuke through CGRU: its afanasy node has a tab Pool.")
+
+
 def _fusion() -> Plugin:
     return Plugin(
         "fusion",
@@ -140,6 +151,7 @@ PLUGINS: dict[str, Callable[[], Plugin]] = {
     "blender": _blender,
     "afstarter": _afstarter,
     "natron": _natron,
+    "nuke": _nuke,
     "fusion": _fusion,
     "keeper": _keeper,
     "hook": _hook,

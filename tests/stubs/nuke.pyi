@@ -1,0 +1,5 @@
+from typing import Any
+
+GUI: bool
+
+def __getattr__(name: str) -> Any: ...
