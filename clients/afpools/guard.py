@@ -4,6 +4,8 @@ library, or a plug-in does not know this version of CGRU's script.
 Python 2.7 can load this file by itself, so it imports nothing of the library.
 """
 
+import importlib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, List
@@ -21,7 +23,7 @@ def guard(why, chosen, say):
         say: shows a sentence to the artist.
     """
     try:
-        import af
+        af = importlib.import_module("af")
     except ImportError:
         # Nothing can be sent without CGRU's modules.
         return

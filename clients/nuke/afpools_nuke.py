@@ -13,7 +13,7 @@ TOO_OLD = "Pools need Nuke 13 or newer: this one has Python {}.{}."
 
 NODE = "afanasy"
 POOL = "afpools_pool"
-"""The knob that keeps a node's pool, empty for none."""
+"""The knob that keeps a node's pool, `-` for no pool, empty if nothing was chosen."""
 
 
 def start():

@@ -16,7 +16,7 @@ import nuke
 
 from afpools import AfpoolsError
 from afpools.cgru import ImportHook
-from afpools.chooser import HELP, RENDER_POOL, about, keep_on, name_in, refuse_other_pools
+from afpools.chooser import HELP, RENDER_POOL, about, keep_on, refuse_other_pools
 from afpools.guard import guard
 from afpools.pool_menu import PoolMenu
 from afpools_nuke import NODE, POOL, nodes_with_a_pool, say
@@ -132,7 +132,7 @@ def _knob_changed() -> None:
     if node.knob(POOL) is None:
         return
     if knob.name() == _CHOICE:
-        node.knob(POOL).setValue(name_in(knob.value()))
+        node.knob(POOL).setValue(_pools().latest().named(knob.value()))
     if knob.name() in (_CHOICE, POOL, "showPanel"):
         show_pools(node, _current())
 

@@ -46,8 +46,18 @@ def test_without_a_pool_it_is_the_stock_node(nuke: Desk) -> None:
 
 def test_without_a_pool_the_studios_default_applies_as_everywhere(nuke: Desk) -> None:
     nuke.office.say(pool="fx")
-    nuke.run(*NODE, "send(one)", "send(nuke.createNode('Write'))")
-    assert nuke.fenced == [FX, FX]
+    shown, kept = nuke.run(
+        *NODE,
+        f"see({SHOWN})",
+        "send(one)",
+        "send(nuke.createNode('Write'))",
+        'choose(one, "No pool")',
+        'see(one.knob("afpools_pool").value())',
+        "send(one)",
+    )
+    assert shown[1:] == ["No pool", "fx, 2 hosts", "gpu, 1 host"]
+    assert "fx" in shown[0]
+    assert (kept, nuke.fenced) == ("-", [FX, FX, NOTHING])
 
 
 def test_the_pool_is_saved_with_the_script(nuke: Desk) -> None:

@@ -8,7 +8,7 @@ af = sys.modules["af"] = types.ModuleType("af")
 
 
 class Node(object):
-    pool = u""
+    pool = ""
 
     def knob(self, name):
         return self
@@ -32,7 +32,7 @@ nuke.allNodes = lambda kind, group, recurseGroups: [node]
 sys.path.insert(0, sys.argv[1])
 exec(open(sys.argv[1] + "/init.py").read())
 assert (Job().send(), said) == ("sent", [])
-node.pool = u"fx"
+node.pool = "fx"
 try:
     Job().send()
 except RuntimeError as error:
