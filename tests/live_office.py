@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.broker.live.conftest import put_job
 from tests.broker.store.places import wait_until
@@ -16,10 +17,10 @@ from afpools_broker.protocol import Role
 
 
 @contextmanager
-def live_office(folder: Path, server: WorkingAfServer) -> Iterator[Studio]:
+def live_office(folder: Path, server: WorkingAfServer, **sections: dict[str, Any]) -> Iterator[Studio]:
     """The studio, with a broker that looks at the farm five times a second."""
     farm = {"server": f"127.0.0.1:{server.address[1]}", "interval": 0.2}
-    with studio(folder, farm=farm, live={"enabled": True}) as made:
+    with studio(folder, farm=farm, live={"enabled": True}, **sections) as made:
         yield made
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from . import __version__
@@ -17,7 +18,7 @@ from .farm.afserver import Ask, ask
 from .farm.farm import FarmWatch
 from .farm.native_mirror import NativeMirror
 from .farm.system_job import SystemJobKeeper
-from .listeners import Listener, Shared
+from .listeners import Listener, ListenError, Shared, cannot_listen
 from .listeners.curve import CurveListener
 from .listeners.refusals import Refusals
 from .listeners.shares import Shares
@@ -31,6 +32,9 @@ from .monitoring.statistics import Statistics
 from .picture.snapshot import SnapshotKeeper
 from .service import Service
 from .store import PoolStore, open_store
+
+if TYPE_CHECKING:
+    from .monitoring.scrapes import Scrapes
 
 log = logging.getLogger("afpools")
 
@@ -72,7 +76,7 @@ class Broker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._shares = Shares(config.limits)
-        peer_log = PeerLog()
+        peer_log = self._peer_log = PeerLog()
         self.credentials = open_credentials(config)
         self._refreshing = threading.Lock()
         self._store_uri = store_uri(config)
@@ -119,6 +123,7 @@ class Broker:
             statistics=self._statistics,
         )
         self._listeners = _listeners(config, shared)
+        self._scrapes = self._open_scrapes() if config.metrics.enabled else None
         self._serves = self._called_off = False
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_credentials, name="afpools-credentials", daemon=True)
@@ -151,6 +156,26 @@ class Broker:
             settings=settings,
         )
 
+    def _open_scrapes(self) -> Scrapes:
+        # Not imported at the top: brokers without metrics would carry the library's memory.
+        from .monitoring.metrics import registry_of
+        from .monitoring.scrapes import Scrapes
+
+        section = self.config.metrics
+        return Scrapes(section.address, section.port, registry_of(self._health, self._statistics), self._peer_log)
+
+    def _start_scrapes(self) -> None:
+        """
+        Raises:
+            ListenError: the port cannot be opened.
+        """
+        if self._scrapes is not None:
+            try:
+                self._scrapes.start()
+            except OSError as error:
+                where = self.config.metrics
+                raise ListenError(cannot_listen("Metrics", where.address, where.port, error.errno or 0)) from None
+
     def start(self) -> None:
         """Reads the store, opens the ports, and starts answering. If anything goes wrong, nothing is left behind.
 
@@ -176,6 +201,7 @@ class Broker:
                 self._live.start()
             for listener in self._listeners:
                 listener.bind()
+            self._start_scrapes()
             self._watch.start()
             _allow_files(self.config.limits)
             for listener in self._listeners:
@@ -221,6 +247,8 @@ class Broker:
         for thread in stopping:
             thread.join()
         self._workers.stop()
+        if self._scrapes:
+            self._scrapes.stop()
         if self._farm:
             self._farm.stop(wait=min(0.2, left()))
         if self._system_job:
@@ -277,7 +305,11 @@ class Broker:
         self.stop()
 
     def port(self, name: str) -> int:
-        """The port of the listener `CURVE` or `TLS`, as chosen by the system if the configuration says 0."""
+        """The port of the listener `CURVE` or `TLS`, or of `Metrics`, as chosen by the system if the configuration says
+        0."""
+        if name == "Metrics":
+            assert self._scrapes is not None
+            return self._scrapes.port
         return next(listener.port for listener in self._listeners if listener.name == name)
 
     def _watch_credentials(self) -> None:

@@ -55,6 +55,15 @@ class TlsSection(Struct, frozen=True, forbid_unknown_fields=True):
     port: Port = 5571
 
 
+class MetricsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """What Prometheus scrapes. Off by default, so that an update does not open a port; plain HTTP without a login, so
+    other machines see it only if `address` says so."""
+
+    enabled: bool = False
+    address: str = "127.0.0.1"
+    port: Port = 5572
+
+
 class StoreSection(Struct, frozen=True, forbid_unknown_fields=True):
     uri: str
     password_file: str = ""
@@ -144,6 +153,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     curve: CurveSection = CurveSection()
     tls: TlsSection = TlsSection()
     live: LiveSection = LiveSection()
+    metrics: MetricsSection = MetricsSection()
     credentials: CredentialsSection = CredentialsSection()
     limits: LimitsSection = LimitsSection()
     folder: str = "."
@@ -284,7 +294,7 @@ def build(values: dict[str, Any], *, folder: Path, where: str) -> Config:
         config = msgspec.convert({**values, "folder": str(folder)}, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(error, values, where)) from None
-    for section in ("curve", "tls"):
+    for section in ("curve", "tls", "metrics"):
         _check_address(section, getattr(config, section).address, where)
     if not (config.curve.enabled or config.tls.enabled):
         raise ConfigError(f"{where}: both [curve] and [tls] have enabled = false: nobody could reach the broker.")

@@ -8,6 +8,7 @@ ready. The table of operations says what can be asked for, and who answers it.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -94,13 +95,14 @@ class Service:
             sender: who sent the request, already authenticated.
             data: the request as it came, at most `[limits] message_bytes` long.
         """
+        began = time.monotonic()
         moment = None
         if self._parts.keeper.is_loaded:
             moment = self._parts.moment()
             kept = self._kept.find(data, moment)
             if kept is not None:
                 operation, answer = kept
-                self._statistics.request(operation)
+                self._statistics.answered(operation, sender.transport, time.monotonic() - began)
                 return answer
         return self._answer(Call(self._parts, sender, moment), data)
 
@@ -109,16 +111,18 @@ class Service:
         try:
             request = protocol.decode_request(data)
             operation = _operation(request.op)
-            self._statistics.request(operation.op)
+            self._statistics.request(operation.op, call.sender.transport)
             self._check_role(operation, call.sender)
             asked = decode(operation, request.params)
             turn = asked.turn(call)
         except RequestRefused as refusal:
             request_id = request.id if request else protocol.guess_id(data)
-            return self._refuse(request_id, operation.op if operation else "", refusal)
+            if operation:
+                self._took(operation, call)
+            return self._refuse(request_id, operation.op if operation else "", call.sender.transport, refusal)
         except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the sender likes
             self._log_bug(call.sender, "", "Reading a request failed", data)
-            return self._failed(protocol.guess_id(data), "")
+            return self._failed(protocol.guess_id(data), "", call.sender.transport)
         request_id = request.id
         if turn is not Turn.AT_ONCE:
             return Later(lambda: self._finish(request_id, asked, call, data, late=True), turn is Turn.WRITING)
@@ -149,7 +153,11 @@ class Service:
             f"{sender.peer.role}. Ask whoever runs the farm for one.",
         )
 
+    def _took(self, operation: type[Operation], call: Call) -> None:
+        self._statistics.took(operation.op, call.sender.transport, call.seconds)
+
     def _finish(self, request_id: str, asked: Operation, call: Call, data: bytes, *, late: bool = False) -> bytes:
+        transport = call.sender.transport
         try:
             result = asked.answer(call)
             if late and asked.of_moment:
@@ -157,61 +165,68 @@ class Service:
                 result.grow_older(call.seconds)
             return protocol.encode_answer(request_id, result)
         except RequestRefused as refusal:
-            return self._refuse(request_id, asked.op, refusal)
+            return self._refuse(request_id, asked.op, transport, refusal)
         except StoreUnavailable as error:
-            return self._refuse(request_id, asked.op, RequestRefused(Code.STORE_UNAVAILABLE, str(error)))
+            unavailable = RequestRefused(Code.STORE_UNAVAILABLE, str(error))
+            return self._refuse(request_id, asked.op, transport, unavailable)
         except Exception:  # noqa: BLE001 - as above
             self._log_bug(call.sender, asked.op, f"Answering {asked.op} failed", data)
-            return self._failed(request_id, asked.op)
+            return self._failed(request_id, asked.op, transport)
+        finally:
+            self._took(type(asked), call)
 
-    # Answers for requests that a listener refuses before the service sees them. `data` is the request.
+    # Answers for requests that a listener refuses before the service sees them. `data` is the request, and
+    # `transport` the listener's name.
 
-    def too_busy(self, data: bytes) -> bytes:
+    def too_busy(self, data: bytes, transport: str) -> bytes:
         """No worker is free."""
-        return self._turn_away(data, "The broker has too many requests waiting. Try again in a moment.")
+        return self._turn_away(data, transport, "The broker has too many requests waiting. Try again in a moment.")
 
-    def rate_limited(self, data: bytes) -> bytes:
+    def rate_limited(self, data: bytes, transport: str) -> bytes:
         """The client, or its credential from all addresses together, asks too often."""
         return self._turn_away(
-            data, "You ask more often than this broker allows ([limits] requests_per_second). Slow down."
+            data, transport, "You ask more often than this broker allows ([limits] requests_per_second). Slow down."
         )
 
-    def full(self, data: bytes, reason: str) -> bytes:
+    def full(self, data: bytes, reason: str, transport: str) -> bytes:
         """There is no room for one more connection; `reason` is a clause."""
-        return self._turn_away(data, f"There are too many connections: {reason}. Try again in a moment.")
+        return self._turn_away(data, transport, f"There are too many connections: {reason}. Try again in a moment.")
 
-    def unread_answers(self, data: bytes) -> bytes:
+    def unread_answers(self, data: bytes, transport: str) -> bytes:
         """The client has not read earlier answers."""
-        return self._turn_away(data, "Too many answers to you have not been read yet. Read them, then ask again.")
+        return self._turn_away(
+            data, transport, "Too many answers to you have not been read yet. Read them, then ask again."
+        )
 
-    def not_valid_any_more(self, data: bytes, reason: str) -> bytes:
+    def not_valid_any_more(self, data: bytes, reason: str, transport: str) -> bytes:
         """The credential was valid when the connection was opened; `reason` is a clause."""
         message = f"Your credential is no longer valid: {reason}. Ask for a new profile."
-        return self._turn_away(data, message, Code.FORBIDDEN)
+        return self._turn_away(data, transport, message, Code.FORBIDDEN)
 
-    def too_large(self, size: int) -> bytes:
+    def too_large(self, size: int, transport: str) -> bytes:
         """The request is over the limit, and was not read."""
         message = (
             f"The request is {size:,} bytes; this broker accepts {self._parts.limits().message_bytes:,} at most. "
             "Split the change into smaller ones."
         )
-        return self._turn_away(b"", message, Code.TOO_LARGE)
+        return self._turn_away(b"", transport, message, Code.TOO_LARGE)
 
-    def _turn_away(self, data: bytes, message: str, code: Code = Code.RATE_LIMITED) -> bytes:
-        return self._refuse(protocol.guess_id(data), "", RequestRefused(code, message))
+    def _turn_away(self, data: bytes, transport: str, message: str, code: Code = Code.RATE_LIMITED) -> bytes:
+        return self._refuse(protocol.guess_id(data), "", transport, RequestRefused(code, message))
 
-    def _refuse(self, request_id: str, operation: str, refusal: RequestRefused) -> bytes:
-        self._statistics.error(operation, refusal.code)
+    def _refuse(self, request_id: str, operation: str, transport: str, refusal: RequestRefused) -> bytes:
+        self._statistics.error(operation, transport, refusal.code)
         return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
 
     def _log_bug(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
         self._peer_log.bug(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
 
-    def _failed(self, request_id: str, operation: str) -> bytes:
+    def _failed(self, request_id: str, operation: str, transport: str) -> bytes:
         """The answer to a request that hit a bug of ours; everything needed to find it is in the log."""
         return self._refuse(
             request_id,
             operation,
+            transport,
             RequestRefused(Code.INTERNAL, "The broker failed to answer; its log says why. Please report it."),
         )
 

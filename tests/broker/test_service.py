@@ -139,7 +139,7 @@ def test_requests_and_errors_are_counted(desk: Desk) -> None:
     desk.ask("mask", pool="none")
     desk.raw(b'{"v":1,"op":"' + b"x" * 60 + b'"}')
     assert desk.statistics.requests == {"hello": 1, "mask": 1}
-    assert desk.statistics.errors == {"mask": {"unknown_pool": 1}, "unreadable": {"unknown_op": 1}}
+    assert desk.statistics.errors_now() == {"mask": {"unknown_pool": 1}, "unreadable": {"unknown_op": 1}}
 
 
 def test_people_are_answered_in_their_own_words(desk: Desk) -> None:

@@ -194,6 +194,12 @@ enabled = {live}
 # Tasks that run on a host that left: "finish" them there, or "requeue" to send them back.
 #running = "finish"
 
+[metrics]
+# http://127.0.0.1:{metrics.port}/metrics for Prometheus: plain HTTP without a login. See docs/monitoring.md.
+#enabled = false
+#address = "{metrics.address}"
+#port = {metrics.port}
+
 [credentials]
 # Made by `afpools certs`.
 folder = "certs"
@@ -254,6 +260,7 @@ def render(answers: Answers) -> str:
         message_bytes=limit("message_bytes"),
         connections=limit("connections"),
         requests_per_second=limit("requests_per_second"),
+        metrics=broker_config.MetricsSection(),
         limits=_LIMITS,
     )
 

@@ -280,12 +280,12 @@ class CurveListener(Listener):
         try:
             peer = self._credentials.curve_peer(connection.key)
         except CredentialRefused as refused:
-            said = self._service.not_valid_any_more(data, str(refused))
+            said = self._service.not_valid_any_more(data, str(refused), self.name)
             self._send_last(connection, envelope, said, data, ("credential", str(refused)))
             return False
         connection.sure_until = now + _SURE_SECONDS
         if connection.sender is None or connection.sender.peer is not peer:  # its file may have another role now
-            connection.sender = Sender(peer, connection.where)
+            connection.sender = Sender(peer, connection.where, self.name)
         return True
 
     def _answer_one(self, envelope: Sequence[bytes], body: zmq.Frame, now: float) -> None:
@@ -307,7 +307,7 @@ class CurveListener(Listener):
         assert sender is not None
         client = connection.client
         if client is None:
-            said = self._service.full(data, connection.no_room)
+            said = self._service.full(data, connection.no_room, self.name)
             self._send_last(connection, envelope, said, data, ("full", connection.no_room))
             return
         if not (self._shares.may_ask_now(client) or self._shares.may_ask(client, now)):
@@ -316,10 +316,10 @@ class CurveListener(Listener):
                 self._cut(connection, "flood", f"{name!r} sends far more requests than it may")
                 return
             self._peer_log.say(name, "rate", "Rate limited: %r at %s", name, connection.where)
-            self._send(connection, envelope, self._service.rate_limited(data), data)
+            self._send(connection, envelope, self._service.rate_limited(data, self.name), data)
             return
         if len(data) > self._shares.limits.message_bytes:
-            self._send(connection, envelope, self._service.too_large(len(data)), data)
+            self._send(connection, envelope, self._service.too_large(len(data), self.name), data)
             return
         if len(envelope) > _MAX_ENVELOPE:
             message = f"A request is one frame, not {len(envelope) - 1}. Send one JSON object in one frame."
@@ -340,7 +340,7 @@ class CurveListener(Listener):
         if not self._workers.submit(client, answer, done):
             self._pending -= 1
             connection.pending -= 1
-            self._send(connection, envelope, self._service.too_busy(data), data)
+            self._send(connection, envelope, self._service.too_busy(data, self.name), data)
 
     def _introduce(self, routing_id: bytes, key: str, body: zmq.Frame, now: float) -> CurveConnection | None:
         """The connection that a first request came through; None if it is already gone.
@@ -366,7 +366,7 @@ class CurveListener(Listener):
 
     def _send(self, connection: CurveConnection, envelope: Sequence[bytes], answer: bytes, request: bytes) -> None:
         if len(answer) > _SMALL_ANSWER and not self._connections.may_send(connection, len(answer), time.monotonic()):
-            answer = self._service.unread_answers(request)
+            answer = self._service.unread_answers(request, self.name)
         try:
             for frame in envelope:
                 self._send_frame(frame, _MORE)

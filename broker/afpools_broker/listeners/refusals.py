@@ -27,7 +27,7 @@ class Refusals:
             what: the kind of refusal, from a fixed set.
             reason: a clause that ends the sentence "connection from … refused:". May quote the peer.
         """
-        self._statistics.refused()
+        self._statistics.refused(listener, what)
         self._say(listener, address, "refused", what, reason)
 
     def close(self, listener: str, address: str, what: str, reason: str) -> None:

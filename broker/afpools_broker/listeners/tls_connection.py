@@ -287,7 +287,7 @@ class TlsConnection:
             return
         self._listener._credentials.note_seen(self._credential)
         self.peer = self._credential.peer
-        self._sender = Sender(self.peer, self.address)
+        self._sender = Sender(self.peer, self.address, self._listener.name)
         self._zmtp = self._framing()
         self._flush()
         # Data that came with the end of the handshake is already here, and no event would report it.
@@ -406,7 +406,7 @@ class TlsConnection:
         assert self._sender is not None
         service = self._listener._service
         if len(data) > self._listener._shares.limits.message_bytes:
-            self._queue(envelope, service.too_large(len(data)), b"")
+            self._queue(envelope, service.too_large(len(data), self._listener.name), b"")
             return
         self._give(envelope, service.answer(self._sender, data), data)
 
@@ -435,14 +435,14 @@ class TlsConnection:
         self._waits = True
         if not self._listener._workers.submit(self._client, made, done):
             self._waits = False
-            self._queue(envelope, self._listener._service.too_busy(data), data)
+            self._queue(envelope, self._listener._service.too_busy(data, self._listener.name), data)
 
     def _queue(self, envelope: list[bytes], answer: bytes, request: bytes) -> None:
         assert self._zmtp is not None
         assert self._client is not None
         large = len(answer) > _SMALL_ANSWER
         if large and not self._listener._shares.may_hold_out(self._client, len(answer)):
-            answer = self._listener._service.unread_answers(request)
+            answer = self._listener._service.unread_answers(request, self._listener.name)
         self._zmtp.send_message([*envelope, answer])
         if large:
             self._flush()

@@ -2,6 +2,8 @@
 
 health.py      is everything behind this broker well?
 statistics.py  counts of requests and answers
+metrics.py     all of it in Prometheus' terms
+scrapes.py     the port that Prometheus scrapes
 logs.py        the log, written by a separate thread that nobody waits for
 peer_log.py    a limited number of log lines that peers can cause
 """

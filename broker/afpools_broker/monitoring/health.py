@@ -30,7 +30,7 @@ _ANSWER_SECONDS = 0.5
 
 # A client that asks for health in a loop causes at most one write in this many seconds; each is a flush on a majority's
 # disks.
-_PROBE_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 
 
 class _Question:
@@ -109,7 +109,7 @@ class Health:
         self._clock = clock
         self._started = clock()
         self._ping = _Question(store.ping, 0.0, clock)
-        self._probe = _Question(store.probe, _PROBE_SECONDS, clock)
+        self._probe = _Question(store.probe, PROBE_SECONDS, clock)
 
     def stop(self) -> None:
         """Ends the threads that ask the store, once the requests in progress have ended; does not wait for it."""
@@ -125,6 +125,31 @@ class Health:
         if self._farm is None or self._farm.farm is None:
             return None
         return self._farm.farm.age(dt.datetime.now(dt.UTC))
+
+    def store_age(self) -> float | None:
+        """Seconds since the database confirmed the pools; None if it never has."""
+        return self._keeper.age if self._keeper.is_loaded else None
+
+    def fences_behind(self) -> int | None:
+        """How many fences of running jobs have yet to move; None if they are not kept."""
+        return None if self._live is None else len(self._live.view.due)
+
+    def expiring(self, within: dt.timedelta) -> list[protocol.ExpiringCredential]:
+        """What expires soon or has expired, soonest first."""
+        return self._credentials.expiring(within)
+
+    def pools_without_living_host(self) -> int | None:
+        """How many pools have hosts, but none that is online; None if that is not known."""
+        age = self.farm_age()
+        if age is None or age > self._flag_after or not self._keeper.is_loaded:
+            return None
+        tally = self._keeper.current.tally
+        return None if tally is None else tally.without_online()
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the broker started."""
+        return self._clock() - self._started
 
     def report(self) -> protocol.HealthResult:
         """The whole report, within a second even if the store does not answer."""
@@ -156,7 +181,7 @@ class Health:
             problems=problems,
             broker=self._name,
             version=__version__,
-            uptime=round(self._clock() - self._started, 1),
+            uptime=round(self.uptime, 1),
             pools=self._pools(),
             store=store,
             farm=farm,

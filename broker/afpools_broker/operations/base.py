@@ -91,10 +91,12 @@ class Sender:
     Args:
         peer: who it is, authenticated.
         address: for log lines.
+        transport: the listener's name, for the statistics.
     """
 
     peer: Peer
     address: str
+    transport: str = ""
 
 
 class Call:

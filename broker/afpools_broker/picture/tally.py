@@ -242,6 +242,12 @@ class Tally:
         """The same, if it has been made already."""
         return self._listing
 
+    def without_online(self) -> int | None:
+        """How many pools have hosts, but none of these is online; None if no render of the whole farm is."""
+        if not self.online:
+            return None
+        return sum(1 for name, members in self._members.items() if members and not self.of(name).online)
+
     def without_renders(self, yet_to_come: Set[str] = frozenset()) -> list[str]:
         """The pools that have hosts but no render among them, sorted by name.
 

@@ -28,7 +28,7 @@ from afpools_tools.credentials import succession
 @contextmanager
 def broker(folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str = "sqlite:///pools.sqlite") -> Iterator[Studio]:
     """A broker that asks its store each time, and gives it long enough on a busy machine."""
-    monkeypatch.setattr(health, "_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.0)
     with studio(folder, store={"uri": uri, "timeout": 1.5}) as place:
         wait_for(place, lambda report: report.store.writable)
         yield place

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from afpools_broker.monitoring.statistics import Statistics
+from afpools_broker.monitoring.statistics import BOUNDS, Statistics
 from afpools_broker.protocol import Code
 
 
 def test_errors_are_counted_by_operation_and_code_and_those_without_an_operation_as_unreadable() -> None:
     statistics = Statistics()
-    statistics.error("mask", Code.UNKNOWN_POOL)
-    statistics.error("mask", Code.UNKNOWN_POOL)
-    statistics.error("", Code.BAD_REQUEST)
+    statistics.error("mask", "TLS", Code.UNKNOWN_POOL)
+    statistics.error("mask", "TLS", Code.UNKNOWN_POOL)
+    statistics.error("", "TLS", Code.BAD_REQUEST)
     assert statistics.errors_now() == {"mask": {"unknown_pool": 2}, "unreadable": {"bad_request": 1}}
 
 
@@ -21,15 +21,21 @@ def test_counts_from_many_threads_are_all_counted() -> None:
 
     def work() -> None:
         for _ in range(2000):
-            statistics.request("hello")
+            statistics.request("hello", "TLS")
+            statistics.took("hello", "TLS", 0.002)
+            statistics.answered("hello", "CURVE", 60.0)
             statistics.connection("TLS", 1)
             statistics.connection("TLS", -1)
-            statistics.refused()
+            statistics.refused("TLS", "no TLS")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (statistics.requests["hello"], statistics.connections["TLS"]) == (8000, 0)
+    assert (statistics.requests["hello"], statistics.connections["TLS"]) == (16000, 0)
     assert statistics.refused_connections == 8000
+    assert statistics.refusals() == {("TLS", "no TLS"): 8000}
+    tls, curve = statistics.timings()["hello", "TLS"], statistics.timings()["hello", "CURVE"]
+    assert (tls.requests, tls.buckets[BOUNDS.index(0.0025)], sum(tls.buckets)) == (8000, 8000, 8000)
+    assert (curve.requests, curve.buckets[-1], sum(curve.buckets)) == (8000, 8000, 8000)

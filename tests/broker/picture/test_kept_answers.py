@@ -47,7 +47,7 @@ def test_each_repeated_request_is_counted(desk: Desk) -> None:
 def test_each_repeated_refusal_is_counted(desk: Desk) -> None:
     for number in range(3):
         assert desk.raw(b'{"v":1,"id":"%d","op":"mask","params":{"pool":"none"}}' % number)["id"] == str(number)
-    assert desk.statistics.errors["mask"] == {"unknown_pool": 3}
+    assert desk.statistics.errors_now()["mask"] == {"unknown_pool": 3}
 
 
 def test_a_change_is_visible_to_the_next_request(desk: Desk) -> None:
