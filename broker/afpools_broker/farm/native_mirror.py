@@ -2,7 +2,9 @@
 
 Strategy: every broker does this, independently of the others. A change is based only on a list of renders that afserver
 has sent after this broker knew the pool as it is, and is made only if the pool is still as it was then. So what a
-broker writes is never older than what it replaces: a broker that was late, paused, or has an old list writes nothing.
+broker writes is never older than what it knows of: a broker that was late, paused, or has an old list writes nothing.
+One case is left, because a pool's revision is a fingerprint: others have changed the pool and changed it back, and this
+broker has not read either yet. Its next list corrects what it writes then.
 `pools.mirror` decides what becomes of a pool; this module decides when, and what else to ask afserver.
 """
 
@@ -173,7 +175,8 @@ class NativeMirror:
             pool, last = pools.get(name), self._followed.get(name)
             if pool is None or not pool.follows:
                 self._followed.pop(name, None)
-            elif last is None or last.pool.revision != pool.revision:
+            elif last is None or last.pool is not pool:
+                # Equal revisions do not mean that nothing happened: it may have been changed, and changed back.
                 self._followed[name] = _Followed(pool, now, last.problem if last else "")
 
     def _see_farm(self, farm: Farm) -> None:
@@ -218,6 +221,8 @@ class NativeMirror:
             each.settled = self._renders.where
 
     def _write(self, each: _Followed, outcome: Mirrored) -> None:
+        # Whatever comes of this, the next change needs a newer list.
+        each.known = self._clock()
         try:
             entry = self._keeper.apply(mirror_change(each.pool, outcome.hosts, who=self._who))
         except PlanOutdated:
