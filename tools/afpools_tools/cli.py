@@ -63,7 +63,8 @@ _COMMANDS = {
         "Find machines in the network that are not render nodes yet. Ctrl-C ends it and shows what was found so far.",
     ),
     "health": _Command(
-        "health:health", "Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down."
+        "health:health",
+        "Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down, 3: unknown.",
     ),
     "manager": _Command("manager:manager", "Edit pools in the browser. Listens on this machine only, until Ctrl-C."),
     "certs": _Command("certs:app", "Keys and certificates: who may connect to the brokers, and in which role."),
@@ -107,7 +108,25 @@ def load(name: str) -> Any:
         single.command(name)(found)
         command = typer.main.get_command(single)
     read_plainly(command)
+    if name == "health":
+        _misused_is_unknown(command)
     return command
+
+
+def _misused_is_unknown(command: Any) -> None:
+    """Makes a wrong option exit with 3: click's own 2 means here that no broker answers."""
+    parse = command.parse_args
+
+    def parse_args(ctx: Any, args: list[str]) -> Any:
+        try:
+            return parse(ctx, args)
+        except Exception as error:
+            # click's class has moved between versions of typer.
+            if getattr(error, "exit_code", None) == 2:
+                error.exit_code = 3  # type: ignore[attr-defined]
+            raise
+
+    command.parse_args = parse_args
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -16,6 +16,15 @@ from afpools import AfpoolsError, BrokerUnreachable, Client
 from afpools.profile import Endpoint, Profile
 from afpools.transport import unusable
 
+OK, DEGRADED, DOWN, UNKNOWN = range(4)
+"""Exit statuses, with Nagios' meanings."""
+
+_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  # the format's names for them
+_STATES = {"healthy": OK, "degraded": DEGRADED, "down": DOWN}
+
+# The length of the line: Nagios reads 4 kB of it, some of its successors 1 kB.
+_LONGEST = 800
+
 
 class Asked(NamedTuple):
     """One endpoint, and its answer.
@@ -89,6 +98,68 @@ def by_broker(asked: Sequence[Asked]) -> dict[str, list[dict[str, Any]]]:
         if one.report is not None:
             found.setdefault(one.endpoint.broker or str(one.report["broker"]), []).append(one.report)
     return found
+
+
+def status(asked: Sequence[Asked]) -> int:
+    """The exit status: `OK`, `DEGRADED`, `DOWN`, or `UNKNOWN` if every endpoint was skipped, so that nothing is known
+    about the brokers."""
+    if all(one.status == "skipped" for one in asked):
+        return UNKNOWN
+    return _STATES[verdict(asked)]
+
+
+def nagios(asked: Sequence[Asked]) -> tuple[int, str]:
+    """The exit status, and the one line that Nagios and its successors read."""
+    state = status(asked)
+    answered = [one for one in asked if one.report is not None]
+    numbers = {one.endpoint.url: f"{one.milliseconds:g}ms;;;0" for one in answered}
+    for name, reports in by_broker(asked).items():
+        numbers.update(_numbers(name, reports[0]))
+    if not answered:
+        return state, nagios_line(state, str(nobody(asked)), numbers)
+    count = len(asked) - sum(one.status == "skipped" for one in asked)
+    said = f"{len(answered)} of {count} endpoints answer" if count > 1 else "the endpoint answers"
+    return state, nagios_line(state, ". ".join([said, *problems(asked)]), numbers)
+
+
+def nagios_line(state: int, said: str, numbers: dict[str, str] | None = None) -> str:
+    """
+    Args:
+        state: one of the exit statuses.
+        said: the text.
+        numbers: values in the format's own notation, by their labels.
+    """
+    # A line break would end the text, and a bar would begin the numbers.
+    text = " ".join(said.replace("|", "/").split())
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    perfdata = " ".join(f"'{_label(name)}'={value}" for name, value in (numbers or {}).items())
+    return f"AFPOOLS {_WORDS[state]} - {text}" + (f" | {perfdata}" if perfdata else "")
+
+
+def _label(name: str) -> str:
+    """A name made safe for the format's quotes: addresses come from the profile, which anybody may have edited."""
+    return "".join(letter for letter in name if letter not in "'=|" and letter.isprintable())
+
+
+def _numbers(name: str, report: dict[str, Any]) -> dict[str, str]:
+    """What one broker counts. `c` is the format's unit for a counter since the broker started."""
+    numbers = {
+        f"{name} pools": f"{report['pools']};;;0",
+        f"{name} renders": f"{report['farm']['renders']};;;0",
+        f"{name} connections": f"{sum(report['connections'].values())};;;0",
+    }
+    if report["farm"]["age"] is not None:
+        numbers[f"{name} farm age"] = f"{report['farm']['age']:g}s;;;0"
+    # Null without live pools; a broker of an earlier version does not have this key.
+    live = report.get("live")
+    if live:
+        numbers[f"{name} live jobs"] = f"{live['jobs']};;;0"
+        numbers[f"{name} fences behind"] = f"{live['behind']:g}s;;;0"
+        numbers[f"{name} fences moved"] = f"{live['moved']}c;;;0"
+        numbers[f"{name} fences refused"] = f"{live['refused']}c;;;0"
+        if live["age"] is not None:
+            numbers[f"{name} live jobs age"] = f"{live['age']:g}s;;;0"
+    return numbers
 
 
 def _ask(profile: Profile, endpoint: Endpoint, timeout: float) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -81,14 +82,18 @@ def test_a_broker_that_is_down_has_exit_status_2(place, reader):
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_without_a_profile_only_down_can_be_reported(afpools, tmp_path, options):
-    assert afpools("health", "--profile", tmp_path / "nix", *options).status == 2
+def test_without_a_profile_nobody_could_be_asked(afpools, tmp_path, options):
+    health = afpools("health", "--profile", tmp_path / "nix", *options)
+    assert health.status == 3
+    if options:
+        assert json.loads(health.out)["status"] == "unknown"
 
 
-def test_a_revoked_profile_counts_as_down(place, reader):
+def test_a_revoked_profile_counts_as_down(place, afpools, tmp_path):
+    copy = shutil.copytree(place.profile("bert"), tmp_path / "copy")  # revoking removes the authority's own
     place.authority.revoke("bert")
     place.broker.credentials.refresh()
-    health = reader("health")
+    health = afpools("health", "--profile", copy)
     assert health.status == 2
     assert health.err.startswith("afpools: ")
     assert "Traceback" not in health.err
@@ -230,3 +235,48 @@ def test_each_of_several_brokers_is_shown_with_its_problems(place, afpools, tmp_
         ]
         [problem] = json.loads(afpools("health", "--profile", profile, "--json").out)["problems"]
         assert problem.startswith("there: ")
+
+
+# --- one line for Nagios
+
+
+@pytest.mark.parametrize(
+    "options", [("--profile", "nix"), ("--timeout", "soon"), ("--nix",), ("--json", "--nagios")], ids=" ".join
+)
+def test_what_could_not_be_asked_is_unknown_not_down(afpools, options):
+    assert afpools("health", *options).status == 3
+    # Without a profile the format's reader gets its line; with a wrong option nobody knows that it is wanted.
+    if options[0] == "--profile":
+        line = afpools("health", *options, "--nagios")
+        assert line.status == 3
+        assert line.out.startswith("AFPOOLS UNKNOWN - ")
+        assert "nix" in line.out
+
+
+def test_nagios_gets_one_line_with_numbers_of_every_endpoint(place, reader):
+    health = reader("health", "--nagios")
+    assert (health.status, health.err, len(health.out.splitlines())) == (0, "", 1)
+    text, _, numbers = health.out.partition(" | ")
+    assert text == "AFPOOLS OK - 2 of 2 endpoints answer"
+    for scheme, port in (("tls", place.tls_port), ("curve", place.curve_port)):
+        assert f"'{scheme}://127.0.0.1:{port}'=" in numbers
+    assert "'broker pools'=0;;;0" in numbers
+
+
+def test_nagios_is_told_that_no_endpoint_answers(place, reader):
+    place.broker.stop()
+    health = reader("health", "--nagios")
+    assert (health.status, health.err) == (2, "")
+    assert health.out.startswith("AFPOOLS CRITICAL - No broker answered.")
+
+
+def test_brokers_none_of_which_could_be_asked_are_unknown(reader, place, monkeypatch):
+    monkeypatch.setattr("afpools.transport._installed", lambda package: False)
+    profile = place.profile("bert")
+    file = profile / "profile.json"
+    document = json.loads(file.read_text())
+    document["endpoints"] = [one for one in document["endpoints"] if one["url"].startswith("curve")]
+    file.write_text(json.dumps(document))
+    monkeypatch.setattr(type(place), "profile", lambda *_: profile)
+    assert reader("health").status == 3
+    assert json.loads(reader("health", "--json").out)["status"] == "unknown"

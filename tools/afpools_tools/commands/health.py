@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,42 +13,59 @@ from rich.text import Text
 from afpools import AfpoolsError
 from afpools.job_results import FENCES
 
-from ..health import Asked, ask, by_broker, nobody, problems, verdict
+from ..health import DOWN, UNKNOWN, Asked, ask, by_broker, nagios_line, nobody, problems, status, verdict
+from ..health import nagios as nagios_of
 from ..words import duration, plural
 from .options import JsonOption, ProfileOption, TimeoutOption, open_profile
-from .output import fail, print_json, print_table, printable, table
+from .output import fail, print_json, print_table, printable, say, table
+
+NagiosOption = Annotated[
+    bool, typer.Option("--nagios", help="Print one line with the numbers after a bar, as Nagios and Icinga read it.")
+]
 
 
-def health(profile: ProfileOption = None, timeout: TimeoutOption = 5.0, as_json: JsonOption = False) -> None:
-    """Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down."""
+def health(
+    profile: ProfileOption = None,
+    timeout: TimeoutOption = 5.0,
+    as_json: JsonOption = False,
+    nagios: NagiosOption = False,
+) -> None:
+    """Check the broker's health over every endpoint. Exit status 0: healthy, 1: degraded, 2: down, 3: unknown."""
+    if as_json and nagios:
+        fail("Choose one of --json and --nagios.")
+        raise typer.Exit(UNKNOWN)
     try:
         opened = open_profile(profile)
     except AfpoolsError as error:
-        # Whatever prevents us from asking prevents the plug-ins too.
-        _say_down(str(error), [], as_json=as_json)
-        raise typer.Exit(2) from None
+        if nagios:
+            say(nagios_line(UNKNOWN, str(error)))
+        else:
+            _say("unknown", str(error), [], as_json=as_json)
+        raise typer.Exit(UNKNOWN) from None
     asked = ask(opened, timeout)
-    state = verdict(asked)
-    if state == "down":
-        _say_down(str(nobody(asked)), asked, as_json=as_json)
-        raise typer.Exit(2)
-    if as_json:
+    state = status(asked)
+    if nagios:
+        say(nagios_of(asked)[1])
+    elif state in (DOWN, UNKNOWN):
+        _say("down" if state == DOWN else "unknown", str(nobody(asked)), asked, as_json=as_json)
+    elif as_json:
         print_json(
             {
                 **next(one.report for one in asked if one.report is not None),
-                "status": state,
+                "status": verdict(asked),
                 "problems": problems(asked),
                 "endpoints": [one.for_programs() for one in asked],
             }
         )
     else:
         _print(asked)
-    raise typer.Exit(0 if state == "healthy" else 1)
+    raise typer.Exit(state)
 
 
-def _say_down(text: str, asked: Sequence[Asked], *, as_json: bool) -> None:
+def _say(state: str, text: str, asked: Sequence[Asked], *, as_json: bool) -> None:
+    """Reports that there is no answer."""
     if as_json:
-        print_json({"status": "down", "problems": [text], "endpoints": [one.for_programs() for one in asked]})
+        print_json({"status": state, "problems": [text], "endpoints": [one.for_programs() for one in asked]})
     else:
         fail(text)
 
