@@ -56,11 +56,13 @@ class Server:
     Args:
         folder: for its files; has to exist.
         arguments: further command line arguments.
+        options: what a client needs besides the address, such as `tls=True`.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **options: Any) -> None:
         self._folder = folder
         self._arguments = arguments
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -98,7 +100,7 @@ class Server:
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         deadline = time.monotonic() + _START_SECONDS
-        with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
+        with pymongo.MongoClient[Any](f"mongodb://127.0.0.1:{port}/?directConnection=true", **self._options) as client:
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
                     with pymongo.timeout(1):
