@@ -189,7 +189,7 @@ def test_the_report_says_which_authorities_are_trusted_and_who_uses_them(tmp_pat
             (only,) = client.health()["authorities"]
         assert (only["id"], only["shown"], only["clients"]) == (old.id.hex(), True, [])
 
-        place.authority = succession.new_authority(place.authority)
+        place.authority = succession.switch(succession.begin(place.authority))
         place.broker.credentials.refresh()
         with Client(Profile.load(str(place.profile("nina")))) as client:
             said = {each["id"]: each for each in client.health()["authorities"]}

@@ -67,7 +67,7 @@ def test_check_fails_a_month_before_the_authority_ends(run):
     code, output, _ = run("check")
     assert code == 1
     assert "expires on" in output
-    assert "Run `afpools certs new-ca` now." in output
+    assert "Run `afpools certs ca --next`." in output
 
 
 def test_a_role_must_be_chosen(run):

@@ -98,59 +98,71 @@ def revoked_by_whoever_issued_it(place, certs, *, old: tuple[str, Path], new: tu
 @pytest.mark.heavy
 def test_an_authority_is_replaced_while_everybody_works(place, afpools, certs, workstation, tmp_path):
     folder = place.folder / "certs"
+    key = folder / "brokers" / "broker.key"
+    key.write_text(key.read_text().replace('tls-port = "5571"', f'tls-port = "{place.tls_port}"'))
     for name in ("anna", "otto"):
         certs("profile", name, "--role", "reader")
     anna, otto = workstation("anna"), workstation("otto")
     assert connects(place, anna)
     old = place.authority.signer.name
 
-    # Two authorities: owners of a profile of the first keep working, and new owners may connect, too.
-    assert f"{old} is still trusted" in certs("new-ca")
+    # Two authorities: the first still signs until the broker trusts both.
+    assert f"{old} still signs" in certs("ca", "--next")
+    new = Authority.open(folder).successor.name
+    assert new != old
+    wait_until(lambda: len(place.broker.credentials.trusted()) == 2)
+    rolled = afpools("certs", "roll")
+    assert rolled.status == 1
+    assert "anna: no broker has seen its new certificate." in rolled.err
+    assert "Renewed: anna" in rolled.out
+    assert Authority.open(folder).signer.name == new
+    assert all(connects(place, each) for each in (anna, otto))
     certs("profile", "nina", "--role", "reader")
     certs("profile", "nora", "--role", "reader")
     nina, nora = workstation("nina"), workstation("nora")
-    wait_until(lambda: connects(place, nina))
-    assert all(connects(place, each) for each in (anna, otto, nora))
-    new = Authority.open(folder).signer.name
-    assert new != old
+    assert all(connects(place, each) for each in (nina, nora))
 
     revoked_by_whoever_issued_it(place, certs, old=(old, otto), new=(new, nora))
     assert connects(place, anna)
     assert connects(place, nina)
     rows = json.loads(certs("list", "--json"))
     state = {(row["name"], row["authority"]): row["state"] for row in rows if row["kind"] == "TLS"}
-    assert state["anna", old] == state["nina", new] == state["broker", old] == "valid"
+    assert state["anna", new] == state["nina", new] == state["broker", old] == "valid"
     assert "Authority" in certs("list").splitlines()[0]
 
-    # As long as somebody knows only the first, the broker shows a certificate from it.
+    # As long as somebody may know only the first, the broker shows a certificate from it.
     assert "The previous authority has signed it" in certs("renew", "broker")
-    assert any("profiles/anna/ca.pem: it does not hold the same authorities" in one for one in sentences(folder))
-    refused = afpools("certs", "retire-ca")
+    refused = afpools("certs", "ca", "--retire")
     assert refused.status == 1
-    assert f"These have certificates that {old} issued: broker, anna." in refused.err
+    assert f"These have certificates that {old} issued: broker." in refused.err
     before = shutil.copytree(anna, tmp_path / "anna before")
-    certs("renew", "anna")
     anna = workstation("anna")
     assert connects(place, anna)
     assert connects(place, before)
-    assert "The new authority has signed it" in certs("renew", "broker")
-    wait_until(lambda: not connects(place, before))  # it no longer knows the broker
+    assert connects(place, anna)
+    assert "anna: its old certificate was used on" in afpools("certs", "roll").err
+    rolled = afpools("certs", "roll", "--done", "anna")
+    assert "Renewed: broker" in rolled.out
+    wait_until(lambda: afpools("certs", "roll").out.startswith("Nothing depends on the old authority any more."))
     assert connects(place, anna)
     assert connects(place, nina)
 
-    # One authority again. The profile that was moved away earlier no longer works, whatever its owner believes.
+    one_authority_again(place, certs, anna=anna, nina=nina, before=before)
+    (issuer,) = parse_issuers((folder / "profiles" / "nina" / "ca.pem").read_bytes())
+    assert issuer.name == new
+
+
+def one_authority_again(place, certs, *, anna, nina, before) -> None:
+    """The profile that was moved away earlier no longer works, whatever its owner believes."""
     with client_that_believes_anything(place, before) as connection:
-        certs("retire-ca")
+        certs("ca", "--retire", "--force")
         wait_until(lambda: not connection.recv(1))
     with pytest.raises(ssl.SSLError), client_that_believes_anything(place, before) as connection:
         connection.recv(1)
     assert connects(place, anna)
     assert connects(place, nina)
-    assert sentences(folder) == []
+    assert sentences(place.folder / "certs") == []
     assert certs("check").endswith(": no problems found.\n")
-    for profile in ("anna", "nina"):
-        (issuer,) = parse_issuers((folder / "profiles" / profile / "ca.pem").read_bytes())
-        assert issuer.name == new
     certs("revoke", "anna")
     wait_until(lambda: not connects(place, anna))
 
@@ -176,7 +188,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def test_the_first_authoritys_key_is_kept_for_revoking_and_for_its_owner_only(authority):
     key = authority.ca_key_path.read_bytes()
-    succession.new_authority(authority)
+    succession.switch(succession.begin(authority))
     kept = authority.former_key_path(authority.signer)
     assert kept.read_bytes() == key
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -191,7 +203,11 @@ def test_each_key_may_have_its_own_passphrase_or_none(tmp_path):
     first = Authority.create(tmp_path / "certs", passphrase="correct horse")
     first.issue_broker("broker", ["localhost"])
     first.issue_profile("anna", Role.READER)
-    second = succession.new_authority(Authority.open(first.folder), passphrase="battery staple")
+    waiting = succession.begin(Authority.open(first.folder), passphrase="battery staple")
+    assert waiting.signer == first.signer
+    succession.switch(waiting)
+    second = Authority.open(first.folder, passphrase="battery staple")
+    assert second.signer == Authority.open(first.folder).signer != first.signer
     second.issue_profile("nina", Role.READER)
     second.revoke("nina")
     with pytest.raises(AuthorityError, match=r"former/.*-key\.pem: the passphrase is wrong"):
@@ -203,7 +219,7 @@ def test_each_key_may_have_its_own_passphrase_or_none(tmp_path):
 
 def test_if_the_first_authoritys_key_is_lost_the_second_can_still_take_over(authority):
     authority.ca_key_path.unlink()
-    second = succession.new_authority(authority)
+    second = succession.switch(succession.begin(authority))
     assert second.signer != authority.signer
     with pytest.raises(AuthorityError, match=r"nothing can be signed by the authority .* without it.*is NOT revoked"):
         second.revoke("anna")
@@ -214,10 +230,10 @@ def test_if_the_first_authoritys_key_is_lost_the_second_can_still_take_over(auth
 
 
 def test_there_are_never_three_authorities(authority):
-    second = succession.new_authority(authority)
+    second = succession.switch(succession.begin(authority))
     before = contents(authority.folder)
     with pytest.raises(AuthorityError, match="holds 2 authorities already"):
-        succession.new_authority(second)
+        succession.begin(second)
     assert contents(authority.folder) == before
 
 
@@ -227,41 +243,12 @@ def test_a_single_authority_is_not_retired(authority):
 
 
 def test_without_the_key_of_the_remaining_authority_nothing_is_retired(authority):
-    second = succession.new_authority(authority)
+    second = succession.switch(succession.begin(authority))
     second.ca_key_path.rename(authority.folder / "elsewhere")
     before = contents(authority.folder)
     with pytest.raises(AuthorityError, match="is not here"):
         succession.retire(Authority.open(authority.folder), force=True)
     assert contents(authority.folder) == before
-
-
-@pytest.mark.parametrize("step", range(4))
-def test_after_an_interruption_an_authority_still_signs_and_nobody_is_locked_out(authority, monkeypatch, step):
-    writes = []
-
-    def write(path: Path, data: bytes, *, secret: bool = False) -> None:
-        if len(writes) == step:
-            raise KeyboardInterrupt
-        writes.append(path)
-        really(path, data, secret=secret)
-
-    really = succession.write
-    for module in ("succession", "revocation"):
-        monkeypatch.setattr(f"afpools_tools.credentials.{module}.write", write)
-    with pytest.raises(KeyboardInterrupt):
-        succession.new_authority(authority)
-    monkeypatch.undo()
-    after = Authority.open(authority.folder)
-    assert after.signer == authority.signer
-    after.revoke("anna")
-    after.issue_profile("anna", Role.READER)
-    lists = after.crl.read()
-    assert all(issuer.id in lists for issuer in after.issuers)
-    if len(after.issuers) > 1:
-        succession.retire(after)
-        after = Authority.open(authority.folder)
-    second = succession.new_authority(after)
-    assert second.signer not in after.issuers
 
 
 # --- files that somebody has put together by hand -------------------------------------------------------------------
@@ -314,12 +301,13 @@ def test_check_finds_an_orphaned_list_and_fix_removes_it(authority, tmp_path):
 
 def test_an_expired_authority_is_found(authority):
     later = Authority.open(authority.folder, clock=lambda: authority.now() + dt.timedelta(days=3600))
-    second = succession.new_authority(later)
+    second = succession.begin(later)
     after = Authority.open(second.folder, clock=lambda: authority.now() + dt.timedelta(days=3700))
     found = [problem.sentence for problem in inspection.check(after)]
-    assert any("expired on" in one and "Run `afpools certs retire-ca`" in one for one in found)
+    assert any("expired on" in one and "Finish the change: `afpools certs roll`" in one for one in found)
+    last = second.successor
     succession.retire(after)
-    assert Authority.open(second.folder).issuers == (second.signer,)
+    assert Authority.open(second.folder).issuers == (last,)
 
 
 def test_the_authority_whose_key_is_present_signs_whatever_the_order(joined):

@@ -19,6 +19,7 @@ from afpools_broker.credentials.files import CredentialError
 from afpools_broker.protocol import Role
 
 from ..credentials import inspection, succession
+from ..credentials.asking import ask_brokers
 from ..credentials.authority import Authority
 from ..credentials.certificates import CA_LIFETIME, LIFETIME, WARN_BEFORE_EXPIRY, cut_short
 from ..credentials.endpoints import CURVE_PORT, TLS_PORT, default_endpoints
@@ -104,59 +105,129 @@ def _warn_if_cut_short(authority: Authority, path: Path, days: int) -> None:
         left = (issuer.expires - authority.now()).days
         warn(
             f"The certificate ends on {issuer.expires:%Y-%m-%d}, in {plural(left, 'day')} instead of {days:,}, because "
-            f"the authority {issuer.name} ends then. `afpools certs new-ca` begins the change to another authority."
+            f"the authority {issuer.name} ends then. `afpools certs ca --next` and "
+            "`certs roll` change to another one."
         )
+
+
+NameOption = Annotated[
+    str | None,
+    typer.Option(help="Your studio's name, as certificates show it. 'Studio'; for the next authority, as before."),
+]
+LockOutOption = Annotated[
+    bool,
+    typer.Option("--force", help="With --retire: even if brokers and clients depend on it and will be locked out."),
+]
 
 
 @app.command()
 def ca(
     folder: FolderOption = _FOLDER,
-    name: Annotated[str, typer.Option(help="Your studio's name, as certificates will show it.")] = "Studio",
+    name: NameOption = None,
     days: DaysOption = CA_LIFETIME.days,
     passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
+    make_next: Annotated[
+        bool, typer.Option("--next", help="Make the one that takes over. It is trusted, and does not sign yet.")
+    ] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="Stop trusting the one that has been replaced.")] = False,
+    force: LockOutOption = False,
 ) -> None:
-    """Make the studio's certificate authority."""
-    secret = _new_passphrase("Passphrase for the authority's key", asked=passphrase, file=passphrase_file)
-    Authority.create(folder, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
-    _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
-    say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner connect as anybody: keep it where few can read it.")
-    say("Next: afpools certs broker NAME -a ADDRESS")
+    """Make the studio's certificate authority, and replace it."""
+    if make_next and retire:
+        raise typer.BadParameter("the change begins with --next and ends with --retire.", param_hint="--retire")
+    if force and not retire:
+        raise typer.BadParameter(
+            "it belongs to --retire: an authority is never replaced by force.", param_hint="--force"
+        )
+    if make_next:
+        new_ca(folder, name, days, passphrase, passphrase_file)
+    elif retire:
+        retire_ca(folder, force, passphrase_file)
+    else:
+        secret = _new_passphrase("Passphrase for the authority's key", asked=passphrase, file=passphrase_file)
+        Authority.create(folder, name=name or "Studio", passphrase=secret, lifetime=dt.timedelta(days=days))
+        _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
+        say(f"{folder / 'ca' / 'ca-key.pem'} lets its owner connect as anybody: keep it where few can read it.")
+        say("Next: afpools certs broker NAME -a ADDRESS")
 
 
-@app.command("new-ca")
+@app.command("new-ca", hidden=True)
 def new_ca(
     folder: FolderOption = _FOLDER,
-    name: Annotated[str | None, typer.Option(help="Your studio's name; the same as before if not given.")] = None,
+    name: NameOption = None,
     days: DaysOption = CA_LIFETIME.days,
     passphrase: PassphraseOption = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Make a second authority that takes over from the first. What the first has issued stays good until retire-ca."""
+    """The same as `ca --next`."""
     secret = _new_passphrase("Passphrase for the new key", asked=passphrase, file=passphrase_file)
     before = _open_to_read(folder)
-    after = succession.new_authority(before, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
-    _wrote(folder / "ca" / "ca.pem", folder / "ca" / "ca-key.pem", folder / "ca" / "crl.pem")
-    say(f"The authority {after.signer.name} signs from now on, and {before.signer.name} is still trusted.")
+    after = succession.begin(before, name=name, passphrase=secret, lifetime=dt.timedelta(days=days))
+    assert after.successor is not None
+    _wrote(after.next_key_path(after.successor), folder / "ca" / "ca.pem", folder / "ca" / "crl.pem")
+    say(f"The authority {after.successor.name} is trusted from now on. {after.signer.name} still signs.")
     say(
-        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. Then run "
-        "`afpools certs renew NAME` for every client, and copy the profiles."
+        f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker, and run "
+        "`afpools certs roll`."
     )
 
 
-@app.command("retire-ca")
-def retire_ca(
+_STEPS = {
+    "trust": "These brokers do not trust the next authority, which therefore does not sign yet. Copy ca/ca.pem and "
+    "ca/crl.pem to each, and run `afpools certs roll` again.",
+    "clients": "These clients may still depend on the old authority. Copy each one's folder in profiles/ to its "
+    "workstation (if it is not here, see `afpools certs renew NAME`), copy clients/ to the brokers, and run `afpools "
+    "certs roll` again when they have connected over TLS.",
+    "brokers": "These brokers do not show their new certificates. Copy brokers/NAME.pem to each, and run `afpools "
+    "certs roll` again.",
+}
+
+
+@app.command()
+def roll(
     folder: FolderOption = _FOLDER,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Even if brokers and clients have certificates of it and will be locked out."),
-    ] = False,
+    done: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take it from you that this broker or client is done with the current step, because it cannot be "
+            "asked or is not seen; may be repeated, and may be a pattern like 'ws-*'.",
+        ),
+    ] = None,
+    days: DaysOption = LIFETIME.days,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Stop trusting the authority that has been replaced."""
+    """Move brokers and clients to the next authority, as far as is safe now, and say what the next step waits for.
+    Exit status 1 while something is left."""
     authority = _open(folder, passphrase_file)
-    retired = succession.retire(authority, force=force)
-    say(f"No longer trusted: {', '.join(issuer.name for issuer in retired)}.")
+    rolled = succession.roll(authority, ask_brokers, done=done or (), lifetime=dt.timedelta(days=days))
+    for name in rolled.renewed:
+        say(f"Renewed: {name}")
+        is_broker = authority.broker_paths(name)[0].exists()
+        path = authority.broker_paths(name)[0] if is_broker else authority.client_paths(name)[0]
+        _warn_if_cut_short(authority, path, days)
+    if rolled.step == "retire":
+        say("Nothing depends on the old authority any more. Next: afpools certs ca --retire")
+        return
+    for name, why in rolled.waiting.items():
+        warn(f"{name}: {why}.")
+    say(_STEPS[rolled.step])
+    say("If one of them cannot be asked or is not in use, and you have done this for it: --done NAME.")
+    raise typer.Exit(1)
+
+
+@app.command("retire-ca", hidden=True)
+def retire_ca(
+    folder: FolderOption = _FOLDER,
+    force: LockOutOption = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """The same as `ca --retire`."""
+    authority = _open(folder, passphrase_file)
+    retired = succession.retire(authority, force=force, ask=ask_brokers)
+    if retired:
+        say(f"No longer trusted: {', '.join(issuer.name for issuer in retired)}.")
     say(
         f"Next: copy {folder / 'ca' / 'ca.pem'} and {folder / 'ca' / 'crl.pem'} to every broker. The profiles here "
         "trust the remaining authority only: copy them once more, so that no workstation trusts the old one."
@@ -280,11 +351,9 @@ def renew(
         say("A broker on this machine shows it within a second; for any other, copy the file there.")
         if len(authority.issuers) > 1 and name in succession.still_needed(authority):
             say(
-                "The previous authority has signed it, because some clients do not know the new one. Renew these "
-                f"first (`afpools certs list`), copy their profiles, and then renew {name!r} again."
+                "The previous authority has signed it, because some workstations may not know the new one. `afpools "
+                f"certs roll` renews {name!r} when they do."
             )
-        elif len(authority.issuers) > 1:
-            warn("The new authority has signed it. Workstations whose profile is older than that authority refuse it.")
     elif made == authority.profile_path(name):
         say("Next: copy the profile to the workstation again. Its CURVE key has more time already.")
     else:

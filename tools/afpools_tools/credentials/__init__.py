@@ -2,6 +2,8 @@
 
 authority.py     issues, renews and revokes
 succession.py    one authority takes over from another
+progress.py      how far that has come
+asking.py        what the brokers say about it
 certificates.py  the contents of a certificate
 revocation.py    the list of revoked certificates
 endpoints.py     where clients find the brokers

@@ -5,7 +5,8 @@ are in `clients/`; every certificate ever issued is kept in `ca/issued/`. Those 
 be in `crl.pem`: renewing keeps the key, everything else revokes.
 
 While one authority takes over from another (`succession.py`), `ca.pem` and `crl.pem` hold both. The authority whose key
-is `ca-key.pem` signs; certificates of the other are revoked with its key in `ca/former/`.
+is `ca-key.pem` signs; the key of the next one waits in `ca/next/`, and with the key of the previous one, in
+`ca/former/`, its certificates can be revoked.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from .files import (
     write,
 )
 from .folder import CredentialFolder
+from .progress import read_progress
 from .revocation import RevocationFile
 
 
@@ -112,8 +114,8 @@ class Authority(CredentialFolder):
         for path in (ca / "ca.pem", ca / "ca-key.pem", ca / "crl.pem"):
             if path.exists():
                 raise AuthorityError(
-                    f"{path} exists: this folder has an authority. `afpools certs new-ca` makes a second one that "
-                    "replaces it. For a separate studio, name another --dir."
+                    f"{path} exists: this folder has an authority. `afpools certs ca --next` makes the one "
+                    "that replaces it. For a separate studio, name another --dir."
                 )
         key, certificate = make_authority(name, lifetime, clock())
         make_folder(folder)
@@ -436,9 +438,30 @@ class Authority(CredentialFolder):
         """The authority that signs."""
         return next(issuer for issuer in self.issuers if issuer.certificate == self.certificate)
 
+    @property
+    def successor(self) -> Issuer | None:
+        """The authority that is trusted and does not sign yet; None if there is none."""
+        to = read_progress(self.folder).to
+        others = [issuer for issuer in self.issuers if issuer != self.signer]
+        return next(
+            (one for one in others if one.id.hex() == to or self.next_key_path(one).exists()),
+            None,
+        )
+
+    def again(self) -> Authority:
+        """The folder as it is now, with the same clock and passphrase."""
+        return Authority.open(self.folder, passphrase=self._passphrase, clock=self._clock)
+
     def _signer(self) -> Issuer:
         if len(self.issuers) == 1:
             return self.issuers[0]
+        with contextlib.suppress(AuthorityError):
+            # A copy of the key says whose it is, even without its passphrase: there is one while `switch` works.
+            key_bytes = read(self.ca_key_path)
+            for issuer in self.issuers:
+                path = self.next_key_path(issuer)
+                if path.exists() and read(path) == key_bytes:
+                    return issuer
         with contextlib.suppress(AuthorityError, TypeError):
             key = load_key(self.ca_key_path, self._passphrase if self.needs_passphrase else None)
             for issuer in self.issuers:
@@ -455,6 +478,8 @@ class Authority(CredentialFolder):
         """
         issuer = issuer or self.signer
         path = self.ca_key_path if issuer == self.signer else self.former_key_path(issuer)
+        if issuer == self.successor:
+            path = self.next_key_path(issuer)
         if not path.exists():
             raise AuthorityError(
                 f"{path} is not here, and nothing can be signed by the authority {issuer.name} without it. Do this "
@@ -472,19 +497,33 @@ class Authority(CredentialFolder):
         return key
 
     def _broker_issuer(self) -> Issuer:
-        """The authority that signs a broker's certificate: one that every registered client knows. A client that was
-        registered before the current authority was made has only the previous one in its profile."""
-        now = self._clock()
-        for path in files_in(self.folder / "clients", ".pem"):
-            certificate = read_certificate(path)
-            issuer = issuer_of(certificate, self.issuers)
-            if (
-                issuer is not None
-                and issuer != self.signer
-                and now < min(certificate.not_valid_after_utc, issuer.expires)
-            ):
-                return issuer
+        """The authority that signs a broker's certificate: one that every workstation knows. Until its profile has been
+        carried there, a workstation may have only the previous one."""
+        progress = read_progress(self.folder)
+        carried = set(progress.carried) if progress.to == self.signer.id.hex() else set()
+        others = [
+            one for one in self.issuers if one not in (self.signer, self.successor) and one.expires > self._clock()
+        ]
+        if others and self.with_certificates_of_others("clients") - carried:
+            return others[0]
         return self.signer
+
+    def with_certificates_of_others(self, folder: str) -> set[str]:
+        """The names in `clients` or `brokers` that may still use a certificate that the signer has not issued."""
+        found = set()
+        now = self._clock()
+        keys = {path.stem: read_certificate(path) for path in files_in(self.folder / folder, ".pem")}
+        registered = [(self.folder / folder / f"{name}.pem", certificate) for name, certificate in keys.items()]
+        for path, certificate in [*self.issued(), *registered]:
+            name = role_and_name(certificate, path)[1]
+            if name in found or name not in keys or certificate.not_valid_after_utc <= now:
+                continue
+            issuer = issuer_of(certificate, self.issuers)
+            if issuer not in (None, self.signer) and public_bytes(certificate.public_key()) == public_bytes(
+                keys[name].public_key()
+            ):
+                found.add(name)
+        return found
 
     def _issue(
         self,

@@ -142,7 +142,7 @@ def sign_certificate(
     if not_after <= now - _BACKDATE:
         raise AuthorityError(
             f"The authority {issuer.name} expired on {authority.not_valid_after_utc:%Y-%m-%d}. Make another with "
-            "`afpools certs new-ca`."
+            "`afpools certs ca --next`."
         )
     return (
         x509.CertificateBuilder(

@@ -43,8 +43,8 @@ def default_endpoints(brokers: Sequence[BrokerEndpoints]) -> list[str]:
             "There is no broker here to connect to. Make its credentials with `afpools certs broker NAME`, or "
             "name an --endpoint."
         )
-    return [_url("tls", broker.addresses[0], broker.tls_port) for broker in brokers] + [
-        _url("curve", broker.addresses[0], broker.curve_port) for broker in brokers
+    return [endpoint_url("tls", broker.addresses[0], broker.tls_port) for broker in brokers] + [
+        endpoint_url("curve", broker.addresses[0], broker.curve_port) for broker in brokers
     ]
 
 
@@ -74,7 +74,7 @@ def resolve(endpoints: Sequence[str], brokers: Sequence[BrokerEndpoints]) -> lis
                 f"{url}: no broker's certificate names {host!r}, and clients would refuse it (there are: {known}). "
                 f"Make one that does: afpools certs broker NAME -a {host}"
             )
-        entry = {"url": _url(scheme, host, port)}
+        entry = {"url": endpoint_url(scheme, host, port)}
         exact = [broker for broker in leads_to if (broker.tls_port if scheme == "tls" else broker.curve_port) == port]
         leads_to = exact or leads_to
         if len(leads_to) == 1:
@@ -92,7 +92,7 @@ def resolve(endpoints: Sequence[str], brokers: Sequence[BrokerEndpoints]) -> lis
     return sorted(entries, key=lambda entry: not entry["url"].startswith("tls:"))
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def endpoint_url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 

@@ -40,6 +40,10 @@ class CredentialFolder:
         """Where the key of a former authority is kept."""
         return self.folder / "ca" / "former" / f"{issuer.id.hex()[:8]}-key.pem"
 
+    def next_key_path(self, issuer: Issuer) -> Path:
+        """Where the key of the next authority waits until it signs."""
+        return self.folder / "ca" / "next" / f"{issuer.id.hex()[:8]}-key.pem"
+
     def broker_paths(self, name: str) -> tuple[Path, Path, Path]:
         """Certificate with key, public CURVE key, secret CURVE key."""
         folder = self.folder / "brokers"

@@ -57,20 +57,15 @@ class _Inspection:
 
     def _check_ca(self) -> Iterator[Problem]:
         path = self._folder / "ca" / "ca.pem"
+        alone = len(self._authority.issuers) == 1
+        change = "Run `afpools certs ca --next`." if alone else "Finish the change: `afpools certs roll`."
         for issuer in self._authority.issuers:
             if issuer.expires <= self._now:
-                yield Problem(
-                    f"{path}: the authority {issuer.name} expired on {issuer.expires:%Y-%m-%d}. "
-                    + (
-                        "Make another with `afpools certs new-ca`."
-                        if issuer == self._authority.signer
-                        else "Run `afpools certs retire-ca`."
-                    )
-                )
+                yield Problem(f"{path}: the authority {issuer.name} expired on {issuer.expires:%Y-%m-%d}. {change}")
             elif issuer == self._authority.signer and issuer.expires - self._now < WARN_BEFORE_EXPIRY:
                 yield Problem(
                     f"{path}: the authority {issuer.name} {self._ends(issuer.expires)}. Nothing that it has issued is "
-                    "valid afterwards. Run `afpools certs new-ca` now."
+                    f"valid afterwards. {change}"
                 )
         if self._authority.can_sign:
             try:
@@ -248,6 +243,7 @@ class _Inspection:
 
     def _check_permissions(self) -> Iterator[Problem]:
         secrets_found = [self._authority.ca_key_path, *files_in(self._folder / "ca" / "former", ".pem")]
+        secrets_found += files_in(self._folder / "ca" / "next", ".pem")
         secrets_found += files_in(self._folder / "brokers", ".pem") + files_in(self._folder / "brokers", ".key_secret")
         for folder in ("profiles", "revoked"):
             for pattern in ("client.pem", "client.key_secret"):
