@@ -12,7 +12,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from tests import mongod as servers
+
+# No test fails because the machine is busy: by default, hypothesis allows one example 200 ms.
+settings.register_profile("afpools", deadline=None)
+settings.load_profile("afpools")
 
 _SERVERS = ("mongod", "replica_set")
 

@@ -15,8 +15,8 @@ from afpools_tools.cli import main
 from .farm import LATER_HOST
 
 
-def _loose(*arguments: Any) -> Verdict:
-    verdict = plan(*arguments)
+def _loose(*arguments: Any, **named: Any) -> Verdict:
+    verdict = plan(*arguments, **named)
     mask = (verdict.params or {}).get("hosts_mask_exclude", "")
     if not mask.startswith("(?!"):
         return verdict

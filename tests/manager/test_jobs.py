@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.studio import Studio, studio
 from tests.working_afserver import WorkingAfServer, working_afserver
 
 from afpools import Client, OrderedJob, Profile
-from afpools.job_results import JobsResult
+from afpools.job_results import JobList, JobsResult
 from afpools_broker.protocol import Role
 from afpools_tools.manager.jobs import Jobs, JobsView, outcome, preview
 from afpools_tools.manager.params import PoolHosts, PreviewChange
@@ -49,6 +50,28 @@ def put(client: Client, server: WorkingAfServer, pool: str) -> int:
 def test_a_broker_that_does_not_list_jobs_is_not_asked() -> None:
     nobody: Any = None
     assert Jobs(nobody).ask(JobsView(), offered=False) == JobsView()
+
+
+def test_one_slow_answer_does_not_keep_the_list_old_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("afpools_tools.manager.jobs.time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked: list[float] = []
+
+    class Busy:
+        """A client on a machine that is busy: each answer takes two seconds."""
+
+        def jobs(self, **_: Any) -> JobList:
+            asked.append(now[0])
+            now[0] += 2.0
+            return JobList((), (), "broker", True, False, "", 0.1, 0.0, 0, False)
+
+    busy: Any = Busy()
+    asking = Jobs(busy)
+    shown = asking.ask(JobsView(), offered=True)
+    for _ in range(2):
+        now[0] += 3.0
+        asking.ask(shown, offered=True)
+    assert asked == [100.0, 108.0]
 
 
 def test_a_broker_that_refuses_is_asked_again_only_now_and_then(tmp_path: Path) -> None:

@@ -25,10 +25,22 @@ _MOST_JOBS = 5000
 _REFUSED_PAUSE = 5.0
 # A list of 5,000 jobs costs the broker a third of a second: it is asked for less often than a short one.
 _PAUSE_FOR_EACH_SECOND_ASKED = 10.0
+# A single answer may take seconds because the machine is busy: what people see must not stay old for long after it.
+_LONGEST_PAUSE = 5.0
 _OLD = 30.0
 _BEHIND = 5.0
 
 NO_JOBS: Mapping[str, Job] = MappingProxyType({})
+
+
+def pause_after(took: float, for_each_second: float) -> float:
+    """How long to wait, in seconds, until something is asked again.
+
+    Args:
+        took: seconds that the last answer took.
+        for_each_second: seconds to wait for each of these.
+    """
+    return min(took * for_each_second, _LONGEST_PAUSE)
 
 
 class JobsStatus(NamedTuple):
@@ -95,7 +107,7 @@ class Jobs:
             self._due = time.monotonic() + _REFUSED_PAUSE
             return JobsView(status=JobsStatus(offered=True, error=str(error)))
         now = time.monotonic()
-        self._due = now + (now - began) * _PAUSE_FOR_EACH_SECOND_ASKED
+        self._due = now + pause_after(now - began, _PAUSE_FOR_EACH_SECOND_ASKED)
         jobs = {f"{job.id}.{job.serial}": job for job in (*listed.jobs, *listed.others)}
         status = JobsStatus(
             offered=True,

@@ -19,7 +19,7 @@ from afpools import AfpoolsError, Client, HostSummary, Job, PoolSummary
 from afpools.pool_menu import pool_machines
 
 from ..hosts import STALE, is_farm_known
-from .jobs import NO_JOBS, OPERATION, Jobs, JobsStatus, JobsView
+from .jobs import NO_JOBS, OPERATION, Jobs, JobsStatus, JobsView, pause_after
 from .usage import Counts, Usage, count
 
 log = logging.getLogger("afpools.manager")
@@ -202,7 +202,8 @@ class Live:
                 self._view = view
                 self.tell()
             took = time.monotonic() - began
-            self._wake.wait(max(_PAUSE, took * _PAUSE_FOR_EACH_SECOND_ASKED if view.status.reachable else _PAUSE))
+            pause = pause_after(took, _PAUSE_FOR_EACH_SECOND_ASKED) if view.status.reachable else _PAUSE
+            self._wake.wait(max(_PAUSE, pause))
         self._client.close()
 
     def _look(self) -> View:
