@@ -24,10 +24,15 @@ RENDER_POOL = "Render Pool"
 HELP = "The job runs on the hosts of this pool only."
 
 
+def beside(menu: Menu, pool: str) -> str:
+    """What to write beside a chooser that shows the machines itself: what is wrong, or will be."""
+    return "\n".join(filter(None, (menu.warning(pool), menu.status())))
+
+
 def about(menu: Menu, pool: str) -> str:
     """What to write beside a chooser that is saved with the scene: the pool's machines with the time, and what is
     wrong."""
-    return "\n".join(filter(None, (menu.dated_label(pool), menu.warning(pool), menu.status())))
+    return "\n".join(filter(None, (menu.dated_label(pool), beside(menu, pool))))
 
 
 def keep_on(job: Any, chosen: str) -> str:

@@ -29,7 +29,18 @@ def _blender_scene(bpy: Any) -> str:
     return str((kept.get("afpools_pool") if kept is not None else None) or "")
 
 
-CHOOSERS: Dict[str, Callable[[Any], str]] = {"bpy": _blender_scene}
+def _maya_scene(cmds: Any) -> str:
+    """The pool that is saved with the current scene, quoted, because Maya escapes some characters itself."""
+    # Without a Maya that has been started, the module is empty.
+    kept = cmds.fileInfo("afpools_pool", query=True) if hasattr(cmds, "fileInfo") else None
+    if not kept:
+        return ""
+    from urllib.parse import unquote
+
+    return unquote(str(kept[0]))
+
+
+CHOOSERS: Dict[str, Callable[[Any], str]] = {"bpy": _blender_scene, "maya.cmds": _maya_scene}
 """For each program, by a module that only this program has: a function that gets the module and returns what the
 program says about the pool of the job that is being sent."""
 

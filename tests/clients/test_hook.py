@@ -56,6 +56,15 @@ def test_a_scene_names_its_pool_whether_or_not_the_add_on_is_active(
     assert hook.chosen() == pool
 
 
+@pytest.mark.parametrize(("kept", "pool"), [(["nacht%2Fgr%C3%B6%C3%9Fe"], "nacht/größe"), (["-"], WITHOUT), ([], "")])
+def test_a_scene_of_maya_names_its_pool(monkeypatch: pytest.MonkeyPatch, kept: list[str], pool: str) -> None:
+    maya = SimpleNamespace(fileInfo=lambda name, query: kept)
+    monkeypatch.setitem(sys.modules, "maya.cmds", maya)  # type: ignore[arg-type]
+    assert hook.chosen() == pool
+    monkeypatch.setitem(sys.modules, "maya.cmds", SimpleNamespace())  # type: ignore[arg-type]
+    assert hook.chosen() == ""
+
+
 def test_a_program_without_a_pool_names_none() -> None:
     assert hook.chosen() == ""
 

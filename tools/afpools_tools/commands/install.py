@@ -260,6 +260,7 @@ _INTO_CGRU = {
         "The pool in Natron, from CGRU's plug-in for it.",
     ),
     "nuke": ("A pool on the afanasy node in Nuke, into CGRU.", "The pool in Nuke, from CGRU."),
+    "maya": ("A pool in CGRU's Afanasy window in Maya, into CGRU.", "The pool in Maya, from CGRU."),
     "fusion": (
         "The comp script that asks for a pool, into CGRU's plug-in for Fusion.",
         "The comp script, from CGRU's plug-in for Fusion.",

@@ -113,6 +113,10 @@ def _nuke() -> Plugin:
     return _in_its_own_folder("nuke", "Restart Nuke through CGRU: its afanasy node has a tab Pool.")
 
 
+def _maya() -> Plugin:
+    return _in_its_own_folder("maya", "Restart Maya through CGRU: its Afanasy window has a pool.", "library/")
+
+
 def _fusion() -> Plugin:
     return Plugin(
         "fusion",
@@ -152,6 +156,7 @@ PLUGINS: dict[str, Callable[[], Plugin]] = {
     "afstarter": _afstarter,
     "natron": _natron,
     "nuke": _nuke,
+    "maya": _maya,
     "fusion": _fusion,
     "keeper": _keeper,
     "hook": _hook,
