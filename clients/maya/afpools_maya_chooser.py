@@ -129,7 +129,7 @@ class _PyMel:
 
 
 def _loaded(afanasy: Any) -> None:
-    ui = getattr(afanasy, "UI", None)
+    ui: Any = getattr(afanasy, "UI", None)
     if not all(hasattr(ui, name) for name in ("show", "launch")) or not hasattr(afanasy, "pm"):
         cmds.warning("Afanasy Pools does not know this version of CGRU's Afanasy window: it has no chooser.")
     elif not hasattr(ui.show, _OURS):

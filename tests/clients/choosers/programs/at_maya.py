@@ -74,7 +74,10 @@ def another_script():
     import af
 
     job = af.Job("x")
-    job.blocks.append(af.Block("x", "maya"))
+    block = af.Block("x", "maya")
+    block.setNumeric(1, 1)
+    block.setCommand("true")
+    job.blocks.append(block)
     return job.send()
 
 
