@@ -225,6 +225,8 @@ def test_deleting_renaming_and_undoing_say_what_happens_to_jobs(page: Page, send
     expect(dialog.get_by_text("No job on the farm gains or loses a host.")).to_be_visible()
     dialog.get_by_role("button", name="Cancel").click()
     go(page, "History")
+    # Until its fence has moved, the job would lose nothing.
+    until(lambda: elsewhere.jobs().jobs[0].renders == 3 and elsewhere.jobs().jobs[0].fence == "current")
     page.get_by_role("button", name="Undo: added hosts to fx").first.click()
     expect(dialog.get_by_text("1 job loses pc-04.")).to_be_visible()
     picture(page, "what-if-undo")
