@@ -34,6 +34,10 @@ log = logging.getLogger("afpools.live")
 # How often to try to restore an edit: the job may change at the same time again.
 _TRIES = 5
 
+# The most changes that wait for their job's log to be read. Where the fences of thousands of jobs move again and again,
+# the oldest are given up: memory must not grow without end.
+_MOST_WAITING = 20_000
+
 # `"custom_data" set to "…"`, and `"hosts_mask_exclude" invalid pattern "…"`; afserver shows the latter mask, too.
 _KEY = re.compile(r'(?:: {2}|\n)"(?P<key>\w+)" (?:set to|invalid pattern) ')
 _KEYS = ("hosts_mask_exclude", "hosts_mask_type", "custom_data")
@@ -141,7 +145,7 @@ class Overwritten:
 
     def __init__(self, ask: Ask, mover: Mover) -> None:
         self._ask, self._mover = ask, mover
-        self._sent: deque[_Sent] = deque()
+        self._sent: deque[_Sent] = deque(maxlen=_MOST_WAITING)
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -173,14 +177,19 @@ class Overwritten:
                 back[sent.move.job.id] = (sent, found)
         if not back:
             return Outcome()
-        outcome = self._mover.carry_out([move for _, move in back.values()])
+        try:
+            outcome = self._mover.carry_out([move for _, move in back.values()])
+        except FarmError:
+            self._sent.extend(each for each, _ in back.values())
+            raise
         done = {move.job.id for move in outcome.made}
         # Somebody may have set something in that second, too. These moves do not count as moved fences.
         self.watch(outcome.made)
         outcome.done, outcome.made = [], []
         for number, (sent, _) in back.items():
-            if number not in done and sent.tries < _TRIES:
-                self._sent.append(_Sent(sent.move, sent.tries + 1))
+            tries = sent.tries + (number in outcome.read)  # those that did not fit into the batch have not been tried
+            if number not in done and tries <= _TRIES:
+                self._sent.append(_Sent(sent.move, tries))
         return outcome
 
     def _edit_of(self, sent: _Sent, now: Job | None) -> Move | None:

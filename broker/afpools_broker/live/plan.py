@@ -197,14 +197,17 @@ def plan_for(job: Job, note: Note, world: World, now: dt.datetime, *, by: str = 
     fences, pools = world.snapshot.fences, world.snapshot.contents.pools
     accept = _types(job, typeless=fences.engines.all_old)
     mask = world.mask(pool, note, job.user_name, accept)
-    if isinstance(mask, str):
-        return _kept(pool, mask)
     moment = f"{now:%Y-%m-%dT%H:%M:%SZ}"
     spill = spill_of(note, pool, world.names, pools)
-    if spill is not None:
-        spill, mask = _spilled(
-            job, spill, mask, moment if waited else "", partial(_both, job, note, pool, world, accept)
-        )
+    both = partial(_both, job, note, pool, world, accept)
+    if isinstance(mask, str):
+        # A spilled job follows its second pool even if its own is empty.
+        made = both(spill) if spill is not None and spill.is_open and not job.is_finished else mask
+        if isinstance(made, str):
+            return _kept(pool, mask)
+        mask = made
+    elif spill is not None:
+        spill, mask = _spilled(job, spill, mask, moment if waited else "", both)
     if not mask.covers_future_hosts and keeps_out(job, _LATER_HOST):
         return _kept(pool, f"Its new mask would not exclude hosts that register later. {mask.why}".rstrip(), spill)
     mask_type = job.hosts_mask_type if mask.type == "any" or not job.hosts_mask_type else mask.type

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from .jobs import Job
 from .plan import Verdict
+from .spill import Spill
 
 GAP_SECONDS = 10.0
 """The longest time in seconds between two looks that counts as waiting. Without a monitor, afserver's jobs are read
@@ -69,7 +70,7 @@ class JobsWaiting(Waiting):
     def look(self, jobs: Mapping[int, Job], verdicts: Mapping[int, Verdict]) -> None:
         """Adds the jobs as they are confirmed now, by number."""
         waiting = {
-            job.serial: _as_it_is(job)
+            job.serial: _as_it_is(job, verdict.spill)
             for number, verdict in verdicts.items()
             if verdict.spill is not None and (job := jobs.get(number)) is not None and _is_waiting(job)
         }
@@ -80,7 +81,7 @@ class JobsWaiting(Waiting):
         spill = verdict.spill
         if spill is None or not _is_waiting(job):
             return False
-        return self.is_over(job.serial, _as_it_is(job), spill.after, self._clock())
+        return self.is_over(job.serial, _as_it_is(job, spill), spill.after, self._clock())
 
 
 def _is_waiting(job: Job) -> bool:
@@ -89,6 +90,7 @@ def _is_waiting(job: Job) -> bool:
     return job.state == "ready" and job.tasks_ready > 0
 
 
-def _as_it_is(job: Job) -> Hashable:
-    """What stays the same while a job waits: its fence, its note, and its progress."""
-    return job.fence, job.tasks_done, job.tasks_ready
+def _as_it_is(job: Job, spill: Spill) -> Hashable:
+    """What stays the same while a job waits: its fence, its note, its progress, and the second pool that it waits
+    for."""
+    return job.fence, job.tasks_done, job.tasks_ready, spill.pool

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from tests.broker.live.conftest import Studio
 
-from afpools_broker.live.apply import Move
+from afpools_broker.farm.afserver import FarmError
+from afpools_broker.live.apply import Move, Mover, Outcome, Pace
 from afpools_broker.live.jobs import Job
 from afpools_broker.live.overwritten import lost_edit
 
@@ -110,6 +112,62 @@ def test_an_edit_made_while_another_is_restored_is_restored_too(studio: Studio) 
     assert (studio.mask(job), studio.fence(job)) == ("pc-04", "changed")
 
 
+def test_an_edit_is_restored_although_afserver_did_not_answer_in_between(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = studio.send("fx", offline=True)
+    studio.look()
+    just_before(studio, job, hosts_mask_exclude="pc-05")
+    carry_out = Mover.carry_out
+    silent = [True]
+
+    def fails_once(mover: Mover, moves: Sequence[Move]) -> Outcome:
+        if moves[0].params.get("hosts_mask_exclude") == "pc-05" and silent.pop():
+            silent.append(False)
+            raise FarmError("afserver did not answer within 3 seconds.")
+        return carry_out(mover, moves)
+
+    monkeypatch.setattr(Mover, "carry_out", fails_once)
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    with pytest.raises(FarmError):
+        studio.look()
+    studio.look()
+    assert (studio.mask(job), studio.fence(job)) == ("pc-05", "changed")
+
+
+def test_edits_that_do_not_fit_into_one_batch_are_restored_one_after_the_other(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = studio.server
+    jobs = [studio.send("fx", f"shot {n}", offline=True) for n in range(12)]
+    studio.look()
+
+    def edit() -> None:
+        server.before_actions = None
+        for job in jobs:
+            server.by_hand_now(job, hosts_mask_exclude="pc-05")
+
+    server.before_actions = edit
+    fences = studio.fences
+    studio.apply("pools.add_hosts", "fx", "pc-04")
+    fences.lease.ask()
+    monkeypatch.setattr(fences.overwritten, "look", lambda *_: Outcome())
+    studio.look()
+    monkeypatch.undo()
+    monkeypatch.setattr(Pace, "some", lambda _pace, moves: list(moves[:1]))
+    for _ in range(40):
+        fences.look(at_once=True)
+        fences._take_in(fences.overwritten.look(fences._reader.jobs.get, 12))
+    assert {studio.mask(job) for job in jobs} == {"pc-05"}
+
+
+def test_changes_that_come_faster_than_logs_are_read_do_not_fill_the_memory(studio: Studio) -> None:
+    overwritten = studio.fences.overwritten
+    for _ in range(3):
+        overwritten.watch([MOVE] * 10_000)
+    assert len(overwritten) == 20_000
+
+
 def test_jobs_are_not_touched_again_if_nobody_else_changed_them(studio: Studio) -> None:
     job = studio.send("fx", offline=True)
     studio.look()
@@ -131,6 +189,9 @@ def test_jobs_are_not_touched_again_if_nobody_else_changed_them(studio: Studio) 
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"')], None),  # ours is no longer there
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" invalid pattern "(("'), OURS], {"hosts_mask_exclude": "(("}),
+        ([LINE.format("anna maria@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
+        ([LINE.format("anna@studio@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
+        ([LINE.format("a@" * 50_000, '"hosts_mask_exclude" set to "pc-09"').replace(" 127.0.0.1", ""), OURS], None),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-01"'), OURS], None),
         ([LINE.format("anna@ws", '"hosts_mask_type" set to "glob"'), OURS], None),
         ([LINE.format("anna@ws", '"annotation" set to "a"\n"need_os" set to "b"'), OURS], None),

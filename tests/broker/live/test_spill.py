@@ -272,6 +272,23 @@ def test_a_spilled_job_stays_spilled_although_its_own_pool_has_machines_again(st
     assert studio.mask(job) == BOTH
 
 
+def test_a_spilled_job_follows_its_second_pool_although_its_own_is_empty(studio: Studio) -> None:
+    job = spilled(studio)
+    studio.apply("pools.remove_hosts", "fx", "pc-01", "pc-03")
+    studio.look()
+    assert (studio.mask(job), studio.fence(job)) == ("(?!pc-0[45]$).*", "current")
+    studio.apply("pools.remove_hosts", "night", "pc-05")
+    studio.look()
+    assert (studio.mask(job), studio.fences.view.spilled) == ("(?!pc-04$).*", 1)
+    studio.apply("pools.remove_hosts", "night", "pc-04")
+    studio.look()
+    # Now nothing is left to make a fence of.
+    assert (studio.mask(job), studio.fence(job)) == ("(?!pc-04$).*", "kept")
+    studio.apply("pools.add_hosts", "fx", "pc-01")
+    studio.look()
+    assert (studio.mask(job), studio.fence(job)) == ("(?!pc-01$).*", "current")
+
+
 def test_a_finished_job_is_back_in_its_own_pool(studio: Studio) -> None:
     job = spilled(studio, tasks=1)
     studio.server.jobs[job].tasks[0][0].state = "DON"
@@ -415,6 +432,19 @@ def test_a_job_takes_its_pools_second_pool(studio: Studio) -> None:
     assert studio.note(job).spill == SpillNote(
         "night", studio.keeper.current.pool("night").revision, 60, studio.note(job).moved, of_pool=True
     )
+
+
+def test_another_second_pool_begins_its_own_count(studio: Studio) -> None:
+    job = studio.send("fx", rounds=10**6)
+    studio.pool("late", "pc-02")
+    spills(studio, "late", 3600)
+    studio.look()
+    studio.wait(200)
+    spills(studio, "night")
+    studio.wait(55)
+    assert studio.mask(job) == FX
+    studio.wait(10)
+    assert studio.mask(job) == BOTH
 
 
 @pytest.mark.parametrize("said", [NO_SPILL, "other"])
