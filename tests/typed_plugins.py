@@ -22,7 +22,7 @@ def lay_out(folder: Path) -> list[str]:
     for file in (CLIENTS / "blender").glob("*.py"):
         (folder / "blender" / file.name).symlink_to(file)
     (folder / "blender" / "afpools").symlink_to(CLIENTS / "afpools")
-    for plugin in ("afstarter", "natron", "nuke", "maya"):
+    for plugin in ("afstarter", "natron", "nuke", "maya", "houdini/scripts/python"):
         for file in (CLIENTS / plugin).glob("*.py"):
             # Natron's and Nuke's are alike, and only start what is in the others.
             if file.name != "init.py":
@@ -34,7 +34,7 @@ def lay_out(folder: Path) -> list[str]:
     (folder / "afanasy_in_fusion.py").symlink_to(CLIENTS / "fusion" / "Comp" / "Afanasy (pools).py")
     modules = ["blender", "afjob_pools", "afstarter_pools", "afanasy_in_fusion", "afanasy_pools", "initGui"]
     modules += ["sitecustomize", "afpools_hook", "afpools_nuke", "afpools_nuke_chooser"]
-    modules += ["afpools_maya", "afpools_maya_chooser"]
+    modules += ["afpools_maya", "afpools_maya_chooser", "afpools_houdini", "afpools_houdini_chooser"]
     return [argument for module in modules for argument in ("-p", module)]
 
 

@@ -52,6 +52,14 @@ def test_the_pool_is_kept_in_the_scene_and_every_job_of_this_maya_gets_it(maya: 
     assert maya.fenced == [FX, FX]
 
 
+def test_with_the_hook_the_scenes_pool_holds_where_the_plug_in_is_not_installed(maya: Desk) -> None:
+    maya.path.pop()
+    (ours,) = maya.run(
+        "see('afpools_maya' in sys.modules)", "maya.scene['afpools_pool'] = 'fx'", "another_script()", hook=True
+    )
+    assert (ours, maya.fenced) == (False, [FX])
+
+
 def test_a_name_that_maya_cannot_keep_as_it_is(maya: Desk) -> None:
     manager = maya.office.place.profile("bert", Role.MANAGER)
     with Client(Profile.load(str(manager)), timeout=30) as client:

@@ -104,10 +104,12 @@ def test_a_folder_that_is_not_cgru_is_refused(afpools: Afpools, tmp_path: Path) 
 def test_a_note_that_concerns_several_plug_ins_is_listed_once(afpools: Afpools) -> None:
     listed = afpools("install", "--list")
     assert listed.err.count("Where is CGRU?") == 1
-    assert "afstarter, natron, nuke, maya, fusion, keeper, hook: " in listed.err
+    assert "afstarter, natron, nuke, maya, houdini, fusion, keeper, hook: " in listed.err
 
 
-@pytest.mark.parametrize("name", ["afstarter", "natron", "nuke", "maya", "fusion", "keeper", "hook", "blender"])
+@pytest.mark.parametrize(
+    "name", ["afstarter", "natron", "nuke", "maya", "houdini", "fusion", "keeper", "hook", "blender"]
+)
 def test_cgru_may_come_before_the_command(afpools: Afpools, cgru: Path, name: str) -> None:
     before = everything(cgru)
     done = afpools("install", "--cgru", cgru, name, "--yes")

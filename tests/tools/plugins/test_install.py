@@ -129,7 +129,7 @@ def test_a_damaged_receipt_is_named_and_nothing_is_removed(afpools: Afpools, hom
     assert (home / BLENDER_45 / "afanasy_pools/ui.py").exists()
 
 
-@pytest.mark.parametrize("plugin", ["afstarter", "natron", "nuke", "maya", "fusion", "keeper"])
+@pytest.mark.parametrize("plugin", ["afstarter", "natron", "nuke", "maya", "houdini", "fusion", "keeper"])
 def test_an_installation_into_cgru_leaves_no_trace_when_removed(afpools: Afpools, tmp_path: Path, plugin: str) -> None:
     cgru = tmp_path / "cgru"
     for file in ("afanasy/python/af.py", "start/AFANASY/50.afstarter.sh", "plugins/fusion/Comp/Afanasy.py"):

@@ -261,6 +261,7 @@ _INTO_CGRU = {
     ),
     "nuke": ("A pool on the afanasy node in Nuke, into CGRU.", "The pool in Nuke, from CGRU."),
     "maya": ("A pool in CGRU's Afanasy window in Maya, into CGRU.", "The pool in Maya, from CGRU."),
+    "houdini": ("A pool on the afanasy node in Houdini, into CGRU.", "The pool in Houdini, from CGRU."),
     "fusion": (
         "The comp script that asks for a pool, into CGRU's plug-in for Fusion.",
         "The comp script, from CGRU's plug-in for Fusion.",

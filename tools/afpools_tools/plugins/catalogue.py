@@ -117,6 +117,12 @@ def _maya() -> Plugin:
     return _in_its_own_folder("maya", "Restart Maya through CGRU: its Afanasy window has a pool.", "library/")
 
 
+def _houdini() -> Plugin:
+    return _in_its_own_folder(
+        "houdini", "Restart Houdini through CGRU: its afanasy node has a parameter Render Pool.", "scripts/python/"
+    )
+
+
 def _fusion() -> Plugin:
     return Plugin(
         "fusion",
@@ -157,6 +163,7 @@ PLUGINS: dict[str, Callable[[], Plugin]] = {
     "natron": _natron,
     "nuke": _nuke,
     "maya": _maya,
+    "houdini": _houdini,
     "fusion": _fusion,
     "keeper": _keeper,
     "hook": _hook,
