@@ -32,6 +32,8 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     }
     for key in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         kept.pop(key, None)
+    # Tests read a broker's log as people do, though not at a terminal.
+    kept["AFPOOLS_BROKER_LOG_FORMAT"] = "text"
     return {**kept, "HOME": str(home), "TERM": "xterm-256color", **variables}
 
 

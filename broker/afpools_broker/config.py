@@ -26,6 +26,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 """From the most verbose to the least."""
 
+LogFormat = Literal["auto", "text", "json"]
+
 Names = Literal["auto", "cut", "whole"]
 
 Running = Literal["finish", "requeue"]
@@ -41,6 +43,7 @@ class ConfigError(Exception):
 class BrokerSection(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")] = "broker"
     log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
 
 
 class CurveSection(Struct, frozen=True, forbid_unknown_fields=True):

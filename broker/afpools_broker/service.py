@@ -27,6 +27,9 @@ from .picture.snapshot import SnapshotKeeper
 from .protocol import Code, RequestRefused, Role
 from .store import PoolStore, StoreUnavailable
 
+# Characters of a request's id that people see: enough to find it in a day's log, and short enough for a panel.
+_SHOWN = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -112,7 +115,7 @@ class Service:
             request = protocol.decode_request(data)
             operation = _operation(request.op)
             self._statistics.request(operation.op, call.sender.transport)
-            self._check_role(operation, call.sender)
+            self._check_role(operation, call.sender, request.id)
             asked = decode(operation, request.params)
             turn = asked.turn(call)
         except RequestRefused as refusal:
@@ -121,8 +124,9 @@ class Service:
                 self._took(operation, call)
             return self._refuse(request_id, operation.op if operation else "", call.sender.transport, refusal)
         except Exception:  # noqa: BLE001 - logged with its traceback, but not as often as the sender likes
-            self._log_bug(call.sender, "", "Reading a request failed", data)
-            return self._failed(protocol.guess_id(data), "", call.sender.transport)
+            request_id = protocol.guess_id(data)
+            self._log_bug(call.sender, "", request_id, "Reading a request failed", data)
+            return self._failed(request_id, "", call.sender.transport)
         request_id = request.id
         if turn is not Turn.AT_ONCE:
             return Later(lambda: self._finish(request_id, asked, call, data, late=True), turn is Turn.WRITING)
@@ -131,7 +135,7 @@ class Service:
             self._kept.keep(data, call.known_moment, asked.op, answer)
         return answer
 
-    def _check_role(self, operation: type[Operation], sender: Sender) -> None:
+    def _check_role(self, operation: type[Operation], sender: Sender, request_id: str) -> None:
         """
         Raises:
             RequestRefused: `forbidden`.
@@ -141,16 +145,17 @@ class Service:
         self._peer_log.say(
             f"{sender.peer.name} {host_of(sender.address)}",
             operation.op,
-            "Refused: %r (%s) at %s asked for %s, which needs a manager profile",
+            "Refused: %r (%s) at %s asked for %s, which needs a manager profile (request %s)",
             sender.peer.name,
             sender.peer.role,
             sender.address,
             operation.op,
+            shown(request_id),
         )
         raise RequestRefused(
             Code.FORBIDDEN,
             f"To {operation.purpose} you need a manager profile; {sender.peer.name!r} is a "
-            f"{sender.peer.role}. Ask whoever runs the farm for one.",
+            f"{sender.peer.role}. Ask whoever runs the farm for one (request {shown(request_id)}).",
         )
 
     def _took(self, operation: type[Operation], call: Call) -> None:
@@ -170,7 +175,7 @@ class Service:
             unavailable = RequestRefused(Code.STORE_UNAVAILABLE, str(error))
             return self._refuse(request_id, asked.op, transport, unavailable)
         except Exception:  # noqa: BLE001 - as above
-            self._log_bug(call.sender, asked.op, f"Answering {asked.op} failed", data)
+            self._log_bug(call.sender, asked.op, request_id, f"Answering {asked.op} failed", data)
             return self._failed(request_id, asked.op, transport)
         finally:
             self._took(type(asked), call)
@@ -218,8 +223,9 @@ class Service:
         self._statistics.error(operation, transport, refusal.code)
         return protocol.encode_error(request_id, refusal.code, refusal.message, refusal.made)
 
-    def _log_bug(self, sender: Sender, operation: str, what: str, data: bytes) -> None:
-        self._peer_log.bug(sender.peer.name, operation, f"{what}; the request was {data[:2000]!r}")
+    def _log_bug(self, sender: Sender, operation: str, request_id: str, what: str, data: bytes) -> None:
+        said = f"{what} (request {shown(request_id)}); the request was {data[:2000]!r}"
+        self._peer_log.bug(sender.peer.name, operation, said)
 
     def _failed(self, request_id: str, operation: str, transport: str) -> bytes:
         """The answer to a request that hit a bug of ours; everything needed to find it is in the log."""
@@ -227,8 +233,17 @@ class Service:
             request_id,
             operation,
             transport,
-            RequestRefused(Code.INTERNAL, "The broker failed to answer; its log says why. Please report it."),
+            RequestRefused(
+                Code.INTERNAL,
+                f"The broker failed to answer; its log says why (request {shown(request_id)}). Please report it.",
+            ),
         )
+
+
+def shown(request_id: str) -> str:
+    """A request's id as the log and the error that its sender sees both show it: its beginning, without anything that
+    could break a line."""
+    return "".join(letter for letter in request_id[:_SHOWN] if letter.isalnum() or letter in "-_.") or "without an id"
 
 
 def _operation(name: str) -> type[Operation]:

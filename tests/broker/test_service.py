@@ -146,7 +146,8 @@ def test_people_are_answered_in_their_own_words(desk: Desk) -> None:
     for op, purpose in (("pools.delete", "delete pools"), ("history.list", "see who changed what")):
         message = desk.ask(op, READER, pool="fx")["error"]["message"]
         assert message == (
-            f"To {purpose} you need a manager profile; 'blender' is a reader. Ask whoever runs the farm for one."
+            f"To {purpose} you need a manager profile; 'blender' is a reader. Ask whoever runs the farm for one "
+            "(request 7)."
         )
     for letter in ("\u200b", "\u3164", "\u115f", "\u2800", "\u00a0"):
         message = desk.ask("pools.create", pool=f"f{letter}x")["error"]["message"]

@@ -150,6 +150,8 @@ _CONFIG = """\
 name = {name}
 # debug, info, warning or error
 #log_level = "info"
+# The log's lines: "text", "json", or "auto": text for a terminal and for the journal, JSON for everything else.
+log_format = "auto"
 
 [curve]
 # For programs with pyzmq: ZeroMQ's own encryption.

@@ -24,6 +24,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO, cast
 
+from ..config import LogFormat
+from .lines import Lines, lines_for
+
 # The most bytes of lines that wait for a reader: a burst of some 20,000 lines.
 CAPACITY = 4 * 1024 * 1024
 
@@ -39,9 +42,6 @@ _RETRY_SECONDS = 1.0
 # At the end, a reader that has taken nothing for this many seconds is assumed not to read.
 _PATIENCE_SECONDS = 0.5
 
-FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
-
 
 @dataclass(slots=True)
 class _Gap:
@@ -50,10 +50,10 @@ class _Gap:
     lines: int
     trouble: str
 
-    def text(self) -> str:
+    def text(self, lines_of: Lines) -> str:
         lines = "1 log line was" if self.lines == 1 else f"{self.lines} log lines were"
         why = f"the log could not be written: {self.trouble}" if self.trouble else "nobody read the log"
-        return f"{time.strftime(_DATE_FORMAT)} WARNING {lines} dropped because {why}.\n"
+        return lines_of.of(logging.WARNING, f"{lines} dropped because {why}.") + "\n"
 
 
 class Outlet:
@@ -63,9 +63,11 @@ class Outlet:
         descriptor: the file descriptor to write to. It is duplicated, and the duplicate stays open as long as the
             process runs.
         capacity: how many bytes may wait.
+        lines: what a line about dropped lines looks like.
     """
 
-    def __init__(self, descriptor: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, descriptor: int, capacity: int = CAPACITY, lines: Lines | None = None) -> None:
+        self._lines = lines or Lines()
         self._descriptor = os.dup(descriptor)
         self._capacity = capacity
         # Reentrant, as a condition's lock is by default: a signal handler may write, too.
@@ -126,7 +128,7 @@ class Outlet:
         taken = bytearray()
         while self._queue:
             first = self._queue[0]
-            data = first if isinstance(first, bytes) else first.text().encode()
+            data = first if isinstance(first, bytes) else first.text(self._lines).encode()
             if taken and len(taken) + len(data) > _AT_ONCE:
                 break
             self._queue.popleft()
@@ -175,8 +177,9 @@ class _Stream(io.TextIOBase):
     errors = "backslashreplace"
     encoding = ""
 
-    def __init__(self, outlet: Outlet, descriptor: int, encoding: str) -> None:
+    def __init__(self, outlet: Outlet, descriptor: int, encoding: str, lines: Lines | None) -> None:
         self.encoding = encoding
+        self._lines = lines
         self._outlet = outlet
         self._descriptor = descriptor
         self._lock = threading.RLock()
@@ -198,6 +201,8 @@ class _Stream(io.TextIOBase):
                 self._put(begun)
 
     def _put(self, text: str) -> None:
+        if self._lines is not None:
+            text = "".join(f"{self._lines.of(logging.WARNING, line)}\n" for line in text.splitlines() if line.strip())
         self._outlet.put(text.encode(self.encoding, "backslashreplace"))
 
     def writable(self) -> bool:
@@ -213,25 +218,29 @@ class _Stream(io.TextIOBase):
 _outlets: list[Outlet] = []
 
 
-def open_log(level: str, *, line: str = FORMAT) -> None:
+def open_log(level: str, log_format: LogFormat = "text", *, with_time: bool = True) -> None:
     """From here on nothing that this process writes to standard output or standard error waits for a reader; the log
     goes to standard error. Call it once per process; it cannot be undone.
 
     Args:
         level: as in `[broker] log_level`.
-        line: the format of a log line, as for `logging`.
+        log_format: as in `[broker] log_format`.
+        with_time: begin lines of text with the time.
     """
     for descriptor in (1, 2):
         _keep_open(descriptor)
-    errors = Outlet(2)
+    lines = lines_for(log_format, 2, with_time=with_time)
+    errors = Outlet(2, lines=lines)
     # One output, so one order.
     output = errors if os.path.sameopenfile(1, 2) else Outlet(1)
+    # What libraries and Python itself print must not break a reader of JSON.
+    wrap = lines if lines.as_json else None
     _outlets[:] = dict.fromkeys((output, errors))
-    sys.stdout = _replacement(sys.stdout, output, 1)
-    sys.stderr = _replacement(sys.stderr, errors, 2)
+    sys.stdout = _replacement(sys.stdout, output, 1, wrap if output is errors else None)
+    sys.stderr = _replacement(sys.stderr, errors, 2, wrap)
     _unblock(2)
     handler = _Handler(errors)
-    handler.setFormatter(logging.Formatter(line, _DATE_FORMAT))
+    handler.setFormatter(lines)
     # Libraries may only log warnings: at `debug`, the database's driver would log whole documents and commands.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     set_level(level)
@@ -265,13 +274,13 @@ def _keep_open(descriptor: int) -> None:
             os.close(null)
 
 
-def _replacement(stream: TextIO | None, outlet: Outlet, descriptor: int) -> TextIO:
+def _replacement(stream: TextIO | None, outlet: Outlet, descriptor: int, lines: Lines | None) -> TextIO:
     encoding = "utf-8"
     if stream is not None:
         encoding = stream.encoding
         with suppress(OSError):
             stream.flush()
-    return cast(TextIO, _Stream(outlet, descriptor, encoding))
+    return cast(TextIO, _Stream(outlet, descriptor, encoding, lines))
 
 
 def _unblock(descriptor: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import resource
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,10 +178,10 @@ def test_the_end_does_not_wait_long_for_a_reader(pipe, place):
 class Script:
     """Python with `open_log("info")` done, and its standard error at the other end of a small pipe."""
 
-    def __init__(self, text: str, **options: object) -> None:
+    def __init__(self, text: str, begin_with: str = "logs.open_log('info')", **options: object) -> None:
         self.reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL)
-        begin = "import logging, os, sys, time\nfrom afpools_broker.monitoring import logs\nlogs.open_log('info')"
+        begin = "import logging, os, sys, time\nfrom afpools_broker.monitoring import logs\n" + begin_with
         program = f"{begin}\n{text}"
         options = {"stdout": subprocess.PIPE, "stderr": writing, **options}
         self.process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, **options)  # type: ignore[call-overload]
@@ -195,7 +197,7 @@ class Script:
 def script() -> Iterator[Callable[..., Script]]:
     made: list[Script] = []
 
-    def start(text: str, **options: object) -> Script:
+    def start(text: str, **options: Any) -> Script:
         made.append(Script(text, **options))
         return made[-1]
 
@@ -325,3 +327,13 @@ print("printed")
 """
     subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {redirect}', sys.executable, program], check=True, timeout=30)
     assert (tmp_path / "opened").read_text() == ""
+
+
+def test_with_json_whatever_a_process_writes_to_standard_error_is_json(script):
+    running = script(EVERY_WAY + "raise SystemExit(7)", begin_with="logs.open_log('info', 'json')")
+    reader = Reader(running.reading)
+    assert running.process.wait(60) == 7
+    reader.thread.join(60)
+    lines = [json.loads(one) for one in reader.lines]
+    assert sum(one["message"].startswith("number ") for one in lines) == 300
+    assert any("ZeroDivisionError" in one["message"] for one in lines)

@@ -32,7 +32,7 @@ def manager(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Edit pools in the browser. Listens on this machine only, until Ctrl-C."""
-    open_log("warning", line="%(levelname)s %(message)s")
+    open_log("warning", with_time=False)
     opened = open_profile(profile)
     with listen(port) as listening, tempfile.TemporaryDirectory(prefix="afpools-manager-") as folder:
 

@@ -46,7 +46,7 @@ def serve(
     from afpools_broker.broker import Broker
 
     settings = load(config)
-    open_log(settings.broker.log_level)
+    open_log(settings.broker.log_level, settings.broker.log_format)
     broker = Broker(settings)
     supervisor = Supervisor()
 
