@@ -10,7 +10,6 @@ import asyncio
 import multiprocessing
 import os
 import selectors
-import socket
 import ssl
 import statistics
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import zmq
 import zmq.auth
 from rich.console import Console
+from tests.tls_peer import client_context, connected
 
 from afpools import Client, zmtp
 from afpools.profile import Profile
@@ -197,20 +197,11 @@ def _load_over_tls(
 ) -> tuple[float, int]:
     """Requests per second from one thread with several connections, each with one request in progress, and the size of
     an answer."""
-    context = ssl.create_default_context(cafile=str(profile / "ca.pem"))
-    context.load_cert_chain(profile / "client.pem")
+    context = client_context(profile)
     asked = b"\x01\x00" + bytes((0, len(request))) + request
     opened, size = [], 0
     for _ in range(connections):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
-        framing = zmtp.Connection(
-            socket_type="REQ", as_server=False, accepts=frozenset({"ROUTER"}), max_message=1 << 20
-        )
-        connection.sendall(framing.data_to_send())
-        while not framing.ready:
-            framing.receive_data(connection.recv(65536))
+        connection, framing = connected(context, port)
         connection.sendall(asked)
         (event,) = framing.receive_data(connection.recv(65536))
         assert isinstance(event, zmtp.Message)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import selectors
-import socket
 import ssl
 import statistics
 import sys
@@ -31,6 +30,7 @@ from rich.console import Console
 from tests.afserver import afserver, renders_answer
 from tests.mongod import single_server, with_database
 from tests.studio import point, settings
+from tests.tls_peer import client_context, connected
 
 from afpools import Client, zmtp
 from afpools.profile import Profile
@@ -96,21 +96,12 @@ class _Many(Protocol):
 
 class _OverTls:
     def __init__(self, profile: Path, port: int, count: int, _key: bytes) -> None:
-        context = ssl.create_default_context(cafile=str(profile / "ca.pem"))
-        context.load_cert_chain(profile / "client.pem")
+        context = client_context(profile)
         self._busy, self._idle = selectors.DefaultSelector(), selectors.DefaultSelector()
         self.refused = 0
         self._open: list[tuple[ssl.SSLSocket, zmtp.Connection]] = []
         for number in range(count):
-            plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = context.wrap_socket(plain, server_hostname="127.0.0.1")
-            framing = zmtp.Connection(
-                socket_type="REQ", as_server=False, accepts=frozenset({"ROUTER"}), max_message=1 << 20
-            )
-            connection.sendall(framing.data_to_send())
-            while not framing.ready:
-                framing.receive_data(connection.recv(65536))
+            connection, framing = connected(context, port)
             self._open.append((connection, framing))
             (self._busy if number < _BUSY else self._idle).register(connection, selectors.EVENT_READ, number)
 

@@ -22,15 +22,17 @@ from afpools.fence_note import MAX_SPILL_SECONDS, MIN_SPILL_SECONDS
 
 VERSION = 1
 
+POOL_NAME_CHARACTERS = 64
 # A pool's name is shown in menus and typed on command lines: short, and no invisible characters.
+_NAME = rf"(?!\s)[^\x00-\x1f\x7f]{{1,{POOL_NAME_CHARACTERS}}}(?<!\s)"
 PoolName = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=64,
-        pattern=r"^(?!\s)[^\x00-\x1f\x7f]+(?<!\s)\Z",
+        max_length=POOL_NAME_CHARACTERS,
+        pattern=rf"^{_NAME}\Z",
         title="pool's name",
-        description="1 to 64 characters long, all of them visible, with no spaces at either end",
+        description=f"1 to {POOL_NAME_CHARACTERS} characters long, all of them visible, with no spaces at either end",
     ),
 ]
 # One host or one ClusterShell range (`pc-[01-40]`). 1,024 is room for a long range, and more than DNS allows a name.
@@ -70,14 +72,15 @@ RequestId = Annotated[
 Revision = Annotated[str, Meta(min_length=1, max_length=64, description="a revision that the broker gave")]
 
 # Afanasy sets no limit; such names come from a line of a configuration file.
-NativePath = Annotated[str, Meta(min_length=1, max_length=1024)]
+NATIVE_PATH_CHARACTERS = 1024
+NativePath = Annotated[str, Meta(min_length=1, max_length=NATIVE_PATH_CHARACTERS)]
 # A pool's second pool as stores keep it: seconds and name, see `pools.pool.spill_text`.
-SpillText = Annotated[str, Meta(pattern=r"^([1-9][0-9]{1,6} (?!\s)[^\x00-\x1f\x7f]{1,64}(?<!\s))?\Z")]
+SpillText = Annotated[str, Meta(pattern=rf"^([1-9][0-9]{{1,6}} {_NAME})?\Z")]
 SecondPool = Annotated[
     str,
     Meta(
-        max_length=64,
-        pattern=r"^((?!\s)[^\x00-\x1f\x7f]+(?<!\s))?\Z",
+        max_length=POOL_NAME_CHARACTERS,
+        pattern=rf"^({_NAME})?\Z",
         title="second pool",
         description="a pool's name, or empty",
         extra={"means": "a pool that its jobs may use too if they wait too long; empty for none"},
@@ -89,11 +92,11 @@ SpillSeconds = Annotated[
         ge=MIN_SPILL_SECONDS,
         le=MAX_SPILL_SECONDS,
         title="time until jobs spill",
-        description="seconds, from 60 to 2592000 (30 days)",
+        description=f"seconds, from {MIN_SPILL_SECONDS} to {MAX_SPILL_SECONDS} (30 days)",
         extra={"means": "in a row without a running task, until a job may use the second pool"},
     ),
 ]
-Follows = Annotated[str, Meta(max_length=1024)]
+Follows = Annotated[str, Meta(max_length=NATIVE_PATH_CHARACTERS)]
 
 Dialect = Literal["regex", "find"]
 MaskType = Literal["regex", "find", "any"]

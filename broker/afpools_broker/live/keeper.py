@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from afpools.fence_note import Note, parse_note
 
-from ..config import Running
+from ..config import FarmSection, Running
 from ..farm.afserver import Ask, FarmError
 from ..picture.snapshot import Snapshot, SnapshotKeeper
 from ..pools.history import Step
@@ -64,6 +64,8 @@ _TASKS_SECONDS = 1.0
 _BEHIND_SECONDS = 60.0
 # How many jobs' logs are read in each round, to find out who changed them.
 _LOGS_AT_ONCE = 5
+# With the defaults of broker.toml.
+_FARM = FarmSection("")
 
 
 class Settings(NamedTuple):
@@ -77,9 +79,9 @@ class Settings(NamedTuple):
     """
 
     requeue: bool = False
-    refuse_after: float = 3600.0
-    timeout: float = 3.0
-    flag_after: float = 60.0
+    refuse_after: float = _FARM.refuse_after
+    timeout: float = _FARM.timeout
+    flag_after: float = _FARM.flag_after
 
 
 class FenceKeeper:

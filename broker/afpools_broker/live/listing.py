@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -169,23 +169,11 @@ class Listing:
         """A job that names a pool."""
         verdict = self._view.verdicts[job.id]
         note = intent_of(job).note
-        hosts = self._where(job)
-        online, renders = self._hosts.count(self._hosts.of(job))
+        said = self._said(job)
         return JobSummary(
-            id=job.id,
-            serial=job.serial,
-            name=job.name,
-            user=job.user_name,
+            **said,
             pool=verdict.pool,
-            state=job.state,
-            ready=job.tasks_ready,
-            running=job.running_tasks_num,
-            done=job.tasks_done,
-            tasks=job.tasks,
-            online=online,
-            renders=renders,
-            hosts=hosts,
-            outside=sum(host.tasks for host in hosts if host.outside),
+            outside=sum(host.tasks for host in said["hosts"] if host.outside),
             fence=verdict.fence,
             why=verdict.why,
             moved=(note.moved or None) if note else None,
@@ -207,22 +195,25 @@ class Listing:
 
     def other(self, job: Job) -> OtherJob:
         """A job that names no pool."""
+        return OtherJob(**self._said(job), exclude=job.hosts_mask_exclude[:_EXCLUDE_SHOWN])
+
+    def _said(self, job: Job) -> dict[str, Any]:
+        """The fields of `_ListedJob`."""
         online, renders = self._hosts.count(self._hosts.of(job))
-        return OtherJob(
-            id=job.id,
-            serial=job.serial,
-            name=job.name,
-            user=job.user_name,
-            state=job.state,
-            ready=job.tasks_ready,
-            running=job.running_tasks_num,
-            done=job.tasks_done,
-            tasks=job.tasks,
-            online=online,
-            renders=renders,
-            hosts=self._where(job),
-            exclude=job.hosts_mask_exclude[:_EXCLUDE_SHOWN],
-        )
+        return {
+            "id": job.id,
+            "serial": job.serial,
+            "name": job.name,
+            "user": job.user_name,
+            "state": job.state,
+            "ready": job.tasks_ready,
+            "running": job.running_tasks_num,
+            "done": job.tasks_done,
+            "tasks": job.tasks,
+            "online": online,
+            "renders": renders,
+            "hosts": self._where(job),
+        }
 
     def _where(self, job: Job) -> list[HostTasks]:
         on = self._tasks.get(job.id, {})

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from afpools import AfpoolsError, Client, HostSummary, Job, PoolSummary
 from afpools.pool_menu import pool_machines
+from afpools_broker.protocol import DESCRIPTION_CHARACTERS, NATIVE_PATH_CHARACTERS, POOL_NAME_CHARACTERS
 
 from ..hosts import STALE, is_farm_known
 from .jobs import NO_JOBS, OPERATION, Jobs, JobsStatus, JobsView, pause_after
@@ -59,6 +60,16 @@ class PoolRow(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How many characters a text may have, so that a page takes no more: a pool's name, its description, and a path of
+    Afanasy's own pools. The broker checks them."""
+
+    pool: int = POOL_NAME_CHARACTERS
+    description: int = DESCRIPTION_CHARACTERS
+    native_path: int = NATIVE_PATH_CHARACTERS
+
+
+@dataclass(frozen=True)
 class Status:
     """The state of our connection with the broker.
 
@@ -74,6 +85,7 @@ class Status:
         farm_age: the same for the renders.
         farm_known: whether afserver has recently confirmed its renders.
         problems: the broker's own sentences.
+        limits: how long texts may be.
     """
 
     reachable: bool = False
@@ -87,6 +99,7 @@ class Status:
     farm_age: int = 0
     farm_known: bool = False
     problems: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ export const jobs = signal([]);
 /** How reliable they are: the fields of `JobsStatus` in jobs.py. */
 export const jobsStatus = signal({ offered: false, error: "", problem: "", age: 0, behind: 0, kept: true, more: false, requeue: false, fences: {}, left_alone: [] });
 
-export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [] });
+export const status = signal({ reachable: false, since: 0, error: "", operations: [], problems: [], limits: {} });
 
 /** Whether the stream from the Pool Manager works; without it, what is shown is old, whatever `status` says. */
 export const connected = signal(true);
@@ -66,6 +66,8 @@ export const membership = signal(0);
 /** Whether the broker allows us this operation now. */
 export const may = (operation) => !isStale.value && status.value.operations.includes(operation);
 
+/** How many characters texts may have: `pool` (its name), `description`, `native_path`. */
+export const limits = computed(() => status.value.limits);
 export const isReader = computed(() => status.value.role === "reader");
 
 function poolOf([name, count, revision, description, colour, online, busy, free, machines, renders, known, follows = "", spillTo = "", spillAfter = 0]) {

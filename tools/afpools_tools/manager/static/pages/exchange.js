@@ -3,7 +3,7 @@
 import { html, useRef, useState } from "../html.js";
 import { act, newName, read, readFile, readLong, write } from "../api.js";
 import { breakable, number, plural } from "../format.js";
-import { isStale, loaded, may, nothing, pools, status } from "../store.js";
+import { isStale, limits, loaded, may, nothing, pools, status } from "../store.js";
 import { poolAddress } from "./pools.js";
 import { Choice, Dialog, Loading, done, failed, make } from "../ui.js";
 import { useWhatIf } from "../whatif.js";
@@ -232,8 +232,8 @@ function FollowDialog({ path: shown, pool: proposed, onMade, onClose }) {
   return html`<${Dialog} title="Follow a pool of Afanasy" submit="Follow" onSubmit=${follow} onClose=${onClose}>
     <p class="hint">The new pool has the renders of Afanasy's and of those below it, and jobs move with it. Its hosts cannot be changed here
       until it is unfollowed.</p>
-    <label>Afanasy's pool<input class="mono" value=${path} required maxlength="1024" spellcheck=${false}
+    <label>Afanasy's pool<input class="mono" value=${path} required maxlength=${limits.value.native_path} spellcheck=${false}
       onInput=${(event) => setPath(event.target.value)} /></label>
-    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
+    <label>Name<input value=${pool} required maxlength=${limits.value.pool} autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
   </${Dialog}>`;
 }

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../html.js";
 import { read, write } from "../api.js";
 import { UsageChart } from "../chart.js";
 import { breakable, byName, duration, number, plural, stateWord } from "../format.js";
-import { cannotRun, counted, hostByName, isAbsent, isStale, loaded, members, may, nothing, poolByName, pools, whyFixed } from "../store.js";
+import { cannotRun, counted, hostByName, isAbsent, isStale, limits, loaded, members, may, nothing, poolByName, pools, whyFixed } from "../store.js";
 import { areJobsKnown, fenceWords, jobsOf, jobWords, spillWords, tasksOf } from "../jobs.js";
 import { ANYWAY, Dialog, Meanwhile, Search, Swatch, UsageBar, VirtualList, done, failed, make, toast, useAnswer, useDecision } from "../ui.js";
 import { askFirst, concernsJobs, useWhatIf } from "../whatif.js";
@@ -248,10 +248,10 @@ function CreateDialog({ onClose }) {
     go(poolAddress(pool));
   };
   return html`<${Dialog} title="New pool" submit="Create pool" onSubmit=${create} onClose=${onClose}>
-    <label>Name<input value=${pool} required maxlength="64" autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
+    <label>Name<input value=${pool} required maxlength=${limits.value.pool} autofocus spellcheck=${false} onInput=${(event) => setPool(event.target.value)} /></label>
     <label>Hosts <small>optional</small>
       <input value=${hosts} placeholder="gpu-[1-8], pc-12" spellcheck=${false} onInput=${(event) => setHosts(event.target.value)} /></label>
-    <label>Description<input value=${description} maxlength="1000" onInput=${(event) => setDescription(event.target.value)} /></label>
+    <label>Description<input value=${description} maxlength=${limits.value.description} onInput=${(event) => setDescription(event.target.value)} /></label>
     <${ColourField} colour=${colour} onChange=${setColour} />
   </${Dialog}>`;
 }
@@ -288,11 +288,11 @@ function EditDialog({ name, onClose }) {
     if (made.length) done(newName !== name ? `Renamed ${name} to ${newName}` : `Changed ${name}`, made.map((one) => one.change));
   };
   return html`<${Dialog} title="Edit ${name}" submit="Save" blocked=${!now || contested.length > 0} onSubmit=${save} onClose=${onClose}>
-    <label>Name<input value=${newName} required maxlength="64" autofocus spellcheck=${false} onInput=${text("name")} /></label>
+    <label>Name<input value=${newName} required maxlength=${limits.value.pool} autofocus spellcheck=${false} onInput=${text("name")} /></label>
     ${newName !== name && html`<p class="hint">Scenes that were saved with ${name}
       ask for a pool that no longer exists, and are refused until somebody chooses again.</p>`}
     ${whatIf.shown}
-    <label>Description<input value=${field("description")} maxlength="1000" onInput=${text("description")} /></label>
+    <label>Description<input value=${field("description")} maxlength=${limits.value.description} onInput=${text("description")} /></label>
     <${ColourField} colour=${field("colour")} onChange=${set("colour")} />
     <${SpillField} name=${name} to=${field("spillTo")} after=${field("spillAfter") || SPILL_AFTER} set=${set} />
     <${Meanwhile} name=${name} gone=${!now} changes=${contested}>
