@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 from tests import oracle as judges
 from tests.afserver import afserver, framed, renders_answer
+from tests.made_mask import exclude_mask
 
 from afpools import AfpoolsError, Client
 from afpools.profile import Profile
@@ -32,7 +33,6 @@ from afpools_broker import protocol
 from afpools_broker.config import FarmSection, LimitsSection
 from afpools_broker.credentials.peers import Peer
 from afpools_broker.farm.farm import Farm, FarmWatch, Render
-from afpools_broker.masks.exclude import exclude_mask
 from afpools_broker.monitoring.peer_log import PeerLog
 from afpools_broker.monitoring.statistics import Statistics
 from afpools_broker.operations import Sender

@@ -5,18 +5,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from afpools_broker.protocol import VERSION, Colour, Description, HostPatterns, PoolName, Request
+from afpools_broker.protocol import VERSION, Colour, Description, HostPatterns, PoolName, Request, SecondPool, SpillText
 
 
 @pytest.mark.parametrize("name", ["fx", "night shift", "local/farm", "é", "x" * 64])
 def test_a_pool_may_be_called(name: str) -> None:
     assert msgspec.convert(name, PoolName) == name
+    assert msgspec.convert(name, SecondPool) == name
+    assert msgspec.convert(f"1800 {name}", SpillText) == f"1800 {name}"
 
 
 @pytest.mark.parametrize("name", ["", " fx", "fx ", "fx\n", "a\tb", "a\x7f", "x" * 65])
 def test_a_pool_may_not_be_called(name: str) -> None:
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(name, PoolName)
+    for value, kind in ((name, PoolName), (name or " ", SecondPool), (f"1800 {name}", SpillText)):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(value, kind)
 
 
 @pytest.mark.parametrize(("colour", "valid"), [("#ff0000", True), ("", True), ("red", False), ("#ff00001", False)])

@@ -406,7 +406,7 @@ def system_mask(pool: str, snapshot: Snapshot) -> str:
     Raises:
         RequestRefused: there is no such mask.
     """
-    # Not through `exclude_mask` as usual, which would choose another style if a complement is not possible.
+    # Not through `exclude_mask_within` as usual, which would choose another style if a complement is not possible.
     mask = snapshot.fences.mask((pool, "complement", ("regex",)), MASK_BYTES)
     if not mask.covers_future_hosts:
         raise RequestRefused(

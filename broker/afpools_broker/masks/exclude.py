@@ -79,6 +79,9 @@ class Mask:
     covers_future_hosts: bool
 
 
+_NO_HOSTS = "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
+
+
 @dataclass(frozen=True)
 class _Draft:
     text: str
@@ -89,40 +92,9 @@ class _Draft:
         return len(self.text.encode())
 
 
-def exclude_mask(
-    inside: Collection[str],
-    known: Collection[str],
-    *,
-    accept: Sequence[Dialect],
-    style: Style = "list",
-    no_find: str = "",
-    max_bytes: int = LENGTH_LIMIT,
-) -> Mask:
-    """The mask that excludes every known host outside the pool, in the requested style or the next that is correct.
-
-    Args:
-        inside: the pool's hosts, as the farm spells them.
-        known: all known hosts, each once, in any order; those of the pool may be among them.
-        accept: the mask types the caller can set on a job.
-        style: `list`: the names. `compact`: the same names through a prefix tree, in whichever accepted dialect is
-            shorter. `complement`: everything but the pool, made of the pool's names alone.
-        no_find: a clause that says why this farm must not be given a mask that is correct only as `find`; empty if it
-            may be given one.
-        max_bytes: the longest mask allowed; at most `MASK_BYTES`.
-
-    Raises:
-        RequestRefused: `empty_pool`, or `mask_not_expressible`, naming the hosts that clash.
-        MaskProofError: a bug in this package.
-    """
-    made = exclude_mask_within(inside, known, accept=accept, style=style, no_find=no_find, max_bytes=max_bytes)
-    if isinstance(made.mask, RequestRefused):
-        raise made.mask
-    return made.mask
-
-
 @dataclass(frozen=True)
 class MadeWithin:
-    """What `exclude_mask` makes, and for which limits on its length the answer is the same.
+    """What `exclude_mask_within` makes, and for which limits on its length the answer is the same.
 
     Args:
         mask: the mask, or why there is none.
@@ -138,6 +110,17 @@ class MadeWithin:
         """Whether this is the answer for this limit."""
         return self.least <= max_bytes and (self.below is None or max_bytes < self.below)
 
+    def given(self) -> Mask:
+        """The mask.
+
+        Raises:
+            RequestRefused: `empty_pool`, or `mask_not_expressible`, naming the hosts that clash.
+        """
+        if isinstance(self.mask, RequestRefused):
+            # A new one, because raising adds to its traceback.
+            raise RequestRefused(self.mask.code, self.mask.message)
+        return self.mask
+
 
 def exclude_mask_within(
     inside: Collection[str],
@@ -148,18 +131,25 @@ def exclude_mask_within(
     no_find: str = "",
     max_bytes: int = LENGTH_LIMIT,
 ) -> MadeWithin:
-    """The same as `exclude_mask`, for callers that cache the answer. However many limits are asked for, there are few
-    answers: one for each style that is the first to fit.
+    """The mask that excludes every known host outside the pool, in the requested style or the next that is correct.
+    Callers may cache the answer: however many limits are asked for, there are few, one for each style that is the first
+    to fit.
+
+    Args:
+        inside: the pool's hosts, as the farm spells them.
+        known: all known hosts, each once, in any order; those of the pool may be among them.
+        accept: the mask types the caller can set on a job.
+        style: `list`: the names. `compact`: the same names through a prefix tree, in whichever accepted dialect is
+            shorter. `complement`: everything but the pool, made of the pool's names alone.
+        no_find: a clause that says why this farm must not be given a mask that is correct only as `find`; empty if it
+            may be given one.
+        max_bytes: the longest mask allowed; at most `MASK_BYTES`.
 
     Raises:
         MaskProofError: a bug in this package.
     """
     if not inside:
-        return MadeWithin(
-            RequestRefused(
-                Code.EMPTY_POOL, "The pool has no hosts, so there is nowhere for the job to run. Add hosts to it first."
-            )
-        )
+        return MadeWithin(RequestRefused(Code.EMPTY_POOL, _NO_HOSTS))
     drawing = _Drawing(inside, known, accept, no_find, max_bytes)
     drafts: dict[Style, _Draft] = {}
     why_not: dict[Style, str] = {}
@@ -269,7 +259,7 @@ def hosts_matched(mask: str, hosts: Sequence[str]) -> set[str]:
 class _Drawing:
     """One pool on one farm: what each style makes of it.
 
-    Args: as `exclude_mask`.
+    Args: as `exclude_mask_within`.
     """
 
     def __init__(

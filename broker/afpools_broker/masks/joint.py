@@ -82,13 +82,13 @@ def joined(
     """The exclude mask that keeps a job off every host outside the pool, and off those that its own mask excludes.
 
     Args:
-        mask_in: makes the pool's mask in one of the given dialects, as `masks.exclude_mask`.
+        mask_in: makes the pool's mask in one of the given dialects, as `masks.exclude_mask_within`.
         own: the job's own exclude mask; not empty.
         reading: how afserver reads it. `either` is for a job that sets no type: a host that either reading excludes is
             excluded, because nobody can tell which was meant.
         inside, known: the pool's hosts, as the farm spells them, and all known hosts.
         accept: the mask types the caller can set.
-        no_find: as `masks.exclude_mask`.
+        no_find: as `masks.exclude_mask_within`.
         max_bytes: the longest that both masks together may be.
 
     Raises:

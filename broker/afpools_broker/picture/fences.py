@@ -436,7 +436,7 @@ class Fences:
             return None
         for made in self._fences[name].masks.get((style, accept), ()):
             if made.known is self.known_hosts and self._holds(made) and made.within.answers(max_bytes):
-                return _given(made.within)
+                return made.within.given()
         return None
 
     def _holds(self, made: _Made) -> bool:
@@ -447,7 +447,7 @@ class Fences:
 
         Args:
             key: which one.
-            max_bytes: the longest mask allowed, as for `masks.exclude_mask`.
+            max_bytes: the longest mask allowed, as for `masks.exclude_mask_within`.
 
         Raises:
             RequestRefused: `unknown_pool`, `empty_pool`, `mask_not_expressible`.
@@ -479,7 +479,7 @@ class Fences:
                 if other.known is self.known_hosts and self._holds(other) and other.within.least != within.least
             ),
         )
-        return _given(within)
+        return within.given()
 
     def mask_of_all(
         self, pools: tuple[str, ...], style: Style, accept: tuple[Dialect, ...], max_bytes: int = LENGTH_LIMIT
@@ -504,7 +504,7 @@ class Fences:
                 no_find=self.engines.no_find,
                 max_bytes=max_bytes,
             )
-        return _given(within)
+        return within.given()
 
     def _still_right(self, kept: Iterable[_Made], fence: Fence, max_bytes: int) -> MadeWithin | None:
         """The mask that was made for other known hosts, if it depends on the pool's names only: read back for the hosts
@@ -521,14 +521,3 @@ class Fences:
             if proven is not None:
                 return replace(made.within, mask=proven)
         return None
-
-
-def _given(made: MadeWithin) -> Mask:
-    """
-    Raises:
-        RequestRefused: there is no such mask.
-    """
-    if isinstance(made.mask, RequestRefused):
-        # If one exception were raised again and again, it would collect the tracebacks of all.
-        raise RequestRefused(made.mask.code, made.mask.message)
-    return made.mask

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bench_masks import pool_of, studio
+from tests.made_mask import exclude_mask
 from tests.oracle import Oracle
 
 from afpools_broker.masks import ecmascript
@@ -23,7 +24,6 @@ from afpools_broker.masks.exclude import (
     MadeWithin,
     Mask,
     MaskProofError,
-    exclude_mask,
     exclude_mask_within,
 )
 from afpools_broker.picture.fences import Fences

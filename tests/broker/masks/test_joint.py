@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.made_mask import exclude_mask
 
 from afpools_broker.masks import exclude as masks
 from afpools_broker.masks.exclude import Mask, hosts_found, hosts_matched
@@ -30,7 +31,7 @@ def join(
     max_bytes: int = masks.LENGTH_LIMIT,
 ) -> Mask:
     def mask_in(dialects: tuple[Dialect, ...]) -> Mask:
-        return masks.exclude_mask(inside, known, accept=dialects, style=style, max_bytes=max_bytes)
+        return exclude_mask(inside, known, accept=dialects, style=style, max_bytes=max_bytes)
 
     return joined(mask_in, own, reading, inside=inside, known=known, accept=accept, max_bytes=max_bytes)
 
@@ -163,7 +164,7 @@ def test_plain_names_on_a_job_without_a_type_can_be_expressed_as_find(own: str, 
 @pytest.mark.parametrize("wrong", ["pc-03", "pc-0", "", ".*"])
 @pytest.mark.parametrize("dialect", ["find", "regex"])
 def test_a_wrong_joint_mask_is_not_returned(wrong: str, dialect: Dialect) -> None:
-    made = masks.exclude_mask({"pc-01", "pc-02"}, FARM, accept=[dialect], style="compact")
+    made = exclude_mask({"pc-01", "pc-02"}, FARM, accept=[dialect], style="compact")
     with pytest.raises(masks.MaskProofError, match=f"joint {dialect} mask .* wrong about"):
         joined(
             lambda _: replace(made, text=wrong),

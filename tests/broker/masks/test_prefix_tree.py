@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.broker.masks.test_exclude import FUTURE, STYLES, find_can
+from tests.made_mask import exclude_mask
 from tests.oracle import Oracle
-
-from afpools_broker.masks.exclude import exclude_mask
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from random import Random
 from tests import oracle as judges
 from tests.fuzz.mutations import changed_text, edited
 from tests.fuzz.target import Check, Target, stateless
+from tests.made_mask import exclude_mask
 
 from afpools_broker.masks import ecmascript
 from afpools_broker.masks import exclude as masks
@@ -61,7 +62,7 @@ def check_pattern(data: bytes) -> None:
 
 
 def _mask_in(accept: tuple[Dialect, ...]) -> Mask:
-    return masks.exclude_mask(_POOL, _FARM, accept=accept, style="complement")
+    return exclude_mask(_POOL, _FARM, accept=accept, style="complement")
 
 
 # std::regex tries every way in turn, and there may be more than its time or its stack allow.

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from afpools import Client
+from afpools_broker.protocol import DESCRIPTION_CHARACTERS, POOL_NAME_CHARACTERS
 
 from ..browser import picture
 from ..conftest import Lost, Manager
@@ -58,6 +59,8 @@ def test_a_pool_that_can_run_nothing_says_so_and_its_hosts_can_be_replaced_and_f
 def test_a_pool_is_made_changed_and_deleted(page: Page, elsewhere: Client) -> None:
     page.get_by_role("button", name="New pool").click()
     dialog = page.get_by_role("dialog")
+    for label, most in (("Name", POOL_NAME_CHARACTERS), ("Description", DESCRIPTION_CHARACTERS)):
+        expect(dialog.get_by_label(label)).to_have_attribute("maxlength", str(most))
     dialog.get_by_label("Name").fill("comp")
     dialog.get_by_label("Hosts").fill("pc-[01-03], gpu-4")
     dialog.get_by_label("Description").fill("Nuke and Natron")
