@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 from tests.clients.hook.conftest import STOCK, Office, link_to, open_office
 
+from afpools import Client, Profile
+from afpools_broker.protocol import Role
 from afpools_tools.plugins.catalogue import PLUGINS
 from afpools_tools.plugins.install import install, plan
 
 PROGRAMS = Path(__file__).parent / "programs"
 
 FX = {"mask": "(?!pc-0[13]$).*", "type": "regex", "pool": "fx"}
+WILL_WAIT = "No host of the pool 'night' is a machine of this farm: the job will wait until one joins it."
+
 NOTHING = {"mask": None, "type": None, "pool": None}
 
 
@@ -41,6 +45,12 @@ class Desk:
         assert done.returncode == 0, done.stdout + done.stderr
         print(done.stdout, done.stderr)
         return [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("SEEN ")]
+
+    def create_pool(self, name: str, host: str) -> None:
+        """One more pool, with a host that need not be on the farm."""
+        manager = self.office.place.profile("bert", Role.MANAGER)
+        with Client(Profile.load(str(manager)), timeout=30) as client:
+            client.create_pool(name, [host], new_hosts=True)
 
     @property
     def fenced(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.clients.hook.conftest import old_python
 
-from .conftest import FX, NOTHING, PROGRAMS, Desk, open_desk
+from .conftest import FX, NOTHING, PROGRAMS, WILL_WAIT, Desk, open_desk
 
 pytestmark = pytest.mark.heavy
 
@@ -108,6 +108,13 @@ def test_without_a_broker_the_last_list_is_shown_and_nothing_is_sent(houdini: De
     (message,) = said
     assert message.startswith("The job was not sent: it cannot be kept on the pool 'fx'")
     assert houdini.fenced == [NOTHING]
+
+
+def test_a_pool_that_can_run_nothing_gets_a_warning_and_the_job_is_sent(houdini: Desk) -> None:
+    houdini.create_pool("night", "old-1")
+    menu, status, said = houdini.run(*NODE, 'choose(one, "night")', MENU, "see(hou.status)", "send(one)", SAID)
+    assert menu[3:] == [["night", "night, no machine on the farm"], ["night", WILL_WAIT]]
+    assert ([job["pool"] for job in houdini.fenced], status, said) == (["night"], [WILL_WAIT], [WILL_WAIT])
 
 
 def test_a_node_below_on_another_pool_sends_nothing_and_both_are_named(houdini: Desk) -> None:

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 from tests.clients.hook.conftest import old_python
 
-from afpools import Client, Profile
-from afpools_broker.protocol import Role
-
-from .conftest import FX, NOTHING, PROGRAMS, Desk, open_desk
+from .conftest import FX, NOTHING, PROGRAMS, WILL_WAIT, Desk, open_desk
 
 pytestmark = pytest.mark.heavy
 
@@ -61,9 +58,7 @@ def test_with_the_hook_the_scenes_pool_holds_where_the_plug_in_is_not_installed(
 
 
 def test_a_name_that_maya_cannot_keep_as_it_is(maya: Desk) -> None:
-    manager = maya.office.place.profile("bert", Role.MANAGER)
-    with Client(Profile.load(str(manager)), timeout=30) as client:
-        client.create_pool("nacht/größe", ["pc-05"])
+    maya.create_pool("nacht/größe", "pc-05")
     kept, seen = maya.run(*WINDOW, 'choose("nacht")', "see(maya.scene)", "see(shown())", SEND)
     assert (kept, seen) == ({"afpools_pool": "nacht/gr%C3%B6%C3%9Fe"}, "nacht/größe, 1 of 1 online")
     assert [job["pool"] for job in maya.fenced] == ["nacht/größe"]
@@ -105,6 +100,13 @@ def test_without_a_broker_the_last_list_is_shown_and_nothing_is_sent(maya: Desk)
     (message,) = said
     assert message.startswith("The job was not sent: it cannot be kept on the pool 'fx'")
     assert maya.fenced == [NOTHING]
+
+
+def test_a_pool_that_can_run_nothing_gets_a_warning_and_the_job_is_sent(maya: Desk) -> None:
+    maya.create_pool("night", "old-1")
+    seen, below, said = maya.run(*WINDOW, 'choose("night")', "see(shown())", "see(beside())", SEND, SAID)
+    assert (seen, below, said) == ("night, no machine on the farm", WILL_WAIT, [WILL_WAIT])
+    assert [job["pool"] for job in maya.fenced] == ["night"]
 
 
 def test_a_mask_that_was_typed_in_the_window_is_joined(maya: Desk) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.clients.hook.conftest import old_python
 
-from .conftest import FX, NOTHING, PROGRAMS, Desk, open_desk, undated
+from .conftest import FX, NOTHING, PROGRAMS, WILL_WAIT, Desk, open_desk, undated
 
 pytestmark = pytest.mark.heavy
 
@@ -119,6 +119,15 @@ def test_without_a_broker_the_last_list_is_shown_and_nothing_is_sent(nuke: Desk)
     (message,) = said
     assert message.startswith("The job was not sent: it cannot be kept on the pool 'fx'")
     assert nuke.fenced == [NOTHING]
+
+
+def test_a_pool_that_can_run_nothing_gets_a_warning_and_the_job_is_sent(nuke: Desk) -> None:
+    nuke.create_pool("night", "old-1")
+    beside, said = nuke.run(
+        *NODE, 'choose(one, "night")', 'see(one.knob("afpools_machines").value())', "send(one)", SAID
+    )
+    assert undated(beside).splitlines() == ["night, no machine on the farm (then)", WILL_WAIT]
+    assert ([job["pool"] for job in nuke.fenced], said) == (["night"], [WILL_WAIT])
 
 
 def test_a_node_below_on_another_pool_sends_nothing_and_both_are_named(nuke: Desk) -> None:
