@@ -9,13 +9,13 @@ lease.py        which of several brokers runs it
 jobs.py         the jobs on the farm
 intent.py       what a job wants
 names.py        what a pool is called now
+trail.py        the part of history that says so
 spill.py        the second pool of a job that waits too long
 waiting.py      how long jobs have waited
 plan.py         which mask a job should have
 apply.py        sets masks at afserver, and reads them back
 causes.py       why fences move
 refusals.py     changes that afserver did not make, and when to try them again
-struck.py       jobs that were hit by mistake, having got the number of one that was meant
 overwritten.py  a person's edit that our change overwrote, found and restored
 struck.py       jobs that got another job's mask by mistake, and are paused
 tasks.py        where tasks run, and which run outside their fence

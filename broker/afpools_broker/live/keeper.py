@@ -21,9 +21,7 @@ from afpools.fence_note import Note, parse_note
 from ..config import FarmSection, Running
 from ..farm.afserver import Ask, FarmError
 from ..picture.snapshot import Snapshot, SnapshotKeeper
-from ..pools.history import Step
 from ..pools.pool import Contents
-from ..pools.undo import REACH
 from ..protocol import LiveHealth, RequestRefused
 from ..store import PoolStore, StoreUnavailable
 from .apply import USER, Move, Mover, Outcome
@@ -37,6 +35,7 @@ from .plan import NO_POOL, Verdict, World, plan, removed
 from .refusals import Refusals
 from .struck import Struck
 from .tasks import Task, outside, restarts, running_tasks
+from .trail import Trail
 from .view import View
 from .waiting import JobsWaiting
 
@@ -51,8 +50,6 @@ _PAUSE_SECONDS = 1.0
 _FRESH_SECONDS = 5.0
 # Seconds after which history is read again for a pool that could not be found: the rename may not have been there yet.
 _NAMES_SECONDS = 5.0
-# This many steps of history are read again with the newest, because brokers' clocks may disagree about their order.
-_OVERLAP = 50
 # For how many pools that changed at once we find out who changed them, and among how many of their newest changes.
 _CAUSES_AT_ONCE = 20
 _CAUSES_READ = 5
@@ -136,7 +133,7 @@ class FenceKeeper:
         self._refusals = Refusals()
         self._who: dict[tuple[int, tuple[object, ...]], str] = {}
         self._noted: dict[int, str] = {}  # by serial, the custom data in which a job named its pool last
-        self._trail: list[Step] = []
+        self._trail = Trail(store)
         self._names_due = 0.0
         self._tasks: list[Task] = []
         self._tasks_due = 0.0
@@ -240,27 +237,16 @@ class FenceKeeper:
             if same and users and world.farm_is_too_old == too_old:
                 return False
         # After the contents: whatever they show, the trail has it, or will have it at the next read.
-        if not self._read_trail():
-            return False
-        names = PoolNames(self._trail, snapshot.contents.pools)
         pools = snapshot.contents.pools
+        if not self._trail.read(pools):
+            return False
+        names = PoolNames(self._trail.steps, pools)
         old = world.causes if world else {}
         causes = {key: cause for key, cause in old.items() if key[0] in pools and pools[key[0]].revision == key[1]}
         self._find_causes(snapshot, world, causes)
         lost = any(verdict.is_lost for verdict in self._verdicts.values())
         self._names_due = now + _NAMES_SECONDS if lost else float("inf")
         self.view = replace(self.view, world=World(snapshot, names, too_old, causes))
-        return True
-
-    def _read_trail(self) -> bool:
-        """Reads what is new in history; False if the store does not answer."""
-        since = self._trail[min(_OVERLAP, len(self._trail) - 1)].id if self._trail else ""
-        try:
-            newer = self._store.trail(since=since, limit=REACH)
-        except StoreUnavailable:
-            return False
-        seen = {step.id for step in newer}
-        self._trail = [*newer, *(step for step in self._trail if step.id not in seen)][:REACH]
         return True
 
     def _find_causes(self, snapshot: Snapshot, last: World | None, causes: dict[tuple[str, str], str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.broker.live.conftest import WIDER, Studio
 
 from afpools.fence_note import Note, fingerprint, with_note
-from afpools_broker.live import keeper, names
+from afpools_broker.live import names, trail
 
 
 def test_a_deleted_pools_jobs_keep_the_last_fence_and_follow_again_once_that_is_undone(studio: Studio) -> None:
@@ -63,7 +63,7 @@ def test_a_name_alone_is_not_followed_if_history_does_not_reach_back(
     job = studio.send("fx", offline=True)
     mask = studio.mask(job)
     monkeypatch.setattr(names, "REACH", 2)
-    monkeypatch.setattr(keeper, "REACH", 2)
+    monkeypatch.setattr(trail, "REACH", 2)
     for host in ("pc-02", "pc-04", "pc-05"):
         studio.apply("pools.add_hosts", "fx", host)
     studio.look()
