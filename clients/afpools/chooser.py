@@ -1,4 +1,4 @@
-"""What the choosers of Nuke, Maya and Houdini have in common.
+"""What the choosers of Nuke, Maya, Houdini and, in part, Natron have in common.
 
 Strategy: a pool is put on a job as soon as the stock script has made the job. If that is not possible, the script ends
 there: it has not saved a temporary scene yet, and has sent none of its jobs.

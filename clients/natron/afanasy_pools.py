@@ -292,23 +292,9 @@ def _refuse_other_pools(top, params, pool):
 def _settle(job, chosen):
     # type: (Any, str) -> None
     """Puts the pool on a job that will be sent, and keeps what there is to warn of."""
-    from afpools import Client
-    from afpools.job import settle
+    from afpools.chooser import keep_on
 
-    clients = []  # type: List[Client]
-
-    def client():
-        # type: () -> Client
-        clients.append(Client())
-        return clients[-1]
-
-    try:
-        mask = settle(job, chosen, client)
-    finally:
-        for made in clients:
-            made.close()
-    if mask is not None:
-        _state.setdefault("warnings", []).append(mask.warning)
+    _state.setdefault("warnings", []).append(keep_on(job, chosen))
 
 
 def _rendering(original):
