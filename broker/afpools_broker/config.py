@@ -44,6 +44,7 @@ class BrokerSection(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")] = "broker"
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
+    audit_log: str = ""
 
 
 class CurveSection(Struct, frozen=True, forbid_unknown_fields=True):

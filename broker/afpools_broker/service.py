@@ -17,6 +17,7 @@ from .config import FarmSection, LimitsSection
 from .credentials.peers import utcnow
 from .farm.system_job import SystemJobKeeper
 from .live.keeper import FenceKeeper
+from .monitoring.audit import shown
 from .monitoring.peer_log import PeerLog, host_of
 from .monitoring.statistics import Statistics
 from .operations import OPERATIONS, Call, Operation, Parts, Sender, Turn, decode
@@ -26,9 +27,6 @@ from .picture.moment import Moment
 from .picture.snapshot import SnapshotKeeper
 from .protocol import Code, RequestRefused, Role
 from .store import PoolStore, StoreUnavailable
-
-# Characters of a request's id that people see: enough to find it in a day's log, and short enough for a panel.
-_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +111,7 @@ class Service:
         request = operation = None
         try:
             request = protocol.decode_request(data)
+            call.request_id = request.id
             operation = _operation(request.op)
             self._statistics.request(operation.op, call.sender.transport)
             self._check_role(operation, call.sender, request.id)
@@ -151,6 +150,14 @@ class Service:
             sender.address,
             operation.op,
             shown(request_id),
+            fields={
+                "outcome": "refused",
+                "who": sender.peer.name,
+                "role": sender.peer.role.value,
+                "address": sender.address,
+                "op": operation.op,
+                "request": request_id,
+            },
         )
         raise RequestRefused(
             Code.FORBIDDEN,
@@ -238,12 +245,6 @@ class Service:
                 f"The broker failed to answer; its log says why (request {shown(request_id)}). Please report it.",
             ),
         )
-
-
-def shown(request_id: str) -> str:
-    """A request's id as the log and the error that its sender sees both show it: its beginning, without anything that
-    could break a line."""
-    return "".join(letter for letter in request_id[:_SHOWN] if letter.isalnum() or letter in "-_.") or "without an id"
 
 
 def _operation(name: str) -> type[Operation]:

@@ -152,6 +152,8 @@ name = {name}
 #log_level = "info"
 # The log's lines: "text", "json", or "auto": text for a terminal and for the journal, JSON for everything else.
 log_format = "auto"
+# A file for who did what and who was refused, as JSON lines. Empty: the log has these lines.
+#audit_log = ""
 
 [curve]
 # For programs with pyzmq: ZeroMQ's own encryption.

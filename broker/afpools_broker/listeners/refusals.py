@@ -44,4 +44,5 @@ class Refusals:
             address,
             how,
             reason,
+            fields={"outcome": how, "transport": listener, "address": address, "what": what, "reason": reason},
         )

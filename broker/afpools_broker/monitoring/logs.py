@@ -96,6 +96,10 @@ class Outlet:
                 self._queue.append(_Gap(data.count(b"\n"), self._trouble))
             self._changed.notify_all()
 
+    def write_to(self, descriptor: int) -> None:
+        """Writes to another file from now on, including what is still waiting."""
+        os.dup2(descriptor, self._descriptor, inheritable=False)
+
     def flush(self, wait: float) -> None:
         """Waits until everything is written, at most `wait` seconds, or less if nobody reads."""
         deadline = time.monotonic() + (0.0 if self._gave_up else wait)
@@ -156,7 +160,9 @@ class Outlet:
                     self._written += count
 
 
-class _Handler(logging.Handler):
+class Handler(logging.Handler):
+    """Writes records to an outlet."""
+
     def __init__(self, outlet: Outlet) -> None:
         super().__init__()
         self._outlet = outlet
@@ -239,7 +245,7 @@ def open_log(level: str, log_format: LogFormat = "text", *, with_time: bool = Tr
     sys.stdout = _replacement(sys.stdout, output, 1, wrap if output is errors else None)
     sys.stderr = _replacement(sys.stderr, errors, 2, wrap)
     _unblock(2)
-    handler = _Handler(errors)
+    handler = Handler(errors)
     handler.setFormatter(lines)
     # Libraries may only log warnings: at `debug`, the database's driver would log whole documents and commands.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -250,6 +256,11 @@ def open_log(level: str, log_format: LogFormat = "text", *, with_time: bool = Tr
 def set_level(level: str) -> None:
     """Sets how much our own code logs; `level` as in `[broker] log_level`."""
     logging.getLogger("afpools").setLevel(level.upper())
+
+
+def flush_too(outlet: Outlet) -> None:
+    """Makes `flush_log` flush this outlet as well."""
+    _outlets.append(outlet)
 
 
 def flush_log(wait: float) -> None:

@@ -14,7 +14,9 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from .lines import FIELDS
 
 log = logging.getLogger("afpools.connections")
 
@@ -43,7 +45,15 @@ class PeerLog:
         self._left, self._left_at = _BURST, clock()
         self._dropped = 0
 
-    def say(self, who: str, what: str, text: str, *args: object, level: int = logging.WARNING) -> None:
+    def say(
+        self,
+        who: str,
+        what: str,
+        text: str,
+        *args: object,
+        level: int = logging.WARNING,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         """Writes one line, or counts it if it was logged within the last minute.
 
         Args:
@@ -52,6 +62,7 @@ class PeerLog:
             text: the line, as `logging` takes it.
             args: the line's arguments.
             level: as in `logging`.
+            fields: for programs that read the line, as in audit.py.
         """
         if not log.isEnabledFor(level):
             return
@@ -76,7 +87,7 @@ class PeerLog:
         if dropped:
             log.warning("%d log lines about other peers were left out, because peers caused too many lines.", dropped)
         again = f" (and {suppressed:,} more times since the last such line)" if suppressed else ""
-        log.log(level, "%s%s", text % args, again)
+        log.log(level, "%s%s", text % args, again, extra={FIELDS: fields or {}})
 
     def bug(self, who: str, what: str, text: str) -> None:
         """Logs the exception that is being handled, with its traceback. A peer that has found a bug of ours can cause

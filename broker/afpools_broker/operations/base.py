@@ -20,6 +20,7 @@ from ..config import FarmSection, LimitsSection
 from ..credentials.peers import Peer
 from ..farm.system_job import SystemJobKeeper
 from ..live.keeper import FenceKeeper
+from ..monitoring import audit
 from ..picture.moment import Moment, moment_of
 from ..picture.snapshot import SnapshotKeeper
 from ..protocol import Code, HealthResult, RequestRefused, Result, Role
@@ -108,13 +109,14 @@ class Call:
         moment: the moment to answer from, if it is already known.
     """
 
-    __slots__ = ("began", "known_moment", "parts", "sender")
+    __slots__ = ("began", "known_moment", "parts", "request_id", "sender")
 
     def __init__(self, parts: Parts, sender: Sender, moment: Moment | None = None) -> None:
         self.parts = parts
         self.sender = sender
         self.began = time.monotonic()
         self.known_moment = moment
+        self.request_id = ""
 
     @property
     def moment(self) -> Moment:
@@ -137,6 +139,10 @@ class Call:
     def seconds(self) -> float:
         """How long the request has been waiting for its answer, in seconds."""
         return time.monotonic() - self.began
+
+    def did(self, op: str, what: str) -> None:
+        """Notes in the log that the sender made a change; `what` in a few words."""
+        audit.did(self.who, self.sender.address, op, self.request_id, what)
 
     def refuse_late(self) -> None:
         """

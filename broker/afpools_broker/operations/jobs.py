@@ -361,7 +361,7 @@ def record_move(
             "Make a new request_id for each change.",
         )
     if moved:
-        log.info("%s by %r at %s: %d jobs to %r", MOVE_JOBS, call.who, call.sender.address, len(moved), pool)
+        call.did(MOVE_JOBS, f"{len(moved)} jobs to {pool!r}")
     return recorded.id if recorded.changed else ""
 
 
@@ -427,7 +427,7 @@ class JobsAdopt(_Order, kw_only=True):
 
     def carry_out(self, call: Call, orders: Orders) -> JobsResult:
         jobs = orders.adopt(_order(self.jobs), f"taken up again by {call.who}")
-        log.info("%s by %r at %s: %d jobs", self.op, call.who, call.sender.address, len(jobs))
+        call.did(self.op, f"{len(jobs)} jobs")
         return JobsResult(change="", pool="", jobs=jobs, moved=sum(job.done for job in jobs))
 
 
@@ -464,5 +464,5 @@ class JobsRequeue(_Order, kw_only=True):
         hosts = None if self.hosts is None else fences.spelled(expand(self.hosts, fences.farm, leaving=True))
         jobs = orders.requeue(order, hosts)
         tasks = sum(job.tasks for job in jobs)
-        log.info("%s by %r at %s: %d tasks", self.op, call.who, call.sender.address, tasks)
+        call.did(self.op, f"{tasks} tasks")
         return JobsResult(change="", pool=self.pool or "", jobs=jobs, moved=sum(bool(job.tasks) for job in jobs))

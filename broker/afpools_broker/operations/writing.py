@@ -232,7 +232,7 @@ def make(call: Call, plan: Callable[[], Change], began: float) -> Entry:
         if isinstance(change.deed, Write):
             change.deed.settled(call)
         if entry.changed:
-            log.info("%s by %r at %s: %s", entry.op, entry.who, call.sender.address, _described(entry))
+            call.did(entry.op, _described(entry))
         return entry
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from afpools_broker.config import LEVELS, ConfigError, load
+from afpools_broker.config import LEVELS, Config, ConfigError, load
+from afpools_broker.monitoring.audit import open_audit
 from afpools_broker.monitoring.logs import flush_log, open_log, set_level
 
 from ..systemd.supervisor import Supervisor
@@ -47,6 +48,7 @@ def serve(
 
     settings = load(config)
     open_log(settings.broker.log_level, settings.broker.log_format)
+    rotate = open_audit_of(settings)
     broker = Broker(settings)
     supervisor = Supervisor()
 
@@ -54,11 +56,30 @@ def serve(
         supervisor.ready()
         supervisor.watch(broker.is_alive, broker.status)
 
-    run(broker, ready=ready, hang_up=_Reloader(broker, config, supervisor).ask, stopping=supervisor.stopping)
+    run(broker, ready=ready, hang_up=_Reloader(broker, config, supervisor, rotate).ask, stopping=supervisor.stopping)
 
 
 def _nothing() -> None:
     pass
+
+
+def open_audit_of(settings: Config) -> Callable[[], None]:
+    """Opens `[broker] audit_log`, if there is one. Call it after `open_log`.
+
+    Returns:
+        Opens the file anew; raises OSError.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+    name = settings.broker.audit_log
+    if not name:
+        return _nothing
+    try:
+        return open_audit(settings.path(name))
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError(f"[broker] audit_log = {name!r}: {settings.path(name)} cannot be opened: {why}.") from None
 
 
 def run(
@@ -131,9 +152,11 @@ class _Reloader:
         broker: a running broker.
         file: its broker.toml.
         supervisor: is told.
+        rotate: opens the file of the audit anew; raises OSError.
     """
 
-    def __init__(self, broker: Broker, file: Path, supervisor: Supervisor) -> None:
+    def __init__(self, broker: Broker, file: Path, supervisor: Supervisor, rotate: Callable[[], None]) -> None:
+        self._rotate = rotate
         self._broker = broker
         self._file = file
         self._supervisor = supervisor
@@ -157,6 +180,10 @@ class _Reloader:
                 self._supervisor.ready()
 
     def _reload(self) -> None:
+        try:
+            self._rotate()
+        except OSError as error:
+            log.error("SIGHUP: [broker] audit_log cannot be opened again, and goes to the old file: %s", error)
         level = self._broker.config.broker.log_level
         try:
             reloaded = self._broker.reload(load(self._file))

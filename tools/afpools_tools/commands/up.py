@@ -28,7 +28,7 @@ from afpools_broker.monitoring.logs import open_log
 from ..credentials.files import make_folder, write
 from .options import CommandError
 from .output import fail, say, warn
-from .serve import run
+from .serve import open_audit_of, run
 
 if TYPE_CHECKING:
     from afpools_broker.broker import Broker
@@ -82,6 +82,7 @@ def up(
                     f"`afpools serve -c {shlex.quote(str(folder / 'broker.toml'))}`."
                 )
         open_log("warning" if selftest else settings.broker.log_level)
+        open_audit_of(settings)
         broker = Broker(settings)
         if not selftest:
             try:
