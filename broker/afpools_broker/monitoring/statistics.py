@@ -1,7 +1,7 @@
 """Counts of requests, answers and connections since the broker started.
 
 Strategy: counting is part of every request, and answering one takes 15 µs, so a count is a plain integer under one
-lock. Whoever reads the counts assembles what it needs from them.
+lock, and answers given at once are counted without it. Whoever reads the counts assembles what it needs from them.
 """
 
 from __future__ import annotations
@@ -44,8 +44,13 @@ class _Counted:
         self.seconds = 0.0
 
 
+_FIRST = BOUNDS[0]
+
+_NOTHING = Timings(0, (0,) * (len(BOUNDS) + 1), 0.0)
+
+
 class Statistics:
-    """Counts since the broker started; safe to use from any thread.
+    """Counts since the broker started; safe to use from any thread, except for `answered`.
 
     An `operation` is a name from `OPERATIONS`, never the client's own text; a `transport` is a listener's name.
     """
@@ -53,6 +58,7 @@ class Statistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counted: dict[tuple[str, str], _Counted] = {}
+        self._at_once: dict[tuple[str, str], _Counted] = {}
         self._errors: Counter[tuple[str, str, str]] = Counter()
         self._refused: Counter[tuple[str, str]] = Counter()
         self.connections: Counter[str] = Counter()
@@ -76,13 +82,16 @@ class Statistics:
             counted.seconds += seconds
 
     def answered(self, operation: str, transport: str, seconds: float) -> None:
-        """Counts a request together with its answer: `request` and `took` in one, for answers given at once."""
-        with self._lock:
-            # Not `_of`: a call takes longer than the counting.
-            counted = self._counted.get((operation, transport)) or self._of(operation, transport)
-            counted.requests += 1
+        """Counts a request together with its answer, for answers given at once. Only one thread at a time may do so for
+        a transport, and it is the listener's: these counts have no lock, and are kept apart from the others."""
+        counted = self._at_once.get((operation, transport))
+        if counted is None:
+            counted = self._at_once[operation, transport] = _Counted()
+        counted.seconds += seconds
+        if seconds <= _FIRST:
+            counted.buckets[0] += 1
+        else:
             counted.buckets[bisect_left(BOUNDS, seconds)] += 1
-            counted.seconds += seconds
 
     def _of(self, operation: str, transport: str) -> _Counted:
         key = (operation, transport)
@@ -110,9 +119,8 @@ class Statistics:
     def requests(self) -> Counter[str]:
         """Requests so far, by operation."""
         found: Counter[str] = Counter()
-        with self._lock:
-            for (operation, _), counted in self._counted.items():
-                found[operation] += counted.requests
+        for (operation, _), timings in self.timings().items():
+            found[operation] += timings.requests
         return found
 
     @property
@@ -124,10 +132,20 @@ class Statistics:
     def timings(self) -> dict[tuple[str, str], Timings]:
         """Requests so far and how long their answers took, by operation and transport."""
         with self._lock:
-            return {
+            found = {
                 key: Timings(counted.requests, tuple(counted.buckets), counted.seconds)
                 for key, counted in self._counted.items()
             }
+        # A list, because a listener may add to it meanwhile.
+        for key, counted in list(self._at_once.items()):
+            buckets = tuple(counted.buckets)
+            others = found.get(key, _NOTHING)
+            found[key] = Timings(
+                others.requests + sum(buckets),
+                tuple(map(int.__add__, others.buckets, buckets)),
+                others.seconds + counted.seconds,
+            )
+        return found
 
     def errors(self) -> dict[tuple[str, str, str], int]:
         """Errors so far, by operation, transport and code."""
