@@ -270,8 +270,11 @@ class SeenClient(Result):
     """A client that has connected over TLS with a certificate of one authority."""
 
     name: Annotated[str, Meta(description="the client's")]
-    first: Annotated[dt.datetime, Meta(description="when its first connection with such a certificate began")]
-    last: Annotated[dt.datetime, Meta(description="when such a connection was last open")]
+    first: Annotated[
+        dt.datetime,
+        Meta(description="when its first connection with such a certificate began, since the broker started"),
+    ]
+    last: Annotated[dt.datetime, Meta(description="when its latest such connection began")]
 
 
 class TrustedAuthority(Result):

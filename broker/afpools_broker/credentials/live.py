@@ -157,7 +157,10 @@ class Credentials:
         return None
 
     def note_seen(self, peer: TlsPeer) -> None:
-        """Notes that a client has a connection open now. Only the TLS listener's thread may call it."""
+        """Notes that a client has just connected. Only the TLS listener's thread may call it.
+
+        An open connection says nothing later on: its client reads the profile again for the next one.
+        """
         now = self._clock()
         key = peer.issuer, peer.peer.name
         first, _ = self._seen.get(key, (now, now))

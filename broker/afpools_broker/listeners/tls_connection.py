@@ -180,9 +180,7 @@ class TlsConnection:
         reason = self._listener._credentials.still_valid(self._credential)
         if reason is not None:
             self._end("credential", reason)
-            return
-        self._listener._credentials.note_seen(self._credential)
-        if self._stage is _Stage.GREETING:
+        elif self._stage is _Stage.GREETING:
             if late:
                 self.refuse("slow greeting", f"{self._credential.peer.name!r} sent no ZeroMQ greeting {within}")
         elif now > self._stuck_since + 3 * limits.heartbeat_seconds:
