@@ -35,6 +35,8 @@ _LOOK_SECONDS = 0.1
 # A render that afserver has not listed for this many seconds counts as deleted. By then, running renders have
 # registered again with a server that has lost its list.
 GONE_SECONDS = 30.0
+# The most seconds between two lists that count towards this: afserver may have been off, and all renders with it.
+_COUNTED_SECONDS = 15.0
 # At most this many pools that cannot be followed are described in full.
 _SAID = 5
 
@@ -74,11 +76,14 @@ class _Renders:
 
     Args:
         where: the native pool of each render.
-        missing: hosts of following pools that are not listed, and since when.
+        missing: hosts of following pools that are not listed, and for how many seconds afserver has listed renders
+            without them.
+        asked_at: when afserver was asked, by the clock.
     """
 
     where: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, float] = field(default_factory=dict)
+    asked_at: float = float("-inf")
 
 
 class NativeMirror:
@@ -157,15 +162,15 @@ class NativeMirror:
         self._see_pools(snapshot.contents.pools)
         if not self._followed or snapshot.farm is None:
             return
-        self._see_farm(snapshot.farm)
         asked_at = self._clock() - snapshot.farm.age(self._now())
+        self._see_farm(snapshot.farm, asked_at)
         where = self._renders.where
         due = [each for each in self._followed.values() if each.known < asked_at and each.settled is not where]
         if not due:
             return
         existing = self._existing(due)
         for each in due:
-            self._bring_up_to_date(each, existing, asked_at)
+            self._bring_up_to_date(each, existing)
         self._say()
 
     def _see_pools(self, pools: Mapping[str, Pool]) -> None:
@@ -179,15 +184,16 @@ class NativeMirror:
                 # Equal revisions do not mean that nothing happened: it may have been changed, and changed back.
                 self._followed[name] = _Followed(pool, now, last.problem if last else "")
 
-    def _see_farm(self, farm: Farm) -> None:
+    def _see_farm(self, farm: Farm, asked_at: float) -> None:
         if self._farm is None or farm.renders is not self._farm.renders:
             where = {render.name: render.native_pool for render in farm.renders}
             # Renders begin and end tasks every second, and are seldom moved.
             self._renders.where = self._renders.where if where == self._renders.where else where
         self._farm = farm
-        last, now = self._renders.missing, self._clock()
+        last, passed = self._renders.missing, min(max(0.0, asked_at - self._renders.asked_at), _COUNTED_SECONDS)
+        self._renders.asked_at = asked_at
         self._renders.missing = {
-            host: last.get(host, now)
+            host: last[host] + passed if host in last else 0.0
             for each in self._followed.values()
             for host in each.pool.hosts
             if host not in self._renders.where
@@ -205,14 +211,14 @@ class NativeMirror:
             return None
         return {pool.name: pool.renders_total for pool in found}
 
-    def _bring_up_to_date(self, each: _Followed, existing: Mapping[str, int] | None, asked_at: float) -> None:
+    def _bring_up_to_date(self, each: _Followed, existing: Mapping[str, int] | None) -> None:
         path = each.pool.follows
         if existing is None or existing.get(path, 0) > 0:
             # The pool has renders that the list did not have yet; the next list will.
             existence = Existence.UNKNOWN
         else:
             existence = Existence.THERE if path in existing else Existence.GONE
-        deleted = {host for host, since in self._renders.missing.items() if asked_at - since >= GONE_SECONDS}
+        deleted = {host for host, seconds in self._renders.missing.items() if seconds >= GONE_SECONDS}
         outcome = mirrored(each.pool, self._renders.where, existence, deleted)
         each.problem = outcome.problem
         if set(outcome.hosts) != set(each.pool.hosts):

@@ -196,6 +196,26 @@ def test_the_mirror_shows_the_last_known_state_whatever_happens(events: list[tup
         assert bool(brokers[0].mirror.problems(is_stale=False)) == is_kept
 
 
+def test_time_in_which_afserver_was_off_does_not_count_against_renders_that_it_has_lost() -> None:
+    land = Farmland()
+    broker = Broker(land)
+
+    def listed(after: float) -> tuple[str, ...]:
+        land.seconds += after
+        broker.poll()
+        broker.look()
+        return land.pool.hosts
+
+    broker.look()
+    assert listed(1) == ("a", "b")
+    # It has lost its renders, of which one has come back, and goes off again at once.
+    del land.where["b"]
+    assert listed(1) == ("a", "b")
+    assert listed(60) == ("a", "b")
+    assert listed(5) == ("a", "b")
+    assert listed(10) == ("a",)
+
+
 def test_of_two_brokers_the_late_one_writes_nothing() -> None:
     land = Farmland()
     quick, late = Broker(land), Broker(land)
