@@ -2,7 +2,7 @@
 
 # Without `annotations` from __future__: Blender needs a property's annotation as an object, not as a string.
 
-from typing import Any
+from typing import Any, List, Tuple
 
 import bpy
 
@@ -20,8 +20,13 @@ class AFPOOLS_OT_choose(bpy.types.Operator):
 
     @classmethod
     def description(cls, context: Any, properties: Any) -> str:
+        return cls.described(properties.pool)
+
+    @staticmethod
+    def described(name: str) -> str:
+        """What an entry of the chooser says of itself."""
         menu = session.now.menu()
-        pool = menu.resolve(properties.pool)
+        pool = menu.resolve(name)
         if not pool:
             return "Run this scene's jobs on any host"
         found = menu.find(pool)
@@ -29,6 +34,39 @@ class AFPOOLS_OT_choose(bpy.types.Operator):
 
     def execute(self, context: Any) -> Any:
         context.scene.afpools_pool = self.pool
+        return {"FINISHED"}
+
+
+# Blender does not keep the texts of an enumeration that a function gives it (bpy.props.EnumProperty), so we do.
+_found: List[Tuple[str, str, str]] = []
+
+
+def _search_items(operator: Any, context: Any) -> List[Tuple[str, str, str]]:
+    """What the search offers, in the order of the menu. Blender takes an empty identifier for a heading."""
+    menu = session.now.menu()
+    _found[:] = [
+        (f":{name}", label, AFPOOLS_OT_choose.described(name))
+        for name, label in menu.choices(context.scene.afpools_pool)
+    ]
+    return _found
+
+
+class AFPOOLS_OT_search(bpy.types.Operator):
+    """Choose a pool by typing a part of its name"""
+
+    bl_idname = "afpools.search"
+    bl_label = "Search Render Pools"
+    bl_options = {"INTERNAL", "UNDO"}
+    bl_property = "pool"
+
+    pool: bpy.props.EnumProperty(items=_search_items, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def invoke(self, context: Any, event: Any) -> Any:
+        context.window_manager.invoke_search_popup(self)
+        return {"FINISHED"}
+
+    def execute(self, context: Any) -> Any:
+        context.scene.afpools_pool = self.pool[1:]
         return {"FINISHED"}
 
 
@@ -56,7 +94,7 @@ class AFPOOLS_OT_test_connection(bpy.types.Operator):
         return {"FINISHED"}
 
 
-_CLASSES = (AFPOOLS_OT_choose, AFPOOLS_OT_refresh, AFPOOLS_OT_test_connection)
+_CLASSES = (AFPOOLS_OT_choose, AFPOOLS_OT_search, AFPOOLS_OT_refresh, AFPOOLS_OT_test_connection)
 
 
 def register() -> None:

@@ -62,6 +62,10 @@ def draw_in_cgru(panel: Any, context: Any) -> None:
     panel.layout.separator()
 
 
+# With more entries than this, a menu has a search. As many rows fit on a small screen.
+_MANY, _ROWS = 12, 24
+
+
 class AFPOOLS_MT_pools(bpy.types.Menu):
     bl_idname = "AFPOOLS_MT_pools"
     bl_label = "Render Pool"
@@ -70,9 +74,37 @@ class AFPOOLS_MT_pools(bpy.types.Menu):
         layout = self.layout
         menu = session.now.menu()
         chosen = context.scene.afpools_pool
-        for name, label in menu.choices():
-            icon = "RADIOBUT_ON" if name == chosen else "RADIOBUT_OFF"
-            layout.operator("afpools.choose", text=label, icon=icon, translate=False).pool = name
+        sections = menu.sections()
+        if sum(len(names) for _, names in sections) > _MANY:
+            # A menu opened from a menu runs its operators at once: without this, no search would be shown.
+            layout.operator_context = "INVOKE_DEFAULT"
+            layout.operator("afpools.search", text="Search…", icon="VIEWZOOM")
+            layout.separator()
+        columns = layout.row()
+        for column in _columns(sections):
+            entries = columns.column()
+            for heading, names in column:
+                if heading:
+                    entries.label(text=heading, translate=False)
+                for name in names:
+                    icon = "RADIOBUT_ON" if name == chosen else "RADIOBUT_OFF"
+                    label = menu.label(name)
+                    entries.operator("afpools.choose", text=label, icon=icon, translate=False).pool = name
+
+
+def _columns(sections: Any) -> Any:
+    """Sections of a menu, side by side as far as they are too long for one screen. A section that is too long itself
+    goes on in the next column."""
+    columns, room = [[]], _ROWS
+    for heading, names in sections:
+        while names:
+            if room < 2:
+                columns.append([])
+                room = _ROWS
+            columns[-1].append((heading, names[: room - 1]))
+            taken = len(columns[-1][-1][1])
+            names, room = names[taken:], room - taken - 1
+    return columns
 
 
 class RENDER_PT_afpools(bpy.types.Panel):

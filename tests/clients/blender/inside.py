@@ -81,6 +81,15 @@ def chosen():
     return bpy.context.scene.afpools_pool
 
 
+def search(text):
+    """What the search offers for a text: Blender's popup looks for it anywhere in the labels. Chooses the only hit."""
+    offered = part("operators")._search_items(None, bpy.context)
+    hits = [(identifier, label, description) for identifier, label, description in offered if text in label]
+    if len(hits) == 1:
+        bpy.ops.afpools.search("EXEC_DEFAULT", pool=hits[0][0])
+    return hits
+
+
 def set_pool(pool):
     bpy.context.scene.afpools_pool = pool
 
@@ -285,7 +294,7 @@ def timer():
 def leftovers():
     """What the add-on adds to Blender; empty if it is disabled."""
     found = [name for name in ("RENDER_PT_afpools", "AFPOOLS_MT_pools") if hasattr(bpy.types, name)]
-    found += [name for name in ("choose", "refresh", "test_connection") if name in dir(bpy.ops.afpools)]
+    found += [name for name in ("choose", "search", "refresh", "test_connection") if name in dir(bpy.ops.afpools)]
     found += ["scene"] if hasattr(bpy.types.Scene, "afpools_pool") else []
     found += ["finder"] if any(type(finder).__name__ == "ImportHook" for finder in sys.meta_path) else []
     handlers = [handler for handler in bpy.app.handlers.load_post if EXTENSION in handler.__module__]

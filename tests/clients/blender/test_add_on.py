@@ -371,6 +371,33 @@ def test_the_chooser_lists_the_pools_with_their_hosts_and_no_pool_first(
     assert shown[:3] == ["Render Pool:", "[fx, 2 hosts]", "<afpools.refresh>"]
 
 
+def test_many_pools_stand_in_columns_by_group_and_can_be_searched(start_blender: Start, open_studio: Studio) -> None:
+    with Client(Profile.load(str(open_studio.profile("boss", Role.MANAGER)))) as manager:
+        for number in range(1, 51):
+            for group in ("fx/", "light/", "shot-"):
+                manager.create_pool(f"{group}{number}", ["pc-01"], f"Number {number}")
+    blender = start_blender(profile=open_studio.profile("anna"))
+    assert len(blender.wait_for_pools()) == 152
+    shown = blender.draw(cls="AFPOOLS_MT_pools")
+    assert shown[0] == "<Search…>"
+    names = [entry.strip("<>").split(",")[0] for entry in shown]
+    # As people count, and in groups, with the heading again where a group goes on in the next column.
+    assert names.index("shot-2") < names.index("shot-10") < names.index("fx/2") < names.index("fx/10")
+    assert names.index("fx/50") < names.index("light") < names.index("light/1")
+    assert names.count("light") > 1
+    assert blender.search(text="light/4,") == [[":light/4", "light/4, 1 host", "Number 4"]]
+    assert blender.chosen() == "light/4"
+    assert len(blender.search(text="light/4")) == 11
+    assert blender.search(text="No pool")[0][0] == ":"
+    assert blender.chosen() == ""
+
+
+def test_a_few_pools_need_no_search(start_blender: Start, open_studio: Studio) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.wait_for_pools()
+    assert blender.draw(cls="AFPOOLS_MT_pools") == ["<No pool>", "<fx, 2 hosts>", "<gpu, 1 host>"]
+
+
 def test_drawing_does_not_use_the_network_while_the_broker_is_silent(
     start_blender: Start, start: Callable[..., ScriptedBroker], studio: ScriptedStudio
 ) -> None:
