@@ -75,7 +75,7 @@ SCENARIO: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 # Fields that differ each time, whatever is asked.
-_VARIES = {"age": "~number", "farm_age": "~number", "when": "~time", "version": "~text"}
+_VARIES = {"age": "~number", "farm_age": "~number", "when": "~time", "version": "~text", "why_not": "~text"}
 _MADE_UP = ("revision", "change")
 _WRITES = re.compile(
     r"pools\.(create|add_hosts|remove_hosts|update|rename|delete)|hosts\.(register|forget)|history\.undo"

@@ -3,7 +3,7 @@
 # Without `annotations` from __future__: Blender needs a property's annotation as an object, not as a string.
 
 import textwrap
-from typing import Any
+from typing import Any, List, Tuple
 
 import bpy
 
@@ -92,10 +92,11 @@ class AFPOOLS_MT_pools(bpy.types.Menu):
                     entries.operator("afpools.choose", text=label, icon=icon, translate=False).pool = name
 
 
-def _columns(sections: Any) -> Any:
+def _columns(sections: List[Tuple[str, List[str]]]) -> List[List[Tuple[str, List[str]]]]:
     """Sections of a menu, side by side as far as they are too long for one screen. A section that is too long itself
     goes on in the next column."""
-    columns, room = [[]], _ROWS
+    columns: List[List[Tuple[str, List[str]]]] = [[]]
+    room = _ROWS
     for heading, names in sections:
         while names:
             if room < 2:
