@@ -60,8 +60,9 @@ class ParamsLine(NamedTuple):
 
 
 # `Wed 25 Nov 08:18.50: root@x 127.0.0.1: jobs params: live c@anna:  "hosts_mask_exclude" set to "pc-03"`
+# With an operation in the same action, it is `jobs restart params:` (afnodesrv.cpp, log.h).
 # A person's name may have spaces in it, as on Windows. It ends at the first @, so that no line takes long to read.
-_LINE = re.compile(r"(?P<when>\w{3} \d+ \w{3} \d\d:\d\d)\.\d\d: (?P<who>[^@:\n]+@\S+) \S+: jobs params: ")
+_LINE = re.compile(r"(?P<when>\w{3} \d+ \w{3} \d\d:\d\d)\.\d\d: (?P<who>[^@:\n]+@\S+) \S+: jobs (?:\w+ )?params: ")
 # What follows was set on a block (measured on 3.4.1).
 _BLOCK = "\bBlock['"
 _ABOUT = ('"hosts_mask_exclude"', '"hosts_mask_type"', '"custom_data"')

@@ -190,6 +190,10 @@ def test_jobs_are_not_touched_again_if_nobody_else_changed_them(studio: Studio) 
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" invalid pattern "(("'), OURS], {"hosts_mask_exclude": "(("}),
         ([LINE.format("anna maria@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
+        (
+            [LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-09"').replace("params", "restart params"), OURS],
+            {"hosts_mask_exclude": "pc-09"},
+        ),
         ([LINE.format("anna@studio@ws", '"hosts_mask_exclude" set to "pc-09"'), OURS], {"hosts_mask_exclude": "pc-09"}),
         ([LINE.format("a@" * 50_000, '"hosts_mask_exclude" set to "pc-09"').replace(" 127.0.0.1", ""), OURS], None),
         ([LINE.format("anna@ws", '"hosts_mask_exclude" set to "pc-01"'), OURS], None),
