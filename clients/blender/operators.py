@@ -2,7 +2,7 @@
 
 # Without `annotations` from __future__: Blender needs a property's annotation as an object, not as a string.
 
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import bpy
 
@@ -38,14 +38,18 @@ class AFPOOLS_OT_choose(bpy.types.Operator):
 
 
 # Blender does not keep the texts of an enumeration that a function gives it (bpy.props.EnumProperty), so we do.
-_found: List[Tuple[str, str, str]] = []
+_found: List[Tuple[str, str, str, str, int]] = []
+
+# Blender stores the number of an entry, and asks for the list again when it reads which one was chosen. The list may be
+# a newer one by then, so a number belongs to one pool for as long as Blender runs.
+_numbers: Dict[str, int] = {}
 
 
-def _search_items(operator: Any, context: Any) -> List[Tuple[str, str, str]]:
+def _search_items(operator: Any, context: Any) -> List[Tuple[str, str, str, str, int]]:
     """What the search offers, in the order of the menu. Blender takes an empty identifier for a heading."""
     menu = session.now.menu()
     _found[:] = [
-        (f":{name}", label, AFPOOLS_OT_choose.described(name))
+        (f":{name}", label, AFPOOLS_OT_choose.described(name), "NONE", _numbers.setdefault(name, len(_numbers)))
         for name, label in menu.choices(context.scene.afpools_pool)
     ]
     return _found
@@ -66,6 +70,9 @@ class AFPOOLS_OT_search(bpy.types.Operator):
         return {"FINISHED"}
 
     def execute(self, context: Any) -> Any:
+        if not self.pool.startswith(":"):
+            self.report({"WARNING"}, "This pool is no longer in the list of pools. Choose again.")
+            return {"CANCELLED"}
         context.scene.afpools_pool = self.pool[1:]
         return {"FINISHED"}
 

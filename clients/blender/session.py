@@ -109,8 +109,7 @@ class Session:
         """The picture of the pools to show. Never waits."""
         pools = self._pool_menu()
         if not online():
-            known = pools.latest()
-            return Menu(known.pools, known.fetched, False, OFFLINE, holds=known.holds)
+            return pools.latest().but(False, OFFLINE)
         menu = pools.current()
         if menu.refreshing:
             watch()

@@ -74,7 +74,7 @@ class AFPOOLS_MT_pools(bpy.types.Menu):
         layout = self.layout
         menu = session.now.menu()
         chosen = context.scene.afpools_pool
-        sections = menu.sections()
+        sections = menu.sections(chosen)
         if sum(len(names) for _, names in sections) > _MANY:
             # A menu opened from a menu runs its operators at once: without this, no search would be shown.
             layout.operator_context = "INVOKE_DEFAULT"

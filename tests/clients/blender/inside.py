@@ -84,10 +84,37 @@ def chosen():
 def search(text):
     """What the search offers for a text: Blender's popup looks for it anywhere in the labels. Chooses the only hit."""
     offered = part("operators")._search_items(None, bpy.context)
-    hits = [(identifier, label, description) for identifier, label, description in offered if text in label]
+    hits = [entry[:3] for entry in offered if text in entry[1]]
     if len(hits) == 1:
         bpy.ops.afpools.search("EXEC_DEFAULT", pool=hits[0][0])
     return hits
+
+
+class ChangingMenu:
+    """A list that has one more pool, at its beginning, whenever it is asked for after the first time."""
+
+    def __init__(self, menu):
+        self._menu = menu
+        self._asked = 0
+
+    def choices(self, chosen):
+        self._asked += 1
+        new = [("aaa", "aaa, 1 host")] if self._asked > 1 else []
+        return [*self._menu.choices(chosen)[:1], *new, *self._menu.choices(chosen)[1:]]
+
+    def __getattr__(self, name):
+        return getattr(self._menu, name)
+
+
+def search_while_the_list_changes(pool):
+    """What is chosen if a newer list comes between the click and what follows from it."""
+    changing = ChangingMenu(part("session").now.menu())
+    part("session").now.menu = lambda: changing
+    try:
+        bpy.ops.afpools.search("EXEC_DEFAULT", pool=f":{pool}")
+    finally:
+        del part("session").now.menu
+    return chosen()
 
 
 def set_pool(pool):

@@ -392,6 +392,21 @@ def test_many_pools_stand_in_columns_by_group_and_can_be_searched(start_blender:
     assert blender.chosen() == ""
 
 
+def test_the_search_chooses_what_was_clicked_although_the_list_changed_meanwhile(
+    start_blender: Start, open_studio: Studio
+) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.wait_for_pools()
+    assert [blender.search_while_the_list_changes(pool=pool) for pool in ("fx", "gpu", "fx")] == ["fx", "gpu", "fx"]
+
+
+def test_the_menu_offers_a_chosen_pool_that_is_missing(start_blender: Start, open_studio: Studio) -> None:
+    blender = start_blender(profile=open_studio.profile("anna"))
+    blender.wait_for_pools()
+    blender.set_pool(pool="gone")
+    assert blender.draw(cls="AFPOOLS_MT_pools")[-1] == "<gone, missing>"
+
+
 def test_a_few_pools_need_no_search(start_blender: Start, open_studio: Studio) -> None:
     blender = start_blender(profile=open_studio.profile("anna"))
     blender.wait_for_pools()
