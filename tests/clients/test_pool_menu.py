@@ -471,20 +471,21 @@ def menu_of(pool: str = "", required: bool = False) -> Menu:
 
 
 @pytest.mark.parametrize(
-    ("menu", "first"),
+    ("standing", "first"),
     [
-        (menu_of(), [("", "No pool")]),
-        (menu_of("fx"), [("", "Default: fx (24 of 30 online)"), (WITHOUT, "No pool")]),
-        (menu_of("fx", True), [("", "Default: fx (24 of 30 online)")]),
-        (menu_of("", True), [("", "Choose a pool")]),
-        (menu_of("gone"), [("", "Default: gone (missing)"), (WITHOUT, "No pool")]),
-        (menu_of("a, b"), [("", "Default: a,\u00a0b (24 of 30 online)"), (WITHOUT, "No pool")]),
-        (menu_of(WITHOUT), [("", "No pool")]),
+        ((), [("", "No pool")]),
+        (("fx",), [("", "Default: fx (24 of 30 online)"), (WITHOUT, "No pool")]),
+        (("fx", True), [("", "Default: fx (24 of 30 online)")]),
+        (("", True), [("", "Choose a pool")]),
+        (("gone",), [("", "Default: gone (missing)"), (WITHOUT, "No pool")]),
+        (("a, b",), [("", "Default: a,\u00a0b (24 of 30 online)"), (WITHOUT, "No pool")]),
+        ((WITHOUT,), [("", "No pool")]),
     ],
 )
 def test_the_studios_default_comes_first_and_no_pool_is_offered_where_it_is_allowed(
-    menu: Menu, first: list[tuple[str, str]]
+    standing: tuple[Any, ...], first: list[tuple[str, str]]
 ) -> None:
+    menu = menu_of(*standing)
     choices = menu.choices()
     rest = [("a, b", "a, b, 24 of 30 online"), ("fx", "fx, 24 of 30 online")]
     assert choices[: len(first)] == first

@@ -81,7 +81,7 @@ class Answers:
         except ValueError as error:
             raise ConfigError(f"{error}.") from None
         values: dict[str, Any] = {
-            "broker": {"name": self.name},
+            "broker": {"name": self.name, "log_format": "auto"},
             "curve": {"address": self.address, "port": self.curve_port},
             "tls": {"address": self.address, "port": self.tls_port},
             "store": {"uri": self.store, "password_file": self.password_file},
